@@ -1,0 +1,105 @@
+//! What can go wrong, and what the caller may conclude from it.
+
+use std::sync::Arc;
+
+/// A name that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// The name is empty.
+    #[error("{what} is empty; it needs at least one character")]
+    Empty {
+        /// Which name.
+        what: &'static str,
+    },
+    /// The name is too long.
+    #[error("{what} has {bytes} bytes; at most {most} are allowed")]
+    TooLong {
+        /// Which name.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// The name has a character that would break keys or terminals.
+    #[error("{what} contains {found:?}; '/' and control characters are not allowed")]
+    Character {
+        /// Which name.
+        what: &'static str,
+        /// The first such character.
+        found: char,
+    },
+}
+
+/// A task that cannot be placed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTask {
+    /// A task without a key.
+    #[error("a task has an empty key; every task needs a unique, non-empty key")]
+    EmptyKey,
+    /// A key over the limit.
+    #[error("a task key has {bytes} bytes; at most {most} are allowed")]
+    KeyTooLong {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// A value over the limit.
+    #[error("the value of task {key:?} has {bytes} bytes; at most {most} are allowed")]
+    ValueTooLong {
+        /// Whose value.
+        key: Arc<str>,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// A weight of zero.
+    #[error("task {key:?} has weight 0; weights start at 1")]
+    NoWeight {
+        /// Whose weight.
+        key: Arc<str>,
+    },
+    /// Two tasks with one key.
+    #[error("two tasks have the key {key:?}; keys are unique in a group")]
+    Duplicate {
+        /// The key.
+        key: Arc<str>,
+    },
+}
+
+/// Why a call to a coordination store failed.
+///
+/// A timeout is [`Unknown`](Self::Unknown): the call may have been applied, and the caller must read before it
+/// decides anything.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store was not reached: nothing was sent.
+    #[error("the coordination store cannot be reached: {0}")]
+    Unreachable(String),
+    /// The call was sent and no answer came back.
+    #[error("the coordination store did not answer, the call may have been applied: {0}")]
+    Unknown(String),
+    /// The lease of the call has ended.
+    #[error("the lease has ended")]
+    LeaseGone,
+    /// The request is over a limit of the store.
+    #[error("the request is over a limit of the coordination store: {0}")]
+    TooLarge(String),
+    /// The store refused the call, and would refuse it again.
+    #[error("the coordination store refused: {0}")]
+    Refused(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unknown(_))
+    }
+
+    /// Whether the call has certainly had no effect.
+    pub fn is_definitely_not_applied(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+}

@@ -1,0 +1,18 @@
+//! Places tasks on a changing group of processes, and proves who holds what.
+
+pub mod assignor;
+pub mod clock;
+pub mod coordination;
+pub mod error;
+pub mod ids;
+pub mod provider;
+pub mod task;
+pub mod worker;
+
+pub use clock::{BootClock, Clock, Timestamp};
+pub use coordination::Coordination;
+pub use error::{InvalidName, InvalidTask, StoreError};
+pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
+pub use provider::{FixedTasks, TaskProvider};
+pub use task::{Holding, Task};
+pub use worker::Worker;

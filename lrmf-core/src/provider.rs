@@ -1,0 +1,33 @@
+//! Which tasks there are.
+
+use async_trait::async_trait;
+
+use crate::task::Task;
+
+/// Says which tasks exist. Asked by the leader, at its start, on a period and on `trigger_rebalance`.
+///
+/// An implementor may fail or be slow: the last known tasks then stay, and an error event is reported. It must not
+/// return a partial list without an error, as what is missing from the list is taken away from its holder.
+#[async_trait]
+pub trait TaskProvider: Send + Sync + 'static {
+    /// All tasks of the group, in any order, with unique keys.
+    async fn tasks(&self) -> anyhow::Result<Vec<Task>>;
+}
+
+/// A list that does not change.
+#[derive(Clone, Debug, Default)]
+pub struct FixedTasks(Vec<Task>);
+
+impl FixedTasks {
+    /// A provider of just these tasks.
+    pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
+        Self(tasks.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl TaskProvider for FixedTasks {
+    async fn tasks(&self) -> anyhow::Result<Vec<Task>> {
+        Ok(self.0.clone())
+    }
+}
