@@ -3,6 +3,7 @@
 //! It is the part of etcd that placement needs, and no more. [`MemoryStore`](crate::memory::MemoryStore) is the
 //! implementation for one process; every implementation passes the suite in `testkit::coordination`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -68,6 +69,15 @@ pub enum Guard {
     },
 }
 
+impl Guard {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent { key } | Self::CreatedAt { key, .. } | Self::ModifiedAt { key, .. } => key,
+        }
+    }
+}
+
 /// A write of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -87,14 +97,73 @@ pub enum Op {
     },
 }
 
-/// Writes that happen together, at one revision, if every guard holds; else none does.
-/// No key may be written twice.
+impl Op {
+    /// The key that it writes.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    /// Its key and value, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+        }
+    }
+}
+
+/// Writes that happen together, at one revision, if every guard holds; else none does. A transaction that changes
+/// nothing (no writes, or deletions of what is not there) has the revision of the store as it finds it.
+///
+/// No key may be written twice, and none may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     /// What must hold.
     pub guards: Vec<Guard>,
     /// What is written.
     pub ops: Vec<Op>,
+}
+
+impl Txn {
+    /// What every store refuses: more than `limits` allow, a key written twice, an empty key. Implementors call this
+    /// before they send or apply anything.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] over a limit, [`StoreError::Refused`] for a key that is empty or written twice.
+    pub fn check(&self, limits: TxnLimits) -> Result<(), StoreError> {
+        let most = self.guards.len().max(self.ops.len());
+        if most > limits.ops {
+            return Err(StoreError::TooLarge(format!(
+                "{most} operations, at most {} are allowed",
+                limits.ops
+            )));
+        }
+        let bytes = self.bytes();
+        if bytes > limits.bytes {
+            return Err(StoreError::TooLarge(format!("{bytes} bytes, at most {} are allowed", limits.bytes)));
+        }
+        let mut written = HashSet::new();
+        for key in self.ops.iter().map(Op::key) {
+            if key.is_empty() {
+                return Err(StoreError::Refused("a key is empty".into()));
+            }
+            if !written.insert(key) {
+                return Err(StoreError::Refused(format!(
+                    "the key {key:?} is written twice in one transaction"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Its keys and values, in bytes, as counted against [`TxnLimits::bytes`].
+    pub fn bytes(&self) -> usize {
+        let guards: usize = self.guards.iter().map(|guard| guard.key().len()).sum();
+        let ops: usize = self.ops.iter().map(Op::bytes).sum();
+        guards + ops
+    }
 }
 
 /// What became of a transaction.
@@ -119,6 +188,16 @@ pub enum WatchEvent {
         /// The key.
         key: String,
     },
+}
+
+impl WatchEvent {
+    /// The key that changed.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key } => key,
+        }
+    }
 }
 
 /// All changes below the watched prefix that one write made.
@@ -151,6 +230,11 @@ pub struct TxnLimits {
     pub ops: usize,
     /// The most bytes of keys and values together.
     pub bytes: usize,
+}
+
+impl TxnLimits {
+    /// What etcd allows as it comes: 128 operations and 1.5 MiB, of which 64 KiB are left for the encoding.
+    pub const ETCD: Self = Self { ops: 128, bytes: (1536 - 64) * 1024 };
 }
 
 /// A lease as granted.
@@ -195,11 +279,12 @@ pub trait Coordination: Send + Sync + fmt::Debug + 'static {
     /// Commits a transaction.
     ///
     /// # Errors
-    /// [`StoreError::LeaseGone`] when a put names a lease that has ended; [`StoreError::TooLarge`] when it is over
-    /// [`limits`](Self::limits).
+    /// [`StoreError::LeaseGone`] when all guards hold and a put names a lease that has ended; what
+    /// [`Txn::check`] refuses. Nothing is written then.
     async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError>;
 
-    /// Watches all keys that begin with `prefix`, from the first change after `after`.
+    /// Watches all keys that begin with `prefix`, from the first change after `after`. Dropping the stream ends the
+    /// watch; after an error the stream ends too.
     fn watch(&self, prefix: &str, after: Revision) -> WatchStream;
 
     /// What one transaction may hold.

@@ -5,14 +5,18 @@ pub mod clock;
 pub mod coordination;
 pub mod error;
 pub mod ids;
+pub mod memory;
 pub mod provider;
 pub mod task;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod worker;
 
 pub use clock::{BootClock, Clock, Timestamp};
 pub use coordination::Coordination;
 pub use error::{InvalidName, InvalidTask, StoreError};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
+pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};
 pub use task::{Holding, Task};
 pub use worker::Worker;
