@@ -1,1 +1,32 @@
-//! x
+//! What the distributed task framework is about: tasks and subtasks, the plugins that split and execute them, and the
+//! ports to the stores that keep them.
+//!
+//! - A user registers a kind of task, a [`plugin::TaskPlugin`], and creates tasks of it with a [`TaskParam`].
+//! - [`table::TaskTable`] is the port to `tbl_task`, the truth about tasks; [`queue::QueueStore`] the port to the queues,
+//!   the truth about their progress; [`shard::ShardQueue`] the way from schedulers to executors; [`wake::WakeUp`] the hints
+//!   that spare everybody polling. Each has an implementation in [`memory`] and, with the feature `testkit`, a conformance suite.
+//! - [`lifecycle`] decides, purely, what a manager does about a task. [`roles`] has what the roles share.
+//!
+//! The roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts everything together.
+
+pub mod error;
+pub mod ids;
+pub mod lifecycle;
+pub mod memory;
+pub mod param;
+pub mod plugin;
+pub mod queue;
+pub mod roles;
+pub mod shape;
+pub mod shard;
+pub mod status;
+pub mod table;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod wake;
+
+pub use error::{Invalid, StoreError};
+pub use ids::{EmitEpoch, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType};
+pub use param::{Creator, Priority, TaskParam, TaskSpec};
+pub use shape::ClusterShape;
+pub use status::{Control, Counts, TaskStatus};

@@ -1,0 +1,131 @@
+//! What can go wrong, and what the caller may conclude from it.
+
+use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::status::TaskStatus;
+
+/// Something asked for that cannot be: the caller's to mend. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// A text over the width of its column.
+    #[error("{what} has {chars} characters; at most {most} are allowed")]
+    TooLong {
+        /// Which text.
+        what: &'static str,
+        /// How long it is.
+        chars: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// A number outside its range.
+    #[error("{what} is {got}; allowed is {allowed}")]
+    OutOfRange {
+        /// Which number.
+        what: &'static str,
+        /// What it is.
+        got: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// A text that is empty and must not be.
+    #[error("{0} is empty; it needs at least one character")]
+    Empty(&'static str),
+    /// A type that no plugin is registered for.
+    #[error("task type {0} is unknown; registered are: {1}")]
+    UnknownType(String, String),
+    /// Two plugins for one type.
+    #[error("task type {0} is registered already, as {1:?}; every type has one plugin")]
+    TypeTaken(TaskType, String),
+    /// A type's parameters that its plugin refuses.
+    #[error("{0}")]
+    TypeParam(String),
+    /// A task that does not exist.
+    #[error("task {0} does not exist")]
+    NoSuchTask(TaskId),
+    /// A change that the task's status does not allow.
+    #[error("task {task} is {status} and cannot be {asked}")]
+    NotAllowed {
+        /// Which task.
+        task: TaskId,
+        /// Its status.
+        status: TaskStatus,
+        /// What was asked: paused, resumed, cancelled.
+        asked: &'static str,
+    },
+    /// A process whose shape of the cluster differs from the recorded one.
+    #[error("this process is configured for {ours}, the cluster for {theirs}; use the cluster's counts")]
+    Shape {
+        /// What this process has.
+        ours: String,
+        /// What the cluster has.
+        theirs: String,
+    },
+}
+
+/// Why a call to a store failed.
+///
+/// A timeout is [`Unknown`](Self::Unknown): the call may have been applied. Sending the same call again is always safe,
+/// as every write carries what it expects.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store was not reached: nothing was sent.
+    #[error("{store} cannot be reached: {cause}")]
+    Unreachable {
+        /// Which store.
+        store: &'static str,
+        /// The error below.
+        cause: String,
+    },
+    /// The call was sent and no answer came back.
+    #[error("{store} did not answer, the call may have been applied: {cause}")]
+    Unknown {
+        /// Which store.
+        store: &'static str,
+        /// The error below.
+        cause: String,
+    },
+    /// A newer holder of this bucket, partition or shard has written: the caller no longer holds it and must stop.
+    #[error("fenced: a newer holder has token {seen}")]
+    Fenced {
+        /// The highest token that the store has seen.
+        seen: u64,
+    },
+    /// The task is not in this store, or another run of it is.
+    #[error("the queues of task {task} run {run} are gone")]
+    Gone {
+        /// Which task.
+        task: TaskId,
+        /// Which run.
+        run: RunEpoch,
+    },
+    /// The write expected another state; read again.
+    #[error("the state of task {task} has moved on: {why}")]
+    Conflict {
+        /// Which task.
+        task: TaskId,
+        /// What differed.
+        why: String,
+    },
+    /// The store refused the call, and would refuse it again.
+    #[error("{store} refused: {cause}")]
+    Refused {
+        /// Which store.
+        store: &'static str,
+        /// The error below.
+        cause: String,
+    },
+    /// The request itself was wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unknown { .. })
+    }
+
+    /// Whether the call has certainly had no effect.
+    pub fn is_definitely_not_applied(&self) -> bool {
+        !matches!(self, Self::Unknown { .. })
+    }
+}

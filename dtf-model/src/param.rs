@@ -1,0 +1,190 @@
+//! What a user says of a task when creating it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Invalid;
+use crate::ids::{RunEpoch, TaskId, TaskType};
+
+/// The longest task name, group name and creator name, in characters.
+pub const MAX_NAME_CHARS: usize = 128;
+/// The longest description, in characters.
+pub const MAX_DESCRIPTION_CHARS: usize = 1024;
+/// The largest `type_param`, as JSON text, in bytes.
+pub const MAX_TYPE_PARAM_BYTES: usize = 64 * 1024;
+/// The longest a task may be allowed to run.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How urgent a task is among those of its group: the larger, the more urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u32);
+
+impl Priority {
+    /// Runs when nothing better is there.
+    pub const LOW: Priority = Priority(2000);
+    /// The default.
+    pub const MEDIUM: Priority = Priority(6000);
+    /// Runs first.
+    pub const HIGH: Priority = Priority(9000);
+
+    fn check(self) -> Result<(), Invalid> {
+        if (Self::LOW..=Self::HIGH).contains(&self) {
+            return Ok(());
+        }
+        Err(Invalid::OutOfRange {
+            what: "the priority",
+            got: self.0.to_string(),
+            allowed: "2000 (low) to 9000 (high); 6000 is medium".to_owned(),
+        })
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::MEDIUM
+    }
+}
+
+/// Who created a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Creator {
+    /// The user's number in the users' own system.
+    pub uid: u64,
+    /// The user's name.
+    pub name: String,
+}
+
+/// A task to be created.
+///
+/// ```
+/// use dtf_model::{Priority, TaskParam};
+/// let param = TaskParam { name: "nightly".into(), priority: Priority::HIGH, ..TaskParam::default() };
+/// assert!(param.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskParam {
+    /// What people call it; may be empty.
+    pub name: String,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// Who created it.
+    pub creator: Creator,
+    /// The resource group that its execution is charged to.
+    pub group: String,
+    /// Its urgency within the group.
+    pub priority: Priority,
+    /// How long it may run; paused time does not count. Default 30 minutes.
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+    /// When it may start, in milliseconds since the Unix epoch; at once where there is none.
+    pub start_at: Option<u64>,
+    /// What the task's type needs to know.
+    pub type_param: serde_json::Value,
+}
+
+impl Default for TaskParam {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            description: String::new(),
+            creator: Creator::default(),
+            group: "default".to_owned(),
+            priority: Priority::default(),
+            timeout: Duration::from_secs(30 * 60),
+            start_at: None,
+            type_param: serde_json::Value::Null,
+        }
+    }
+}
+
+impl TaskParam {
+    /// Checks everything that does not depend on the type.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
+        check_length("the task's name", &self.name, MAX_NAME_CHARS)?;
+        check_length("the description", &self.description, MAX_DESCRIPTION_CHARS)?;
+        check_length("the creator's name", &self.creator.name, MAX_NAME_CHARS)?;
+        check_length("the resource group", &self.group, MAX_NAME_CHARS)?;
+        if self.group.is_empty() {
+            return Err(Invalid::Empty("the resource group"));
+        }
+        self.priority.check()?;
+        if self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
+            return Err(Invalid::OutOfRange {
+                what: "the timeout",
+                got: format!("{:?}", self.timeout),
+                allowed: "1 ms to 365 days".to_owned(),
+            });
+        }
+        let bytes = self.type_param.to_string().len();
+        if bytes > MAX_TYPE_PARAM_BYTES {
+            return Err(Invalid::OutOfRange {
+                what: "the size of type_param",
+                got: format!("{bytes} bytes"),
+                allowed: format!("at most {MAX_TYPE_PARAM_BYTES} bytes"),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
+    let chars = text.chars().count();
+    if chars > most { Err(Invalid::TooLong { what, chars, most }) } else { Ok(()) }
+}
+
+/// What every role needs to know of a running task. It travels with the task's queues, so that executors need no
+/// connection to `tbl_task`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Which task.
+    pub id: TaskId,
+    /// Which run of it.
+    pub run: RunEpoch,
+    /// Its type.
+    pub task_type: TaskType,
+    /// What the user said of it.
+    pub param: Arc<TaskParam>,
+}
+
+/// Durations as whole milliseconds, the unit of all stored times.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_is_said_with_what_is_allowed() {
+        let wrong = TaskParam { priority: Priority(1), ..TaskParam::default() };
+        assert_eq!(
+            wrong.check().map_err(|error| error.to_string()),
+            Err("the priority is 1; allowed is 2000 (low) to 9000 (high); 6000 is medium".to_owned())
+        );
+        let wrong = TaskParam { timeout: Duration::ZERO, ..TaskParam::default() };
+        assert!(matches!(wrong.check(), Err(Invalid::OutOfRange { what: "the timeout", .. })));
+        let wrong = TaskParam { name: "x".repeat(129), ..TaskParam::default() };
+        assert!(matches!(wrong.check(), Err(Invalid::TooLong { chars: 129, most: 128, .. })));
+        let name = TaskParam { name: "ü".repeat(128), ..TaskParam::default() };
+        assert!(name.check().is_ok());
+    }
+}

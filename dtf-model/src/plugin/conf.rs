@@ -1,0 +1,129 @@
+//! How tasks of a kind are run.
+
+use std::time::Duration;
+
+use crate::error::Invalid;
+
+/// Whether a collector may add subtasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IterationMode {
+    /// It may not: all subtasks come from the generator.
+    #[default]
+    No,
+    /// It may.
+    Yes,
+}
+
+/// What a failed subtask means for its task.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum OnFailure {
+    /// Go on; the task completes with a count of failures.
+    #[default]
+    GoOn,
+    /// Stop the task; it ends as exceptional.
+    StopAtFirst,
+    /// Stop the task when more than this share of the subtasks counted so far, and at least 10, have failed.
+    StopAbove(f64),
+}
+
+/// How long a failed subtask waits before its next attempt: `first`, doubled with each attempt, at most `most`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// At the most.
+    pub most: Duration,
+}
+
+impl Backoff {
+    /// The wait after so many failed attempts. `share`, from 0 to 1, is the jitter: between half of the wait and all of it.
+    pub fn wait(&self, failed: u32, share: f64) -> Duration {
+        let doubled = self.first.saturating_mul(1 << failed.saturating_sub(1).min(20));
+        doubled.min(self.most).mul_f64(0.5 + 0.5 * share.clamp(0.0, 1.0))
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), most: Duration::from_secs(60) }
+    }
+}
+
+/// How tasks of a kind are run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskConf {
+    /// Whether a collector may add subtasks.
+    pub iteration: IterationMode,
+    /// The longest that a task of this kind may run, whatever its own timeout says.
+    pub task_type_timeout: Duration,
+    /// The longest that one execution of a subtask may take.
+    pub subtask_timeout: Duration,
+    /// How often a subtask is tried before it has failed for good; at least 1.
+    pub max_attempts: u32,
+    /// The wait between attempts.
+    pub backoff: Backoff,
+    /// What a failed subtask means for its task.
+    pub on_failure: OnFailure,
+    /// How many subtasks of one task may wait for dispatch before generating pauses.
+    pub backlog: u64,
+    /// How long a cancelled subtask may take to stop.
+    pub cancel_grace: Duration,
+}
+
+impl Default for TaskConf {
+    fn default() -> Self {
+        Self {
+            iteration: IterationMode::No,
+            task_type_timeout: Duration::from_secs(24 * 3600),
+            subtask_timeout: Duration::from_secs(300),
+            max_attempts: 3,
+            backoff: Backoff::default(),
+            on_failure: OnFailure::GoOn,
+            backlog: 10_000,
+            cancel_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl TaskConf {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first value that is out of range.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let positive = |what, span: Duration| match span {
+            Duration::ZERO => {
+                Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "more than 0".to_owned() })
+            }
+            _ => Ok(()),
+        };
+        positive("the task type's timeout", self.task_type_timeout)?;
+        positive("the subtask timeout", self.subtask_timeout)?;
+        let at_least_one = |what, number: u64| match number {
+            0 => Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() }),
+            _ => Ok(()),
+        };
+        at_least_one("the number of attempts", u64::from(self.max_attempts))?;
+        at_least_one("the backlog", self.backlog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_most() {
+        let backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(5) };
+        let waits: Vec<_> = (1..5).map(|failed| backoff.wait(failed, 1.0).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 5]);
+        assert_eq!(backoff.wait(40, 0.0), Duration::from_millis(2500));
+    }
+
+    #[test]
+    fn zeroes_are_refused() {
+        assert!(TaskConf::default().check().is_ok());
+        assert!(TaskConf { max_attempts: 0, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! The executor: does the work of a subtask.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::SubtaskId;
+
+/// What came of a subtask that was executed. The fields are the original framework's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubtaskResult {
+    /// The plugin's own code.
+    pub code: u32,
+    /// The plugin's own message.
+    pub msg: String,
+    /// The plugin's own data, for the collector.
+    pub body: Bytes,
+}
+
+impl SubtaskResult {
+    /// A result of code 0 with this body.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+}
+
+/// Why a subtask could not be executed.
+///
+/// It is no [`std::error::Error`] itself, like [`anyhow::Error`], so that `?` can make one of any error.
+#[derive(Debug)]
+pub enum ExecuteError {
+    /// It may work the next time. This is what `?` makes of any error.
+    Retryable(anyhow::Error),
+    /// It will not work the next time either.
+    Final(anyhow::Error),
+}
+
+impl fmt::Display for ExecuteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retryable(error) | Self::Final(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl ExecuteError {
+    /// An error that no retry mends.
+    pub fn final_error(error: impl Into<anyhow::Error>) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for ExecuteError {
+    fn from(error: E) -> Self {
+        Self::Retryable(error.into())
+    }
+}
+
+/// What `execute` is told besides the body.
+#[derive(Clone, Debug)]
+pub struct ExecuteContext {
+    /// Which subtask it is. Its idempotency key is the same for every execution of it.
+    pub id: SubtaskId,
+    /// The number of earlier attempts that failed.
+    pub attempt: u32,
+    /// Fires when the subtask shall stop: its task was cancelled or its process is to end. A subtask that stops for it
+    /// returns whatever it likes. One that does not is dropped after a grace period.
+    pub cancelled: CancellationToken,
+}
+
+/// Executes the subtasks of one task, several at a time.
+///
+/// A subtask may be executed more than once, also at the same time in two places, when a process is given up for
+/// dead that is not; it is counted once.
+#[async_trait]
+pub trait TaskExecutor: Send + Sync {
+    /// Executes one subtask. Its future is dropped when its time is over.
+    async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError>;
+}

@@ -1,0 +1,60 @@
+//! The generator: splits a task into subtasks, lazily.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A subtask to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewSubtask {
+    /// What the executor needs to know.
+    pub body: Bytes,
+}
+
+impl NewSubtask {
+    /// A subtask with this body.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into() }
+    }
+}
+
+/// A batch from a generator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generated {
+    /// The subtasks, in their order. An empty batch that is not finished means: nothing now, ask again.
+    pub subtasks: Vec<NewSubtask>,
+    /// Whether these were the last ones.
+    pub finished: bool,
+}
+
+/// Splits one task into subtasks.
+///
+/// The calls come one at a time: `begin`, then `next_subtasks` and `save_status` again and again, as fast as the backlog
+/// drains, then `end` or `cancel`. When the process dies, the next one begins with the status that was saved together
+/// with the last batch that was kept; what was emitted after it is emitted again, and counts once.
+#[async_trait]
+pub trait TaskGenerator: Send {
+    /// Prepares to generate: from the start, or from the status saved last.
+    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()>;
+
+    /// The next subtasks, at most `most`. The same calls after the same `begin` must yield the same subtasks.
+    async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated>;
+
+    /// What `begin` needs to continue behind the last batch; at most 64 KiB. None where generating cannot be
+    /// continued, but only be started again: such a task must be one whose run never outlives its process.
+    fn save_status(&self) -> anyhow::Result<Option<Bytes>>;
+
+    /// How far it is, from 0 to 1, where it can tell.
+    fn query_progress(&self) -> Option<f32> {
+        None
+    }
+
+    /// The task was cancelled: stop and clean up.
+    async fn cancel(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// The last subtask has been emitted: clean up.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}

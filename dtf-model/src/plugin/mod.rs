@@ -1,0 +1,63 @@
+//! What a plugin author implements: how a kind of task is split, executed and collected.
+//!
+//! A [`TaskPlugin`] makes the parts of a task where they are needed: its generator in the process that generates it,
+//! its executor in every process that executes it, and so on. None of them knows where the others run.
+//!
+//! Calls into plugins are at least once. Their *effects on the books* (what is emitted, counted, collected) happen
+//! once: the framework commits them under fencing. A call gets an idempotency key where its effects leave the framework.
+
+mod collector;
+mod conf;
+mod executor;
+mod generator;
+mod registry;
+mod scheduler;
+
+pub use collector::{CollectorSupport, ResultOf, TaskCollector, TaskResult};
+pub use conf::{Backoff, IterationMode, OnFailure, TaskConf};
+pub use executor::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
+pub use generator::{Generated, NewSubtask, TaskGenerator};
+pub use registry::{PluginRegistry, TaskPluginRegistration};
+pub use scheduler::{Dispatch, TaskScheduler};
+
+use std::sync::Arc;
+
+use crate::error::Invalid;
+use crate::param::{TaskParam, TaskSpec};
+
+/// A kind of task.
+pub trait TaskPlugin: Send + Sync + 'static {
+    /// How tasks of this kind are run.
+    fn conf(&self) -> TaskConf {
+        TaskConf::default()
+    }
+
+    /// Checks `param` before a task is created, its `type_param` above all.
+    ///
+    /// # Errors
+    /// What is wrong with it and what is allowed, in one line.
+    fn check(&self, param: &TaskParam) -> Result<(), Invalid>;
+
+    /// The part that splits the task.
+    ///
+    /// # Errors
+    /// Whatever makes it impossible; the task ends as exceptional with this reason.
+    fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>>;
+
+    /// The part that executes its subtasks.
+    ///
+    /// # Errors
+    /// Whatever makes it impossible; the subtask at hand fails with this reason.
+    fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>>;
+
+    /// The part that decides when a subtask may be dispatched; none where every subtask always may.
+    fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
+        None
+    }
+
+    /// The part that is told the results.
+    ///
+    /// # Errors
+    /// Whatever makes it impossible; the task ends as exceptional with this reason.
+    fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>>;
+}

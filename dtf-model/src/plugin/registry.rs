@@ -1,0 +1,98 @@
+//! Which kinds of task this process knows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::TaskPlugin;
+use super::conf::TaskConf;
+use crate::error::Invalid;
+use crate::ids::TaskType;
+
+/// A kind of task, as it is registered.
+#[derive(Clone)]
+pub struct TaskPluginRegistration {
+    /// Its number, in `tbl_task` and on the wire.
+    pub task_type: TaskType,
+    /// Its name, for people.
+    pub name: String,
+    /// What it does, for people.
+    pub description: String,
+    /// The plugin.
+    pub plugin: Arc<dyn TaskPlugin>,
+}
+
+impl fmt::Debug for TaskPluginRegistration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskPluginRegistration")
+            .field("task_type", &self.task_type)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The kinds of task that a process knows.
+#[derive(Clone, Debug, Default)]
+pub struct PluginRegistry {
+    by_type: BTreeMap<TaskType, (TaskPluginRegistration, TaskConf)>,
+}
+
+impl PluginRegistry {
+    /// Registers a kind of task.
+    ///
+    /// # Errors
+    /// Its number or name is taken, its name is empty, or its configuration is out of range.
+    pub fn register(&mut self, registration: TaskPluginRegistration) -> Result<(), Invalid> {
+        if registration.name.is_empty() {
+            return Err(Invalid::Empty("the task type's name"));
+        }
+        let taken = |other: &TaskPluginRegistration| {
+            other.task_type == registration.task_type || other.name == registration.name
+        };
+        if let Some(other) = self.iter().find(|other| taken(other)) {
+            return Err(Invalid::TypeTaken(other.task_type, other.name.clone()));
+        }
+        let conf = registration.plugin.conf();
+        conf.check()?;
+        self.by_type.insert(registration.task_type, (registration, conf));
+        Ok(())
+    }
+
+    /// The plugin of a type.
+    ///
+    /// # Errors
+    /// No plugin has this type.
+    pub fn get(&self, task_type: TaskType) -> Result<&TaskPluginRegistration, Invalid> {
+        self.entry(task_type).map(|(registration, _)| registration)
+    }
+
+    /// The configuration of a type, as it was when the plugin was registered.
+    ///
+    /// # Errors
+    /// No plugin has this type.
+    pub fn conf(&self, task_type: TaskType) -> Result<&TaskConf, Invalid> {
+        self.entry(task_type).map(|(_, conf)| conf)
+    }
+
+    /// The plugin with this name.
+    ///
+    /// # Errors
+    /// No plugin has this name.
+    pub fn by_name(&self, name: &str) -> Result<&TaskPluginRegistration, Invalid> {
+        self.iter().find(|known| known.name == name).ok_or_else(|| self.unknown(format!("{name:?}")))
+    }
+
+    /// All of them, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &TaskPluginRegistration> {
+        self.by_type.values().map(|(registration, _)| registration)
+    }
+
+    fn entry(&self, task_type: TaskType) -> Result<&(TaskPluginRegistration, TaskConf), Invalid> {
+        self.by_type.get(&task_type).ok_or_else(|| self.unknown(task_type.to_string()))
+    }
+
+    fn unknown(&self, asked: String) -> Invalid {
+        let known: Vec<_> = self.iter().map(|known| known.name.as_str()).collect();
+        Invalid::UnknownType(asked, if known.is_empty() { "none".to_owned() } else { known.join(", ") })
+    }
+}

@@ -1,0 +1,29 @@
+//! The scheduler's callback: has a say in when a subtask is dispatched.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::ids::SubtaskId;
+
+/// Whether a subtask goes to an executor now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// It does.
+    Now,
+    /// It waits at least this long and is asked about again. It is not charged while it waits.
+    After(Duration),
+}
+
+/// Is asked about every subtask of one task before it is dispatched.
+#[async_trait]
+pub trait TaskScheduler: Send + Sync {
+    /// Whether the subtask may be dispatched.
+    async fn before_dispatch(&self, id: SubtaskId, body: &Bytes) -> anyhow::Result<Dispatch>;
+
+    /// The subtask is on its way to an executor.
+    async fn after_dispatch(&self, _id: SubtaskId) -> anyhow::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! The port to the queues of tasks: what is generated, waiting, running, counted and collected.
+//!
+//! # Parcels
+//! Subtasks travel in *parcels*: stretches of consecutive numbers that are pushed, dispatched, claimed and reported as
+//! one entry, and counted one by one. Parcels make the cost of a queue step independent of how small the work is.
+//!
+//! # Who writes what
+//! The generator's holder pushes, the scheduler's holder takes and puts back, executors report, the collector's holder
+//! commits. The first, second and fourth carry the [`Fence`] of their bucket or partition; reports are guarded by the
+//! emit epoch and the attempt. Every write can be sent again and has its effect once.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lrmf_core::Token;
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId};
+use crate::param::TaskSpec;
+use crate::plugin::{SubtaskResult, TaskResult};
+use crate::status::{Control, Counts};
+
+/// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
+pub const RESULTS_WATERMARK: u64 = 100_000;
+
+/// Names a parcel within its task's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ParcelId {
+    /// The load that emitted it.
+    pub epoch: EmitEpoch,
+    /// Its first subtask.
+    pub first: Seq,
+}
+
+/// Consecutive subtasks that travel together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// Its name.
+    pub id: ParcelId,
+    /// How many attempts at it have failed. Only parcels of one subtask are tried again.
+    pub attempt: u32,
+    /// The subtasks' bodies, in the order of their numbers.
+    pub bodies: Vec<Bytes>,
+}
+
+impl Parcel {
+    /// How many subtasks it has.
+    pub fn count(&self) -> u64 {
+        self.bodies.len() as u64
+    }
+}
+
+/// How a subtask that is in the books ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was executed.
+    Succeeded(SubtaskResult),
+    /// It failed for good.
+    Failed {
+        /// Why.
+        error: String,
+        /// Its body, so that it can be shown and tried again.
+        body: Bytes,
+    },
+    /// It took too long.
+    TimedOut {
+        /// Its body.
+        body: Bytes,
+    },
+    /// It was told to stop, as its task was cancelled.
+    Cancelled,
+}
+
+/// What an executor reports of one subtask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It ended; count it.
+    Ended(Outcome),
+    /// It failed and is to be tried again, after this wait, as the next attempt.
+    Retry {
+        /// The wait.
+        after: Duration,
+        /// Why it failed.
+        error: String,
+    },
+    /// It was not started; dispatch it again, as the same attempt.
+    Returned,
+}
+
+/// What an executor reports of a parcel: all of it, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParcelReport {
+    /// Which parcel.
+    pub parcel: ParcelId,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// One report a subtask, in their order.
+    pub reports: Vec<Report>,
+    /// How long its subtasks ran, all together.
+    pub busy: Duration,
+}
+
+/// The results of one reported parcel, as the collector gets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultBatch {
+    /// The load that emitted the subtasks.
+    pub epoch: EmitEpoch,
+    /// The subtasks and how they ended.
+    pub results: Vec<(Seq, Outcome)>,
+}
+
+/// Proof that a write comes from the holder of a bucket or partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The task written to.
+    pub task: TaskId,
+    /// The run of it.
+    pub run: RunEpoch,
+    /// The token of the writer's holding.
+    pub token: Token,
+}
+
+/// How the queues of a task stand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskState {
+    /// What the task is.
+    pub spec: TaskSpec,
+    /// What is wanted of it.
+    pub control: Control,
+    /// What is in the books.
+    pub counts: Counts,
+    /// Subtasks waiting for dispatch.
+    pub pending: u64,
+    /// Subtasks waiting for their next attempt.
+    pub delayed: u64,
+    /// Subtasks dispatched and not reported.
+    pub running: u64,
+    /// Subtasks whose result has been committed by the collector.
+    pub collected: u64,
+    /// Whether the generator has emitted its last subtask.
+    pub generated: bool,
+    /// How far the generator says it is, from 0 to 1.
+    pub progress: Option<f32>,
+    /// Why the task cannot go on, when a role says so. The manager will end it as exceptional.
+    pub stop: Option<String>,
+    /// How it ended, once it has.
+    pub ending: Option<Ending>,
+}
+
+impl TaskState {
+    /// Whether every subtask has been generated, counted and collected.
+    pub fn is_complete(&self) -> bool {
+        self.generated
+            && self.counts.counted() == self.counts.created
+            && self.collected == self.counts.counted()
+    }
+}
+
+/// How a task's run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Ending {
+    /// Every subtask has been collected and the collector has summed up.
+    Completed(TaskResult),
+    /// It was closed; what had not ended was counted as cancelled.
+    Closed,
+}
+
+/// What a generator finds when it takes a task up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratorLoad {
+    /// The epoch for everything that this load emits.
+    pub epoch: EmitEpoch,
+    /// The number of its first subtask.
+    pub next: Seq,
+    /// The status saved with the last batch.
+    pub saved: Option<Bytes>,
+    /// Whether the last subtask has been emitted already.
+    pub finished: bool,
+    /// How the backlog stands.
+    pub backlog: Backlog,
+}
+
+/// What a generator needs to know to pace itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Subtasks waiting: pending and delayed.
+    pub waiting: u64,
+    /// How long one subtask takes on average, once any has been reported.
+    pub mean_run: Option<Duration>,
+    /// What is wanted of the task.
+    pub control: Control,
+}
+
+/// A generator's batch. It is pushed together with the checkpoint behind it, or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    /// The epoch of the load.
+    pub epoch: EmitEpoch,
+    /// The number of the first subtask. Where the batch is there already, it is not pushed again.
+    pub first: Seq,
+    /// How many subtasks each parcel gets; together as many as there are bodies.
+    pub parcels: Vec<usize>,
+    /// The subtasks' bodies.
+    pub bodies: Vec<Bytes>,
+    /// The generator's status behind this batch.
+    pub saved: Option<Bytes>,
+    /// How far the generator says it is.
+    pub progress: Option<f32>,
+    /// Whether these are the last.
+    pub finished: bool,
+}
+
+/// What a scheduler finds when it takes a task up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulerLoad {
+    /// Subtasks waiting for dispatch.
+    pub pending: u64,
+    /// Where the parcels are that were dispatched and not reported.
+    pub running: Vec<(ParcelId, Shard)>,
+}
+
+/// What a scheduler gets of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The parcels, each with the shard that it is recorded for.
+    pub parcels: Vec<(Shard, Parcel)>,
+    /// Subtasks still pending.
+    pub pending: u64,
+    /// When the next delayed subtask is due.
+    pub next_due: Option<Duration>,
+    /// What is wanted of the task. Nothing is taken unless it is [`Control::Run`].
+    pub control: Control,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// How many subtasks it put into the books.
+    pub counted: u64,
+    /// Subtasks still dispatched.
+    pub running: u64,
+    /// Subtasks waiting for dispatch.
+    pub pending: u64,
+    /// What is wanted of the task.
+    pub control: Control,
+}
+
+/// What a collector finds when it takes a task up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CollectorLoad {
+    /// The epoch for the follow-ups that this load adds.
+    pub epoch: EmitEpoch,
+    /// The number of its first follow-up.
+    pub next: Seq,
+    /// The status saved with the last commit.
+    pub saved: Option<Bytes>,
+    /// How many result batches have been committed.
+    pub offset: u64,
+}
+
+/// Results that have been given to the collector's callback, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    /// The epoch of the load.
+    pub epoch: EmitEpoch,
+    /// The offset that the batches were peeked at. Where it has moved on, nothing is committed again.
+    pub offset: u64,
+    /// How many batches to take off.
+    pub batches: u64,
+    /// The number of the first follow-up.
+    pub first: Seq,
+    /// Further subtasks, each a parcel of its own.
+    pub follow_ups: Vec<Bytes>,
+    /// The collector's status behind these results.
+    pub saved: Option<Bytes>,
+}
+
+/// The queues of tasks, one set a task.
+///
+/// # What an implementor guarantees
+/// - Each call on a task is atomic and durable before it returns, as far as the store is durable at all.
+/// - A call with a [`Fence`] is refused with [`StoreError::Fenced`] when the store has seen a higher token for the same
+///   role of the same task; the `load_…` calls raise the token before they read.
+/// - A call on a task or run that is not there fails with [`StoreError::Gone`] and writes nothing.
+/// - Sending a write again has no further effect and answers like the first time.
+/// - A subtask is counted at most once in a run, however it is reported: see [`complete`](Self::complete).
+#[async_trait]
+pub trait QueueStore: Send + Sync + 'static {
+    /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens.
+    async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError>;
+
+    /// How a task stands; none where it has no queues.
+    async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError>;
+
+    /// What is wanted of several tasks; tasks without queues are left out.
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError>;
+
+    /// Says what is wanted of a task. `Cancel` is never taken back.
+    async fn set_control(&self, task: TaskId, run: RunEpoch, control: Control) -> Result<(), StoreError>;
+
+    /// Ends a cancelled task: discards what waits and what runs, and counts it as cancelled.
+    async fn close(&self, task: TaskId, run: RunEpoch) -> Result<Counts, StoreError>;
+
+    /// Deletes the queues of a task, up to and with this run.
+    async fn purge(&self, task: TaskId, run: RunEpoch) -> Result<(), StoreError>;
+
+    /// Says that the task cannot go on, and why. The first reason stays. Fenced as the generator.
+    async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
+
+    /// Takes a task up as its generator: draws an epoch, refuses all earlier holders.
+    async fn load_generator(&self, fence: Fence) -> Result<GeneratorLoad, StoreError>;
+
+    /// Adds subtasks.
+    async fn push(&self, fence: Fence, push: Push) -> Result<Backlog, StoreError>;
+
+    /// How the backlog stands.
+    async fn backlog(&self, task: TaskId, run: RunEpoch) -> Result<Backlog, StoreError>;
+
+    /// Takes a task up as its scheduler: refuses all earlier holders.
+    async fn load_scheduler(&self, fence: Fence) -> Result<SchedulerLoad, StoreError>;
+
+    /// Moves the first pending parcels to running, one for each shard named, and hands them out to be shipped there.
+    /// Delayed subtasks that are due become pending first. Gives nothing while more than [`RESULTS_WATERMARK`] results
+    /// wait for the collector.
+    async fn take(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError>;
+
+    /// Takes parcels that were not shipped back to pending, or to delayed where `after` is not zero.
+    async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError>;
+
+    /// Counts what an executor reports.
+    ///
+    /// A success counts from any attempt, as long as its epoch owns the number. Everything else counts only from the
+    /// attempt that is running now. What is counted already is passed over.
+    async fn complete(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        report: ParcelReport,
+    ) -> Result<Reported, StoreError>;
+
+    /// Says that the task cannot go on, and why. The first reason stays. Fenced as the collector.
+    async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
+
+    /// Takes a task up as its collector: draws an epoch for follow-ups, refuses all earlier holders.
+    async fn load_collector(&self, fence: Fence) -> Result<CollectorLoad, StoreError>;
+
+    /// The results behind `offset`, at most so many batches, without taking them off.
+    async fn peek(&self, fence: Fence, offset: u64, most: usize) -> Result<Vec<ResultBatch>, StoreError>;
+
+    /// Takes results off, adds follow-ups and saves the collector's status, all or nothing.
+    async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError>;
+
+    /// Records what the collector made of a task that [is complete](TaskState::is_complete).
+    async fn conclude(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError>;
+}

@@ -1,0 +1,82 @@
+//! How the work of a cluster is divided.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Invalid;
+use crate::ids::TaskId;
+use crate::table::BucketOf;
+use crate::wake::Topic;
+
+/// Into how many parts each role's work is divided. All processes of a cluster must agree on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterShape {
+    /// Watch buckets, held by managers.
+    pub watch_buckets: u32,
+    /// Generation buckets, held by generators.
+    pub generation_buckets: u32,
+    /// Scheduling partitions, held by schedulers. With one, a single scheduler keeps all quotas.
+    pub partitions: u32,
+    /// Subtask shards, held by executors; at least four times as many as executors spreads work evenly.
+    pub shards: u32,
+    /// Collection buckets, held by collectors.
+    pub collection_buckets: u32,
+}
+
+impl Default for ClusterShape {
+    fn default() -> Self {
+        Self { watch_buckets: 16, generation_buckets: 16, partitions: 1, shards: 64, collection_buckets: 16 }
+    }
+}
+
+impl ClusterShape {
+    /// The most parts of a kind.
+    pub const MOST: u32 = 65_536;
+
+    /// The shape for one process that has all roles.
+    pub fn embedded() -> Self {
+        Self { watch_buckets: 1, generation_buckets: 1, partitions: 1, shards: 4, collection_buckets: 1 }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first count that is 0 or over [`MOST`](Self::MOST).
+    pub fn check(&self) -> Result<(), Invalid> {
+        let counts = [
+            ("the number of watch buckets", self.watch_buckets),
+            ("the number of generation buckets", self.generation_buckets),
+            ("the number of scheduling partitions", self.partitions),
+            ("the number of shards", self.shards),
+            ("the number of collection buckets", self.collection_buckets),
+        ];
+        match counts.into_iter().find(|(_, count)| !(1..=Self::MOST).contains(count)) {
+            None => Ok(()),
+            Some((what, count)) => Err(Invalid::OutOfRange {
+                what,
+                got: count.to_string(),
+                allowed: format!("1 to {}", Self::MOST),
+            }),
+        }
+    }
+
+    /// Whom to hint for the management of a task.
+    pub fn watch(&self, task: TaskId) -> Topic {
+        Topic::Watch(BucketOf::number(task, self.watch_buckets))
+    }
+
+    /// Whom to hint for the generation of a task.
+    pub fn generation(&self, task: TaskId) -> Topic {
+        Topic::Generation(BucketOf::number(task, self.generation_buckets))
+    }
+
+    /// Whom to hint for the scheduling of a task.
+    pub fn scheduling(&self, task: TaskId) -> Topic {
+        Topic::Scheduling(BucketOf::number(task, self.partitions))
+    }
+
+    /// Whom to hint for the collection of a task.
+    pub fn collection(&self, task: TaskId) -> Topic {
+        Topic::Collection(BucketOf::number(task, self.collection_buckets))
+    }
+}

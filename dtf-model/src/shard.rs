@@ -1,0 +1,69 @@
+//! The port between schedulers and executors: one queue a shard.
+//!
+//! A shard's holder says how many parcels it is willing to have in hand (its *window*). A scheduler ships no more than
+//! that, so work waits with its task, where priorities still count, and not in front of a busy executor.
+
+use async_trait::async_trait;
+use lrmf_core::Token;
+
+use crate::error::StoreError;
+use crate::ids::{RunEpoch, Shard, TaskId};
+use crate::queue::{Parcel, ParcelId};
+
+/// A parcel on its way to an executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipment {
+    /// Of which task.
+    pub task: TaskId,
+    /// Of which run of it.
+    pub run: RunEpoch,
+    /// The subtasks.
+    pub parcel: Parcel,
+}
+
+impl Shipment {
+    /// Its name within a shard.
+    pub fn id(&self) -> ShipmentId {
+        ShipmentId { task: self.task, run: self.run, parcel: self.parcel.id, attempt: self.parcel.attempt }
+    }
+}
+
+/// Names a shipment within a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShipmentId {
+    /// Of which task.
+    pub task: TaskId,
+    /// Of which run of it.
+    pub run: RunEpoch,
+    /// Which parcel.
+    pub parcel: ParcelId,
+    /// Which attempt at it.
+    pub attempt: u32,
+}
+
+/// The queues of shards.
+///
+/// # What an implementor guarantees
+/// - Each call on a shard is atomic. Calls with a token are refused with [`StoreError::Fenced`] when the store has seen
+///   a higher one for that shard; [`hold`](Self::hold) raises it.
+/// - What was shipped stays until it is acknowledged, discarded, or the store loses its data.
+#[async_trait]
+pub trait ShardQueue: Send + Sync + 'static {
+    /// Takes a shard up, with a window of so many parcels, and gives back what an earlier holder had claimed.
+    async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError>;
+
+    /// How many more parcels each shard takes now; 0 for one that nobody ever held.
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError>;
+
+    /// Puts parcels on a shard, as many as it has room for, and says how many. What is there already counts as put.
+    async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError>;
+
+    /// Claims up to so many parcels, in the order in which they were shipped.
+    async fn claim(&self, shard: Shard, token: Token, most: usize) -> Result<Vec<Shipment>, StoreError>;
+
+    /// Removes parcels that have been reported.
+    async fn acknowledge(&self, shard: Shard, token: Token, done: &[ShipmentId]) -> Result<(), StoreError>;
+
+    /// What a shard has, claimed or not.
+    async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError>;
+}

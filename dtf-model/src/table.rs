@@ -1,0 +1,180 @@
+//! The port to `tbl_task`, the truth about tasks.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::param::TaskParam;
+use crate::plugin::TaskResult;
+use crate::status::{Control, Counts, TaskStatus};
+
+/// A task to be inserted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTask {
+    /// The creation's own name: creating with the same one again makes no second task.
+    pub request: Uuid,
+    /// Its type.
+    pub task_type: TaskType,
+    /// What the user said of it.
+    pub param: TaskParam,
+    /// The time of creation, in milliseconds since the Unix epoch.
+    pub now: u64,
+}
+
+/// A row of `tbl_task`. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskRow {
+    /// Its id.
+    pub id: TaskId,
+    /// Its type.
+    pub task_type: TaskType,
+    /// What the user said of it.
+    pub param: TaskParam,
+    /// Its status.
+    pub status: TaskStatus,
+    /// What is wanted of it.
+    pub control: Control,
+    /// The number of its run; 0 before the first.
+    pub run: RunEpoch,
+    /// When it was created.
+    pub created_at: u64,
+    /// When it started to run.
+    pub started_at: Option<u64>,
+    /// When it ended.
+    pub finished_at: Option<u64>,
+    /// When it was last paused, and is still.
+    pub paused_at: Option<u64>,
+    /// How long it has been paused before, in milliseconds.
+    pub paused_for: u64,
+    /// When it was cancelled.
+    pub cancelled_at: Option<u64>,
+    /// The books, as of its end.
+    pub counts: Counts,
+    /// Why it is what it is, where there is something to say.
+    pub reason: String,
+    /// What its collector made of it.
+    pub result: Option<TaskResult>,
+}
+
+impl TaskRow {
+    /// What the roles need to know of it.
+    pub fn spec(&self) -> crate::param::TaskSpec {
+        crate::param::TaskSpec {
+            id: self.id,
+            run: self.run,
+            task_type: self.task_type,
+            param: std::sync::Arc::new(self.param.clone()),
+        }
+    }
+}
+
+/// Which tasks to list. Every condition that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskFilter {
+    /// With this status.
+    pub status: Option<TaskStatus>,
+    /// Of this type.
+    pub task_type: Option<TaskType>,
+    /// Of this resource group.
+    pub group: Option<String>,
+    /// Of the creator with this name.
+    pub creator: Option<String>,
+    /// With this name.
+    pub name: Option<String>,
+}
+
+/// A share of all tasks: those whose id leaves the remainder `bucket` when divided by `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketOf {
+    /// Which share.
+    pub bucket: u32,
+    /// Of how many; at least 1.
+    pub of: u32,
+}
+
+impl BucketOf {
+    /// The number of the bucket that a task falls into.
+    pub fn number(task: TaskId, of: u32) -> u32 {
+        // The remainder is below `of`, so it fits.
+        (task.0 % u64::from(of.max(1))) as u32
+    }
+
+    /// Whether a task falls into this share.
+    pub fn has(&self, task: TaskId) -> bool {
+        Self::number(task, self.of) == self.bucket
+    }
+}
+
+/// How a task ends. The terminal row is the only commit of a task's end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finish {
+    /// The run that ended.
+    pub run: RunEpoch,
+    /// A terminal status.
+    pub status: TaskStatus,
+    /// The books.
+    pub counts: Counts,
+    /// Why, where there is something to say. An earlier reason in the row is kept where this is empty.
+    pub reason: String,
+    /// What the collector made of it.
+    pub result: Option<TaskResult>,
+    /// When, in milliseconds since the Unix epoch.
+    pub now: u64,
+}
+
+/// The table of tasks.
+///
+/// # What an implementor guarantees
+/// - A call that returned `Ok` is durable. Ids are given out once, in growing order, and never again.
+/// - Every change is one conditional update on the status or the run that it expects; it says whether it applied. A row
+///   with a terminal status never changes again, but for [`purged`](Self::purged).
+#[async_trait]
+pub trait TaskTable: Send + Sync + 'static {
+    /// Inserts a task with status *created*, or finds the one that this request made before.
+    async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;
+
+    /// One task.
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError>;
+
+    /// The tasks of a share that have not ended, with ids above `after`, by id, at most so many.
+    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// The tasks that fit, newest first, with ids below `before`, at most so many.
+    async fn list(
+        &self,
+        filter: &TaskFilter,
+        before: Option<TaskId>,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// Starts the next run of a task that has not ended and is at run `expected`: raises the run, and makes a task that
+    /// was created a running one. Says whether it applied.
+    async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError>;
+
+    /// Changes what is wanted of a task that has not ended, with the reason for it. Pausing a running task makes its
+    /// status *paused*, resuming makes it *running* again; cancelling leaves the status as it is. A task whose cancel
+    /// was asked for takes no other wish. Says whether it applied.
+    async fn set_control(
+        &self,
+        id: TaskId,
+        control: Control,
+        reason: &str,
+        now: u64,
+    ) -> Result<bool, StoreError>;
+
+    /// Ends a task that has not ended and is at the run named. Says whether it applied.
+    async fn finish(&self, id: TaskId, finish: &Finish) -> Result<bool, StoreError>;
+
+    /// The ended tasks of a share whose queues may still be there and that ended at or before `finished_by`, by id.
+    async fn unpurged(
+        &self,
+        share: BucketOf,
+        finished_by: u64,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// Notes that the queues of an ended task are gone.
+    async fn purged(&self, id: TaskId) -> Result<(), StoreError>;
+}

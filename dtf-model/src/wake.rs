@@ -1,0 +1,49 @@
+//! The port for wake-ups: hints that something is to be done, so that nobody has to poll.
+//!
+//! A hint may be lost, doubled or late, and nothing depends on it but latency: every role looks again on a period.
+
+use async_trait::async_trait;
+
+use crate::ids::TaskId;
+
+/// Whom a hint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// The manager of a watch bucket.
+    Watch(u32),
+    /// The generator of a generation bucket.
+    Generation(u32),
+    /// The scheduler of a scheduling partition.
+    Scheduling(u32),
+    /// The collector of a collection bucket.
+    Collection(u32),
+    /// The executor of a shard.
+    Shard(u32),
+    /// All executors: what is wanted of a task has changed.
+    Control,
+}
+
+/// What a listener was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// These tasks may want attention.
+    Tasks(Vec<TaskId>),
+    /// Hints may have been lost: anything may want attention.
+    Anything,
+}
+
+/// One who waits for hints.
+#[async_trait]
+pub trait Listener: Send {
+    /// Waits for the next hints, all that have come since the last call at once. Dropping the future loses none.
+    async fn next(&mut self) -> Rung;
+}
+
+/// The carrier of hints.
+pub trait WakeUp: Send + Sync + 'static {
+    /// Hints at a task. Never blocks, never fails.
+    fn ring(&self, topic: Topic, task: TaskId);
+
+    /// Listens from now on.
+    fn listen(&self, topic: Topic) -> Box<dyn Listener>;
+}
