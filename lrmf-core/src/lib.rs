@@ -7,6 +7,8 @@ pub mod error;
 pub mod ids;
 pub mod memory;
 pub mod provider;
+pub mod runner;
+pub mod smooth;
 pub mod task;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -18,5 +20,6 @@ pub use error::{InvalidName, InvalidTask, StoreError};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};
+pub use runner::{Held, RunTask, TaskRunner};
 pub use task::{Holding, Task};
 pub use worker::Worker;
