@@ -154,8 +154,8 @@ pub trait TaskTable: Send + Sync + 'static {
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError>;
 
     /// Changes what is wanted of a task that has not ended, with the reason for it. Pausing a running task makes its
-    /// status *paused*, resuming makes it *running* again; cancelling leaves the status as it is. A task whose cancel
-    /// was asked for takes no other wish. Says whether it applied.
+    /// status *paused*, resuming makes it *running* again; a wish that [ends](Control::ends) the task leaves the status as
+    /// it is, and no other wish is taken after it. Says whether it applied.
     async fn set_control(
         &self,
         id: TaskId,
