@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{CollectorSupport, IterationMode, OnFailure, ResultOf, TaskCollector, TaskConf};
 use dtf_model::queue::{Commit, Fence, ResultBatch, TaskState};
-use dtf_model::roles::{Backoff, BucketRunner, PerTask, Role, RoleContext, Turn, guarded};
+use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, guarded};
 use dtf_model::table::TaskTable;
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
 
@@ -40,34 +40,6 @@ pub fn collector(table: Arc<dyn TaskTable>, context: RoleContext) -> Collector {
 /// What the collector role does for one task.
 pub struct Collect {
     context: RoleContext,
-}
-
-/// How a task's collection came to its end.
-enum End {
-    /// The run wants no more of a collector.
-    Settled,
-    /// The bucket is given up; the next holder goes on from the last commit.
-    Stopped,
-}
-
-/// Why a task's collection was broken off.
-enum Halt {
-    /// The store failed, or says that this is not the collector any more.
-    Store(StoreError),
-    /// The plugin failed, or asks for the task to be stopped.
-    Fault(anyhow::Error),
-}
-
-impl From<StoreError> for Halt {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<anyhow::Error> for Halt {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Fault(error)
-    }
 }
 
 #[async_trait]

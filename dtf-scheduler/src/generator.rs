@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{Generated, TaskConf, TaskGenerator};
 use dtf_model::queue::{Backlog, Fence, Push, TaskState};
-use dtf_model::roles::{Backoff, BucketRunner, PerTask, Role, RoleContext, Turn, guarded};
+use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, guarded};
 use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
 
@@ -42,34 +42,6 @@ pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
 /// What the generator role does for one task.
 pub struct Generate {
     context: RoleContext,
-}
-
-/// How a task's generation came to its end.
-enum End {
-    /// The run wants no more of a generator.
-    Settled,
-    /// The bucket is given up; the next holder goes on from the checkpoint.
-    Stopped,
-}
-
-/// Why a task's generation was broken off.
-enum Halt {
-    /// The store failed, or says that this is not the generator any more.
-    Store(StoreError),
-    /// The plugin failed: the task cannot go on.
-    Fault(anyhow::Error),
-}
-
-impl From<StoreError> for Halt {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<anyhow::Error> for Halt {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Fault(error)
-    }
 }
 
 #[async_trait]

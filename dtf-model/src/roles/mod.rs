@@ -8,6 +8,7 @@ mod bell;
 mod bucket;
 mod context;
 mod guard;
+mod halt;
 mod part;
 mod retry;
 
@@ -15,5 +16,6 @@ pub use bell::Bell;
 pub use bucket::{BucketRunner, PerTask, Turn};
 pub use context::RoleContext;
 pub use guard::{PluginFault, guarded, panic_text};
+pub use halt::{End, Halt};
 pub use part::{Role, part_number};
 pub use retry::Backoff;

@@ -123,9 +123,11 @@ impl Tasks {
         gone.into_iter().for_each(|task| self.forget(task));
     }
 
-    /// Looks at some tasks, as a hint said that they may have something pending.
+    /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
+    /// other partitions too.
     pub(super) async fn look_at(&mut self, tasks: &[TaskId]) {
-        for task in tasks {
+        let share = self.share;
+        for task in tasks.iter().filter(|task| share.has(**task)) {
             if self.known.contains_key(task) {
                 self.policy.pending(*task);
                 continue;
