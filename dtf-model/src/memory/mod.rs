@@ -3,9 +3,11 @@
 mod done;
 mod queues;
 mod shards;
+mod table;
 mod task_queue;
 mod wake;
 
 pub use queues::MemoryQueues;
 pub use shards::MemoryShards;
+pub use table::MemoryTable;
 pub use wake::MemoryWakeUp;
