@@ -23,7 +23,7 @@ const MOST_BYTES: u64 = 8 * 1024 * 1024;
 const MOST_ENCODED: usize = 64 * 1024;
 /// The most that one call looks at, so that the first batches come at once and no call takes long. A count and no time,
 /// as the same calls must yield the same batches.
-const STEPS_A_CALL: usize = 16 * 1024;
+const STEPS_A_CALL: usize = 4096;
 
 /// A batch in the making.
 #[derive(Default)]

@@ -84,20 +84,41 @@ impl Ended {
 /// the outputs of commands that run at the same time are not mixed.
 ///
 /// # Errors
-/// The files or the output failed; the command has ended, or was not started.
+/// The output cannot be shown. The command has ended.
 pub(super) fn run(parts: Vec<Vec<u8>>, group: &Group, console: &Console) -> io::Result<Option<Ended>> {
-    let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut output = match Output::new() {
+        Ok(output) => output,
+        Err(error) => {
+            let why = format!("there is no place for its output: {}", plain(&error));
+            return Ok(Some(Ended::not_run(CANNOT_RUN, why)));
+        }
+    };
     let mut parts = parts.into_iter().map(OsString::from_vec);
     let mut command = Command::new(parts.next().unwrap_or_default());
-    command.args(parts).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
+    command.args(parts).stdin(Stdio::null()).stdout(output.for_out).stderr(output.for_err);
     let ended = match group.run(&mut command) {
         Ok(None) => return Ok(None),
         Ok(Some(status)) => Ended::from_status(status),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ended::not_run(NOT_FOUND, plain(&error)),
         Err(error) => Ended::not_run(CANNOT_RUN, plain(&error)),
     };
-    show(&mut out, &mut err, console)?;
+    show(&mut output.out, &mut output.err, console)?;
     Ok(Some(ended))
+}
+
+/// Two files for what a command writes, and the command's own handles of them.
+struct Output {
+    out: File,
+    err: File,
+    for_out: File,
+    for_err: File,
+}
+
+impl Output {
+    fn new() -> io::Result<Self> {
+        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        Ok(Self { for_out: out.try_clone()?, for_err: err.try_clone()?, out, err })
+    }
 }
 
 fn show(out: &mut File, err: &mut File, console: &Console) -> io::Result<()> {
