@@ -1,1 +1,237 @@
-//! x
+//! The collector role: gives every result to its task's [`TaskCollector`], takes the follow-ups, and has the task summed up
+//! when nothing more can come.
+//!
+//! Results are looked at, given to the callback, and only then taken off, together with the follow-ups and the
+//! collector's status, in one write. A collector that dies in between leaves them to the next holder of the bucket: the
+//! callback is told at least once, and its commit happens once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dtf_model::plugin::{CollectorSupport, IterationMode, OnFailure, ResultOf, TaskCollector, TaskConf};
+use dtf_model::queue::{Commit, Fence, ResultBatch, TaskState};
+use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, guarded};
+use dtf_model::table::TaskTable;
+use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
+
+/// The most result batches a round.
+const ROUND: usize = 64;
+/// How long the callbacks of one round may take.
+const CALL_LIMIT: Duration = Duration::from_secs(300);
+/// How soon results are looked for without a hint.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The fewest counted subtasks before a share of failures can stop a task.
+const FEW: u64 = 10;
+/// The largest status of a collector, in bytes.
+pub const MAX_STATUS_BYTES: usize = 64 * 1024;
+
+/// The collector role: a [`RunTask`](lrmf_core::runner::RunTask) for collection buckets.
+pub type Collector = BucketRunner<Collect>;
+
+/// Makes the collector role for tasks in `table`. Plugin code runs on the context's plugin runtime.
+pub fn collector(table: Arc<dyn TaskTable>, context: RoleContext) -> Collector {
+    let (count, wake, on) =
+        (context.shape.collection_buckets, context.wake.clone(), context.plugin_runtime.clone());
+    BucketRunner::new(Role::Collector, count, table, wake, on, Collect { context })
+}
+
+/// What the collector role does for one task.
+pub struct Collect {
+    context: RoleContext,
+}
+
+#[async_trait]
+impl PerTask for Collect {
+    async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
+        let Some(state) = self.context.queues.state(turn.task).await? else { return Ok(None) };
+        let run = state.spec.run;
+        if state.ending.is_some() || state.control.ends() {
+            return Ok(Some(run));
+        }
+        let fence = Fence { task: turn.task, run, token: turn.token };
+        match self.collect(turn, fence, &state).await {
+            Ok(End::Settled) => Ok(Some(run)),
+            Ok(End::Stopped) => Ok(None),
+            Err(Halt::Store(error)) => Err(error),
+            Err(Halt::Fault(error)) => {
+                self.context.queues.stop_by_collector(fence, &format!("{error:#}")).await?;
+                self.context.wake.ring(self.context.shape.watch(turn.task), turn.task);
+                Ok(Some(run))
+            }
+        }
+    }
+}
+
+impl Collect {
+    async fn collect(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
+        let load = self.context.queues.load_collector(fence).await?;
+        let spec = &state.spec;
+        let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
+        let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
+        let mut collector = called(async { plugin.collector(spec) }).await?;
+        called(collector.begin(load.saved)).await?;
+        let (epoch, next, offset) = (load.epoch, load.next, load.offset);
+        let collection =
+            Collection { context: &self.context, turn, fence, conf, collector, epoch, next, offset };
+        collection.run().await
+    }
+}
+
+/// One load of a task's collector at work.
+struct Collection<'a> {
+    context: &'a RoleContext,
+    turn: &'a Turn,
+    fence: Fence,
+    conf: &'a TaskConf,
+    collector: Box<dyn TaskCollector>,
+    epoch: EmitEpoch,
+    /// The number of the next follow-up.
+    next: Seq,
+    /// How many result batches have been committed.
+    offset: u64,
+}
+
+impl Collection<'_> {
+    async fn run(mut self) -> Result<End, Halt> {
+        while !self.turn.stop.is_cancelled() {
+            let batches = self.context.queues.peek(self.fence, self.offset, ROUND).await?;
+            let state = if batches.is_empty() {
+                self.context.queues.state(self.fence.task).await?
+            } else {
+                Some(self.round(&batches).await?)
+            };
+            let Some(state) = state else { return Ok(End::Settled) };
+            if state.ending.is_some() || state.control.ends() {
+                called(self.collector.cancel()).await?;
+                return Ok(End::Settled);
+            }
+            if state.is_complete() {
+                return self.conclude(&state.counts).await;
+            }
+            if batches.is_empty() {
+                self.pause().await;
+            }
+        }
+        Ok(End::Stopped)
+    }
+
+    async fn pause(&mut self) {
+        tokio::select! {
+            () = self.turn.stop.cancelled() => {}
+            () = self.turn.bell.wait() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+
+    /// Gives the results to the callback and commits what came of it.
+    async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
+        let mut support = CollectorSupport::default();
+        called(tell(self.collector.as_mut(), self.fence, batches, &mut support)).await?;
+        let added = support.take_added();
+        if !added.is_empty() && self.conf.iteration == IterationMode::No {
+            let why = "the collector added a subtask, and the task type's iteration mode is No";
+            return Err(anyhow::anyhow!(why).into());
+        }
+        let count = added.len() as u64;
+        let commit = Commit {
+            epoch: self.epoch,
+            offset: self.offset,
+            batches: batches.len() as u64,
+            first: self.next,
+            follow_ups: added.into_iter().map(|subtask| subtask.body).collect(),
+            saved: self.status()?,
+        };
+        let state = self.commit(commit).await?;
+        self.offset += batches.len() as u64;
+        self.next = self.next.plus(count);
+        let task = self.fence.task;
+        self.context.wake.ring(self.context.shape.scheduling(task), task);
+        match too_many_failures(&state.counts, self.conf.on_failure) {
+            Some(reason) => Err(anyhow::anyhow!(reason).into()),
+            None => Ok(state),
+        }
+    }
+
+    fn status(&self) -> anyhow::Result<Option<Bytes>> {
+        let saved = self.collector.save_status()?;
+        if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_STATUS_BYTES) {
+            anyhow::bail!("the collector's status has {bytes} bytes; at most {MAX_STATUS_BYTES} are allowed");
+        }
+        Ok(saved)
+    }
+
+    /// Commits, again while the store does not answer: what is committed already is not committed twice.
+    async fn commit(&mut self, commit: Commit) -> Result<TaskState, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.context.queues.commit(self.fence, commit.clone()).await {
+                Err(error) if error.is_retryable() && backoff.wait(&self.turn.stop).await => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn conclude(mut self, counts: &Counts) -> Result<End, Halt> {
+        let result = called(self.collector.after_task_completed(counts)).await?;
+        self.context.queues.conclude(self.fence, &result).await?;
+        let task = self.fence.task;
+        self.context.wake.ring(self.context.shape.watch(task), task);
+        Ok(End::Settled)
+    }
+}
+
+/// Gives results to the callback, one by one.
+async fn tell(
+    collector: &mut dyn TaskCollector,
+    fence: Fence,
+    batches: &[ResultBatch],
+    support: &mut CollectorSupport,
+) -> anyhow::Result<()> {
+    for batch in batches {
+        for (seq, outcome) in &batch.results {
+            let id = SubtaskId { task: fence.task, run: fence.run, epoch: batch.epoch, seq: *seq };
+            let result = ResultOf { id, outcome: outcome.clone() };
+            collector.after_execution(&result, support).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls into the plugin.
+async fn called<T>(call: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    use anyhow::Context;
+    guarded(CALL_LIMIT, call).await?.context("the collector failed")
+}
+
+/// Whether the failures so far stop the task, and with what reason.
+fn too_many_failures(counts: &Counts, policy: OnFailure) -> Option<String> {
+    let failed = counts.failed + counts.timed_out;
+    let counted = counts.counted();
+    match policy {
+        OnFailure::StopAtFirst if failed > 0 => {
+            Some("a subtask failed, and the task type stops at the first".to_owned())
+        }
+        OnFailure::StopAbove(share) if counted >= FEW && failed as f64 > share * counted as f64 => {
+            Some(format!("{failed} of {counted} subtasks failed, and the task type stops above {share}"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_stop_a_task_as_its_type_says() {
+        let counts = |succeeded, failed| Counts { succeeded, failed, ..Counts::default() };
+        assert_eq!(too_many_failures(&counts(1, 100), OnFailure::GoOn), None);
+        assert!(too_many_failures(&counts(100, 1), OnFailure::StopAtFirst).is_some());
+        assert_eq!(too_many_failures(&counts(100, 0), OnFailure::StopAtFirst), None);
+        assert_eq!(too_many_failures(&counts(0, 9), OnFailure::StopAbove(0.5)), None);
+        assert!(too_many_failures(&counts(4, 6), OnFailure::StopAbove(0.5)).is_some());
+        assert_eq!(too_many_failures(&counts(5, 5), OnFailure::StopAbove(0.5)), None);
+    }
+}

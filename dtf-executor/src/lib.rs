@@ -1,1 +1,90 @@
-//! x
+//! The executor role: runs the subtasks of the shards that its member holds.
+//!
+//! All shards of a process share its *slots*; a slot runs one parcel at a time. A parcel is claimed when a slot is free for
+//! it, its subtasks are executed one after the other, and it is reported as a whole, whatever became of each. Only then is it
+//! acknowledged to its shard: an executor that dies leaves it there, and the next holder runs it again.
+
+mod parcel;
+mod shard;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dtf_model::roles::{RoleContext, part_number};
+use dtf_model::{Invalid, Shard};
+use lrmf_core::runner::{Held, RunTask};
+use tokio::sync::Semaphore;
+
+use self::shard::ShardLoop;
+use self::work::WorkBook;
+
+pub use self::parcel::{MAX_ERROR_BYTES, MAX_RESULT_BYTES};
+
+/// Settings of the executor role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecutorConfig {
+    /// How many parcels run at once in this process; at least 1.
+    pub slots: usize,
+    /// How many parcels a shard may have in hand, waiting or running; at least 1. More hides latency, fewer keeps
+    /// priorities sharp.
+    pub window: u32,
+    /// How long running subtasks may go on when their shard is to be given up. They are run again elsewhere then. It must
+    /// fit into the margin of the session.
+    pub drain: Duration,
+}
+
+impl Default for ExecutorConfig {
+    fn default() -> Self {
+        let slots = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { slots, window: 2, drain: Duration::from_secs(1) }
+    }
+}
+
+impl ExecutorConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first number that is 0.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let zero = |what| Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() };
+        if self.slots == 0 {
+            return Err(zero("the number of slots"));
+        }
+        if self.window == 0 {
+            return Err(zero("the window of a shard"));
+        }
+        Ok(())
+    }
+}
+
+/// The executor role, for the shards that its member holds.
+pub struct Executor {
+    config: ExecutorConfig,
+    context: RoleContext,
+    slots: Arc<Semaphore>,
+    book: Arc<WorkBook>,
+}
+
+impl Executor {
+    /// An executor. Plugin code runs on the context's plugin runtime.
+    ///
+    /// # Errors
+    /// A setting is out of range.
+    pub fn new(config: ExecutorConfig, context: RoleContext) -> Result<Self, Invalid> {
+        config.check()?;
+        let slots = Arc::new(Semaphore::new(config.slots));
+        let book = WorkBook::start(context.clone());
+        Ok(Self { config, context, slots, book })
+    }
+}
+
+#[async_trait]
+impl RunTask for Executor {
+    async fn run(&self, held: Held) -> anyhow::Result<()> {
+        let shard = Shard(part_number(&held.task)?);
+        let (slots, book) = (self.slots.clone(), self.book.clone());
+        ShardLoop::new(shard, &held, self.config, self.context.clone(), slots, book).run().await
+    }
+}

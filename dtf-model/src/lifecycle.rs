@@ -1,1 +1,291 @@
-//! Filled by the next change.
+//! What a manager does about a task: a pure decision from what is seen.
+//!
+//! # The problem
+//! A task's row in `tbl_task` says what it is and what is wanted of it; its queues say how far it is. Both change under
+//! the manager's eyes, calls fail half-way, and managers die. So nothing is remembered: each time, the row and the queues
+//! are read, [`decide`] names the next step from these two alone, the step is taken as a conditional write, and both are
+//! read again. Any crash between two steps leaves a state that this table knows.
+//!
+//! | row | queues of its run | next |
+//! |---|---|---|
+//! | terminal | | nothing |
+//! | to end | none | end it, with empty books |
+//! | paused before its start, or not yet due | none | wait |
+//! | otherwise | none: never made, half made, or lost | begin the next run |
+//! | any | completed, or closed | end it, with these books |
+//! | not to end | asks to be stopped, or time is up | abort it |
+//! | any | want something else than the row | tell them |
+//! | to end | nothing runs, or the grace is over | close them |
+
+use std::time::Duration;
+
+use crate::plugin::{TaskConf, TaskResult};
+use crate::queue::{Ending, TaskState};
+use crate::status::{Control, Counts, TaskStatus};
+use crate::table::TaskRow;
+
+/// The next step for a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing, ever.
+    Rest,
+    /// Nothing before this time (milliseconds since the Unix epoch), or a hint.
+    Wait {
+        /// When to look again; on a hint only, where there is none.
+        until: Option<u64>,
+    },
+    /// Raise the run in the row, then make the queues for it.
+    BeginRun,
+    /// Write to the row that the task is to be aborted.
+    Abort {
+        /// Why.
+        reason: String,
+    },
+    /// Tell the queues what the row wants.
+    SetControl(Control),
+    /// Close the queues.
+    Close,
+    /// End the task.
+    Finish {
+        /// How.
+        status: TaskStatus,
+        /// The books.
+        counts: Counts,
+        /// What the collector made of it.
+        result: Option<TaskResult>,
+    },
+}
+
+/// Names the next step. `queues` is what the store has under the task's id, of whichever run.
+pub fn decide(now: u64, row: &TaskRow, queues: Option<&TaskState>, conf: &TaskConf) -> Step {
+    if row.status.is_terminal() {
+        return Step::Rest;
+    }
+    match queues.filter(|queues| queues.spec.run == row.run) {
+        None => without_queues(now, row),
+        Some(queues) => with_queues(now, row, queues, conf),
+    }
+}
+
+fn without_queues(now: u64, row: &TaskRow) -> Step {
+    if row.control.ends() {
+        return Step::Finish { status: end_of(row.control), counts: Counts::default(), result: None };
+    }
+    if row.control == Control::Pause {
+        return Step::Wait { until: None };
+    }
+    match row.param.start_at {
+        Some(start) if start > now => Step::Wait { until: Some(start) },
+        _ => Step::BeginRun,
+    }
+}
+
+fn with_queues(now: u64, row: &TaskRow, queues: &TaskState, conf: &TaskConf) -> Step {
+    match &queues.ending {
+        Some(Ending::Completed(result)) => {
+            let (status, result) = (TaskStatus::Completed, Some(result.clone()));
+            return Step::Finish { status, counts: queues.counts, result };
+        }
+        Some(Ending::Closed) => {
+            return Step::Finish { status: end_of(row.control), counts: queues.counts, result: None };
+        }
+        None => {}
+    }
+    let deadline = deadline(now, row, conf);
+    if !row.control.ends() {
+        if let Some(reason) = &queues.stop {
+            return Step::Abort { reason: reason.clone() };
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            let limit = row.param.timeout.min(conf.task_type_timeout);
+            return Step::Abort { reason: format!("timed out after {limit:?}") };
+        }
+    }
+    if queues.control != row.control {
+        return Step::SetControl(row.control);
+    }
+    if !row.control.ends() {
+        return Step::Wait { until: deadline };
+    }
+    let patience = row.cancelled_at.unwrap_or(now).saturating_add(millis(conf.cancel_grace));
+    if queues.running == 0 || patience <= now {
+        return Step::Close;
+    }
+    Step::Wait { until: Some(patience) }
+}
+
+/// When the task's time is up; never, while it is paused.
+fn deadline(now: u64, row: &TaskRow, conf: &TaskConf) -> Option<u64> {
+    if row.paused_at.is_some() {
+        return None;
+    }
+    let limit = row.param.timeout.min(conf.task_type_timeout);
+    let started = row.started_at.unwrap_or(now);
+    Some(started.saturating_add(row.paused_for).saturating_add(millis(limit)))
+}
+
+fn end_of(control: Control) -> TaskStatus {
+    if control == Control::Cancel { TaskStatus::Cancelled } else { TaskStatus::Exceptional }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{RunEpoch, TaskId, TaskType};
+    use crate::param::TaskParam;
+
+    const START: u64 = 1_000_000;
+
+    fn row(status: TaskStatus, control: Control, run: u32) -> TaskRow {
+        TaskRow {
+            id: TaskId(7),
+            task_type: TaskType(1),
+            param: TaskParam { timeout: Duration::from_secs(60), ..TaskParam::default() },
+            status,
+            control,
+            run: RunEpoch(run),
+            created_at: START,
+            started_at: (run > 0).then_some(START),
+            finished_at: None,
+            paused_at: None,
+            paused_for: 0,
+            cancelled_at: control.ends().then_some(START + 5_000),
+            counts: Counts::default(),
+            reason: String::new(),
+            result: None,
+        }
+    }
+
+    fn queues(row: &TaskRow) -> TaskState {
+        TaskState {
+            spec: row.spec(),
+            control: row.control,
+            counts: Counts::default(),
+            pending: 0,
+            delayed: 0,
+            running: 0,
+            collected: 0,
+            generated: false,
+            progress: None,
+            stop: None,
+            ending: None,
+        }
+    }
+
+    fn next(now: u64, row: &TaskRow, queues: Option<&TaskState>) -> Step {
+        decide(now, row, queues, &TaskConf::default())
+    }
+
+    #[test]
+    fn a_created_task_begins_when_it_is_due() {
+        let mut row = row(TaskStatus::Created, Control::Run, 0);
+        assert_eq!(next(START, &row, None), Step::BeginRun);
+        row.param.start_at = Some(START + 10);
+        assert_eq!(next(START, &row, None), Step::Wait { until: Some(START + 10) });
+        assert_eq!(next(START + 10, &row, None), Step::BeginRun);
+    }
+
+    #[test]
+    fn a_half_made_or_lost_run_begins_again() {
+        let running = row(TaskStatus::Running, Control::Run, 2);
+        assert_eq!(next(START, &running, None), Step::BeginRun);
+        let mut earlier = queues(&running);
+        earlier.spec.run = RunEpoch(1);
+        assert_eq!(next(START, &running, Some(&earlier)), Step::BeginRun);
+    }
+
+    #[test]
+    fn a_task_cancelled_before_its_start_ends_at_once() {
+        let row = row(TaskStatus::Created, Control::Cancel, 0);
+        let expected =
+            Step::Finish { status: TaskStatus::Cancelled, counts: Counts::default(), result: None };
+        assert_eq!(next(START, &row, None), expected);
+    }
+
+    #[test]
+    fn a_running_task_waits_for_its_deadline_then_is_aborted() {
+        let running = row(TaskStatus::Running, Control::Run, 1);
+        let state = queues(&running);
+        let deadline = START + 60_000;
+        assert_eq!(next(START, &running, Some(&state)), Step::Wait { until: Some(deadline) });
+        let Step::Abort { reason } = next(deadline, &running, Some(&state)) else { panic!() };
+        assert_eq!(reason, "timed out after 60s");
+    }
+
+    #[test]
+    fn paused_time_does_not_count() {
+        let mut paused = row(TaskStatus::Paused, Control::Pause, 1);
+        paused.paused_at = Some(START + 1_000);
+        let state = queues(&paused);
+        assert_eq!(next(START + 90_000, &paused, Some(&state)), Step::Wait { until: None });
+        let mut resumed = row(TaskStatus::Running, Control::Run, 1);
+        resumed.paused_for = 50_000;
+        let state = queues(&resumed);
+        let until = Some(START + 110_000);
+        assert_eq!(next(START + 90_000, &resumed, Some(&state)), Step::Wait { until });
+    }
+
+    #[test]
+    fn the_queues_are_told_what_the_row_wants() {
+        let running = row(TaskStatus::Running, Control::Run, 1);
+        let mut state = queues(&running);
+        state.control = Control::Pause;
+        assert_eq!(next(START, &running, Some(&state)), Step::SetControl(Control::Run));
+    }
+
+    #[test]
+    fn a_cancelled_task_is_closed_when_nothing_runs_or_the_grace_is_over() {
+        let cancelled = row(TaskStatus::Running, Control::Cancel, 1);
+        let mut state = queues(&cancelled);
+        assert_eq!(next(START + 5_000, &cancelled, Some(&state)), Step::Close);
+        state.running = 3;
+        let grace_ends = START + 15_000;
+        assert_eq!(next(START + 5_000, &cancelled, Some(&state)), Step::Wait { until: Some(grace_ends) });
+        assert_eq!(next(grace_ends, &cancelled, Some(&state)), Step::Close);
+    }
+
+    #[test]
+    fn what_a_role_says_stops_the_task_and_it_ends_as_exceptional() {
+        let running = row(TaskStatus::Running, Control::Run, 1);
+        let mut state = queues(&running);
+        state.stop = Some("no".to_owned());
+        assert_eq!(next(START, &running, Some(&state)), Step::Abort { reason: "no".to_owned() });
+        let aborted = row(TaskStatus::Running, Control::Abort, 1);
+        let mut state = queues(&aborted);
+        state.ending = Some(Ending::Closed);
+        let Step::Finish { status, .. } = next(START, &aborted, Some(&state)) else { panic!() };
+        assert_eq!(status, TaskStatus::Exceptional);
+    }
+
+    #[test]
+    fn a_completed_task_ends_even_when_its_cancel_came_too_late() {
+        let cancelled = row(TaskStatus::Running, Control::Cancel, 1);
+        let mut state = queues(&cancelled);
+        state.ending = Some(Ending::Completed(TaskResult::default()));
+        let Step::Finish { status, .. } = next(START, &cancelled, Some(&state)) else { panic!() };
+        assert_eq!(status, TaskStatus::Completed);
+    }
+
+    #[test]
+    fn every_finish_is_allowed_by_the_lifecycle() {
+        for status in TaskStatus::ALL.into_iter().filter(|status| !status.is_terminal()) {
+            for control in [Control::Run, Control::Pause, Control::Cancel, Control::Abort] {
+                for ending in [None, Some(Ending::Closed), Some(Ending::Completed(TaskResult::default()))] {
+                    let row = row(status, control, u32::from(status != TaskStatus::Created));
+                    let state = TaskState { ending, ..queues(&row) };
+                    for queues in [None, Some(&state)] {
+                        if let Step::Finish { status: end, .. } = next(START, &row, queues) {
+                            assert!(end.is_terminal());
+                            let started = status != TaskStatus::Created;
+                            assert!(status.may_become(end) || !started, "{status} to {end}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -297,7 +297,7 @@ pub trait QueueStore: Send + Sync + 'static {
     /// What is wanted of several tasks; tasks without queues are left out.
     async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError>;
 
-    /// Says what is wanted of a task. `Cancel` is never taken back.
+    /// Says what is wanted of a task. A wish that [ends](Control::ends) it is never taken back.
     async fn set_control(&self, task: TaskId, run: RunEpoch, control: Control) -> Result<(), StoreError>;
 
     /// Ends a cancelled task: discards what waits and what runs, and counts it as cancelled.

@@ -78,8 +78,10 @@ pub enum Control {
     Run = 0,
     /// Generate and dispatch nothing new; what runs may finish.
     Pause = 1,
-    /// Generate and dispatch nothing new, stop what runs. There is no way back.
+    /// Generate and dispatch nothing new, stop what runs; the task ends as cancelled. There is no way back.
     Cancel = 2,
+    /// As `Cancel`, by the framework itself: the task ends as exceptional.
+    Abort = 3,
 }
 
 impl Control {
@@ -90,7 +92,12 @@ impl Control {
 
     /// The control with this number.
     pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Run, Self::Pause, Self::Cancel].into_iter().find(|control| control.code() == code)
+        [Self::Run, Self::Pause, Self::Cancel, Self::Abort].into_iter().find(|control| control.code() == code)
+    }
+
+    /// Whether the task is to end. Such a wish is never taken back or replaced.
+    pub fn ends(self) -> bool {
+        matches!(self, Self::Cancel | Self::Abort)
     }
 }
 

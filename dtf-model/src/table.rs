@@ -4,11 +4,16 @@ use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::error::StoreError;
+use crate::error::{Invalid, StoreError};
 use crate::ids::{RunEpoch, TaskId, TaskType};
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
 use crate::status::{Control, Counts, TaskStatus};
+
+/// The longest reason that is kept, in characters; what is longer is cut.
+pub const MAX_REASON_CHARS: usize = 4096;
+/// The largest [`TaskResult`], as JSON text, in bytes.
+pub const MAX_RESULT_BYTES: usize = 1024 * 1024;
 
 /// A task to be inserted.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,9 +51,9 @@ pub struct TaskRow {
     pub finished_at: Option<u64>,
     /// When it was last paused, and is still.
     pub paused_at: Option<u64>,
-    /// How long it has been paused before, in milliseconds.
+    /// How long it has been paused before, in milliseconds; at the end of a task, all of it.
     pub paused_for: u64,
-    /// When it was cancelled.
+    /// When its end was asked for, by cancelling or aborting it.
     pub cancelled_at: Option<u64>,
     /// The books, as of its end.
     pub counts: Counts,
@@ -124,15 +129,50 @@ pub struct Finish {
     pub now: u64,
 }
 
+impl Finish {
+    /// Checks that a task can end like this and that what is to be kept of it fits.
+    ///
+    /// # Errors
+    /// What is wrong, and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if !self.status.is_terminal() {
+            return Err(Invalid::OutOfRange {
+                what: "the status at a task's end",
+                got: self.status.to_string(),
+                allowed: "cancelled, completed or exceptional".to_owned(),
+            });
+        }
+        let bytes = self
+            .result
+            .as_ref()
+            .map_or(0, |result| serde_json::to_string(result).map_or(usize::MAX, |text| text.len()));
+        if bytes > MAX_RESULT_BYTES {
+            return Err(Invalid::OutOfRange {
+                what: "the size of the task's result",
+                got: format!("{bytes} bytes"),
+                allowed: format!("at most {MAX_RESULT_BYTES} bytes"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// As much of a reason as is kept.
+pub fn kept_reason(reason: &str) -> &str {
+    reason.char_indices().nth(MAX_REASON_CHARS).map_or(reason, |(end, _)| &reason[..end])
+}
+
 /// The table of tasks.
 ///
 /// # What an implementor guarantees
 /// - A call that returned `Ok` is durable. Ids are given out once, in growing order, and never again.
 /// - Every change is one conditional update on the status or the run that it expects; it says whether it applied. A row
-///   with a terminal status never changes again, but for [`purged`](Self::purged).
+///   with a terminal status never changes again, but for [`purged`](Self::purged). [`TaskStatus::may_become`] is the rule.
+/// - Texts are kept and compared exactly: case, trailing spaces and all of Unicode.
+/// - What does not fit is refused with [`StoreError::Invalid`] and nothing is written; only a reason is cut.
 #[async_trait]
 pub trait TaskTable: Send + Sync + 'static {
-    /// Inserts a task with status *created*, or finds the one that this request made before.
+    /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now.
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;
 
     /// One task.
@@ -150,12 +190,14 @@ pub trait TaskTable: Send + Sync + 'static {
     ) -> Result<Vec<TaskRow>, StoreError>;
 
     /// Starts the next run of a task that has not ended and is at run `expected`: raises the run, and makes a task that
-    /// was created a running one. Says whether it applied.
+    /// was created a running one. The time of the first start stays. Says whether it applied.
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError>;
 
     /// Changes what is wanted of a task that has not ended, with the reason for it. Pausing a running task makes its
-    /// status *paused*, resuming makes it *running* again; cancelling leaves the status as it is. A task whose cancel
-    /// was asked for takes no other wish. Says whether it applied.
+    /// status *paused*, and so it does to one that was created only; resuming makes either *running* (the run of the
+    /// latter is still 0, so it waits for its [`begin_run`](Self::begin_run)); a wish that [ends](Control::ends) the task
+    /// leaves the status as it is, and no other wish is taken after it. The wish that it has already applies, and
+    /// changes nothing. Says whether it applied.
     async fn set_control(
         &self,
         id: TaskId,
@@ -164,7 +206,8 @@ pub trait TaskTable: Send + Sync + 'static {
         now: u64,
     ) -> Result<bool, StoreError>;
 
-    /// Ends a task that has not ended and is at the run named. Says whether it applied.
+    /// Ends a task that has not ended and is at the run named, if its status may become the one named. Says whether it
+    /// applied.
     async fn finish(&self, id: TaskId, finish: &Finish) -> Result<bool, StoreError>;
 
     /// The ended tasks of a share whose queues may still be there and that ended at or before `finished_by`, by id.
@@ -175,6 +218,6 @@ pub trait TaskTable: Send + Sync + 'static {
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError>;
 
-    /// Notes that the queues of an ended task are gone.
+    /// Notes that the queues of an ended task are gone; nothing happens to a task that has not ended.
     async fn purged(&self, id: TaskId) -> Result<(), StoreError>;
 }

@@ -21,6 +21,8 @@ pub enum Topic {
     Shard(u32),
     /// All executors: what is wanted of a task has changed.
     Control,
+    /// Those who wait for a task: its row has changed.
+    Row(TaskId),
 }
 
 /// What a listener was told.

@@ -1,1 +1,9 @@
-//! x
+//! The three roles that decide what is run: the [`manager`] begins and ends tasks, the [`generator`] splits them, and the
+//! [`scheduler`] shares the executors' capacity between them.
+//!
+//! Each is a [`RunTask`](lrmf_core::runner::RunTask) for the parts of its LRMF group; which process runs which part, and
+//! who may write to the tasks of it, is LRMF's to say.
+
+pub mod generator;
+pub mod manager;
+pub mod scheduler;

@@ -1,1 +1,21 @@
-//! Filled by the next change.
+//! What the roles share.
+//!
+//! Each role is an LRMF group. Its tasks are the role's *parts* (watch buckets, generation buckets, scheduling
+//! partitions, subtask shards, collection buckets), and a member holds some of them, each with a fencing token. A part
+//! that is a bucket of tasks runs on a [`BucketRunner`]: one future for each task that wants attention.
+
+mod bell;
+mod bucket;
+mod context;
+mod guard;
+mod halt;
+mod part;
+mod retry;
+
+pub use bell::Bell;
+pub use bucket::{BucketRunner, PerTask, Turn};
+pub use context::RoleContext;
+pub use guard::{PluginFault, guarded, panic_text};
+pub use halt::{End, Halt};
+pub use part::{Role, part_number};
+pub use retry::Backoff;

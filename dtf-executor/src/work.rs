@@ -1,0 +1,144 @@
+//! What an executor knows of the tasks whose subtasks it runs: their executors, and what is wanted of them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use dtf_model::plugin::{TaskConf, TaskExecutor};
+use dtf_model::roles::{RoleContext, panic_text};
+use dtf_model::wake::Topic;
+use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+/// How often it is looked up what is wanted of tasks, in case hints were lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A task that subtasks are run for.
+pub(crate) struct Work {
+    pub(crate) spec: TaskSpec,
+    pub(crate) conf: TaskConf,
+    /// The plugin's executor, or why there is none.
+    pub(crate) executor: Result<Arc<dyn TaskExecutor>, String>,
+    /// Fires when the task is to end.
+    pub(crate) cancelled: CancellationToken,
+    control: AtomicU8,
+}
+
+impl Work {
+    fn new(spec: TaskSpec, control: Control, context: &RoleContext) -> Self {
+        let conf = context.plugins.conf(spec.task_type).cloned().unwrap_or_default();
+        let executor = make_executor(&spec, context);
+        let work =
+            Self { spec, conf, executor, cancelled: CancellationToken::new(), control: AtomicU8::new(0) };
+        work.set_control(control);
+        work
+    }
+
+    /// What is wanted of the task, as far as is known here.
+    pub(crate) fn control(&self) -> Control {
+        // Only `set_control` writes it, and it writes codes.
+        Control::from_code(self.control.load(Ordering::Acquire)).unwrap_or_default()
+    }
+
+    /// A wish that ends the task is never replaced, not even by a late reply that does not know it yet.
+    pub(crate) fn set_control(&self, control: Control) {
+        if self.control().ends() {
+            return;
+        }
+        self.control.store(control.code(), Ordering::Release);
+        if control.ends() {
+            self.cancelled.cancel();
+        }
+    }
+}
+
+fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn TaskExecutor>, String> {
+    let registration = context.plugins.get(spec.task_type).map_err(|unknown| unknown.to_string())?;
+    let make = std::panic::AssertUnwindSafe(|| registration.plugin.executor(spec));
+    match std::panic::catch_unwind(make) {
+        Ok(made) => made.map_err(|error| format!("no executor: {error:#}")),
+        Err(panic) => Err(format!("the plugin panicked: {}", panic_text(panic.as_ref()))),
+    }
+}
+
+/// The tasks that subtasks are run for in this process.
+pub(crate) struct WorkBook {
+    context: RoleContext,
+    tasks: Mutex<HashMap<TaskId, Arc<Work>>>,
+    /// Keeps the book up to date for as long as somebody uses it.
+    refresher: OnceLock<AbortOnDropHandle<()>>,
+}
+
+impl WorkBook {
+    pub(crate) fn start(context: RoleContext) -> Arc<Self> {
+        let book = Arc::new(Self { context, tasks: Mutex::default(), refresher: OnceLock::new() });
+        let weak = Arc::downgrade(&book);
+        let mut listener = book.context.wake.listen(Topic::Control);
+        let refresher = tokio::spawn(async move {
+            let mut look = tokio::time::interval(LOOK_AGAIN);
+            loop {
+                tokio::select! {
+                    _ = listener.next() => {}
+                    _ = look.tick() => {}
+                }
+                let Some(book) = weak.upgrade() else { return };
+                if let Err(error) = book.refresh().await {
+                    warn!(%error, "what is wanted of tasks is not known");
+                }
+            }
+        });
+        book.refresher.get_or_init(|| AbortOnDropHandle::new(refresher));
+        book
+    }
+
+    /// The entry for a run of a task; none where that run is over.
+    pub(crate) async fn find(&self, task: TaskId, run: RunEpoch) -> Result<Option<Arc<Work>>, StoreError> {
+        if let Some(work) = self.tasks().get(&task).filter(|work| work.spec.run == run) {
+            return Ok(Some(work.clone()));
+        }
+        let Some(state) = self.context.queues.state(task).await? else { return Ok(None) };
+        if state.spec.run != run || state.ending.is_some() {
+            return Ok(None);
+        }
+        let work = Arc::new(Work::new(state.spec, state.control, &self.context));
+        Ok(Some(self.tasks().entry(task).and_modify(|old| replace(old, &work)).or_insert(work).clone()))
+    }
+
+    /// Looks up what is wanted of all tasks, and forgets those that nothing runs for and that have ended.
+    async fn refresh(&self) -> Result<(), StoreError> {
+        let known: Vec<TaskId> = self.tasks().keys().copied().collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let wanted = self.context.queues.controls(&known).await?;
+        let wanted: HashMap<_, _> =
+            wanted.into_iter().map(|(task, run, control)| (task, (run, control))).collect();
+        self.tasks().retain(|task, work| match wanted.get(task) {
+            Some((run, control)) if *run == work.spec.run => {
+                work.set_control(*control);
+                !control.ends() || Arc::strong_count(work) > 1
+            }
+            _ => {
+                work.set_control(Control::Abort);
+                Arc::strong_count(work) > 1
+            }
+        });
+        Ok(())
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Work>>> {
+        // A panic while it is held can only come from an allocation failure.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Two parcels of one task may make its entry at the same time; the first stays, unless it is of an earlier run.
+fn replace(old: &mut Arc<Work>, new: &Arc<Work>) {
+    if old.spec.run < new.spec.run {
+        old.set_control(Control::Abort);
+        *old = new.clone();
+    }
+}

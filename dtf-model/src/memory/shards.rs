@@ -1,0 +1,109 @@
+//! [`ShardQueue`] in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use lrmf_core::Token;
+
+use crate::error::StoreError;
+use crate::ids::Shard;
+use crate::shard::{ShardQueue, Shipment, ShipmentId};
+
+#[derive(Debug, Default)]
+struct Queue {
+    token: Token,
+    window: u32,
+    ready: VecDeque<Shipment>,
+    claimed: Vec<Shipment>,
+}
+
+impl Queue {
+    fn check(&self, token: Token) -> Result<(), StoreError> {
+        if token < self.token { Err(StoreError::Fenced { seen: self.token.0 }) } else { Ok(()) }
+    }
+
+    fn room(&self) -> u32 {
+        let used = self.ready.len() + self.claimed.len();
+        self.window.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    }
+
+    fn has(&self, id: ShipmentId) -> bool {
+        self.ready.iter().chain(&self.claimed).any(|shipment| shipment.id() == id)
+    }
+}
+
+/// The shards of one process. They end with it.
+#[derive(Debug, Default)]
+pub struct MemoryShards {
+    shards: Mutex<HashMap<Shard, Queue>>,
+}
+
+impl MemoryShards {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Shard, Queue>> {
+        // A panic while it is held can only come from an allocation failure.
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(
+        &self,
+        shard: Shard,
+        token: Token,
+        act: impl FnOnce(&mut Queue) -> T,
+    ) -> Result<T, StoreError> {
+        let mut shards = self.lock();
+        let queue = shards.entry(shard).or_default();
+        queue.check(token)?;
+        Ok(act(queue))
+    }
+}
+
+#[async_trait]
+impl ShardQueue for MemoryShards {
+    async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError> {
+        self.with(shard, token, |queue| {
+            queue.token = token;
+            queue.window = window;
+            queue.claimed.clone()
+        })
+    }
+
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError> {
+        let known = self.lock();
+        Ok(shards.iter().map(|shard| known.get(shard).map_or(0, Queue::room)).collect())
+    }
+
+    async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
+        let mut shards = self.lock();
+        let queue = shards.entry(shard).or_default();
+        for (put, shipment) in shipments.iter().enumerate() {
+            if queue.has(shipment.id()) {
+                continue;
+            }
+            if queue.room() == 0 {
+                return Ok(put);
+            }
+            queue.ready.push_back(shipment.clone());
+        }
+        Ok(shipments.len())
+    }
+
+    async fn claim(&self, shard: Shard, token: Token, most: usize) -> Result<Vec<Shipment>, StoreError> {
+        self.with(shard, token, |queue| {
+            let count = most.min(queue.ready.len());
+            let claimed: Vec<_> = queue.ready.drain(..count).collect();
+            queue.claimed.extend(claimed.iter().cloned());
+            claimed
+        })
+    }
+
+    async fn acknowledge(&self, shard: Shard, token: Token, done: &[ShipmentId]) -> Result<(), StoreError> {
+        self.with(shard, token, |queue| queue.claimed.retain(|shipment| !done.contains(&shipment.id())))
+    }
+
+    async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError> {
+        let shards = self.lock();
+        let Some(queue) = shards.get(&shard) else { return Ok(Vec::new()) };
+        Ok(queue.ready.iter().chain(&queue.claimed).map(Shipment::id).collect())
+    }
+}

@@ -1,0 +1,124 @@
+//! [`WakeUp`] within one process.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::ids::TaskId;
+use crate::wake::{Listener, Rung, Topic, WakeUp};
+
+/// How many tasks an inbox names before it says "anything".
+const INBOX: usize = 1024;
+
+#[derive(Debug, Default)]
+struct Inbox {
+    rung: Mutex<Named>,
+    notify: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    tasks: BTreeSet<TaskId>,
+    overflowed: bool,
+}
+
+impl Inbox {
+    fn ring(&self, task: TaskId) {
+        let mut named = self.named();
+        if named.tasks.len() < INBOX {
+            named.tasks.insert(task);
+        } else {
+            named.overflowed |= !named.tasks.contains(&task);
+        }
+        drop(named);
+        self.notify.notify_one();
+    }
+
+    fn take(&self) -> Option<Rung> {
+        let named = std::mem::take(&mut *self.named());
+        if named.overflowed {
+            return Some(Rung::Anything);
+        }
+        (!named.tasks.is_empty()).then(|| Rung::Tasks(named.tasks.into_iter().collect()))
+    }
+
+    fn named(&self) -> MutexGuard<'_, Named> {
+        // A panic while it is held can only come from an allocation failure.
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wake-ups between the roles of one process.
+#[derive(Debug, Default)]
+pub struct MemoryWakeUp {
+    topics: Mutex<HashMap<Topic, Vec<Weak<Inbox>>>>,
+}
+
+impl MemoryWakeUp {
+    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Vec<Weak<Inbox>>>> {
+        // A panic while it is held can only come from an allocation failure.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WakeUp for MemoryWakeUp {
+    fn ring(&self, topic: Topic, task: TaskId) {
+        let topics = self.topics();
+        let Some(inboxes) = topics.get(&topic) else { return };
+        for inbox in inboxes.iter().filter_map(Weak::upgrade) {
+            inbox.ring(task);
+        }
+    }
+
+    fn listen(&self, topic: Topic) -> Box<dyn Listener> {
+        let inbox = Arc::new(Inbox::default());
+        let mut topics = self.topics();
+        let inboxes = topics.entry(topic).or_default();
+        inboxes.retain(|inbox| inbox.strong_count() > 0);
+        inboxes.push(Arc::downgrade(&inbox));
+        Box::new(MemoryListener(inbox))
+    }
+}
+
+struct MemoryListener(Arc<Inbox>);
+
+#[async_trait]
+impl Listener for MemoryListener {
+    async fn next(&mut self) -> Rung {
+        loop {
+            // `notify_one` keeps a permit, so a ring between `take` and `notified` is not missed.
+            if let Some(rung) = self.0.take() {
+                return rung;
+            }
+            self.0.notify.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hints_are_gathered_by_task() {
+        let wake = MemoryWakeUp::default();
+        let mut listener = wake.listen(Topic::Shard(1));
+        for task in [2, 1, 2] {
+            wake.ring(Topic::Shard(1), TaskId(task));
+        }
+        wake.ring(Topic::Shard(2), TaskId(9));
+        assert_eq!(listener.next().await, Rung::Tasks(vec![TaskId(1), TaskId(2)]));
+    }
+
+    #[tokio::test]
+    async fn too_many_hints_become_anything() {
+        let wake = MemoryWakeUp::default();
+        let mut listener = wake.listen(Topic::Control);
+        for task in 0..=INBOX as u64 {
+            wake.ring(Topic::Control, TaskId(task));
+        }
+        assert_eq!(listener.next().await, Rung::Anything);
+    }
+}

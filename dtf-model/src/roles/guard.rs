@@ -1,0 +1,54 @@
+//! Calls into plugins: a panic or a hang harms only the task whose plugin it is.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+/// What a plugin did other than return.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PluginFault {
+    /// It panicked.
+    #[error("the plugin panicked: {0}")]
+    Panicked(String),
+    /// It did not return in time. Its future was dropped.
+    #[error("the plugin did not return within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// Awaits a call into a plugin.
+///
+/// The time limit works for calls that await now and then; a call that blocks its thread is noticed when it returns.
+///
+/// # Errors
+/// The call panicked or did not return within `limit`.
+pub async fn guarded<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, PluginFault> {
+    match tokio::time::timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(returned)) => Ok(returned),
+        Ok(Err(panic)) => Err(PluginFault::Panicked(panic_text(panic.as_ref()))),
+        Err(_) => Err(PluginFault::TimedOut(limit)),
+    }
+}
+
+/// The message of a panic.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn panics_and_hangs_are_errors() {
+        let limit = Duration::from_secs(1);
+        assert_eq!(guarded(limit, async { 7 }).await, Ok(7));
+        let panicked = guarded(limit, async { panic!("no {}", 1) }).await;
+        assert_eq!(panicked, Err::<(), _>(PluginFault::Panicked("no 1".to_owned())));
+        let hung = guarded(limit, std::future::pending::<()>()).await;
+        assert_eq!(hung, Err(PluginFault::TimedOut(limit)));
+    }
+}

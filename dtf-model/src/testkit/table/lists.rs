@@ -1,0 +1,153 @@
+//! Which tasks the lists have, and in which order.
+
+use std::sync::Arc;
+
+use super::{CREATED, Desk, ends, ids, must, new_task, unique};
+use crate::ids::{TaskId, TaskType};
+use crate::param::{Creator, TaskParam};
+use crate::status::TaskStatus;
+use crate::table::{BucketOf, TaskFilter, TaskTable};
+
+/// A share of so many that the task has it to itself.
+fn nearly_alone(id: TaskId) -> BucketOf {
+    let of = 4_000_000_007;
+    BucketOf { bucket: BucketOf::number(id, of), of }
+}
+
+/// Every task that has not ended is in its share and no other, by id, page by page.
+pub async fn active_tasks_are_listed_by_share(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        for status in TaskStatus::ALL {
+            let row = desk.with_status(status).await;
+            if !status.is_terminal() {
+                open.push(row.id);
+            }
+        }
+    }
+    let mut seen = Vec::new();
+    for bucket in 0..3 {
+        let share = BucketOf { bucket, of: 3 };
+        let mut after = TaskId(open[0].0 - 1);
+        loop {
+            let page = must(table.active(share, after, 2).await);
+            assert!(page.len() <= 2);
+            assert!(page.iter().all(|row| row.id > after && share.has(row.id) && !row.status.is_terminal()));
+            assert!(page.is_sorted_by_key(|row| row.id));
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            seen.extend(ids(&page));
+        }
+    }
+    seen.retain(|id| open.contains(id));
+    seen.sort();
+    assert_eq!(seen, open);
+    assert!(must(table.active(BucketOf { bucket: 0, of: 1 }, TaskId(0), 0).await).is_empty());
+    assert!(must(table.active(BucketOf { bucket: 0, of: 1 }, TaskId(u64::MAX), 9).await).is_empty());
+}
+
+/// Each condition leaves out what does not fit, to the letter; together they all hold.
+pub async fn every_filter_filters(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let mark = unique();
+    let text = |suffix: &str| format!("{mark}{suffix}");
+    let param = |name: &str, creator: &str, group: &str| TaskParam {
+        name: text(name),
+        creator: Creator { uid: 1, name: text(creator) },
+        group: text(group),
+        ..TaskParam::default()
+    };
+    let first = desk.insert(param("n", "c", "g")).await;
+    let second = desk.insert(param("N", "c ", "g")).await;
+    let mut other_type = new_task(param("n", "C", "G"));
+    other_type.task_type = TaskType(4_000_000_000);
+    let third = must(table.insert(&other_type).await);
+    assert!(desk.begin(third, 0, CREATED + 1).await);
+
+    let none = TaskFilter::default();
+    let name = TaskFilter { name: Some(text("n")), ..none.clone() };
+    let cases = [
+        (name.clone(), vec![third, first]),
+        (TaskFilter { creator: Some(text("c")), ..none.clone() }, vec![first]),
+        (TaskFilter { creator: Some(text("c ")), ..none.clone() }, vec![second]),
+        (TaskFilter { group: Some(text("g")), ..none.clone() }, vec![second, first]),
+        (TaskFilter { task_type: Some(TaskType(4_000_000_000)), ..name.clone() }, vec![third]),
+        (TaskFilter { status: Some(TaskStatus::Created), ..name.clone() }, vec![first]),
+        (TaskFilter { status: Some(TaskStatus::Paused), ..name.clone() }, vec![]),
+        (TaskFilter { group: Some(text("g")), creator: Some(text("c")), ..name }, vec![first]),
+        (TaskFilter { name: Some(text("%")), ..none }, vec![]),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(ids(&must(table.list(&filter, None, 10).await)), expected, "{filter:?}");
+    }
+}
+
+/// Newest first; the next page begins below the last id of this one.
+pub async fn a_list_is_newest_first_in_pages(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let group = unique();
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(desk.insert(TaskParam { group: group.clone(), ..TaskParam::default() }).await);
+    }
+    made.reverse();
+    let filter = TaskFilter { group: Some(group), ..TaskFilter::default() };
+    assert_eq!(ids(&must(table.list(&filter, None, 100).await)), made);
+    assert!(must(table.list(&filter, None, 0).await).is_empty());
+    assert_eq!(ids(&must(table.list(&filter, Some(TaskId(u64::MAX)), 100).await)), made);
+    let (mut paged, mut before) = (Vec::new(), None);
+    loop {
+        let page = ids(&must(table.list(&filter, before, 2).await));
+        let Some(last) = page.last() else { break };
+        before = Some(*last);
+        paged.extend(page);
+    }
+    assert_eq!(paged, made);
+    let newest = must(table.list(&TaskFilter::default(), None, 1).await);
+    assert!(newest.len() == 1 && newest[0].id >= made[0]);
+}
+
+/// An ended task is listed from its end until it is purged.
+pub async fn ended_tasks_are_listed_until_purged(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let id = desk.running().await;
+    let share = nearly_alone(id);
+    let listed = |by: u64| async move { ids(&must(table.unpurged(share, by, 10).await)) };
+    assert_eq!(listed(u64::MAX).await, []);
+    assert!(desk.finish(id, &ends(1, TaskStatus::Completed, CREATED + 500)).await);
+    assert_eq!(listed(CREATED + 499).await, []);
+    assert_eq!(listed(CREATED + 500).await, [id]);
+    assert_eq!(listed(u64::MAX).await, [id]);
+    let other = BucketOf { bucket: (share.bucket + 1) % share.of, ..share };
+    assert!(!ids(&must(table.unpurged(other, u64::MAX, 10).await)).contains(&id));
+    must(table.purged(id).await);
+    must(table.purged(id).await);
+    assert_eq!(listed(u64::MAX).await, []);
+
+    let mut both = [desk.running().await, desk.running().await];
+    both.sort();
+    for id in both.iter().rev() {
+        assert!(desk.finish(*id, &ends(1, TaskStatus::Cancelled, 1)).await);
+    }
+    let all = ids(&must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 10_000).await));
+    assert!(all.is_sorted() && both.iter().all(|id| all.contains(id)));
+    assert_eq!(must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 1).await).len(), 1);
+    for id in both {
+        must(table.purged(id).await);
+    }
+}
+
+/// Its queues are needed, whatever anybody says.
+pub async fn a_task_that_has_not_ended_is_not_purged(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    for status in [TaskStatus::Created, TaskStatus::Running, TaskStatus::Paused] {
+        let row = desk.with_status(status).await;
+        must(table.purged(row.id).await);
+        assert_eq!(desk.row(row.id).await, row);
+        assert!(desk.finish(row.id, &ends(row.run.0, TaskStatus::Cancelled, CREATED + 40)).await);
+        let share = nearly_alone(row.id);
+        assert_eq!(ids(&must(table.unpurged(share, u64::MAX, 10).await)), [row.id]);
+        must(table.purged(row.id).await);
+    }
+}

@@ -1,0 +1,247 @@
+//! The generator: runs each task's [`TaskGenerator`] in batches, only as fast as the backlog drains.
+//!
+//! A batch and the checkpoint behind it are one write. A generator that dies between two batches is continued by the
+//! next holder of the bucket from the last checkpoint, under a fresh epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dtf_model::plugin::{Generated, TaskConf, TaskGenerator};
+use dtf_model::queue::{Backlog, Fence, Push, TaskState};
+use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, guarded};
+use dtf_model::table::TaskTable;
+use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
+
+/// The most subtasks a batch.
+const BATCH: u64 = 4096;
+/// How many subtasks may wait as long as no run time is known.
+const UNMEASURED: u64 = 1000;
+/// How much work a parcel should be.
+const PARCEL_WORK: Duration = Duration::from_millis(10);
+/// The most subtasks a parcel.
+const PARCEL: u64 = 1000;
+/// How long one call into a generator may take.
+const CALL_LIMIT: Duration = Duration::from_secs(300);
+/// How soon a generator that had nothing to give, or a backlog that was full, is looked at again without a hint.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The largest checkpoint, in bytes.
+pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
+
+/// The generator role: a [`RunTask`](lrmf_core::runner::RunTask) for generation buckets.
+pub type Generator = BucketRunner<Generate>;
+
+/// Makes the generator role for tasks in `table`. Plugin code runs on the context's plugin runtime.
+pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
+    let (count, wake, on) =
+        (context.shape.generation_buckets, context.wake.clone(), context.plugin_runtime.clone());
+    BucketRunner::new(Role::Generator, count, table, wake, on, Generate { context })
+}
+
+/// What the generator role does for one task.
+pub struct Generate {
+    context: RoleContext,
+}
+
+#[async_trait]
+impl PerTask for Generate {
+    async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
+        let Some(state) = self.context.queues.state(turn.task).await? else { return Ok(None) };
+        let run = state.spec.run;
+        if state.generated || state.ending.is_some() || state.control.ends() {
+            return Ok(Some(run));
+        }
+        let fence = Fence { task: turn.task, run, token: turn.token };
+        match self.generate(turn, fence, &state).await {
+            Ok(End::Settled) => Ok(Some(run)),
+            Ok(End::Stopped) => Ok(None),
+            Err(Halt::Store(error)) => Err(error),
+            Err(Halt::Fault(error)) => {
+                let reason = format!("the generator failed: {error:#}");
+                self.context.queues.stop_by_generator(fence, &reason).await?;
+                self.context.wake.ring(self.context.shape.watch(turn.task), turn.task);
+                Ok(Some(run))
+            }
+        }
+    }
+}
+
+impl Generate {
+    async fn generate(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
+        let load = self.context.queues.load_generator(fence).await?;
+        if load.finished {
+            return Ok(End::Settled);
+        }
+        let spec = &state.spec;
+        let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
+        let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
+        let mut generator = called(async { plugin.generator(spec) }).await?;
+        called(generator.begin(load.saved)).await?;
+        let (next, epoch, backlog) = (load.next, load.epoch, load.backlog);
+        // A scheduler's callback decides about single subtasks, so they travel alone.
+        let largest = if plugin.scheduler(spec).is_some() { 1 } else { PARCEL };
+        let generation = Generation {
+            context: &self.context,
+            turn,
+            fence,
+            conf,
+            largest,
+            generator,
+            next,
+            epoch,
+            backlog,
+        };
+        generation.run().await
+    }
+}
+
+/// One load of a task's generator at work.
+struct Generation<'a> {
+    context: &'a RoleContext,
+    turn: &'a Turn,
+    fence: Fence,
+    conf: &'a TaskConf,
+    /// The most subtasks a parcel.
+    largest: u64,
+    generator: Box<dyn TaskGenerator>,
+    next: Seq,
+    epoch: EmitEpoch,
+    backlog: Backlog,
+}
+
+impl Generation<'_> {
+    async fn run(mut self) -> Result<End, Halt> {
+        while !self.turn.stop.is_cancelled() {
+            if self.backlog.control.ends() {
+                called(self.generator.cancel()).await?;
+                return Ok(End::Settled);
+            }
+            let batch = self.next_batch().await?;
+            if batch.subtasks.is_empty() && !batch.finished {
+                self.pause().await?;
+                continue;
+            }
+            let finished = batch.finished;
+            self.push(batch).await?;
+            if finished {
+                called(self.generator.end()).await?;
+                return Ok(End::Settled);
+            }
+        }
+        Ok(End::Stopped)
+    }
+
+    /// The next subtasks; none while the backlog is full or the task paused.
+    async fn next_batch(&mut self) -> Result<Generated, Halt> {
+        let most = room(&self.backlog, self.conf);
+        if most == 0 {
+            return Ok(Generated::default());
+        }
+        let batch = called(self.generator.next_subtasks(most)).await?;
+        let got = batch.subtasks.len();
+        if got > most {
+            return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
+        }
+        Ok(batch)
+    }
+
+    /// Waits for a hint, or a moment, and looks at the backlog again.
+    async fn pause(&mut self) -> Result<(), StoreError> {
+        tokio::select! {
+            () = self.turn.stop.cancelled() => return Ok(()),
+            () = self.turn.bell.wait() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        self.backlog = self.context.queues.backlog(self.fence.task, self.fence.run).await?;
+        Ok(())
+    }
+
+    /// Pushes a batch, again while the store does not answer: a batch that is there already is not pushed twice.
+    async fn push(&mut self, batch: Generated) -> Result<(), Halt> {
+        let push = self.packed(batch)?;
+        let (count, finished) = (push.bodies.len() as u64, push.finished);
+        let (task, shape) = (self.fence.task, &self.context.shape);
+        let mut backoff = Backoff::default();
+        self.backlog = loop {
+            match self.context.queues.push(self.fence, push.clone()).await {
+                Err(error) if error.is_retryable() && backoff.wait(&self.turn.stop).await => {}
+                answered => break answered?,
+            }
+        };
+        self.next = self.next.plus(count);
+        self.context.wake.ring(shape.scheduling(task), task);
+        if finished {
+            // Where nothing is left to be counted, nobody but the collector can say that the task is complete.
+            self.context.wake.ring(shape.collection(task), task);
+        }
+        Ok(())
+    }
+
+    fn packed(&self, batch: Generated) -> Result<Push, anyhow::Error> {
+        let saved = self.generator.save_status()?;
+        if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_CHECKPOINT_BYTES) {
+            anyhow::bail!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
+        }
+        let size = parcel_size(self.backlog.mean_run, self.largest);
+        let count = batch.subtasks.len();
+        let parcels = (0..count.div_ceil(size)).map(|parcel| size.min(count - parcel * size)).collect();
+        Ok(Push {
+            epoch: self.epoch,
+            first: self.next,
+            parcels,
+            bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
+            saved,
+            progress: self.generator.query_progress(),
+            finished: batch.finished,
+        })
+    }
+}
+
+/// Calls into the plugin.
+async fn called<T>(call: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    guarded(CALL_LIMIT, call).await?
+}
+
+/// How many subtasks to ask for now. A backlog is filled up when half of it has drained, so that batches stay large.
+fn room(backlog: &Backlog, conf: &TaskConf) -> usize {
+    let full = if backlog.mean_run.is_some() { conf.backlog } else { conf.backlog.min(UNMEASURED) };
+    if backlog.control != Control::Run || backlog.waiting > full / 2 {
+        return 0;
+    }
+    usize::try_from((full - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
+}
+
+/// How many subtasks make [`PARCEL_WORK`] of work; one, as long as nothing is known.
+fn parcel_size(mean_run: Option<Duration>, largest: u64) -> usize {
+    let Some(mean) = mean_run else { return 1 };
+    let fitting = PARCEL_WORK.as_nanos() / mean.as_nanos().max(1);
+    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, largest as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parcels_grow_with_the_speed_of_the_work() {
+        assert_eq!(parcel_size(None, PARCEL), 1);
+        assert_eq!(parcel_size(Some(Duration::from_secs(1)), PARCEL), 1);
+        assert_eq!(parcel_size(Some(Duration::from_millis(1)), PARCEL), 10);
+        assert_eq!(parcel_size(Some(Duration::ZERO), PARCEL), 1000);
+        assert_eq!(parcel_size(Some(Duration::ZERO), 1), 1);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_while_the_backlog_is_more_than_half_full() {
+        let conf = TaskConf { backlog: 5000, ..TaskConf::default() };
+        let mean_run = Some(Duration::from_millis(1));
+        let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run };
+        assert_eq!(room(&backlog(0), &conf), 4096);
+        assert_eq!(room(&backlog(2500), &conf), 2500);
+        assert_eq!(room(&backlog(2501), &conf), 0);
+        assert_eq!(room(&Backlog { control: Control::Pause, ..backlog(0) }, &conf), 0);
+        assert_eq!(room(&Backlog { mean_run: None, ..backlog(0) }, &conf), 1000);
+        assert_eq!(room(&Backlog::default(), &TaskConf { backlog: 1, ..conf }), 1);
+    }
+}

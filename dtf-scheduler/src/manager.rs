@@ -1,0 +1,213 @@
+//! The manager: takes each task of its watch buckets from step to step of its lifecycle.
+//!
+//! What the next step is, [`lifecycle::decide`] says. Here it is taken, as a conditional write, and whoever is concerned is
+//! hinted at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dtf_model::lifecycle::{self, Step};
+use dtf_model::queue::TaskState;
+use dtf_model::roles::{BucketRunner, PerTask, Role, RoleContext, Turn, part_number};
+use dtf_model::table::{BucketOf, Finish, TaskRow, TaskTable};
+use dtf_model::wake::Topic;
+use dtf_model::{Control, RunEpoch, StoreError, TaskId};
+use lrmf_core::runner::{Held, RunTask};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Rows a page when looking for ended tasks whose queues can go.
+const PAGE: u32 = 1000;
+
+/// Settings of the manager role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManagerConfig {
+    /// How long the queues of an ended task are kept.
+    pub retention: Duration,
+    /// How often ended tasks are looked for.
+    pub sweep: Duration,
+}
+
+impl Default for ManagerConfig {
+    fn default() -> Self {
+        Self { retention: Duration::from_secs(60), sweep: Duration::from_secs(5) }
+    }
+}
+
+/// Runs the manager role on the watch buckets that its member holds.
+pub struct Manager {
+    buckets: BucketRunner<Steps>,
+    sweeper: Sweeper,
+}
+
+impl Manager {
+    /// A manager of tasks in `table`.
+    pub fn new(config: ManagerConfig, table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
+        let count = context.shape.watch_buckets;
+        let wake = context.wake.clone();
+        let sweeper = Sweeper { config, buckets: count, table: table.clone(), context: context.clone() };
+        let steps = Steps { table: table.clone(), context };
+        let buckets = BucketRunner::new(Role::Manager, count, table, wake, Handle::current(), steps);
+        Self { buckets, sweeper }
+    }
+}
+
+#[async_trait]
+impl RunTask for Manager {
+    async fn run(&self, held: Held) -> anyhow::Result<()> {
+        let bucket = part_number(&held.task)?;
+        let stop = held.stop.clone();
+        let (ran, ()) = tokio::join!(self.buckets.run(held), self.sweeper.run(bucket, &stop));
+        ran
+    }
+}
+
+/// Takes the steps.
+struct Steps {
+    table: Arc<dyn TaskTable>,
+    context: RoleContext,
+}
+
+#[async_trait]
+impl PerTask for Steps {
+    async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
+        loop {
+            let Some(row) = self.table.get(turn.task).await? else { return Ok(None) };
+            let state = self.context.queues.state(turn.task).await?;
+            let now = self.context.clock.unix_millis();
+            match self.next_step(now, &row, state.as_ref()) {
+                Step::Rest => return Ok(Some(row.run)),
+                Step::Wait { until } => {
+                    let span = until.map(|until| Duration::from_millis(until.saturating_sub(now)));
+                    if !wait(turn, span).await {
+                        return Ok(None);
+                    }
+                }
+                step => self.take(&row, step, now).await?,
+            }
+            if turn.stop.is_cancelled() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Waits for a hint or for the time to pass; says false when the turn is over.
+async fn wait(turn: &Turn, span: Option<Duration>) -> bool {
+    let pass = async {
+        match span {
+            Some(span) => tokio::time::sleep(span).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = turn.stop.cancelled() => false,
+        () = turn.bell.wait() => true,
+        () = pass => true,
+    }
+}
+
+impl Steps {
+    fn next_step(&self, now: u64, row: &TaskRow, state: Option<&TaskState>) -> Step {
+        match self.context.plugins.conf(row.task_type) {
+            Ok(conf) => lifecycle::decide(now, row, state, conf),
+            Err(_) => lifecycle::decide(now, row, state, &dtf_model::plugin::TaskConf::default()),
+        }
+    }
+
+    async fn take(&self, row: &TaskRow, step: Step, now: u64) -> Result<(), StoreError> {
+        let (id, run) = (row.id, row.run);
+        match step {
+            Step::Rest | Step::Wait { .. } => {}
+            Step::BeginRun => self.begin(row, now).await?,
+            Step::Abort { reason } => {
+                warn!(task_id = %id, %reason, "task aborted");
+                self.table.set_control(id, Control::Abort, &reason, now).await?;
+            }
+            Step::SetControl(control) => {
+                self.context.queues.set_control(id, run, control).await?;
+                self.hint(id, &[Topic::Control]);
+                self.hint_roles(id);
+            }
+            Step::Close => {
+                self.context.queues.close(id, run).await?;
+                self.hint_roles(id);
+            }
+            Step::Finish { status, counts, result } => {
+                let reason = String::new();
+                let finish = Finish { run, status, counts, reason, result, now };
+                if self.table.finish(id, &finish).await? {
+                    info!(task_id = %id, %status, ?counts, "task ended");
+                }
+                self.hint(id, &[Topic::Row(id)]);
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, row: &TaskRow, now: u64) -> Result<(), StoreError> {
+        if !self.table.begin_run(row.id, row.run, now).await? {
+            return Ok(()); // another manager did, or the row has ended: read again
+        }
+        let mut spec = row.spec();
+        spec.run = RunEpoch(row.run.0 + 1);
+        self.context.queues.open(&spec).await?;
+        info!(task_id = %row.id, run = %spec.run, "run begun");
+        self.hint_roles(row.id);
+        self.hint(row.id, &[Topic::Row(row.id)]);
+        Ok(())
+    }
+
+    fn hint_roles(&self, id: TaskId) {
+        let shape = &self.context.shape;
+        self.hint(id, &[shape.generation(id), shape.scheduling(id), shape.collection(id)]);
+    }
+
+    fn hint(&self, id: TaskId, topics: &[Topic]) {
+        for topic in topics {
+            self.context.wake.ring(*topic, id);
+        }
+    }
+}
+
+/// Deletes the queues of tasks that ended a while ago.
+struct Sweeper {
+    config: ManagerConfig,
+    buckets: u32,
+    table: Arc<dyn TaskTable>,
+    context: RoleContext,
+}
+
+impl Sweeper {
+    async fn run(&self, bucket: u32, stop: &CancellationToken) {
+        let share = BucketOf { bucket, of: self.buckets };
+        let mut sweep = tokio::time::interval(self.config.sweep);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = sweep.tick() => {}
+            }
+            if let Err(error) = self.sweep(share).await {
+                warn!(bucket, %error, "ended tasks not purged");
+            }
+        }
+    }
+
+    async fn sweep(&self, share: BucketOf) -> Result<(), StoreError> {
+        let retention = u64::try_from(self.config.retention.as_millis()).unwrap_or(u64::MAX);
+        let finished_by = self.context.clock.unix_millis().saturating_sub(retention);
+        loop {
+            let rows = self.table.unpurged(share, finished_by, PAGE).await?;
+            for row in &rows {
+                self.context.queues.purge(row.id, row.run).await?;
+                self.table.purged(row.id).await?;
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}

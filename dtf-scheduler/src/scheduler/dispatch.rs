@@ -1,0 +1,161 @@
+//! Dealing the shards' room out to tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtf_model::plugin::{Dispatch, TaskScheduler};
+use dtf_model::queue::{Fence, Parcel, ParcelId, Taken};
+use dtf_model::roles::{RoleContext, guarded};
+use dtf_model::shard::Shipment;
+use dtf_model::{Control, Shard, StoreError, SubtaskId, TaskId};
+use tracing::warn;
+
+use super::tasks::Tasks;
+
+/// The most parcels that one task is given at a time, so that others get their turn.
+const HAND: usize = 16;
+/// What a task is charged for a parcel.
+const PARCEL_CHARGE: Duration = Duration::from_millis(10);
+/// How long the plugin's callback may take.
+const CALLBACK_LIMIT: Duration = Duration::from_secs(5);
+/// How long a subtask waits whose callback failed.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
+
+pub(super) struct Dispatcher {
+    context: RoleContext,
+    shards: Vec<Shard>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(context: RoleContext) -> Self {
+        let shards = (0..context.shape.shards).map(Shard).collect();
+        Self { context, shards }
+    }
+
+    /// Deals out until there is no room or nothing pending.
+    pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<(), StoreError> {
+        while tasks.policy.next().is_some() {
+            let mut places = self.places().await?;
+            if places.is_empty() {
+                return Ok(());
+            }
+            while let Some(task) = tasks.policy.next().filter(|_| !places.is_empty()) {
+                let hand = places.len().min(HAND);
+                let shards: Vec<_> = places.drain(..hand).collect();
+                self.serve(tasks, task, &shards).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A shard for each parcel that there is room for, those with the most room first and each once a round.
+    async fn places(&self) -> Result<Vec<Shard>, StoreError> {
+        let rooms = self.context.shards.rooms(&self.shards).await?;
+        let most = rooms.iter().copied().max().unwrap_or(0);
+        let round = |level: u32| {
+            self.shards.iter().zip(&rooms).filter(move |(_, room)| **room >= level).map(|(shard, _)| *shard)
+        };
+        Ok((1..=most).rev().flat_map(round).collect())
+    }
+
+    /// Gives one task its turn.
+    async fn serve(&self, tasks: &mut Tasks, task: TaskId, shards: &[Shard]) -> Result<(), StoreError> {
+        let Some(known) = tasks.get(task) else {
+            tasks.policy.remove(task);
+            return Ok(());
+        };
+        let fence = tasks.fence(task, known.run);
+        let (callback, backlog) = (known.callback.clone(), known.backlog);
+        let taken = match self.context.queues.take(fence, shards).await {
+            Ok(taken) => taken,
+            Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
+                tasks.forget(task);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.note(tasks, task, &taken, backlog);
+        let parcels = self.admitted(fence, callback, taken.parcels).await?;
+        self.ship(fence, parcels).await
+    }
+
+    fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
+        for _ in &taken.parcels {
+            tasks.policy.charge(task, PARCEL_CHARGE);
+        }
+        if taken.parcels.is_empty() || taken.pending == 0 || taken.control != Control::Run {
+            tasks.policy.quiet(task);
+        }
+        tasks.due_in(task, taken.next_due);
+        if taken.pending <= backlog / 2 {
+            self.context.wake.ring(self.context.shape.generation(task), task);
+        }
+    }
+
+    /// What the plugin's callback lets pass; the rest goes back, to be asked about again.
+    async fn admitted(
+        &self,
+        fence: Fence,
+        callback: Option<Arc<dyn TaskScheduler>>,
+        parcels: Vec<(Shard, Parcel)>,
+    ) -> Result<Vec<(Shard, Parcel)>, StoreError> {
+        let Some(callback) = callback else { return Ok(parcels) };
+        let mut admitted = Vec::new();
+        for (shard, parcel) in parcels {
+            match self.ask(fence, callback.clone(), &parcel).await {
+                Dispatch::Now => admitted.push((shard, parcel)),
+                Dispatch::After(span) => {
+                    let span = span.max(Duration::from_millis(1));
+                    self.context.queues.put_back(fence, &[parcel.id], span).await?;
+                    self.context.wake.ring(self.context.shape.scheduling(fence.task), fence.task);
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Ships parcels to the shards that they are recorded for; what finds no room there goes back to pending.
+    async fn ship(&self, fence: Fence, parcels: Vec<(Shard, Parcel)>) -> Result<(), StoreError> {
+        let mut by_shard: BTreeMap<Shard, Vec<Shipment>> = BTreeMap::new();
+        for (shard, parcel) in parcels {
+            by_shard.entry(shard).or_default().push(Shipment { task: fence.task, run: fence.run, parcel });
+        }
+        for (shard, shipments) in by_shard {
+            let shipped = self.context.shards.ship(shard, &shipments).await.unwrap_or_else(|error| {
+                warn!(shard = shard.0, %error, "parcels not shipped");
+                0
+            });
+            self.context.wake.ring(dtf_model::wake::Topic::Shard(shard.0), fence.task);
+            let left: Vec<ParcelId> = shipments[shipped..].iter().map(|each| each.parcel.id).collect();
+            if !left.is_empty() {
+                self.context.queues.put_back(fence, &left, Duration::ZERO).await?;
+                self.context.wake.ring(self.context.shape.scheduling(fence.task), fence.task);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the plugin's callback about a parcel of one, on the plugins' runtime. A callback that fails delays the subtask
+    /// and nothing else.
+    async fn ask(&self, fence: Fence, callback: Arc<dyn TaskScheduler>, parcel: &Parcel) -> Dispatch {
+        let id = SubtaskId { task: fence.task, run: fence.run, epoch: parcel.id.epoch, seq: parcel.id.first };
+        let Some(body) = parcel.bodies.first().cloned() else { return Dispatch::Now };
+        let asked = self.context.plugin_runtime.spawn(guarded(CALLBACK_LIMIT, async move {
+            let said = callback.before_dispatch(id, &body).await?;
+            if said == Dispatch::Now {
+                callback.after_dispatch(id).await?;
+            }
+            anyhow::Ok(said)
+        }));
+        let said = match asked.await {
+            Ok(Ok(said)) => said,
+            Ok(Err(fault)) => Err(fault.into()),
+            Err(error) => Err(error.into()),
+        };
+        said.unwrap_or_else(|error: anyhow::Error| {
+            warn!(task_id = %id.task, subtask = %id, %error, "the scheduler's callback failed");
+            Dispatch::After(AFTER_FAULT)
+        })
+    }
+}

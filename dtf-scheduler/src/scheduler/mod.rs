@@ -1,0 +1,76 @@
+//! The scheduler: shares the executors' capacity between tasks.
+//!
+//! One future a partition. It waits for hints, then deals the room that shards have out to tasks, in the order that the
+//! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
+//! order is decided as late as possible.
+
+mod dispatch;
+pub mod policy;
+mod tasks;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dtf_model::roles::{RoleContext, part_number};
+use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::wake::{Rung, Topic};
+use lrmf_core::runner::{Held, RunTask};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::dispatch::Dispatcher;
+use self::tasks::Tasks;
+
+/// How often a partition looks at all of its tasks, in case hints were lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon after a failure of a store it is tried again.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// The scheduler role, for the partitions that its member holds.
+pub struct Scheduler {
+    table: Arc<dyn TaskTable>,
+    context: RoleContext,
+}
+
+impl Scheduler {
+    /// A scheduler of tasks in `table`.
+    pub fn new(table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
+        Self { table, context }
+    }
+}
+
+#[async_trait]
+impl RunTask for Scheduler {
+    async fn run(&self, held: Held) -> anyhow::Result<()> {
+        let partition = part_number(&held.task)?;
+        let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
+        let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
+        let mut tasks = Tasks::new(share, held.token, self.table.clone(), self.context.clone());
+        let dispatcher = Dispatcher::new(self.context.clone());
+        let mut look = tokio::time::interval(LOOK_AGAIN);
+        loop {
+            let due = tasks.next_due();
+            tokio::select! {
+                () = held.stop.cancelled() => return Ok(()),
+                _ = look.tick() => tasks.look_at_all().await,
+                () = until(due) => tasks.wake_due(Instant::now()),
+                rung = listener.next() => match rung {
+                    Rung::Tasks(rung) => tasks.look_at(&rung).await,
+                    Rung::Anything => look.reset_immediately(),
+                },
+            }
+            if let Err(error) = dispatcher.deal(&mut tasks).await {
+                warn!(partition, %error, "dispatch interrupted");
+                look.reset_after(AFTER_FAILURE);
+            }
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

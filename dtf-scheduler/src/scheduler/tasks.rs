@@ -1,0 +1,184 @@
+//! The tasks of a partition, as its scheduler knows them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtf_model::plugin::TaskScheduler;
+use dtf_model::queue::{Fence, SchedulerLoad, TaskState};
+use dtf_model::roles::RoleContext;
+use dtf_model::shard::ShipmentId;
+use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
+use lrmf_core::Token;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::policy::Policy;
+
+/// Rows a page when looking at all tasks.
+const PAGE: u32 = 1000;
+
+/// What the scheduler knows of a task.
+pub(super) struct Known {
+    pub(super) run: RunEpoch,
+    /// The plugin's say in dispatch.
+    pub(super) callback: Option<Arc<dyn TaskScheduler>>,
+    /// How many subtasks of it may wait before its generator pauses.
+    pub(super) backlog: u64,
+}
+
+pub(super) struct Tasks {
+    share: BucketOf,
+    token: Token,
+    table: Arc<dyn TaskTable>,
+    context: RoleContext,
+    known: HashMap<TaskId, Known>,
+    /// When delayed subtasks are due: by task, and in order.
+    due_of: HashMap<TaskId, Instant>,
+    due: BTreeSet<(Instant, TaskId)>,
+    pub(super) policy: Policy,
+}
+
+impl Tasks {
+    pub(super) fn new(
+        share: BucketOf,
+        token: Token,
+        table: Arc<dyn TaskTable>,
+        context: RoleContext,
+    ) -> Self {
+        Self {
+            share,
+            token,
+            table,
+            context,
+            known: HashMap::new(),
+            due_of: HashMap::new(),
+            due: BTreeSet::new(),
+            policy: Policy::default(),
+        }
+    }
+
+    pub(super) fn get(&self, task: TaskId) -> Option<&Known> {
+        self.known.get(&task)
+    }
+
+    pub(super) fn fence(&self, task: TaskId, run: RunEpoch) -> Fence {
+        Fence { task, run, token: self.token }
+    }
+
+    pub(super) fn forget(&mut self, task: TaskId) {
+        self.policy.remove(task);
+        self.known.remove(&task);
+        self.set_due(task, None);
+    }
+
+    /// When the next delayed subtask of the task is due, if there is one.
+    pub(super) fn due_in(&mut self, task: TaskId, span: Option<Duration>) {
+        self.set_due(task, span.map(|span| Instant::now() + span));
+    }
+
+    fn set_due(&mut self, task: TaskId, due: Option<Instant>) {
+        if let Some(before) = self.due_of.remove(&task) {
+            self.due.remove(&(before, task));
+        }
+        if let Some(due) = due {
+            self.due_of.insert(task, due);
+            self.due.insert((due, task));
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    pub(super) fn wake_due(&mut self, now: Instant) {
+        while let Some((_, task)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.set_due(task, None);
+            self.policy.pending(task);
+        }
+    }
+
+    /// Takes up the tasks that are new, forgets those that are gone, and looks at the others again.
+    pub(super) async fn look_at_all(&mut self) {
+        let mut seen = HashSet::new();
+        let mut after = TaskId(0);
+        loop {
+            let rows = match self.table.active(self.share, after, PAGE).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    warn!(partition = self.share.bucket, %error, "tasks not listed");
+                    return;
+                }
+            };
+            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+            seen.extend(ids.iter().copied());
+            self.look_at(&ids).await;
+            match ids.last() {
+                Some(last) if ids.len() as u32 == PAGE => after = *last,
+                _ => break,
+            }
+        }
+        let gone: Vec<_> = self.known.keys().filter(|task| !seen.contains(task)).copied().collect();
+        gone.into_iter().for_each(|task| self.forget(task));
+    }
+
+    /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
+    /// other partitions too.
+    pub(super) async fn look_at(&mut self, tasks: &[TaskId]) {
+        let share = self.share;
+        for task in tasks.iter().filter(|task| share.has(**task)) {
+            if self.known.contains_key(task) {
+                self.policy.pending(*task);
+                continue;
+            }
+            match self.take_up(*task).await {
+                Ok(()) | Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {}
+                Err(error) => warn!(task_id = %task, %error, "task not taken up"),
+            }
+        }
+    }
+
+    async fn take_up(&mut self, task: TaskId) -> Result<(), StoreError> {
+        let Some(state) = self.context.queues.state(task).await? else { return Ok(()) };
+        if state.ending.is_some() {
+            return Ok(());
+        }
+        let fence = self.fence(task, state.spec.run);
+        let load = self.context.queues.load_scheduler(fence).await?;
+        self.recover(fence, &load).await?;
+        self.know(&state);
+        self.policy.pending(task);
+        Ok(())
+    }
+
+    fn know(&mut self, state: &TaskState) {
+        let spec = &state.spec;
+        let plugin = self.context.plugins.get(spec.task_type).ok();
+        let conf = self.context.plugins.conf(spec.task_type).ok();
+        let callback = plugin.and_then(|found| found.plugin.scheduler(spec));
+        let backlog = conf.map_or(0, |conf| conf.backlog);
+        self.known.insert(spec.id, Known { run: spec.run, callback, backlog });
+        self.policy.add(spec.id, &spec.param.group.as_str().into(), spec.param.priority);
+    }
+
+    /// An earlier scheduler may have died between taking parcels and shipping them: what is running but on no shard goes
+    /// back to pending. What is reported between the two reads is no longer running, and putting it back does nothing.
+    async fn recover(&self, fence: Fence, load: &SchedulerLoad) -> Result<(), StoreError> {
+        let mut by_shard: BTreeMap<Shard, Vec<_>> = BTreeMap::new();
+        for (parcel, shard) in &load.running {
+            by_shard.entry(*shard).or_default().push(*parcel);
+        }
+        for (shard, parcels) in by_shard {
+            let there: HashSet<_> = self.context.shards.contents(shard).await?.into_iter().collect();
+            let shipped = |parcel: &dtf_model::queue::ParcelId| {
+                let on_shard =
+                    |id: &ShipmentId| (id.task, id.run, id.parcel) == (fence.task, fence.run, *parcel);
+                there.iter().any(on_shard)
+            };
+            let lost: Vec<_> = parcels.into_iter().filter(|parcel| !shipped(parcel)).collect();
+            self.context.queues.put_back(fence, &lost, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A group that planning is tried on: members come and go by name, tasks by key.
+#[derive(Clone, Debug)]
+struct Group {
+    tasks: Vec<Task>,
+    members: Vec<Candidate>,
+    holders: Vec<Option<MemberIx>>,
+}
+
+fn candidate(index: usize) -> Candidate {
+    let instance = InstanceId::new(&format!("member-{index:05}")).unwrap();
+    Candidate { instance, capacity: 1, zone: None }
+}
+
+impl Group {
+    fn of(tasks: usize, members: usize) -> Self {
+        let tasks: Vec<Task> = (0..tasks).map(|index| Task::new(format!("task-{index:04}"), "")).collect();
+        let holders = vec![None; tasks.len()];
+        Self { tasks, members: (0..members).map(|index| candidate(index * 5000)).collect(), holders }
+    }
+
+    fn problem(&self) -> Problem<'_> {
+        Problem { tasks: &self.tasks, members: &self.members, holders: &self.holders }
+    }
+
+    /// Plans, checks what every plan must keep, and applies it. Returns what moved.
+    fn step(&mut self, assignor: &dyn Assignor) -> Vec<Placement> {
+        let plan = assignor.plan(&self.problem()).unwrap();
+        assert_eq!(self.problem().check(&plan), Ok(()));
+        assert_eq!(assignor.plan(&self.problem()).unwrap(), plan, "deterministic");
+        for placement in &plan {
+            let holder = self.holders[placement.task as usize].replace(placement.to);
+            assert_ne!(holder, Some(placement.to), "a move to where it is");
+        }
+        if !self.members.is_empty() {
+            assert!(self.holders.iter().all(Option::is_some), "every task is placed");
+        }
+        assert_eq!(assignor.plan(&self.problem()).unwrap(), [], "idempotent");
+        plan
+    }
+
+    /// A member of this name comes, if there is none yet. Returns its index.
+    fn join(&mut self, name: u16) -> Option<usize> {
+        let newcomer = candidate(name.into());
+        let at = self.members.binary_search_by(|member| member.instance.cmp(&newcomer.instance)).err()?;
+        self.members.insert(at, newcomer);
+        for holder in self.holders.iter_mut().flatten().filter(|holder| **holder as usize >= at) {
+            *holder += 1;
+        }
+        Some(at)
+    }
+
+    fn lose(&mut self, at: usize) {
+        self.members.remove(at);
+        for holder in &mut self.holders {
+            *holder = match *holder {
+                Some(member) if member as usize == at => None,
+                Some(member) if member as usize > at => Some(member - 1),
+                other => other,
+            };
+        }
+    }
+
+    fn orphans(&self) -> Vec<TaskIx> {
+        (0..).zip(&self.holders).filter(|(_, holder)| holder.is_none()).map(|(task, _)| task).collect()
+    }
+
+    fn loads(&self) -> Vec<usize> {
+        let mut loads = vec![0; self.members.len()];
+        for holder in self.holders.iter().flatten() {
+            loads[*holder as usize] += 1;
+        }
+        loads
+    }
+
+    fn spread(&self) -> usize {
+        let loads = self.loads();
+        loads.iter().max().unwrap_or(&0) - loads.iter().min().unwrap_or(&0)
+    }
+}
+
+struct RoundRobin;
+
+impl PerformAssignment for RoundRobin {
+    fn perform_assignment(
+        &self,
+        tasks: &[Task],
+        instances: &[InstanceId],
+    ) -> anyhow::Result<BTreeMap<InstanceId, Vec<Task>>> {
+        let mut result: BTreeMap<InstanceId, Vec<Task>> = BTreeMap::new();
+        for (task, instance) in tasks.iter().zip(instances.iter().cycle()) {
+            result.entry(instance.clone()).or_default().push(task.clone());
+        }
+        Ok(result)
+    }
+}
+
+fn all_assignors() -> Vec<Box<dyn Assignor>> {
+    vec![
+        Box::new(StickyBalanced),
+        Box::new(ConsistentHashing::default()),
+        Box::new(ConsistentHashing::with_slack_percent(0)),
+        Box::new(StringOrderEvenly),
+        Box::new(Simple::new(RoundRobin)),
+    ]
+}
+
+fn any_group(tasks: usize, members: usize) -> impl Strategy<Value = Group> {
+    (0..tasks, 0..members).prop_flat_map(|(tasks, members)| {
+        let holder = proptest::option::of(0..u32::try_from(members.max(1)).unwrap());
+        proptest::collection::vec(holder, tasks).prop_map(move |holders| {
+            let mut group = Group::of(tasks, members);
+            if members > 0 {
+                group.holders = holders;
+            }
+            group
+        })
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Join(u16),
+    Lose(prop::sample::Index),
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    prop_oneof![any::<u16>().prop_map(Change::Join), any::<prop::sample::Index>().prop_map(Change::Lose)]
+}
+
+/// The fewest moves that lead to an even placement, by trying every choice of who gets the larger shares.
+fn fewest_moves(group: &Group) -> usize {
+    let (tasks, members) = (group.tasks.len(), group.members.len());
+    let (share, larger) = (tasks / members, tasks % members);
+    let loads = group.loads();
+    let kept = |choice: u32| -> usize {
+        let share_of = |member: usize| share + (choice >> member & 1) as usize;
+        loads.iter().enumerate().map(|(member, load)| *load.min(&share_of(member))).sum()
+    };
+    let choices = (0..1_u32 << members).filter(|choice| choice.count_ones() as usize == larger);
+    tasks - choices.map(kept).max().unwrap_or(0)
+}
+
+proptest! {
+    #[test]
+    fn every_assignor_places_every_task_once_whatever_comes_and_goes(
+        mut group in any_group(60, 8),
+        changes in proptest::collection::vec(any_change(), 0..6),
+    ) {
+        for assignor in all_assignors() {
+            group.step(assignor.as_ref());
+            for change in &changes {
+                match change {
+                    Change::Join(name) => _ = group.join(*name),
+                    Change::Lose(_) if group.members.is_empty() => {}
+                    Change::Lose(at) => group.lose(at.index(group.members.len())),
+                }
+                group.step(assignor.as_ref());
+            }
+        }
+    }
+
+    #[test]
+    fn sticky_is_even_and_no_even_placement_moves_fewer(mut group in any_group(40, 7)) {
+        prop_assume!(!group.members.is_empty());
+        let fewest = fewest_moves(&group);
+        let moves = group.step(&StickyBalanced);
+        prop_assert!(group.spread() <= 1, "{:?}", group.loads());
+        prop_assert_eq!(moves.len(), fewest);
+    }
+
+    #[test]
+    fn sticky_moves_a_share_on_a_join_and_orphans_on_a_loss(
+        mut group in any_group(200, 9),
+        changes in proptest::collection::vec(any_change(), 1..12),
+    ) {
+        group.step(&StickyBalanced);
+        for change in changes {
+            let members = group.members.len();
+            match change {
+                Change::Join(name) => {
+                    let Some(at) = group.join(name) else { continue };
+                    let moves = group.step(&StickyBalanced);
+                    prop_assert!(moves.len() <= group.tasks.len().div_ceil(members + 1));
+                    prop_assert!(moves.iter().all(|placement| placement.to as usize == at), "only to the newcomer");
+                }
+                Change::Lose(_) if members < 2 => {}
+                Change::Lose(at) => {
+                    group.lose(at.index(members));
+                    let orphans = group.orphans();
+                    let moves = group.step(&StickyBalanced);
+                    prop_assert_eq!(moves.iter().map(|placement| placement.task).collect::<Vec<_>>(), orphans);
+                }
+            }
+            prop_assert!(group.spread() <= 1, "{:?}", group.loads());
+        }
+    }
+
+    #[test]
+    fn consistent_hashing_keeps_its_bound_and_forgets_history(
+        group in any_group(200, 12),
+        slack in 0_u32..200,
+    ) {
+        prop_assume!(!group.members.is_empty());
+        let assignor = ConsistentHashing::with_slack_percent(slack);
+        let mut from_here = group.clone();
+        from_here.step(&assignor);
+        let mut from_nothing = Group::of(group.tasks.len(), group.members.len());
+        from_nothing.step(&assignor);
+        prop_assert_eq!(&from_here.holders, &from_nothing.holders);
+        let bound = assignor.bound(group.tasks.len(), group.members.len());
+        prop_assert!(from_here.loads().iter().all(|load| *load as u64 <= bound));
+    }
+
+    #[test]
+    fn string_order_is_even_and_in_order(mut group in any_group(200, 12)) {
+        prop_assume!(!group.members.is_empty());
+        group.step(&StringOrderEvenly);
+        prop_assert!(group.holders.is_sorted());
+        prop_assert!(group.spread() <= 1);
+        prop_assert!(group.loads().is_sorted_by(|a, b| a >= b), "longer runs first");
+    }
+}
+
+#[test]
+fn consistent_hashing_moves_little_when_one_of_many_members_goes() {
+    let mut group = Group::of(2000, 20);
+    group.step(&ConsistentHashing::default());
+    group.lose(7);
+    let moves = group.step(&ConsistentHashing::default());
+    // An even share is 100; a plain ring moves the lost member's tasks, the bound a few times that.
+    assert!(moves.len() < 400, "{} of 2000 moved", moves.len());
+}
+
+#[test]
+fn string_order_is_what_the_original_did() {
+    let tasks = ["a", "b", "c"].map(|key| Task::new(key, ""));
+    let members =
+        ["bar", "foo"].map(|name| Candidate { instance: InstanceId::new(name).unwrap(), ..candidate(0) });
+    let problem = Problem { tasks: &tasks, members: &members, holders: &[None; 3] };
+    let targets: Vec<u32> =
+        StringOrderEvenly.plan(&problem).unwrap().iter().map(|placement| placement.to).collect();
+    assert_eq!(targets, [0, 0, 1]);
+}
+
+/// Answers what it was told to.
+struct Fixed(Result<BTreeMap<InstanceId, Vec<Task>>, &'static str>);
+
+impl PerformAssignment for Fixed {
+    fn perform_assignment(
+        &self,
+        _: &[Task],
+        _: &[InstanceId],
+    ) -> anyhow::Result<BTreeMap<InstanceId, Vec<Task>>> {
+        self.0.clone().map_err(anyhow::Error::msg)
+    }
+}
+
+#[test]
+fn a_simple_assignor_that_errs_is_refused() {
+    let group = Group::of(2, 1);
+    let (first, second) = (group.tasks[0].clone(), group.tasks[1].clone());
+    let stranger = InstanceId::new("stranger").unwrap();
+    let answer = |instance: &InstanceId, tasks: &[&Task]| {
+        Ok(BTreeMap::from([(instance.clone(), tasks.iter().copied().cloned().collect::<Vec<_>>())]))
+    };
+    let member = &group.members[0].instance;
+    let dropped = PlanError::Dropped(second.key.to_string());
+    let twice = PlanError::Surplus(first.key.to_string());
+    let cases = [
+        (answer(member, &[&first]), dropped),
+        (answer(member, &[&first, &first, &second]), twice),
+        (answer(member, &[&first, &second, &Task::new("x", "")]), PlanError::Surplus("x".into())),
+        (answer(&stranger, &[&first, &second]), PlanError::UnknownMember(stranger.clone())),
+        (Err("no"), PlanError::Failed("no".into())),
+    ];
+    for (answer, refusal) in cases {
+        assert_eq!(Simple::new(Fixed(answer)).plan(&group.problem()), Err(refusal));
+    }
+}
+
+#[test]
+fn plans_that_break_their_obligations_are_found() {
+    let mut group = Group::of(3, 2);
+    group.holders[1] = Some(0);
+    let at = |task, to| Placement { task, to };
+    let problem = group.problem();
+    assert_eq!(problem.check(&[at(0, 0), at(2, 1)]), Ok(()));
+    assert_eq!(problem.check(&[at(0, 0), at(1, 1), at(2, 1)]), Ok(()));
+    let dropped = |task: usize| Err(PlanError::Dropped(group.tasks[task].key.to_string()));
+    assert_eq!(problem.check(&[]), dropped(0));
+    assert_eq!(problem.check(&[at(0, 0)]), dropped(2));
+    assert_eq!(problem.check(&[at(1, 1), at(2, 0)]), dropped(0));
+    let surplus = Err(PlanError::Surplus(group.tasks[0].key.to_string()));
+    assert_eq!(problem.check(&[at(0, 0), at(0, 1), at(2, 1)]), surplus);
+    assert_eq!(problem.check(&[at(0, 2), at(2, 1)]), Err(PlanError::NoSuchIndex(at(0, 2))));
+    assert_eq!(problem.check(&[at(0, 0), at(3, 1)]), Err(PlanError::NoSuchIndex(at(3, 1))));
+}

@@ -1,0 +1,90 @@
+//! The life of one held task: run, and run again.
+
+use std::any::Any;
+use std::hash::BuildHasher;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::crashes::{Crashes, Verdict};
+use super::{Held, Observer, RunTask, RunnerConfig, RunnerEvent};
+use crate::task::Holding;
+
+pub(super) struct Supervisor {
+    pub(super) body: Arc<dyn RunTask>,
+    pub(super) config: Arc<RunnerConfig>,
+    pub(super) observer: Observer,
+    pub(super) holding: Holding,
+    pub(super) stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Runs the task until it ends well, is stopped, or is given up.
+    pub(super) async fn run(self) {
+        let mut crashes = Crashes::default();
+        for attempt in 1_u32.. {
+            let outcome = self.run_once().await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let Err(error) = outcome else { return self.report(&RunnerEvent::Finished) };
+            match crashes.note(Instant::now(), self.jitter(attempt), &self.config) {
+                Verdict::Quarantine => return self.report(&RunnerEvent::Quarantined { error }),
+                Verdict::RestartIn(wait) => {
+                    self.report(&RunnerEvent::Crashed { error, restart_in: wait });
+                    if self.stopped_within(wait).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One run. A panic is an error like another, with the panic's message.
+    async fn run_once(&self) -> Result<(), String> {
+        let held = Held {
+            task: self.holding.task.clone(),
+            token: self.holding.token,
+            // A child: a body that cancels its own stops only this run.
+            stop: self.stop.child_token(),
+        };
+        match AssertUnwindSafe(async { self.body.run(held).await }).catch_unwind().await {
+            Ok(outcome) => outcome.map_err(|error| format!("{error:#}")),
+            Err(panic) => Err(format!("panicked: {}", message_of(panic.as_ref()))),
+        }
+    }
+
+    async fn stopped_within(&self, wait: Duration) -> bool {
+        tokio::time::timeout(wait, self.stop.cancelled()).await.is_ok()
+    }
+
+    /// The same for the same task and attempt, different between tasks.
+    fn jitter(&self, attempt: u32) -> u8 {
+        let hash = foldhash::fast::FixedState::default().hash_one((&self.holding.task.key, attempt));
+        hash.to_le_bytes()[0]
+    }
+
+    fn report(&self, event: &RunnerEvent) {
+        let (task, token) = (&self.holding.task.key, self.holding.token);
+        match event {
+            RunnerEvent::Finished => tracing::debug!(%task, %token, "task finished"),
+            RunnerEvent::Crashed { error, restart_in } => {
+                tracing::warn!(%task, %token, error, ?restart_in, "task crashed");
+            }
+            RunnerEvent::Quarantined { error } => {
+                tracing::error!(%task, %token, error, "task keeps crashing, it is not run again");
+            }
+            RunnerEvent::Overran => {}
+        }
+        (self.observer)(&self.holding, event);
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}
