@@ -1,6 +1,7 @@
 //! Runs a plugin's parts against each other, without a framework between them.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
