@@ -3,6 +3,7 @@
 mod client;
 mod plugin_runtime;
 mod service;
+pub mod tasks;
 
 pub use client::{Client, Progress, TaskHandle, TaskStatusView};
 pub use dtf_model as model;
