@@ -57,7 +57,7 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     };
     let ports = embedded::ports(table).await.map_err(refused)?;
     let builder = Dtf::builder(ports).config(Embedded { jobs }.config());
-    let dtf = builder.register_task_type(registration).and_then(|known| Ok(known.build()))??;
+    let dtf = builder.register_task_type(registration)?.build()?;
     let started = Instant::now();
     let task = dtf.client().create_task(task_type, param).await.map_err(refused)?;
     dtf.start_all().await?;

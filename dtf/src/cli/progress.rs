@@ -82,9 +82,11 @@ const COUNTING: &str = "[{bar:30}] {human_pos}/{human_len} subtasks, {rate}, {et
 
 fn style(template: &str) -> ProgressStyle {
     // The templates are constants; a wrong one would only look plain.
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ").with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
+        // A rate that cannot be written is one that is not shown.
+        write!(to, "{}/s", HumanCount(state.per_sec() as u64)).unwrap_or_default();
+    })
 }
 
 fn note(progress: &Progress) -> String {
