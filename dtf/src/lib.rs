@@ -1,6 +1,7 @@
 //! The distributed task framework, put together: register a kind of task, start the roles, create tasks.
 
 mod client;
+pub mod embedded;
 mod plugin_runtime;
 mod service;
 pub mod tasks;
