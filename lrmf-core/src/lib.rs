@@ -15,6 +15,8 @@ pub mod protocol;
 pub mod provider;
 pub mod records;
 pub mod runner;
+#[cfg(test)]
+mod sim;
 pub mod smooth;
 pub mod task;
 #[cfg(any(test, feature = "testkit"))]
