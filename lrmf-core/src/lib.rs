@@ -2,11 +2,18 @@
 
 pub mod assignor;
 pub mod clock;
+pub mod config;
 pub mod coordination;
+pub mod coordinator;
+mod driver;
 pub mod error;
+pub mod event;
 pub mod ids;
+pub mod keys;
 pub mod memory;
+pub mod protocol;
 pub mod provider;
+pub mod records;
 pub mod runner;
 pub mod smooth;
 pub mod task;
@@ -15,8 +22,12 @@ pub mod testkit;
 pub mod worker;
 
 pub use clock::{BootClock, Clock, Timestamp};
+pub use config::{Conflict, CoordinatorConfig, InvalidConfig};
 pub use coordination::Coordination;
+pub use coordinator::{Coordinator, CoordinatorBuilder, CoordinatorHandle, Events, StartError};
+pub use driver::{HeldTasks, MemberStage, MemberStatus};
 pub use error::{InvalidName, InvalidTask, StoreError};
+pub use event::{Event, FenceReason};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};

@@ -1,1 +1,37 @@
-//! x
+//! The coordination port of [`lrmf_core`] on etcd 3.4 to 3.6.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use lrmf_core::Coordination;
+//! use lrmf_etcd::{EtcdConfig, EtcdStore};
+//!
+//! # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = EtcdConfig::new(["127.0.0.1:2379"]);
+//! let store: Arc<dyn Coordination> = Arc::new(EtcdStore::connect(config).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it takes care of
+//! - Every call has a deadline. A call that was certainly not sent, because no connection came about, is tried again at
+//!   once, so that one dead node of three is not felt; any other failure is
+//!   [`Unknown`](lrmf_core::StoreError::Unknown), and it is the caller who reads before deciding.
+//! - A node that hangs is noticed by HTTP/2 pings: its watches end, they do not fall silent.
+//! - All leases of a store are kept alive over one stream; only a received answer counts.
+//! - What etcd reports within a watch, compaction and refused credentials, ends the watch with an error.
+//!
+//! # What it cannot
+//! etcd measures leases by its own clock, and a restart or a new leader of etcd gives every lease its full time again.
+//! Old versions have faults in leases: [`EtcdStore::connect`] names them in a warning.
+
+mod config;
+mod error;
+mod keep_alive;
+mod store;
+mod version;
+mod watch;
+
+#[cfg(feature = "tls")]
+pub use config::Tls;
+pub use config::{Credentials, EtcdConfig, InvalidConfig, Secret};
+pub use store::{ConnectError, EtcdStore};

@@ -1,0 +1,236 @@
+//! Creating tasks, saying what is wanted of them, and seeing how they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtf_model::queue::TaskState;
+use dtf_model::roles::RoleContext;
+use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
+use dtf_model::wake::Topic;
+use dtf_model::{Control, Invalid, StoreError, TaskId, TaskParam, TaskType};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// How soon a task is looked at without a hint by those who wait for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How a task is.
+#[derive(Clone, Debug)]
+pub struct TaskStatusView {
+    /// Its row in `tbl_task`.
+    pub row: TaskRow,
+    /// Its queues, while there are any.
+    pub queues: Option<TaskState>,
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Progress {
+    /// Subtasks generated so far.
+    pub created: u64,
+    /// Subtasks waiting for dispatch.
+    pub pending: u64,
+    /// Subtasks waiting for their next attempt.
+    pub delayed: u64,
+    /// Subtasks dispatched and not reported.
+    pub running: u64,
+    /// Subtasks done.
+    pub succeeded: u64,
+    /// Subtasks failed for good.
+    pub failed: u64,
+    /// Subtasks cancelled.
+    pub cancelled: u64,
+    /// Subtasks that took too long.
+    pub timed_out: u64,
+    /// Whether the last subtask has been generated, so that `created` is the total.
+    pub generated: bool,
+    /// How far the generator says it is, from 0 to 1.
+    pub generator: Option<f32>,
+}
+
+impl TaskStatusView {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let counts = self.queues.as_ref().map_or(self.row.counts, |queues| queues.counts);
+        let mut progress = Progress {
+            created: counts.created,
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+            timed_out: counts.timed_out,
+            generated: self.row.status.is_terminal(),
+            ..Progress::default()
+        };
+        if let Some(queues) = &self.queues {
+            progress.pending = queues.pending;
+            progress.delayed = queues.delayed;
+            progress.running = queues.running;
+            progress.generated |= queues.generated;
+            progress.generator = queues.progress;
+        }
+        progress
+    }
+}
+
+impl Progress {
+    /// Subtasks that are in the books.
+    pub fn counted(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled + self.timed_out
+    }
+}
+
+/// Creates tasks, says what is wanted of them, and sees how they are.
+#[derive(Clone)]
+pub struct Client {
+    table: Arc<dyn TaskTable>,
+    context: RoleContext,
+}
+
+impl Client {
+    pub(crate) fn new(table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
+        Self { table, context }
+    }
+
+    /// Creates a task. Once this has returned, the task will come to an end, whatever is killed.
+    ///
+    /// # Errors
+    /// The type is unknown, a parameter is not allowed (and nothing was created), or the store failed.
+    pub async fn create_task(&self, task_type: TaskType, param: TaskParam) -> Result<TaskHandle, StoreError> {
+        self.create_task_once(Uuid::new_v4(), task_type, param).await
+    }
+
+    /// Creates a task under the creation's own name: asking again with the same one finds the task made before.
+    ///
+    /// # Errors
+    /// As [`create_task`](Self::create_task). After [`StoreError::Unknown`], ask again with the same name.
+    pub async fn create_task_once(
+        &self,
+        request: Uuid,
+        task_type: TaskType,
+        param: TaskParam,
+    ) -> Result<TaskHandle, StoreError> {
+        let registration = self.context.plugins.get(task_type)?;
+        param.check()?;
+        registration.plugin.check(&param)?;
+        let now = self.context.clock.unix_millis();
+        let id = self.table.insert(&NewTask { request, task_type, param, now }).await?;
+        self.context.wake.ring(self.context.shape.watch(id), id);
+        Ok(self.task(id))
+    }
+
+    /// A handle on a task that exists.
+    pub fn task(&self, id: TaskId) -> TaskHandle {
+        TaskHandle { id, client: self.clone() }
+    }
+
+    /// Stops generating and dispatching; what runs may finish.
+    ///
+    /// # Errors
+    /// The task does not exist, or its status does not allow it.
+    pub async fn pause_task(&self, id: TaskId) -> Result<(), StoreError> {
+        self.set_control(id, Control::Pause, "paused").await
+    }
+
+    /// Goes on with a paused task, at its checkpoint.
+    ///
+    /// # Errors
+    /// The task does not exist, or its status does not allow it.
+    pub async fn resume_task(&self, id: TaskId) -> Result<(), StoreError> {
+        self.set_control(id, Control::Run, "resumed").await
+    }
+
+    /// Ends a task before it is done: nothing more is generated or dispatched, what runs is told to stop.
+    ///
+    /// # Errors
+    /// The task does not exist, or has ended.
+    pub async fn cancel_task(&self, id: TaskId) -> Result<(), StoreError> {
+        self.set_control(id, Control::Cancel, "cancelled").await
+    }
+
+    async fn set_control(&self, id: TaskId, control: Control, asked: &'static str) -> Result<(), StoreError> {
+        let now = self.context.clock.unix_millis();
+        let reason = if control.ends() { "cancelled by a user" } else { "" };
+        if !self.table.set_control(id, control, reason, now).await? {
+            let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+            return Err(Invalid::NotAllowed { task: id, status: row.status, asked }.into());
+        }
+        self.context.wake.ring(self.context.shape.watch(id), id);
+        Ok(())
+    }
+
+    /// How a task is.
+    ///
+    /// # Errors
+    /// The task does not exist, or a store failed.
+    pub async fn task_status(&self, id: TaskId) -> Result<TaskStatusView, StoreError> {
+        let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+        let queues = self.context.queues.state(id).await?.filter(|state| state.spec.run == row.run);
+        Ok(TaskStatusView { row, queues })
+    }
+
+    /// The tasks that fit, newest first, with ids below `before`, at most so many.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list_tasks(
+        &self,
+        filter: &TaskFilter,
+        before: Option<TaskId>,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        self.table.list(filter, before, most).await
+    }
+}
+
+/// A task, for its creator.
+#[derive(Clone)]
+pub struct TaskHandle {
+    id: TaskId,
+    client: Client,
+}
+
+impl TaskHandle {
+    /// Its id.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// A store failed.
+    pub async fn status(&self) -> Result<TaskStatusView, StoreError> {
+        self.client.task_status(self.id).await
+    }
+
+    /// Ends it before it is done.
+    ///
+    /// # Errors
+    /// It has ended, or the store failed.
+    pub async fn cancel(&self) -> Result<(), StoreError> {
+        self.client.cancel_task(self.id).await
+    }
+
+    /// Waits until it has ended, through failures of the store that pass.
+    ///
+    /// # Errors
+    /// The task does not exist, or the store refuses.
+    pub async fn wait(&self) -> Result<TaskRow, StoreError> {
+        let mut listener = self.client.context.wake.listen(Topic::Row(self.id));
+        loop {
+            match self.client.table.get(self.id).await {
+                Ok(Some(row)) if row.status.is_terminal() => return Ok(row),
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(Invalid::NoSuchTask(self.id).into()),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(task_id = %self.id, %error, "still waiting");
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                _ = listener.next() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+}

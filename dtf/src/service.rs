@@ -1,0 +1,265 @@
+//! The services of a process: which roles it has, as members of their LRMF groups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dtf_collector::collector;
+use dtf_executor::{Executor, ExecutorConfig};
+use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
+use dtf_model::queue::QueueStore;
+use dtf_model::roles::{Role, RoleContext};
+use dtf_model::shard::ShardQueue;
+use dtf_model::table::TaskTable;
+use dtf_model::wake::WakeUp;
+use dtf_model::{ClusterShape, Invalid};
+use dtf_scheduler::generator::generator;
+use dtf_scheduler::manager::{Manager, ManagerConfig};
+use dtf_scheduler::scheduler::Scheduler;
+use lrmf_core::coordinator::StartError;
+use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
+use lrmf_core::{
+    BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks,
+    InstanceId, InvalidName,
+};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use crate::client::Client;
+use crate::plugin_runtime::PluginRuntime;
+
+/// The stores that a process works with.
+#[derive(Clone)]
+pub struct Ports {
+    /// `tbl_task`.
+    pub table: Arc<dyn TaskTable>,
+    /// The queues of tasks.
+    pub queues: Arc<dyn QueueStore>,
+    /// The way from schedulers to executors.
+    pub shards: Arc<dyn ShardQueue>,
+    /// The hints.
+    pub wake: Arc<dyn WakeUp>,
+    /// Where the roles' groups meet.
+    pub coordination: Arc<dyn Coordination>,
+}
+
+/// The settings of a process.
+#[derive(Clone, Debug)]
+pub struct DtfConfig {
+    /// The name of the cluster: processes of one name work together.
+    pub cluster: String,
+    /// The name of this process among them: the same across restarts, and no other living process's.
+    pub instance: String,
+    /// How the cluster's work is divided. The same in all processes of a cluster.
+    pub shape: ClusterShape,
+    /// The membership in the roles' groups.
+    pub membership: CoordinatorConfig,
+    /// The manager role.
+    pub manager: ManagerConfig,
+    /// The executor role.
+    pub executor: ExecutorConfig,
+    /// The threads of the runtime that plugin code runs on; at least 1.
+    pub plugin_threads: usize,
+}
+
+impl Default for DtfConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            cluster: "default".to_owned(),
+            instance: "local".to_owned(),
+            shape: ClusterShape::default(),
+            membership: CoordinatorConfig::default(),
+            manager: ManagerConfig::default(),
+            executor: ExecutorConfig::default(),
+            plugin_threads: cores.max(4),
+        }
+    }
+}
+
+/// Why a process or a role of it could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A setting is out of range.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A name cannot be used.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The runner's settings contradict each other.
+    #[error(transparent)]
+    Runner(#[from] InvalidRunnerConfig),
+    /// The role's group could not be joined.
+    #[error("the role {role} did not start: {error}")]
+    Start {
+        /// Which role.
+        role: Role,
+        /// Why.
+        error: StartError,
+    },
+    /// The role runs already.
+    #[error("the role {0} runs in this process already")]
+    Running(Role),
+    /// The operating system gave no threads.
+    #[error("no threads for plugins: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// Describes a process of the framework.
+pub struct DtfBuilder {
+    ports: Ports,
+    config: DtfConfig,
+    plugins: PluginRegistry,
+    clock: Arc<dyn Clock>,
+    plugins_on: Option<Handle>,
+}
+
+impl DtfBuilder {
+    /// Replaces the settings.
+    #[must_use]
+    pub fn config(mut self, config: DtfConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Replaces the clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Runs plugin code on this runtime instead of one of its own. In production it must not be the runtime that the
+    /// roles run on: a plugin that blocks would end their sessions.
+    #[must_use]
+    pub fn plugins_on(mut self, runtime: Handle) -> Self {
+        self.plugins_on = Some(runtime);
+        self
+    }
+
+    /// Registers a kind of task.
+    ///
+    /// # Errors
+    /// Its number or name is taken, or its configuration is out of range.
+    pub fn register_task_type(mut self, registration: TaskPluginRegistration) -> Result<Self, Invalid> {
+        self.plugins.register(registration)?;
+        Ok(self)
+    }
+
+    /// Makes the process. No role runs yet.
+    ///
+    /// # Errors
+    /// A setting is out of range, or there are no threads for plugins.
+    pub fn build(self) -> Result<Dtf, ServiceError> {
+        let Self { ports, config, plugins, clock, plugins_on } = self;
+        config.shape.check()?;
+        config.executor.check()?;
+        let plugin_runtime = match plugins_on {
+            Some(handle) => PluginRuntime::Shared(handle),
+            None => PluginRuntime::start(config.plugin_threads)?,
+        };
+        let context = RoleContext {
+            queues: ports.queues.clone(),
+            shards: ports.shards.clone(),
+            wake: ports.wake.clone(),
+            plugins: Arc::new(plugins),
+            shape: config.shape,
+            clock,
+            plugin_runtime: plugin_runtime.handle(),
+        };
+        Ok(Dtf { ports, config, context, members: Mutex::default(), _plugin_runtime: plugin_runtime })
+    }
+}
+
+/// A process of the framework: a client of it, and whichever roles are started in it.
+pub struct Dtf {
+    ports: Ports,
+    config: DtfConfig,
+    context: RoleContext,
+    members: Mutex<BTreeMap<Role, CoordinatorHandle>>,
+    /// Ends with the process's last use of it.
+    _plugin_runtime: PluginRuntime,
+}
+
+impl Dtf {
+    /// Begins to describe a process.
+    pub fn builder(ports: Ports) -> DtfBuilder {
+        DtfBuilder {
+            ports,
+            config: DtfConfig::default(),
+            plugins: PluginRegistry::default(),
+            clock: Arc::new(BootClock),
+            plugins_on: None,
+        }
+    }
+
+    /// Creates tasks and says how they are.
+    pub fn client(&self) -> Client {
+        Client::new(self.ports.table.clone(), self.context.clone())
+    }
+
+    /// Starts a role: joins its group, and takes up what it is given.
+    ///
+    /// # Errors
+    /// The role runs already, or its group cannot be joined.
+    pub async fn start_service(&self, role: Role) -> Result<(), ServiceError> {
+        let mut members = self.members.lock().await;
+        if members.contains_key(&role) {
+            return Err(ServiceError::Running(role));
+        }
+        let member = Coordinator::builder(self.ports.coordination.clone(), role.group(&self.config.cluster)?)
+            .instance_id(InstanceId::new(&self.config.instance)?)
+            .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
+            .worker(self.worker(role)?)
+            .config(self.config.membership.clone())
+            .clock(self.context.clock.clone())
+            .start()
+            .await
+            .map_err(|error| ServiceError::Start { role, error })?;
+        members.insert(role, member);
+        Ok(())
+    }
+
+    /// Starts all roles.
+    ///
+    /// # Errors
+    /// As [`start_service`](Self::start_service). Roles started before the one that failed keep running.
+    pub async fn start_all(&self) -> Result<(), ServiceError> {
+        for role in Role::ALL {
+            self.start_service(role).await?;
+        }
+        Ok(())
+    }
+
+    fn worker(&self, role: Role) -> Result<TaskRunner, ServiceError> {
+        let (table, context) = (self.ports.table.clone(), self.context.clone());
+        let runner = match role {
+            Role::Manager => TaskRunner::new(Manager::new(self.config.manager, table, context)),
+            Role::Generator => TaskRunner::new(generator(table, context)),
+            Role::Scheduler => TaskRunner::new(Scheduler::new(table, context)),
+            Role::Executor => TaskRunner::new(Executor::new(self.config.executor, context)?),
+            Role::Collector => TaskRunner::new(collector(table, context)),
+        };
+        // A part of a role is never given up for its crashes: nobody else would do its work.
+        let config = RunnerConfig { quarantine_after: u32::MAX, ..RunnerConfig::default() };
+        Ok(runner.configured(config)?)
+    }
+
+    /// Stops as a crash does: nothing is given back, and the others take over when this process's sessions end. For tests.
+    pub async fn kill(&self) {
+        let members = std::mem::take(&mut *self.members.lock().await);
+        for (_, member) in members {
+            member.kill().await;
+        }
+    }
+
+    /// Gives everything up in good order and leaves the groups: running subtasks may finish within the executors' drain
+    /// time, the others run elsewhere.
+    pub async fn stop(&self) {
+        let members = std::mem::take(&mut *self.members.lock().await);
+        let mut leaving = tokio::task::JoinSet::new();
+        for (_, member) in members {
+            leaving.spawn(async move { member.close().await });
+        }
+        leaving.join_all().await;
+    }
+}

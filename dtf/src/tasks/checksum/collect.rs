@@ -1,0 +1,225 @@
+//! The collector: puts results into the set of its task, and writes the manifest when all are there.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use dtf_model::plugin::{CollectorSupport, ResultOf, TaskCollector, TaskResult};
+use dtf_model::queue::Outcome;
+use dtf_model::{Counts, RunEpoch, TaskId};
+use tokio_util::sync::CancellationToken;
+
+use super::super::{Console, plain, shown};
+use super::line;
+use super::record::{Found, RecordReader, for_each_item};
+use super::results::Results;
+use super::target::Target;
+
+/// What has been collected of a task. It belongs to the plugin, so that a collector that takes over in the same process
+/// finds it; a result that it is told again changes nothing.
+pub(super) enum Collected {
+    /// Results are coming in.
+    Open(Results),
+    /// The manifest is written.
+    Written(TaskResult),
+    /// It is not, and cannot be any more.
+    Lost(String),
+}
+
+/// Of several tasks, or runs of them.
+pub(super) type AllCollected = BTreeMap<(TaskId, RunEpoch), Arc<Mutex<Collected>>>;
+
+/// The saved status: it says no more than that there is something to go on from.
+const TAKEN_UP: &[u8] = b"in this process";
+
+pub(super) struct ChecksumCollector {
+    pub(super) collected: Arc<Mutex<Collected>>,
+    /// Whether another collector of this task was there before, in this process.
+    pub(super) known: bool,
+    pub(super) out: Option<PathBuf>,
+    pub(super) console: Console,
+}
+
+#[async_trait]
+impl TaskCollector for ChecksumCollector {
+    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+        if saved.is_some() && !self.known {
+            bail!(
+                "what was collected so far is lost with the process that collected it; create the task again"
+            );
+        }
+        Ok(())
+    }
+
+    async fn after_execution(
+        &mut self,
+        result: &ResultOf,
+        _support: &mut CollectorSupport,
+    ) -> anyhow::Result<()> {
+        if !add(&mut lock(&self.collected), &result.outcome)? {
+            return Ok(());
+        }
+        let collected = Arc::clone(&self.collected);
+        let spilled = tokio::task::spawn_blocking(move || match &mut *lock(&collected) {
+            Collected::Open(results) => results.spill(),
+            Collected::Written(_) | Collected::Lost(_) => Ok(()),
+        });
+        spilled.await?.context("cannot spill results to disk")
+    }
+
+    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+        Ok(Some(Bytes::from_static(TAKEN_UP)))
+    }
+
+    async fn after_task_completed(&mut self, _counts: &Counts) -> anyhow::Result<TaskResult> {
+        let collected = Arc::clone(&self.collected);
+        let (out, console) = (self.out.clone(), self.console.clone());
+        let stop = CancellationToken::new();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        tokio::task::spawn_blocking(move || conclude(&mut lock(&collected), out.as_deref(), &console, &stop))
+            .await?
+    }
+
+    async fn cancel(&mut self) -> anyhow::Result<()> {
+        let lost = Collected::Lost("the task was ended".to_owned());
+        // Dropping what is there frees its memory and its files.
+        drop(std::mem::replace(&mut *lock(&self.collected), lost));
+        Ok(())
+    }
+}
+
+fn lock(collected: &Mutex<Collected>) -> std::sync::MutexGuard<'_, Collected> {
+    collected.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds what came of a subtask. True when it is time to spill.
+fn add(collected: &mut Collected, outcome: &Outcome) -> anyhow::Result<bool> {
+    let results = match collected {
+        Collected::Open(results) => results,
+        Collected::Written(_) => return Ok(false),
+        Collected::Lost(why) => bail!("{why}"),
+    };
+    match outcome {
+        Outcome::Succeeded(result) => add_records(results, &result.body).context("a result")?,
+        Outcome::Failed { error, body } => add_failed(results, body, error).context("a failed subtask")?,
+        Outcome::TimedOut { body } => add_failed(results, body, "timed out").context("a failed subtask")?,
+        Outcome::Cancelled => {}
+    }
+    Ok(results.is_full())
+}
+
+fn add_records(results: &mut Results, body: &[u8]) -> io::Result<()> {
+    let mut reader = RecordReader::new(body);
+    let (mut path, mut found) = (Vec::new(), Vec::new());
+    while reader.next(&mut path, &mut found)? {
+        results.add(&path, &found);
+    }
+    Ok(())
+}
+
+/// No file of such a subtask is known to be hashed: all have failed.
+fn add_failed(results: &mut Results, body: &[u8], error: &str) -> io::Result<()> {
+    let mut failed = Vec::new();
+    Found::Failed { why: error.as_bytes() }.encode(&mut failed)?;
+    for_each_item(body, |item| {
+        results.add(item.path, &failed);
+        Ok(())
+    })
+}
+
+/// Writes the manifest. Called again, it says what it said before.
+fn conclude(
+    collected: &mut Collected,
+    out: Option<&Path>,
+    console: &Console,
+    stop: &CancellationToken,
+) -> anyhow::Result<TaskResult> {
+    let results = match collected {
+        Collected::Open(results) => results,
+        Collected::Written(result) => return Ok(result.clone()),
+        Collected::Lost(why) => bail!("{why}"),
+    };
+    let written = match out {
+        Some(out) => Target::resolve(out)
+            .map_err(anyhow::Error::msg)?
+            .write(|file| Manifest::write(results, file, console, stop))
+            .map_err(|error| anyhow::anyhow!("cannot write {}: {}", shown(out), plain(&error))),
+        None => {
+            let written = Manifest::write(results, &mut *console.out(), console, stop);
+            written.map_err(|error| anyhow::anyhow!("cannot write to standard output: {}", plain(&error)))
+        }
+    };
+    match written {
+        Ok(manifest) => {
+            let result = manifest.to_result();
+            *collected = Collected::Written(result.clone());
+            Ok(result)
+        }
+        Err(error) => {
+            // A file can be tried again. Of what went to standard output some may have been read.
+            if out.is_none() {
+                *collected = Collected::Lost(error.to_string());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What the manifest came to.
+#[derive(Default)]
+struct Manifest {
+    files: u64,
+    bytes: u64,
+    failed: u64,
+}
+
+impl Manifest {
+    fn write(
+        results: &mut Results,
+        to: &mut (impl Write + ?Sized),
+        console: &Console,
+        stop: &CancellationToken,
+    ) -> io::Result<Self> {
+        let mut to = BufWriter::with_capacity(256 * 1024, to);
+        let mut manifest = Self::default();
+        let mut text = Vec::new();
+        results.for_each(|path, found| {
+            if stop.is_cancelled() {
+                return Err(io::Error::other("told to stop"));
+            }
+            match Found::decode(found)? {
+                Found::Hashed { digest, size } => {
+                    manifest.files += 1;
+                    manifest.bytes += size;
+                    text.clear();
+                    line::append(&mut text, digest, path);
+                    to.write_all(&text)
+                }
+                Found::Failed { why } => {
+                    manifest.failed += 1;
+                    console.complain(path, why);
+                    Ok(())
+                }
+            }
+        })?;
+        to.flush()?;
+        Ok(manifest)
+    }
+
+    fn to_result(&self) -> TaskResult {
+        let Self { files, bytes, failed } = self;
+        TaskResult {
+            code: 0,
+            reason: match failed {
+                0 => format!("{files} files, {bytes} bytes"),
+                _ => format!("{files} files, {bytes} bytes; {failed} items failed"),
+            },
+            data: serde_json::json!({ "files": files, "bytes": bytes, "failed_items": failed }),
+        }
+    }
+}

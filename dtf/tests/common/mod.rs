@@ -1,0 +1,218 @@
+//! A plugin for tests, and processes on stores in memory, on a paused runtime.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dtf::model::memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
+use dtf::model::plugin::{
+    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
+    TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
+};
+use dtf::model::queue::Outcome;
+use dtf::model::{ClusterShape, Counts, Invalid, TaskParam, TaskSpec, TaskType};
+use dtf::{Dtf, DtfConfig, Ports};
+use lrmf_core::clock::RuntimeClock;
+use lrmf_core::{Clock, CoordinatorConfig, MemoryStore};
+use tokio::runtime::Handle;
+
+pub(crate) const KIND: TaskType = TaskType(100);
+
+/// What the collector was told of each number.
+pub(crate) type Books = Arc<Mutex<BTreeMap<u64, Vec<String>>>>;
+
+/// What a test's plugin does with one subtask.
+type Execute = dyn Fn(u64, &ExecuteContext) -> Result<SubtaskResult, ExecuteError> + Send + Sync;
+
+/// Emits the numbers below `count`, executes each with a function, and books what it is told.
+pub(crate) struct Numbers {
+    pub(crate) conf: TaskConf,
+    execute: Arc<Execute>,
+    /// Added by the collector for each number below it.
+    pub(crate) follow_up_below: u64,
+    /// How long each execution takes.
+    pub(crate) takes: Duration,
+    pub(crate) books: Books,
+}
+
+impl Numbers {
+    pub(crate) fn new(
+        execute: impl Fn(u64, &ExecuteContext) -> Result<SubtaskResult, ExecuteError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            conf: TaskConf::default(),
+            execute: Arc::new(execute),
+            follow_up_below: 0,
+            takes: Duration::ZERO,
+            books: Arc::default(),
+        }
+    }
+}
+
+fn number(body: &Bytes) -> u64 {
+    u64::from_le_bytes(body[..].try_into().expect("bodies are eight bytes"))
+}
+
+struct Emit {
+    next: u64,
+    count: u64,
+}
+
+#[async_trait]
+impl TaskGenerator for Emit {
+    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+        self.next = saved.as_ref().map_or(0, number);
+        Ok(())
+    }
+
+    async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
+        let end = self.count.min(self.next + most as u64);
+        let subtasks =
+            (self.next..end).map(|number| NewSubtask::new(number.to_le_bytes().to_vec())).collect();
+        self.next = end;
+        Ok(Generated { subtasks, finished: end == self.count })
+    }
+
+    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+        Ok(Some(self.next.to_le_bytes().to_vec().into()))
+    }
+}
+
+struct Call {
+    execute: Arc<Execute>,
+    takes: Duration,
+}
+
+#[async_trait]
+impl TaskExecutor for Call {
+    async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+        tokio::select! {
+            () = tokio::time::sleep(self.takes) => {}
+            () = context.cancelled.cancelled() => return Err(anyhow::anyhow!("told to stop").into()),
+        }
+        let mut result = (self.execute)(number(body), context)?;
+        result.body = body.clone();
+        Ok(result)
+    }
+}
+
+struct Book {
+    follow_up_below: u64,
+    books: Books,
+}
+
+#[async_trait]
+impl TaskCollector for Book {
+    async fn begin(&mut self, _saved: Option<Bytes>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn after_execution(
+        &mut self,
+        result: &ResultOf,
+        support: &mut CollectorSupport,
+    ) -> anyhow::Result<()> {
+        let (number, text) = match &result.outcome {
+            Outcome::Succeeded(result) => (number(&result.body), "ok".to_owned()),
+            Outcome::Failed { error, body } => (number(body), error.clone()),
+            Outcome::TimedOut { body } => (number(body), "timed out".to_owned()),
+            Outcome::Cancelled => return Ok(()),
+        };
+        if number < self.follow_up_below {
+            support.add_subtask(NewSubtask::new((number + 1_000_000).to_le_bytes().to_vec()));
+        }
+        self.books.lock().expect("no test panics with it").entry(number).or_default().push(text);
+        Ok(())
+    }
+
+    async fn after_task_completed(&mut self, counts: &Counts) -> anyhow::Result<TaskResult> {
+        Ok(TaskResult { code: 7, reason: "summed up".to_owned(), data: counts.succeeded.into() })
+    }
+}
+
+impl TaskPlugin for Numbers {
+    fn conf(&self) -> TaskConf {
+        self.conf.clone()
+    }
+
+    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+        match param.type_param.as_u64() {
+            Some(_) => Ok(()),
+            None => Err(Invalid::TypeParam("type_param must be a count".to_owned())),
+        }
+    }
+
+    fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
+        let count = spec.param.type_param.as_u64().unwrap_or(0);
+        Ok(Box::new(Emit { next: 0, count }))
+    }
+
+    fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
+        Ok(Arc::new(Call { execute: self.execute.clone(), takes: self.takes }))
+    }
+
+    fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        Ok(Box::new(Book { follow_up_below: self.follow_up_below, books: self.books.clone() }))
+    }
+}
+
+/// Stores in memory on the runtime's clock, and what looks into them.
+pub(crate) struct Stage {
+    pub(crate) ports: Ports,
+    pub(crate) queues: Arc<MemoryQueues>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::new());
+        let queues = Arc::new(MemoryQueues::new(clock.clone()));
+        let ports = Ports {
+            table: Arc::new(MemoryTable::default()),
+            queues: queues.clone(),
+            shards: Arc::new(MemoryShards::default()),
+            wake: Arc::new(MemoryWakeUp::default()),
+            coordination: Arc::new(MemoryStore::new()),
+        };
+        Self { ports, queues, clock }
+    }
+
+    /// A process, with no role started.
+    pub(crate) fn process(&self, instance: &str, plugin: Numbers) -> Dtf {
+        let membership = CoordinatorConfig {
+            settle: Duration::ZERO,
+            companions: Duration::ZERO,
+            ..CoordinatorConfig::default()
+        };
+        let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
+        let instance = instance.to_owned();
+        let config = DtfConfig { instance, shape, membership, ..DtfConfig::default() };
+        let registration = TaskPluginRegistration {
+            task_type: KIND,
+            name: "numbers".to_owned(),
+            description: "for tests".to_owned(),
+            plugin: Arc::new(plugin),
+        };
+        let builder = Dtf::builder(self.ports.clone()).config(config).clock(self.clock.clone());
+        let builder = builder.plugins_on(Handle::current());
+        let registered = builder.register_task_type(registration).expect("the type is new");
+        registered.build().expect("the settings are in range")
+    }
+
+    /// A process with all roles.
+    pub(crate) async fn start(&self, instance: &str, plugin: Numbers) -> Dtf {
+        let dtf = self.process(instance, plugin);
+        dtf.start_all().await.expect("the stores are there");
+        dtf
+    }
+}
+
+pub(crate) fn count(count: u64) -> TaskParam {
+    TaskParam { type_param: count.into(), ..TaskParam::default() }
+}
+
+pub(crate) fn ok(_: u64, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+    Ok(SubtaskResult::default())
+}

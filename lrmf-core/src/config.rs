@@ -1,0 +1,266 @@
+//! What can be set about a member, with defaults, checks and typed durations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What happens when another living process already is the member that this one wants to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflict {
+    /// Wait as its successor, and take its tasks over when its session ends.
+    #[default]
+    Wait,
+    /// Refuse to start.
+    Refuse,
+}
+
+/// The settings of a member. Durations are read from and written as text: `"10s"`, `"250ms"`.
+///
+/// ```
+/// use lrmf_core::CoordinatorConfig;
+/// let config: CoordinatorConfig = serde_json::from_str(r#"{"ttl": "6s", "margin": "2s"}"#)?;
+/// assert_eq!(config.settle, CoordinatorConfig::default().settle);
+/// assert!(serde_json::from_str::<CoordinatorConfig>(r#"{"tll": "6s"}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CoordinatorConfig {
+    /// How long a member's session lives without a sign of life: the time after which the tasks of a dead member go
+    /// elsewhere. Shorter is faster and less tolerant of pauses.
+    #[serde(with = "text")]
+    pub ttl: Duration,
+    /// How long before the end of its session a member that cannot reach the store stops its tasks. It must cover the
+    /// time that stopping takes and the difference in the rates of the clocks.
+    #[serde(with = "text")]
+    pub margin: Duration,
+    /// How often a sign of life is sent; a third of `ttl - margin` when not set.
+    #[serde(with = "text_option", skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<Duration>,
+    /// How long the leader of a group that is starting up waits after each join for the next one, four times this at
+    /// most, before it places anything.
+    #[serde(with = "text")]
+    pub settle: Duration,
+    /// How long a handover that is due waits for others, to share a write with them.
+    #[serde(with = "text")]
+    pub companions: Duration,
+    /// How often the leader asks the provider which tasks there are.
+    #[serde(with = "text")]
+    pub provider_period: Duration,
+    /// How long the provider may take.
+    #[serde(with = "text")]
+    pub provider_timeout: Duration,
+    /// How long `close()` waits for its tasks to be handed over, before it stops them and leaves.
+    #[serde(with = "text")]
+    pub drain_timeout: Duration,
+    /// The most tasks that are between two living members at a time.
+    pub max_moves: usize,
+    /// What happens when another living process already is this member.
+    pub conflict: Conflict,
+    /// How much this member can hold, relative to the others; used by assignors that weigh.
+    pub capacity: u32,
+    /// The failure domain that this member is in; used by assignors that spread.
+    pub zone: Option<Arc<str>>,
+    /// What else this member says about itself, for people and tools.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(10),
+            margin: Duration::from_secs(3),
+            keep_alive: None,
+            settle: Duration::from_millis(500),
+            companions: Duration::from_millis(10),
+            provider_period: Duration::from_secs(30),
+            provider_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            max_moves: 100_000,
+            conflict: Conflict::Wait,
+            capacity: 1,
+            zone: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} is {value}; {allowed}")]
+pub struct InvalidConfig {
+    /// Which setting.
+    pub setting: &'static str,
+    /// What it is.
+    pub value: String,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+impl CoordinatorConfig {
+    /// Checks that the settings make sense together.
+    ///
+    /// # Errors
+    /// The first one that does not.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let refuse = |setting, value: String, allowed| Err(InvalidConfig { setting, value, allowed });
+        let shown = |duration: Duration| format!("{duration:?}");
+        if self.ttl < Duration::from_millis(100) || self.ttl > Duration::from_secs(3600) {
+            return refuse("ttl", shown(self.ttl), "it must be from 100ms to 1h");
+        }
+        if self.margin.is_zero() || self.margin * 4 > self.ttl * 3 {
+            return refuse(
+                "margin",
+                shown(self.margin),
+                "it must be above 0 and at most three quarters of ttl",
+            );
+        }
+        if self.keep_alive_interval().is_zero() || self.keep_alive_interval() * 2 > self.ttl - self.margin {
+            let value = shown(self.keep_alive_interval());
+            return refuse("keep_alive", value, "it must be above 0 and at most half of ttl - margin");
+        }
+        if self.provider_period.is_zero() {
+            return refuse("provider_period", shown(self.provider_period), "it must be above 0");
+        }
+        if self.provider_timeout.is_zero() {
+            return refuse("provider_timeout", shown(self.provider_timeout), "it must be above 0");
+        }
+        if self.max_moves == 0 {
+            return refuse("max_moves", "0".into(), "it must be at least 1");
+        }
+        if self.capacity == 0 {
+            return refuse("capacity", "0".into(), "it must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// How often a sign of life is sent.
+    pub fn keep_alive_interval(&self) -> Duration {
+        self.keep_alive.unwrap_or((self.ttl.saturating_sub(self.margin)) / 3)
+    }
+}
+
+/// Durations as text.
+pub mod text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Reads a number with a unit: `ms`, `s`, `m` or `h`.
+    ///
+    /// # Errors
+    /// A sentence that says what is allowed.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let number: u64 = digits.parse().map_err(|_| {
+            format!("{text:?} is no duration; write a whole number and ms, s, m or h, as in \"10s\"")
+        })?;
+        let scale = match &text[digits.len()..] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            other => return Err(format!("{other:?} is no unit of time; ms, s, m and h are")),
+        };
+        number.checked_mul(scale).map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+    }
+
+    /// Writes a duration so that [`parse`] reads it; below a millisecond is cut off.
+    pub fn show(duration: Duration) -> String {
+        let millis = duration.as_millis();
+        if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&show(*duration))
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// What is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+mod text_option {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(super::text::show).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<String>::deserialize(deserializer)?
+            .map(|text| super::text::parse(&text).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_read_back() {
+        let config = CoordinatorConfig::default();
+        assert_eq!(config.check(), Ok(()));
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<CoordinatorConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let default = CoordinatorConfig::default;
+        let refused = [
+            CoordinatorConfig { ttl: Duration::ZERO, ..default() },
+            CoordinatorConfig { margin: Duration::from_secs(9), ..default() },
+            CoordinatorConfig { margin: Duration::ZERO, ..default() },
+            CoordinatorConfig { keep_alive: Some(Duration::from_secs(4)), ..default() },
+            CoordinatorConfig { keep_alive: Some(Duration::ZERO), ..default() },
+            CoordinatorConfig { provider_period: Duration::ZERO, ..default() },
+            CoordinatorConfig { provider_timeout: Duration::ZERO, ..default() },
+            CoordinatorConfig { max_moves: 0, ..default() },
+            CoordinatorConfig { capacity: 0, ..default() },
+        ];
+        let named: Vec<_> = refused.iter().map(|config| config.check().unwrap_err().setting).collect();
+        assert_eq!(
+            named,
+            [
+                "ttl",
+                "margin",
+                "margin",
+                "keep_alive",
+                "keep_alive",
+                "provider_period",
+                "provider_timeout",
+                "max_moves",
+                "capacity"
+            ]
+        );
+    }
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(text::parse("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(text::parse("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "10", "s", "1.5s", "-1s", "1d", "99999999999999999999s", "9999999999999999h"] {
+            assert!(text::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! A member of a group, as its process sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::assignor::{Assignor, StickyBalanced};
+use crate::clock::{BootClock, Clock};
+use crate::config::{CoordinatorConfig, InvalidConfig};
+use crate::coordination::Coordination;
+use crate::driver::{Board, Driver, HeldTasks, MemberStage, MemberStatus, Ports};
+use crate::event::Event;
+use crate::ids::{GroupId, InstanceId};
+use crate::keys::Keys;
+use crate::protocol::leader::LeaderConfig;
+use crate::protocol::node::NodeConfig;
+use crate::protocol::{Command, Exit, Rules};
+use crate::provider::TaskProvider;
+use crate::worker::Worker;
+
+/// How many events a listener may be behind before it misses some.
+const EVENT_BACKLOG: usize = 4096;
+
+/// Why a member could not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// Something is missing that every member needs.
+    #[error("a coordinator needs {what}; set it before start()")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+    /// Another living process is this member.
+    #[error(
+        "another living process is the member {instance}; use another instance id, or wait for it as its successor"
+    )]
+    Conflict {
+        /// The member.
+        instance: InstanceId,
+    },
+    /// The store refuses the member, and would refuse it again.
+    #[error("the coordination store refused the member: {why}")]
+    Refused {
+        /// What the store said.
+        why: String,
+    },
+    /// It was stopped before it became a member.
+    #[error("the coordinator was stopped before it became a member")]
+    Stopped,
+}
+
+/// Makes members.
+///
+/// ```
+/// use std::sync::Arc;
+/// use lrmf_core::{Coordinator, CoordinatorConfig, FixedTasks, GroupId, InstanceId, MemoryStore, Task};
+/// use lrmf_core::smooth::SmoothWorker;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let store = Arc::new(MemoryStore::new());
+/// let member = Coordinator::builder(store, GroupId::new("mirror", "orders", "default")?)
+///     .instance_id(InstanceId::new("a")?)
+///     .provider(FixedTasks::new([Task::new("topic-1", ""), Task::new("topic-2", "")]))
+///     .worker(SmoothWorker::new(|event| println!("{event:?}")))
+///     .config(CoordinatorConfig { settle: std::time::Duration::ZERO, ..Default::default() })
+///     .start()
+///     .await?;
+/// member.held().wait_for(|held| held.len() == 2).await?;
+/// member.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Coordinator;
+
+impl Coordinator {
+    /// Begins to describe a member of `group`.
+    pub fn builder(store: Arc<dyn Coordination>, group: GroupId) -> CoordinatorBuilder {
+        CoordinatorBuilder {
+            store,
+            group,
+            instance: None,
+            provider: None,
+            worker: None,
+            assignor: Arc::new(StickyBalanced),
+            clock: Arc::new(BootClock),
+            config: CoordinatorConfig::default(),
+        }
+    }
+}
+
+/// A member to be.
+#[must_use = "a member exists only after start()"]
+pub struct CoordinatorBuilder {
+    store: Arc<dyn Coordination>,
+    group: GroupId,
+    instance: Option<InstanceId>,
+    provider: Option<Arc<dyn TaskProvider>>,
+    worker: Option<Arc<dyn Worker>>,
+    assignor: Arc<dyn Assignor>,
+    clock: Arc<dyn Clock>,
+    config: CoordinatorConfig,
+}
+
+impl fmt::Debug for CoordinatorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoordinatorBuilder")
+            .field("group", &self.group)
+            .field("instance", &self.instance)
+            .field("assignor", &self.assignor.name())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CoordinatorBuilder {
+    /// The member's name: the same across restarts, and no other living process's.
+    pub fn instance_id(mut self, instance: InstanceId) -> Self {
+        self.instance = Some(instance);
+        self
+    }
+
+    /// Says which tasks there are. Every member needs one, as every member may come to lead.
+    pub fn provider(self, provider: impl TaskProvider) -> Self {
+        self.shared_provider(Arc::new(provider))
+    }
+
+    /// The same, for a provider that others use too.
+    pub fn shared_provider(mut self, provider: Arc<dyn TaskProvider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Takes the tasks up and gives them back.
+    pub fn worker(self, worker: impl Worker) -> Self {
+        self.shared_worker(Arc::new(worker))
+    }
+
+    /// The same, for a worker that others use too.
+    pub fn shared_worker(mut self, worker: Arc<dyn Worker>) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
+    /// Decides which task goes where; [`StickyBalanced`] when not set. All members should have the same one.
+    pub fn assignor(mut self, assignor: impl Assignor) -> Self {
+        self.assignor = Arc::new(assignor);
+        self
+    }
+
+    /// The settings.
+    pub fn config(mut self, config: CoordinatorConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The clock that the member's deadline is kept on; [`BootClock`] when not set.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Joins the group. Where the store is away, or another process is this member and the configuration says to wait
+    /// for it, this waits; dropping the future gives up.
+    ///
+    /// # Errors
+    /// What is missing or makes no sense; another living process under this name, where the configuration says to
+    /// refuse; a store that refuses.
+    pub async fn start(self) -> Result<CoordinatorHandle, StartError> {
+        self.config.check()?;
+        let missing = |what| StartError::Missing { what };
+        let instance = self.instance.ok_or_else(|| missing("an instance id"))?;
+        let provider = self.provider.ok_or_else(|| missing("a task provider"))?;
+        let worker = self.worker.ok_or_else(|| missing("a worker"))?;
+        let leader = LeaderConfig {
+            keys: Keys::new(&self.group),
+            assignor: self.assignor,
+            limits: self.store.limits(),
+            settle: self.config.settle,
+            companions: self.config.companions,
+            provider_period: self.config.provider_period,
+            max_moves: self.config.max_moves,
+            rules: Rules::ALL,
+        };
+        let node = NodeConfig { instance: instance.clone(), settings: self.config, leader };
+        let ports = Ports { store: self.store, worker, provider, clock: self.clock };
+        let handle = CoordinatorHandle::spawn(ports, node, self.group, instance.clone());
+        handle.joined().await?;
+        Ok(handle)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    group: GroupId,
+    instance: InstanceId,
+    commands: mpsc::Sender<Command>,
+    /// Never read; others begin where it would.
+    events: broadcast::Receiver<Event>,
+    held: watch::Receiver<HeldTasks>,
+    status: watch::Receiver<MemberStatus>,
+    kill: CancellationToken,
+    /// The last handle stops the member.
+    _guard: DropGuard,
+}
+
+/// A running member. Cloning it gives another handle of the same member; when the last one is dropped, the member
+/// stops its tasks and leaves its session to end by itself, as after a crash. Call [`close`](Self::close) to leave
+/// without anybody having to wait for that.
+#[derive(Clone, Debug)]
+pub struct CoordinatorHandle(Arc<Shared>);
+
+impl CoordinatorHandle {
+    fn spawn(ports: Ports, config: NodeConfig, group: GroupId, instance: InstanceId) -> Self {
+        let (commands, receiver) = mpsc::channel(16);
+        let (to_events, events) = broadcast::channel(EVENT_BACKLOG);
+        let (to_held, held) = watch::channel(HeldTasks::new());
+        let (to_status, status) = watch::channel(MemberStatus::default());
+        let kill = CancellationToken::new();
+        let board = Board { instance: instance.clone(), events: to_events, held: to_held, status: to_status };
+        let (driver, actions) = Driver::new(ports, config, receiver, kill.clone(), board);
+        // Owned by the handles: it ends when `kill` is cancelled, at the latest by the last one's guard, and says so
+        // on `status`.
+        tokio::spawn(driver.run(actions));
+        let guard = kill.clone().drop_guard();
+        Self(Arc::new(Shared { group, instance, commands, events, held, status, kill, _guard: guard }))
+    }
+
+    async fn joined(&self) -> Result<(), StartError> {
+        let mut status = self.0.status.clone();
+        let stage = status
+            .wait_for(|status| status.stage != MemberStage::Joining)
+            .await
+            .map(|status| status.stage.clone());
+        match stage {
+            Ok(MemberStage::Serving(_)) => Ok(()),
+            Ok(MemberStage::Ended(Exit::Conflict)) => {
+                Err(StartError::Conflict { instance: self.0.instance.clone() })
+            }
+            Ok(MemberStage::Ended(Exit::Refused(why))) => Err(StartError::Refused { why }),
+            Ok(MemberStage::Ended(Exit::Asked) | MemberStage::Joining) | Err(_) => Err(StartError::Stopped),
+        }
+    }
+
+    /// The group.
+    pub fn group(&self) -> &GroupId {
+        &self.0.group
+    }
+
+    /// The member's name.
+    pub fn instance_id(&self) -> &InstanceId {
+        &self.0.instance
+    }
+
+    /// Hands all tasks over, one by one, then leaves. Nobody has to wait for the session to end. Where nobody can take
+    /// the tasks, or nobody does within `drain_timeout`, they are stopped. Returns when the member has ended; calling it
+    /// again, or after it has ended, does no harm.
+    pub async fn close(&self) {
+        self.end(Command::Close).await;
+    }
+
+    /// Stops all tasks and leaves them reserved for the process that comes back under this name within the TTL; then
+    /// nothing moves. Returns when the member has ended.
+    pub async fn restart(&self) {
+        self.end(Command::Restart).await;
+    }
+
+    /// Stops all tasks and tells nobody, as a crash does: the session ends by itself after its TTL. For tests.
+    pub async fn kill(&self) {
+        self.0.kill.cancel();
+        self.ended().await;
+    }
+
+    async fn end(&self, command: Command) {
+        if self.0.commands.send(command).await.is_err() {
+            tracing::debug!(member = %self.0.instance, ?command, "the member has ended already");
+        }
+        self.ended().await;
+    }
+
+    /// Waits until the member has ended.
+    pub async fn ended(&self) {
+        let mut status = self.0.status.clone();
+        // An error means that the runtime ended it.
+        drop(status.wait_for(|status| matches!(status.stage, MemberStage::Ended(_))).await);
+    }
+
+    /// Asks the leader to ask the provider again and to plan anew. It is a hint: a second one, made while the first is
+    /// still under way, may be dropped.
+    pub fn trigger_rebalance(&self) {
+        if self.0.commands.try_send(Command::Trigger).is_err() {
+            tracing::debug!(member = %self.0.instance, "trigger dropped");
+        }
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        Events(self.0.events.resubscribe())
+    }
+
+    /// The tasks that this member runs: a task is in as soon as its `assign` has returned, and out as soon as its `revoke`
+    /// is called.
+    pub fn held(&self) -> watch::Receiver<HeldTasks> {
+        self.0.held.clone()
+    }
+
+    /// The member at a glance.
+    pub fn status(&self) -> watch::Receiver<MemberStatus> {
+        self.0.status.clone()
+    }
+}
+
+/// A member's events from some point on.
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<Event>);
+
+impl Events {
+    /// The next event; none when the member has ended and all were delivered.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Event::Missed(count)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}

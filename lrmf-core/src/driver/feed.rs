@@ -1,0 +1,58 @@
+//! Listing and watching, again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use crate::coordination::Coordination;
+use crate::protocol::{FeedId, FeedItem, Input};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// One feed: a prefix listed, then watched from there; listed again whenever the watch ends.
+pub(super) struct Feed {
+    pub(super) store: Arc<dyn Coordination>,
+    pub(super) feed: FeedId,
+    pub(super) epoch: u64,
+    pub(super) prefix: String,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+impl Feed {
+    /// Runs until it is aborted or nobody listens any more.
+    pub(super) async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.store.list(&self.prefix).await {
+                Ok(snapshot) => {
+                    let after = snapshot.revision;
+                    if self.deliver(FeedItem::Loaded(snapshot)).await.is_err() {
+                        return;
+                    }
+                    let mut watch = self.store.watch(&self.prefix, after);
+                    while let Some(item) = watch.next().await {
+                        match item {
+                            Ok(batch) => {
+                                pause = FIRST_PAUSE;
+                                if self.deliver(FeedItem::Changed(batch)).await.is_err() {
+                                    return;
+                                }
+                            }
+                            Err(error) => tracing::debug!(prefix = %self.prefix, %error, "watch ended"),
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(prefix = %self.prefix, %error, "list failed"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn deliver(&self, item: FeedItem) -> Result<(), mpsc::error::SendError<Input>> {
+        self.inputs.send(Input::Feed { feed: self.feed, epoch: self.epoch, item }).await
+    }
+}

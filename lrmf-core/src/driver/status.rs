@@ -1,0 +1,121 @@
+//! What a member shows of itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+use crate::event::Event;
+use crate::ids::{Incarnation, InstanceId};
+use crate::protocol::Exit;
+use crate::protocol::node::Node;
+use crate::task::Holding;
+
+/// The tasks that a member runs now, by key.
+pub type HeldTasks = BTreeMap<Arc<str>, Holding>;
+
+/// Where a member is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberStage {
+    /// It is not a member, or not any more, and tries to become one.
+    Joining,
+    /// It is a member, in this session.
+    Serving(Incarnation),
+    /// It has ended.
+    Ended(Exit),
+}
+
+/// A member at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Where it is in its life.
+    pub stage: MemberStage,
+    /// Whether it leads the group.
+    pub leading: bool,
+    /// Who leads the group, as far as it knows.
+    pub leader: Option<InstanceId>,
+}
+
+impl Default for MemberStatus {
+    fn default() -> Self {
+        Self { stage: MemberStage::Joining, leading: false, leader: None }
+    }
+}
+
+/// The sending side of all that a member shows.
+#[derive(Debug)]
+pub(crate) struct Board {
+    pub(crate) instance: InstanceId,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) held: watch::Sender<HeldTasks>,
+    pub(crate) status: watch::Sender<MemberStatus>,
+}
+
+impl Board {
+    pub(super) fn emit(&self, event: Event) {
+        log(&self.instance, &event);
+        if let Event::Assigned(holding) = &event {
+            self.held.send_modify(|held| {
+                held.insert(holding.task.key.clone(), holding.clone());
+            });
+        }
+        // An error means that nobody listens.
+        drop(self.events.send(event));
+    }
+
+    pub(super) fn revoking(&self, holding: &Holding) {
+        self.held.send_if_modified(|held| held.remove(&holding.task.key).is_some());
+    }
+
+    pub(super) fn update(&self, node: &Node) {
+        let stage = node
+            .session()
+            .map_or(MemberStage::Joining, |session| MemberStage::Serving(session.record.incarnation));
+        let (leading, leader) = (node.is_leading(), node.leader_record().map(|record| &record.instance));
+        self.status.send_if_modified(|status| {
+            if status.stage == stage && status.leading == leading && status.leader.as_ref() == leader {
+                return false;
+            }
+            *status = MemberStatus { stage: stage.clone(), leading, leader: leader.cloned() };
+            true
+        });
+    }
+
+    pub(super) fn ended(&self, exit: Exit) {
+        self.held.send_if_modified(|held| !std::mem::take(held).is_empty());
+        self.status.send_replace(MemberStatus {
+            stage: MemberStage::Ended(exit),
+            leading: false,
+            leader: None,
+        });
+    }
+}
+
+fn log(member: &InstanceId, event: &Event) {
+    match event {
+        Event::Assigned(holding) => {
+            tracing::debug!(%member, task = %holding.task.key, token = %holding.token, "assigned");
+        }
+        Event::Revoked(holding) => {
+            tracing::debug!(%member, task = %holding.task.key, token = %holding.token, "revoked");
+        }
+        Event::Committed { generation, granted, releasing } => {
+            tracing::debug!(%member, %generation, granted, releasing, "committed");
+        }
+        Event::AssignFailed { key, token, error } => {
+            tracing::warn!(%member, task = %key, %token, %error, "assign failed");
+        }
+        Event::RevokeFailed { key, token, error } => {
+            tracing::warn!(%member, task = %key, %token, %error, "revoke failed");
+        }
+        Event::RevokePanicked { key, token, error } => {
+            tracing::error!(%member, task = %key, %token, %error, "revoke panicked");
+        }
+        Event::Fenced { reason } => tracing::warn!(%member, ?reason, "fenced"),
+        Event::ProviderFailed { error } => tracing::warn!(%member, %error, "provider failed"),
+        Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
+        Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
+        Event::Oversize { key } => tracing::error!(%member, task = %key, "task does not fit into a record"),
+        other => tracing::info!(%member, event = ?other, "member event"),
+    }
+}

@@ -1,0 +1,115 @@
+//! What a member reports about itself and its group.
+
+use std::sync::Arc;
+
+use crate::ids::{Generation, Incarnation, InstanceId, Token};
+use crate::task::Holding;
+
+/// Why a member stopped all its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceReason {
+    /// The store was not heard from in time; the session may be about to end.
+    Deadline,
+    /// The store says that the session has ended.
+    SessionEnded,
+    /// Another process is this member now.
+    Superseded,
+}
+
+/// Something that happened. Events are for people, logs and metrics; nothing needs them to be correct, and a slow
+/// listener misses some rather than holding anybody up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// This process is a member now.
+    Joined {
+        /// Its session.
+        incarnation: Incarnation,
+    },
+    /// Another living process has this instance id; this one waits for it to end.
+    Waiting,
+    /// This member leads the group now.
+    BecameLeader,
+    /// This member no longer leads the group.
+    LostLeadership,
+    /// Seen by the leader: a member joined, or came back in a new session.
+    MemberJoined {
+        /// Who.
+        instance: InstanceId,
+    },
+    /// Seen by the leader: a member's session ended.
+    MemberLost {
+        /// Whose.
+        instance: InstanceId,
+    },
+    /// Seen by the leader: a change of the assignment was committed.
+    Committed {
+        /// Its number.
+        generation: Generation,
+        /// How many tasks were given to members.
+        granted: usize,
+        /// How many tasks members were asked to release.
+        releasing: usize,
+    },
+    /// This member stops all its tasks.
+    Fenced {
+        /// Why.
+        reason: FenceReason,
+    },
+    /// A task was started here.
+    Assigned(Holding),
+    /// A task was stopped here.
+    Revoked(Holding),
+    /// A task could not be started here; the leader is told and tries elsewhere.
+    AssignFailed {
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+        /// What the worker said.
+        error: String,
+    },
+    /// The worker reported an error from stopping a task (which counts as stopped).
+    RevokeFailed {
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+        /// What the worker said.
+        error: String,
+    },
+    /// The worker panicked while stopping a task. Nobody knows whether it has stopped, so it is not handed over
+    /// before this member's session ends.
+    RevokePanicked {
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+        /// The panic's message.
+        error: String,
+    },
+    /// The provider failed, took too long or gave an invalid list; the last good list stays.
+    ProviderFailed {
+        /// What was wrong.
+        error: String,
+    },
+    /// The assignor failed or made an invalid plan; the plan before stays.
+    PlanRefused {
+        /// What was wrong.
+        error: String,
+    },
+    /// A record could not be read; this member does not lead while that is so.
+    Unreadable {
+        /// What was wrong.
+        error: String,
+    },
+    /// A task does not fit into the record of any one write and is placed nowhere.
+    Oversize {
+        /// The task's key.
+        key: Arc<str>,
+    },
+    /// The member has left, or was stopped.
+    Ended,
+    /// The listener was too slow, and so many events are missing here.
+    Missed(u64),
+}

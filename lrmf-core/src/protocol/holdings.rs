@@ -1,0 +1,353 @@
+//! Applying the own assignment: revoke what is gone, acknowledge, assign what is new.
+//!
+//! Each task goes its own way, so that a slow one delays no other. Calls for one task never overlap: while it is being
+//! started or stopped, what the record wants next has to wait for that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::coordination::{Revision, WatchEvent};
+use crate::event::Event;
+use crate::ids::{Generation, Incarnation, InstanceId, Token};
+use crate::keys::{Keys, Kind};
+use crate::records::{AckRecord, ChunkRecord, Failure, Format, Named, RecordError, decode};
+use crate::task::Holding;
+
+use super::{Action, FeedItem, Now, Rules};
+
+/// The longest error text that is passed on to the leader, in bytes.
+const LONGEST_ERROR: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Started,
+    Stopping,
+    /// Nobody knows whether it has stopped.
+    Lost,
+}
+
+#[derive(Clone, Debug)]
+struct Run {
+    holding: Holding,
+    phase: Phase,
+}
+
+/// One chunk of the record, as applied.
+#[derive(Debug, Default)]
+struct Applied {
+    generation: Generation,
+    wanted: BTreeMap<Arc<str>, Holding>,
+    /// The highest generation that took something away.
+    marked: Generation,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Holdings {
+    keys: Keys,
+    instance: InstanceId,
+    incarnation: Incarnation,
+    rules: Rules,
+    companions: Duration,
+    revision: Revision,
+    chunks: BTreeMap<u8, Applied>,
+    generation: Generation,
+    runs: BTreeMap<Arc<str>, Run>,
+    /// What is not, or no longer, to run here, and has not ended yet.
+    unwanted: BTreeMap<Arc<str>, Token>,
+    failed: BTreeMap<Arc<str>, Failure>,
+    /// Everything is to stop, whatever the record says.
+    halting: bool,
+    /// The acknowledgement that the store has.
+    acked: AckRecord,
+    /// When the one that is due stops waiting for revokes to end.
+    ack_at: Option<Timestamp>,
+}
+
+impl Holdings {
+    /// What a new session holds: nothing.
+    pub fn new(
+        keys: Keys,
+        instance: InstanceId,
+        incarnation: Incarnation,
+        companions: Duration,
+        rules: Rules,
+    ) -> Self {
+        let acked = AckRecord {
+            format: Format,
+            incarnation,
+            generation: Generation(0),
+            releasing: Vec::new(),
+            starting: Vec::new(),
+            failed: Vec::new(),
+        };
+        Self {
+            keys,
+            instance,
+            incarnation,
+            rules,
+            companions,
+            revision: Revision(0),
+            chunks: BTreeMap::new(),
+            generation: Generation(0),
+            runs: BTreeMap::new(),
+            unwanted: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            halting: false,
+            acked,
+            ack_at: None,
+        }
+    }
+
+    /// The record changed.
+    pub fn on_record(&mut self, now: Now, item: &FeedItem) -> Vec<Action> {
+        let (revision, mut touched) = match item {
+            FeedItem::Loaded(snapshot) => (snapshot.revision, self.chunks.keys().copied().collect()),
+            FeedItem::Changed(batch) => (batch.revision, BTreeSet::new()),
+        };
+        if self.rules.forward_only && revision <= self.revision && self.revision > Revision(0) {
+            return Vec::new();
+        }
+        self.revision = revision;
+        let mut records: BTreeMap<u8, Option<Result<ChunkRecord, RecordError>>> = BTreeMap::new();
+        for chunk in std::mem::take(&mut touched) {
+            records.insert(chunk, None);
+        }
+        let mut put = |key: &str, value: Option<&[u8]>| {
+            if let Some(Kind::Chunk(instance, chunk)) = self.keys.kind(key)
+                && instance == self.instance
+            {
+                records.insert(chunk, value.map(|value| decode(key, value)));
+            }
+        };
+        match item {
+            FeedItem::Loaded(snapshot) => {
+                snapshot.entries.iter().for_each(|kv| put(&kv.key, Some(&kv.value)))
+            }
+            FeedItem::Changed(batch) => batch.events.iter().for_each(|event| match event {
+                WatchEvent::Put(kv) => put(&kv.key, Some(&kv.value)),
+                WatchEvent::Delete { key } => put(key, None),
+            }),
+        }
+        let mut actions = Vec::new();
+        let mut changed = BTreeSet::new();
+        for (chunk, record) in records {
+            match record.transpose() {
+                Ok(record) => self.apply(chunk, record.as_ref(), &mut changed),
+                Err(error) => actions.push(Action::Emit(Event::Unreadable { error: error.to_string() })),
+            }
+        }
+        self.settle(now, changed, actions)
+    }
+
+    fn apply(&mut self, chunk: u8, record: Option<&ChunkRecord>, changed: &mut BTreeSet<Arc<str>>) {
+        let before = self.chunks.remove(&chunk).unwrap_or_default();
+        changed.extend(before.wanted.keys().cloned());
+        let Some(record) = record else { return };
+        if self.rules.incarnation && record.incarnation != self.incarnation {
+            return;
+        }
+        if self.rules.forward_only && record.generation < before.generation {
+            self.chunks.insert(chunk, before);
+            return;
+        }
+        let mut applied = Applied { generation: record.generation, ..Applied::default() };
+        for entry in &record.tasks {
+            match entry.releasing {
+                Some(marked) => applied.marked = applied.marked.max(marked),
+                None => {
+                    applied.wanted.insert(entry.key.clone(), entry.holding());
+                }
+            }
+        }
+        changed.extend(applied.wanted.keys().cloned());
+        self.generation = self.generation.max(record.generation);
+        self.chunks.insert(chunk, applied);
+    }
+
+    /// `Worker::assign` has returned.
+    pub fn on_assigned(
+        &mut self,
+        now: Now,
+        key: &Arc<str>,
+        token: Token,
+        result: Result<(), String>,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let Some(run) = self.runs.get_mut(key).filter(|run| run.holding.token == token) else {
+            return actions;
+        };
+        match result {
+            Ok(()) => {
+                run.phase = Phase::Started;
+                actions.push(Action::Emit(Event::Assigned(run.holding.clone())));
+            }
+            Err(error) => {
+                self.runs.remove(key);
+                let shown = Failure { key: key.clone(), token, error: cut(&error).to_owned() };
+                self.failed.insert(key.clone(), shown);
+                actions.push(Action::Emit(Event::AssignFailed { key: key.clone(), token, error }));
+            }
+        }
+        self.settle(now, BTreeSet::from([key.clone()]), actions)
+    }
+
+    /// `Worker::revoke` has returned. `stopped` is false where it did not return but panicked.
+    pub fn on_revoked(&mut self, now: Now, key: &Arc<str>, token: Token, stopped: bool) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let Some(run) = self.runs.get_mut(key).filter(|run| run.holding.token == token) else {
+            return actions;
+        };
+        if !stopped {
+            run.phase = Phase::Lost;
+            return actions;
+        }
+        if let Some(run) = self.runs.remove(key) {
+            actions.push(Action::Emit(Event::Revoked(run.holding)));
+        }
+        self.settle(now, BTreeSet::from([key.clone()]), actions)
+    }
+
+    /// Stops everything, for good.
+    pub fn halt(&mut self, now: Now) -> Vec<Action> {
+        self.halting = true;
+        let all = self.runs.keys().cloned().collect();
+        self.settle(now, all, Vec::new())
+    }
+
+    /// Whether nothing runs, is being started or is being stopped.
+    pub fn is_idle(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether nothing runs that is known to be able to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.runs.values().all(|run| run.phase == Phase::Lost)
+    }
+
+    /// Whether the record gives this member nothing.
+    pub fn wants_nothing(&self) -> bool {
+        self.chunks.values().all(|chunk| chunk.wanted.is_empty())
+    }
+
+    /// Brings tasks to what the record wants of them, as far as they are not on their way already.
+    fn settle(&mut self, now: Now, keys: BTreeSet<Arc<str>>, mut actions: Vec<Action>) -> Vec<Action> {
+        let mut assigns = Vec::new();
+        for key in keys {
+            let wanted = self.wanted(&key).cloned();
+            self.note_unwanted(&key, wanted.as_ref());
+            self.forget_failure(&key, wanted.as_ref());
+            match (self.runs.get_mut(&key), wanted) {
+                (Some(run), wanted) => {
+                    let stays = wanted.is_some_and(|wanted| wanted.token == run.holding.token);
+                    if run.phase == Phase::Started && !stays {
+                        run.phase = Phase::Stopping;
+                        actions.push(Action::Revoke(run.holding.clone()));
+                    }
+                }
+                (None, Some(wanted)) if !self.failed.contains_key(&key) => {
+                    self.runs.insert(key, Run { holding: wanted.clone(), phase: Phase::Starting });
+                    assigns.push(Action::Assign(wanted));
+                }
+                (None, _) => {}
+            }
+        }
+        self.schedule_ack(now);
+        actions.extend(assigns);
+        actions
+    }
+
+    fn wanted(&self, key: &str) -> Option<&Holding> {
+        if self.halting {
+            return None;
+        }
+        self.chunks.get(&crate::keys::chunk_of(key))?.wanted.get(key)
+    }
+
+    fn note_unwanted(&mut self, key: &Arc<str>, wanted: Option<&Holding>) {
+        let running = self.runs.get(key).map(|run| run.holding.token);
+        match running.filter(|running| wanted.is_none_or(|wanted| wanted.token != *running)) {
+            Some(token) => self.unwanted.insert(key.clone(), token),
+            None => self.unwanted.remove(key),
+        };
+    }
+
+    fn forget_failure(&mut self, key: &str, wanted: Option<&Holding>) {
+        let current = self
+            .failed
+            .get(key)
+            .is_some_and(|failure| wanted.is_some_and(|wanted| wanted.token == failure.token));
+        if !current {
+            self.failed.remove(key);
+        }
+    }
+
+    /// What is to be acknowledged as things are.
+    fn ack(&self) -> AckRecord {
+        let named = |wanted: fn(Phase) -> bool| {
+            let runs = self.runs.values().filter(|run| wanted(run.phase));
+            runs.map(|run| Named { key: run.holding.task.key.clone(), token: run.holding.token }).collect()
+        };
+        AckRecord {
+            format: Format,
+            incarnation: self.incarnation,
+            generation: self.generation,
+            releasing: self
+                .unwanted
+                .iter()
+                .map(|(key, token)| Named { key: key.clone(), token: *token })
+                .collect(),
+            starting: named(|phase| phase == Phase::Starting),
+            failed: self.failed.values().cloned().collect(),
+        }
+    }
+
+    /// An acknowledgement is due when the leader waits for it; who only gained something owes none.
+    fn schedule_ack(&mut self, now: Now) {
+        let marked = self.chunks.values().map(|chunk| chunk.marked).max().unwrap_or_default();
+        let ended = |named: &Named| self.unwanted.get(&named.key) != Some(&named.token);
+        let owed = marked > self.acked.generation
+            || self.acked.releasing.iter().any(ended)
+            || !self.acked.failed.iter().eq(self.failed.values());
+        if !owed {
+            self.ack_at = None;
+        } else if self.unwanted.is_empty() {
+            self.ack_at = Some(now.at);
+        } else {
+            self.ack_at.get_or_insert(now.at + self.companions);
+        }
+    }
+
+    /// When the next acknowledgement is to be written.
+    pub fn ack_at(&self) -> Option<Timestamp> {
+        self.ack_at
+    }
+
+    /// The acknowledgement to write, if one is due.
+    pub fn due_ack(&self, now: Now) -> Option<AckRecord> {
+        self.ack_at.filter(|at| *at <= now.at).map(|_| self.ack())
+    }
+
+    /// The store has this acknowledgement.
+    pub fn on_acked(&mut self, now: Now, ack: AckRecord) {
+        self.acked = ack;
+        self.ack_at = None;
+        self.schedule_ack(now);
+    }
+
+    /// What is held: running, and not about to stop.
+    pub fn held(&self) -> impl Iterator<Item = &Holding> {
+        self.runs.values().filter(|run| run.phase == Phase::Started).map(|run| &run.holding)
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST_ERROR);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

@@ -1,0 +1,345 @@
+//! From goals to the next transaction: what can be done now, as much as fits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::coordination::{Guard, Op, Revision, Txn, TxnLimits};
+use crate::ids::{Generation, InstanceId};
+use crate::keys::chunk_of;
+use crate::protocol::Rules;
+use crate::records::{ChunkRecord, Entry, Format, GENERATION_LIMIT, GenerationRecord, MemberState, encode};
+
+use super::plan::{Goal, Goals};
+use super::tasks::TaskList;
+use super::view::{Place, View};
+
+/// One thing that can be done about one task now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Step {
+    /// Tasks of one chunk number share writes, so they come together.
+    chunk: u8,
+    from: Option<InstanceId>,
+    to: Option<InstanceId>,
+    key: Arc<str>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Out of the record of `from`, if any, where it no longer runs, and into that of `to`.
+    Grant,
+    /// A new holding in the record of `to`, which has the task already.
+    Renew,
+    /// Asked back from `from`.
+    Mark,
+    /// Out of the record of `from`, where it no longer runs.
+    Drop,
+}
+
+/// What can be done now.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    pub(super) steps: Vec<Step>,
+    /// Something is to be done that no other thing to come could share a write with.
+    pub(super) urgent: bool,
+    /// How many tasks wait for an acknowledgement.
+    pub(super) waiting: usize,
+    /// Tasks that are where they belong.
+    pub(super) settled: Vec<Arc<str>>,
+}
+
+/// A transaction with what it does to the view.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) txn: Txn,
+    pub(super) generation: Generation,
+    pub(super) chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
+    pub(super) granted: usize,
+    pub(super) releasing: usize,
+}
+
+/// Whom the leader's transactions are guarded for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Authority {
+    /// When the leader's key was created.
+    pub(super) created: Revision,
+    pub(super) unix_millis: u64,
+    pub(super) limits: TxnLimits,
+    pub(super) rules: Rules,
+}
+
+/// Whether the task runs nowhere any more.
+fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
+    let Some(member) = view.members.get(place.holder) else { return true };
+    if rules.incarnation && member.incarnation != place.incarnation {
+        return true;
+    }
+    // Written after all tasks have stopped (R3).
+    if member.state == MemberState::Restarting {
+        return true;
+    }
+    let Some(marked) = place.entry.releasing else { return false };
+    if !rules.await_ack {
+        return true;
+    }
+    view.acks.get(place.holder).is_some_and(|ack| {
+        ack.incarnation == place.incarnation
+            && ack.generation >= marked
+            && !(rules.ack_lists_tasks && ack.releasing.iter().any(|named| named.key == place.entry.key))
+    })
+}
+
+/// Sorts the goals into what can be done, what has to wait and what is done.
+pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usize, rules: Rules) -> Ready {
+    let mut ready = Ready::default();
+    let mut marks = Vec::new();
+    for (key, goal) in goals {
+        let chunk = chunk_of(key);
+        let place = view.place(key, chunk);
+        let step = |kind, from: Option<&InstanceId>, to: Option<&InstanceId>| Step {
+            chunk,
+            from: from.cloned(),
+            to: to.cloned(),
+            key: key.clone(),
+            kind,
+        };
+        match (goal, place) {
+            (Goal::Release | Goal::Drop, None) => ready.settled.push(key.clone()),
+            (Goal::To { member, .. }, None) => {
+                if view.holder(member).is_some() {
+                    ready.urgent = true;
+                    ready.steps.push(step(Kind::Grant, None, Some(member)));
+                }
+            }
+            (Goal::To { member, .. }, Some(place)) if place.holder == member => {
+                let Some(task) = tasks.get(key) else { continue };
+                if super::plan::is_settled(view, task, goal, place, rules) {
+                    ready.settled.push(key.clone());
+                } else if view.holder(member).is_some() {
+                    ready.urgent = true;
+                    ready.steps.push(step(Kind::Renew, None, Some(member)));
+                }
+            }
+            (_, Some(place)) if is_free(view, place, rules) => match goal {
+                Goal::To { member, .. } if view.holder(member).is_some() => {
+                    ready.urgent |= place.entry.releasing.is_none();
+                    ready.steps.push(step(Kind::Grant, Some(place.holder), Some(member)));
+                }
+                Goal::Drop => ready.steps.push(step(Kind::Drop, Some(place.holder), None)),
+                Goal::To { .. } | Goal::Release => {}
+            },
+            (_, Some(place)) if place.entry.releasing.is_some() => ready.waiting += 1,
+            (_, Some(place)) => marks.push(step(Kind::Mark, Some(place.holder), None)),
+        }
+    }
+    let room = max_moves.saturating_sub(ready.waiting);
+    ready.urgent |= room > 0 && !marks.is_empty();
+    ready.steps.extend(marks.into_iter().take(room));
+    ready.steps.sort_unstable();
+    ready
+}
+
+/// Builds the transaction of the first steps that fit; none when not even one does, with that task's key.
+pub(super) fn build(
+    view: &View,
+    tasks: &TaskList,
+    goals: &Goals,
+    steps: &[Step],
+    authority: Authority,
+) -> Result<Batch, Arc<str>> {
+    let mut take = fitting(view, tasks, steps, authority.limits);
+    loop {
+        let batch = Builder::new(view, tasks, goals, authority).build(&steps[..take]);
+        if bytes_of(&batch.txn) <= authority.limits.bytes {
+            return Ok(batch);
+        }
+        if take <= 1 {
+            return Err(steps[0].key.clone());
+        }
+        take /= 2;
+    }
+}
+
+/// How many of the steps fit by estimate, at least one.
+fn fitting(view: &View, tasks: &TaskList, steps: &[Step], limits: TxnLimits) -> usize {
+    let mut touched = BTreeSet::new();
+    let mut bytes = 1024;
+    for (count, step) in steps.iter().enumerate() {
+        for member in [&step.from, &step.to].into_iter().flatten() {
+            if touched.insert((member, step.chunk)) {
+                let tasks = view.chunk(member, step.chunk).map_or(&[][..], |record| &record.tasks);
+                bytes += 256 + tasks.iter().map(Entry::bytes).sum::<usize>();
+            }
+        }
+        bytes += tasks.get(&step.key).map_or(0, |task| task.key.len() + task.value.len() + 72);
+        let over = touched.len() + 1 > limits.ops || bytes > limits.bytes;
+        if over {
+            return count.max(1);
+        }
+    }
+    steps.len()
+}
+
+fn bytes_of(txn: &Txn) -> usize {
+    let op = |op: &Op| match op {
+        Op::Put { key, value, .. } => key.len() + value.len(),
+        Op::Delete { key } => key.len(),
+    };
+    txn.ops.iter().map(op).sum()
+}
+
+struct Builder<'a> {
+    view: &'a View,
+    tasks: &'a TaskList,
+    goals: &'a Goals,
+    authority: Authority,
+    generation: Generation,
+    work: BTreeMap<(InstanceId, u8), ChunkRecord>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(view: &'a View, tasks: &'a TaskList, goals: &'a Goals, authority: Authority) -> Self {
+        let generation = next_generation(view, authority);
+        Self { view, tasks, goals, authority, generation, work: BTreeMap::new() }
+    }
+
+    fn build(mut self, steps: &[Step]) -> Batch {
+        let (mut granted, mut releasing) = (0, 0);
+        for step in steps {
+            match step.kind {
+                Kind::Grant | Kind::Drop => {
+                    if let Some(from) = &step.from {
+                        self.as_it_is(from, step.chunk).remove(&step.key);
+                    }
+                }
+                Kind::Mark => {
+                    releasing += 1;
+                    self.mark(step);
+                }
+                Kind::Renew => {}
+            }
+        }
+        for step in steps {
+            if let (Kind::Grant | Kind::Renew, Some(to)) = (step.kind, &step.to) {
+                granted += 1;
+                self.grant(to, step);
+            }
+        }
+        self.finish(granted, releasing)
+    }
+
+    /// The chunk to take something from: whichever session it is for.
+    fn as_it_is(&mut self, member: &InstanceId, chunk: u8) -> &mut ChunkRecord {
+        let view = self.view;
+        self.work.entry((member.clone(), chunk)).or_insert_with(|| {
+            let record = view.chunk(member, chunk).cloned();
+            // Steps name records that exist.
+            record.unwrap_or_else(|| ChunkRecord::empty(crate::ids::Incarnation(uuid::Uuid::nil())))
+        })
+    }
+
+    fn mark(&mut self, step: &Step) {
+        let generation = self.generation;
+        if let Some(from) = &step.from
+            && let Some(entry) = self.as_it_is(from, step.chunk).get_mut(&step.key)
+        {
+            entry.releasing = Some(generation);
+        }
+    }
+
+    fn grant(&mut self, to: &InstanceId, step: &Step) {
+        let Some(member) = self.view.members.get(to) else { return };
+        let Some(task) = self.tasks.get(&step.key) else { return };
+        let (generation, incarnation) = (self.generation, member.incarnation);
+        let at = (to.clone(), step.chunk);
+        let view = self.view;
+        let record = self.work.entry(at).or_insert_with(|| {
+            view.chunk(to, step.chunk).cloned().unwrap_or_else(|| ChunkRecord::empty(incarnation))
+        });
+        if record.incarnation != incarnation {
+            let stamped = stamp(record, incarnation, generation, to, self.tasks, self.goals);
+            *record = stamped;
+        }
+        record.insert(Entry::held(task, generation.into()));
+    }
+
+    fn finish(self, granted: usize, releasing: usize) -> Batch {
+        let Self { view, authority, generation, work, .. } = self;
+        let keys = &view.keys;
+        let mut txn = Txn { guards: guards(view, authority), ops: Vec::with_capacity(work.len() + 1) };
+        let record = GenerationRecord { format: Format, generation };
+        txn.ops.push(Op::Put { key: keys.generation(), value: encode(&record), lease: None });
+        let mut chunks = Vec::with_capacity(work.len());
+        for ((member, chunk), mut record) in work {
+            let key = keys.chunk(&member, chunk);
+            record.generation = generation;
+            if record.tasks.is_empty() {
+                txn.ops.push(Op::Delete { key });
+                chunks.push(((member, chunk), None));
+                continue;
+            }
+            let value =
+                if authority.rules.releasing { encode(&record) } else { encode(&without_releasing(&record)) };
+            txn.ops.push(Op::Put { key, value, lease: None });
+            chunks.push(((member, chunk), Some(record)));
+        }
+        Batch { txn, generation, chunks, granted, releasing }
+    }
+}
+
+/// An inherited chunk made out to the member's new session. What stays gets new tokens; what is to go elsewhere, but
+/// does not go in this transaction, is not begun: it is marked, and free once the new session acknowledges that.
+fn stamp(
+    record: &ChunkRecord,
+    incarnation: crate::ids::Incarnation,
+    generation: Generation,
+    member: &InstanceId,
+    tasks: &TaskList,
+    goals: &Goals,
+) -> ChunkRecord {
+    let stays = |key: &str| match goals.get(key) {
+        Some(Goal::To { member: to, .. }) => to == member,
+        Some(Goal::Release | Goal::Drop) => false,
+        None => true,
+    };
+    let entries = record.tasks.iter().map(|entry| match tasks.get(&entry.key) {
+        Some(task) if stays(&entry.key) => Entry::held(task, generation.into()),
+        _ => Entry { releasing: Some(generation), ..entry.clone() },
+    });
+    ChunkRecord { format: Format, incarnation, generation, tasks: entries.collect() }
+}
+
+fn without_releasing(record: &ChunkRecord) -> ChunkRecord {
+    let mut record = record.clone();
+    record.tasks.retain(|entry| entry.releasing.is_none());
+    record
+}
+
+fn guards(view: &View, authority: Authority) -> Vec<Guard> {
+    let mut guards = Vec::with_capacity(2);
+    if authority.rules.leader_guard {
+        guards.push(Guard::CreatedAt { key: view.keys.leader(), revision: authority.created });
+    }
+    if authority.rules.generation_guard {
+        let key = view.keys.generation();
+        guards.push(match view.generation {
+            Some((_, revision)) => Guard::ModifiedAt { key, revision },
+            None => Guard::Absent { key },
+        });
+    }
+    guards
+}
+
+/// The generation of the next transaction (R5): above every number in any record or acknowledgement, and where the
+/// counter is lost, above the Unix time in milliseconds too, which outruns any group that commits less than a
+/// thousand times a second.
+fn next_generation(view: &View, authority: Authority) -> Generation {
+    if !authority.rules.floor {
+        return Generation(view.generation.map_or(0, |(generation, _)| generation.0) + 1);
+    }
+    let clock = match view.generation {
+        Some(_) => 0,
+        None => authority.unix_millis.min(GENERATION_LIMIT / 2),
+    };
+    Generation(view.floor.0.max(clock) + 1)
+}

@@ -1,0 +1,406 @@
+//! What the leader does: observe, plan, commit; one transaction at a time.
+//!
+//! # The problem
+//! Bring every task to the member that the assignor wants it with, and never let it be with two: take it from the old
+//! one (*mark*), wait until that one acknowledged or its session ended, give it to the new one (*grant*). The leader
+//! may be deposed at any point without noticing, and its writes may arrive late.
+//!
+//! # Why it is safe
+//! Everything that a later leader needs is in the records: a task that is taken away stays in its old holder's record
+//! until the transaction that grants it. Every transaction is guarded by the leader's key and by the generation it
+//! builds on, so one that arrives late is refused. What a transaction relies on (a session has ended, something was
+//! acknowledged) never becomes untrue again.
+
+mod batch;
+mod failures;
+mod plan;
+mod tasks;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::assignor::Assignor;
+use crate::clock::Timestamp;
+use crate::coordination::{Revision, Txn, TxnLimits, TxnOutcome};
+use crate::error::StoreError;
+use crate::event::Event;
+use crate::ids::{Generation, InstanceId};
+use crate::keys::Keys;
+use crate::records::{ChunkRecord, RecordError};
+use crate::task::Task;
+
+use super::{FeedItem, Now, Rules};
+use batch::Authority;
+use failures::Failures;
+use plan::Goals;
+use tasks::TaskList;
+use view::{Changes, View};
+
+/// How long the leader waits after a failure of the store that keeps it from going on.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What a leader is made with.
+#[derive(Clone)]
+pub struct LeaderConfig {
+    /// The group's keys.
+    pub keys: Keys,
+    /// Who plans.
+    pub assignor: Arc<dyn Assignor>,
+    /// What a transaction may hold.
+    pub limits: TxnLimits,
+    /// The settle window at the start of a group.
+    pub settle: Duration,
+    /// How long a handover waits for others.
+    pub companions: Duration,
+    /// How often the provider is asked.
+    pub provider_period: Duration,
+    /// The most tasks between two living members.
+    pub max_moves: usize,
+    /// The rules it obeys.
+    pub rules: Rules,
+}
+
+impl fmt::Debug for LeaderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaderConfig").field("assignor", &self.assignor.name()).finish_non_exhaustive()
+    }
+}
+
+/// What a leader wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaderAction {
+    /// List and watch the group anew.
+    Reload,
+    /// Commit a transaction, and say what came of it.
+    Commit(Txn),
+    /// Ask the provider.
+    AskProvider,
+    /// It is no longer the leader, or cannot be.
+    StepDown {
+        /// It must not campaign again soon, as it cannot read the records.
+        unreadable: bool,
+    },
+    /// Tell listeners.
+    Emit(Event),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits for the records.
+    Loading,
+    /// Waits for the group to gather.
+    Settling { since: Timestamp, until: Timestamp },
+    /// Plans and commits.
+    Active,
+    /// Has stepped down.
+    Over,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    generation: Generation,
+    chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
+    granted: usize,
+    releasing: usize,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Leader {
+    config: LeaderConfig,
+    created: Revision,
+    phase: Phase,
+    view: View,
+    tasks: Option<TaskList>,
+    goals: Goals,
+    failures: Failures,
+    in_flight: Option<InFlight>,
+    /// The goals are out of date.
+    stale: bool,
+    /// The last plan was refused.
+    refused: bool,
+    /// The provider is being asked; and is to be asked once more after that.
+    asking: bool,
+    ask_again: bool,
+    ask_at: Timestamp,
+    /// When the handovers that are due stop waiting for others.
+    companions_until: Option<Timestamp>,
+    /// Nothing is committed before, after the store failed.
+    not_before: Timestamp,
+    out: Vec<LeaderAction>,
+}
+
+impl Leader {
+    /// A leader whose key was created at `created`. The caller lists and watches the group for it.
+    pub fn new(config: LeaderConfig, created: Revision, now: Now) -> (Self, Vec<LeaderAction>) {
+        let view = View::new(config.keys.clone());
+        let mut leader = Self {
+            config,
+            created,
+            phase: Phase::Loading,
+            view,
+            tasks: None,
+            goals: Goals::new(),
+            failures: Failures::default(),
+            in_flight: None,
+            stale: true,
+            refused: false,
+            asking: false,
+            ask_again: false,
+            ask_at: now.at,
+            companions_until: None,
+            not_before: now.at,
+            out: Vec::new(),
+        };
+        leader.ask(now);
+        let actions = std::mem::take(&mut leader.out);
+        (leader, actions)
+    }
+
+    /// Something in the group changed.
+    pub fn on_feed(&mut self, now: Now, item: &FeedItem) -> Vec<LeaderAction> {
+        let loaded = matches!(item, FeedItem::Loaded(_));
+        if self.phase == Phase::Over || (self.phase == Phase::Loading && !loaded) {
+            return Vec::new();
+        }
+        let changes = match item {
+            FeedItem::Loaded(snapshot) => self.view.load(snapshot),
+            FeedItem::Changed(batch) => self.view.apply(batch),
+        };
+        match changes {
+            Ok(changes) => self.changed(now, loaded, changes),
+            Err(error) => self.unreadable(&error),
+        }
+        self.advance(now)
+    }
+
+    /// What came of the transaction.
+    pub fn on_committed(&mut self, now: Now, result: &Result<TxnOutcome, StoreError>) -> Vec<LeaderAction> {
+        let Some(flight) = self.in_flight.take() else { return Vec::new() };
+        match result {
+            Ok(TxnOutcome::Applied { revision }) => {
+                self.view.wrote(*revision, flight.generation, flight.chunks);
+                self.out.push(LeaderAction::Emit(Event::Committed {
+                    generation: flight.generation,
+                    granted: flight.granted,
+                    releasing: flight.releasing,
+                }));
+            }
+            // Somebody else wrote, or nobody knows: whatever is true is in the store.
+            Ok(TxnOutcome::Refused) => self.reload(),
+            Err(_) => {
+                self.not_before = now.at + RETRY;
+                self.reload();
+            }
+        }
+        self.advance(now)
+    }
+
+    /// The provider's answer.
+    pub fn on_tasks(&mut self, now: Now, result: Result<Vec<Task>, String>) -> Vec<LeaderAction> {
+        self.asking = false;
+        self.ask_at = now.at + self.config.provider_period;
+        match result.and_then(|tasks| TaskList::new(tasks).map_err(|error| error.to_string())) {
+            Ok(tasks) => {
+                let changed = self.tasks.as_ref().is_none_or(|before| before.all() != tasks.all());
+                self.stale |= changed || std::mem::take(&mut self.refused);
+                self.tasks = Some(tasks);
+            }
+            Err(error) => {
+                self.ask_at = now.at + self.config.provider_period.min(RETRY * 10);
+                self.out.push(LeaderAction::Emit(Event::ProviderFailed { error }));
+                self.tasks_from_records();
+            }
+        }
+        if std::mem::take(&mut self.ask_again) {
+            self.ask(now);
+        }
+        self.advance(now)
+    }
+
+    /// Somebody asks for a new plan.
+    pub fn on_trigger(&mut self, now: Now) -> Vec<LeaderAction> {
+        self.trigger(now);
+        self.advance(now)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) -> Vec<LeaderAction> {
+        self.advance(now)
+    }
+
+    /// When [`tick`](Self::tick) is due. What is due already waits for something else than time.
+    pub fn next_wake(&self, now: Now) -> Option<Timestamp> {
+        let settled = match self.phase {
+            Phase::Settling { until, .. } => Some(until),
+            Phase::Active => None,
+            Phase::Loading | Phase::Over => return None,
+        };
+        let ask = (!self.asking).then_some(self.ask_at);
+        [settled, ask, self.companions_until, self.failures.next(), Some(self.not_before)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now.at)
+            .min()
+    }
+
+    fn changed(&mut self, now: Now, loaded: bool, changes: Changes) {
+        if self.view.leader.as_ref().is_none_or(|(created, _)| *created != self.created) {
+            self.phase = Phase::Over;
+            self.out.push(LeaderAction::StepDown { unreadable: false });
+            return;
+        }
+        self.stale |= changes.membership;
+        let lost = changes.lost.into_iter().map(|instance| Event::MemberLost { instance });
+        let joined = changes.joined.into_iter().map(|instance| Event::MemberJoined { instance });
+        self.out.extend(lost.chain(joined).map(LeaderAction::Emit));
+        if changes.trigger && !loaded {
+            self.trigger(now);
+        }
+        for instance in changes.acks {
+            self.note_failures(now, &instance);
+        }
+        let window = self.config.settle;
+        match self.phase {
+            Phase::Loading => {
+                self.stale = true;
+                let since = now.at;
+                let young = self.is_starting_up();
+                self.phase =
+                    if young { Phase::Settling { since, until: since + window } } else { Phase::Active };
+            }
+            Phase::Settling { since, .. } if changes.membership => {
+                let until = (now.at + window).min(since + window * 4);
+                self.phase = Phase::Settling { since, until };
+            }
+            Phase::Settling { .. } | Phase::Active | Phase::Over => {}
+        }
+    }
+
+    /// Whether no living session holds anything: a group that begins, or begins again.
+    fn is_starting_up(&self) -> bool {
+        !self.view.entries().any(|place| self.view.is_alive(place.holder, place.incarnation))
+    }
+
+    fn note_failures(&mut self, now: Now, instance: &InstanceId) {
+        let Some(ack) = self.view.acks.get(instance) else { return };
+        for failure in &ack.failed {
+            let current = self
+                .view
+                .place(&failure.key, crate::keys::chunk_of(&failure.key))
+                .is_some_and(|place| place.holder == instance && place.entry.token == failure.token);
+            if current && self.failures.note(&failure.key, instance, failure.token, now.at) {
+                self.stale = true;
+            }
+        }
+    }
+
+    fn trigger(&mut self, now: Now) {
+        self.stale = true;
+        if self.asking {
+            self.ask_again = true;
+        } else {
+            self.ask(now);
+        }
+    }
+
+    fn ask(&mut self, now: Now) {
+        self.asking = true;
+        self.ask_at = now.at + self.config.provider_period;
+        self.out.push(LeaderAction::AskProvider);
+    }
+
+    /// A provider that never answered: the tasks in the records are the last ones known.
+    fn tasks_from_records(&mut self) {
+        if self.tasks.is_none() && !matches!(self.phase, Phase::Loading | Phase::Over) {
+            let known = self.view.entries().map(|place| place.entry.task()).collect();
+            self.tasks = TaskList::new(known).ok();
+            self.stale = true;
+        }
+    }
+
+    fn reload(&mut self) {
+        self.phase = Phase::Loading;
+        self.out.push(LeaderAction::Reload);
+    }
+
+    fn unreadable(&mut self, error: &RecordError) {
+        self.phase = Phase::Over;
+        self.out.push(LeaderAction::Emit(Event::Unreadable { error: error.to_string() }));
+        self.out.push(LeaderAction::StepDown { unreadable: true });
+    }
+
+    /// Goes as far as it can.
+    fn advance(&mut self, now: Now) -> Vec<LeaderAction> {
+        if let Phase::Settling { until, .. } = self.phase
+            && now.at >= until
+        {
+            self.phase = Phase::Active;
+        }
+        if !self.asking && now.at >= self.ask_at && self.phase != Phase::Over {
+            self.ask(now);
+        }
+        if self.phase == Phase::Active && self.in_flight.is_none() && now.at >= self.not_before {
+            self.replan(now);
+            self.commit(now);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn replan(&mut self, now: Now) {
+        let Some(tasks) = &self.tasks else { return };
+        let due = self.failures.next().is_some_and(|at| at <= now.at);
+        if !self.stale && !due {
+            return;
+        }
+        self.stale = false;
+        self.failures.tidy(now.at, |key| tasks.get(key).is_some());
+        let (assignor, rules) = (self.config.assignor.as_ref(), self.config.rules);
+        match plan::plan(&self.view, tasks, &self.goals, &mut self.failures, assignor, now.at, rules) {
+            Ok(goals) => self.goals = goals,
+            Err(error) => {
+                self.refused = true;
+                self.out.push(LeaderAction::Emit(Event::PlanRefused { error: error.to_string() }));
+            }
+        }
+    }
+
+    fn commit(&mut self, now: Now) {
+        let Some(tasks) = &self.tasks else { return };
+        let rules = self.config.rules;
+        let mut ready = batch::ready(&self.view, tasks, &self.goals, self.config.max_moves, rules);
+        for key in ready.settled.drain(..) {
+            self.goals.remove(&key);
+        }
+        if ready.steps.is_empty() {
+            self.companions_until = None;
+            return;
+        }
+        if !ready.urgent && ready.waiting > 0 {
+            let until = *self.companions_until.get_or_insert(now.at + self.config.companions);
+            if now.at < until {
+                return;
+            }
+        }
+        self.companions_until = None;
+        let authority = Authority {
+            created: self.created,
+            unix_millis: now.unix_millis,
+            limits: self.config.limits,
+            rules,
+        };
+        match batch::build(&self.view, tasks, &self.goals, &ready.steps, authority) {
+            Ok(batch) => {
+                let (generation, granted, releasing) = (batch.generation, batch.granted, batch.releasing);
+                self.in_flight = Some(InFlight { generation, chunks: batch.chunks, granted, releasing });
+                self.out.push(LeaderAction::Commit(batch.txn));
+            }
+            Err(key) => {
+                self.goals.remove(&key);
+                self.out.push(LeaderAction::Emit(Event::Oversize { key }));
+            }
+        }
+    }
+}

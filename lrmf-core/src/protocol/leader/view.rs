@@ -1,0 +1,249 @@
+//! What the leader has observed of its group.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
+use crate::ids::{Generation, Incarnation, InstanceId};
+use crate::keys::{Keys, Kind};
+use crate::records::{
+    AckRecord, ChunkRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, MemberState, RecordError,
+    decode,
+};
+
+/// What a change means to the leader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Members came, went, or changed their state.
+    pub(super) membership: bool,
+    /// Members with a session that was not there before.
+    pub(super) joined: Vec<InstanceId>,
+    /// Members whose session ended.
+    pub(super) lost: Vec<InstanceId>,
+    /// Members that acknowledged something.
+    pub(super) acks: BTreeSet<InstanceId>,
+    /// Somebody asks for a new plan.
+    pub(super) trigger: bool,
+}
+
+/// The records of a group as of a revision, with an index from tasks to holders.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) keys: Keys,
+    /// Everything up to here was delivered by the store.
+    pub(super) revision: Revision,
+    /// The leader's own writes up to here are in; the store's repetition of them is ignored.
+    written: Revision,
+    pub(super) members: BTreeMap<InstanceId, MemberRecord>,
+    pub(super) successors: BTreeSet<InstanceId>,
+    pub(super) acks: BTreeMap<InstanceId, AckRecord>,
+    pub(super) chunks: BTreeMap<InstanceId, BTreeMap<u8, ChunkRecord>>,
+    pub(super) generation: Option<(Generation, Revision)>,
+    /// When the leader's key was created, and who it names.
+    pub(super) leader: Option<(Revision, LeaderRecord)>,
+    /// The highest number seen in any record or acknowledgement.
+    pub(super) floor: Generation,
+    places: HashMap<Arc<str>, InstanceId, FixedState>,
+}
+
+impl View {
+    pub(super) fn new(keys: Keys) -> Self {
+        Self {
+            keys,
+            revision: Revision(0),
+            written: Revision(0),
+            members: BTreeMap::new(),
+            successors: BTreeSet::new(),
+            acks: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+            generation: None,
+            leader: None,
+            floor: Generation(0),
+            places: HashMap::default(),
+        }
+    }
+
+    /// Replaces everything by what the store has.
+    pub(super) fn load(&mut self, snapshot: &Snapshot) -> Result<Changes, RecordError> {
+        let before = std::mem::replace(self, Self::new(self.keys.clone()));
+        self.floor = before.floor;
+        let mut changes = Changes::default();
+        for entry in &snapshot.entries {
+            self.put(entry, &mut changes)?;
+        }
+        self.revision = snapshot.revision;
+        changes.membership = true;
+        let lost = before.members.iter().filter(|(instance, old)| !self.is_alive(instance, old.incarnation));
+        changes.lost = lost.map(|(instance, _)| instance.clone()).collect();
+        changes.joined.retain(|instance| {
+            let old = before.members.get(instance);
+            old.is_none_or(|old| !self.is_alive(instance, old.incarnation))
+        });
+        changes.acks = self.acks.keys().cloned().collect();
+        Ok(changes)
+    }
+
+    /// Applies what one write changed.
+    pub(super) fn apply(&mut self, batch: &WatchBatch) -> Result<Changes, RecordError> {
+        let mut changes = Changes::default();
+        if batch.revision <= self.revision {
+            return Ok(changes);
+        }
+        self.revision = batch.revision;
+        for event in &batch.events {
+            match event {
+                WatchEvent::Put(entry) => self.put(entry, &mut changes)?,
+                WatchEvent::Delete { key } => self.delete(key, batch.revision, &mut changes),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn put(&mut self, entry: &KeyValue, changes: &mut Changes) -> Result<(), RecordError> {
+        let (key, value) = (entry.key.as_str(), entry.value.as_ref());
+        let own = entry.mod_revision <= self.written;
+        match self.keys.kind(key) {
+            Some(Kind::Session(instance)) => {
+                let member: MemberRecord = decode(key, value)?;
+                let incarnation = member.incarnation;
+                let before = self.members.insert(instance.clone(), member);
+                changes.membership = true;
+                if before.as_ref().is_none_or(|before| before.incarnation != incarnation) {
+                    changes.lost.extend(before.map(|_| instance.clone()));
+                    changes.joined.push(instance);
+                }
+            }
+            Some(Kind::Successor(instance)) => {
+                changes.membership |= self.successors.insert(instance);
+            }
+            Some(Kind::Ack(instance)) => {
+                let ack: AckRecord = decode(key, value)?;
+                self.floor = self.floor.max(ack.generation);
+                changes.acks.insert(instance.clone());
+                self.acks.insert(instance, ack);
+            }
+            Some(Kind::Chunk(instance, chunk)) if !own => {
+                self.set_chunk(&instance, chunk, Some(decode(key, value)?));
+            }
+            Some(Kind::Generation) if !own => {
+                let record: GenerationRecord = decode(key, value)?;
+                self.generation = Some((record.generation, entry.mod_revision));
+                self.floor = self.floor.max(record.generation);
+            }
+            Some(Kind::Leader) => self.leader = Some((entry.create_revision, decode(key, value)?)),
+            Some(Kind::Trigger) => changes.trigger = true,
+            Some(Kind::Chunk(..) | Kind::Generation) | None => {}
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &str, revision: Revision, changes: &mut Changes) {
+        let own = revision <= self.written;
+        match self.keys.kind(key) {
+            Some(Kind::Session(instance)) => {
+                changes.membership = true;
+                self.members.remove(&instance);
+                changes.lost.push(instance);
+            }
+            Some(Kind::Successor(instance)) => changes.membership |= self.successors.remove(&instance),
+            Some(Kind::Ack(instance)) => {
+                self.acks.remove(&instance);
+            }
+            Some(Kind::Chunk(instance, chunk)) if !own => self.set_chunk(&instance, chunk, None),
+            Some(Kind::Generation) if !own => self.generation = None,
+            Some(Kind::Leader) => self.leader = None,
+            Some(Kind::Chunk(..) | Kind::Generation | Kind::Trigger) | None => {}
+        }
+    }
+
+    /// Applies the leader's own committed write, unless the store has delivered it already.
+    pub(super) fn wrote(
+        &mut self,
+        revision: Revision,
+        generation: Generation,
+        chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
+    ) {
+        if revision <= self.revision {
+            return;
+        }
+        self.written = self.written.max(revision);
+        self.generation = Some((generation, revision));
+        self.floor = self.floor.max(generation);
+        for ((instance, chunk), record) in chunks {
+            self.set_chunk(&instance, chunk, record);
+        }
+    }
+
+    fn set_chunk(&mut self, instance: &InstanceId, chunk: u8, record: Option<ChunkRecord>) {
+        let of_member = self.chunks.entry(instance.clone()).or_default();
+        if let Some(before) = of_member.remove(&chunk) {
+            for entry in &before.tasks {
+                if self.places.get(&entry.key) == Some(instance) {
+                    self.places.remove(&entry.key);
+                }
+            }
+        }
+        if let Some(record) = record {
+            self.floor = self.floor.max(record.highest());
+            for entry in &record.tasks {
+                self.places.insert(entry.key.clone(), instance.clone());
+            }
+            of_member.insert(chunk, record);
+        }
+        if of_member.is_empty() {
+            self.chunks.remove(instance);
+        }
+    }
+
+    /// The chunk that has a member's tasks of this number.
+    pub(super) fn chunk(&self, instance: &InstanceId, chunk: u8) -> Option<&ChunkRecord> {
+        self.chunks.get(instance)?.get(&chunk)
+    }
+
+    /// Who has a task in its record, and how.
+    pub(super) fn place(&self, key: &str, chunk: u8) -> Option<Place<'_>> {
+        let (key, holder) = self.places.get_key_value(key)?;
+        let record = self.chunk(holder, chunk)?;
+        let entry = record.get(key)?;
+        Some(Place { holder, incarnation: record.incarnation, entry })
+    }
+
+    /// All entries of all records, by member and chunk.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Place<'_>> {
+        self.chunks.iter().flat_map(|(holder, chunks)| {
+            chunks.values().flat_map(move |record| {
+                let incarnation = record.incarnation;
+                record.tasks.iter().map(move |entry| Place { holder, incarnation, entry })
+            })
+        })
+    }
+
+    /// Whether the session is alive, as far as is known.
+    pub(super) fn is_alive(&self, instance: &InstanceId, incarnation: Incarnation) -> bool {
+        self.members.get(instance).is_some_and(|member| member.incarnation == incarnation)
+    }
+
+    /// A member that may hold tasks, in a session of its own.
+    pub(super) fn holder(&self, instance: &InstanceId) -> Option<&MemberRecord> {
+        self.members.get(instance).filter(|member| member.state == MemberState::Active)
+    }
+
+    /// Whether a member's tasks wait for it to come back.
+    pub(super) fn is_awaited(&self, instance: &InstanceId) -> bool {
+        match self.members.get(instance) {
+            Some(member) => member.state == MemberState::Restarting,
+            None => self.successors.contains(instance),
+        }
+    }
+}
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) holder: &'a InstanceId,
+    /// The session that the record is for.
+    pub(super) incarnation: Incarnation,
+    pub(super) entry: &'a Entry,
+}

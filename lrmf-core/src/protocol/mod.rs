@@ -1,0 +1,235 @@
+//! The placement protocol as pure state machines: no clock, no IO, no randomness of their own.
+//!
+//! # The problem
+//! Members come and go, stall, and lose sight of the store, and every task must be held by at most one of them at any
+//! time, each holding with a higher token than the one before, while nothing that need not move is disturbed.
+//!
+//! # The machines
+//! - [`node`]: a member as a whole; takes [`Input`]s, returns [`Action`]s, and routes both to the others.
+//! - [`session`]: becoming a member, staying one, stopping in time.
+//! - [`holdings`]: applying the own assignment: revoke, acknowledge, assign.
+//! - [`election`]: who leads.
+//! - [`leader`]: what the winner does: observe, plan, commit.
+//!
+//! Somebody else performs the actions and feeds back what came of them: the coordinator's driver with a real store and
+//! a real worker, a simulation with modelled ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::coordination::{Lease, LeaseId, Snapshot, Txn, TxnOutcome, WatchBatch};
+use crate::error::StoreError;
+use crate::event::Event;
+use crate::ids::{Incarnation, Token};
+use crate::task::{Holding, Task};
+
+pub mod election;
+pub mod holdings;
+pub mod leader;
+pub mod node;
+pub mod session;
+
+/// The time of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// On the clock that deadlines are kept on.
+    pub at: Timestamp,
+    /// Milliseconds since the Unix epoch; a floor for generations and nothing else.
+    pub unix_millis: u64,
+}
+
+/// Names a call to the store until its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// A call to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Start a lease.
+    Grant {
+        /// How long it is to live.
+        ttl: Duration,
+    },
+    /// Prolong a lease.
+    KeepAlive(LeaseId),
+    /// End a lease.
+    Revoke(LeaseId),
+    /// Commit a transaction.
+    Commit(Txn),
+}
+
+/// What came of a [`Call`].
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Of a grant: the lease, and an incarnation that was never used before.
+    Granted(Result<(Lease, Incarnation), StoreError>),
+    /// Of a keep-alive.
+    KeptAlive(Result<Duration, StoreError>),
+    /// Of ending a lease.
+    Revoked(Result<(), StoreError>),
+    /// Of a transaction.
+    Committed(Result<TxnOutcome, StoreError>),
+}
+
+/// What is followed: listed, then watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FeedId {
+    /// What this member writes: its session and its acknowledgement.
+    Own,
+    /// This member's assignment.
+    Record,
+    /// The leader's key.
+    Leader,
+    /// The whole group; only followed by the leader.
+    Group,
+}
+
+/// What a feed delivers: first a snapshot, then the changes after it. When the watch is lost or its history was
+/// compacted, whoever performs the feed lists again and delivers another snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedItem {
+    /// All there is.
+    Loaded(Snapshot),
+    /// What changed.
+    Changed(WatchBatch),
+}
+
+/// What the user asks of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Hand all tasks over, then leave.
+    Close,
+    /// Stop all tasks, leave them reserved for the process that comes back under this name.
+    Restart,
+    /// Stop all tasks and nothing else, as a crash does.
+    Kill,
+    /// Ask the provider again and plan anew.
+    Trigger,
+}
+
+/// How `Worker::revoke` went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopError {
+    /// It returned an error, which means that the task has stopped.
+    Failed(String),
+    /// It panicked, so that nobody knows.
+    Panicked(String),
+}
+
+/// What happens to a member.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// A call to the store has ended.
+    Reply(CallId, Reply),
+    /// A feed delivered something.
+    Feed {
+        /// Which one.
+        feed: FeedId,
+        /// Which start of it; what an earlier start delivers is ignored.
+        epoch: u64,
+        /// What.
+        item: FeedItem,
+    },
+    /// `Worker::assign` has returned.
+    Assigned {
+        /// The task's key.
+        key: Arc<str>,
+        /// The holding's token.
+        token: Token,
+        /// What it said.
+        result: Result<(), String>,
+    },
+    /// `Worker::revoke` has returned.
+    Revoked {
+        /// The task's key.
+        key: Arc<str>,
+        /// The holding's token.
+        token: Token,
+        /// What it said.
+        result: Result<(), StopError>,
+    },
+    /// The provider has answered, or failed to.
+    Tasks(Result<Vec<Task>, String>),
+    /// The user asks for something.
+    Command(Command),
+}
+
+/// What a member wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Call the store and feed the reply back.
+    Call(CallId, Call),
+    /// List a prefix, then watch it, for as long as it is not followed anew or unfollowed.
+    Follow {
+        /// Which feed.
+        feed: FeedId,
+        /// Goes back with every item.
+        epoch: u64,
+        /// What to list and watch.
+        prefix: String,
+    },
+    /// Stop a feed.
+    Unfollow(FeedId),
+    /// Call `Worker::assign`, without waiting for it.
+    Assign(Holding),
+    /// Call `Worker::revoke`, without waiting for it.
+    Revoke(Holding),
+    /// Ask the provider for its tasks.
+    AskProvider,
+    /// Tell listeners.
+    Emit(Event),
+    /// The member is done; nothing of it runs any more, and no further input is expected.
+    Done(Exit),
+}
+
+/// How a member ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to.
+    Asked,
+    /// Another living process is this member, and this one is not to wait.
+    Conflict,
+    /// The store refuses to have it as a member, and would refuse again.
+    Refused(String),
+}
+
+/// The rules of the protocol, each with a switch, so that tests can show that each is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// R1: what is taken from a member stays in its record until it is granted or dropped.
+    pub(crate) releasing: bool,
+    /// R2: nothing is started from the record of another session, and inherited tasks get new tokens.
+    pub(crate) incarnation: bool,
+    /// A task goes to its new holder only after the old one acknowledged its release.
+    pub(crate) await_ack: bool,
+    /// An acknowledgement that still lists the task does not count for it (R7).
+    pub(crate) ack_lists_tasks: bool,
+    /// Every write of the leader is guarded by its leadership.
+    pub(crate) leader_guard: bool,
+    /// Every write of the leader is guarded by the generation it builds on.
+    pub(crate) generation_guard: bool,
+    /// R5: the generation never falls below a stored record.
+    pub(crate) floor: bool,
+    /// R6: what is older than what was applied is ignored.
+    pub(crate) forward_only: bool,
+    /// P2: a member stops its tasks before its session can end.
+    pub(crate) self_fencing: bool,
+}
+
+impl Rules {
+    /// All of them: the only choice outside of tests.
+    pub const ALL: Self = Self {
+        releasing: true,
+        incarnation: true,
+        await_ack: true,
+        ack_lists_tasks: true,
+        leader_guard: true,
+        generation_guard: true,
+        floor: true,
+        forward_only: true,
+        self_fencing: true,
+    };
+}

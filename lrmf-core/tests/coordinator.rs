@@ -1,0 +1,208 @@
+//! Members over the in-memory store, on paused time: whole lives, seen from outside.
+
+#![expect(clippy::unwrap_used, reason = "tests panic to fail")]
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lrmf_core::clock::RuntimeClock;
+use lrmf_core::{
+    Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, Holding, InstanceId, MemoryStore,
+    Task, Token, Worker,
+};
+
+/// Who runs what, over all members of a test; fails when two run one task, or a token does not rise.
+#[derive(Clone, Debug, Default)]
+struct Books(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    running: BTreeMap<Arc<str>, (String, Token)>,
+    highest: BTreeMap<Arc<str>, Token>,
+    starts: usize,
+}
+
+impl Books {
+    fn worker(&self, name: &str) -> Booked {
+        Booked { name: name.to_owned(), books: self.clone() }
+    }
+
+    fn starts(&self) -> usize {
+        self.0.lock().unwrap().starts
+    }
+
+    fn holders(&self) -> BTreeMap<Arc<str>, String> {
+        self.0.lock().unwrap().running.iter().map(|(key, (name, _))| (key.clone(), name.clone())).collect()
+    }
+}
+
+struct Booked {
+    name: String,
+    books: Books,
+}
+
+#[async_trait]
+impl Worker for Booked {
+    async fn assign(&self, holdings: &[Holding]) -> anyhow::Result<()> {
+        let mut books = self.books.0.lock().unwrap();
+        for holding in holdings {
+            let key = holding.task.key.clone();
+            books.starts += 1;
+            let before = books.running.insert(key.clone(), (self.name.clone(), holding.token));
+            assert_eq!(before, None, "{key} is started at {} while it runs", self.name);
+            let highest = books.highest.insert(key.clone(), holding.token);
+            assert!(highest < Some(holding.token), "the token of {key} fell");
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, holdings: &[Holding]) -> anyhow::Result<()> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut books = self.books.0.lock().unwrap();
+        for holding in holdings {
+            let before = books.running.remove(&holding.task.key);
+            assert_eq!(before, Some((self.name.clone(), holding.token)));
+        }
+        Ok(())
+    }
+}
+
+struct Group {
+    store: Arc<MemoryStore>,
+    books: Books,
+    clock: Arc<RuntimeClock>,
+    tasks: usize,
+}
+
+impl Group {
+    fn new(tasks: usize) -> Self {
+        Self { store: Arc::default(), books: Books::default(), clock: Arc::new(RuntimeClock::new()), tasks }
+    }
+
+    async fn join(&self, name: &str) -> CoordinatorHandle {
+        let tasks = (0..self.tasks).map(|task| Task::new(format!("task-{task}"), ""));
+        Coordinator::builder(self.store.clone(), GroupId::new("p", "b", "t").unwrap())
+            .instance_id(InstanceId::new(name).unwrap())
+            .provider(FixedTasks::new(tasks))
+            .worker(self.books.worker(name))
+            .config(config())
+            .clock(self.clock.clone())
+            .start()
+            .await
+            .unwrap()
+    }
+}
+
+fn config() -> CoordinatorConfig {
+    CoordinatorConfig { settle: Duration::ZERO, ..CoordinatorConfig::default() }
+}
+
+async fn holds(member: &CoordinatorHandle, tasks: usize) {
+    let mut held = member.held();
+    tokio::time::timeout(Duration::from_secs(60), held.wait_for(|held| held.len() == tasks))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+fn held_by(member: &CoordinatorHandle) -> BTreeSet<Arc<str>> {
+    member.held().borrow().keys().cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_member_runs_everything_within_milliseconds() {
+    let group = Group::new(100);
+    let begun = tokio::time::Instant::now();
+    let a = group.join("a").await;
+    holds(&a, 100).await;
+    assert!(begun.elapsed() < Duration::from_millis(20), "{:?}", begun.elapsed());
+    a.close().await;
+    assert!(group.books.holders().is_empty());
+    assert_eq!(group.books.starts(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_share_and_a_join_moves_no_more_than_it_must() {
+    let group = Group::new(90);
+    let a = group.join("a").await;
+    holds(&a, 90).await;
+    let b = group.join("b").await;
+    holds(&b, 45).await;
+    holds(&a, 45).await;
+    assert_eq!(group.books.starts(), 90 + 45);
+    let c = group.join("c").await;
+    holds(&c, 30).await;
+    holds(&a, 30).await;
+    holds(&b, 30).await;
+    assert_eq!(group.books.starts(), 90 + 45 + 30);
+    for member in [a, b, c] {
+        member.close().await;
+    }
+    assert!(group.books.holders().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_leave_waits_for_no_ttl() {
+    let group = Group::new(30);
+    let a = group.join("a").await;
+    let b = group.join("b").await;
+    let c = group.join("c").await;
+    for member in [&a, &b, &c] {
+        holds(member, 10).await;
+    }
+    let (of_b, of_c) = (held_by(&b), held_by(&c));
+    let before = group.books.starts();
+    let begun = tokio::time::Instant::now();
+    // The leader itself leaves.
+    a.close().await;
+    holds(&b, 15).await;
+    holds(&c, 15).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(held_by(&b).is_superset(&of_b) && held_by(&c).is_superset(&of_c));
+    assert_eq!(group.books.starts(), before + 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_leader_moves_nothing_but_its_own_tasks() {
+    let group = Group::new(30);
+    let a = group.join("a").await;
+    let b = group.join("b").await;
+    let c = group.join("c").await;
+    for member in [&a, &b, &c] {
+        holds(member, 10).await;
+    }
+    let before = group.books.starts();
+    let (of_b, of_c) = (held_by(&b), held_by(&c));
+    let begun = tokio::time::Instant::now();
+    a.kill().await;
+    holds(&b, 15).await;
+    holds(&c, 15).await;
+    assert!(begun.elapsed() <= config().ttl + Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(group.books.starts(), before + 10);
+    assert!(held_by(&b).is_superset(&of_b) && held_by(&c).is_superset(&of_c));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_within_the_ttl_moves_nothing() {
+    let group = Group::new(30);
+    let a = group.join("a").await;
+    let b = group.join("b").await;
+    holds(&b, 15).await;
+    holds(&a, 15).await;
+    let (of_a, of_b) = (held_by(&a), held_by(&b));
+    let before = group.books.starts();
+    b.restart().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(held_by(&a), of_a);
+    let b = group.join("b").await;
+    holds(&b, 15).await;
+    assert_eq!(held_by(&b), of_b);
+    assert_eq!(group.books.starts(), before + 15);
+    // The leader too.
+    a.restart().await;
+    let a = group.join("a").await;
+    holds(&a, 15).await;
+    assert_eq!((held_by(&a), held_by(&b)), (of_a, of_b));
+    assert_eq!(group.books.starts(), before + 30);
+}

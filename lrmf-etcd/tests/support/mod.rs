@@ -1,0 +1,145 @@
+//! Private etcd nodes: each test starts its own on free loopback ports, and they end with it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lrmf_etcd::{EtcdConfig, EtcdStore};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// One etcd node. Killed when dropped.
+pub(crate) struct Etcd {
+    arguments: Vec<String>,
+    client_port: u16,
+    dir: TempDir,
+    child: Child,
+}
+
+impl Etcd {
+    /// A node by itself.
+    pub(crate) fn start() -> Self {
+        Self::cluster(1).remove(0)
+    }
+
+    /// Nodes that form a cluster.
+    pub(crate) fn cluster(size: usize) -> Vec<Self> {
+        let ports: Vec<(u16, u16)> = free_ports(size * 2).chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let peer = |(index, (_, port)): (usize, &(u16, u16))| format!("n{index}=http://127.0.0.1:{port}");
+        let peers = ports.iter().enumerate().map(peer).collect::<Vec<_>>().join(",");
+        let nodes: Vec<Self> =
+            ports.iter().enumerate().map(|(index, ports)| Self::spawn(index, *ports, &peers)).collect();
+        nodes.iter().for_each(Self::wait_until_healthy);
+        nodes
+    }
+
+    fn spawn(index: usize, (client_port, peer_port): (u16, u16), peers: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let (client, peer) =
+            (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
+        let arguments: Vec<String> = [
+            ("name", format!("n{index}")),
+            ("data-dir", data.to_string_lossy().into_owned()),
+            ("listen-client-urls", client.clone()),
+            ("advertise-client-urls", client),
+            ("listen-peer-urls", peer.clone()),
+            ("initial-advertise-peer-urls", peer),
+            ("initial-cluster", peers.to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| format!("--{name}={value}"))
+        .collect();
+        let child = run(&arguments, &dir.path().join("log"));
+        Self { arguments, client_port, dir, child }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn wait_until_healthy(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.is_healthy() {
+            let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
+            assert!(Instant::now() < deadline, "etcd did not become healthy; its log:\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn is_healthy(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.client_port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.contains("\"health\":\"true\""))
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    /// A store on this node, with the default timeouts.
+    pub(crate) async fn store(&self) -> EtcdStore {
+        EtcdStore::connect(EtcdConfig::new([self.endpoint()])).await.unwrap()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same data, and waits until it serves.
+    pub(crate) fn restart(&mut self) {
+        self.child = run(&self.arguments, &self.log());
+        self.wait_until_healthy();
+    }
+
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub(crate) fn freeze(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn run(arguments: &[String], log: &std::path::Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).unwrap();
+    let spawned = Command::new("etcd")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn();
+    match spawned {
+        Ok(child) => child,
+        Err(error) => panic!("cannot run etcd ({error}): these tests need it, `apt-get install etcd-server`"),
+    }
+}
+
+/// Ports that are free now. They are all taken at once, so that no two are the same.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
