@@ -12,6 +12,8 @@ use dtf_redis::RedisConfig;
 use dtf_sql::SqlConfig;
 use integration_tests::servers::{Etcd, MariaDb, Redis};
 use lrmf_etcd::EtcdConfig;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
 /// The shortest time to live that etcd grants in good order.
 const TTL: Duration = Duration::from_secs(3);
@@ -25,11 +27,15 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> Self {
+    async fn new() -> Self {
         let name = format!("t{}", uuid::Uuid::new_v4().simple());
         let etcd = Etcd::get().expect("etcd starts");
         let sql = MariaDb::get().expect("MariaDB starts");
         let redis = Redis::get().expect("Redis starts");
+        let options: MySqlConnectOptions = sql.url("").parse().expect("the URL is valid");
+        let mut connection = options.connect().await.expect("MariaDB answers");
+        let statement = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(statement).execute(&mut connection).await.expect("the name is new");
         Self { etcd, sql, redis, name }
     }
 
@@ -72,7 +78,7 @@ async fn create(dtf: &Dtf, param: NoopParam) -> TaskHandle {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_runs_through_all_roles_and_is_counted_once() {
-    let site = Site::new();
+    let site = Site::new().await;
     let dtf = site.start("a").await;
     let task = create(&dtf, NoopParam { failure_rate: 0.01, body_bytes: 64, ..NoopParam::new(50_000) }).await;
     let row = task.wait().await.unwrap();
@@ -86,7 +92,7 @@ async fn a_task_runs_through_all_roles_and_is_counted_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_is_killed_in_mid_task_and_the_other_one_finishes_it() {
-    let site = Site::new();
+    let site = Site::new().await;
     let (first, second) = (site.start("a").await, site.start("b").await);
     let task = create(&second, NoopParam { sleep_ms: 2, ..NoopParam::new(4000) }).await;
     while task.status().await.unwrap().progress().succeeded < 500 {
@@ -100,7 +106,7 @@ async fn a_process_is_killed_in_mid_task_and_the_other_one_finishes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_task_is_cancelled() {
-    let site = Site::new();
+    let site = Site::new().await;
     let dtf = site.start("a").await;
     let task = create(&dtf, NoopParam { sleep_ms: 60_000, ..NoopParam::new(1000) }).await;
     while task.status().await.unwrap().progress().running == 0 {
