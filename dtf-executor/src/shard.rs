@@ -1,12 +1,12 @@
 //! One shard, held by this process: claims parcels as slots become free, runs and reports them.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::queue::{ParcelReport, Reported};
 use dtf_model::roles::{Backoff, RoleContext};
-use dtf_model::shard::Shipment;
+use dtf_model::shard::{Shipment, ShipmentId};
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
 use lrmf_core::Token;
@@ -45,7 +45,8 @@ impl ShardLoop {
         book: Arc<WorkBook>,
     ) -> Self {
         let stop = Stop { soon: held.stop.clone(), now: CancellationToken::new() };
-        let desk = Arc::new(Desk { shard, token: held.token, context, book, stop });
+        let (token, window) = (held.token, config.window);
+        let desk = Arc::new(Desk { shard, token, window, context, book, stop, in_hand: Mutex::default() });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
         Self { config, slots, stop: held.stop.clone(), desk, parcels, waiting, more: true }
     }
@@ -84,7 +85,7 @@ impl ShardLoop {
     async fn take_up(&self) -> Result<Option<Vec<Shipment>>, StoreError> {
         let (desk, mut backoff) = (&self.desk, Backoff::default());
         loop {
-            match desk.context.shards.hold(desk.shard, desk.token, self.config.window).await {
+            match desk.hold().await {
                 Err(error) if error.is_retryable() => {
                     warn!(shard = desk.shard.0, %error, "shard not taken up");
                     if !backoff.wait(&self.stop).await {
@@ -142,14 +143,31 @@ impl ShardLoop {
 struct Desk {
     shard: Shard,
     token: Token,
+    window: u32,
     context: RoleContext,
     book: Arc<WorkBook>,
     stop: Stop,
+    /// What was claimed and is not acknowledged.
+    in_hand: Mutex<HashSet<ShipmentId>>,
 }
 
 impl Desk {
+    async fn hold(&self) -> Result<Vec<Shipment>, StoreError> {
+        let left = self.context.shards.hold(self.shard, self.token, self.window).await?;
+        self.in_hand().extend(left.iter().map(Shipment::id));
+        Ok(left)
+    }
+
     async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
-        self.context.shards.claim(self.shard, self.token, most).await
+        let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
+        let claimed = self.context.shards.claim(self.shard, self.token, self.window, &in_hand, most).await?;
+        self.in_hand().extend(claimed.iter().map(Shipment::id));
+        Ok(claimed)
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<ShipmentId>> {
+        // A panic while it is held can only come from an allocation failure.
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a parcel, reports it and acknowledges it.
@@ -187,6 +205,7 @@ impl Desk {
         if let Some(Err(error)) = self.until_answered(acknowledge).await {
             debug!(shard = self.shard.0, %error, "not acknowledged");
         }
+        self.in_hand().remove(&shipment.id());
         self.ring_schedulers(shipment.task);
     }
 

@@ -24,6 +24,12 @@ use crate::status::{Control, Counts};
 
 /// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK: u64 = 100_000;
+/// How large the waiting results may be, all together, before nothing more of the task is dispatched.
+pub const RESULTS_WATERMARK_BYTES: u64 = 64 << 20;
+/// How large the result batches of one [`peek`](QueueStore::peek) may be together. A larger one is given alone.
+pub const PEEK_BYTES: u64 = 8 << 20;
+/// How many delayed subtasks one [`take`](QueueStore::take) makes pending at most.
+pub const WAKE_MOST: usize = 1000;
 
 /// Names a parcel within its task's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,6 +79,19 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// How large what it carries is.
+    pub fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Succeeded(result) => result.msg.len() + result.body.len(),
+            Self::Failed { error, body } => error.len() + body.len(),
+            Self::TimedOut { body } => body.len(),
+            Self::Cancelled => 0,
+        };
+        bytes as u64
+    }
+}
+
 /// What an executor reports of one subtask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -109,6 +128,13 @@ pub struct ResultBatch {
     pub epoch: EmitEpoch,
     /// The subtasks and how they ended.
     pub results: Vec<(Seq, Outcome)>,
+}
+
+impl ResultBatch {
+    /// How large the results are.
+    pub fn bytes(&self) -> u64 {
+        self.results.iter().map(|(_, outcome)| outcome.bytes()).sum()
+    }
 }
 
 /// Proof that a write comes from the holder of a bucket or partition.
@@ -170,7 +196,8 @@ pub enum Ending {
 /// What a generator finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeneratorLoad {
-    /// The epoch for everything that this load emits.
+    /// The epoch for everything that this load emits. No other load of the run has it, and nothing else about it is
+    /// certain: a store that may lose its last writes must not draw one again that it has forgotten.
     pub epoch: EmitEpoch,
     /// The number of its first subtask.
     pub next: Seq,
@@ -228,7 +255,7 @@ pub struct Taken {
     pub parcels: Vec<(Shard, Parcel)>,
     /// Subtasks still pending.
     pub pending: u64,
-    /// When the next delayed subtask is due.
+    /// When the next delayed subtask is due; zero where more were due than [`WAKE_MOST`].
     pub next_due: Option<Duration>,
     /// What is wanted of the task. Nothing is taken unless it is [`Control::Run`].
     pub control: Control,
@@ -267,7 +294,7 @@ pub struct Commit {
     pub epoch: EmitEpoch,
     /// The offset that the batches were peeked at. Where it has moved on, nothing is committed again.
     pub offset: u64,
-    /// How many batches to take off.
+    /// How many batches to take off; at least one.
     pub batches: u64,
     /// The number of the first follow-up.
     pub first: Seq,
@@ -284,7 +311,9 @@ pub struct Commit {
 /// - A call with a [`Fence`] is refused with [`StoreError::Fenced`] when the store has seen a higher token for the same
 ///   role of the same task; the `load_…` calls raise the token before they read.
 /// - A call on a task or run that is not there fails with [`StoreError::Gone`] and writes nothing.
-/// - Sending a write again has no further effect and answers like the first time.
+/// - Sending a write again has no further effect: what it put into the books is in them already. Only
+///   [`take`](Self::take) is different.
+/// - Tokens are below 2^64, and every one of them is told from the next.
 /// - A subtask is counted at most once in a run, however it is reported: see [`complete`](Self::complete).
 #[async_trait]
 pub trait QueueStore: Send + Sync + 'static {
@@ -322,17 +351,22 @@ pub trait QueueStore: Send + Sync + 'static {
     async fn load_scheduler(&self, fence: Fence) -> Result<SchedulerLoad, StoreError>;
 
     /// Moves the first pending parcels to running, one for each shard named, and hands them out to be shipped there.
-    /// Delayed subtasks that are due become pending first. Gives nothing while more than [`RESULTS_WATERMARK`] results
-    /// wait for the collector.
+    /// Delayed subtasks that are due come first, in the order in which they were due. Gives nothing while the results that
+    /// wait for the collector reach [`RESULTS_WATERMARK`] or [`RESULTS_WATERMARK_BYTES`].
+    ///
+    /// This is the one write that has a further effect when it is sent again: it takes further parcels. Whoever does not know
+    /// what came of a `take` finds its parcels among those that [`load_scheduler`](Self::load_scheduler) names.
     async fn take(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError>;
 
-    /// Takes parcels that were not shipped back to pending, or to delayed where `after` is not zero.
+    /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
+    /// is not zero. What is not running is passed over.
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError>;
 
     /// Counts what an executor reports.
     ///
     /// A success counts from any attempt, as long as its epoch owns the number. Everything else counts only from the
-    /// attempt that is running now. What is counted already is passed over.
+    /// attempt that is running now. What is counted already is passed over. What was returned goes back in front of all
+    /// others. Of a task that has ended nothing is counted.
     async fn complete(
         &self,
         task: TaskId,
@@ -346,7 +380,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Takes a task up as its collector: draws an epoch for follow-ups, refuses all earlier holders.
     async fn load_collector(&self, fence: Fence) -> Result<CollectorLoad, StoreError>;
 
-    /// The results behind `offset`, at most so many batches, without taking them off.
+    /// The results behind `offset`, at most so many batches, and at most [`PEEK_BYTES`] unless the first is larger, without
+    /// taking them off.
     async fn peek(&self, fence: Fence, offset: u64, most: usize) -> Result<Vec<ResultBatch>, StoreError>;
 
     /// Takes results off, adds follow-ups and saves the collector's status, all or nothing.

@@ -46,10 +46,12 @@ pub struct ShipmentId {
 /// # What an implementor guarantees
 /// - Each call on a shard is atomic. Calls with a token are refused with [`StoreError::Fenced`] when the store has seen
 ///   a higher one for that shard; [`hold`](Self::hold) raises it.
-/// - What was shipped stays until it is acknowledged, discarded, or the store loses its data.
+/// - What was shipped stays until it is acknowledged, or the store loses its data.
+/// - A claim may be sent again, and repairs what was lost: the reply to an earlier claim, or, with the store's last writes
+///   or all of them, the token, the window, or an acknowledgement.
 #[async_trait]
 pub trait ShardQueue: Send + Sync + 'static {
-    /// Takes a shard up, with a window of so many parcels, and gives back what an earlier holder had claimed.
+    /// Takes a shard up, with a window of so many parcels, and gives back what is claimed, in the order of the claims.
     async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError>;
 
     /// How many more parcels each shard takes now; 0 for one that nobody ever held.
@@ -58,12 +60,22 @@ pub trait ShardQueue: Send + Sync + 'static {
     /// Puts parcels on a shard, as many as it has room for, and says how many. What is there already counts as put.
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError>;
 
-    /// Claims up to so many parcels, in the order in which they were shipped.
-    async fn claim(&self, shard: Shard, token: Token, most: usize) -> Result<Vec<Shipment>, StoreError>;
+    /// Claims up to `most` parcels: first those that are claimed already and not in hand, then others in the order in which
+    /// they were shipped. Raises the token and sets the window, as [`hold`](Self::hold) does.
+    ///
+    /// `in_hand` names everything that the holder got and has not acknowledged.
+    async fn claim(
+        &self,
+        shard: Shard,
+        token: Token,
+        window: u32,
+        in_hand: &[ShipmentId],
+        most: usize,
+    ) -> Result<Vec<Shipment>, StoreError>;
 
-    /// Removes parcels that have been reported.
+    /// Removes claimed parcels that have been reported. What is not claimed is passed over.
     async fn acknowledge(&self, shard: Shard, token: Token, done: &[ShipmentId]) -> Result<(), StoreError>;
 
-    /// What a shard has, claimed or not.
+    /// What a shard has, claimed or not, in no particular order.
     async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError>;
 }

@@ -1,1 +1,67 @@
-//! x
+//! The queues, shards and wake-ups of the distributed task framework on Redis 6.2 and later, or Valkey.
+//!
+//! [`RedisQueues`], [`RedisShards`] and [`RedisWakeUp`] implement the ports of `dtf-model` on one [`Redis`]: two connections a
+//! process, one for all calls, one for listening to wake-ups.
+//!
+//! ```no_run
+//! use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = RedisConfig { url: "redis://:secret@db.example:6379/0".into(), ..RedisConfig::default() };
+//! let redis = Redis::connect(config).await?;
+//! let queues = RedisQueues::new(redis.clone());
+//! let shards = RedisShards::new(redis.clone());
+//! let wake = RedisWakeUp::start(redis);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the server must be
+//! - **`maxmemory-policy noeviction`.** Another policy may delete a task's keys one by one; it is refused at connect.
+//! - **`appendonly yes`**, unless the loss of all progress at a restart is acceptable; a warning is logged where it is off. With
+//!   `appendfsync everysec` a crash of the machine loses the last second, which the framework makes up for by executing again.
+//! - **A single server, reached at one address.** A Cluster, a replica and Sentinel addresses are refused or not understood in
+//!   this version. The layout is ready for a Cluster: each script touches keys of one hash slot, those of one task or one shard,
+//!   and declares all of them; commands on several tasks or shards are sent one by one.
+//! - **TLS** is not built in; use a tunnel or a private network.
+//!
+//! # Keys
+//! All keys of task `T` have the hash tag `{T}`, those of shard `s` the tag `{s}`; all begin with the configured prefix.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `dtf.task.info.{T}` | hash | run, spec, control, counters, streams of numbers, statuses, tokens |
+//! | `dtf.task.pending.{T}` | list | parcels waiting for dispatch |
+//! | `dtf.task.delayed.{T}` | sorted set | parcels of one, by due time in microseconds of the server's clock |
+//! | `dtf.task.running.{T}` | hash | `epoch:first` → `shard:parcel` |
+//! | `dtf.task.results.{T}`, `.sizes.{T}` | lists | batches of results waiting for the collector; `count:bytes` of each |
+//! | `dtf.task.settled.{T}` | set | subtasks that a late success settled while their parcel still waits or runs |
+//! | `dtf.task.done.{T}.n` | string | bitmap of the subtasks counted, 65,536 a key |
+//! | `dtf.task.chunks.{T}` | hash | number of each bitmap → bits set in it |
+//! | `dtf.task.full.{T}` | sorted set | ranges of bitmaps that were full and are deleted |
+//! | `dtf.shard.fence.{s}` | hash | token, window, shipments there |
+//! | `dtf.shard.ready.{s}`, `.claimed.{s}` | lists | names of shipments |
+//! | `dtf.shard.shipped.{s}` | hash | name → shipment |
+//!
+//! Wake-ups are messages on the channels `dtf.wake.…`.
+//!
+//! # Errors
+//! A refused connection is [`StoreError::Unreachable`](dtf_model::StoreError::Unreachable), as is a server that says that it does
+//! nothing now: it is loading, out of memory, read-only. A timeout or a connection that broke is
+//! [`StoreError::Unknown`](dtf_model::StoreError::Unknown): the call may have been applied. Calls are not retried in here, except
+//! that a script the server has forgotten is loaded again.
+
+mod codec;
+mod config;
+mod connection;
+mod keys;
+mod queues;
+mod reply;
+mod scripts;
+mod shards;
+mod wake;
+
+pub use self::config::RedisConfig;
+pub use self::connection::Redis;
+pub use self::queues::RedisQueues;
+pub use self::shards::RedisShards;
+pub use self::wake::RedisWakeUp;

@@ -3,6 +3,8 @@
 mod client;
 pub mod embedded;
 mod plugin_runtime;
+#[cfg(all(feature = "etcd", feature = "mysql", feature = "redis"))]
+pub mod servers;
 mod service;
 pub mod tasks;
 

@@ -88,11 +88,24 @@ impl ShardQueue for MemoryShards {
         Ok(shipments.len())
     }
 
-    async fn claim(&self, shard: Shard, token: Token, most: usize) -> Result<Vec<Shipment>, StoreError> {
+    async fn claim(
+        &self,
+        shard: Shard,
+        token: Token,
+        window: u32,
+        in_hand: &[ShipmentId],
+        most: usize,
+    ) -> Result<Vec<Shipment>, StoreError> {
         self.with(shard, token, |queue| {
-            let count = most.min(queue.ready.len());
-            let claimed: Vec<_> = queue.ready.drain(..count).collect();
-            queue.claimed.extend(claimed.iter().cloned());
+            queue.token = token;
+            queue.window = window;
+            let missed = queue.claimed.iter().filter(|shipment| !in_hand.contains(&shipment.id()));
+            let mut claimed: Vec<_> = missed.take(most).cloned().collect();
+            let count = (most - claimed.len()).min(queue.ready.len());
+            for shipment in queue.ready.drain(..count) {
+                queue.claimed.push(shipment.clone());
+                claimed.push(shipment);
+            }
             claimed
         })
     }

@@ -12,8 +12,9 @@ use crate::ids::{EmitEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::queue::{
-    Backlog, CollectorLoad, Commit, Ending, GeneratorLoad, Outcome, Parcel, ParcelId, ParcelReport, Push,
-    RESULTS_WATERMARK, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState,
+    Backlog, CollectorLoad, Commit, Ending, GeneratorLoad, Outcome, PEEK_BYTES, Parcel, ParcelId,
+    ParcelReport, Push, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report, Reported, ResultBatch,
+    SchedulerLoad, Taken, TaskState, WAKE_MOST,
 };
 use crate::status::{Control, Counts};
 
@@ -103,6 +104,7 @@ pub(super) struct TaskQueue {
     run_time: RunTime,
     results: VecDeque<ResultBatch>,
     waiting_results: u64,
+    waiting_bytes: u64,
     offset: u64,
     collected: u64,
     collector_saved: Option<Bytes>,
@@ -143,6 +145,7 @@ impl TaskQueue {
             run_time: RunTime::default(),
             results: VecDeque::new(),
             waiting_results: 0,
+            waiting_bytes: 0,
             offset: 0,
             collected: 0,
             collector_saved: None,
@@ -202,6 +205,7 @@ impl TaskQueue {
             self.running_subtasks = 0;
             self.results.clear();
             self.waiting_results = 0;
+            self.waiting_bytes = 0;
             self.ending = Some(Ending::Closed);
         }
         self.counts
@@ -311,7 +315,9 @@ impl TaskQueue {
         check(self.tokens.scheduler, token)?;
         self.wake_delayed(now);
         let mut parcels = Vec::new();
-        let may_take = self.control == Control::Run && self.waiting_results < RESULTS_WATERMARK;
+        let flooded =
+            self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= RESULTS_WATERMARK_BYTES;
+        let may_take = self.control == Control::Run && !flooded;
         while may_take && parcels.len() < shards.len() {
             let Some(parcel) = self.pending.pop_front() else { break };
             self.pending_subtasks -= parcel.count();
@@ -329,11 +335,14 @@ impl TaskQueue {
     }
 
     fn wake_delayed(&mut self, now: Timestamp) {
+        let mut due = Vec::new();
         while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now {
+            if entry.key().0 > now || due.len() == WAKE_MOST {
                 break;
             }
-            let parcel = entry.remove();
+            due.push(entry.remove());
+        }
+        for parcel in due.into_iter().rev() {
             self.return_to_pending(parcel);
         }
     }
@@ -346,15 +355,19 @@ impl TaskQueue {
         after: Duration,
     ) -> Result<(), StoreError> {
         check(self.tokens.scheduler, token)?;
-        for id in parcels.iter().rev() {
+        let mut back = Vec::new();
+        for id in parcels {
             let Some(running) = self.running.remove(id) else { continue };
             self.running_subtasks -= running.parcel.count();
-            if after.is_zero() {
-                self.return_to_pending(running.parcel);
-            } else {
-                for single in singles(running.parcel) {
-                    self.delay(now + after, single);
-                }
+            back.push(running.parcel);
+        }
+        if after.is_zero() {
+            for parcel in back.into_iter().rev() {
+                self.return_to_pending(parcel);
+            }
+        } else {
+            for single in back.into_iter().flat_map(singles) {
+                self.delay(now + after, single);
             }
         }
         Ok(())
@@ -425,8 +438,10 @@ impl TaskQueue {
         }
         let counted = results.len() as u64;
         if counted > 0 {
+            let batch = ResultBatch { epoch: report.parcel.epoch, results };
             self.waiting_results += counted;
-            self.results.push_back(ResultBatch { epoch: report.parcel.epoch, results });
+            self.waiting_bytes += batch.bytes();
+            self.results.push_back(batch);
         }
         Ok(self.reported(counted))
     }
@@ -486,7 +501,13 @@ impl TaskQueue {
         if offset != self.offset {
             return self.conflict("the results have been committed further");
         }
-        Ok(self.results.iter().take(most).cloned().collect())
+        let mut bytes = 0;
+        let fits = |batch: &&ResultBatch| {
+            let first = bytes == 0;
+            bytes += batch.bytes().max(1);
+            first || bytes <= PEEK_BYTES
+        };
+        Ok(self.results.iter().take(most).take_while(fits).cloned().collect())
     }
 
     pub(super) fn commit(&mut self, token: Token, commit: Commit) -> Result<TaskState, StoreError> {
@@ -503,6 +524,7 @@ impl TaskQueue {
         }
         for batch in self.results.drain(..commit.batches as usize) {
             self.waiting_results -= batch.results.len() as u64;
+            self.waiting_bytes -= batch.bytes();
             self.collected += batch.results.len() as u64;
         }
         self.offset += commit.batches;

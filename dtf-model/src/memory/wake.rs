@@ -36,6 +36,11 @@ impl Inbox {
         self.notify.notify_one();
     }
 
+    fn overflow(&self) {
+        self.named().overflowed = true;
+        self.notify.notify_one();
+    }
+
     fn take(&self) -> Option<Rung> {
         let named = std::mem::take(&mut *self.named());
         if named.overflowed {
@@ -63,6 +68,16 @@ impl MemoryWakeUp {
     }
 }
 
+impl MemoryWakeUp {
+    /// Tells the listeners of a topic that hints may have been lost on the way to them. For carriers between processes, which
+    /// hand out within a process what they were told.
+    pub fn lost(&self, topic: Topic) {
+        for inbox in self.topics().get(&topic).into_iter().flatten().filter_map(Weak::upgrade) {
+            inbox.overflow();
+        }
+    }
+}
+
 impl WakeUp for MemoryWakeUp {
     fn ring(&self, topic: Topic, task: TaskId) {
         let topics = self.topics();
@@ -75,6 +90,10 @@ impl WakeUp for MemoryWakeUp {
     fn listen(&self, topic: Topic) -> Box<dyn Listener> {
         let inbox = Arc::new(Inbox::default());
         let mut topics = self.topics();
+        if topics.len() == topics.capacity() {
+            // Before the map grows, topics go that nobody listens to any more: there is one for every task waited for.
+            topics.retain(|_, inboxes| inboxes.iter().any(|inbox| inbox.strong_count() > 0));
+        }
         let inboxes = topics.entry(topic).or_default();
         inboxes.retain(|inbox| inbox.strong_count() > 0);
         inboxes.push(Arc::downgrade(&inbox));
@@ -110,6 +129,26 @@ mod tests {
         }
         wake.ring(Topic::Shard(2), TaskId(9));
         assert_eq!(listener.next().await, Rung::Tasks(vec![TaskId(1), TaskId(2)]));
+    }
+
+    #[test]
+    fn topics_that_nobody_listens_to_are_forgotten() {
+        let wake = MemoryWakeUp::default();
+        let _kept = wake.listen(Topic::Control);
+        for task in 0..10_000 {
+            wake.listen(Topic::Row(TaskId(task)));
+        }
+        assert!(wake.topics().len() < 100);
+    }
+
+    #[tokio::test]
+    async fn what_was_lost_may_be_anything() {
+        let wake = MemoryWakeUp::default();
+        let (mut listener, mut other) = (wake.listen(Topic::Control), wake.listen(Topic::Watch(1)));
+        wake.ring(Topic::Watch(1), TaskId(1));
+        wake.lost(Topic::Control);
+        assert_eq!(listener.next().await, Rung::Anything);
+        assert_eq!(other.next().await, Rung::Tasks(vec![TaskId(1)]));
     }
 
     #[tokio::test]

@@ -59,8 +59,17 @@ impl Dispatcher {
         Ok((1..=most).rev().flat_map(round).collect())
     }
 
-    /// Gives one task its turn.
+    /// Gives one task its turn. Where a store fails in the middle, parcels may have been taken and not shipped: the task is
+    /// taken up afresh then, and they are found.
     async fn serve(&self, tasks: &mut Tasks, task: TaskId, shards: &[Shard]) -> Result<(), StoreError> {
+        let served = self.turn(tasks, task, shards).await;
+        if served.is_err() {
+            tasks.forget(task);
+        }
+        served
+    }
+
+    async fn turn(&self, tasks: &mut Tasks, task: TaskId, shards: &[Shard]) -> Result<(), StoreError> {
         let Some(known) = tasks.get(task) else {
             tasks.policy.remove(task);
             return Ok(());

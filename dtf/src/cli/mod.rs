@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use self::args::{Cli, Command};
 
@@ -27,6 +29,7 @@ struct Usage(String);
 
 /// Runs the command and says how it went.
 pub(crate) fn main() -> ExitCode {
+    log_to_stderr();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -41,6 +44,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
         }
     }
+}
+
+/// Logs what `RUST_LOG` asks for; errors only, where it asks for nothing.
+fn log_to_stderr() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// Says in one line what is wrong with a command line; help and version are printed as they are.

@@ -9,6 +9,7 @@ use dtf::model::{StoreError, TaskParam};
 use dtf::tasks::exec::ExecHandle;
 use dtf::{Dtf, Progress, TaskHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::progress::Display;
 use super::run::Database;
@@ -82,10 +83,12 @@ async fn follow(task: &TaskHandle, screen: &Display, kill: Option<ExecHandle>) -
     let mut interrupts = Interrupts::new()?;
     let mut look = tokio::time::interval(LOOK);
     let mut interrupted = false;
-    let mut ended = std::pin::pin!(task.wait());
+    // A future of its own, as it may hold the connection that the status is asked for over.
+    let waiting = task.clone();
+    let mut ended = AbortOnDropHandle::new(tokio::spawn(async move { waiting.wait().await }));
     loop {
         tokio::select! {
-            row = &mut ended => return Ok(row?),
+            row = &mut ended => return Ok(row??),
             _ = look.tick() => screen.show(&task.status().await?.progress()),
             () = interrupts.next() => {
                 if interrupted {

@@ -1,0 +1,104 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from)
+}
+
+fn id() -> impl Strategy<Value = ParcelId> {
+    (any::<u32>(), 0..1_u64 << 53)
+        .prop_map(|(epoch, first)| ParcelId { epoch: EmitEpoch(epoch), first: Seq(first) })
+}
+
+fn some_parcel() -> impl Strategy<Value = Parcel> {
+    (id(), any::<u32>(), prop::collection::vec(bytes(), 0..20)).prop_map(|(id, attempt, bodies)| Parcel {
+        id,
+        attempt,
+        bodies,
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        (any::<u32>(), ".{0,20}", bytes()).prop_map(|(code, msg, body)| Outcome::Succeeded(SubtaskResult {
+            code,
+            msg,
+            body
+        })),
+        (".{0,20}", bytes()).prop_map(|(error, body)| Outcome::Failed { error, body }),
+        bytes().prop_map(|body| Outcome::TimedOut { body }),
+        Just(Outcome::Cancelled),
+    ]
+}
+
+fn results(id: ParcelId, outcomes: &[(u64, Outcome)]) -> Bytes {
+    let mut to = results_head(id);
+    for (index, outcome) in outcomes {
+        put_result(&mut to, *index, outcome);
+    }
+    to.into()
+}
+
+proptest! {
+    #[test]
+    fn parcels_are_read_as_written(each in some_parcel()) {
+        let written = Bytes::from(parcel(each.id, each.attempt, &each.bodies));
+        prop_assert_eq!(read_parcel(written), Ok(each.clone()));
+        let shipped = Shipment { task: TaskId(each.id.first.0), run: RunEpoch(each.attempt), parcel: each };
+        prop_assert_eq!(read_shipment(shipment(&shipped).into()), Ok(shipped.clone()));
+        prop_assert_eq!(read_shipment_name(&shipment_name(&shipped.id())), Ok(shipped.id()));
+        prop_assert_eq!(read_parcel_name(&parcel_name(shipped.parcel.id)), Ok(shipped.parcel.id));
+    }
+
+    #[test]
+    fn results_are_read_as_written(id in id(), outcomes in prop::collection::vec((0..1000_u64, outcome()), 0..20)) {
+        let read = read_results(results(id, &outcomes)).unwrap();
+        prop_assert_eq!(read.epoch, id.epoch);
+        let expected: Vec<_> =
+            outcomes.into_iter().map(|(index, outcome)| (id.first.plus(index), outcome)).collect();
+        prop_assert_eq!(read.results, expected);
+    }
+
+    #[test]
+    fn what_is_cut_or_foreign_is_an_error_and_no_panic(each in some_parcel(), cut in any::<prop::sample::Index>(), noise in bytes()) {
+        let written = Bytes::from(parcel(each.id, each.attempt, &each.bodies));
+        prop_assert!(read_parcel(written.slice(..cut.index(written.len()))).is_err());
+        let mut longer = written.to_vec();
+        longer.push(0);
+        prop_assert!(read_parcel(longer.into()).is_err());
+        let _ = (read_parcel(noise.clone()), read_results(noise.clone()), read_shipment(noise));
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    for read in [
+        read_parcel(Bytes::from_static(&[2, 0, 0, 0, 0])).err(),
+        read_results(Bytes::from_static(&[2, 0, 0])).err(),
+        read_shipment(Bytes::from_static(&[2])).err(),
+    ] {
+        assert_eq!(read, Some(Unreadable::Newer(2)));
+    }
+    assert_eq!(read_parcel(Bytes::new()).err(), Some(Unreadable::Corrupt));
+    assert_eq!(read_parcel(Bytes::from_static(&[0])).err(), Some(Unreadable::Corrupt));
+}
+
+#[test]
+fn numbers_end_at_their_width() {
+    let read = |bytes: &[u8]| Reader(Bytes::copy_from_slice(bytes)).number();
+    for number in [0, 127, 128, u64::from(u32::MAX), (1 << 53) - 1, u64::MAX] {
+        let mut to = Vec::new();
+        put_number(&mut to, number);
+        assert_eq!(read(&to), Ok(number));
+    }
+    assert_eq!(read(&[0xff; 11]), Err(Unreadable::Corrupt));
+    assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), Err(Unreadable::Corrupt));
+    assert_eq!(read(&[0x80]), Err(Unreadable::Corrupt));
+}
+
+#[test]
+fn a_subtask_alone_costs_few_bytes() {
+    let id = ParcelId { epoch: EmitEpoch(u32::MAX), first: Seq(10_000_000) };
+    assert!(parcel(id, 0, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
+}

@@ -1,0 +1,151 @@
+-- Counts what an executor reports of a parcel.
+-- KEYS: info pending delayed running results sizes settled chunks full, then the bitmaps that the parcel's subtasks are in
+-- ARGV: run, epoch, first, attempt, nanoseconds busy,
+--   a letter each subtask: s(ucceeded) f(ailed) t(imed out) c(ancelled) d(elayed) r(eturned),
+--   the head of the results, the results one behind the other, the length of each as four bytes,
+--   then the delay in microseconds of each d
+-- Reply: OK, counted, running, pending, control | GONE | CONFLICT, why
+local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays = unpack(redis.call('HMGET',
+  KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown', 'control', 'pending', 'running', 'busy', 'timed', 'delays'))
+local no = refused(there, ARGV[1])
+if no then
+  return no
+end
+pending, running = num(pending), num(running)
+if ending then
+  return { OK, 0, txt(running), txt(pending), control }
+end
+local epoch, first, letters = ARGV[2], num(ARGV[3]), ARGV[6]
+local count = #letters
+local last = first + count - 1
+local ours
+if first < FIRST_FOLLOW_UP then
+  ours = owns(gown, gnext, epoch, first, last)
+else
+  ours = owns(fown, fnext, epoch, first, last)
+end
+if count == 0 or not ours then
+  return { CONFLICT, 'the reported subtasks are not of this load' }
+end
+
+-- Whether this is the attempt that runs; its bodies are needed where some are to run again.
+local set = {}
+local parcel = epoch .. ':' .. ARGV[3]
+local value = redis.call('HGET', KEYS[4], parcel)
+local current, bodies = false, {}
+if value then
+  local _, entry = read_running(value)
+  local _, _, attempt, size, at = read_head(entry)
+  current = txt(attempt) == ARGV[4] and size == count
+  if current and string.find(letters, '[dr]') then
+    for i = 1, count do
+      bodies[i], at = read_body(entry, at)
+    end
+  end
+end
+if current then
+  redis.call('HDEL', KEYS[4], parcel)
+  running = running - count
+  busy, timed = num(busy) + num(ARGV[5]), num(timed) + count
+  if timed > 100000 then -- halving now and then lets the mean follow a change
+    busy, timed = busy / 2, math.floor(timed / 2)
+  end
+  set = { 'running', txt(running), 'busy', txt(busy), 'timed', txt(timed) }
+end
+
+local counted, tally = 0, { s = 0, f = 0, t = 0, c = 0 }
+local whole, keep, settled, unsettled = true, {}, {}, {}
+local back, members, delay = {}, {}, 0
+local s = string.byte('s')
+local time
+
+local function settle(seq)
+  local i = seq - first + 1
+  if string.byte(letters, i) == s then
+    tally.s = tally.s + 1
+    if not current then
+      settled[#settled + 1] = txt(seq)
+    end
+    keep[i] = true
+    return true
+  end
+  local letter = string.sub(letters, i, i)
+  if letter == 'd' then
+    delay = delay + 1
+  end
+  whole = whole and current and tally[letter] ~= nil
+  if not current then
+    return false
+  end
+  if tally[letter] then
+    tally[letter] = tally[letter] + 1
+    keep[i] = true
+    return true
+  end
+  if letter == 'r' then
+    back[#back + 1] = single(num(epoch), seq, num(ARGV[4]), bodies[i])
+  else
+    time = time or now()
+    delays = num(delays) + 1
+    members[#members + 1] = txt(time + num(ARGV[9 + delay]))
+    members[#members + 1] = delayed_member(delays, single(num(epoch), seq, num(ARGV[4]) + 1, bodies[i]))
+  end
+  return false
+end
+
+local function known(seq)
+  whole = false
+  if string.byte(letters, seq - first + 1) == 100 then
+    delay = delay + 1
+  end
+  if current then
+    unsettled[#unsettled + 1] = txt(seq)
+  end
+end
+
+local chunk, key = math.floor(first / CHUNK), 10
+while chunk * CHUNK <= last do
+  local from, to = math.max(first, chunk * CHUNK), math.min(last, chunk * CHUNK + CHUNK - 1)
+  each_in_chunk(KEYS[key], KEYS[8], KEYS[9], chunk, from, to, settle, known)
+  chunk, key = chunk + 1, key + 1
+end
+in_portions('SADD', KEYS[7], settled, 1)
+in_portions('SREM', KEYS[7], unsettled, 1)
+
+if #back > 0 then
+  to_front(KEYS[2], back)
+  pending = pending + #back
+  set[#set + 1], set[#set + 2] = 'pending', txt(pending)
+end
+if #members > 0 then
+  in_portions('ZADD', KEYS[3], members, 2)
+  set[#set + 1], set[#set + 2] = 'delays', txt(delays)
+end
+for letter, field in pairs({ s = 'succeeded', f = 'failed', t = 'timed_out', c = 'cancelled' }) do
+  if tally[letter] > 0 then
+    counted = counted + tally[letter]
+    redis.call('HINCRBY', KEYS[1], field, tally[letter])
+  end
+end
+if counted > 0 then
+  local results = ARGV[8]
+  if not whole then
+    local kept, at = {}, 1
+    for i = 1, count do
+      local length = struct.unpack('<I4', ARGV[9], i * 4 - 3)
+      if keep[i] then
+        kept[#kept + 1] = string.sub(ARGV[8], at, at + length - 1)
+      end
+      at = at + length
+    end
+    results = table.concat(kept)
+  end
+  redis.call('RPUSH', KEYS[5], ARGV[7] .. results)
+  redis.call('RPUSH', KEYS[6], counted .. ':' .. #results)
+  redis.call('HINCRBY', KEYS[1], 'waiting', counted)
+  redis.call('HINCRBY', KEYS[1], 'wbytes', #results)
+end
+if #set > 0 then
+  redis.call('HSET', KEYS[1], unpack(set))
+end
+return { OK, counted, txt(running), txt(pending), control }

@@ -1,0 +1,21 @@
+-- Records what the collector made of a task that is complete.
+-- KEYS: info
+-- ARGV: run, token, ending as JSON
+-- Reply: OK | GONE | FENCED, token | CONFLICT, why
+local there, seen, ending, finished, gnext, fnext, succeeded, failed, cancelled, timed_out, collected = unpack(redis.call(
+  'HMGET', KEYS[1], 'run', 'ctoken', 'ending', 'finished', 'gnext', 'fnext', 'succeeded', 'failed', 'cancelled',
+  'timed_out', 'collected'))
+local no = refused(there, ARGV[1], seen, ARGV[2])
+if no then
+  return no
+end
+if ending then
+  return { OK }
+end
+local created = num(gnext) + num(fnext) - FIRST_FOLLOW_UP
+local counted = num(succeeded) + num(failed) + num(cancelled) + num(timed_out)
+if not finished or counted ~= created or num(collected) ~= counted then
+  return { CONFLICT, 'the task is not complete' }
+end
+redis.call('HSET', KEYS[1], 'ending', ARGV[3])
+return { OK }

@@ -1,0 +1,15 @@
+-- Takes a task up as its generator: raises the token, draws an epoch.
+-- KEYS: info delayed
+-- ARGV: run, token, random number for the epoch
+-- Reply: OK, pending, busy, timed, control, delayed, epoch, next, saved, finished | GONE | FENCED, token
+local there, seen, gnext, gown, fown, saved, finished = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'gtoken', 'gnext', 'gown', 'fown', 'gsaved', 'finished'))
+local no = refused(there, ARGV[1], seen, ARGV[2])
+if no then
+  return no
+end
+local epoch = draw_epoch(ARGV[3], gown or '', fown or '')
+redis.call('HSET', KEYS[1], 'gtoken', ARGV[2], 'gown', with_load(gown, epoch, gnext))
+local reply = backlog(KEYS[1], KEYS[2])
+reply[7], reply[8], reply[9], reply[10] = epoch, gnext, saved, finished
+return reply

@@ -1,0 +1,17 @@
+-- Makes the queues of a task's run.
+-- KEYS: info pending delayed running results sizes settled chunks full, then bitmaps
+-- ARGV: run, spec as JSON, then the numbers of the bitmaps
+-- Reply: OK | GONE, where a later run is there | MORE and the numbers of all bitmaps to declare
+local there = redis.call('HGET', KEYS[1], 'run')
+if there and num(there) > num(ARGV[1]) then
+  return { GONE }
+end
+if there == ARGV[1] then
+  return { OK }
+end
+local more = discard(3)
+if more then
+  return more
+end
+redis.call('HSET', KEYS[1], 'run', ARGV[1], 'spec', ARGV[2], 'control', 0, 'gnext', 0, 'fnext', FIRST_FOLLOW_UP)
+return { OK }

@@ -1,0 +1,38 @@
+-- Adds subtasks and saves the generator's status behind them, all or nothing, once.
+-- KEYS: info pending delayed
+-- ARGV: run, token, epoch, first, count of subtasks, finished (1 or 0), progress or '', saved with a '+' before it or '',
+--   then the parcels
+-- Reply: OK, pending, busy, timed, control, delayed | GONE | FENCED, token | CONFLICT, why
+local there, seen, gown, gnext, finished, ending, waiting = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'gtoken', 'gown', 'gnext', 'finished', 'ending', 'pending'))
+local no = refused(there, ARGV[1], seen, ARGV[2])
+if no then
+  return no
+end
+if latest(gown) ~= ARGV[3] then
+  return { CONFLICT, 'another load of the generator has begun' }
+end
+local first, count, next, last = num(ARGV[4]), num(ARGV[5]), num(gnext), ARGV[6] == '1'
+if ending or (first + count == next and (count > 0 or (finished and last))) then
+  return backlog(KEYS[1], KEYS[3])
+end
+if first ~= next or finished then
+  return { CONFLICT, 'the batch does not follow the last one' }
+end
+for from = 9, #ARGV, 6000 do
+  redis.call('RPUSH', KEYS[2], unpack(ARGV, from, math.min(from + 5999, #ARGV)))
+end
+redis.call('HSET', KEYS[1], 'gnext', txt(first + count), 'pending', txt(num(waiting) + count))
+local function keep(field, value)
+  if value == '' then
+    redis.call('HDEL', KEYS[1], field)
+  else
+    redis.call('HSET', KEYS[1], field, value)
+  end
+end
+keep('progress', ARGV[7])
+keep('gsaved', ARGV[8])
+if last then
+  redis.call('HSET', KEYS[1], 'finished', 1)
+end
+return backlog(KEYS[1], KEYS[3])

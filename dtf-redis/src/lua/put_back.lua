@@ -1,0 +1,43 @@
+-- Takes running parcels back to pending, in front of all others, or one by one to delayed.
+-- KEYS: info pending delayed running
+-- ARGV: run, token, delay in microseconds, then the names of the parcels
+-- Reply: OK | GONE | FENCED, token
+local there, seen, pending, running, delays = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'stoken', 'pending', 'running', 'delays'))
+local no = refused(there, ARGV[1], seen, ARGV[2])
+if no then
+  return no
+end
+local back, subtasks, members = {}, 0, {}
+local due = now() + num(ARGV[3])
+delays = num(delays)
+for i = 4, #ARGV do
+  local value = redis.call('HGET', KEYS[4], ARGV[i])
+  if value then
+    redis.call('HDEL', KEYS[4], ARGV[i])
+    local _, entry = read_running(value)
+    local epoch, first, attempt, count, at = read_head(entry)
+    subtasks = subtasks + count
+    back[#back + 1] = entry
+    if ARGV[3] ~= '0' then
+      for index = 0, count - 1 do
+        local body
+        body, at = read_body(entry, at)
+        delays = delays + 1
+        members[#members + 1] = txt(due)
+        members[#members + 1] = delayed_member(delays, single(epoch, first + index, attempt, body))
+      end
+    end
+  end
+end
+if subtasks == 0 then
+  return { OK }
+end
+if ARGV[3] == '0' then
+  to_front(KEYS[2], back)
+  redis.call('HSET', KEYS[1], 'pending', txt(num(pending) + subtasks), 'running', txt(num(running) - subtasks))
+else
+  in_portions('ZADD', KEYS[3], members, 2)
+  redis.call('HSET', KEYS[1], 'running', txt(num(running) - subtasks), 'delays', txt(delays))
+end
+return { OK }

@@ -1,0 +1,60 @@
+//! The collector's side.
+
+use bytes::Bytes;
+use dtf_model::plugin::TaskResult;
+use dtf_model::queue::{CollectorLoad, Commit, Ending, Fence, PEEK_BYTES, ParcelId, ResultBatch, TaskState};
+use dtf_model::{EmitEpoch, Seq, StoreError};
+
+use super::RedisQueues;
+use super::calls::{nonce, optional, read_optional};
+use crate::codec;
+use crate::keys::Of;
+use crate::reply::{Malformed, malformed};
+use crate::scripts;
+
+impl RedisQueues {
+    pub(super) async fn begin_collection(&self, fence: Fence) -> Result<CollectorLoad, StoreError> {
+        let mut call = self.fenced(&scripts::LOAD_COLLECTOR, fence, &[Of::Info]);
+        call.arg(nonce());
+        let mut reply = self.by_holder(fence, &call).await?;
+        Ok(CollectorLoad {
+            epoch: EmitEpoch(reply.number()?),
+            next: Seq(reply.number()?),
+            saved: read_optional(reply.optional()?),
+            offset: reply.count()?,
+        })
+    }
+
+    pub(super) async fn look(
+        &self,
+        fence: Fence,
+        offset: u64,
+        most: usize,
+    ) -> Result<Vec<ResultBatch>, StoreError> {
+        let mut call = self.fenced(&scripts::PEEK, fence, &[Of::Info, Of::Results, Of::Sizes]);
+        call.arg(offset).arg(most).arg(PEEK_BYTES);
+        let batches = self.by_holder(fence, &call).await?.rest()?;
+        let batches = batches.into_iter().map(codec::read_results);
+        Ok(batches.collect::<Result<_, _>>().map_err(Malformed::from)?)
+    }
+
+    pub(super) async fn take_off(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError> {
+        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Results, Of::Sizes];
+        let mut call = self.fenced(&scripts::COMMIT, fence, &keys);
+        call.arg(commit.epoch.0).arg(commit.offset).arg(commit.batches).arg(commit.first.0);
+        call.arg(optional(commit.saved.as_deref()));
+        let mut id = ParcelId { epoch: commit.epoch, first: commit.first };
+        for body in &commit.follow_ups {
+            call.arg(codec::parcel(id, 0, std::slice::from_ref::<Bytes>(body)));
+            id.first = id.first.plus(1);
+        }
+        self.by_holder(fence, &call).await?.state()
+    }
+
+    pub(super) async fn record_end(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError> {
+        let ending = Ending::Completed(result.clone());
+        let mut call = self.fenced(&scripts::CONCLUDE, fence, &[Of::Info]);
+        call.arg(serde_json::to_vec(&ending).map_err(malformed)?);
+        self.by_holder(fence, &call).await.map(drop)
+    }
+}

@@ -1,0 +1,51 @@
+//! The generator's side.
+
+use bytes::Bytes;
+use dtf_model::queue::{Backlog, Fence, GeneratorLoad, ParcelId, Push};
+use dtf_model::{EmitEpoch, RunEpoch, Seq, StoreError, TaskId};
+
+use super::RedisQueues;
+use super::calls::{nonce, optional, read_optional};
+use crate::codec;
+use crate::keys::Of;
+use crate::scripts;
+
+impl RedisQueues {
+    pub(super) async fn begin_generation(&self, fence: Fence) -> Result<GeneratorLoad, StoreError> {
+        let mut call = self.fenced(&scripts::LOAD_GENERATOR, fence, &[Of::Info, Of::Delayed]);
+        call.arg(nonce());
+        let mut reply = self.by_holder(fence, &call).await?;
+        Ok(GeneratorLoad {
+            backlog: reply.backlog()?,
+            epoch: EmitEpoch(reply.number()?),
+            next: Seq(reply.number()?),
+            saved: read_optional(reply.optional()?),
+            finished: reply.optional()?.is_some(),
+        })
+    }
+
+    pub(super) async fn add(&self, fence: Fence, push: Push) -> Result<Backlog, StoreError> {
+        if push.parcels.iter().sum::<usize>() != push.bodies.len() {
+            let why = "the parcels do not cover the batch".to_owned();
+            return Err(StoreError::Conflict { task: fence.task, why });
+        }
+        let mut call = self.fenced(&scripts::PUSH, fence, &[Of::Info, Of::Pending, Of::Delayed]);
+        call.arg(push.epoch.0).arg(push.first.0).arg(push.bodies.len()).arg(u8::from(push.finished));
+        call.arg(push.progress.map_or_else(String::new, |progress| progress.to_string()));
+        call.arg(optional(push.saved.as_deref()));
+        let mut bodies: &[Bytes] = &push.bodies;
+        let mut first = push.first;
+        for size in push.parcels.into_iter().filter(|size| *size > 0) {
+            let (these, others) = bodies.split_at(size);
+            call.arg(codec::parcel(ParcelId { epoch: push.epoch, first }, 0, these));
+            first = first.plus(size as u64);
+            bodies = others;
+        }
+        self.by_holder(fence, &call).await?.backlog()
+    }
+
+    pub(super) async fn read_backlog(&self, task: TaskId, run: RunEpoch) -> Result<Backlog, StoreError> {
+        let call = self.script(&scripts::READ_BACKLOG, task, run, &[Of::Info, Of::Delayed]);
+        self.on_task(task, run, &call).await?.backlog()
+    }
+}

@@ -1,0 +1,75 @@
+//! The scheduler's side.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dtf_model::queue::{
+    Fence, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, SchedulerLoad, Taken, WAKE_MOST,
+};
+use dtf_model::{Shard, StoreError};
+
+use super::RedisQueues;
+use crate::codec;
+use crate::keys::Of;
+use crate::reply::{Malformed, malformed};
+use crate::scripts;
+
+impl RedisQueues {
+    pub(super) async fn begin_scheduling(&self, fence: Fence) -> Result<SchedulerLoad, StoreError> {
+        let call = self.fenced(&scripts::LOAD_SCHEDULER, fence, &[Of::Info, Of::Running]);
+        let mut reply = self.by_holder(fence, &call).await?;
+        let pending = reply.count()?;
+        let running = reply.rest()?;
+        let running = running.chunks_exact(2).map(|pair| read_running(&pair[0], &pair[1]));
+        Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()? })
+    }
+
+    pub(super) async fn give_out(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError> {
+        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled];
+        let mut call = self.fenced(&scripts::TAKE, fence, &keys);
+        call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST);
+        for shard in shards {
+            call.arg(shard.0);
+        }
+        let mut reply = self.by_holder(fence, &call).await?;
+        let pending = reply.count()?;
+        let next_due = reply.optional_text()?.map(|micros| micros.parse().map(Duration::from_micros));
+        let next_due = next_due.transpose().map_err(malformed)?;
+        let control = reply.control()?;
+        let parcels = reply.rest()?.into_iter().map(codec::read_parcel);
+        let parcels = parcels.collect::<Result<Vec<_>, _>>().map_err(Malformed::from)?;
+        let parcels = shards.iter().copied().zip(parcels).collect();
+        Ok(Taken { parcels, pending, next_due, control })
+    }
+
+    pub(super) async fn return_or_delay(
+        &self,
+        fence: Fence,
+        parcels: &[ParcelId],
+        after: Duration,
+    ) -> Result<(), StoreError> {
+        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running];
+        let mut call = self.fenced(&scripts::PUT_BACK, fence, &keys);
+        call.arg(micros(after));
+        for parcel in parcels {
+            call.arg(codec::parcel_name(*parcel));
+        }
+        self.by_holder(fence, &call).await.map(drop)
+    }
+}
+
+/// A delay as the scripts take it, in whole microseconds. One of less is not none.
+pub(super) fn micros(span: Duration) -> u64 {
+    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX).min(MOST_MICROS);
+    micros.max(u64::from(!span.is_zero()))
+}
+
+/// A hundred years. A due time has to be a number that Lua keeps exactly.
+const MOST_MICROS: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
+
+fn read_running(name: &Bytes, shard: &Bytes) -> Result<(ParcelId, Shard), StoreError> {
+    let name = std::str::from_utf8(name).map_err(malformed)?;
+    let shard = std::str::from_utf8(shard).map_err(malformed)?;
+    let id = codec::read_parcel_name(name).map_err(Malformed::from)?;
+    Ok((id, shard.parse().map_err(malformed)?))
+}

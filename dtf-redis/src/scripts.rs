@@ -1,0 +1,53 @@
+//! The scripts, each with the parts that it needs. The server is given one once, and again after it has forgotten it.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! scripts {
+    ($($name:ident = [$($part:literal),+];)+) => {
+        $(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!($(include_str!(concat!("lua/", $part, ".lua"))),+))
+        });)+
+
+        #[cfg(test)]
+        pub(crate) const HEADS: &[(&str, &[&str])] = &[$((stringify!($name), &[$(include_str!(concat!("lua/", $part, ".lua"))),+])),+];
+    };
+}
+
+scripts! {
+    OPEN = ["common", "discard", "open"];
+    PURGE = ["common", "discard", "purge"];
+    READ_STATE = ["common", "state", "read_state"];
+    SET_CONTROL = ["common", "set_control"];
+    CLOSE = ["common", "close"];
+    STOP = ["common", "stop"];
+    LOAD_GENERATOR = ["common", "stream", "backlog", "load_generator"];
+    PUSH = ["common", "stream", "backlog", "push"];
+    READ_BACKLOG = ["common", "backlog", "read_backlog"];
+    LOAD_SCHEDULER = ["common", "parcel", "load_scheduler"];
+    TAKE = ["common", "parcel", "take"];
+    PUT_BACK = ["common", "parcel", "put_back"];
+    COMPLETE = ["common", "parcel", "stream", "done", "complete"];
+    LOAD_COLLECTOR = ["common", "stream", "load_collector"];
+    PEEK = ["common", "peek"];
+    COMMIT = ["common", "stream", "state", "commit"];
+    CONCLUDE = ["common", "conclude"];
+    SHARD_CLAIM = ["common", "shard_claim"];
+    SHARD_SHIP = ["common", "shard_ship"];
+    SHARD_ACKNOWLEDGE = ["common", "shard_acknowledge"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HEADS;
+
+    #[test]
+    fn every_script_says_its_keys_and_its_reply() {
+        for (name, parts) in HEADS {
+            let own = parts.last().unwrap();
+            let head: String = own.lines().take_while(|line| line.starts_with("--")).collect();
+            assert!(head.contains("KEYS: ") && head.contains("Reply: "), "{name}: {head}");
+        }
+    }
+}

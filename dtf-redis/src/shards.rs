@@ -1,0 +1,116 @@
+//! [`ShardQueue`] on Redis.
+
+use async_trait::async_trait;
+use dtf_model::shard::{ShardQueue, Shipment, ShipmentId};
+use dtf_model::{Shard, StoreError};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use lrmf_core::Token;
+use redis::{Script, ScriptInvocation};
+
+use crate::codec;
+use crate::connection::Redis;
+use crate::queues::token_text;
+use crate::reply::{Malformed, malformed};
+use crate::scripts;
+
+/// How many commands of one call are under way at the same time.
+const TOGETHER: usize = 256;
+
+/// The queues of shards, in Redis.
+#[derive(Clone, Debug)]
+pub struct RedisShards {
+    redis: Redis,
+}
+
+impl RedisShards {
+    /// Shards over this connection.
+    pub fn new(redis: Redis) -> Self {
+        Self { redis }
+    }
+
+    fn script<'a>(&self, script: &'a Script, shard: Shard) -> ScriptInvocation<'a> {
+        let mut call = script.prepare_invoke();
+        for key in self.redis.keys().shard(shard) {
+            call.key(key);
+        }
+        call
+    }
+
+    async fn shipments(&self, call: &ScriptInvocation<'_>) -> Result<Vec<Shipment>, StoreError> {
+        let shipments = self.redis.invoke(call).await?.of_shard()?.rest()?;
+        let shipments = shipments.into_iter().map(codec::read_shipment);
+        Ok(shipments.collect::<Result<_, _>>().map_err(Malformed::from)?)
+    }
+
+    async fn room(&self, shard: Shard) -> Result<u32, StoreError> {
+        let [fence, ..] = self.redis.keys().shard(shard);
+        let mut command = redis::cmd("HMGET");
+        command.arg(fence).arg("window").arg("used");
+        let (window, used): (Option<u32>, Option<u32>) = self.redis.send(&command).await?;
+        Ok(window.unwrap_or(0).saturating_sub(used.unwrap_or(0)))
+    }
+}
+
+#[async_trait]
+impl ShardQueue for RedisShards {
+    async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError> {
+        let mut call = self.script(&scripts::SHARD_CLAIM, shard);
+        call.arg(token_text(token)).arg(window).arg("");
+        self.shipments(&call).await
+    }
+
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError> {
+        let mut rooms = Vec::with_capacity(shards.len());
+        for some in shards.chunks(TOGETHER) {
+            let mut reads = FuturesOrdered::new();
+            for shard in some {
+                reads.push_back(self.room(*shard));
+            }
+            while let Some(room) = reads.next().await {
+                rooms.push(room?);
+            }
+        }
+        Ok(rooms)
+    }
+
+    async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
+        let mut call = self.script(&scripts::SHARD_SHIP, shard);
+        for shipment in shipments {
+            call.arg(codec::shipment_name(&shipment.id())).arg(codec::shipment(shipment));
+        }
+        self.redis.invoke(&call).await?.of_shard()?.number()
+    }
+
+    async fn claim(
+        &self,
+        shard: Shard,
+        token: Token,
+        window: u32,
+        in_hand: &[ShipmentId],
+        most: usize,
+    ) -> Result<Vec<Shipment>, StoreError> {
+        let mut call = self.script(&scripts::SHARD_CLAIM, shard);
+        call.arg(token_text(token)).arg(window).arg(most);
+        for id in in_hand {
+            call.arg(codec::shipment_name(id));
+        }
+        self.shipments(&call).await
+    }
+
+    async fn acknowledge(&self, shard: Shard, token: Token, done: &[ShipmentId]) -> Result<(), StoreError> {
+        let mut call = self.script(&scripts::SHARD_ACKNOWLEDGE, shard);
+        call.arg(token_text(token));
+        for id in done {
+            call.arg(codec::shipment_name(id));
+        }
+        self.redis.invoke(&call).await?.of_shard().map(drop)
+    }
+
+    async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError> {
+        let [_, _, _, shipped] = self.redis.keys().shard(shard);
+        let names: Vec<String> = self.redis.send(redis::cmd("HKEYS").arg(shipped)).await?;
+        let names = names.iter().map(|name| codec::read_shipment_name(name));
+        names.collect::<Result<_, _>>().map_err(malformed)
+    }
+}

@@ -1,0 +1,299 @@
+//! [`WakeUp`] on Redis channels.
+//!
+//! One task of this process publishes hints, one listens on a connection of its own. Hints are gathered while the publisher is
+//! busy, so a storm of them costs one round trip at a time; a message names tasks, or none for "anything". What is heard is
+//! handed out within the process by [`MemoryWakeUp`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dtf_model::memory::MemoryWakeUp;
+use dtf_model::roles::Bell;
+use dtf_model::wake::{Listener, Rung, Topic, WakeUp};
+use dtf_model::{StoreError, TaskId};
+use futures::StreamExt;
+use redis::aio::PubSubSink;
+use redis::{Msg, RedisError};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use crate::connection::{Redis, STORE, store_error};
+use crate::keys::Keys;
+
+/// How many tasks a message names before it says "anything".
+const NAMES: usize = 1024;
+/// How many topics may wait to be published; hints for further ones are lost.
+const TOPICS: usize = 65_536;
+/// How often a silent connection is asked whether it is alive.
+const PING: Duration = Duration::from_secs(5);
+/// How soon a lost connection is made again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Wake-ups between processes. Its tasks end with it.
+pub struct RedisWakeUp {
+    outbox: Arc<Outbox>,
+    local: Arc<MemoryWakeUp>,
+    wanted: Arc<Wanted>,
+    _publisher: AbortOnDropHandle<()>,
+    _subscriber: AbortOnDropHandle<()>,
+}
+
+impl std::fmt::Debug for RedisWakeUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisWakeUp").finish_non_exhaustive()
+    }
+}
+
+impl RedisWakeUp {
+    /// Starts publishing and listening. Must be called on a tokio runtime.
+    pub fn start(redis: Redis) -> Self {
+        let (outbox, wanted) = (Arc::new(Outbox::default()), Arc::new(Wanted::default()));
+        let local = Arc::new(MemoryWakeUp::default());
+        let publisher = tokio::spawn(publish(redis.clone(), outbox.clone()));
+        let subscriber =
+            Subscriber { redis, wanted: wanted.clone(), local: local.clone(), heard: BTreeSet::new() };
+        let subscriber = tokio::spawn(subscriber.run());
+        Self {
+            outbox,
+            local,
+            wanted,
+            _publisher: AbortOnDropHandle::new(publisher),
+            _subscriber: AbortOnDropHandle::new(subscriber),
+        }
+    }
+}
+
+impl WakeUp for RedisWakeUp {
+    fn ring(&self, topic: Topic, task: TaskId) {
+        self.outbox.put(topic, task);
+    }
+
+    fn listen(&self, topic: Topic) -> Box<dyn Listener> {
+        let inbox = self.local.listen(topic);
+        self.wanted.one_more(topic);
+        Box::new(RedisListener { inbox, topic, wanted: self.wanted.clone() })
+    }
+}
+
+struct RedisListener {
+    inbox: Box<dyn Listener>,
+    topic: Topic,
+    wanted: Arc<Wanted>,
+}
+
+#[async_trait]
+impl Listener for RedisListener {
+    async fn next(&mut self) -> Rung {
+        self.inbox.next().await
+    }
+}
+
+impl Drop for RedisListener {
+    fn drop(&mut self) {
+        self.wanted.one_less(self.topic);
+    }
+}
+
+/// A panic while one of these is held can only come from an allocation failure; what it guards is whole then.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hints that have not been published.
+#[derive(Default)]
+struct Outbox {
+    topics: Mutex<HashMap<Topic, BTreeSet<TaskId>>>,
+    bell: Bell,
+}
+
+impl Outbox {
+    fn put(&self, topic: Topic, task: TaskId) {
+        let mut topics = lock(&self.topics);
+        if topics.len() >= TOPICS && !topics.contains_key(&topic) {
+            return;
+        }
+        let tasks = topics.entry(topic).or_default();
+        // One more than are named says that there were too many.
+        if tasks.len() <= NAMES {
+            tasks.insert(task);
+        }
+        drop(topics);
+        self.bell.ring();
+    }
+
+    fn take(&self) -> HashMap<Topic, BTreeSet<TaskId>> {
+        std::mem::take(&mut *lock(&self.topics))
+    }
+}
+
+/// Publishes what is rung, for as long as the process lives. A failure loses hints, and nothing else.
+async fn publish(redis: Redis, outbox: Arc<Outbox>) {
+    loop {
+        outbox.bell.wait().await;
+        let topics = outbox.take();
+        if topics.is_empty() {
+            continue;
+        }
+        let mut messages = redis::pipe();
+        for (topic, tasks) in &topics {
+            messages.cmd("PUBLISH").arg(redis.keys().channel(*topic)).arg(message(tasks)).ignore();
+        }
+        if let Err(error) = redis.send_all(&messages).await {
+            debug!(%error, topics = topics.len(), "hints not published");
+        }
+    }
+}
+
+/// The tasks' numbers, eight bytes each; empty for "anything".
+fn message(tasks: &BTreeSet<TaskId>) -> Vec<u8> {
+    if tasks.len() > NAMES {
+        return Vec::new();
+    }
+    tasks.iter().flat_map(|task| task.0.to_le_bytes()).collect()
+}
+
+/// How many listen to which topics here, and which of them have changed since the subscriber looked.
+#[derive(Default)]
+struct Wanted {
+    topics: Mutex<WantedTopics>,
+    bell: Bell,
+}
+
+#[derive(Default)]
+struct WantedTopics {
+    listeners: HashMap<Topic, usize>,
+    changed: BTreeSet<Topic>,
+}
+
+impl Wanted {
+    fn one_more(&self, topic: Topic) {
+        let mut topics = lock(&self.topics);
+        let count = topics.listeners.entry(topic).or_default();
+        *count += 1;
+        topics.changed.insert(topic);
+        drop(topics);
+        self.bell.ring();
+    }
+
+    fn one_less(&self, topic: Topic) {
+        let mut topics = lock(&self.topics);
+        let Some(count) = topics.listeners.get_mut(&topic) else { return };
+        *count -= 1;
+        if *count == 0 {
+            topics.listeners.remove(&topic);
+            topics.changed.insert(topic);
+            drop(topics);
+            self.bell.ring();
+        }
+    }
+
+    /// The topics that have changed, and whether anybody listens to them.
+    fn changes(&self) -> Vec<(Topic, bool)> {
+        let mut topics = lock(&self.topics);
+        let changed = std::mem::take(&mut topics.changed);
+        changed.into_iter().map(|topic| (topic, topics.listeners.contains_key(&topic))).collect()
+    }
+
+    /// All topics; nothing has changed since.
+    fn all(&self) -> Vec<Topic> {
+        let mut topics = lock(&self.topics);
+        topics.changed.clear();
+        topics.listeners.keys().copied().collect()
+    }
+}
+
+/// Listens on the channels of the wanted topics.
+struct Subscriber {
+    redis: Redis,
+    wanted: Arc<Wanted>,
+    local: Arc<MemoryWakeUp>,
+    /// Topics that this connection is subscribed to.
+    heard: BTreeSet<Topic>,
+}
+
+impl Subscriber {
+    async fn run(mut self) {
+        loop {
+            match self.listen().await {
+                Ok(()) => info!("the connection for wake-ups was closed"),
+                Err(error) => warn!(%error, "no wake-ups are heard"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Listens until the connection breaks.
+    async fn listen(&mut self) -> Result<(), StoreError> {
+        let (mut sink, mut stream) = self.redis.listen().await?.split();
+        self.heard.clear();
+        let wanted = self.wanted.all();
+        self.subscribe(&mut sink, wanted).await?;
+        let wanted = self.wanted.clone();
+        let mut ping = tokio::time::interval(PING);
+        loop {
+            tokio::select! {
+                heard = stream.next() => match heard {
+                    Some(message) => self.hand_out(&message),
+                    None => return Ok(()),
+                },
+                () = wanted.bell.wait() => self.follow(&mut sink).await?,
+                _ = ping.tick() => in_time(&self.redis, sink.ping::<redis::Value>()).await.map(drop)?,
+            }
+        }
+    }
+
+    /// Subscribes to what is wanted now, and no longer to what is not.
+    async fn follow(&mut self, sink: &mut PubSubSink) -> Result<(), StoreError> {
+        let (wanted, unwanted): (Vec<_>, Vec<_>) =
+            self.wanted.changes().into_iter().partition(|(_, wanted)| *wanted);
+        let unwanted: Vec<_> =
+            unwanted.into_iter().map(|(topic, _)| topic).filter(|topic| self.heard.remove(topic)).collect();
+        if !unwanted.is_empty() {
+            let channels = channels(self.redis.keys(), &unwanted);
+            in_time(&self.redis, sink.unsubscribe(&channels)).await?;
+        }
+        self.subscribe(sink, wanted.into_iter().map(|(topic, _)| topic).collect()).await
+    }
+
+    /// Hints that came before the subscription stood are lost, so its listeners are told to look at everything.
+    async fn subscribe(&mut self, sink: &mut PubSubSink, topics: Vec<Topic>) -> Result<(), StoreError> {
+        let new: Vec<_> = topics.iter().copied().filter(|topic| !self.heard.contains(topic)).collect();
+        if !new.is_empty() {
+            let channels = channels(self.redis.keys(), &new);
+            in_time(&self.redis, sink.subscribe(&channels)).await?;
+            self.heard.extend(&new);
+        }
+        for topic in new {
+            self.local.lost(topic);
+        }
+        Ok(())
+    }
+
+    fn hand_out(&self, message: &Msg) {
+        let Some(topic) = self.redis.keys().topic(message.get_channel_name()) else { return };
+        let (tasks, rest) = message.get_payload_bytes().as_chunks::<8>();
+        if tasks.is_empty() || !rest.is_empty() {
+            self.local.lost(topic);
+        }
+        for task in tasks {
+            self.local.ring(topic, TaskId(u64::from_le_bytes(*task)));
+        }
+    }
+}
+
+fn channels(keys: &Keys, topics: &[Topic]) -> Vec<String> {
+    topics.iter().map(|topic| keys.channel(*topic)).collect()
+}
+
+/// The answer to a command on the listening connection, which has no timeout of its own.
+async fn in_time<T>(
+    redis: &Redis,
+    call: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(redis.config().response_timeout, call).await {
+        Ok(answered) => answered.map_err(|error| store_error(&error)),
+        Err(_) => Err(StoreError::Unknown { store: STORE, cause: "no answer in time".to_owned() }),
+    }
+}
