@@ -14,7 +14,11 @@
 mod batch;
 mod failures;
 mod plan;
+#[cfg(test)]
+mod table;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;
@@ -432,8 +436,7 @@ impl Leader {
         let view = &self.view;
         let mut candidates = self.record.candidates.clone();
         candidates.retain(|instance| view.holder(instance).is_some());
-        let others = view.members.keys().filter(|instance| view.holder(instance).is_some());
-        for instance in std::iter::once(&self.record.instance).chain(others) {
+        for instance in view.members.keys().filter(|instance| view.holder(instance).is_some()) {
             if candidates.len() < CANDIDATES && !candidates.contains(instance) {
                 candidates.push(instance.clone());
             }
