@@ -114,6 +114,7 @@ fn log(member: &InstanceId, event: &Event) {
         Event::Fenced { reason } => tracing::warn!(%member, ?reason, "fenced"),
         Event::ProviderFailed { error } => tracing::warn!(%member, %error, "provider failed"),
         Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
+        Event::CommitFailed { error } => tracing::error!(%member, %error, "commit failed"),
         Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
         Event::Oversize { key } => tracing::error!(%member, task = %key, "task does not fit into a record"),
         other => tracing::info!(%member, event = ?other, "member event"),
