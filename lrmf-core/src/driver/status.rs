@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use crate::event::Event;
-use crate::ids::{Incarnation, InstanceId};
+use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::protocol::Exit;
 use crate::protocol::node::Node;
 use crate::task::Holding;
@@ -45,6 +45,7 @@ impl Default for MemberStatus {
 /// The sending side of all that a member shows.
 #[derive(Debug)]
 pub(crate) struct Board {
+    pub(crate) group: GroupId,
     pub(crate) instance: InstanceId,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) held: watch::Sender<HeldTasks>,
@@ -54,6 +55,7 @@ pub(crate) struct Board {
 impl Board {
     pub(super) fn emit(&self, event: Event) {
         log(&self.instance, &event);
+        crate::metrics::record(&self.group, &event);
         if let Event::Assigned(holding) = &event {
             self.held.send_modify(|held| {
                 held.insert(holding.task.key.clone(), holding.clone());
