@@ -1,5 +1,8 @@
 //! A private Redis server for a test, or the one that the environment names.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot have its server has failed")]
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +12,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 /// A server that ends with this value, and whose data end with it.
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     directory: TempDir,
     arguments: Vec<String>,
@@ -18,7 +21,7 @@ pub struct Server {
 
 impl Server {
     /// A new server with append-only persistence that writes at once.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
@@ -26,7 +29,7 @@ impl Server {
     ///
     /// # Panics
     /// There is no `redis-server`, or it does not start.
-    pub fn with(arguments: &[&str]) -> Self {
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         // A port that was free a moment ago may be taken; another one is not then.
         for _ in 0..5 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -43,12 +46,12 @@ impl Server {
     }
 
     /// Starts it again where it was, with the data that it wrote.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         assert!(self.run(), "redis-server did not start again");
     }
 
     /// Ends it without warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -56,11 +59,11 @@ impl Server {
     }
 
     /// The operating system's number of its process.
-    pub fn process(&self) -> u32 {
+    pub(crate) fn process(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
-    pub fn config(&self) -> RedisConfig {
+    pub(crate) fn config(&self) -> RedisConfig {
         RedisConfig {
             url: format!("redis://{}", self.address),
             connect_timeout: Duration::from_millis(500),
@@ -69,7 +72,7 @@ impl Server {
         }
     }
 
-    pub async fn connect(&self) -> Redis {
+    pub(crate) async fn connect(&self) -> Redis {
         Redis::connect(self.config()).await.unwrap()
     }
 
@@ -106,7 +109,7 @@ impl Drop for Server {
 }
 
 /// The server that the environment names with `DTF_REDIS`, or a new one, which must be kept for as long as it is used.
-pub async fn any() -> (Option<Server>, Redis) {
+pub(crate) async fn any() -> (Option<Server>, Redis) {
     if let Ok(url) = std::env::var("DTF_REDIS") {
         let key_prefix = format!("test.{}.", Uuid::new_v4());
         let config = RedisConfig { url, key_prefix, ..RedisConfig::default() };
