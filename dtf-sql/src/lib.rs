@@ -1,1 +1,53 @@
-//! x
+//! `tbl_task`, the truth about tasks, on SQLite (feature `sqlite`, the default) and on MySQL 8 or MariaDB 10.6 and later
+//! (feature `mysql`).
+//!
+//! [`SqlTable`] is the port [`TaskTable`](dtf_model::table::TaskTable) on either. Which one, the URL of its
+//! [`SqlConfig`] says.
+//!
+//! - A SQLite file belongs to one process at a time; a second one is refused. Its schema is brought up to date when it
+//!   is opened.
+//! - A MySQL database is shared. Its schema is made by [`SqlTable::migrate`], once; a program that needs another schema
+//!   than it finds refuses to work.
+//!
+//! Every change is one conditional statement, so no transaction is held and no isolation level is relied upon.
+//!
+//! ```
+//! use dtf_model::table::{NewTask, TaskTable};
+//! use dtf_model::{TaskParam, TaskType};
+//! use dtf_sql::SqlTable;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), dtf_model::StoreError> {
+//! let table = SqlTable::in_memory().await?;
+//! let task = NewTask {
+//!     request: uuid::Uuid::new_v4(),
+//!     task_type: TaskType(1),
+//!     param: TaskParam::default(),
+//!     now: 1_800_000_000_000,
+//! };
+//! let id = table.insert(&task).await?;
+//! assert!(table.get(id).await?.is_some());
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(not(any(feature = "sqlite", feature = "mysql")))]
+compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
+
+mod call;
+mod config;
+mod error;
+mod filter;
+#[cfg(feature = "sqlite")]
+mod lock;
+#[cfg(feature = "mysql")]
+mod mysql;
+mod pool;
+mod row;
+mod schema;
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod table;
+
+pub use config::SqlConfig;
+pub use table::SqlTable;

@@ -1,7 +1,10 @@
 //! The distributed task framework, put together: register a kind of task, start the roles, create tasks.
 
 mod client;
+pub mod embedded;
 mod plugin_runtime;
+#[cfg(all(feature = "etcd", feature = "mysql", feature = "redis"))]
+pub mod servers;
 mod service;
 pub mod tasks;
 

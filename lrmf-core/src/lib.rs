@@ -14,7 +14,10 @@ pub mod memory;
 pub mod protocol;
 pub mod provider;
 pub mod records;
+pub mod router;
 pub mod runner;
+#[cfg(test)]
+mod sim;
 pub mod smooth;
 pub mod task;
 #[cfg(any(test, feature = "testkit"))]
@@ -31,6 +34,7 @@ pub use event::{Event, FenceReason};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};
+pub use router::{NotReady, Route, Router};
 pub use runner::{Held, RunTask, TaskRunner};
 pub use task::{Holding, Task};
 pub use worker::Worker;

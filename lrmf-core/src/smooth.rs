@@ -1,14 +1,64 @@
-//! The shortest way in: a list of tasks and one callback.
+//! The shortest way in: a list of tasks and one callback, nothing to implement.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use lrmf_core::smooth::{SmoothEvent, smooth};
+//! use lrmf_core::{GroupId, InstanceId, MemoryStore, Task};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> anyhow::Result<()> {
+//! let store = Arc::new(MemoryStore::new());
+//! let tasks = [Task::new("key1", "value1"), Task::new("key2", "value2")];
+//! let member = smooth(store, GroupId::new("foo", "bar", "tenancy")?, tasks, |event| match event {
+//!     SmoothEvent::Assign(holding) => println!("assign {}", holding.task.key),
+//!     SmoothEvent::Revoke(holding) => println!("revoke {}", holding.task.key),
+//! })
+//! # .instance_id(InstanceId::new("a")?)
+//! .start()
+//! .await?;
+//! # member.held().wait_for(|held| held.len() == 2).await?;
+//! member.close().await;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ids::InstanceId;
-use crate::task::Holding;
+use crate::assignor::StringOrderEvenly;
+use crate::coordination::Coordination;
+use crate::coordinator::{Coordinator, CoordinatorBuilder};
+use crate::ids::{GroupId, InstanceId};
+use crate::provider::FixedTasks;
+use crate::task::{Holding, Task};
 use crate::worker::Worker;
+
+/// A member of `group` that shares these tasks with its other members and tells the callback what comes and goes.
+///
+/// As in the original framework, neighbouring keys go together ([`StringOrderEvenly`]) and the member is named after the
+/// machine's address ([`local_instance_id`]); both, like everything else, can be set on the builder before its `start()`.
+pub fn smooth(
+    store: Arc<dyn Coordination>,
+    group: GroupId,
+    tasks: impl IntoIterator<Item = Task>,
+    callback: impl Fn(SmoothEvent) + Send + Sync + 'static,
+) -> CoordinatorBuilder {
+    let builder = Coordinator::builder(store, group)
+        .provider(FixedTasks::new(tasks))
+        .assignor(StringOrderEvenly)
+        .worker(SmoothWorker::new(callback));
+    match local_instance_id() {
+        Ok(instance) => builder.instance_id(instance),
+        Err(error) => {
+            tracing::debug!(%error, "no address to name the member after; it needs an instance id");
+            builder
+        }
+    }
+}
 
 /// What the callback hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +117,12 @@ pub fn local_instance_id() -> io::Result<InstanceId> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
+    use crate::clock::RuntimeClock;
     use crate::ids::Token;
-    use crate::task::Task;
+    use crate::memory::MemoryStore;
 
     #[tokio::test]
     async fn assign_and_revoke_are_told_apart_and_in_order() {
@@ -83,5 +134,42 @@ mod tests {
         worker.revoke(std::slice::from_ref(&a)).await.unwrap();
         let expected = [SmoothEvent::Assign(a.clone()), SmoothEvent::Assign(b), SmoothEvent::Revoke(a)];
         assert_eq!(*heard.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_members_share_the_tasks_and_the_last_takes_all() {
+        let store = Arc::new(MemoryStore::new());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let start = |name: &str| {
+            let (hear, name) = (heard.clone(), name.to_owned());
+            let group = GroupId::new("p", "b", "t").unwrap();
+            smooth(store.clone(), group, ["1", "2", "3", "4"].map(|key| Task::new(key, "")), {
+                let name = name.clone();
+                move |event| {
+                    let (sign, holding) = match event {
+                        SmoothEvent::Assign(holding) => ('+', holding),
+                        SmoothEvent::Revoke(holding) => ('-', holding),
+                    };
+                    hear.lock().unwrap().push(format!("{name}{sign}{}", holding.task.key));
+                }
+            })
+            .instance_id(InstanceId::new(&name).unwrap())
+            .clock(Arc::new(RuntimeClock::new()))
+            .start()
+        };
+        let take = || {
+            let mut heard = std::mem::take(&mut *heard.lock().unwrap());
+            heard.sort_unstable();
+            heard
+        };
+        let first = start("a").await.unwrap();
+        first.held().wait_for(|held| held.len() == 4).await.unwrap();
+        let second = start("b").await.unwrap();
+        second.held().wait_for(|held| held.len() == 2).await.unwrap();
+        assert_eq!(take(), ["a+1", "a+2", "a+3", "a+4", "a-3", "a-4", "b+3", "b+4"]);
+        first.close().await;
+        second.held().wait_for(|held| held.len() == 4).await.unwrap();
+        assert_eq!(take(), ["a-1", "a-2", "b+1", "b+2"]);
+        second.close().await;
     }
 }

@@ -13,17 +13,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// One feed: a prefix listed, then watched from there; listed again whenever the watch ends.
-pub(super) struct Feed {
-    pub(super) store: Arc<dyn Coordination>,
-    pub(super) feed: FeedId,
-    pub(super) epoch: u64,
-    pub(super) prefix: String,
-    pub(super) inputs: mpsc::Sender<Input>,
+pub(crate) struct Feed {
+    pub(crate) store: Arc<dyn Coordination>,
+    pub(crate) feed: FeedId,
+    pub(crate) epoch: u64,
+    pub(crate) prefix: String,
+    pub(crate) inputs: mpsc::Sender<Input>,
 }
 
 impl Feed {
     /// Runs until it is aborted or nobody listens any more.
-    pub(super) async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.store.list(&self.prefix).await {

@@ -26,7 +26,7 @@ use crate::provider::TaskProvider;
 use crate::task::Holding;
 use crate::worker::Worker;
 
-use feed::Feed;
+pub(crate) use feed::Feed;
 pub(crate) use status::Board;
 pub use status::{HeldTasks, MemberStage, MemberStatus};
 

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod books;
+pub(crate) mod proxy;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,6 +20,8 @@ use tempfile::TempDir;
 pub(crate) struct Etcd {
     arguments: Vec<String>,
     client_port: u16,
+    /// Where it says whether it is well, in plain text also when clients need TLS.
+    health_port: u16,
     dir: TempDir,
     child: Child,
 }
@@ -29,34 +34,44 @@ impl Etcd {
 
     /// Nodes that form a cluster.
     pub(crate) fn cluster(size: usize) -> Vec<Self> {
-        let ports: Vec<(u16, u16)> = free_ports(size * 2).chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let peer = |(index, (_, port)): (usize, &(u16, u16))| format!("n{index}=http://127.0.0.1:{port}");
+        Self::nodes(size, "http", &[])
+    }
+
+    /// A node whose clients need TLS, with these files and further arguments.
+    pub(crate) fn with_tls(arguments: &[String]) -> Self {
+        Self::nodes(1, "https", arguments).remove(0)
+    }
+
+    fn nodes(size: usize, scheme: &str, further: &[String]) -> Vec<Self> {
+        let ports: Vec<[u16; 3]> =
+            free_ports(size * 3).chunks(3).map(|three| [three[0], three[1], three[2]]).collect();
+        let peer = |(index, [_, port, _]): (usize, &[u16; 3])| format!("n{index}=http://127.0.0.1:{port}");
         let peers = ports.iter().enumerate().map(peer).collect::<Vec<_>>().join(",");
-        let nodes: Vec<Self> =
-            ports.iter().enumerate().map(|(index, ports)| Self::spawn(index, *ports, &peers)).collect();
+        let spawn = |(index, ports): (usize, &[u16; 3])| Self::spawn(index, *ports, &peers, scheme, further);
+        let nodes: Vec<Self> = ports.iter().enumerate().map(spawn).collect();
         nodes.iter().for_each(Self::wait_until_healthy);
         nodes
     }
 
-    fn spawn(index: usize, (client_port, peer_port): (u16, u16), peers: &str) -> Self {
+    fn spawn(index: usize, ports: [u16; 3], peers: &str, scheme: &str, further: &[String]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
+        let [client_port, peer_port, health_port] = ports;
         let (client, peer) =
-            (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
-        let arguments: Vec<String> = [
+            (format!("{scheme}://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
+        let settings = [
             ("name", format!("n{index}")),
-            ("data-dir", data.to_string_lossy().into_owned()),
+            ("data-dir", dir.path().join("data").to_string_lossy().into_owned()),
             ("listen-client-urls", client.clone()),
             ("advertise-client-urls", client),
+            ("listen-metrics-urls", format!("http://127.0.0.1:{health_port}")),
             ("listen-peer-urls", peer.clone()),
             ("initial-advertise-peer-urls", peer),
             ("initial-cluster", peers.to_owned()),
-        ]
-        .into_iter()
-        .map(|(name, value)| format!("--{name}={value}"))
-        .collect();
+        ];
+        let settings = settings.into_iter().map(|(name, value)| format!("--{name}={value}"));
+        let arguments: Vec<String> = settings.chain(further.iter().cloned()).collect();
         let child = run(&arguments, &dir.path().join("log"));
-        Self { arguments, client_port, dir, child }
+        Self { arguments, client_port, health_port, dir, child }
     }
 
     fn log(&self) -> PathBuf {
@@ -74,7 +89,7 @@ impl Etcd {
 
     fn is_healthy(&self) -> bool {
         let ask = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.client_port))?;
+            let mut stream = TcpStream::connect(("127.0.0.1", self.health_port))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
             stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
             let mut answer = String::new();

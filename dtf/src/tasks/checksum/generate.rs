@@ -24,6 +24,8 @@ const MOST_ENCODED: usize = 64 * 1024;
 /// The most that one call looks at, so that the first batches come at once and no call takes long. A count and no time,
 /// as the same calls must yield the same batches.
 const STEPS_A_CALL: usize = 4096;
+/// How many times as much a call looks at where there is no file at all.
+const FURTHER: usize = 64;
 
 /// A batch in the making.
 #[derive(Default)]
@@ -48,35 +50,48 @@ impl Batch {
 struct Cutter {
     walk: Walk,
     batch: Batch,
+    steps_a_call: usize,
 }
 
 impl Cutter {
+    fn new(root: &Path, skip: Option<Skip>, steps_a_call: usize) -> Self {
+        Self { walk: Walk::new(root, skip), batch: Batch::default(), steps_a_call }
+    }
+
     fn next(&mut self, most: usize) -> std::io::Result<Generated> {
         let mut generated = Generated::default();
-        for _ in 0..STEPS_A_CALL {
+        for step in 1..=self.steps_a_call * FURTHER {
             if generated.subtasks.len() >= most {
-                return Ok(generated);
+                break;
             }
-            match self.walk.next() {
-                Some(Step::File(path, size)) => {
-                    self.batch.put(&Item { path: bytes_of(&path), unreadable: None }, size)?;
-                }
-                Some(Step::Unreadable(path, why)) => {
-                    let item = Item { path: bytes_of(&path), unreadable: Some(why.as_bytes()) };
-                    self.batch.put(&item, 0)?;
-                }
-                Some(Step::Other) => {}
-                None => {
-                    generated.finished = true;
-                    self.emit(&mut generated);
-                    return Ok(generated);
-                }
-            }
-            if self.batch.is_full() {
+            generated.finished = !self.step()?;
+            // Where files are few, a call that has looked at enough gives what it has: an empty answer would mean that
+            // there is nothing to do for a while.
+            let enough = step >= self.steps_a_call && generated.subtasks.is_empty();
+            if generated.finished || enough || self.batch.is_full() {
                 self.emit(&mut generated);
+            }
+            if generated.finished || (step >= self.steps_a_call && !generated.subtasks.is_empty()) {
+                break;
             }
         }
         Ok(generated)
+    }
+
+    /// Puts what the walk comes by next into the batch; false at its end.
+    fn step(&mut self) -> std::io::Result<bool> {
+        match self.walk.next() {
+            Some(Step::File(path, size)) => {
+                self.batch.put(&Item { path: bytes_of(&path), unreadable: None }, size)?;
+            }
+            Some(Step::Unreadable(path, why)) => {
+                let item = Item { path: bytes_of(&path), unreadable: Some(why.as_bytes()) };
+                self.batch.put(&item, 0)?;
+            }
+            Some(Step::Other) => {}
+            None => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn emit(&mut self, to: &mut Generated) {
@@ -105,8 +120,7 @@ impl ChecksumGenerator {
 #[async_trait]
 impl TaskGenerator for ChecksumGenerator {
     async fn begin(&mut self, _saved: Option<Bytes>) -> anyhow::Result<()> {
-        self.cutter =
-            Some(Cutter { walk: Walk::new(&self.root, self.skip.clone()), batch: Batch::default() });
+        self.cutter = Some(Cutter::new(&self.root, self.skip.clone(), STEPS_A_CALL));
         Ok(())
     }
 
@@ -133,5 +147,49 @@ impl TaskGenerator for ChecksumGenerator {
     async fn end(&mut self) -> anyhow::Result<()> {
         self.cutter = None;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: usize = 64;
+
+    fn walk(root: &Path, most: usize) -> Vec<usize> {
+        let mut cutter = Cutter::new(root, None, STEPS);
+        let mut calls = Vec::new();
+        loop {
+            let generated = cutter.next(most).unwrap();
+            calls.push(generated.subtasks.len());
+            if generated.finished {
+                return calls;
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_gives_something_however_few_files_there_are() {
+        let tree = tempfile::tempdir().unwrap();
+        for number in 0..STEPS {
+            std::fs::create_dir(tree.path().join(number.to_string())).unwrap();
+        }
+        assert_eq!(walk(tree.path(), 10), [0]);
+        for number in (0..STEPS).step_by(4) {
+            std::fs::write(tree.path().join(number.to_string()).join("file"), "").unwrap();
+        }
+        let calls = walk(tree.path(), 10);
+        assert!(calls.len() > 2 && calls[..calls.len() - 1].iter().all(|batches| *batches == 1), "{calls:?}");
+        assert_eq!(calls, walk(tree.path(), 10));
+    }
+
+    #[test]
+    fn a_call_gives_no_more_than_asked_for_and_large_files_are_alone() {
+        let tree = tempfile::tempdir().unwrap();
+        for number in 0..7 {
+            let file = std::fs::File::create(tree.path().join(number.to_string())).unwrap();
+            file.set_len(MOST_BYTES).unwrap();
+        }
+        assert_eq!(walk(tree.path(), 2), [2, 2, 2, 1]);
     }
 }

@@ -153,8 +153,8 @@ pub(super) fn build(
         if bytes_of(&batch.txn) <= authority.limits.bytes {
             return Ok(batch);
         }
-        if take <= 1 {
-            return Err(steps[0].key.clone());
+        if let ([step, ..], 0 | 1) = (steps, take) {
+            return Err(step.key.clone());
         }
         take /= 2;
     }

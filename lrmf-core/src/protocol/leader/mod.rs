@@ -391,7 +391,10 @@ impl Leader {
             limits: self.config.limits,
             rules,
         };
-        match batch::build(&self.view, tasks, &self.goals, &ready.steps, authority) {
+        // A counter that is missing is made first, by itself: "absent" can become true again, so a transaction that
+        // relies on it could arrive late and still be let in.
+        let steps = if self.view.generation.is_some() { &ready.steps[..] } else { &[] };
+        match batch::build(&self.view, tasks, &self.goals, steps, authority) {
             Ok(batch) => {
                 let (generation, granted, releasing) = (batch.generation, batch.granted, batch.releasing);
                 self.in_flight = Some(InFlight { generation, chunks: batch.chunks, granted, releasing });

@@ -1,0 +1,88 @@
+//! A statement with its arguments, for whichever database.
+
+use dtf_model::{Invalid, StoreError};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Database, Encode, SqlSafeStr, SqlStr, Type};
+
+/// An argument. Every number in the table is a signed one of 64 bits.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Number(Option<i64>),
+    Text(Option<String>),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Number(Some(number.into()))
+    }
+}
+
+impl From<u8> for Value {
+    fn from(number: u8) -> Self {
+        Self::Number(Some(number.into()))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+/// A statement with its arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    sql: SqlStr,
+    arguments: Vec<Value>,
+}
+
+impl Call {
+    /// One of the fixed statements.
+    pub(crate) fn new(sql: &'static str) -> Self {
+        Self { sql: sql.into_sql_str(), arguments: Vec::new() }
+    }
+
+    /// A statement put together from fixed pieces: no piece may come from a user.
+    pub(crate) fn assembled(sql: String) -> Self {
+        Self { sql: AssertSqlSafe(sql).into_sql_str(), arguments: Vec::new() }
+    }
+
+    /// Adds the next argument.
+    #[must_use]
+    pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {
+        self.arguments.push(value.into());
+        self
+    }
+
+    /// The statement for a database's driver.
+    pub(crate) fn query<DB: Database>(self) -> Query<'static, DB, <DB as Database>::Arguments>
+    where
+        for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
+        for<'q> Option<String>: Encode<'q, DB> + Type<DB>,
+    {
+        let query = sqlx::query::<DB>(self.sql);
+        self.arguments.into_iter().fold(query, |query, argument| match argument {
+            Value::Number(number) => query.bind(number),
+            Value::Text(text) => query.bind(text),
+        })
+    }
+}
+
+/// A number to be kept: refused if the table cannot hold it.
+pub(crate) fn kept(what: &'static str, number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| {
+        let allowed = format!("at most {}", i64::MAX);
+        StoreError::Invalid(Invalid::OutOfRange { what, got: number.to_string(), allowed })
+    })
+}
+
+/// A number to compare with: the table's are all below the largest, so that one may stand for those above it.
+pub(crate) fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

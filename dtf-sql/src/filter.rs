@@ -1,0 +1,48 @@
+//! The conditions of a list.
+
+use dtf_model::table::TaskFilter;
+
+use crate::call::{Call, Value, bound};
+use crate::sql;
+
+/// Where the conditions go in `list.sql`.
+const MARKER: &str = "/* conditions */";
+
+/// The statement that lists what fits. Texts have to agree in length too, as MySQL does not see trailing spaces.
+pub(crate) fn list(filter: &TaskFilter, before: Option<u64>, most: u32) -> Call {
+    let TaskFilter { status, task_type, group, creator, name } = filter;
+    let mut conditions = String::new();
+    let mut arguments: Vec<Value> = vec![before.map_or(i64::MAX, bound).into()];
+    if let Some(status) = status {
+        conditions.push_str(" AND task_status = ?");
+        arguments.push(status.code().into());
+    }
+    if let Some(task_type) = task_type {
+        conditions.push_str(" AND task_type = ?");
+        arguments.push(task_type.0.into());
+    }
+    let texts = [
+        (group, " AND resource_group = ? AND LENGTH(resource_group) = LENGTH(?)"),
+        (creator, " AND creator = ? AND LENGTH(creator) = LENGTH(?)"),
+        (name, " AND name = ? AND LENGTH(name) = LENGTH(?)"),
+    ];
+    for (text, condition) in texts {
+        if let Some(text) = text {
+            conditions.push_str(condition);
+            arguments.extend([text.as_str().into(), text.as_str().into()]);
+        }
+    }
+    arguments.push(most.into());
+    let call = Call::assembled(sql::LIST.replacen(MARKER, &conditions, 1));
+    arguments.into_iter().fold(call, Call::with)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_there_once() {
+        assert_eq!(sql::LIST.matches(MARKER).count(), 1);
+    }
+}

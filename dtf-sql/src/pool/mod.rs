@@ -1,0 +1,211 @@
+//! Connections, and what a call over one of them comes to.
+//!
+//! Not sqlx's own pool: while a server is down, that one lets every call wait for the whole time allowed and then hides
+//! the cause, and connections to a server that fell silent leave it smaller for good (they are pinged, without a limit,
+//! when they are given back). Here each step has its limit, the cause is kept, and what is doubtful is closed.
+
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dtf_model::StoreError;
+use dtf_model::table::TaskRow;
+use sqlx::Error;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::call::Call;
+use crate::error::{Verdict, calling, connecting, leaves_connection_whole, words};
+
+/// How often a statement is sent that the database gave up in favour of another one.
+const ATTEMPTS: u32 = 4;
+
+/// A connection that can do what the table needs.
+pub(crate) trait Driver: Sized + Send + 'static {
+    /// The database's name in errors.
+    const STORE: &'static str;
+    /// Whether a connection can be used again after a call over it was abandoned.
+    const SURVIVES_ABANDONED_CALLS: bool;
+
+    /// How to connect.
+    type Target: Send + Sync + 'static;
+
+    /// Connects.
+    fn open(target: &Self::Target) -> impl Future<Output = Result<Self, Error>> + Send;
+
+    /// Fails unless the connection is good.
+    fn check(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What an error of the database means.
+    fn verdict(error: &Error) -> Verdict;
+
+    /// Inserts; gives the id.
+    fn insert(&mut self, call: Call) -> impl Future<Output = Result<i64, Error>> + Send;
+
+    /// Updates; gives the number of rows.
+    fn execute(&mut self, call: Call) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Reads tasks.
+    fn fetch(&mut self, call: Call) -> impl Future<Output = Result<Vec<TaskRow>, Error>> + Send;
+}
+
+/// What a database says in the end.
+pub(crate) type Answer<'c, T, E = Error> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
+
+/// How many connections, and how long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections: u32,
+    pub(crate) acquire: Duration,
+    pub(crate) call: Duration,
+}
+
+/// The connections to one database.
+pub(crate) struct Pool<D: Driver> {
+    target: D::Target,
+    limits: Limits,
+    permits: Semaphore,
+    idle: Mutex<Vec<D>>,
+    /// Why the last attempt to connect failed, if it did.
+    last_failure: Mutex<Option<String>>,
+}
+
+/// A connection in use. It goes back when dropped, if it can be trusted.
+struct Lease<'a, D: Driver> {
+    pool: &'a Pool<D>,
+    connection: Option<D>,
+    trusted: bool,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl<D: Driver> Drop for Lease<'_, D> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take().filter(|_| self.trusted) {
+            locked(&self.pool.idle).push(connection);
+        }
+    }
+}
+
+impl<D: Driver> Pool<D> {
+    /// A pool without a connection yet.
+    pub(crate) fn new(target: D::Target, limits: Limits) -> Self {
+        let permits = Semaphore::new(limits.connections as usize);
+        Self { target, limits, permits, idle: Mutex::default(), last_failure: Mutex::default() }
+    }
+
+    pub(crate) async fn insert(&self, call: &Call) -> Result<i64, StoreError> {
+        self.repeat(|connection| Box::pin(connection.insert(call.clone()))).await
+    }
+
+    pub(crate) async fn execute(&self, call: &Call) -> Result<u64, StoreError> {
+        self.repeat(|connection| Box::pin(connection.execute(call.clone()))).await
+    }
+
+    pub(crate) async fn fetch(&self, call: &Call) -> Result<Vec<TaskRow>, StoreError> {
+        self.repeat(|connection| Box::pin(connection.fetch(call.clone()))).await
+    }
+
+    /// Sends a statement, again where the database gave it up in favour of another one.
+    async fn repeat<T>(
+        &self,
+        work: impl for<'c> Fn(&'c mut D) -> Answer<'c, T> + Sync,
+    ) -> Result<T, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.once(&work, self.limits.call, leaves_connection_whole).await? {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let verdict = D::verdict(&error);
+            if verdict != Verdict::Again || attempt == ATTEMPTS {
+                return Err(calling(D::STORE, &error, verdict));
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Prepares the database, within a limit. The connection is kept only if that succeeds.
+    pub(crate) async fn prepare(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut D) -> Answer<'c, (), StoreError>,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        self.once(work, limit, |_| false).await?
+    }
+
+    /// Does something over a connection, within a limit.
+    async fn once<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut D) -> Answer<'c, T, E>,
+        limit: Duration,
+        leaves_whole: fn(&E) -> bool,
+    ) -> Result<Result<T, E>, StoreError> {
+        let mut lease = self.acquire().await?;
+        // Not trusted meanwhile: this future may be dropped at the await.
+        lease.trusted = D::SURVIVES_ABANDONED_CALLS;
+        let Some(connection) = &mut lease.connection else { return Err(unreached::<D>("no connection")) };
+        let Ok(result) = timeout(limit, work(connection)).await else {
+            return Err(StoreError::Unknown {
+                store: D::STORE,
+                cause: format!("no answer within {limit:?}"),
+            });
+        };
+        lease.trusted = result.as_ref().err().is_none_or(leaves_whole);
+        Ok(result)
+    }
+
+    async fn acquire(&self) -> Result<Lease<'_, D>, StoreError> {
+        let limit = self.limits.acquire;
+        if let Ok(lease) = timeout(limit, self.connection()).await {
+            return lease;
+        }
+        let cause = match locked(&self.last_failure).as_ref() {
+            Some(earlier) => format!("no connection within {limit:?}; before that, {earlier}"),
+            None => format!("no connection within {limit:?}"),
+        };
+        Err(unreached::<D>(&cause))
+    }
+
+    /// A connection that is good: one that was left idle, else a new one.
+    async fn connection(&self) -> Result<Lease<'_, D>, StoreError> {
+        let permit = self.permits.acquire().await.map_err(|_| unreached::<D>("the pool is closed"))?;
+        let idle = locked(&self.idle).pop();
+        let connection = match self.good(idle).await {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        Ok(Lease { pool: self, connection: Some(connection), trusted: true, _permit: permit })
+    }
+
+    /// An idle connection, if it can be used. If not, neither can the others: they had the same server.
+    async fn good(&self, idle: Option<D>) -> Option<D> {
+        let mut connection = idle?;
+        // A server that fell silent must leave time to connect to its successor.
+        if let Ok(Ok(())) = timeout(self.limits.acquire / 4, connection.check()).await {
+            return Some(connection);
+        }
+        locked(&self.idle).clear();
+        None
+    }
+
+    async fn connect(&self) -> Result<D, StoreError> {
+        let opened = D::open(&self.target).await;
+        let failure = opened.as_ref().err().map(words);
+        if let Some(cause) = &failure {
+            tracing::debug!(store = D::STORE, cause, "cannot connect");
+        }
+        *locked(&self.last_failure) = failure;
+        opened.map_err(|error| connecting(D::STORE, &error, D::verdict(&error)))
+    }
+}
+
+fn unreached<D: Driver>(cause: &str) -> StoreError {
+    StoreError::Unreachable { store: D::STORE, cause: cause.to_owned() }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,224 @@
+//! The pool over connections that fail as told, on paused time.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use sqlx::error::{DatabaseError, ErrorKind};
+use tokio::time::Instant;
+
+use super::*;
+
+/// What the next thing asked of the server comes to. Everything else succeeds.
+#[derive(Clone, Copy)]
+enum Fate {
+    Deadlock,
+    Broken,
+    Silent,
+}
+
+/// The server, as all connections see it.
+#[derive(Default)]
+struct Server {
+    connecting: Mutex<VecDeque<Fate>>,
+    calling: Mutex<VecDeque<Fate>>,
+    checks_fail: AtomicBool,
+    opened: AtomicUsize,
+}
+
+impl Server {
+    fn calls(&self, fates: &[Fate]) {
+        locked(&self.calling).extend(fates);
+    }
+
+    fn connects(&self, fates: &[Fate]) {
+        locked(&self.connecting).extend(fates);
+    }
+
+    fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+async fn meet(fates: &Mutex<VecDeque<Fate>>) -> Result<(), Error> {
+    let fate = locked(fates).pop_front();
+    match fate {
+        None => Ok(()),
+        Some(Fate::Deadlock) => Err(Error::Database(Box::new(Deadlock))),
+        Some(Fate::Broken) => Err(Error::Io(std::io::ErrorKind::ConnectionReset.into())),
+        Some(Fate::Silent) => pending().await,
+    }
+}
+
+struct Fake(Arc<Server>);
+
+impl Driver for Fake {
+    const STORE: &'static str = "fake";
+    const SURVIVES_ABANDONED_CALLS: bool = false;
+
+    type Target = Arc<Server>;
+
+    async fn open(target: &Self::Target) -> Result<Self, Error> {
+        meet(&target.connecting).await?;
+        target.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Self(target.clone()))
+    }
+
+    async fn check(&mut self) -> Result<(), Error> {
+        if self.0.checks_fail.swap(false, Ordering::Relaxed) { pending().await } else { Ok(()) }
+    }
+
+    fn verdict(error: &Error) -> Verdict {
+        if matches!(error, Error::Database(_)) { Verdict::Again } else { Verdict::No }
+    }
+
+    async fn insert(&mut self, _call: Call) -> Result<i64, Error> {
+        meet(&self.0.calling).await.map(|()| 1)
+    }
+
+    async fn execute(&mut self, _call: Call) -> Result<u64, Error> {
+        meet(&self.0.calling).await.map(|()| 1)
+    }
+
+    async fn fetch(&mut self, _call: Call) -> Result<Vec<TaskRow>, Error> {
+        meet(&self.0.calling).await.map(|()| Vec::new())
+    }
+}
+
+#[derive(Debug)]
+struct Deadlock;
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Deadlock {}
+
+impl DatabaseError for Deadlock {
+    fn message(&self) -> &str {
+        "deadlock"
+    }
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+const ACQUIRE: Duration = Duration::from_secs(4);
+const CALL: Duration = Duration::from_secs(10);
+
+fn pool() -> (Arc<Server>, Arc<Pool<Fake>>) {
+    let server = Arc::new(Server::default());
+    let limits = Limits { connections: 2, acquire: ACQUIRE, call: CALL };
+    (server.clone(), Arc::new(Pool::new(server, limits)))
+}
+
+async fn call(pool: &Pool<Fake>) -> Result<u64, StoreError> {
+    pool.execute(&Call::new("")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadlock_is_sent_again_a_few_times() {
+    let (server, pool) = pool();
+    server.calls(&[Fate::Deadlock; 3]);
+    assert!(call(&pool).await.is_ok());
+    server.calls(&[Fate::Deadlock; 4]);
+    let error = call(&pool).await.unwrap_err();
+    assert!(error.is_retryable() && error.is_definitely_not_applied(), "{error}");
+    // What the database says leaves the connection whole.
+    assert_eq!(server.opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_costs_a_call_its_limit_and_the_pool_nothing() {
+    let (server, pool) = pool();
+    for round in 1..=5 {
+        server.calls(&[Fate::Silent]);
+        let begin = Instant::now();
+        assert!(matches!(call(&pool).await, Err(StoreError::Unknown { .. })));
+        assert_eq!(begin.elapsed(), CALL);
+        assert_eq!(server.opened(), round, "a doubtful connection was used again");
+    }
+    assert!(call(&pool).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_call_closes_its_connection() {
+    let (server, pool) = pool();
+    for _ in 0..5 {
+        server.calls(&[Fate::Silent]);
+        assert!(timeout(Duration::from_secs(1), call(&pool)).await.is_err());
+    }
+    assert!(call(&pool).await.is_ok());
+    assert_eq!(server.opened(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_is_not_used_again() {
+    let (server, pool) = pool();
+    server.calls(&[Fate::Broken]);
+    assert!(matches!(call(&pool).await, Err(StoreError::Unknown { .. })));
+    assert!(call(&pool).await.is_ok());
+    assert!(call(&pool).await.is_ok());
+    assert_eq!(server.opened(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dead_idle_connection_condemns_the_others() {
+    let (server, pool) = pool();
+    let (first, second) = tokio::join!(pool.acquire(), pool.acquire());
+    drop((first.unwrap(), second.unwrap()));
+    assert_eq!(locked(&pool.idle).len(), 2);
+    server.checks_fail.store(true, Ordering::Relaxed);
+    assert!(call(&pool).await.is_ok());
+    assert_eq!((server.opened(), locked(&pool.idle).len()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_fails_at_once_and_says_why() {
+    let (server, pool) = pool();
+    server.connects(&[Fate::Broken]);
+    let begin = Instant::now();
+    let error = call(&pool).await.unwrap_err();
+    assert_eq!(error.to_string(), "fake cannot be reached: connection reset");
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+
+    server.connects(&[Fate::Broken, Fate::Silent]);
+    assert!(call(&pool).await.is_err());
+    let error = call(&pool).await.unwrap_err();
+    assert_eq!(begin.elapsed(), ACQUIRE);
+    assert!(error.is_definitely_not_applied());
+    assert_eq!(
+        error.to_string(),
+        "fake cannot be reached: no connection within 4s; before that, connection reset"
+    );
+    assert!(call(&pool).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_pool_makes_callers_wait_for_each_other() {
+    let (_server, pool) = pool();
+    let (first, second) = tokio::join!(pool.acquire(), pool.acquire());
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { call(&pool).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first);
+    assert!(waiting.await.unwrap().is_ok());
+    let third = pool.acquire().await;
+    assert!(matches!(call(&pool).await, Err(StoreError::Unreachable { .. })));
+    drop((second, third));
+}

@@ -1,0 +1,97 @@
+//! Rows of `tbl_task` as the model's.
+
+use std::time::Duration;
+
+use dtf_model::table::TaskRow;
+use dtf_model::{Control, Counts, Creator, Priority, RunEpoch, TaskId, TaskParam, TaskStatus, TaskType};
+use sqlx::{ColumnIndex, Decode, Error, Row, Type};
+
+/// A row of `tbl_task`, read by the names of its columns.
+pub(crate) fn task<R>(row: &R) -> Result<TaskRow, Error>
+where
+    R: Row,
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let columns = Columns(row);
+    Ok(TaskRow {
+        id: TaskId(columns.number("id")?),
+        task_type: TaskType(columns.number("task_type")?),
+        param: param(&columns)?,
+        status: columns.code("task_status", TaskStatus::from_code)?,
+        control: columns.code("control", Control::from_code)?,
+        run: RunEpoch(columns.number("run_epoch")?),
+        created_at: columns.number("create_time")?,
+        started_at: columns.maybe("start_time")?,
+        finished_at: columns.maybe("finish_time")?,
+        paused_at: columns.maybe("paused_time")?,
+        paused_for: columns.number("paused_cost")?,
+        cancelled_at: columns.maybe("cancel_time")?,
+        counts: Counts {
+            created: columns.number("created_count")?,
+            succeeded: columns.number("succeeded_count")?,
+            failed: columns.number("failed_count")?,
+            cancelled: columns.number("cancelled_count")?,
+            timed_out: columns.number("timed_out_count")?,
+        },
+        reason: columns.text("reason")?,
+        result: columns.json("result")?,
+    })
+}
+
+fn param<R>(columns: &Columns<'_, R>) -> Result<TaskParam, Error>
+where
+    R: Row,
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    Ok(TaskParam {
+        name: columns.text("name")?,
+        description: columns.text("description")?,
+        creator: Creator { uid: columns.number("uid")?, name: columns.text("creator")? },
+        group: columns.text("resource_group")?,
+        priority: Priority(columns.number("priority")?),
+        timeout: Duration::from_millis(columns.number("timeout")?),
+        start_at: columns.maybe("next_check_time")?,
+        type_param: columns.json("type_param")?.unwrap_or_default(),
+    })
+}
+
+struct Columns<'a, R>(&'a R);
+
+impl<R> Columns<'_, R>
+where
+    R: Row,
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn maybe<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, Error> {
+        let Some(number) = self.0.try_get::<Option<i64>, _>(name)? else { return Ok(None) };
+        T::try_from(number).map(Some).map_err(|_| wrong(name, &number.to_string()))
+    }
+
+    fn number<T: TryFrom<i64>>(&self, name: &str) -> Result<T, Error> {
+        self.maybe(name)?.ok_or_else(|| wrong(name, "NULL"))
+    }
+
+    fn code<T>(&self, name: &str, known: impl Fn(u8) -> Option<T>) -> Result<T, Error> {
+        let code = self.number(name)?;
+        known(code).ok_or_else(|| wrong(name, &code.to_string()))
+    }
+
+    fn text(&self, name: &str) -> Result<String, Error> {
+        self.0.try_get::<Option<String>, _>(name)?.ok_or_else(|| wrong(name, "NULL"))
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let Some(text) = self.0.try_get::<Option<String>, _>(name)? else { return Ok(None) };
+        serde_json::from_str(&text).map(Some).map_err(|error| wrong(name, &error.to_string()))
+    }
+}
+
+fn wrong(column: &str, what: &str) -> Error {
+    Error::Decode(format!("column {column} of tbl_task holds what this program does not know: {what}").into())
+}

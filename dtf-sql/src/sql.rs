@@ -1,0 +1,28 @@
+//! The statements. Each file says its parameters and its result.
+
+pub(crate) const ACTIVE: &str = include_str!("../sql/active.sql");
+pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
+pub(crate) const END: &str = include_str!("../sql/end.sql");
+pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
+pub(crate) const GET: &str = include_str!("../sql/get.sql");
+pub(crate) const LIST: &str = include_str!("../sql/list.sql");
+pub(crate) const PAUSE: &str = include_str!("../sql/pause.sql");
+pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
+pub(crate) const RESUME: &str = include_str!("../sql/resume.sql");
+pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
+
+/// What only SQLite understands.
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite {
+    pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
+    pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_tbl_task.sql")];
+}
+
+/// What only MySQL and MariaDB understand.
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql {
+    pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
+    pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
+    pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
+    pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("../migrations/mysql/0001_tbl_task.sql")];
+}

@@ -1,0 +1,107 @@
+//! SQLite's part.
+//!
+//! There is one connection. SQLite has one writer at a time anyway, and its writers wait for each other by polling;
+//! callers that wait for one connection do not. A database in memory is that connection.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dtf_model::StoreError;
+use dtf_model::table::TaskRow;
+use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Error, Row, SqliteConnection};
+
+use crate::call::Call;
+use crate::error::Verdict;
+use crate::lock::{FileLock, lock};
+use crate::pool::{Driver, Limits, Pool};
+use crate::row;
+use crate::schema::Schema;
+use crate::sql::sqlite::{INSERT, MIGRATIONS};
+
+/// How long to wait for other programs that look into the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A SQLite database, opened, locked, its schema up to date.
+pub(crate) struct SqliteDatabase {
+    pub(crate) pool: Pool<SqliteConnection>,
+    _lock: Option<FileLock>,
+}
+
+/// Opens a file, or a database in memory where there is none.
+pub(crate) async fn open(file: Option<&Path>, limits: Limits) -> Result<SqliteDatabase, StoreError> {
+    let store = SqliteConnection::STORE;
+    let options = SqliteConnectOptions::new().foreign_keys(false).busy_timeout(BUSY);
+    let (options, lock) = match file {
+        None => (options.in_memory(true).shared_cache(false), None),
+        Some(file) => {
+            let (lock, real) = lock(file).map_err(|cause| StoreError::Refused { store, cause })?;
+            let options = options.filename(real).create_if_missing(true);
+            // What was acknowledged survives a loss of power, hence `Full`.
+            let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+            (options, Some(lock))
+        }
+    };
+    let pool = Pool::new(options, Limits { connections: 1, ..limits });
+    let prepared = pool.prepare(|connection| Box::pin(bring_up(connection)), limits.call).await;
+    prepared.map_err(|error| with_name(error, file))?;
+    Ok(SqliteDatabase { pool, _lock: lock })
+}
+
+async fn bring_up(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    Schema::new(SqliteConnection::STORE, &MIGRATIONS).migrate(connection).await
+}
+
+/// SQLite's own words do not say which file they are about.
+fn with_name(error: StoreError, file: Option<&Path>) -> StoreError {
+    match (error, file) {
+        (StoreError::Refused { store, cause }, Some(file)) => {
+            StoreError::Refused { store, cause: format!("{}: {cause}", file.display()) }
+        }
+        (error, _) => error,
+    }
+}
+
+impl Driver for SqliteConnection {
+    const STORE: &'static str = "SQLite";
+    const SURVIVES_ABANDONED_CALLS: bool = true;
+
+    type Target = SqliteConnectOptions;
+
+    async fn open(target: &Self::Target) -> Result<Self, Error> {
+        target.connect().await
+    }
+
+    async fn check(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn verdict(error: &Error) -> Verdict {
+        let code = error.as_database_error().and_then(|error| error.code());
+        let code = code.and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
+        match code & 0xff {
+            // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL.
+            5 | 6 | 13 => Verdict::Later,
+            // SQLITE_INTERRUPT, SQLITE_IOERR.
+            9 | 10 => Verdict::Interrupted,
+            _ => Verdict::No,
+        }
+    }
+
+    async fn insert(&mut self, call: Call) -> Result<i64, Error> {
+        call.query::<Sqlite>().fetch_one(self).await?.try_get(0)
+    }
+
+    async fn execute(&mut self, call: Call) -> Result<u64, Error> {
+        Ok(call.query::<Sqlite>().execute(self).await?.rows_affected())
+    }
+
+    async fn fetch(&mut self, call: Call) -> Result<Vec<TaskRow>, Error> {
+        call.query::<Sqlite>().fetch_all(self).await?.iter().map(row::task).collect()
+    }
+}
+
+/// What inserts a task.
+pub(crate) fn insert() -> Call {
+    Call::new(INSERT)
+}

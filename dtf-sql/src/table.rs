@@ -1,0 +1,259 @@
+//! [`SqlTable`]: the port on either database.
+
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, kept_reason};
+use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskStatus};
+
+use crate::call::{Call, Value, bound, kept};
+use crate::config::{Place, SqlConfig};
+use crate::{filter, sql};
+
+/// `tbl_task` in a database.
+///
+/// Its calls need the time of the tokio runtime to pass as the clock on the wall does: not for runtimes with paused time.
+pub struct SqlTable {
+    database: Database,
+    shown: String,
+}
+
+enum Database {
+    #[cfg(feature = "sqlite")]
+    Sqlite(crate::sqlite::SqliteDatabase),
+    #[cfg(feature = "mysql")]
+    MySql(crate::pool::Pool<sqlx::MySqlConnection>),
+}
+
+/// Names the place, without user and password.
+impl fmt::Debug for SqlTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqlTable").field(&self.shown).finish()
+    }
+}
+
+impl SqlTable {
+    /// A table in memory, for one process and as long as it lives.
+    ///
+    /// # Errors
+    /// None is known.
+    #[cfg(feature = "sqlite")]
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        Self::connect(&SqlConfig::default()).await
+    }
+
+    /// A table in a SQLite file, which is made if it is not there. No other process can open it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the file is in use, cannot be used, or has the schema of a newer program.
+    #[cfg(feature = "sqlite")]
+    pub async fn open_file(path: &Path) -> Result<Self, StoreError> {
+        Self::sqlite(Some(path), &SqlConfig::default()).await
+    }
+
+    /// The table that the configuration names. A SQLite file's schema is brought up to date; that of a MySQL database has
+    /// to be already, see [`migrate`](Self::migrate).
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`], saying in one line what is wrong and what is allowed, for a configuration, a server or a
+    /// schema that cannot be used; else that the database is not reached.
+    pub async fn connect(config: &SqlConfig) -> Result<Self, StoreError> {
+        match config.place()? {
+            Place::Sqlite(file) => Self::sqlite(file.as_deref(), config).await,
+            Place::MySql => Self::mysql(config).await,
+        }
+    }
+
+    /// Brings the schema of the database that the configuration names up to date. Several at once do no harm.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn migrate(config: &SqlConfig) -> Result<(), StoreError> {
+        match config.place()? {
+            Place::Sqlite(file) => Self::sqlite(file.as_deref(), config).await.map(drop),
+            Place::MySql => migrate_mysql(config).await,
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    async fn sqlite(file: Option<&Path>, config: &SqlConfig) -> Result<Self, StoreError> {
+        let database = Database::Sqlite(crate::sqlite::open(file, config.limits()).await?);
+        let shown = file.map_or("sqlite::memory:".to_owned(), |file| format!("sqlite:{}", file.display()));
+        Ok(Self { database, shown })
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    async fn sqlite(_file: Option<&Path>, _config: &SqlConfig) -> Result<Self, StoreError> {
+        Err(crate::config::wrong("this program was built without SQLite (feature `sqlite`)".to_owned()))
+    }
+
+    #[cfg(feature = "mysql")]
+    async fn mysql(config: &SqlConfig) -> Result<Self, StoreError> {
+        let database = Database::MySql(crate::mysql::open(mysql_options(config)?, config.limits()).await?);
+        Ok(Self { database, shown: crate::config::shown(&config.url) })
+    }
+
+    #[cfg(not(feature = "mysql"))]
+    async fn mysql(_config: &SqlConfig) -> Result<Self, StoreError> {
+        Err(without_mysql())
+    }
+
+    async fn execute(&self, call: Call) -> Result<bool, StoreError> {
+        let rows = match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(database) => database.pool.execute(&call).await?,
+            #[cfg(feature = "mysql")]
+            Database::MySql(pool) => pool.execute(&call).await?,
+        };
+        Ok(rows > 0)
+    }
+
+    async fn fetch(&self, call: Call) -> Result<Vec<TaskRow>, StoreError> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(database) => database.pool.fetch(&call).await,
+            #[cfg(feature = "mysql")]
+            Database::MySql(pool) => pool.fetch(&call).await,
+        }
+    }
+}
+
+#[cfg(feature = "mysql")]
+fn mysql_options(config: &SqlConfig) -> Result<sqlx::mysql::MySqlConnectOptions, StoreError> {
+    // The parser's own words may repeat parts of the URL, and so of a password.
+    config.url.parse().map_err(|_| {
+        let shown = crate::config::shown(&config.url);
+        crate::config::wrong(format!(
+            "the database URL {shown} is malformed; signs of a password are to be %-escaped"
+        ))
+    })
+}
+
+#[cfg(feature = "mysql")]
+async fn migrate_mysql(config: &SqlConfig) -> Result<(), StoreError> {
+    crate::mysql::migrate(mysql_options(config)?, config.limits()).await
+}
+
+#[cfg(not(feature = "mysql"))]
+async fn migrate_mysql(_config: &SqlConfig) -> Result<(), StoreError> {
+    Err(without_mysql())
+}
+
+#[cfg(not(feature = "mysql"))]
+fn without_mysql() -> StoreError {
+    crate::config::wrong("this program was built without MySQL (feature `mysql`)".to_owned())
+}
+
+#[async_trait]
+impl TaskTable for SqlTable {
+    async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError> {
+        task.param.check()?;
+        let id = match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(database) => {
+                database.pool.insert(&inserting(crate::sqlite::insert(), task)?).await?
+            }
+            #[cfg(feature = "mysql")]
+            Database::MySql(pool) => pool.insert(&inserting(crate::mysql::insert(), task)?).await?,
+        };
+        Ok(TaskId(id.unsigned_abs()))
+    }
+
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        Ok(self.fetch(Call::new(sql::GET).with(bound(id.0))).await?.pop())
+    }
+
+    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+        let call = Call::new(sql::ACTIVE).with(bound(after.0));
+        self.fetch(call.with(share.of.max(1)).with(share.bucket).with(most)).await
+    }
+
+    async fn list(
+        &self,
+        filter: &TaskFilter,
+        before: Option<TaskId>,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        self.fetch(filter::list(filter, before.map(|id| id.0), most)).await
+    }
+
+    async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
+        let call = Call::new(sql::BEGIN_RUN).with(kept("the time", now)?);
+        self.execute(call.with(bound(id.0)).with(expected.0)).await
+    }
+
+    async fn set_control(
+        &self,
+        id: TaskId,
+        control: Control,
+        reason: &str,
+        now: u64,
+    ) -> Result<bool, StoreError> {
+        let (now, reason, id) = (kept("the time", now)?, kept_reason(reason), bound(id.0));
+        let call = match control {
+            Control::Pause => Call::new(sql::PAUSE).with(now).with(reason).with(id),
+            Control::Run => Call::new(sql::RESUME).with(now).with(now).with(reason).with(id),
+            Control::Cancel | Control::Abort => {
+                let code = control.code();
+                Call::new(sql::END).with(now).with(code).with(reason).with(code).with(id).with(code)
+            }
+        };
+        self.execute(call).await
+    }
+
+    async fn finish(&self, id: TaskId, finish: &Finish) -> Result<bool, StoreError> {
+        finish.check()?;
+        self.execute(finishing(id, finish)?).await
+    }
+
+    async fn unpurged(
+        &self,
+        share: BucketOf,
+        finished_by: u64,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        let call = Call::new(sql::UNPURGED).with(bound(finished_by));
+        self.fetch(call.with(share.of.max(1)).with(share.bucket).with(most)).await
+    }
+
+    async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
+        self.execute(Call::new(sql::PURGED).with(bound(id.0))).await.map(drop)
+    }
+}
+
+fn inserting(call: Call, task: &NewTask) -> Result<Call, StoreError> {
+    let param = &task.param;
+    let timeout = u64::try_from(param.timeout.as_millis()).unwrap_or(u64::MAX);
+    let start_at = param.start_at.map(|at| kept("the start time", at)).transpose()?;
+    Ok(call
+        .with(task.request.to_string().as_str())
+        .with(task.task_type.0)
+        .with(param.name.as_str())
+        .with(param.description.as_str())
+        .with(kept("the creator's uid", param.creator.uid)?)
+        .with(param.creator.name.as_str())
+        .with(param.group.as_str())
+        .with(param.priority.0)
+        .with(kept("the timeout", timeout)?)
+        .with(param.type_param.to_string().as_str())
+        .with(Value::Number(start_at))
+        .with(kept("the time", task.now)?))
+}
+
+fn finishing(id: TaskId, finish: &Finish) -> Result<Call, StoreError> {
+    let (now, counts) = (kept("the time", finish.now)?, &finish.counts);
+    let reason = kept_reason(&finish.reason);
+    let result = finish.result.as_ref().map(serde_json::to_string).transpose();
+    let result = result.map_err(|error| crate::config::wrong(error.to_string()))?;
+    let mut call = (0..5).fold(Call::new(sql::FINISH), |call, _| call.with(now));
+    for count in [counts.created, counts.succeeded, counts.failed, counts.cancelled, counts.timed_out] {
+        call = call.with(kept("a count of subtasks", count)?);
+    }
+    call = call.with(reason).with(reason).with(Value::Text(result)).with(finish.status.code());
+    call = call.with(bound(id.0)).with(finish.run.0);
+    let may: Vec<_> = TaskStatus::ALL.into_iter().filter(|from| from.may_become(finish.status)).collect();
+    // Three places, as there are three statuses that are no end; a status may stand in several.
+    Ok((0..3)
+        .fold(call, |call, place| call.with(may.get(place).or(may.last()).map_or(0, |status| status.code()))))
+}

@@ -1,0 +1,141 @@
+//! What can be written on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Splits work into subtasks, runs them on many workers and counts every result once.
+#[derive(Debug, Parser)]
+#[command(name = "dtf", version, subcommand_required = true, infer_long_args = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one task in this process, with nothing installed, and wait for its end.
+    ///
+    /// Exit code 0: completed, nothing failed. 1: something failed. 2: asked for wrongly, nothing was begun. 130: cancelled
+    /// with Ctrl-C (a second Ctrl-C exits at once).
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+/// What every kind of task takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// How many subtasks run at once [default: the number of processors]
+    #[arg(short, long, global = true, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// The task's parameters as JSON, instead of the type's own arguments
+    #[arg(long, global = true, value_name = "JSON")]
+    pub(crate) param: Option<String>,
+    /// What to call the task
+    #[arg(long, global = true, default_value = "")]
+    pub(crate) name: String,
+    /// The resource group that the task is charged to
+    #[arg(long, global = true, default_value = "default")]
+    pub(crate) group: String,
+    /// The task's urgency: 2000 (low) to 9000 (high)
+    #[arg(long, global = true, default_value_t = 6000, value_name = "NUMBER")]
+    pub(crate) priority: u32,
+    /// How long the task may run, as in 90s, 30m or 2h [default: as long as it takes]
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+    /// Keep the task's record in this SQLite file [default: in memory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) db: Option<PathBuf>,
+    /// What the summary is for: people (on standard error) or scripts (one JSON object on standard output)
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// No progress and no summary
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// Hash every regular file below DIR with SHA-256, as `find DIR -type f | sort | xargs sha256sum` does
+    Checksum {
+        /// The directory
+        #[arg(required_unless_present = "param")]
+        dir: Option<PathBuf>,
+        /// Where the manifest goes; it appears complete or not at all [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Run a command once for each line of standard input, as GNU parallel does: `dtf run exec --jobs 4 -- gzip {} < list`
+    Exec {
+        /// Where to note each line's exit code, start and run time
+        #[arg(long, value_name = "FILE")]
+        log: Option<PathBuf>,
+        /// How long each command may run, as in 90s [default: as long as it takes]
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        each: Option<Duration>,
+        /// The command; `{}` stands for the line, which is the last argument where there is none
+        #[arg(last = true, required_unless_present = "param", value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Do nothing, so many times: for trying things out
+    Noop {
+        /// How many subtasks
+        #[arg(long, required_unless_present = "param", value_name = "N")]
+        count: Option<u64>,
+        /// How long each takes, as in 10ms
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        sleep: Option<Duration>,
+        /// The share of them that fails, 0 to 1
+        #[arg(long, value_name = "SHARE")]
+        failure_rate: Option<f64>,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    lrmf_core::config::text::parse(text)
+}
+
+/// The names that could have been written where the first unknown one of these arguments stands.
+pub(crate) fn known_below(args: &[OsString]) -> String {
+    let root = Cli::command();
+    let mut command = &root;
+    for arg in args.iter().skip(1) {
+        if let Some(below) = arg.to_str().and_then(|name| command.find_subcommand(name)) {
+            command = below;
+        }
+    }
+    let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    names.into_iter().filter(|name| *name != "help").collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_known_depends_on_where_one_is() {
+        let at = |args: &[&str]| known_below(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(at(&["dtf", "x"]), "run");
+        assert_eq!(at(&["dtf", "run", "x"]), "checksum, exec, noop");
+    }
+}

@@ -1,0 +1,130 @@
+//! One task from its creation to its end, with all roles in this process.
+
+use std::time::{Duration, Instant};
+
+use dtf::embedded::{self, Embedded};
+use dtf::model::plugin::TaskPluginRegistration;
+use dtf::model::table::TaskRow;
+use dtf::model::{StoreError, TaskParam};
+use dtf::tasks::exec::ExecHandle;
+use dtf::{Dtf, Progress, TaskHandle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::progress::Display;
+use super::run::Database;
+use super::{INTERRUPTED, Usage};
+
+/// How often the progress is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What is to be run.
+pub(crate) struct Plan {
+    pub(crate) registration: TaskPluginRegistration,
+    pub(crate) param: TaskParam,
+    /// How many subtasks run at once.
+    pub(crate) jobs: usize,
+    pub(crate) db: Database,
+    /// Ends the task's processes at once.
+    pub(crate) kill: Option<ExecHandle>,
+}
+
+/// How it ended.
+pub(crate) struct Ended {
+    pub(crate) kind: String,
+    pub(crate) row: TaskRow,
+    pub(crate) progress: Progress,
+    pub(crate) took: Duration,
+}
+
+/// Runs the task.
+///
+/// # Errors
+/// [`Usage`] where the task was refused, and nothing was begun.
+pub(crate) fn run(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(to_its_end(plan, screen));
+    // A blocked read of standard input would be waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
+    let Plan { registration, param, jobs, db, kill } = plan;
+    let (kind, task_type) = (registration.name.clone(), registration.task_type);
+    let table = match &db {
+        None => embedded::Database::Memory,
+        Some(path) => embedded::Database::File(path.clone()),
+    };
+    let ports = embedded::ports(table).await.map_err(refused)?;
+    let builder = Dtf::builder(ports).config(Embedded { jobs }.config());
+    let dtf = builder.register_task_type(registration)?.build()?;
+    let started = Instant::now();
+    let task = dtf.client().create_task(task_type, param).await.map_err(refused)?;
+    dtf.start_all().await?;
+    let row = follow(&task, screen, kill).await?;
+    let took = started.elapsed();
+    let progress = task.status().await?.progress();
+    dtf.stop().await;
+    Ok(Ended { kind, row, progress, took })
+}
+
+/// What the caller got wrong is a usage error; the rest is as it is.
+fn refused(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Invalid(invalid) => Usage(invalid.to_string()).into(),
+        StoreError::Refused { cause, .. } => Usage(cause).into(),
+        other => other.into(),
+    }
+}
+
+/// Shows the progress until the task has ended. The first Ctrl-C cancels it, a second one ends this process at once.
+async fn follow(task: &TaskHandle, screen: &Display, kill: Option<ExecHandle>) -> anyhow::Result<TaskRow> {
+    let mut interrupts = Interrupts::new()?;
+    let mut look = tokio::time::interval(LOOK);
+    let mut interrupted = false;
+    // A future of its own, as it may hold the connection that the status is asked for over.
+    let waiting = task.clone();
+    let mut ended = AbortOnDropHandle::new(tokio::spawn(async move { waiting.wait().await }));
+    loop {
+        tokio::select! {
+            row = &mut ended => return Ok(row??),
+            _ = look.tick() => screen.show(&task.status().await?.progress()),
+            () = interrupts.next() => {
+                if interrupted {
+                    if let Some(kill) = kill {
+                        kill.kill_all();
+                    }
+                    screen.finish();
+                    std::process::exit(i32::from(INTERRUPTED));
+                }
+                interrupted = true;
+                screen.say("cancelling; Ctrl-C again to exit at once");
+                match task.cancel().await {
+                    // It ended in the same moment.
+                    Ok(()) | Err(StoreError::Invalid(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}
+
+/// Ctrl-C, and the signal to terminate.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `dtf run`: one task, in this process, to its end.
+
+use std::io::{BufReader, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use dtf::model::plugin::TaskPluginRegistration;
+use dtf::model::{Priority, TaskParam, param};
+use dtf::tasks::checksum::Checksum;
+use dtf::tasks::exec::{Exec, ExecHandle, ExecParam};
+use dtf::tasks::noop::{Noop, NoopParam};
+
+use super::args::{Common, Output, RunArgs, What};
+use super::oneshot::{self, Plan};
+use super::progress::Display;
+use super::{Usage, display};
+
+/// Runs it and says how it went, as an exit code.
+pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let RunArgs { common, what } = args;
+    let screen = Display::new(&common);
+    let (registration, type_param, kill) = plugin(&common, what, &screen)?;
+    let plan = Plan {
+        param: task_param(&common, type_param)?,
+        registration,
+        jobs: jobs(&common)?,
+        db: common.db.clone(),
+        kill,
+    };
+    let ended = oneshot::run(plan, &screen)?;
+    screen.finish();
+    if !common.quiet {
+        display::summary(&ended, common.output)?;
+    }
+    Ok(display::exit_code(&ended))
+}
+
+type Chosen = (TaskPluginRegistration, serde_json::Value, Option<ExecHandle>);
+
+/// The plugin for a kind of task, its parameters, and what ends its processes at once.
+fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chosen> {
+    let given = common.param.as_deref().map(json).transpose()?;
+    let instead = |own: bool| match (own, &given) {
+        (true, Some(_)) => {
+            Err(Usage("give the type's parameters as arguments or with --param, not both".to_owned()))
+        }
+        _ => Ok(()),
+    };
+    match what {
+        What::Checksum { dir, out } => {
+            instead(dir.is_some() || out.is_some())?;
+            let param = given.unwrap_or_else(|| Checksum::param(&dir.unwrap_or_default(), out.as_deref()));
+            let to_stdout = param.get("out").is_none_or(serde_json::Value::is_null);
+            if common.output == Output::Json && to_stdout {
+                let why = "the manifest and the JSON summary would both go to standard output; name a file with --out";
+                return Err(Usage(why.to_owned()).into());
+            }
+            Ok((Checksum::new(screen.console()).registration(), param, None))
+        }
+        What::Exec { log, each, command } => {
+            instead(!command.is_empty() || log.is_some() || each.is_some())?;
+            let param = given.unwrap_or_else(|| {
+                ExecParam { command, log, timeout: each, ..ExecParam::default() }.to_json()
+            });
+            if std::io::stdin().is_terminal() && !common.quiet {
+                eprintln!("dtf: reading lines from the terminal; end with Ctrl-D");
+            }
+            let exec = Exec::new(BufReader::new(std::io::stdin()), screen.console());
+            let kill = exec.handle();
+            Ok((exec.registration(), param, Some(kill)))
+        }
+        What::Noop { count, sleep, failure_rate } => {
+            instead(count.is_some() || sleep.is_some() || failure_rate.is_some())?;
+            let param = given.unwrap_or_else(|| noop_param(count, sleep, failure_rate));
+            Ok((Noop::registration(), param, None))
+        }
+    }
+}
+
+fn noop_param(
+    count: Option<u64>,
+    sleep: Option<std::time::Duration>,
+    failure_rate: Option<f64>,
+) -> serde_json::Value {
+    let mut param = NoopParam::new(count.unwrap_or(0));
+    param.sleep_ms = sleep.map_or(0, |sleep| u64::try_from(sleep.as_millis()).unwrap_or(u64::MAX));
+    param.failure_rate = failure_rate.unwrap_or(0.0);
+    param.to_json()
+}
+
+fn json(text: &str) -> Result<serde_json::Value, Usage> {
+    serde_json::from_str(text).map_err(|error| {
+        Usage(format!("--param is no valid JSON ({error}); write an object, as in '{{\"count\": 1000}}'"))
+    })
+}
+
+fn task_param(common: &Common, type_param: serde_json::Value) -> Result<TaskParam, Usage> {
+    let param = TaskParam {
+        name: common.name.clone(),
+        group: common.group.clone(),
+        priority: Priority(common.priority),
+        timeout: common.timeout.unwrap_or(param::MAX_TIMEOUT),
+        type_param,
+        ..TaskParam::default()
+    };
+    param.check().map_err(|invalid| Usage(invalid.to_string()))?;
+    Ok(param)
+}
+
+fn jobs(common: &Common) -> Result<usize, Usage> {
+    const MOST: usize = 10_000;
+    match common.jobs {
+        None => Ok(std::thread::available_parallelism().map_or(2, usize::from)),
+        Some(jobs) if (1..=MOST).contains(&jobs) => Ok(jobs),
+        Some(jobs) => Err(Usage(format!("--jobs is {jobs}; allowed is 1 to {MOST}"))),
+    }
+}
+
+/// The file that the task's record is kept in, if any.
+pub(super) type Database = Option<PathBuf>;

@@ -1,0 +1,50 @@
+//! The stores on servers: coordination in etcd, `tbl_task` in MySQL or MariaDB, queues in Redis or Valkey.
+
+use std::sync::Arc;
+
+use dtf_model::StoreError;
+use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
+use dtf_sql::{SqlConfig, SqlTable};
+use lrmf_etcd::{ConnectError, EtcdConfig, EtcdStore};
+
+use crate::service::Ports;
+
+/// Where the servers are.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// Where the roles' groups meet.
+    pub etcd: EtcdConfig,
+    /// `tbl_task`. Its schema is brought up to date when it is connected to.
+    pub sql: SqlConfig,
+    /// The queues of tasks.
+    pub redis: RedisConfig,
+}
+
+/// Why the servers cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum ServersError {
+    /// A store of tasks.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The coordination store.
+    #[error(transparent)]
+    Etcd(#[from] ConnectError),
+}
+
+/// Connects to the servers.
+///
+/// # Errors
+/// A server that is not reached, refuses, or is of a version or setting that cannot be worked with.
+pub async fn ports(servers: Servers) -> Result<Ports, ServersError> {
+    SqlTable::migrate(&servers.sql).await?;
+    let table = SqlTable::connect(&servers.sql).await?;
+    let redis = Redis::connect(servers.redis).await?;
+    let coordination = EtcdStore::connect(servers.etcd).await?;
+    Ok(Ports {
+        table: Arc::new(table),
+        queues: Arc::new(RedisQueues::new(redis.clone())),
+        shards: Arc::new(RedisShards::new(redis.clone())),
+        wake: Arc::new(RedisWakeUp::start(redis)),
+        coordination: Arc::new(coordination),
+    })
+}

@@ -1,0 +1,166 @@
+//! A server's process: started, watched until it answers, killed, stopped, started again.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take until it answers. Much more than it needs: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to ask.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Asks a server over a fresh connection whether it is ready.
+pub(super) type Probe = fn(&mut TcpStream) -> io::Result<bool>;
+
+/// A private server. It is killed, and its data are deleted, when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    port: u16,
+    probe: Probe,
+    child: Option<Child>,
+    // After the child: its files are deleted last.
+    dir: TempDir,
+}
+
+impl Process {
+    /// Starts `program` and waits until it answers on the port.
+    pub(super) fn start(
+        program: PathBuf,
+        arguments: Vec<OsString>,
+        dir: TempDir,
+        port: u16,
+        probe: Probe,
+    ) -> anyhow::Result<Self> {
+        let mut process = Self { program, arguments, port, probe, child: None, dir };
+        process.restart()?;
+        Ok(process)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of its data and its log.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        self.child = Some(child);
+        self.wait_until_ready()
+    }
+
+    pub(super) fn stop(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub(super) fn cont(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.child.as_ref().map(Pid::from_child).context("the server does not run")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        while !self.is_ready() {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if let Some(status) = ended {
+                bail!("{} ended with {status}: {}", self.program.display(), self.last_words());
+            }
+            if begin.elapsed() > PATIENCE {
+                bail!("{} did not answer: {}", self.program.display(), self.last_words());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let ask = || -> io::Result<bool> {
+            let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            (self.probe)(&mut stream)
+        };
+        // Refused, reset and silent all mean: not yet.
+        ask().unwrap_or(false)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            eprintln!("cannot kill {}: {error}", self.program.display());
+        }
+    }
+}
+
+/// Finds a program, also where servers are kept out of users' paths.
+pub(super) fn find(program: &str, package: &str, variable: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let others = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
+    let mut candidates = std::env::split_paths(&path).chain(others).map(|dir| dir.join(program));
+    candidates.find(|candidate| candidate.is_file()).with_context(|| {
+        format!(
+            "{program} is not there: install it (Debian, Ubuntu: apt-get install {package}) or set {variable}"
+        )
+    })
+}
+
+/// A fresh directory for a server.
+pub(super) fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("dtf-test-").tempdir()
+}
+
+/// Joins an option and its value.
+pub(super) fn option(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
+    let mut option = OsString::from(name);
+    option.push("=");
+    option.push(value);
+    option
+}

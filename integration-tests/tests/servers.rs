@@ -1,0 +1,60 @@
+//! The private servers are what the other tests rely on: they start, keep their data over a kill, and end.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use integration_tests::servers::{Etcd, MariaDb, Redis};
+
+fn address(url: &str) -> String {
+    let rest = url.split_once("://").unwrap().1;
+    rest.split('/').next().unwrap().rsplit('@').next().unwrap().to_owned()
+}
+
+fn redis(url: &str, command: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address(url))?;
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+#[test]
+fn redis_is_killed_stopped_and_started_again_with_its_data() {
+    let Some(mut server) = Redis::to_harm().unwrap() else { return };
+    let url = server.url();
+    assert_eq!(redis(&url, "SET k v").unwrap(), "+OK\r\n");
+    server.stop().unwrap();
+    assert!(redis(&url, "GET k").is_err());
+    server.cont().unwrap();
+    assert_eq!(redis(&url, "GET k").unwrap(), "$1\r\nv\r\n");
+    server.kill().unwrap();
+    assert!(redis(&url, "GET k").is_err());
+    server.restart().unwrap();
+    assert_eq!(redis(&url, "GET k").unwrap(), "$1\r\nv\r\n");
+    drop(server);
+    assert!(TcpStream::connect(address(&url)).is_err());
+}
+
+#[test]
+fn etcd_is_killed_and_started_again() {
+    let Some(mut server) = Etcd::to_harm().unwrap() else { return };
+    server.kill().unwrap();
+    assert!(TcpStream::connect(address(&server.url())).is_err());
+    server.restart().unwrap();
+    assert!(TcpStream::connect(address(&server.url())).is_ok());
+}
+
+#[test]
+fn mariadb_is_killed_and_started_again() {
+    let Some(mut server) = MariaDb::to_harm().unwrap() else { return };
+    let address = address(&server.url("any"));
+    server.kill().unwrap();
+    assert!(TcpStream::connect(&address).is_err());
+    server.restart().unwrap();
+    drop(server);
+    assert!(TcpStream::connect(&address).is_err());
+}

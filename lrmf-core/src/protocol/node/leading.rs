@@ -1,0 +1,86 @@
+//! Campaigning, and doing what the leader's machine asks for.
+
+use crate::coordination::{Guard, Op, Txn};
+use crate::event::Event;
+use crate::protocol::election::Verdict;
+use crate::protocol::leader::{Leader, LeaderAction};
+use crate::protocol::{Action, Call, FeedId, Now};
+use crate::records::{LeaderRecord, encode};
+
+use super::{Mode, Node, Purpose, Stage};
+
+impl Node {
+    pub(super) fn elect(&mut self, now: Now, verdict: Verdict) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let stays = matches!(serving.mode, Mode::Member | Mode::Draining { .. });
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Campaign => {
+                if stays {
+                    let txn = self.campaign();
+                    self.call(Purpose::Campaign, Call::Commit(txn));
+                }
+            }
+            Verdict::Lead(created) if stays => {
+                self.stop_leading();
+                let (leader, actions) = Leader::new(self.config.leader.clone(), created, now);
+                if let Stage::Serving(serving) = &mut self.stage {
+                    serving.leader = Some(leader);
+                }
+                self.out.push(Action::Emit(Event::BecameLeader));
+                self.follow(FeedId::Group);
+                self.lead(now, actions);
+            }
+            Verdict::Lead(_) => {}
+            Verdict::Resign => {
+                self.stop_leading();
+                let Stage::Serving(serving) = &mut self.stage else { return };
+                let verdict = serving.election.tick(now);
+                self.elect(now, verdict);
+            }
+            Verdict::Reload => self.follow(FeedId::Leader),
+        }
+    }
+
+    pub(super) fn campaign(&self) -> Txn {
+        let Stage::Serving(serving) = &self.stage else { return Txn::default() };
+        let record = LeaderRecord {
+            format: crate::records::Format,
+            instance: self.config.instance.clone(),
+            incarnation: serving.session.record.incarnation,
+            candidates: Vec::new(),
+        };
+        let key = self.config.leader.keys.leader();
+        Txn {
+            guards: vec![Guard::Absent { key: key.clone() }],
+            ops: vec![Op::Put { key, value: encode(&record), lease: Some(serving.session.lease) }],
+        }
+    }
+
+    pub(super) fn lead(&mut self, now: Now, actions: Vec<LeaderAction>) {
+        for action in actions {
+            match action {
+                LeaderAction::Reload => self.follow(FeedId::Group),
+                LeaderAction::Commit(txn) => self.call(Purpose::LeaderTxn, Call::Commit(txn)),
+                LeaderAction::AskProvider => self.out.push(Action::AskProvider),
+                LeaderAction::Emit(event) => self.out.push(Action::Emit(event)),
+                LeaderAction::StepDown { unreadable } => {
+                    self.stop_leading();
+                    if unreadable {
+                        self.abstain(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves the leadership to a member that can read the records.
+    pub(super) fn abstain(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let Some(created) = serving.election.leading() else { return };
+        serving.election.abstain(now.at + self.config.settings.ttl);
+        let key = self.config.leader.keys.leader();
+        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: created }];
+        self.call(Purpose::Courtesy, Call::Commit(Txn { guards, ops: vec![Op::Delete { key }] }));
+    }
+}

@@ -1,0 +1,130 @@
+//! Joining, serving, stopping, ending; and joining again.
+
+use crate::event::{Event, FenceReason};
+use crate::ids::Incarnation;
+use crate::protocol::election::Election;
+use crate::protocol::holdings::Holdings;
+use crate::protocol::leader::LeaderConfig;
+use crate::protocol::session::{Joining, OwnKeys, Session};
+use crate::protocol::{Action, Call, Exit, FeedId, Now};
+use crate::records::MemberState;
+
+use super::{Mode, Node, Purpose, Serving, Stage, Then};
+
+impl Node {
+    pub(super) fn join(&mut self, former: Vec<Incarnation>) {
+        self.calls.clear();
+        for feed in [FeedId::Group, FeedId::Leader, FeedId::Record] {
+            self.unfollow(feed);
+        }
+        self.own = OwnKeys::default();
+        let (keys, instance) = (self.config.leader.keys.clone(), self.config.instance.clone());
+        self.stage =
+            Stage::Joining(Box::new(Joining::new(keys, instance, self.config.settings.clone(), former)));
+        self.follow(FeedId::Own);
+    }
+
+    pub(super) fn serve(&mut self, now: Now, session: Session, former: &[Incarnation]) {
+        let settings = &self.config.settings;
+        let (incarnation, instance) = (session.record.incarnation, self.config.instance.clone());
+        let LeaderConfig { keys, rules, .. } = self.config.leader.clone();
+        let serving = Serving {
+            holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings.companions, rules),
+            election: Election::new(instance, incarnation, keys.leader(), settings.ttl / 2),
+            leader: None,
+            mode: Mode::Member,
+            keep_alive_at: now.at + settings.keep_alive_interval(),
+            writing: false,
+            unsure: false,
+            write_at: now.at,
+            session,
+        };
+        tracing::debug!(member = %self.config.instance, %incarnation, former = former.len(), "joined");
+        self.stage = Stage::Serving(Box::new(serving));
+        self.out.push(Action::Emit(Event::Joined { incarnation }));
+        self.follow(FeedId::Record);
+        self.follow(FeedId::Leader);
+        if let Some(lease) = self.former_lease.take() {
+            self.call(Purpose::Courtesy, Call::Revoke(lease));
+        }
+    }
+
+    pub(super) fn end(&mut self, exit: Exit) {
+        self.stage = Stage::Over;
+        self.calls.clear();
+        for feed in [FeedId::Group, FeedId::Leader, FeedId::Record, FeedId::Own] {
+            self.unfollow(feed);
+        }
+        self.out.push(Action::Emit(Event::Ended));
+        self.out.push(Action::Done(exit));
+    }
+
+    // ---- stopping ----
+
+    pub(super) fn watch_deadline(&mut self, now: Now) {
+        if let Stage::Serving(serving) = &self.stage
+            && self.config.leader.rules.self_fencing
+            && now.at >= serving.session.deadline
+        {
+            self.fence(now, FenceReason::Deadline);
+        }
+    }
+
+    pub(super) fn fence(&mut self, now: Now, reason: FenceReason) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let then = match serving.mode {
+            Mode::Halting(Then::Rejoin | Then::Die) => return,
+            Mode::Member => Then::Rejoin,
+            Mode::Draining { .. } | Mode::Halting(_) | Mode::Leaving => Then::Die,
+        };
+        self.out.push(Action::Emit(Event::Fenced { reason }));
+        self.halt(now, then);
+    }
+
+    pub(super) fn halt(&mut self, now: Now, then: Then) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        serving.mode = Mode::Halting(then);
+        self.out.extend(serving.holdings.halt(now));
+        if then != Then::Leave {
+            self.stop_leading();
+        }
+    }
+
+    pub(super) fn stop_leading(&mut self) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        if serving.leader.take().is_some() {
+            self.out.push(Action::Emit(Event::LostLeadership));
+            self.unfollow(FeedId::Group);
+        }
+    }
+
+    pub(super) fn change_mode(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let (idle, stopped) = (serving.holdings.is_idle(), serving.holdings.is_stopped());
+        match serving.mode {
+            Mode::Draining { until } => {
+                let known = serving.session.record.state == MemberState::Draining;
+                if known && idle && serving.holdings.wants_nothing() {
+                    serving.mode = Mode::Leaving;
+                    // A task that is granted now must not start while the keys go.
+                    self.out.extend(serving.holdings.halt(now));
+                } else if now.at >= until {
+                    self.halt(now, Then::Leave);
+                    self.change_mode(now);
+                }
+            }
+            Mode::Halting(Then::Rejoin) if stopped => {
+                let lease = serving.session.lease;
+                let former = vec![serving.session.record.incarnation];
+                // Ending the lease now would end the session key and move the tasks; the claim takes that key over.
+                self.former_lease = Some(lease);
+                self.join(former);
+            }
+            Mode::Halting(Then::Die) if stopped => self.end(Exit::Asked),
+            Mode::Halting(Then::Leave) if idle => serving.mode = Mode::Leaving,
+            // Something may still run: the session has to end by itself.
+            Mode::Halting(Then::Leave | Then::Restart) if stopped && !idle => self.end(Exit::Asked),
+            Mode::Member | Mode::Halting(_) | Mode::Leaving => {}
+        }
+    }
+}

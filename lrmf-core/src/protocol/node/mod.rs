@@ -1,0 +1,370 @@
+//! A member as a whole: joins, serves, stops in time, and comes back.
+
+mod leading;
+mod lifecycle;
+mod own;
+mod serving;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::config::CoordinatorConfig;
+use crate::coordination::{LeaseId, Op, Txn};
+use crate::error::StoreError;
+use crate::event::{Event, FenceReason};
+use crate::ids::{InstanceId, Token};
+use crate::records::LeaderRecord;
+use crate::task::Holding;
+
+use super::leader::{Leader, LeaderConfig};
+use super::session::{JoinAction, Joining, OwnKeys, RETRY, Session};
+use super::{Action, Call, CallId, Command, Exit, FeedId, FeedItem, Input, Now, Reply, StopError};
+use own::OwnWrite;
+use serving::{Mode, Serving, Then};
+
+/// What a member is made with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Its name.
+    pub instance: InstanceId,
+    /// Its settings.
+    pub settings: CoordinatorConfig,
+    /// How it leads, when it does.
+    pub leader: LeaderConfig,
+}
+
+/// What a call was made for.
+#[derive(Debug)]
+enum Purpose {
+    Grant {
+        sent: Timestamp,
+    },
+    Claim,
+    KeepAlive {
+        sent: Timestamp,
+    },
+    Own(OwnWrite),
+    Campaign,
+    LeaderTxn,
+    /// Nobody waits for it.
+    Courtesy,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Joining(Box<Joining>),
+    Serving(Box<Serving>),
+    Over,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    stage: Stage,
+    own: OwnKeys,
+    calls: BTreeMap<CallId, Purpose>,
+    next_call: u64,
+    epochs: BTreeMap<FeedId, u64>,
+    /// The lease of the session before, which may still hold the leader's key.
+    former_lease: Option<LeaseId>,
+    next_epoch: u64,
+    out: Vec<Action>,
+}
+
+impl Node {
+    /// A member that begins to join.
+    pub fn new(config: NodeConfig) -> (Self, Vec<Action>) {
+        let mut node = Self {
+            config,
+            stage: Stage::Over,
+            own: OwnKeys::default(),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            epochs: BTreeMap::new(),
+            next_epoch: 0,
+            former_lease: None,
+            out: Vec::new(),
+        };
+        node.join(Vec::new());
+        let actions = std::mem::take(&mut node.out);
+        (node, actions)
+    }
+
+    /// Takes an input in and says what to do.
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
+        self.watch_deadline(now);
+        match input {
+            Input::Tick => {}
+            Input::Reply(id, reply) => self.on_reply(now, id, reply),
+            Input::Feed { feed, epoch, item } if self.epochs.get(&feed) == Some(&epoch) => {
+                self.on_feed(now, feed, &item);
+            }
+            Input::Feed { .. } => {}
+            Input::Assigned { key, token, result } => {
+                if let Stage::Serving(serving) = &mut self.stage {
+                    self.out.extend(serving.holdings.on_assigned(now, &key, token, result));
+                }
+            }
+            Input::Revoked { key, token, result } => self.on_revoked(now, &key, token, result),
+            Input::Tasks(result) => {
+                let actions = self.leader().map(|leader| leader.on_tasks(now, result));
+                self.lead(now, actions.unwrap_or_default());
+            }
+            Input::Command(command) => self.on_command(now, command),
+        }
+        self.progress(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// When a [`Input::Tick`] is due, at the latest.
+    pub fn next_wake(&self, now: Now) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::Joining(joining) => joining.next_wake(now),
+            Stage::Serving(serving) => serving.next_wake(now),
+            Stage::Over => None,
+        }
+    }
+
+    /// The session, while there is one.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.stage {
+            Stage::Serving(serving) => Some(&serving.session),
+            Stage::Joining(_) | Stage::Over => None,
+        }
+    }
+
+    /// Who leads, as far as is known.
+    pub fn leader_record(&self) -> Option<&LeaderRecord> {
+        match &self.stage {
+            Stage::Serving(serving) => serving.election.leader(),
+            Stage::Joining(_) | Stage::Over => None,
+        }
+    }
+
+    /// Whether this member leads.
+    pub fn is_leading(&self) -> bool {
+        matches!(&self.stage, Stage::Serving(serving) if serving.leader.is_some())
+    }
+
+    /// What is running and not about to stop.
+    pub fn held(&self) -> Vec<Holding> {
+        match &self.stage {
+            Stage::Serving(serving) => serving.holdings.held().cloned().collect(),
+            Stage::Joining(_) | Stage::Over => Vec::new(),
+        }
+    }
+
+    fn leader(&mut self) -> Option<&mut Leader> {
+        match &mut self.stage {
+            Stage::Serving(serving) => serving.leader.as_mut(),
+            Stage::Joining(_) | Stage::Over => None,
+        }
+    }
+
+    // ---- calls and feeds ----
+
+    fn call(&mut self, purpose: Purpose, call: Call) {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(id, purpose);
+        self.out.push(Action::Call(id, call));
+    }
+
+    fn follow(&mut self, feed: FeedId) {
+        let keys = &self.config.leader.keys;
+        let prefix = match feed {
+            FeedId::Own => keys.member(&self.config.instance),
+            FeedId::Record => keys.assignment(&self.config.instance),
+            FeedId::Leader => keys.leader(),
+            FeedId::Group => keys.root().to_owned(),
+        };
+        let epoch = self.next_epoch;
+        self.next_epoch += 1;
+        self.epochs.insert(feed, epoch);
+        self.out.push(Action::Follow { feed, epoch, prefix });
+    }
+
+    fn unfollow(&mut self, feed: FeedId) {
+        if self.epochs.remove(&feed).is_some() {
+            self.out.push(Action::Unfollow(feed));
+        }
+    }
+
+    // ---- inputs ----
+
+    fn on_command(&mut self, now: Now, command: Command) {
+        let until = now.at + self.config.settings.drain_timeout;
+        match (&mut self.stage, command) {
+            (Stage::Over, _) => {}
+            (Stage::Joining(_), Command::Trigger) => {}
+            (Stage::Joining(_), _) => self.end(Exit::Asked),
+            (Stage::Serving(serving), Command::Close) => {
+                if serving.mode == Mode::Member {
+                    serving.mode = Mode::Draining { until };
+                }
+            }
+            (Stage::Serving(serving), Command::Restart) => {
+                if matches!(serving.mode, Mode::Member | Mode::Draining { .. }) {
+                    self.halt(now, Then::Restart);
+                }
+            }
+            (Stage::Serving(_), Command::Kill) => self.halt(now, Then::Die),
+            (Stage::Serving(serving), Command::Trigger) => {
+                if let Some(leader) = &mut serving.leader {
+                    let actions = leader.on_trigger(now);
+                    self.lead(now, actions);
+                } else {
+                    let value = serving.session.record.incarnation.to_string().into();
+                    let key = self.config.leader.keys.trigger();
+                    let txn = Txn { guards: Vec::new(), ops: vec![Op::Put { key, value, lease: None }] };
+                    self.call(Purpose::Courtesy, Call::Commit(txn));
+                }
+            }
+        }
+    }
+
+    fn on_revoked(&mut self, now: Now, key: &Arc<str>, token: Token, result: Result<(), StopError>) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let stopped = !matches!(&result, Err(StopError::Panicked(_)));
+        let key_of_event = Arc::clone(key);
+        match result {
+            Ok(()) => {}
+            Err(StopError::Failed(error)) => {
+                self.out.push(Action::Emit(Event::RevokeFailed { key: key_of_event, token, error }));
+            }
+            Err(StopError::Panicked(error)) => {
+                self.out.push(Action::Emit(Event::RevokePanicked { key: key_of_event, token, error }));
+            }
+        }
+        self.out.extend(serving.holdings.on_revoked(now, key, token, stopped));
+    }
+
+    fn on_feed(&mut self, now: Now, feed: FeedId, item: &FeedItem) {
+        let keys = self.config.leader.keys.clone();
+        match (feed, &mut self.stage) {
+            (FeedId::Own, Stage::Joining(joining)) => {
+                if self.own.on_feed(&keys, item) {
+                    let actions = joining.on_own(now, &self.own, matches!(item, FeedItem::Loaded(_)));
+                    self.joining(now, actions);
+                }
+            }
+            (FeedId::Own, Stage::Serving(serving)) => {
+                if !self.own.on_feed(&keys, item) {
+                    return;
+                }
+                if matches!(item, FeedItem::Loaded(_)) {
+                    serving.unsure = false;
+                }
+                self.check_own(now);
+            }
+            (FeedId::Record, Stage::Serving(serving)) => {
+                self.out.extend(serving.holdings.on_record(now, item))
+            }
+            (FeedId::Leader, Stage::Serving(serving)) => {
+                let verdict = serving.election.on_feed(now, item);
+                self.elect(now, verdict);
+            }
+            (FeedId::Group, Stage::Serving(serving)) => {
+                let actions = serving.leader.as_mut().map(|leader| leader.on_feed(now, item));
+                self.lead(now, actions.unwrap_or_default());
+            }
+            (_, Stage::Joining(_) | Stage::Over) => {}
+        }
+    }
+
+    fn on_reply(&mut self, now: Now, id: CallId, reply: Reply) {
+        let Some(purpose) = self.calls.remove(&id) else { return };
+        match (purpose, reply, &mut self.stage) {
+            (Purpose::Grant { sent }, Reply::Granted(result), Stage::Joining(joining)) => {
+                let actions = joining.on_granted(now, &self.own, sent, result);
+                self.joining(now, actions);
+            }
+            (Purpose::Claim, Reply::Committed(result), Stage::Joining(joining)) => {
+                let actions = joining.on_claimed(now, &mut self.own, result);
+                self.joining(now, actions);
+            }
+            (Purpose::KeepAlive { sent }, Reply::KeptAlive(result), Stage::Serving(serving)) => {
+                match result {
+                    Ok(ttl) => {
+                        let deadline = sent + ttl.saturating_sub(self.config.settings.margin);
+                        serving.session.deadline = serving.session.deadline.max(deadline);
+                    }
+                    Err(StoreError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
+                    Err(_) => serving.keep_alive_at = serving.keep_alive_at.min(now.at + RETRY),
+                }
+            }
+            (Purpose::Own(write), Reply::Committed(result), Stage::Serving(_)) => {
+                self.on_own_write(now, write, &result)
+            }
+            (Purpose::Campaign, Reply::Committed(result), Stage::Serving(serving)) => {
+                let verdict = serving.election.on_campaign(now, result);
+                self.elect(now, verdict);
+            }
+            (Purpose::LeaderTxn, Reply::Committed(result), Stage::Serving(serving)) => {
+                let actions = serving.leader.as_mut().map(|leader| leader.on_committed(now, &result));
+                self.lead(now, actions.unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    fn joining(&mut self, now: Now, actions: Vec<JoinAction>) {
+        for action in actions {
+            match action {
+                JoinAction::Grant => {
+                    let ttl = self.config.settings.ttl;
+                    self.call(Purpose::Grant { sent: now.at }, Call::Grant { ttl });
+                }
+                JoinAction::Claim(txn) => self.call(Purpose::Claim, Call::Commit(txn)),
+                JoinAction::Reload => self.follow(FeedId::Own),
+                JoinAction::Abandon(lease) => self.call(Purpose::Courtesy, Call::Revoke(lease)),
+                JoinAction::Conflict => return self.end(Exit::Conflict),
+                JoinAction::Refused(why) => return self.end(Exit::Refused(why)),
+                JoinAction::Joined(session) => {
+                    let Stage::Joining(joining) = &self.stage else { return };
+                    let former = joining.former().to_vec();
+                    self.serve(now, session, &former);
+                    return;
+                }
+            }
+        }
+    }
+
+    // ---- what is due ----
+
+    fn progress(&mut self, now: Now) {
+        match &mut self.stage {
+            Stage::Joining(joining) => {
+                let reported = joining.waiting;
+                let actions = joining.tick(now, &self.own);
+                if !reported && joining.waiting {
+                    self.out.push(Action::Emit(Event::Waiting));
+                }
+                self.joining(now, actions);
+            }
+            Stage::Serving(serving) => {
+                let verdict = serving.election.tick(now);
+                let actions = serving.leader.as_mut().map(|leader| leader.tick(now)).unwrap_or_default();
+                self.elect(now, verdict);
+                self.lead(now, actions);
+                self.keep_alive(now);
+                self.change_mode(now);
+                self.write_own(now);
+            }
+            Stage::Over => {}
+        }
+    }
+
+    fn keep_alive(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let gives_up = matches!(serving.mode, Mode::Halting(Then::Rejoin | Then::Die));
+        if gives_up || now.at < serving.keep_alive_at {
+            return;
+        }
+        serving.keep_alive_at = now.at + self.config.settings.keep_alive_interval();
+        let lease = serving.session.lease;
+        self.call(Purpose::KeepAlive { sent: now.at }, Call::KeepAlive(lease));
+    }
+}

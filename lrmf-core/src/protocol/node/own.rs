@@ -1,0 +1,142 @@
+//! What a member writes about itself: acknowledgements, its state, its end. One write at a time, each guarded by the
+//! session key; where nobody answered, the own keys are read before the next one.
+
+use crate::coordination::{Guard, Op, Revision, Txn, TxnOutcome};
+use crate::error::StoreError;
+use crate::event::FenceReason;
+use crate::protocol::session::RETRY;
+use crate::protocol::{Call, Exit, FeedId, Now};
+use crate::records::{AckRecord, MemberRecord, MemberState, encode};
+
+use super::{Mode, Node, Purpose, Stage, Then};
+
+/// A write of the member's own keys; one at a time.
+#[derive(Clone, Debug)]
+pub(super) enum OwnWrite {
+    Ack(AckRecord),
+    State(MemberState),
+    Leave,
+}
+
+impl Node {
+    /// The session key, as the store has it, must still be this session's.
+    pub(super) fn check_own(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let incarnation = serving.session.record.incarnation;
+        match self.own.session() {
+            None if serving.mode == Mode::Leaving => self.end(Exit::Asked),
+            None => self.fence(now, FenceReason::SessionEnded),
+            Some(claimed) => match &claimed.record {
+                Some(record) if record.incarnation == incarnation => {
+                    serving.session.record = record.clone();
+                    let parted = serving.mode == Mode::Halting(Then::Restart);
+                    if parted && record.state == MemberState::Restarting {
+                        self.end(Exit::Asked);
+                    }
+                }
+                _ => self.fence(now, FenceReason::Superseded),
+            },
+        }
+    }
+
+    pub(super) fn write_own(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        if serving.writing || serving.unsure || now.at < serving.write_at {
+            return;
+        }
+        let state = serving.session.record.state;
+        let write = match serving.mode {
+            Mode::Leaving => OwnWrite::Leave,
+            Mode::Halting(Then::Restart) if serving.holdings.is_idle() => {
+                OwnWrite::State(MemberState::Restarting)
+            }
+            Mode::Draining { .. } if state == MemberState::Active => OwnWrite::State(MemberState::Draining),
+            Mode::Halting(Then::Rejoin | Then::Die) => return,
+            Mode::Member | Mode::Draining { .. } | Mode::Halting(_) => match serving.holdings.due_ack(now) {
+                Some(ack) => OwnWrite::Ack(ack),
+                None => return,
+            },
+        };
+        serving.writing = true;
+        let Some(txn) = self.own_txn(&write) else { return };
+        self.call(Purpose::Own(write), Call::Commit(txn));
+    }
+
+    pub(super) fn own_txn(&self, write: &OwnWrite) -> Option<Txn> {
+        let Stage::Serving(serving) = &self.stage else { return None };
+        let keys = &self.config.leader.keys;
+        let (session, ack) = (keys.session(&self.config.instance), keys.ack(&self.config.instance));
+        let lease = Some(serving.session.lease);
+        let revision = self.own.session()?.revision;
+        let mut guards = vec![Guard::ModifiedAt { key: session.clone(), revision }];
+        let mut ops = Vec::new();
+        match write {
+            OwnWrite::Ack(record) => {
+                guards.push(match self.own.ack() {
+                    Some(revision) => Guard::ModifiedAt { key: ack.clone(), revision },
+                    None => Guard::Absent { key: ack.clone() },
+                });
+                ops.push(Op::Put { key: ack, value: encode(record), lease });
+            }
+            OwnWrite::State(state) => {
+                let record = MemberRecord { state: *state, ..serving.session.record.clone() };
+                ops.push(Op::Put { key: session, value: encode(&record), lease });
+            }
+            OwnWrite::Leave => ops.extend([Op::Delete { key: session }, Op::Delete { key: ack }]),
+        }
+        let goes = matches!(write, OwnWrite::Leave | OwnWrite::State(MemberState::Restarting));
+        if let (true, Some(created)) = (goes, serving.election.leading()) {
+            guards.push(Guard::CreatedAt { key: keys.leader(), revision: created });
+            ops.push(Op::Delete { key: keys.leader() });
+        }
+        Some(Txn { guards, ops })
+    }
+
+    pub(super) fn on_own_write(
+        &mut self,
+        now: Now,
+        write: OwnWrite,
+        result: &Result<TxnOutcome, StoreError>,
+    ) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        serving.writing = false;
+        match result {
+            Ok(TxnOutcome::Applied { revision }) => self.own_written(now, write, *revision),
+            Err(StoreError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
+            Ok(TxnOutcome::Refused) | Err(_) => {
+                let leads = serving.election.leading().is_some();
+                serving.unsure = true;
+                serving.write_at = now.at + RETRY / 4;
+                self.follow(FeedId::Own);
+                if leads {
+                    self.follow(FeedId::Leader);
+                }
+            }
+        }
+    }
+
+    pub(super) fn own_written(&mut self, now: Now, write: OwnWrite, revision: Revision) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        match write {
+            OwnWrite::Ack(record) => {
+                self.own.wrote_ack(revision);
+                serving.holdings.on_acked(now, record);
+            }
+            OwnWrite::State(state) => {
+                serving.session.record.state = state;
+                self.own.wrote_session(revision, serving.session.record.clone());
+                if state == MemberState::Restarting {
+                    self.end(Exit::Asked);
+                } else {
+                    self.change_mode(now);
+                }
+            }
+            OwnWrite::Leave => {
+                // The keys are gone; the lease ends now, or by itself.
+                let lease = serving.session.lease;
+                self.call(Purpose::Courtesy, Call::Revoke(lease));
+                self.end(Exit::Asked);
+            }
+        }
+    }
+}

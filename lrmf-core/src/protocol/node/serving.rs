@@ -1,0 +1,64 @@
+//! A member while it is one.
+
+use crate::clock::Timestamp;
+use crate::protocol::Now;
+use crate::protocol::election::Election;
+use crate::protocol::holdings::Holdings;
+use crate::protocol::leader::Leader;
+use crate::protocol::session::Session;
+
+/// What a serving member is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Member,
+    /// Its tasks are handed over, until then.
+    Draining {
+        until: Timestamp,
+    },
+    /// All tasks stop; then.
+    Halting(Then),
+    /// Nothing runs; the keys go.
+    Leaving,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Rejoin,
+    Restart,
+    Leave,
+    Die,
+}
+
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) session: Session,
+    pub(super) holdings: Holdings,
+    pub(super) election: Election,
+    pub(super) leader: Option<Leader>,
+    pub(super) mode: Mode,
+    pub(super) keep_alive_at: Timestamp,
+    /// An own write is under way.
+    pub(super) writing: bool,
+    /// The last own write may have been applied: the own keys are read before the next one.
+    pub(super) unsure: bool,
+    pub(super) write_at: Timestamp,
+}
+
+impl Serving {
+    pub(super) fn next_wake(&self, now: Now) -> Option<Timestamp> {
+        let until = match self.mode {
+            Mode::Draining { until } => Some(until),
+            Mode::Member | Mode::Halting(_) | Mode::Leaving => None,
+        };
+        let writable = !self.writing && !self.unsure;
+        let write = writable.then_some(self.write_at);
+        let ack = self.holdings.ack_at().filter(|_| writable).map(|at| at.max(self.write_at));
+        let leader = self.leader.as_ref().and_then(|leader| leader.next_wake(now));
+        let (deadline, keep_alive) = (Some(self.session.deadline), Some(self.keep_alive_at));
+        [until, write, ack, leader, self.election.next_wake(), deadline, keep_alive]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now.at)
+            .min()
+    }
+}

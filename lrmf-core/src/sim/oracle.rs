@@ -1,0 +1,183 @@
+//! What must hold after every step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::coordination::{Op, Revision};
+use crate::ids::{Incarnation, InstanceId, Token};
+use crate::keys::{Keys, Kind};
+use crate::protocol::Call;
+use crate::records::{ChunkRecord, LeaderRecord, MemberRecord, decode};
+use crate::task::Holding;
+
+use super::process::Process;
+use super::store::Store;
+
+/// What has been seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// The highest token of each task in any record so far, and whose it is.
+    tokens: BTreeMap<Arc<str>, (Token, Incarnation)>,
+    /// The records as of a revision.
+    revision: Revision,
+    chunks: BTreeMap<String, (InstanceId, ChunkRecord)>,
+    sessions: BTreeMap<InstanceId, Incarnation>,
+}
+
+/// A property that does not hold.
+pub(super) type Violation = String;
+
+impl Oracle {
+    /// P1 and P3 on the records.
+    pub(super) fn records(&mut self, keys: &Keys, store: &Store) -> Result<(), Violation> {
+        if store.revision() == self.revision {
+            return Ok(());
+        }
+        self.read(keys, store)?;
+        let mut places = BTreeMap::new();
+        for (holder, chunk) in self.chunks.values() {
+            for entry in &chunk.tasks {
+                if let Some(other) = places.insert(&entry.key, holder) {
+                    return Err(format!("P1: {} is in the records of {other} and {holder}", entry.key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, keys: &Keys, store: &Store) -> Result<(), Violation> {
+        self.chunks.retain(|key, _| store.get(key).is_some());
+        self.sessions.retain(|instance, _| store.get(&keys.session(instance)).is_some());
+        for kv in store.entries().filter(|kv| kv.mod_revision > self.revision) {
+            match keys.kind(&kv.key) {
+                Some(Kind::Chunk(holder, _)) => {
+                    let chunk: ChunkRecord = decode(&kv.key, &kv.value).map_err(|error| error.to_string())?;
+                    rising(&mut self.tokens, &holder, &chunk)?;
+                    self.chunks.insert(kv.key.clone(), (holder, chunk));
+                }
+                Some(Kind::Session(instance)) => {
+                    let member: MemberRecord =
+                        decode(&kv.key, &kv.value).map_err(|error| error.to_string())?;
+                    self.sessions.insert(instance, member.incarnation);
+                }
+                _ => {}
+            }
+        }
+        self.revision = store.revision();
+        Ok(())
+    }
+
+    /// Whether the store has the process's session.
+    pub(super) fn session_lives(&self, store: &Store, process: &Process) -> bool {
+        process.session.is_some_and(|(lease, incarnation)| {
+            store.is_alive(lease) && self.sessions.get(&process.instance) == Some(&incarnation)
+        })
+    }
+
+    /// The assignment is written by who leads and by nobody else.
+    pub(super) fn writes(
+        &self,
+        keys: &Keys,
+        store: &Store,
+        call: &Call,
+        by: Option<Incarnation>,
+    ) -> Result<(), Violation> {
+        let Call::Commit(txn) = call else { return Ok(()) };
+        let key = keys.generation();
+        if !txn.ops.iter().any(|op| matches!(op, Op::Put { key: written, .. } if *written == key)) {
+            return Ok(());
+        }
+        let leader = store.get(&keys.leader()).and_then(|kv| decode::<LeaderRecord>(&kv.key, &kv.value).ok());
+        if leader.map(|record| record.incarnation) != by {
+            return Err(format!("R8: {by:?} wrote the assignment and does not lead"));
+        }
+        Ok(())
+    }
+
+    /// P1 on the processes: a task runs in two only if all but the one with the highest token have outlived their
+    /// sessions.
+    pub(super) fn running(&self, store: &Store, processes: &[Process]) -> Result<(), Violation> {
+        let mut runs: BTreeMap<&str, Vec<(Token, bool, usize)>> = BTreeMap::new();
+        for (ix, process) in processes.iter().enumerate().filter(|(_, process)| process.is_up()) {
+            let alive = self.session_lives(store, process);
+            for (key, token) in &process.running {
+                runs.entry(key).or_default().push((*token, alive, ix));
+            }
+        }
+        for (key, mut holders) in runs {
+            holders.sort_unstable();
+            let lower = &holders[..holders.len() - 1];
+            if lower.iter().any(|(_, alive, _)| *alive) {
+                return Err(format!("P1: {key} runs in several living sessions: {holders:?}"));
+            }
+            if holders.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                return Err(format!("P3: {key} runs twice with one token: {holders:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// P2: what has outlived its session runs nothing, unless it was paused and could not help it.
+    pub(super) fn fenced(
+        &self,
+        store: &Store,
+        processes: &[Process],
+        now: Duration,
+        grace: Duration,
+    ) -> Result<(), Violation> {
+        for process in processes.iter().filter(|process| process.is_up() && !process.paused) {
+            let excused = process.pause_ended > Duration::ZERO && now < process.pause_ended + grace;
+            if !process.running.is_empty() && !excused && !self.session_lives(store, process) {
+                return Err(format!("P2: {} runs {:?} without a session", process.instance, process.running));
+            }
+        }
+        Ok(())
+    }
+
+    /// P4: what stays in the record of a living member that nobody told to stop is not revoked.
+    pub(super) fn undisturbed(
+        &self,
+        keys: &Keys,
+        store: &Store,
+        process: &Process,
+        holding: &Holding,
+    ) -> Result<(), Violation> {
+        if process.stopping || !self.session_lives(store, process) {
+            return Ok(());
+        }
+        let key = keys.chunk(&process.instance, crate::keys::chunk_of(&holding.task.key));
+        let Some(kv) = store.get(&key) else { return Ok(()) };
+        let chunk: ChunkRecord = decode(&kv.key, &kv.value).map_err(|error| error.to_string())?;
+        let incarnation = process.session.map(|(_, incarnation)| incarnation);
+        let stays = Some(chunk.incarnation) == incarnation
+            && chunk
+                .get(&holding.task.key)
+                .is_some_and(|entry| entry.token == holding.token && entry.releasing.is_none());
+        if stays {
+            return Err(format!(
+                "P4: {} revokes {}, which stays with it",
+                process.instance, holding.task.key
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// P3: every holding has a higher token than the ones before.
+fn rising(
+    tokens: &mut BTreeMap<Arc<str>, (Token, Incarnation)>,
+    holder: &InstanceId,
+    chunk: &ChunkRecord,
+) -> Result<(), Violation> {
+    for entry in chunk.tasks.iter().filter(|entry| entry.releasing.is_none()) {
+        let (highest, of) = *tokens.entry(entry.key.clone()).or_insert((entry.token, chunk.incarnation));
+        let same = entry.token == highest && of == chunk.incarnation;
+        if !same && entry.token <= highest {
+            let (key, token) = (&entry.key, entry.token);
+            return Err(format!("P3: {key} has token {token} at {holder}, after token {highest} elsewhere"));
+        }
+        tokens.insert(entry.key.clone(), (entry.token, chunk.incarnation));
+    }
+    Ok(())
+}

@@ -1,0 +1,369 @@
+//! The simulated world: processes, the store, and what happens between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::assignor::StickyBalanced;
+use crate::config::CoordinatorConfig;
+use crate::coordination::TxnLimits;
+use crate::event::Event;
+use crate::ids::{GroupId, Incarnation, InstanceId};
+use crate::keys::Keys;
+use crate::protocol::leader::LeaderConfig;
+use crate::protocol::node::{Node, NodeConfig};
+use crate::protocol::{Action, Call, CallId, FeedId, FeedItem, Input, Rules};
+use crate::task::{Holding, Task};
+
+use super::oracle::{Oracle, Violation};
+use super::process::Process;
+use super::rng::Rng;
+use super::store::Store;
+
+/// The longest that a revoke takes; the margin covers it.
+const LONGEST_REVOKE: u64 = 1000;
+
+/// Far more than any run needs.
+const MOST_STEPS: u64 = 200_000;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(super) enum Happening {
+    Deliver { process: usize, input: Input },
+    Exec { by: Option<Incarnation>, process: usize, id: CallId, call: Call, answers: bool },
+    List { process: usize, feed: FeedId, epoch: u64 },
+    Tick { process: usize },
+    Resume { process: usize },
+    Start { instance: InstanceId },
+    Expire,
+    Fault,
+}
+
+/// A world.
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) now: Duration,
+    pub(super) agenda: BTreeMap<(Duration, u64), Happening>,
+    pub(super) next_seq: u64,
+    pub(super) store: Store,
+    pub(super) processes: Vec<Process>,
+    pub(super) oracle: Oracle,
+    pub(super) keys: Keys,
+    pub(super) rules: Rules,
+    pub(super) instances: Vec<InstanceId>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) next_incarnation: u128,
+    pub(super) next_expiry: Option<Duration>,
+    pub(super) faulty: bool,
+    pub(super) steps: u64,
+    pub(super) trace: Option<Vec<String>>,
+}
+
+/// How a run is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) rules: Rules,
+    pub(super) faulty_for: Duration,
+    pub(super) traced: bool,
+}
+
+/// A run in which a property did not hold.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) violation: Violation,
+    pub(super) at: Duration,
+    pub(super) trace: Vec<String>,
+}
+
+pub(super) fn settings() -> CoordinatorConfig {
+    CoordinatorConfig {
+        ttl: Duration::from_secs(4),
+        margin: Duration::from_millis(1500),
+        settle: Duration::from_millis(100),
+        provider_period: Duration::from_secs(5),
+        drain_timeout: Duration::from_secs(5),
+        ..CoordinatorConfig::default()
+    }
+}
+
+impl World {
+    pub(super) fn new(plan: Plan) -> Self {
+        let mut rng = Rng::new(plan.seed);
+        let name = |name: &str| InstanceId::new(name).unwrap();
+        let members = 2 + rng.below(3);
+        let instances = ["a", "b", "c", "d"][..members as usize].iter().map(|text| name(text)).collect();
+        let tasks = (0..2 + rng.below(5)).map(|task| Task::new(format!("task-{task}"), "0")).collect();
+        Self {
+            rng,
+            now: Duration::from_secs(100),
+            agenda: BTreeMap::new(),
+            next_seq: 0,
+            store: Store::default(),
+            processes: Vec::new(),
+            oracle: Oracle::default(),
+            keys: Keys::new(&GroupId::new("p", "b", "t").unwrap()),
+            rules: plan.rules,
+            instances,
+            tasks,
+            next_incarnation: 1,
+            next_expiry: None,
+            faulty: true,
+            steps: 0,
+            trace: plan.traced.then(Vec::new),
+        }
+    }
+
+    /// Lets faults happen for a while, then heals everything, then waits and sees whether all tasks are held.
+    pub(super) fn run(mut self, plan: Plan) -> Result<u64, Failure> {
+        match self.live(plan) {
+            Ok(()) => Ok(self.steps),
+            Err(violation) => Err(Failure { violation, at: self.now, trace: self.trace.unwrap_or_default() }),
+        }
+    }
+
+    fn live(&mut self, plan: Plan) -> Result<(), Violation> {
+        for instance in self.instances.clone() {
+            let after = self.rng.millis(0..300);
+            self.later(after, Happening::Start { instance });
+        }
+        let after = self.rng.millis(300..2000);
+        self.later(after, Happening::Fault);
+        let healed = self.now + plan.faulty_for;
+        self.until(healed)?;
+        self.heal()?;
+        let bound = settings().ttl * 2 + Duration::from_secs(3);
+        self.until(healed + bound)?;
+        self.all_held()
+    }
+
+    fn until(&mut self, end: Duration) -> Result<(), Violation> {
+        while let Some((&(at, seq), _)) = self.agenda.first_key_value() {
+            if at > end {
+                break;
+            }
+            let Some(happening) = self.agenda.remove(&(at, seq)) else { break };
+            self.now = at;
+            self.steps += 1;
+            if self.steps > MOST_STEPS {
+                return Err("P9: it never rests".to_owned());
+            }
+            self.happen(happening)?;
+            self.spread();
+            self.schedule_expiry();
+            self.check()?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Violation> {
+        let grace = Duration::from_millis(LONGEST_REVOKE + 200);
+        self.oracle.records(&self.keys, &self.store)?;
+        self.oracle.running(&self.store, &self.processes)?;
+        self.oracle.fenced(&self.store, &self.processes, self.now, grace)
+    }
+
+    fn schedule_expiry(&mut self) {
+        if self.next_expiry.is_none()
+            && let Some(at) = self.store.next_end()
+        {
+            self.next_expiry = Some(at);
+            self.later(at.saturating_sub(self.now), Happening::Expire);
+        }
+    }
+
+    /// P6.
+    fn all_held(&self) -> Result<(), Violation> {
+        for task in &self.tasks {
+            let holds = |p: &&Process| p.is_up() && p.running.contains_key(&task.key);
+            let holders: Vec<_> = self.processes.iter().filter(holds).collect();
+            if holders.len() != 1 || !self.oracle.session_lives(&self.store, holders[0]) {
+                let names: Vec<_> = holders.iter().map(|p| p.instance.to_string()).collect();
+                return Err(format!("P6: {} is held by {names:?} long after the last fault", task.key));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.4} {}", self.now.as_secs_f64(), line()));
+        }
+    }
+
+    pub(super) fn later(&mut self, after: Duration, what: Happening) {
+        self.agenda.insert((self.now + after, self.next_seq), what);
+        self.next_seq += 1;
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Deliver { process, input } => self.input(process, input)?,
+            Happening::Exec { by, process, id, call, answers } => {
+                if self.exec(process, id, &call, answers) {
+                    self.oracle.writes(&self.keys, &self.store, &call, by)?;
+                }
+            }
+            Happening::List { process, feed, epoch } => self.list(process, feed, epoch),
+            Happening::Tick { process } => {
+                if self.processes[process].next_tick == Some(self.now) {
+                    self.processes[process].next_tick = None;
+                    self.input(process, Input::Tick)?;
+                }
+            }
+            Happening::Resume { process } => self.resume(process)?,
+            Happening::Start { instance } => self.start(instance)?,
+            Happening::Expire => {
+                self.store.expire(self.now);
+                self.next_expiry = None;
+            }
+            Happening::Fault => self.fault()?,
+        }
+        Ok(())
+    }
+
+    // ---- processes ----
+
+    pub(super) fn start(&mut self, instance: InstanceId) -> Result<(), Violation> {
+        let leader = LeaderConfig {
+            keys: self.keys.clone(),
+            assignor: Arc::new(StickyBalanced),
+            limits: TxnLimits { ops: if self.rng.per_mille(300) { 5 } else { 128 }, bytes: 1 << 20 },
+            settle: settings().settle,
+            companions: settings().companions,
+            provider_period: settings().provider_period,
+            max_moves: if self.rng.per_mille(300) { 1 } else { 1000 },
+            rules: self.rules,
+        };
+        let config = NodeConfig { instance: instance.clone(), settings: settings(), leader };
+        let (node, actions) = Node::new(config);
+        let rate = 995_000 + self.rng.below(10_001);
+        self.note(|| format!("{instance} starts"));
+        self.processes.push(Process::new(instance, node, rate));
+        self.perform(self.processes.len() - 1, actions)
+    }
+
+    pub(super) fn input(&mut self, ix: usize, input: Input) -> Result<(), Violation> {
+        let process = &mut self.processes[ix];
+        if !process.is_up() {
+            return Ok(());
+        }
+        if process.paused {
+            if !matches!(input, Input::Tick) {
+                process.inbox.push(input);
+            }
+            return Ok(());
+        }
+        match &input {
+            Input::Revoked { key, token, .. } | Input::Assigned { key, token, result: Err(_) }
+                if process.running.get(key) == Some(token) =>
+            {
+                process.running.remove(key);
+            }
+            Input::Feed { feed, epoch, item } => {
+                if let Some(state) = process.feeds.get_mut(feed).filter(|state| state.epoch == *epoch) {
+                    state.sent.push(item.clone());
+                }
+            }
+            _ => {}
+        }
+        let now = process.now(self.now);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.4} {} <- {}", self.now.as_secs_f64(), process.instance, shown(&input)));
+        }
+        let actions = process.node.step(now, input);
+        self.perform(ix, actions)
+    }
+
+    fn perform(&mut self, ix: usize, actions: Vec<Action>) -> Result<(), Violation> {
+        let session = self.processes[ix].node.session().map(|s| (s.lease, s.record.incarnation));
+        if session.is_some() {
+            self.processes[ix].session = session;
+        }
+        for action in actions {
+            let name = self.processes[ix].instance.clone();
+            self.note(|| format!("{name} -> {action:?}"));
+            match action {
+                Action::Call(id, call) => self.call(ix, id, call),
+                Action::Follow { feed, epoch, prefix } => self.follow(ix, feed, epoch, prefix),
+                Action::Unfollow(feed) => drop(self.processes[ix].feeds.remove(&feed)),
+                Action::Assign(holding) => self.assign(ix, &holding)?,
+                Action::Revoke(holding) => {
+                    self.oracle.undisturbed(&self.keys, &self.store, &self.processes[ix], &holding)?;
+                    self.revoke(ix, &holding);
+                }
+                Action::AskProvider => self.ask(ix),
+                Action::Emit(Event::Fenced { .. }) => self.processes[ix].stopping = true,
+                Action::Emit(Event::Joined { .. }) => self.processes[ix].stopping = false,
+                Action::Emit(_) => {}
+                Action::Done(exit) => {
+                    let process = &mut self.processes[ix];
+                    process.done = true;
+                    process.feeds.clear();
+                    if !process.running.is_empty() {
+                        return Err(format!("{name} ended ({exit:?}) and runs {:?}", process.running));
+                    }
+                }
+            }
+        }
+        self.schedule_tick(ix);
+        Ok(())
+    }
+
+    fn schedule_tick(&mut self, ix: usize) {
+        let process = &mut self.processes[ix];
+        if !process.is_up() {
+            return;
+        }
+        let wake = process.node.next_wake(process.now(self.now)).map(|at| process.global(at).max(self.now));
+        if wake != process.next_tick {
+            process.next_tick = wake;
+            if let Some(at) = wake {
+                self.later(at - self.now, Happening::Tick { process: ix });
+            }
+        }
+    }
+
+    fn assign(&mut self, ix: usize, holding: &Holding) -> Result<(), Violation> {
+        let (key, token) = (holding.task.key.clone(), holding.token);
+        let process = &mut self.processes[ix];
+        if let Some(running) = process.running.insert(key.clone(), token) {
+            return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
+        }
+        let fails = self.faulty && self.rng.per_mille(20);
+        let result = if fails { Err("it fails".to_owned()) } else { Ok(()) };
+        let after = self.rng.micros(100..5000);
+        self.later(after, Happening::Deliver { process: ix, input: Input::Assigned { key, token, result } });
+        Ok(())
+    }
+
+    fn revoke(&mut self, ix: usize, holding: &Holding) {
+        let slow = self.faulty && self.rng.per_mille(100);
+        let after = self.rng.millis(0..if slow { LONGEST_REVOKE } else { 5 });
+        let (key, token) = (holding.task.key.clone(), holding.token);
+        self.later(
+            after,
+            Happening::Deliver { process: ix, input: Input::Revoked { key, token, result: Ok(()) } },
+        );
+    }
+
+    fn ask(&mut self, ix: usize) {
+        let fails = self.faulty && self.rng.per_mille(50);
+        let answer = if fails { Err("it fails".to_owned()) } else { Ok(self.tasks.clone()) };
+        let after = self.rng.micros(100..5000);
+        self.later(after, Happening::Deliver { process: ix, input: Input::Tasks(answer) });
+    }
+}
+
+fn shown(input: &Input) -> String {
+    match input {
+        Input::Feed { feed, item: FeedItem::Loaded(snapshot), .. } => {
+            format!("{feed:?} loaded at {:?}: {} keys", snapshot.revision, snapshot.entries.len())
+        }
+        Input::Feed { feed, item: FeedItem::Changed(batch), .. } => {
+            format!("{feed:?} changed at {:?}", batch.revision)
+        }
+        other => format!("{other:?}"),
+    }
+}

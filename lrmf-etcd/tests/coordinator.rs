@@ -1,0 +1,155 @@
+//! Members on a real etcd: whole lives, with etcd and the network failing under them.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as tests do")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lrmf_core::{
+    Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, InstanceId, Task,
+};
+use lrmf_etcd::{EtcdConfig, EtcdStore};
+
+use support::Etcd;
+use support::books::Books;
+use support::proxy::Proxy;
+
+const TASKS: usize = 20;
+
+/// A member that reaches etcd at this endpoint, with a short session.
+async fn member(endpoint: String, name: &str, books: &Books) -> CoordinatorHandle {
+    member_with(endpoint, name, books, Duration::from_secs(3)).await
+}
+
+async fn member_with(endpoint: String, name: &str, books: &Books, ttl: Duration) -> CoordinatorHandle {
+    let config = EtcdConfig {
+        connect_timeout: Duration::from_millis(500),
+        request_timeout: Duration::from_millis(500),
+        ..EtcdConfig::new([endpoint])
+    };
+    let store = EtcdStore::connect(config).await.unwrap();
+    let tasks = (0..TASKS).map(|index| Task::new(format!("task-{index:02}"), ""));
+    let settings = CoordinatorConfig {
+        ttl,
+        margin: Duration::from_secs(1),
+        settle: Duration::from_millis(100),
+        ..CoordinatorConfig::default()
+    };
+    Coordinator::builder(Arc::new(store), GroupId::new("test", "etcd", "t").unwrap())
+        .instance_id(InstanceId::new(name).unwrap())
+        .provider(FixedTasks::new(tasks))
+        .worker(books.worker(name))
+        .config(settings)
+        .start()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_join_leave_and_take_over() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let a = member(etcd.endpoint(), "a", &books).await;
+    books.wait_for_members(TASKS, &["a"]).await;
+    let b = member(etcd.endpoint(), "b", &books).await;
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    let c = member(etcd.endpoint(), "c", &books).await;
+    books.wait_for_members(TASKS, &["a", "b", "c"]).await;
+    let moves = TASKS / 2 + TASKS.div_ceil(3);
+    assert!(books.starts() <= TASKS + moves, "{} starts", books.starts());
+    b.close().await;
+    books.wait_for_members(TASKS, &["a", "c"]).await;
+    // As in a crash: the session ends by itself.
+    a.kill().await;
+    books.wait_for_members(TASKS, &["c"]).await;
+    c.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_group_writes_nothing() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let a = member(etcd.endpoint(), "a", &books).await;
+    let b = member(etcd.endpoint(), "b", &books).await;
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    let store = etcd.store().await;
+    // What belongs to the joins is written within this time.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = store.list("/lrmf/").await.unwrap().revision;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(store.list("/lrmf/").await.unwrap().revision, before);
+    tokio::join!(a.close(), b.close());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_returns_in_time_was_never_missed() {
+    let (mut etcd, books) = (Etcd::start(), Books::new());
+    let a = member_with(etcd.endpoint(), "a", &books, Duration::from_secs(30)).await;
+    let b = member_with(etcd.endpoint(), "b", &books, Duration::from_secs(30)).await;
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    let starts = books.starts();
+    etcd.kill();
+    etcd.restart();
+    b.close().await;
+    books.wait_for_members(TASKS, &["a"]).await;
+    assert_eq!(books.starts() - starts, TASKS / 2, "only what b handed over was started again");
+    a.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_etcd_is_away_everybody_stops_and_then_all_goes_on() {
+    let (mut etcd, books) = (Etcd::start(), Books::new());
+    let a = member(etcd.endpoint(), "a", &books).await;
+    let b = member(etcd.endpoint(), "b", &books).await;
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    etcd.kill();
+    books.wait_for(|running| running.is_empty()).await;
+    etcd.restart();
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    tokio::join!(a.close(), b.close());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_cut_off_stops_before_others_take_over() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let proxy = Proxy::to(etcd.endpoint()).await;
+    let others = [member(etcd.endpoint(), "b", &books).await, member(etcd.endpoint(), "c", &books).await];
+    let cut_off = member(proxy.endpoint(), "a", &books).await;
+    books.wait_for_members(TASKS, &["a", "b", "c"]).await;
+    proxy.cut();
+    books.wait_for_members(TASKS, &["b", "c"]).await;
+    proxy.heal();
+    books.wait_for_members(TASKS, &["a", "b", "c"]).await;
+    // The same with the leader, who is one of the others.
+    for member in others {
+        member.close().await;
+    }
+    books.wait_for_members(TASKS, &["a"]).await;
+    let next = member(etcd.endpoint(), "d", &books).await;
+    books.wait_for_members(TASKS, &["a", "d"]).await;
+    assert!(cut_off.status().borrow().leading);
+    proxy.cut();
+    books.wait_for_members(TASKS, &["d"]).await;
+    proxy.heal();
+    books.wait_for_members(TASKS, &["a", "d"]).await;
+    tokio::join!(cut_off.close(), next.close());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_and_a_frozen_etcd_are_survived() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let a = member(etcd.endpoint(), "a", &books).await;
+    let b = member(etcd.endpoint(), "b", &books).await;
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+
+    etcd.freeze();
+    books.wait_for(|running| running.is_empty()).await;
+    etcd.thaw();
+    let store = etcd.store().await;
+    let now = store.list("/lrmf/").await.unwrap().revision;
+    store.client().compact(i64::try_from(now.0).unwrap(), None).await.unwrap();
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    let c = member(etcd.endpoint(), "c", &books).await;
+    books.wait_for_members(TASKS, &["a", "b", "c"]).await;
+    tokio::join!(a.close(), b.close(), c.close());
+}
