@@ -15,7 +15,7 @@ use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{Commit, Fence, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
 use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
-use dtf_redis::{Redis, RedisQueues};
+use dtf_redis::{Redis, RedisConfig, RedisQueues};
 use futures::future::join_all;
 use lrmf_core::Token;
 use server::Server;
@@ -27,19 +27,23 @@ const ROUND: usize = 64;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    for (name, arguments) in [("no AOF", &[][..]), ("AOF everysec", &["--appendonly", "yes"][..])] {
+    for (name, arguments) in [("no AOF", &["--appendonly", "no"][..]), ("AOF everysec", &[][..])] {
         for size in [1, 16, 100] {
             let server = Server::with(arguments);
-            let rate = steps(&RedisQueues::new(server.connect().await), size).await;
+            let rate = steps(&RedisQueues::new(Redis::connect(patient(&server)).await.unwrap()), size).await;
             println!("{name}, parcels of {size}: {rate:.0} subtasks/s");
         }
     }
     for size in [1, 16, 100] {
         let server = Server::start();
-        let redis = server.connect().await;
+        let redis = Redis::connect(patient(&server)).await.unwrap();
         let bytes = pending(&redis, &server, size).await;
         println!("pending in parcels of {size}: {BODY} + {:.1} bytes a subtask", bytes - BODY as f64);
     }
+}
+
+fn patient(server: &Server) -> RedisConfig {
+    RedisConfig { url: server.config().url, ..RedisConfig::default() }
 }
 
 fn spec(task: u64) -> TaskSpec {
@@ -72,23 +76,30 @@ async fn steps(queues: &RedisQueues, size: usize) -> f64 {
     let generator = queues.load_generator(fence).await.unwrap();
     let collector = queues.load_collector(fence).await.unwrap();
     let (mut next, mut offset) = (Seq(0), 0);
+    let mut phases = [Duration::ZERO; 5];
+    let mut mark = Instant::now();
+    let mut phase = |number: usize| phases[number] += std::mem::replace(&mut mark, Instant::now()).elapsed();
     let started = Instant::now();
     while started.elapsed() < SPAN {
         let push = Push { epoch: generator.epoch, ..batch(next, ROUND, size) };
         next = next.plus((ROUND * size) as u64);
         queues.push(fence, push).await.unwrap();
+        phase(0);
         let taken = queues.take(fence, &[Shard(0); ROUND]).await.unwrap();
         let reports =
             taken.parcels.iter().map(|(_, parcel)| queues.complete(fence.task, fence.run, report(parcel)));
         for reported in join_all(reports).await {
             assert_eq!(reported.unwrap().counted, size as u64);
         }
+        phase(2);
         let batches = queues.peek(fence, offset, ROUND).await.unwrap().len() as u64;
         let commit =
             Commit { epoch: collector.epoch, offset, batches, first: collector.next, ..Commit::default() };
         queues.commit(fence, commit).await.unwrap();
+        phase(4);
         offset += batches;
     }
+    println!("{phases:?}");
     next.0 as f64 / started.elapsed().as_secs_f64()
 }
 

@@ -5,7 +5,6 @@
 mod server;
 
 use std::collections::HashSet;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -135,9 +134,9 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     assert_eq!(claimed, [shipment]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_counts_once_across_kills() {
-    const SUBTASKS: usize = 300;
+    const SUBTASKS: usize = 3000;
     let mut server = Server::start();
     let queues = Arc::new(RedisQueues::new(server.connect().await));
     let epoch = task_with(&queues, SUBTASKS).await;
@@ -181,14 +180,15 @@ async fn every_call_counts_once_across_kills() {
             }
         }
     });
-    for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(60)).await;
+    for kill in 1..=4 {
+        let counted = async || until_answered(|| queues.state(TASK)).await.unwrap().counts.counted();
+        while counted().await < kill * SUBTASKS as u64 / 5 {}
         server.kill();
         server.restart();
     }
     worker.await.unwrap();
     collector.await.unwrap();
-    let state = queues.state(TASK).await.unwrap().unwrap();
+    let state = until_answered(|| queues.state(TASK)).await.unwrap();
     let all = SUBTASKS as u64;
     assert_eq!(state.counts, Counts { created: all, succeeded: all, ..Counts::default() });
     assert!(state.is_complete());
@@ -196,27 +196,23 @@ async fn every_call_counts_once_across_kills() {
 
 #[tokio::test]
 async fn a_server_that_hangs_leaves_the_outcome_unknown_in_bounded_time() {
-    let server = Server::start();
+    let mut server = Server::start();
     let config = RedisConfig { response_timeout: Duration::from_millis(200), ..server.config() };
     let queues = RedisQueues::new(Redis::connect(config).await.unwrap());
     let epoch = task_with(&queues, 1).await;
-    let signal = |name: &str| {
-        let status = Command::new("kill").args([name, &server.process().to_string()]).status();
-        assert!(status.unwrap().success());
-    };
-    signal("-STOP");
+    server.stop();
     let started = Instant::now();
     let late = queues.push(FENCE, push(epoch, 1, 1, 10)).await;
     assert!(matches!(late, Err(StoreError::Unknown { .. })), "{late:?}");
     assert!(started.elapsed() < BOUNDED);
-    signal("-CONT");
+    server.cont();
     // It was applied, and is not applied again.
     assert_eq!(until_answered(|| queues.push(FENCE, push(epoch, 1, 1, 10))).await.waiting, 2);
 }
 
 #[tokio::test]
 async fn a_full_server_takes_no_more_and_everything_else_goes_on() {
-    let server = Server::with(&["--maxmemory", "6mb", "--appendonly", "yes"]);
+    let server = Server::with(&["--maxmemory", "6mb"]);
     let redis = server.connect().await;
     let (queues, shards) = (RedisQueues::new(redis.clone()), RedisShards::new(redis));
     let epoch = task_with(&queues, 0).await;
@@ -328,7 +324,8 @@ async fn a_server_that_is_not_fit_or_not_there_is_refused() {
     assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
     assert!(refused.to_string().contains("noeviction"), "{refused}");
 
-    let guarded = Server::with(&["--requirepass", "right"]);
+    let guarded = Server::start();
+    command(&guarded.config().url, &["CONFIG", "SET", "requirepass", "right"]).await;
     let url = guarded.config().url.replace("redis://", "redis://:secret@");
     let refused = Redis::connect(RedisConfig { url, ..guarded.config() }).await.unwrap_err();
     assert!(!refused.to_string().contains("secret"), "{refused}");
