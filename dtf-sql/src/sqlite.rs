@@ -4,6 +4,7 @@
 //! callers that wait for one connection do not. A database in memory is that connection.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::StoreError;
@@ -24,7 +25,7 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// A SQLite database, opened, locked, its schema up to date.
 pub(crate) struct SqliteDatabase {
-    pub(crate) pool: Pool<SqliteConnection>,
+    pub(crate) pool: Arc<Pool<SqliteConnection>>,
     _lock: Option<FileLock>,
 }
 
@@ -45,7 +46,7 @@ pub(crate) async fn open(file: Option<&Path>, limits: Limits) -> Result<SqliteDa
     let pool = Pool::new(options, Limits { connections: 1, ..limits });
     let prepared = pool.prepare(|connection| Box::pin(bring_up(connection)), limits.call).await;
     prepared.map_err(|error| with_name(error, file))?;
-    Ok(SqliteDatabase { pool, _lock: lock })
+    Ok(SqliteDatabase { pool: Arc::new(pool), _lock: lock })
 }
 
 async fn bring_up(connection: &mut SqliteConnection) -> Result<(), StoreError> {

@@ -23,7 +23,7 @@ enum Database {
     #[cfg(feature = "sqlite")]
     Sqlite(crate::sqlite::SqliteDatabase),
     #[cfg(feature = "mysql")]
-    MySql(crate::pool::Pool<sqlx::MySqlConnection>),
+    MySql(std::sync::Arc<crate::pool::Pool<sqlx::MySqlConnection>>),
 }
 
 /// Names the place, without user and password.
@@ -90,7 +90,8 @@ impl SqlTable {
 
     #[cfg(feature = "mysql")]
     async fn mysql(config: &SqlConfig) -> Result<Self, StoreError> {
-        let database = Database::MySql(crate::mysql::open(mysql_options(config)?, config.limits()).await?);
+        let database =
+            Database::MySql(crate::mysql::open(mysql_options(config)?, config.limits()).await?.into());
         Ok(Self { database, shown: crate::config::shown(&config.url) })
     }
 
@@ -102,9 +103,9 @@ impl SqlTable {
     async fn execute(&self, call: Call) -> Result<bool, StoreError> {
         let rows = match &self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(database) => database.pool.execute(&call).await?,
+            Database::Sqlite(database) => database.pool.execute(call).await?,
             #[cfg(feature = "mysql")]
-            Database::MySql(pool) => pool.execute(&call).await?,
+            Database::MySql(pool) => pool.execute(call).await?,
         };
         Ok(rows > 0)
     }
@@ -112,9 +113,9 @@ impl SqlTable {
     async fn fetch(&self, call: Call) -> Result<Vec<TaskRow>, StoreError> {
         match &self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(database) => database.pool.fetch(&call).await,
+            Database::Sqlite(database) => database.pool.fetch(call).await,
             #[cfg(feature = "mysql")]
-            Database::MySql(pool) => pool.fetch(&call).await,
+            Database::MySql(pool) => pool.fetch(call).await,
         }
     }
 }
@@ -152,10 +153,10 @@ impl TaskTable for SqlTable {
         let id = match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(database) => {
-                database.pool.insert(&inserting(crate::sqlite::insert(), task)?).await?
+                database.pool.insert(inserting(crate::sqlite::insert(), task)?).await?
             }
             #[cfg(feature = "mysql")]
-            Database::MySql(pool) => pool.insert(&inserting(crate::mysql::insert(), task)?).await?,
+            Database::MySql(pool) => pool.insert(inserting(crate::mysql::insert(), task)?).await?,
         };
         Ok(TaskId(id.unsigned_abs()))
     }

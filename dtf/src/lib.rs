@@ -1,4 +1,31 @@
 //! The distributed task framework, put together: register a kind of task, start the roles, create tasks.
+//!
+//! - [`Dtf`] is a process: it knows kinds of task ([`DtfBuilder::register_task_type`]), starts roles
+//!   ([`Dtf::start_service`]) and gives a [`Client`], which creates tasks and says how they are.
+//! - [`embedded`] has the stores of a process that needs no server; `servers`, with the feature `full`, those on etcd,
+//!   MySQL and Redis. Everything else is the same in both.
+//! - [`tasks`] has the built-in kinds. Write your own against [`model::plugin`].
+//!
+//! ```
+//! use dtf::embedded::{self, Database, Embedded};
+//! use dtf::model::TaskParam;
+//! use dtf::tasks::NOOP;
+//! use dtf::tasks::noop::{Noop, NoopParam};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> anyhow::Result<()> {
+//! let dtf = dtf::Dtf::builder(embedded::ports(Database::Memory).await?)
+//!     .config(Embedded { jobs: 2 }.config())
+//!     .register_task_type(Noop::registration())?
+//!     .build()?;
+//! dtf.start_all().await?;
+//! let param = TaskParam { type_param: NoopParam::new(1000).to_json(), ..TaskParam::default() };
+//! let row = dtf.client().create_task(NOOP, param).await?.wait().await?;
+//! assert_eq!(row.counts.succeeded, 1000);
+//! dtf.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod client;
 pub mod embedded;
@@ -12,3 +39,8 @@ pub use client::{Client, Progress, TaskHandle, TaskStatusView};
 pub use dtf_model as model;
 pub use lrmf_core as lrmf;
 pub use service::{Dtf, DtfBuilder, DtfConfig, Ports, ServiceError};
+
+/// The README's examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

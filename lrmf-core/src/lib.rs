@@ -1,4 +1,74 @@
 //! Places tasks on a changing group of processes, and proves who holds what.
+//!
+//! A *task* is a key with a value: a partition to mirror, a shard of a queue, a tenant to look after. A group of
+//! processes shares the tasks; each is run by one of them at a time. When a process joins, leaves or dies, as few tasks
+//! as possible change hands, one by one, and the others are not disturbed. No process is special: the one that leads is
+//! elected, and its death moves nothing but its own tasks.
+//!
+//! # Quick start
+//! Three members in one process, over the store in memory; with the crate `lrmf-etcd` the same members work across
+//! machines.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use lrmf_core::{
+//!     Coordinator, CoordinatorConfig, FixedTasks, GroupId, Held, InstanceId, MemoryStore, Task, TaskRunner,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> anyhow::Result<()> {
+//! let store = Arc::new(MemoryStore::new());
+//! let mut members = Vec::new();
+//! for name in ["a", "b", "c"] {
+//!     let member = Coordinator::builder(store.clone(), GroupId::new("mirror", "orders", "default")?)
+//!         .instance_id(InstanceId::new(name)?)
+//!         .provider(FixedTasks::new((0..9).map(|n| Task::new(format!("topic-{n}"), ""))))
+//!         .worker(TaskRunner::new(|held: Held| async move {
+//!             // Work until told to stop. Hand `held.token` to every store that is written to.
+//!             held.stop.cancelled().await;
+//!             anyhow::Ok(())
+//!         }))
+//!         .config(CoordinatorConfig { settle: Duration::from_millis(50), ..Default::default() })
+//!         .start()
+//!         .await?;
+//!     members.push(member);
+//! }
+//! for member in &members {
+//!     member.held().wait_for(|held| held.len() == 3).await?;
+//! }
+//! members.remove(0).close().await;
+//! for member in &members {
+//!     member.held().wait_for(|held| held.len() >= 4).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What you can rely on, and on what that depends
+//! - A task is not given to a member before the one that had it has said that it stopped, or that one's session has
+//!   ended in the store. A member that loses sight of the store stops its tasks [`margin`](CoordinatorConfig::margin)
+//!   before its session can end. So no two run a task at the same time **as long as** no process stands still for longer
+//!   than the margin in the middle of its work, the clocks' rates differ by less than the margin allows, and the store
+//!   ends no lease early.
+//! - Where that is not good enough, and for effects that matter it is not, use the **fencing token**: each holding of a
+//!   task has a higher one than the holding before, whatever stalls or gets lost. A store that remembers the highest
+//!   token it has seen, and refuses lower ones, is never written by a former holder. This depends on nothing.
+//! - Effects that no store can refuse (a mail, a call of somebody else's API) can happen twice. Make them idempotent.
+//!
+//! # Map
+//! | module | what it is |
+//! |---|---|
+//! | [`coordinator`] | a member as its process sees it: start here |
+//! | [`task`], [`ids`], [`worker`], [`provider`] | what is placed, and what users implement |
+//! | [`runner`], [`smooth`] | ready-made workers |
+//! | [`assignor`] | who gets what: the planners |
+//! | [`router`] | for callers: which member has a task now |
+//! | [`config`], [`event`], [`error`] | settings, reports, errors |
+//! | [`coordination`], [`memory`] | the port to the store, and the store in memory |
+//! | [`keys`], [`records`] | what is in the store |
+//! | [`protocol`] | how it works: pure state machines, without clock or IO |
+//! | [`clock`] | time, from outside |
 
 pub mod assignor;
 pub mod clock;

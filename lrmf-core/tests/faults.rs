@@ -122,6 +122,44 @@ async fn a_second_process_of_one_name_is_refused_or_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_successor_takes_over_and_nothing_else_moves() {
+    let group = Group::new(12);
+    let a = group.join("a").await;
+    let b = group.join("b").await;
+    holds(&b, 6).await;
+    holds(&a, 6).await;
+    let (of_a, of_b, starts) = (held_by(&a), held_by(&b), group.books.starts());
+    let second = tokio::spawn(group.member("a").start());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // a leads, too.
+    a.kill().await;
+    let a = second.await.unwrap().unwrap();
+    holds(&a, 6).await;
+    assert_eq!((held_by(&a), held_by(&b)), (of_a, of_b));
+    assert_eq!(group.books.starts(), starts + 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_are_no_candidates_lead_when_all_candidates_are_dead() {
+    let group = Group::new(14);
+    let mut members = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        members.push(group.join(name).await);
+    }
+    for member in &members {
+        holds(member, 2).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = tokio::time::Instant::now();
+    for member in members.drain(..5) {
+        member.kill().await;
+    }
+    holds(&members[0], 7).await;
+    holds(&members[1], 7).await;
+    assert!(begun.elapsed() <= config().ttl + Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_group_writes_nothing() {
     let group = Group::new(20);
     let a = group.join("a").await;

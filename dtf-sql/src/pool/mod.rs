@@ -8,7 +8,7 @@
 mod tests;
 
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::StoreError;
@@ -16,6 +16,7 @@ use dtf_model::table::TaskRow;
 use sqlx::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::call::Call;
 use crate::error::{Verdict, calling, connecting, leaves_connection_whole, words};
@@ -96,16 +97,26 @@ impl<D: Driver> Pool<D> {
         Self { target, limits, permits, idle: Mutex::default(), last_failure: Mutex::default() }
     }
 
-    pub(crate) async fn insert(&self, call: &Call) -> Result<i64, StoreError> {
-        self.repeat(|connection| Box::pin(connection.insert(call.clone()))).await
+    pub(crate) async fn insert(self: &Arc<Self>, call: Call) -> Result<i64, StoreError> {
+        let pool = self.clone();
+        apart::<D, _>(
+            async move { pool.repeat(|connection| Box::pin(connection.insert(call.clone()))).await },
+        )
+        .await
     }
 
-    pub(crate) async fn execute(&self, call: &Call) -> Result<u64, StoreError> {
-        self.repeat(|connection| Box::pin(connection.execute(call.clone()))).await
+    pub(crate) async fn execute(self: &Arc<Self>, call: Call) -> Result<u64, StoreError> {
+        let pool = self.clone();
+        apart::<D, _>(
+            async move { pool.repeat(|connection| Box::pin(connection.execute(call.clone()))).await },
+        )
+        .await
     }
 
-    pub(crate) async fn fetch(&self, call: &Call) -> Result<Vec<TaskRow>, StoreError> {
-        self.repeat(|connection| Box::pin(connection.fetch(call.clone()))).await
+    pub(crate) async fn fetch(self: &Arc<Self>, call: Call) -> Result<Vec<TaskRow>, StoreError> {
+        let pool = self.clone();
+        apart::<D, _>(async move { pool.repeat(|connection| Box::pin(connection.fetch(call.clone()))).await })
+            .await
     }
 
     /// Sends a statement, again where the database gave it up in favour of another one.
@@ -199,6 +210,21 @@ impl<D: Driver> Pool<D> {
         }
         *locked(&self.last_failure) = failure;
         opened.map_err(|error| connecting(D::STORE, &error, D::verdict(&error)))
+    }
+}
+
+/// Lets a call go on by itself, as long as its caller wants the answer.
+///
+/// A caller may wait for several things and stop polling this one meanwhile (a branch of a `select!` whose other branch
+/// makes a call too). Were the call only as alive as its caller, it could then hold the connection, or its turn for it,
+/// and the other call would wait for it in vain.
+async fn apart<D: Driver, T: Send + 'static>(
+    call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match AbortOnDropHandle::new(tokio::spawn(call)).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(StoreError::Unknown { store: D::STORE, cause: error.to_string() }),
     }
 }
 

@@ -17,6 +17,7 @@ enum Fate {
     Deadlock,
     Broken,
     Silent,
+    Slow,
 }
 
 /// The server, as all connections see it.
@@ -49,6 +50,10 @@ async fn meet(fates: &Mutex<VecDeque<Fate>>) -> Result<(), Error> {
         Some(Fate::Deadlock) => Err(Error::Database(Box::new(Deadlock))),
         Some(Fate::Broken) => Err(Error::Io(std::io::ErrorKind::ConnectionReset.into())),
         Some(Fate::Silent) => pending().await,
+        Some(Fate::Slow) => {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(())
+        }
     }
 }
 
@@ -125,8 +130,8 @@ fn pool() -> (Arc<Server>, Arc<Pool<Fake>>) {
     (server.clone(), Arc::new(Pool::new(server, limits)))
 }
 
-async fn call(pool: &Pool<Fake>) -> Result<u64, StoreError> {
-    pool.execute(&Call::new("")).await
+async fn call(pool: &Arc<Pool<Fake>>) -> Result<u64, StoreError> {
+    pool.execute(Call::new("")).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,4 +226,27 @@ async fn a_full_pool_makes_callers_wait_for_each_other() {
     let third = pool.acquire().await;
     assert!(matches!(call(&pool).await, Err(StoreError::Unreachable { .. })));
     drop((second, third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_not_polled_holds_nobody_up() {
+    let (server, pool) = pool();
+    server.calls(&[Fate::Slow; 3]);
+    // Two have the connections, the third has the next turn; none of them is polled again.
+    let mut unpolled = [Box::pin(call(&pool)), Box::pin(call(&pool)), Box::pin(call(&pool))];
+    for call in &mut unpolled {
+        assert!(polled_once(call.as_mut()).is_none());
+    }
+    assert!(call(&pool).await.is_ok());
+    for call in unpolled {
+        assert!(call.await.is_ok());
+    }
+}
+
+/// Polls once.
+fn polled_once<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
 }

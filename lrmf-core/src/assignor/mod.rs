@@ -10,6 +10,7 @@ mod hash;
 mod simple;
 mod sticky;
 mod string_order;
+mod weighted;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use self::consistent::ConsistentHashing;
 pub use self::simple::Simple;
 pub use self::sticky::StickyBalanced;
 pub use self::string_order::StringOrderEvenly;
+pub use self::weighted::StickyWeighted;
 
 /// Index of a task in [`Problem::tasks`].
 pub type TaskIx = u32;

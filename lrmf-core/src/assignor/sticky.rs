@@ -8,7 +8,8 @@ use super::{Assignor, MemberIx, Placement, PlanError, Problem};
 ///
 /// # The problem
 /// Minimise the number of tasks that change their holder, subject to: every task has a holder, and the numbers of tasks
-/// of any two members differ by at most one. Weights and capacities do not count here.
+/// of any two members differ by at most one. Weights and capacities do not count here; see
+/// [`StickyWeighted`](super::StickyWeighted).
 ///
 /// # The algorithm
 /// With T tasks on N members, T mod N of them hold ⌈T/N⌉ and the others ⌊T/N⌋. A member keeps at most its share, so the

@@ -103,6 +103,7 @@ impl PerformAssignment for RoundRobin {
 fn all_assignors() -> Vec<Box<dyn Assignor>> {
     vec![
         Box::new(StickyBalanced),
+        Box::new(StickyWeighted),
         Box::new(ConsistentHashing::default()),
         Box::new(ConsistentHashing::with_slack_percent(0)),
         Box::new(StringOrderEvenly),
@@ -178,14 +179,17 @@ proptest! {
     fn sticky_moves_a_share_on_a_join_and_orphans_on_a_loss(
         mut group in any_group(200, 9),
         changes in proptest::collection::vec(any_change(), 1..12),
+        weighted in any::<bool>(),
     ) {
-        group.step(&StickyBalanced);
+        // With equal weights and capacities the weighted one keeps the same bounds.
+        let assignor: &dyn Assignor = if weighted { &StickyWeighted } else { &StickyBalanced };
+        group.step(assignor);
         for change in changes {
             let members = group.members.len();
             match change {
                 Change::Join(name) => {
                     let Some(at) = group.join(name) else { continue };
-                    let moves = group.step(&StickyBalanced);
+                    let moves = group.step(assignor);
                     prop_assert!(moves.len() <= group.tasks.len().div_ceil(members + 1));
                     prop_assert!(moves.iter().all(|placement| placement.to as usize == at), "only to the newcomer");
                 }
@@ -193,11 +197,51 @@ proptest! {
                 Change::Lose(at) => {
                     group.lose(at.index(members));
                     let orphans = group.orphans();
-                    let moves = group.step(&StickyBalanced);
+                    let moves = group.step(assignor);
                     prop_assert_eq!(moves.iter().map(|placement| placement.task).collect::<Vec<_>>(), orphans);
                 }
             }
             prop_assert!(group.spread() <= 1, "{:?}", group.loads());
+        }
+    }
+
+    #[test]
+    fn weighted_leaves_no_move_that_would_even_out(
+        mut group in any_group(60, 8),
+        weights in proptest::collection::vec(prop_oneof![1_u32..5, 1_u32..1000, Just(u32::MAX)], 60),
+        capacities in proptest::collection::vec(1_u32..20, 8),
+    ) {
+        for (task, weight) in group.tasks.iter_mut().zip(weights) {
+            task.weight = weight;
+        }
+        for (member, capacity) in group.members.iter_mut().zip(capacities) {
+            member.capacity = capacity;
+        }
+        group.step(&StickyWeighted);
+        let mut loads = vec![0_u64; group.members.len()];
+        for (task, holder) in group.tasks.iter().zip(&group.holders) {
+            if let Some(holder) = holder {
+                loads[*holder as usize] += u64::from(task.weight);
+            }
+        }
+        let level = |load: u64, member: usize| -> (u128, u128) {
+            (load.into(), group.members[member].capacity.into())
+        };
+        let below = |a: (u128, u128), b: (u128, u128)| a.0 * b.1 < b.0 * a.1;
+        let lowest = (0..loads.len()).reduce(|low, member| {
+            if below(level(loads[member], member), level(loads[low], low)) { member } else { low }
+        });
+        let weight: u64 = loads.iter().sum();
+        let average = weight.div_ceil(group.tasks.len().max(1) as u64);
+        for (task, holder) in group.tasks.iter().zip(&group.holders) {
+            let (Some(holder), Some(lowest)) = (holder.map(|holder| holder as usize), lowest) else { continue };
+            let near = !below(level(loads[lowest] + average, lowest), level(loads[holder], holder))
+                || !below(level(loads[lowest], lowest), level(loads[holder].saturating_sub(average), holder));
+            if near {
+                continue;
+            }
+            let moved = level(loads[lowest] + u64::from(task.weight), lowest);
+            prop_assert!(holder == lowest || !below(moved, level(loads[holder], holder)), "{:?}", task);
         }
     }
 

@@ -197,3 +197,87 @@ impl Election {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordination::{Snapshot, WatchBatch};
+    use crate::records::{Format, encode};
+
+    const MINE: Incarnation = Incarnation(uuid::Uuid::from_u128(1));
+    const OTHER: Incarnation = Incarnation(uuid::Uuid::from_u128(2));
+
+    fn election() -> Election {
+        Election::new(InstanceId::new("a").unwrap(), MINE, "/leader".into(), Duration::from_millis(250))
+    }
+
+    fn at(millis: u64) -> Now {
+        Now { at: Timestamp(Duration::from_millis(millis)), unix_millis: 0 }
+    }
+
+    fn kv(revision: u64, incarnation: Incarnation, candidates: &[&str]) -> KeyValue {
+        let candidates = candidates.iter().map(|name| InstanceId::new(name).unwrap()).collect();
+        let instance = InstanceId::new(if incarnation == MINE { "a" } else { "b" }).unwrap();
+        let value = encode(&LeaderRecord { format: Format, instance, incarnation, candidates });
+        let revision = Revision(revision);
+        KeyValue {
+            key: "/leader".into(),
+            value,
+            create_revision: revision,
+            mod_revision: revision,
+            lease: None,
+        }
+    }
+
+    fn loaded(revision: u64, entries: Vec<KeyValue>) -> FeedItem {
+        FeedItem::Loaded(Snapshot { revision: Revision(revision), entries })
+    }
+
+    fn gone(revision: u64) -> FeedItem {
+        let events = vec![WatchEvent::Delete { key: "/leader".into() }];
+        FeedItem::Changed(WatchBatch { revision: Revision(revision), events })
+    }
+
+    #[test]
+    fn a_vacant_place_is_campaigned_for_once_and_led_when_won() {
+        let mut election = election();
+        assert_eq!(election.on_feed(at(0), &loaded(5, vec![])), Verdict::Campaign);
+        assert_eq!(election.tick(at(1)), Verdict::Nothing);
+        let won = Ok(TxnOutcome::Applied { revision: Revision(6) });
+        assert_eq!(election.on_campaign(at(2), won), Verdict::Lead(Revision(6)));
+        // The feed is behind: that there was no leader before is old news.
+        assert_eq!(election.on_feed(at(3), &gone(4)), Verdict::Nothing);
+        assert_eq!(election.on_feed(at(4), &gone(7)), Verdict::Resign);
+        assert_eq!(election.tick(at(4)), Verdict::Campaign);
+    }
+
+    #[test]
+    fn a_campaign_that_nobody_answered_is_read_back_and_adopted() {
+        let mut election = election();
+        election.on_feed(at(0), &loaded(5, vec![]));
+        let unknown = Err(StoreError::Unknown("?".into()));
+        assert_eq!(election.on_campaign(at(1), unknown), Verdict::Reload);
+        assert_eq!(election.tick(at(500)), Verdict::Nothing);
+        assert_eq!(election.on_feed(at(501), &loaded(6, vec![kv(6, MINE, &[])])), Verdict::Lead(Revision(6)));
+    }
+
+    #[test]
+    fn a_lost_campaign_is_not_repeated_at_once() {
+        let mut election = election();
+        election.on_feed(at(0), &loaded(5, vec![]));
+        assert_eq!(election.on_campaign(at(1), Ok(TxnOutcome::Refused)), Verdict::Nothing);
+        assert_eq!(election.next_wake(), Some(Timestamp(Duration::from_millis(101))));
+        assert_eq!(election.tick(at(101)), Verdict::Campaign);
+    }
+
+    #[test]
+    fn candidates_campaign_at_once_and_others_only_when_nobody_does() {
+        for (candidates, first) in [(&["a", "c"][..], 10), (&["c"][..], 260)] {
+            let mut election = election();
+            election.on_feed(at(0), &loaded(5, vec![kv(5, OTHER, candidates)]));
+            let at_once = election.on_feed(at(10), &gone(6));
+            let verdict = if first == 10 { at_once } else { election.tick(at(first)) };
+            assert_eq!((at_once == Verdict::Campaign, verdict), (first == 10, Verdict::Campaign));
+        }
+    }
+}

@@ -3,6 +3,10 @@
 //! The member key is claimed when nobody has it, when who had it is restarting, or when it is this very process's own
 //! from a session that it has stopped everything of (R3). A claim that nobody answered is read back and adopted by its
 //! incarnation.
+//!
+//! Where somebody else is the member, this process registers as the successor, so that the leader leaves the tasks
+//! where they are when that session ends, and this one takes them over. There is one successor at a time; others wait
+//! for its place.
 
 use std::time::Duration;
 
@@ -12,19 +16,43 @@ use crate::coordination::{Guard, KeyValue, Lease, LeaseId, Op, Revision, Txn, Tx
 use crate::error::StoreError;
 use crate::ids::{Incarnation, InstanceId};
 use crate::keys::{Keys, Kind};
-use crate::records::{Format, MemberRecord, MemberState, decode, encode};
+use crate::records::{Format, MemberRecord, MemberState, SuccessorRecord, decode, encode};
 
 use super::{FeedItem, Now};
 
 /// How long a call that failed is not repeated.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
-/// What the store has of this member: its session and its acknowledgement.
+/// A key as of a revision. What is older is ignored, key by key: an own write that is known early must not hide what
+/// happened to another key before it.
+#[derive(Clone, Debug)]
+struct Slot<T> {
+    at: Revision,
+    value: Option<T>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { at: Revision(0), value: None }
+    }
+}
+
+impl<T> Slot<T> {
+    fn set(&mut self, at: Revision, value: Option<T>) {
+        if at >= self.at {
+            *self = Self { at, value };
+        }
+    }
+}
+
+/// What the store has of this member: its session, its successor and its acknowledgement.
 #[derive(Clone, Debug, Default)]
 pub struct OwnKeys {
-    revision: Option<Revision>,
-    session: Option<Claimed>,
-    ack: Option<Revision>,
+    /// How far the feed has come; none before its first delivery.
+    seen: Option<Revision>,
+    session: Slot<Claimed>,
+    successor: Slot<Incarnation>,
+    ack: Slot<Revision>,
 }
 
 /// A session key as found.
@@ -43,62 +71,79 @@ impl OwnKeys {
             FeedItem::Loaded(snapshot) => snapshot.revision,
             FeedItem::Changed(batch) => batch.revision,
         };
-        if self.revision.is_some_and(|seen| revision < seen) {
+        if self.seen.is_some_and(|seen| revision < seen) {
             return false;
         }
-        self.revision = Some(revision);
+        self.seen = Some(revision);
         match item {
             FeedItem::Loaded(snapshot) => {
-                (self.session, self.ack) = (None, None);
-                snapshot.entries.iter().for_each(|kv| self.put(keys, kv));
+                self.session.set(revision, None);
+                self.successor.set(revision, None);
+                self.ack.set(revision, None);
+                snapshot.entries.iter().for_each(|kv| self.put(keys, revision, kv));
             }
             FeedItem::Changed(batch) => batch.events.iter().for_each(|event| match event {
-                WatchEvent::Put(kv) => self.put(keys, kv),
-                WatchEvent::Delete { key } => match keys.kind(key) {
-                    Some(Kind::Session(_)) => self.session = None,
-                    Some(Kind::Ack(_)) => self.ack = None,
-                    _ => {}
-                },
+                WatchEvent::Put(kv) => self.put(keys, revision, kv),
+                WatchEvent::Delete { key } => self.delete(keys, revision, key),
             }),
         }
         true
     }
 
-    fn put(&mut self, keys: &Keys, kv: &KeyValue) {
+    fn put(&mut self, keys: &Keys, at: Revision, kv: &KeyValue) {
         match keys.kind(&kv.key) {
             Some(Kind::Session(_)) => {
-                self.session =
-                    Some(Claimed { revision: kv.mod_revision, record: decode(&kv.key, &kv.value).ok() });
+                let record = decode(&kv.key, &kv.value).ok();
+                self.session.set(at, Some(Claimed { revision: kv.mod_revision, record }));
             }
-            Some(Kind::Ack(_)) => self.ack = Some(kv.mod_revision),
+            // One that cannot be read is somebody all the same.
+            Some(Kind::Successor(_)) => {
+                let record = decode::<SuccessorRecord>(&kv.key, &kv.value);
+                let incarnation = record.map_or(Incarnation(uuid::Uuid::nil()), |record| record.incarnation);
+                self.successor.set(at, Some(incarnation));
+            }
+            Some(Kind::Ack(_)) => self.ack.set(at, Some(kv.mod_revision)),
+            _ => {}
+        }
+    }
+
+    fn delete(&mut self, keys: &Keys, at: Revision, key: &str) {
+        match keys.kind(key) {
+            Some(Kind::Session(_)) => self.session.set(at, None),
+            Some(Kind::Successor(_)) => self.successor.set(at, None),
+            Some(Kind::Ack(_)) => self.ack.set(at, None),
             _ => {}
         }
     }
 
     /// The session key.
     pub fn session(&self) -> Option<&Claimed> {
-        self.session.as_ref()
+        self.session.value.as_ref()
     }
 
     /// The write that last changed the acknowledgement.
     pub fn ack(&self) -> Option<Revision> {
-        self.ack
+        self.ack.value
     }
 
     /// Takes an own committed write of the session in.
     pub fn wrote_session(&mut self, revision: Revision, record: MemberRecord) {
-        if self.revision.is_none_or(|seen| seen < revision) {
-            self.revision = Some(revision);
-            self.session = Some(Claimed { revision, record: Some(record) });
-        }
+        self.session.set(revision, Some(Claimed { revision, record: Some(record) }));
+    }
+
+    /// Takes the own committed claim in: the acknowledgement of the session before went with it.
+    pub fn wrote_claim(&mut self, revision: Revision, record: MemberRecord) {
+        self.wrote_session(revision, record);
+        self.ack.set(revision, None);
+    }
+
+    fn wrote_successor(&mut self, revision: Revision, incarnation: Incarnation) {
+        self.successor.set(revision, Some(incarnation));
     }
 
     /// Takes an own committed write of the acknowledgement in.
     pub fn wrote_ack(&mut self, revision: Revision) {
-        if self.revision.is_none_or(|seen| seen < revision) {
-            self.revision = Some(revision);
-            self.ack = Some(revision);
-        }
+        self.ack.set(revision, Some(revision));
     }
 }
 
@@ -118,8 +163,10 @@ pub struct Session {
 pub enum JoinAction {
     /// Start a lease.
     Grant,
-    /// Claim the member key.
+    /// Claim the member key, or a place as its successor.
     Claim(Txn),
+    /// Prolong a lease.
+    KeepAlive(LeaseId),
     /// Read the own keys again.
     Reload,
     /// End a lease that is of no use.
@@ -136,9 +183,21 @@ pub enum JoinAction {
 enum State {
     Idle,
     Granting,
-    Claiming,
+    Claiming {
+        successor: bool,
+    },
     /// The claim may have been applied.
     Unsure,
+}
+
+/// A lease for the session to be.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    lease: Lease,
+    incarnation: Incarnation,
+    /// The sending time of the last answered call that prolonged it.
+    confirmed: Timestamp,
+    keep_alive_at: Timestamp,
 }
 
 /// The machine.
@@ -152,10 +211,11 @@ pub struct Joining {
     /// This process was this member before.
     again: bool,
     state: State,
-    lease: Option<(Lease, Incarnation, Timestamp)>,
+    held: Option<Held>,
     not_before: Timestamp,
-    /// Whether somebody else is this member and has been reported.
-    pub waiting: bool,
+    /// Somebody else is this member, and that was said.
+    waiting: bool,
+    reported: bool,
 }
 
 impl Joining {
@@ -173,9 +233,10 @@ impl Joining {
             again: !former.is_empty(),
             former,
             state: State::Idle,
-            lease: None,
+            held: None,
             not_before: Timestamp::default(),
             waiting: false,
+            reported: false,
         }
     }
 
@@ -184,12 +245,19 @@ impl Joining {
         &self.former
     }
 
+    /// Whether somebody else turns out to be this member, so that this process has to wait; said once.
+    pub fn begins_to_wait(&mut self) -> bool {
+        let begins = self.waiting && !self.reported;
+        self.reported |= begins;
+        begins
+    }
+
     /// The own keys were read.
     pub fn on_own(&mut self, now: Now, own: &OwnKeys, loaded: bool) -> Vec<JoinAction> {
         if loaded && self.state == State::Unsure {
             self.state = State::Idle;
         }
-        self.proceed(now, own)
+        self.tick(now, own)
     }
 
     /// The lease was granted, or not.
@@ -202,11 +270,30 @@ impl Joining {
     ) -> Vec<JoinAction> {
         self.state = State::Idle;
         match result {
-            Ok((lease, incarnation)) => self.lease = Some((lease, incarnation, sent)),
+            Ok((lease, incarnation)) => {
+                let keep_alive_at = sent + self.config.keep_alive_interval();
+                self.held = Some(Held { lease, incarnation, confirmed: sent, keep_alive_at });
+            }
             Err(error) if error.is_retryable() => self.not_before = now.at + RETRY,
             Err(error) => return vec![JoinAction::Refused(error.to_string())],
         }
-        self.proceed(now, own)
+        self.tick(now, own)
+    }
+
+    /// The lease was prolonged, or not.
+    pub fn on_kept_alive(
+        &mut self,
+        now: Now,
+        lease: LeaseId,
+        sent: Timestamp,
+        result: &Result<Duration, StoreError>,
+    ) {
+        let Some(held) = self.held.as_mut().filter(|held| held.lease.id == lease) else { return };
+        match result {
+            Ok(_) => held.confirmed = held.confirmed.max(sent),
+            Err(StoreError::LeaseGone) => drop(self.give_up()),
+            Err(_) => held.keep_alive_at = held.keep_alive_at.min(now.at + RETRY),
+        }
     }
 
     /// What came of the claim.
@@ -216,81 +303,108 @@ impl Joining {
         own: &mut OwnKeys,
         result: Result<TxnOutcome, StoreError>,
     ) -> Vec<JoinAction> {
+        let successor = self.state == State::Claiming { successor: true };
         self.state = State::Idle;
-        match result {
-            Ok(TxnOutcome::Applied { revision }) => {
-                if let Some((_, incarnation, _)) = self.lease {
-                    own.wrote_session(revision, self.record(incarnation));
-                }
-                return self.proceed(now, own);
+        match (result, &self.held) {
+            (Ok(TxnOutcome::Applied { revision }), Some(held)) if successor => {
+                own.wrote_successor(revision, held.incarnation);
+                return self.tick(now, own);
             }
-            Ok(TxnOutcome::Refused) => {}
-            Err(StoreError::LeaseGone) => self.lease = None,
-            Err(error) if error.is_retryable() => self.not_before = now.at + RETRY,
-            Err(error) => return vec![JoinAction::Refused(error.to_string())],
+            (Ok(TxnOutcome::Applied { revision }), Some(held)) => {
+                own.wrote_claim(revision, self.record(held.incarnation));
+                return self.tick(now, own);
+            }
+            (Ok(_), _) => {}
+            (Err(StoreError::LeaseGone), _) => drop(self.give_up()),
+            (Err(error), _) if error.is_retryable() => self.not_before = now.at + RETRY,
+            (Err(error), _) => return vec![JoinAction::Refused(error.to_string())],
         }
         self.state = State::Unsure;
         vec![JoinAction::Reload]
     }
 
-    /// Time has passed.
-    pub fn tick(&mut self, now: Now, own: &OwnKeys) -> Vec<JoinAction> {
-        self.proceed(now, own)
-    }
-
     /// When [`tick`](Self::tick) is due.
     pub fn next_wake(&self, now: Now) -> Option<Timestamp> {
-        (self.state == State::Idle && self.not_before > now.at).then_some(self.not_before)
+        let retry = (self.state == State::Idle).then_some(self.not_before);
+        let keep_alive = self.held.map(|held| held.keep_alive_at);
+        [retry, keep_alive].into_iter().flatten().filter(|at| *at > now.at).min()
     }
 
-    fn proceed(&mut self, now: Now, own: &OwnKeys) -> Vec<JoinAction> {
-        if self.state != State::Idle || own.revision.is_none() || now.at < self.not_before {
-            return Vec::new();
+    /// Goes as far as it can.
+    pub fn tick(&mut self, now: Now, own: &OwnKeys) -> Vec<JoinAction> {
+        let mut actions = self.keep_alive(now);
+        if self.state != State::Idle || own.seen.is_none() {
+            return actions;
         }
-        let mut actions = Vec::new();
         if let Some(session) = self.adopted(now, own) {
-            return vec![JoinAction::Joined(session)];
+            actions.push(JoinAction::Joined(session));
+            return actions;
+        }
+        if now.at < self.not_before {
+            return actions;
+        }
+        if self.held.is_some_and(|held| now.at.since(held.confirmed) + self.config.margin >= held.lease.ttl) {
+            self.abandon(&mut actions);
         }
         let free = own.session().is_none_or(|claimed| {
             claimed.record.as_ref().is_some_and(|record| {
                 record.state == MemberState::Restarting || self.former.contains(&record.incarnation)
             })
         });
-        let useful =
-            |(lease, _, sent): &(Lease, Incarnation, Timestamp)| free && now.at.since(*sent) * 2 < lease.ttl;
-        if let Some((lease, incarnation, _)) = self.lease.take_if(|lease| !useful(lease)) {
-            self.former.push(incarnation);
-            actions.push(JoinAction::Abandon(lease.id));
+        let mine = self.held.map(|held| held.incarnation);
+        let second =
+            own.successor.value.is_some_and(|other| Some(other) != mine && !self.former.contains(&other));
+        if !free && self.config.conflict == Conflict::Refuse && !self.again {
+            actions.push(JoinAction::Conflict);
+            return actions;
         }
-        match (free, self.lease) {
-            (false, _) => {
-                self.waiting = true;
-                if self.config.conflict == Conflict::Refuse && !self.again {
-                    actions.push(JoinAction::Conflict);
-                }
-            }
-            (true, None) => {
+        self.waiting = !free || second;
+        match self.held {
+            // Somebody else is registered and goes first.
+            _ if second => self.abandon(&mut actions),
+            None => {
                 self.state = State::Granting;
                 actions.push(JoinAction::Grant);
             }
-            (true, Some((lease, incarnation, _))) => {
-                self.state = State::Claiming;
-                actions.push(JoinAction::Claim(self.claim(own, lease.id, incarnation)));
+            Some(held) if free => {
+                self.state = State::Claiming { successor: false };
+                actions.push(JoinAction::Claim(self.claim(own, held)));
             }
+            Some(held) if own.successor.value.is_none() => {
+                self.state = State::Claiming { successor: true };
+                actions.push(JoinAction::Claim(self.register(held)));
+            }
+            Some(_) => {}
         }
         actions
     }
 
+    fn keep_alive(&mut self, now: Now) -> Vec<JoinAction> {
+        let interval = self.config.keep_alive_interval();
+        let Some(held) = self.held.as_mut().filter(|held| held.keep_alive_at <= now.at) else {
+            return Vec::new();
+        };
+        held.keep_alive_at = now.at + interval;
+        vec![JoinAction::KeepAlive(held.lease.id)]
+    }
+
+    fn give_up(&mut self) -> Option<LeaseId> {
+        let held = self.held.take()?;
+        self.former.push(held.incarnation);
+        Some(held.lease.id)
+    }
+
+    fn abandon(&mut self, actions: &mut Vec<JoinAction>) {
+        actions.extend(self.give_up().map(JoinAction::Abandon));
+    }
+
     /// The session, where the store has the claim and it is young enough to be lived in.
     fn adopted(&mut self, now: Now, own: &OwnKeys) -> Option<Session> {
-        let (lease, incarnation, sent) = self.lease?;
+        let held = self.held?;
         let record = own.session()?.record.clone()?;
-        let deadline = sent + lease.ttl.saturating_sub(self.config.margin);
-        (record.incarnation == incarnation && now.at < deadline).then_some(Session {
-            lease: lease.id,
-            record,
-            deadline,
-        })
+        let deadline = held.confirmed + held.lease.ttl.saturating_sub(self.config.margin);
+        let lives = record.incarnation == held.incarnation && now.at < deadline;
+        lives.then_some(Session { lease: held.lease.id, record, deadline })
     }
 
     fn record(&self, incarnation: Incarnation) -> MemberRecord {
@@ -304,19 +418,154 @@ impl Joining {
         }
     }
 
-    fn claim(&self, own: &OwnKeys, lease: LeaseId, incarnation: Incarnation) -> Txn {
+    fn claim(&self, own: &OwnKeys, held: Held) -> Txn {
         let key = self.keys.session(&self.instance);
         let guard = match own.session() {
             None => Guard::Absent { key: key.clone() },
             Some(claimed) => Guard::ModifiedAt { key: key.clone(), revision: claimed.revision },
         };
-        let value = encode(&self.record(incarnation));
-        Txn {
-            guards: vec![guard],
-            ops: vec![
-                Op::Put { key, value, lease: Some(lease) },
-                Op::Delete { key: self.keys.ack(&self.instance) },
-            ],
+        let value = encode(&self.record(held.incarnation));
+        let mut ops = vec![
+            Op::Put { key, value, lease: Some(held.lease.id) },
+            Op::Delete { key: self.keys.ack(&self.instance) },
+        ];
+        if own.successor.value == Some(held.incarnation) {
+            ops.push(Op::Delete { key: self.keys.successor(&self.instance) });
         }
+        Txn { guards: vec![guard], ops }
+    }
+
+    /// Registers as who takes over when the session ends: the leader then leaves the tasks where they are.
+    fn register(&self, held: Held) -> Txn {
+        let key = self.keys.successor(&self.instance);
+        let record = SuccessorRecord { format: Format, incarnation: held.incarnation };
+        let op = Op::Put { key: key.clone(), value: encode(&record), lease: Some(held.lease.id) };
+        Txn { guards: vec![Guard::Absent { key }], ops: vec![op] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordination::{Snapshot, WatchBatch};
+    use crate::ids::GroupId;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn keys() -> Keys {
+        Keys::new(&GroupId::new("p", "b", "t").unwrap())
+    }
+
+    fn me() -> InstanceId {
+        InstanceId::new("a").unwrap()
+    }
+
+    fn session(number: u128) -> Incarnation {
+        Incarnation(uuid::Uuid::from_u128(number))
+    }
+
+    fn at(seconds: u32) -> Now {
+        Now { at: Timestamp(SECOND * seconds), unix_millis: 0 }
+    }
+
+    fn joining(conflict: Conflict, former: Vec<Incarnation>) -> Joining {
+        let config = CoordinatorConfig { conflict, ..CoordinatorConfig::default() };
+        Joining::new(keys(), me(), config, former)
+    }
+
+    /// The own keys with somebody's session in them.
+    fn own(revision: u64, of: Option<(Incarnation, MemberState)>) -> OwnKeys {
+        let revision = Revision(revision);
+        let entries = of.map(|(incarnation, state)| {
+            let record = MemberRecord { state, ..joining(Conflict::Wait, vec![]).record(incarnation) };
+            let (key, value) = (keys().session(&me()), encode(&record));
+            KeyValue { key, value, create_revision: revision, mod_revision: revision, lease: None }
+        });
+        let mut own = OwnKeys::default();
+        let snapshot = Snapshot { revision, entries: entries.into_iter().collect() };
+        assert!(own.on_feed(&keys(), &FeedItem::Loaded(snapshot)));
+        own
+    }
+
+    fn granted(number: u128) -> Result<(Lease, Incarnation), StoreError> {
+        Ok((Lease { id: LeaseId(1), ttl: SECOND * 10 }, session(number)))
+    }
+
+    fn claimed(actions: &[JoinAction]) -> &Txn {
+        let [JoinAction::Claim(txn)] = actions else { panic!("{actions:?}") };
+        txn
+    }
+
+    #[test]
+    fn a_free_name_is_claimed_and_lived_in_from_the_sending_of_the_grant() {
+        let mut own = own(5, None);
+        let mut joining = joining(Conflict::Wait, vec![]);
+        assert!(matches!(joining.tick(at(0), &own)[..], [JoinAction::Grant]));
+        let actions = joining.on_granted(at(2), &own, at(1).at, granted(1));
+        assert_eq!(claimed(&actions).guards, [Guard::Absent { key: keys().session(&me()) }]);
+        let actions = joining.on_claimed(at(3), &mut own, Ok(TxnOutcome::Applied { revision: Revision(6) }));
+        let [JoinAction::Joined(session)] = &actions[..] else { panic!("{actions:?}") };
+        // TTL 10 s, margin 3 s, sent at 1 s.
+        assert_eq!(session.deadline, at(8).at);
+    }
+
+    #[test]
+    fn a_claim_that_nobody_answered_is_adopted_when_it_is_there() {
+        let mut before = own(5, None);
+        let mut joining = joining(Conflict::Wait, vec![]);
+        joining.tick(at(0), &before);
+        joining.on_granted(at(0), &before, at(0).at, granted(1));
+        let actions = joining.on_claimed(at(1), &mut before, Err(StoreError::Unknown("?".into())));
+        assert!(matches!(actions[..], [JoinAction::Reload]));
+        let after = own(6, Some((session(1), MemberState::Active)));
+        let actions = joining.on_own(at(1), &after, true);
+        assert!(matches!(actions[..], [JoinAction::Joined(_)]), "{actions:?}");
+    }
+
+    #[test]
+    fn a_living_other_is_refused_or_waited_for_as_its_successor() {
+        let taken = own(5, Some((session(7), MemberState::Active)));
+        let refused = joining(Conflict::Refuse, vec![]).tick(at(0), &taken);
+        assert!(matches!(refused[..], [JoinAction::Conflict]));
+        let mut waiting = joining(Conflict::Wait, vec![]);
+        waiting.tick(at(0), &taken);
+        let actions = waiting.on_granted(at(0), &taken, at(0).at, granted(1));
+        assert_eq!(claimed(&actions).guards, [Guard::Absent { key: keys().successor(&me()) }]);
+        assert!(waiting.begins_to_wait() && !waiting.begins_to_wait());
+    }
+
+    #[test]
+    fn restarting_and_former_sessions_are_taken_over_by_revision() {
+        let cases = [(vec![], MemberState::Restarting), (vec![session(7)], MemberState::Active)];
+        for (former, state) in cases {
+            let taken = own(5, Some((session(7), state)));
+            let mut joining = joining(Conflict::Wait, former);
+            joining.tick(at(0), &taken);
+            let actions = joining.on_granted(at(0), &taken, at(0).at, granted(1));
+            let guard = Guard::ModifiedAt { key: keys().session(&me()), revision: Revision(5) };
+            assert_eq!(claimed(&actions).guards, [guard]);
+        }
+    }
+
+    #[test]
+    fn a_lease_that_is_too_old_to_live_in_is_given_up() {
+        let free = own(5, None);
+        let mut joining = joining(Conflict::Wait, vec![]);
+        joining.tick(at(0), &free);
+        let actions = joining.on_granted(at(8), &free, at(0).at, granted(1));
+        assert!(actions.iter().any(|action| matches!(action, JoinAction::Abandon(_))), "{actions:?}");
+        assert!(matches!(actions.last(), Some(JoinAction::Grant)));
+    }
+
+    /// Found by the simulation: the own write at revision 6 hid the end of the other session at revision 5.
+    #[test]
+    fn an_own_write_hides_nothing_that_happened_before_it() {
+        let mut own = own(4, Some((session(7), MemberState::Active)));
+        own.wrote_successor(Revision(6), session(1));
+        own.wrote_ack(Revision(6));
+        let events = vec![WatchEvent::Delete { key: keys().session(&me()) }];
+        own.on_feed(&keys(), &FeedItem::Changed(WatchBatch { revision: Revision(5), events }));
+        assert!(own.session().is_none());
+        assert_eq!((own.successor.value, own.ack()), (Some(session(1)), Some(Revision(6))));
     }
 }

@@ -10,6 +10,6 @@ mod network;
 mod oracle;
 mod process;
 mod rng;
-mod store;
+pub(crate) mod store;
 mod tests;
 mod world;

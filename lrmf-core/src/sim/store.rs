@@ -16,7 +16,7 @@ struct LeaseState {
 
 /// The store. Time is the simulation's.
 #[derive(Debug, Default)]
-pub(super) struct Store {
+pub(crate) struct Store {
     revision: u64,
     entries: BTreeMap<String, KeyValue>,
     leases: BTreeMap<i64, LeaseState>,
@@ -26,43 +26,43 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         Revision(self.revision)
     }
 
-    pub(super) fn take_news(&mut self) -> Vec<WatchBatch> {
+    pub(crate) fn take_news(&mut self) -> Vec<WatchBatch> {
         std::mem::take(&mut self.news)
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &KeyValue> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &KeyValue> {
         self.entries.values()
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&KeyValue> {
+    pub(crate) fn get(&self, key: &str) -> Option<&KeyValue> {
         self.entries.get(key)
     }
 
-    pub(super) fn is_alive(&self, lease: LeaseId) -> bool {
+    pub(crate) fn is_alive(&self, lease: LeaseId) -> bool {
         self.leases.contains_key(&lease.0)
     }
 
-    pub(super) fn next_end(&self) -> Option<Duration> {
+    pub(crate) fn next_end(&self) -> Option<Duration> {
         self.leases.values().map(|lease| lease.ends).min()
     }
 
-    pub(super) fn grant(&mut self, now: Duration, ttl: Duration) -> Lease {
+    pub(crate) fn grant(&mut self, now: Duration, ttl: Duration) -> Lease {
         self.next_lease += 1;
         self.leases.insert(self.next_lease, LeaseState { ttl, ends: now + ttl });
         Lease { id: LeaseId(self.next_lease), ttl }
     }
 
-    pub(super) fn keep_alive(&mut self, now: Duration, lease: LeaseId) -> Result<Duration, StoreError> {
+    pub(crate) fn keep_alive(&mut self, now: Duration, lease: LeaseId) -> Result<Duration, StoreError> {
         let state = self.leases.get_mut(&lease.0).ok_or(StoreError::LeaseGone)?;
         state.ends = now + state.ttl;
         Ok(state.ttl)
     }
 
-    pub(super) fn revoke(&mut self, lease: LeaseId) {
+    pub(crate) fn revoke(&mut self, lease: LeaseId) {
         if self.leases.remove(&lease.0).is_none() {
             return;
         }
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Ends the leases that are due.
-    pub(super) fn expire(&mut self, now: Duration) {
+    pub(crate) fn expire(&mut self, now: Duration) {
         let due: Vec<i64> = self.leases.iter().filter(|(_, l)| l.ends <= now).map(|(id, _)| *id).collect();
         for lease in due {
             self.revoke(LeaseId(lease));
@@ -88,18 +88,18 @@ impl Store {
     }
 
     /// What a restart of the store does: every lease begins anew.
-    pub(super) fn restart(&mut self, now: Duration) {
+    pub(crate) fn restart(&mut self, now: Duration) {
         for lease in self.leases.values_mut() {
             lease.ends = now + lease.ttl;
         }
     }
 
-    pub(super) fn list(&self, prefix: &str) -> Snapshot {
+    pub(crate) fn list(&self, prefix: &str) -> Snapshot {
         let entries = self.entries.values().filter(|kv| kv.key.starts_with(prefix)).cloned().collect();
         Snapshot { revision: Revision(self.revision), entries }
     }
 
-    pub(super) fn commit(&mut self, txn: &Txn) -> Result<TxnOutcome, StoreError> {
+    pub(crate) fn commit(&mut self, txn: &Txn) -> Result<TxnOutcome, StoreError> {
         let dead = |op: &Op| matches!(op, Op::Put { lease: Some(lease), .. } if !self.is_alive(*lease));
         if txn.ops.iter().any(dead) {
             return Err(StoreError::LeaseGone);

@@ -14,7 +14,11 @@
 mod batch;
 mod failures;
 mod plan;
+#[cfg(test)]
+mod table;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;
@@ -23,16 +27,16 @@ use std::time::Duration;
 
 use crate::assignor::Assignor;
 use crate::clock::Timestamp;
-use crate::coordination::{Revision, Txn, TxnLimits, TxnOutcome};
+use crate::coordination::{Guard, LeaseId, Op, Revision, Txn, TxnLimits, TxnOutcome};
 use crate::error::StoreError;
 use crate::event::Event;
-use crate::ids::{Generation, InstanceId};
+use crate::ids::InstanceId;
 use crate::keys::Keys;
-use crate::records::{ChunkRecord, RecordError};
+use crate::records::{LeaderRecord, RecordError, encode};
 use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
-use batch::Authority;
+use batch::{Authority, Batch};
 use failures::Failures;
 use plan::Goals;
 use tasks::TaskList;
@@ -40,6 +44,9 @@ use view::{Changes, View};
 
 /// How long the leader waits after a failure of the store that keeps it from going on.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How many members campaign when the leader goes.
+const CANDIDATES: usize = 5;
 
 /// What a leader is made with.
 #[derive(Clone)]
@@ -98,12 +105,11 @@ enum Phase {
     Over,
 }
 
+/// The transaction that is under way.
 #[derive(Debug)]
-struct InFlight {
-    generation: Generation,
-    chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
-    granted: usize,
-    releasing: usize,
+enum InFlight {
+    Assignment(Batch),
+    Candidates(Vec<InstanceId>),
 }
 
 /// The machine.
@@ -111,6 +117,9 @@ struct InFlight {
 pub struct Leader {
     config: LeaderConfig,
     created: Revision,
+    /// What the leader's key holds, and what it is bound to.
+    record: LeaderRecord,
+    lease: LeaseId,
     phase: Phase,
     view: View,
     tasks: Option<TaskList>,
@@ -134,11 +143,19 @@ pub struct Leader {
 
 impl Leader {
     /// A leader whose key was created at `created`. The caller lists and watches the group for it.
-    pub fn new(config: LeaderConfig, created: Revision, now: Now) -> (Self, Vec<LeaderAction>) {
+    pub fn new(
+        config: LeaderConfig,
+        created: Revision,
+        record: LeaderRecord,
+        lease: LeaseId,
+        now: Now,
+    ) -> (Self, Vec<LeaderAction>) {
         let view = View::new(config.keys.clone());
         let mut leader = Self {
             config,
             created,
+            record,
+            lease,
             phase: Phase::Loading,
             view,
             tasks: None,
@@ -180,14 +197,7 @@ impl Leader {
     pub fn on_committed(&mut self, now: Now, result: &Result<TxnOutcome, StoreError>) -> Vec<LeaderAction> {
         let Some(flight) = self.in_flight.take() else { return Vec::new() };
         match result {
-            Ok(TxnOutcome::Applied { revision }) => {
-                self.view.wrote(*revision, flight.generation, flight.chunks);
-                self.out.push(LeaderAction::Emit(Event::Committed {
-                    generation: flight.generation,
-                    granted: flight.granted,
-                    releasing: flight.releasing,
-                }));
-            }
+            Ok(TxnOutcome::Applied { revision }) => self.committed(*revision, flight),
             // Somebody else wrote, or nobody knows: whatever is true is in the store.
             Ok(TxnOutcome::Refused) => self.reload(),
             Err(_) => {
@@ -196,6 +206,17 @@ impl Leader {
             }
         }
         self.advance(now)
+    }
+
+    fn committed(&mut self, revision: Revision, flight: InFlight) {
+        match flight {
+            InFlight::Candidates(candidates) => self.record.candidates = candidates,
+            InFlight::Assignment(Batch { generation, chunks, granted, releasing, .. }) => {
+                self.view.wrote(revision, generation, chunks);
+                let event = Event::Committed { generation, granted, releasing };
+                self.out.push(LeaderAction::Emit(event));
+            }
+        }
     }
 
     /// The provider's answer.
@@ -251,6 +272,9 @@ impl Leader {
             self.phase = Phase::Over;
             self.out.push(LeaderAction::StepDown { unreadable: false });
             return;
+        }
+        if let (true, Some((_, record))) = (loaded, &self.view.leader) {
+            self.record = record.clone();
         }
         self.stale |= changes.membership;
         let lost = changes.lost.into_iter().map(|instance| Event::MemberLost { instance });
@@ -376,6 +400,7 @@ impl Leader {
         }
         if ready.steps.is_empty() {
             self.companions_until = None;
+            self.name_candidates();
             return;
         }
         if !ready.urgent && ready.waiting > 0 {
@@ -396,14 +421,34 @@ impl Leader {
         let steps = if self.view.generation.is_some() { &ready.steps[..] } else { &[] };
         match batch::build(&self.view, tasks, &self.goals, steps, authority) {
             Ok(batch) => {
-                let (generation, granted, releasing) = (batch.generation, batch.granted, batch.releasing);
-                self.in_flight = Some(InFlight { generation, chunks: batch.chunks, granted, releasing });
-                self.out.push(LeaderAction::Commit(batch.txn));
+                self.out.push(LeaderAction::Commit(batch.txn.clone()));
+                self.in_flight = Some(InFlight::Assignment(batch));
             }
             Err(key) => {
                 self.goals.remove(&key);
                 self.out.push(LeaderAction::Emit(Event::Oversize { key }));
             }
         }
+    }
+
+    /// Keeps a handful of living members named as those that campaign when this leader goes (R8).
+    fn name_candidates(&mut self) {
+        let view = &self.view;
+        let mut candidates = self.record.candidates.clone();
+        candidates.retain(|instance| view.holder(instance).is_some());
+        for instance in view.members.keys().filter(|instance| view.holder(instance).is_some()) {
+            if candidates.len() < CANDIDATES && !candidates.contains(instance) {
+                candidates.push(instance.clone());
+            }
+        }
+        if candidates == self.record.candidates {
+            return;
+        }
+        let key = self.config.keys.leader();
+        let record = LeaderRecord { candidates: candidates.clone(), ..self.record.clone() };
+        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: self.created }];
+        let op = Op::Put { key, value: encode(&record), lease: Some(self.lease) };
+        self.in_flight = Some(InFlight::Candidates(candidates));
+        self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::coordination::{Guard, Op, Txn};
 use crate::event::Event;
+use crate::ids::{Incarnation, InstanceId};
 use crate::protocol::election::Verdict;
 use crate::protocol::leader::{Leader, LeaderAction};
 use crate::protocol::{Action, Call, FeedId, Now};
-use crate::records::{LeaderRecord, encode};
+use crate::records::{Format, LeaderRecord, encode};
 
 use super::{Mode, Node, Purpose, Stage};
 
@@ -23,10 +24,11 @@ impl Node {
             }
             Verdict::Lead(created) if stays => {
                 self.stop_leading();
-                let (leader, actions) = Leader::new(self.config.leader.clone(), created, now);
-                if let Stage::Serving(serving) = &mut self.stage {
-                    serving.leader = Some(leader);
-                }
+                let Stage::Serving(serving) = &mut self.stage else { return };
+                let (record, lease) = (self.config.instance.clone(), serving.session.lease);
+                let record = own_record(record, serving.session.record.incarnation);
+                let (leader, actions) = Leader::new(self.config.leader.clone(), created, record, lease, now);
+                serving.leader = Some(leader);
                 self.out.push(Action::Emit(Event::BecameLeader));
                 self.follow(FeedId::Group);
                 self.lead(now, actions);
@@ -44,12 +46,7 @@ impl Node {
 
     pub(super) fn campaign(&self) -> Txn {
         let Stage::Serving(serving) = &self.stage else { return Txn::default() };
-        let record = LeaderRecord {
-            format: crate::records::Format,
-            instance: self.config.instance.clone(),
-            incarnation: serving.session.record.incarnation,
-            candidates: Vec::new(),
-        };
+        let record = own_record(self.config.instance.clone(), serving.session.record.incarnation);
         let key = self.config.leader.keys.leader();
         Txn {
             guards: vec![Guard::Absent { key: key.clone() }],
@@ -83,4 +80,9 @@ impl Node {
         let guards = vec![Guard::CreatedAt { key: key.clone(), revision: created }];
         self.call(Purpose::Courtesy, Call::Commit(Txn { guards, ops: vec![Op::Delete { key }] }));
     }
+}
+
+/// What the leader's key holds at first.
+fn own_record(instance: InstanceId, incarnation: Incarnation) -> LeaderRecord {
+    LeaderRecord { format: Format, instance, incarnation, candidates: Vec::new() }
 }

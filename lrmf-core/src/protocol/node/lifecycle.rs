@@ -1,5 +1,7 @@
 //! Joining, serving, stopping, ending; and joining again.
 
+use std::time::Duration;
+
 use crate::event::{Event, FenceReason};
 use crate::ids::Incarnation;
 use crate::protocol::election::Election;
@@ -10,6 +12,9 @@ use crate::protocol::{Action, Call, Exit, FeedId, Now};
 use crate::records::MemberState;
 
 use super::{Mode, Node, Purpose, Serving, Stage, Then};
+
+/// How long the group may be without a leader before members that are no candidates campaign too.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 impl Node {
     pub(super) fn join(&mut self, former: Vec<Incarnation>) {
@@ -30,7 +35,7 @@ impl Node {
         let LeaderConfig { keys, rules, .. } = self.config.leader.clone();
         let serving = Serving {
             holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings.companions, rules),
-            election: Election::new(instance, incarnation, keys.leader(), settings.ttl / 2),
+            election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
             leader: None,
             mode: Mode::Member,
             keep_alive_at: now.at + settings.keep_alive_interval(),

@@ -42,6 +42,7 @@ enum Purpose {
     },
     Claim,
     KeepAlive {
+        lease: LeaseId,
         sent: Timestamp,
     },
     Own(OwnWrite),
@@ -285,7 +286,12 @@ impl Node {
                 let actions = joining.on_claimed(now, &mut self.own, result);
                 self.joining(now, actions);
             }
-            (Purpose::KeepAlive { sent }, Reply::KeptAlive(result), Stage::Serving(serving)) => {
+            (Purpose::KeepAlive { lease, sent }, Reply::KeptAlive(result), Stage::Joining(joining)) => {
+                joining.on_kept_alive(now, lease, sent, &result);
+            }
+            (Purpose::KeepAlive { lease, .. }, _, Stage::Serving(serving))
+                if lease != serving.session.lease => {}
+            (Purpose::KeepAlive { sent, .. }, Reply::KeptAlive(result), Stage::Serving(serving)) => {
                 match result {
                     Ok(ttl) => {
                         let deadline = sent + ttl.saturating_sub(self.config.settings.margin);
@@ -318,6 +324,9 @@ impl Node {
                     self.call(Purpose::Grant { sent: now.at }, Call::Grant { ttl });
                 }
                 JoinAction::Claim(txn) => self.call(Purpose::Claim, Call::Commit(txn)),
+                JoinAction::KeepAlive(lease) => {
+                    self.call(Purpose::KeepAlive { lease, sent: now.at }, Call::KeepAlive(lease));
+                }
                 JoinAction::Reload => self.follow(FeedId::Own),
                 JoinAction::Abandon(lease) => self.call(Purpose::Courtesy, Call::Revoke(lease)),
                 JoinAction::Conflict => return self.end(Exit::Conflict),
@@ -337,9 +346,8 @@ impl Node {
     fn progress(&mut self, now: Now) {
         match &mut self.stage {
             Stage::Joining(joining) => {
-                let reported = joining.waiting;
                 let actions = joining.tick(now, &self.own);
-                if !reported && joining.waiting {
+                if joining.begins_to_wait() {
                     self.out.push(Action::Emit(Event::Waiting));
                 }
                 self.joining(now, actions);
@@ -365,6 +373,6 @@ impl Node {
         }
         serving.keep_alive_at = now.at + self.config.settings.keep_alive_interval();
         let lease = serving.session.lease;
-        self.call(Purpose::KeepAlive { sent: now.at }, Call::KeepAlive(lease));
+        self.call(Purpose::KeepAlive { lease, sent: now.at }, Call::KeepAlive(lease));
     }
 }

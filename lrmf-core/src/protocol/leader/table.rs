@@ -1,0 +1,211 @@
+//! A leader on a table: over the simulation's store, with members that a test plays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::assignor::StickyBalanced;
+use crate::clock::Timestamp;
+use crate::ids::{Generation, GroupId, Incarnation, Token};
+use crate::records::{
+    AckRecord, ChunkRecord, Entry, Failure, Format, GenerationRecord, MemberRecord, MemberState, Named,
+    Record, decode,
+};
+use crate::sim::store::Store;
+
+pub(super) struct Table {
+    pub(super) store: Store,
+    pub(super) leader: Leader,
+    pub(super) keys: Keys,
+    pub(super) at: Duration,
+    pub(super) events: Vec<Event>,
+    pub(super) commits: Vec<Txn>,
+    pub(super) reloads: usize,
+    pub(super) stepped_down: bool,
+}
+
+pub(super) fn name(text: &str) -> InstanceId {
+    InstanceId::new(text).unwrap()
+}
+
+pub(super) fn incarnation(number: u128) -> Incarnation {
+    Incarnation(Uuid::from_u128(number))
+}
+
+pub(super) fn tasks(count: usize) -> Vec<Task> {
+    (0..count).map(|task| Task::new(format!("task-{task}"), "")).collect()
+}
+
+impl Table {
+    /// A leader that has not loaded yet.
+    pub(super) fn new(change: impl FnOnce(&mut LeaderConfig)) -> Self {
+        let keys = Keys::new(&GroupId::new("p", "b", "t").unwrap());
+        let mut config = LeaderConfig {
+            keys: keys.clone(),
+            assignor: Arc::new(StickyBalanced),
+            limits: TxnLimits { ops: 128, bytes: 1 << 20 },
+            settle: Duration::ZERO,
+            companions: Duration::from_millis(10),
+            provider_period: Duration::from_secs(30),
+            max_moves: 1000,
+            rules: Rules::ALL,
+        };
+        change(&mut config);
+        let record = LeaderRecord {
+            format: Format,
+            instance: name("l"),
+            incarnation: incarnation(9),
+            candidates: vec![],
+        };
+        let mut store = Store::default();
+        let lease = store.grant(Duration::ZERO, Duration::from_secs(1000)).id;
+        let op = Op::Put { key: keys.leader(), value: encode(&record), lease: Some(lease) };
+        store.commit(&Txn { guards: vec![], ops: vec![op] }).unwrap();
+        let (leader, actions) = Leader::new(config, store.revision(), record, lease, Now::default());
+        assert_eq!(actions, [LeaderAction::AskProvider]);
+        Self {
+            store,
+            leader,
+            keys,
+            at: Duration::ZERO,
+            events: vec![],
+            commits: vec![],
+            reloads: 0,
+            stepped_down: false,
+        }
+    }
+
+    /// A leader of these members and tasks, with everything placed.
+    pub(super) fn placed(members: &[(&str, u128)], count: usize) -> Self {
+        let mut table = Self::new(|_| {});
+        members.iter().for_each(|(name, number)| table.member(name, *number, MemberState::Active));
+        table.load();
+        table.list(Ok(tasks(count)));
+        table.run();
+        table
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { at: Timestamp(self.at), unix_millis: 1000 }
+    }
+
+    pub(super) fn put(&mut self, key: String, record: &impl Record) {
+        let op = Op::Put { key, value: encode(record), lease: None };
+        self.store.commit(&Txn { guards: vec![], ops: vec![op] }).unwrap();
+    }
+
+    pub(super) fn delete(&mut self, key: String) {
+        self.store.commit(&Txn { guards: vec![], ops: vec![Op::Delete { key }] }).unwrap();
+    }
+
+    pub(super) fn member(&mut self, text: &str, number: u128, state: MemberState) {
+        let record = MemberRecord {
+            format: Format,
+            incarnation: incarnation(number),
+            state,
+            capacity: 1,
+            zone: None,
+            labels: Default::default(),
+        };
+        self.put(self.keys.session(&name(text)), &record);
+    }
+
+    pub(super) fn gone(&mut self, text: &str) {
+        self.delete(self.keys.session(&name(text)));
+    }
+
+    pub(super) fn ack(
+        &mut self,
+        text: &str,
+        number: u128,
+        generation: u64,
+        releasing: &[(&str, u64)],
+        failed: Vec<Failure>,
+    ) {
+        let named = |(key, token): &(&str, u64)| Named { key: (*key).into(), token: Token(*token) };
+        let record = AckRecord {
+            format: Format,
+            incarnation: incarnation(number),
+            generation: Generation(generation),
+            releasing: releasing.iter().map(named).collect(),
+            starting: vec![],
+            failed,
+        };
+        self.put(self.keys.ack(&name(text)), &record);
+    }
+
+    pub(super) fn load(&mut self) {
+        self.store.take_news();
+        let snapshot = self.store.list(self.keys.root());
+        let actions = self.leader.on_feed(self.now(), &FeedItem::Loaded(snapshot));
+        self.take(actions);
+    }
+
+    pub(super) fn list(&mut self, answer: Result<Vec<Task>, String>) {
+        let actions = self.leader.on_tasks(self.now(), answer);
+        self.take(actions);
+    }
+
+    pub(super) fn take(&mut self, actions: Vec<LeaderAction>) {
+        for action in actions {
+            match action {
+                LeaderAction::Commit(txn) => self.commits.push(txn),
+                LeaderAction::Emit(event) => self.events.push(event),
+                LeaderAction::Reload => self.reloads += 1,
+                LeaderAction::StepDown { .. } => self.stepped_down = true,
+                LeaderAction::AskProvider => {}
+            }
+        }
+    }
+
+    /// Delivers what the store has done.
+    pub(super) fn deliver(&mut self) {
+        for batch in self.store.take_news() {
+            let actions = self.leader.on_feed(self.now(), &FeedItem::Changed(batch));
+            self.take(actions);
+        }
+    }
+
+    /// Carries out what the leader commits until it commits nothing more; says how often it did.
+    pub(super) fn run(&mut self) -> usize {
+        self.deliver();
+        let mut count = 0;
+        while let Some(txn) = self.commits.pop() {
+            count += 1;
+            let outcome = self.store.commit(&txn);
+            let actions = self.leader.on_committed(self.now(), &outcome);
+            self.take(actions);
+            self.deliver();
+        }
+        count
+    }
+
+    pub(super) fn later(&mut self, span: Duration) {
+        self.at += span;
+        let actions = self.leader.tick(self.now());
+        self.take(actions);
+    }
+
+    /// Who has a task, its token, and since which generation it is to be released.
+    pub(super) fn entry(&self, task: &str) -> (String, Incarnation, Entry) {
+        let mut found = self.store.entries().filter_map(|kv| {
+            let Some(crate::keys::Kind::Chunk(member, _)) = self.keys.kind(&kv.key) else { return None };
+            let chunk: ChunkRecord = decode(&kv.key, &kv.value).unwrap();
+            Some((member.to_string(), chunk.incarnation, chunk.get(task)?.clone()))
+        });
+        let entry = found.next().unwrap();
+        assert!(found.next().is_none(), "{task} is in two records");
+        entry
+    }
+
+    pub(super) fn holders(&self, count: usize) -> Vec<String> {
+        (0..count).map(|task| self.entry(&format!("task-{task}")).0).collect()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        let kv = self.store.get(&self.keys.generation()).unwrap();
+        decode::<GenerationRecord>(&kv.key, &kv.value).unwrap().generation.0
+    }
+}

@@ -1,0 +1,383 @@
+//! The leader, case by case.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::table::{Table, incarnation, name, tasks};
+use super::*;
+use crate::clock::Timestamp;
+use crate::coordination::WatchBatch;
+use crate::keys::chunk_of;
+use crate::records::{Failure, Format, MemberState};
+
+#[test]
+fn a_young_group_gets_its_counter_first_and_everything_then() {
+    let mut table = Table::new(|_| {});
+    table.member("a", 1, MemberState::Active);
+    table.load();
+    table.list(Ok(tasks(3)));
+    let counter = table.commits[0].clone();
+    assert_eq!(counter.ops.len(), 1);
+    assert!(counter.guards.contains(&Guard::Absent { key: table.keys.generation() }));
+    // The counter, the grant, and who campaigns next.
+    assert_eq!(table.run(), 3);
+    assert_eq!(table.holders(3), ["a", "a", "a"]);
+    assert!(table.generation() > 1000);
+}
+
+#[test]
+fn a_move_waits_for_the_right_acknowledgement() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    table.member("b", 2, MemberState::Active);
+    table.run();
+    let marked = if table.entry("task-0").2.releasing.is_some() { "task-0" } else { "task-1" };
+    let (_, _, entry) = table.entry(marked);
+    let mark = entry.releasing.unwrap();
+    assert_eq!(mark.0, table.generation());
+    type Listed<'a> = &'a [(&'a str, u64)];
+    let not_enough: [(u128, u64, Listed<'_>); 4] = [
+        (1, mark.0 - 1, &[]),
+        (3, mark.0, &[]),
+        (1, mark.0, &[(marked, entry.token.0)]),
+        // An earlier holding of the task still runs.
+        (1, mark.0 + 1, &[(marked, entry.token.0 - 1)]),
+    ];
+    for (number, generation, releasing) in not_enough {
+        table.ack("a", number, generation, releasing, vec![]);
+        table.run();
+        assert_eq!(table.entry(marked).0, "a");
+    }
+    table.ack("a", 1, mark.0, &[], vec![]);
+    table.run();
+    let (holder, of, granted) = table.entry(marked);
+    assert_eq!((holder.as_str(), of), ("b", incarnation(2)));
+    assert!(granted.releasing.is_none() && granted.token > entry.token);
+}
+
+#[test]
+fn what_a_dead_member_held_is_granted_in_one_transaction() {
+    let mut table = Table::placed(&[("a", 1), ("b", 2)], 4);
+    let before = table.generation();
+    table.gone("b");
+    table.deliver();
+    assert!(matches!(table.events.last(), Some(Event::MemberLost { .. })));
+    let txn = table.commits[0].clone();
+    let of_b =
+        |op: &Op| matches!(op, Op::Delete { key } if key.starts_with(&table.keys.assignment(&name("b"))));
+    assert_eq!(txn.ops.iter().filter(|op| of_b(op)).count(), 2);
+    table.run();
+    assert_eq!(table.holders(4), ["a", "a", "a", "a"]);
+    assert_eq!(table.generation(), before + 1);
+}
+
+#[test]
+fn a_new_session_inherits_with_new_tokens() {
+    let mut table = Table::placed(&[("a", 1), ("b", 2)], 4);
+    let before = table.holders(4);
+    let tokens: Vec<_> = (0..4).map(|task| table.entry(&format!("task-{task}")).2.token).collect();
+    table.member("b", 3, MemberState::Active);
+    table.run();
+    assert_eq!(table.holders(4), before);
+    for (task, token) in tokens.iter().enumerate() {
+        let (holder, of, entry) = table.entry(&format!("task-{task}"));
+        let renewed = holder == "b";
+        assert_eq!((of, entry.token > *token), (incarnation(if renewed { 3 } else { 1 }), renewed));
+    }
+}
+
+#[test]
+fn a_restarting_member_keeps_its_tasks_until_its_key_ends() {
+    let mut table = Table::placed(&[("a", 1), ("b", 2)], 4);
+    let before = table.holders(4);
+    table.member("b", 2, MemberState::Restarting);
+    assert_eq!((table.run(), table.holders(4)), (1, before), "only the list of candidates changes");
+    table.gone("b");
+    table.run();
+    assert_eq!(table.holders(4), ["a"; 4]);
+}
+
+#[test]
+fn a_draining_member_is_emptied_and_gets_nothing() {
+    let mut table = Table::placed(&[("a", 1), ("b", 2)], 4);
+    table.member("b", 2, MemberState::Draining);
+    table.run();
+    let mark = table.generation();
+    table.ack("b", 2, mark, &[], vec![]);
+    table.list(Ok(tasks(8)));
+    table.run();
+    assert_eq!(table.holders(8), ["a"; 8]);
+}
+
+#[test]
+fn with_nobody_left_to_take_them_tasks_stay_marked_in_their_record() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    table.member("a", 1, MemberState::Draining);
+    table.run();
+    let mark = table.entry("task-0").2.releasing.unwrap();
+    table.ack("a", 1, mark.0, &[], vec![]);
+    assert_eq!(table.run(), 0);
+    table.gone("a");
+    table.run();
+    assert_eq!(table.holders(2), ["a", "a"]);
+    table.member("b", 2, MemberState::Active);
+    table.run();
+    assert_eq!(table.holders(2), ["b", "b"]);
+}
+
+#[test]
+fn the_next_leader_goes_on_where_the_last_one_stopped() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    table.member("b", 2, MemberState::Active);
+    table.run();
+    let mark = table.generation();
+    // What the next one sees is what is in the store.
+    let record =
+        LeaderRecord { format: Format, instance: name("m"), incarnation: incarnation(8), candidates: vec![] };
+    table.delete(table.keys.leader());
+    table.put(table.keys.leader(), &record);
+    table.run();
+    assert!(table.stepped_down);
+    let lease = crate::coordination::LeaseId(1);
+    table.leader =
+        Leader::new(table.leader.config.clone(), table.store.revision(), record, lease, table.now()).0;
+    table.load();
+    table.list(Ok(tasks(2)));
+    table.run();
+    assert_eq!(table.holders(2), ["a", "a"]);
+    table.ack("a", 1, mark, &[], vec![]);
+    table.run();
+    let mut holders = table.holders(2);
+    holders.sort();
+    assert_eq!(holders, ["a", "b"]);
+}
+
+#[test]
+fn a_refused_or_unknown_write_is_read_back() {
+    for outcome in [Ok(TxnOutcome::Refused), Err(StoreError::Unknown("?".into()))] {
+        let mut table = Table::placed(&[("a", 1)], 2);
+        table.member("b", 2, MemberState::Active);
+        table.deliver();
+        assert_eq!(table.commits.len(), 1);
+        table.commits.clear();
+        let actions = table.leader.on_committed(table.now(), &outcome);
+        table.take(actions);
+        assert_eq!((table.reloads, table.commits.len()), (1, 0));
+        // What is watched meanwhile is not built on.
+        table.member("c", 3, MemberState::Active);
+        table.deliver();
+        assert_eq!(table.commits.len(), 0);
+        table.later(Duration::from_secs(1));
+        table.load();
+        table.run();
+        assert!(table.entry("task-0").2.releasing.is_some() || table.entry("task-1").2.releasing.is_some());
+    }
+}
+
+#[test]
+fn a_late_write_of_a_deposed_leader_is_refused() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    table.member("b", 2, MemberState::Active);
+    table.deliver();
+    let late = table.commits.pop().unwrap();
+    table.delete(table.keys.leader());
+    assert_eq!(table.store.commit(&late).unwrap(), TxnOutcome::Refused);
+}
+
+#[test]
+fn large_changes_are_split_and_each_part_is_valid() {
+    let mut table = Table::new(|config| config.limits = TxnLimits { ops: 4, bytes: 1 << 20 });
+    table.member("a", 1, MemberState::Active);
+    table.member("b", 2, MemberState::Active);
+    table.load();
+    table.list(Ok(tasks(40)));
+    assert!(table.run() > 10);
+    let holders = table.holders(40);
+    assert_eq!(holders.iter().filter(|holder| *holder == "a").count(), 20);
+}
+
+#[test]
+fn a_task_that_fits_nowhere_is_reported_and_holds_nobody_up() {
+    let mut table = Table::new(|config| config.limits = TxnLimits { ops: 128, bytes: 900 });
+    table.member("a", 1, MemberState::Active);
+    table.load();
+    let mut all = tasks(2);
+    all.push(Task::new("big", "x".repeat(2000)));
+    table.list(Ok(all));
+    table.run();
+    table.later(Duration::from_millis(1));
+    table.run();
+    assert!(table.events.contains(&Event::Oversize { key: "big".into() }));
+    assert_eq!(table.holders(2), ["a", "a"]);
+}
+
+#[test]
+fn handovers_that_are_due_wait_for_others_but_not_long() {
+    let mut table = Table::placed(&[("a", 1), ("b", 2)], 6);
+    table.member("c", 3, MemberState::Active);
+    table.run();
+    let mark = table.generation();
+    table.ack("a", 1, mark, &[], vec![]);
+    assert_eq!(table.run(), 0);
+    table.later(Duration::from_millis(9));
+    assert_eq!(table.run(), 0);
+    let due = table.leader.next_wake(table.now()).unwrap();
+    assert_eq!(due, Timestamp(Duration::from_millis(10)));
+    table.later(Duration::from_millis(1));
+    assert_eq!(table.run(), 1);
+    table.ack("b", 2, mark, &[], vec![]);
+    // The last one waits for nobody.
+    assert_eq!(table.run(), 1);
+    assert_eq!(table.holders(6).iter().filter(|holder| *holder == "c").count(), 2);
+}
+
+#[test]
+fn moves_between_living_members_are_capped() {
+    let mut table = Table::new(|config| config.max_moves = 1);
+    table.member("a", 1, MemberState::Active);
+    table.load();
+    table.list(Ok(tasks(6)));
+    table.run();
+    table.member("b", 2, MemberState::Active);
+    let mut rounds = 0;
+    loop {
+        table.run();
+        let all: Vec<_> = (0..6).map(|task| table.entry(&format!("task-{task}")).2).collect();
+        let moving = all.iter().filter(|entry| entry.releasing.is_some()).count();
+        if moving == 0 {
+            break;
+        }
+        assert_eq!(moving, 1);
+        rounds += 1;
+        table.ack("a", 1, table.generation(), &[], vec![]);
+    }
+    assert_eq!(rounds, 3);
+}
+
+#[test]
+fn a_start_up_is_gathered_before_anything_is_placed() {
+    let mut table = Table::new(|config| config.settle = Duration::from_millis(100));
+    table.member("a", 1, MemberState::Active);
+    table.load();
+    table.list(Ok(tasks(6)));
+    for number in 2..6 {
+        table.later(Duration::from_millis(60));
+        table.member(&format!("m{number}"), number, MemberState::Active);
+        assert_eq!(table.run(), 0);
+    }
+    table.later(Duration::from_millis(99));
+    assert_eq!(table.run(), 0);
+    table.later(Duration::from_millis(1));
+    assert!(table.run() > 0);
+    let mut holders = table.holders(6);
+    holders.sort();
+    holders.dedup();
+    assert_eq!(holders.len(), 5);
+    assert!((0..6).all(|task| table.entry(&format!("task-{task}")).2.releasing.is_none()));
+}
+
+#[test]
+fn a_task_that_fails_is_tried_elsewhere_and_later_again() {
+    let mut table = Table::placed(&[("a", 1), ("b", 2)], 2);
+    let (holder, _, entry) = table.entry("task-0");
+    let (other, number) = if holder == "a" { ("b", 1) } else { ("a", 2) };
+    let failure = |token| vec![Failure { key: "task-0".into(), token, error: "no".into() }];
+    table.ack(&holder, number, table.generation(), &[], failure(entry.token));
+    table.run();
+    let mark = table.entry("task-0").2.releasing.unwrap();
+    table.ack(&holder, number, mark.0, &[], vec![]);
+    table.run();
+    let (now_at, _, again) = table.entry("task-0");
+    assert_eq!(now_at, other);
+    // There too: the next try has to wait.
+    table.ack(other, 3 - number, again.token.0, &[], failure(again.token));
+    table.run();
+    assert_eq!(table.entry("task-0").2, again);
+    table.later(Duration::from_secs(61));
+    table.run();
+    assert_ne!(table.entry("task-0").2, again);
+}
+
+#[test]
+fn a_bad_plan_changes_nothing() {
+    #[derive(Debug)]
+    struct Bad;
+    impl Assignor for Bad {
+        fn plan(
+            &self,
+            problem: &crate::assignor::Problem<'_>,
+        ) -> Result<Vec<crate::assignor::Placement>, crate::assignor::PlanError> {
+            Ok(problem.tasks.iter().map(|_| crate::assignor::Placement { task: 0, to: 7 }).collect())
+        }
+        fn name(&self) -> &'static str {
+            "bad"
+        }
+    }
+    let mut table = Table::placed(&[("a", 1)], 2);
+    table.leader.config.assignor = Arc::new(Bad);
+    table.member("b", 2, MemberState::Active);
+    table.run();
+    assert!(matches!(table.events.last(), Some(Event::PlanRefused { .. })));
+    assert_eq!(table.holders(2), ["a", "a"]);
+}
+
+#[test]
+fn a_record_of_a_newer_format_ends_the_leadership() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    let value = bytes::Bytes::from_static(br#"{"format":2,"all":"different"}"#);
+    let op = Op::Put { key: table.keys.session(&name("z")), value, lease: None };
+    table.store.commit(&Txn { guards: vec![], ops: vec![op] }).unwrap();
+    table.run();
+    assert!(table.stepped_down);
+    assert!(matches!(table.events.last(), Some(Event::Unreadable { .. })));
+}
+
+#[test]
+fn a_lost_counter_never_lets_tokens_fall() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    let token = table.entry("task-0").2.token;
+    table.delete(table.keys.generation());
+    table.gone("a");
+    table.member("b", 2, MemberState::Active);
+    table.run();
+    assert!(table.entry("task-0").2.token > token);
+}
+
+#[test]
+fn tasks_that_no_longer_exist_leave_the_records() {
+    let mut table = Table::placed(&[("a", 1)], 3);
+    table.list(Ok(tasks(1)));
+    table.run();
+    table.ack("a", 1, table.generation(), &[], vec![]);
+    table.run();
+    let chunk = |task: &str| table.keys.chunk(&name("a"), chunk_of(task));
+    assert!(table.store.get(&chunk("task-0")).is_some());
+    assert!(table.store.get(&chunk("task-1")).is_none() && table.store.get(&chunk("task-2")).is_none());
+}
+
+#[test]
+fn a_provider_that_never_answered_leaves_the_tasks_in_the_records() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    let record = table.leader.record.clone();
+    let (created, lease) = (table.leader.created, table.leader.lease);
+    table.leader = Leader::new(table.leader.config.clone(), created, record, lease, table.now()).0;
+    table.gone("a");
+    table.member("b", 2, MemberState::Active);
+    table.load();
+    table.list(Err("down".into()));
+    table.run();
+    assert_eq!(table.holders(2), ["b", "b"]);
+}
+
+#[test]
+fn own_writes_that_the_feed_repeats_change_nothing() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    let stale = table.store.list(&table.keys.assignments());
+    table.gone("a");
+    table.member("b", 2, MemberState::Active);
+    table.run();
+    let events = stale.entries.into_iter().map(crate::coordination::WatchEvent::Put).collect();
+    let batch = WatchBatch { revision: stale.revision, events };
+    let actions = table.leader.on_feed(table.now(), &FeedItem::Changed(batch));
+    assert_eq!(actions, []);
+    assert_eq!(table.leader.view.entries().count(), 2);
+}
