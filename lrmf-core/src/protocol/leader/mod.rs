@@ -313,7 +313,7 @@ impl Leader {
         for failure in &ack.failed {
             let current = self
                 .view
-                .place(&failure.key, crate::keys::chunk_of(&failure.key))
+                .place(&failure.key)
                 .is_some_and(|place| place.holder == instance && place.entry.token == failure.token);
             if current && self.failures.note(&failure.key, instance, failure.token, now.at) {
                 self.stale = true;
