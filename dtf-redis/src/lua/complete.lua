@@ -11,6 +11,7 @@ local no = refused(there, ARGV[1])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 pending, running = num(pending), num(running)
 if ending then
   return { OK, 0, txt(running), txt(pending), control }
