@@ -30,8 +30,14 @@ async fn main() {
     for (name, arguments) in [("no AOF", &["--appendonly", "no"][..]), ("AOF everysec", &[][..])] {
         for size in [1, 16, 100] {
             let server = Server::with(arguments);
-            let rate = steps(&RedisQueues::new(Redis::connect(patient(&server)).await.unwrap()), size).await;
-            println!("{name}, parcels of {size}: {rate:.0} subtasks/s");
+            let queues = RedisQueues::new(Redis::connect(patient(&server)).await.unwrap());
+            let before = info(&server, "used_cpu_user:").await + info(&server, "used_cpu_sys:").await;
+            let (subtasks, span) = steps(&queues, size).await;
+            let cpu = info(&server, "used_cpu_user:").await + info(&server, "used_cpu_sys:").await - before;
+            let (rate, micros) = (subtasks / span.as_secs_f64(), cpu * 1e6 / (subtasks / size as f64));
+            println!(
+                "{name}, parcels of {size}: {rate:.0} subtasks/s; the server takes {micros:.1} us of CPU a parcel"
+            );
         }
     }
     for size in [1, 16, 100] {
@@ -70,37 +76,31 @@ fn report(parcel: &Parcel) -> ParcelReport {
     ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports: reports.collect(), busy }
 }
 
-async fn steps(queues: &RedisQueues, size: usize) -> f64 {
+/// How many subtasks went through, in which time.
+async fn steps(queues: &RedisQueues, size: usize) -> (f64, Duration) {
     let fence = Fence { task: TaskId(1), run: RunEpoch(1), token: Token(1) };
     queues.open(&spec(1)).await.unwrap();
     let generator = queues.load_generator(fence).await.unwrap();
     let collector = queues.load_collector(fence).await.unwrap();
     let (mut next, mut offset) = (Seq(0), 0);
-    let mut phases = [Duration::ZERO; 5];
-    let mut mark = Instant::now();
-    let mut phase = |number: usize| phases[number] += std::mem::replace(&mut mark, Instant::now()).elapsed();
     let started = Instant::now();
     while started.elapsed() < SPAN {
         let push = Push { epoch: generator.epoch, ..batch(next, ROUND, size) };
         next = next.plus((ROUND * size) as u64);
         queues.push(fence, push).await.unwrap();
-        phase(0);
         let taken = queues.take(fence, &[Shard(0); ROUND]).await.unwrap();
         let reports =
             taken.parcels.iter().map(|(_, parcel)| queues.complete(fence.task, fence.run, report(parcel)));
         for reported in join_all(reports).await {
             assert_eq!(reported.unwrap().counted, size as u64);
         }
-        phase(2);
         let batches = queues.peek(fence, offset, ROUND).await.unwrap().len() as u64;
         let commit =
             Commit { epoch: collector.epoch, offset, batches, first: collector.next, ..Commit::default() };
         queues.commit(fence, commit).await.unwrap();
-        phase(4);
         offset += batches;
     }
-    println!("{phases:?}");
-    next.0 as f64 / started.elapsed().as_secs_f64()
+    (next.0 as f64, started.elapsed())
 }
 
 async fn pending(redis: &Redis, server: &Server, size: usize) -> f64 {
@@ -109,21 +109,20 @@ async fn pending(redis: &Redis, server: &Server, size: usize) -> f64 {
     let fence = Fence { task: TaskId(1), run: RunEpoch(1), token: Token(1) };
     queues.open(&spec(1)).await.unwrap();
     let epoch = queues.load_generator(fence).await.unwrap().epoch;
-    let before = used(server).await;
+    let before = info(server, "used_memory_dataset:").await;
     let mut next = Seq(0);
     while next.0 < SUBTASKS as u64 {
         let push = Push { epoch, ..batch(next, 4000 / size, size) };
         next = next.plus(push.bodies.len() as u64);
         queues.push(fence, push).await.unwrap();
     }
-    (used(server).await - before) / next.0 as f64
+    (info(server, "used_memory_dataset:").await - before) / next.0 as f64
 }
 
-/// Bytes that the server's data take.
-async fn used(server: &Server) -> f64 {
+/// A number that the server says of itself.
+async fn info(server: &Server, field: &str) -> f64 {
     let client = redis::Client::open(server.config().url).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let info: String = redis::cmd("INFO").arg("memory").query_async(&mut connection).await.unwrap();
-    let line = info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
-    line.unwrap().parse().unwrap()
+    let info: String = redis::cmd("INFO").query_async(&mut connection).await.unwrap();
+    info.lines().find_map(|line| line.strip_prefix(field)).unwrap().parse().unwrap()
 }
