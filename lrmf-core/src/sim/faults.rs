@@ -8,6 +8,7 @@ use crate::protocol::{Command, FeedId, Input};
 use crate::task::Task;
 
 use super::oracle::Violation;
+use super::process::Process;
 use super::world::{Happening, World, settings};
 
 impl World {
@@ -151,7 +152,9 @@ impl World {
             self.resume(ix)?;
         }
         for instance in self.instances.clone() {
-            let up = self.processes.iter().any(|process| process.is_up() && process.instance == instance);
+            // One that was told to end may only come to it now.
+            let stays = |process: &Process| process.is_up() && !process.stopping;
+            let up = self.processes.iter().any(|process| stays(process) && process.instance == instance);
             if !up {
                 self.start(instance)?;
             }
