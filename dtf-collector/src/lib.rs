@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{CollectorSupport, IterationMode, OnFailure, ResultOf, TaskCollector, TaskConf};
 use dtf_model::queue::{Commit, Fence, ResultBatch, TaskState};
-use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, guarded};
-use dtf_model::table::TaskTable;
+use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught};
+use dtf_model::table::{TaskTable, check_result};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
 
 /// The most result batches a round.
@@ -24,6 +25,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The fewest counted subtasks before a share of failures can stop a task.
 const FEW: u64 = 10;
+const FAILED: &str = "the collector failed";
 /// The largest status of a collector, in bytes.
 pub const MAX_STATUS_BYTES: usize = 64 * 1024;
 
@@ -53,7 +55,7 @@ impl PerTask for Collect {
         let fence = Fence { task: turn.task, run, token: turn.token };
         match self.collect(turn, fence, &state).await {
             Ok(End::Settled) => Ok(Some(run)),
-            Ok(End::Stopped) => Ok(None),
+            Ok(End::Stopped) | Err(Halt::Stopped) => Ok(None),
             Err(Halt::Store(error)) => Err(error),
             Err(Halt::Fault(error)) => {
                 self.context.queues.stop_by_collector(fence, &format!("{error:#}")).await?;
@@ -70,8 +72,8 @@ impl Collect {
         let spec = &state.spec;
         let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
         let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
-        let mut collector = called(async { plugin.collector(spec) }).await?;
-        called(collector.begin(load.saved)).await?;
+        let mut collector = called(&turn.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
+        called(&turn.stop, CALL_LIMIT, failing(collector.begin(load.saved))).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);
         let collection =
             Collection { context: &self.context, turn, fence, conf, collector, epoch, next, offset };
@@ -104,8 +106,11 @@ impl Collection<'_> {
             };
             let Some(state) = state else { return Ok(End::Settled) };
             if state.ending.is_some() || state.control.ends() {
-                called(self.collector.cancel()).await?;
+                called(&self.turn.stop, CALL_LIMIT, failing(self.collector.cancel())).await?;
                 return Ok(End::Settled);
+            }
+            if let Some(reason) = too_many_failures(&state.counts, self.conf.on_failure) {
+                return Err(anyhow::anyhow!(reason).into());
             }
             if state.is_complete() {
                 return self.conclude(&state.counts).await;
@@ -128,7 +133,8 @@ impl Collection<'_> {
     /// Gives the results to the callback and commits what came of it.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
         let mut support = CollectorSupport::default();
-        called(tell(self.collector.as_mut(), self.fence, batches, &mut support)).await?;
+        let told = tell(self.collector.as_mut(), self.fence, batches, &mut support);
+        called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
         let added = support.take_added();
         if !added.is_empty() && self.conf.iteration == IterationMode::No {
             let why = "the collector added a subtask, and the task type's iteration mode is No";
@@ -148,14 +154,11 @@ impl Collection<'_> {
         self.next = self.next.plus(count);
         let task = self.fence.task;
         self.context.wake.ring(self.context.shape.scheduling(task), task);
-        match too_many_failures(&state.counts, self.conf.on_failure) {
-            Some(reason) => Err(anyhow::anyhow!(reason).into()),
-            None => Ok(state),
-        }
+        Ok(state)
     }
 
     fn status(&self) -> anyhow::Result<Option<Bytes>> {
-        let saved = self.collector.save_status()?;
+        let saved = caught(|| self.collector.save_status()).context(FAILED)??;
         if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_STATUS_BYTES) {
             anyhow::bail!("the collector's status has {bytes} bytes; at most {MAX_STATUS_BYTES} are allowed");
         }
@@ -174,7 +177,9 @@ impl Collection<'_> {
     }
 
     async fn conclude(mut self, counts: &Counts) -> Result<End, Halt> {
-        let result = called(self.collector.after_task_completed(counts)).await?;
+        let summed_up = failing(self.collector.after_task_completed(counts));
+        let result = called(&self.turn.stop, CALL_LIMIT, summed_up).await?;
+        check_result(&result).context(FAILED)?;
         self.context.queues.conclude(self.fence, &result).await?;
         let task = self.fence.task;
         self.context.wake.ring(self.context.shape.watch(task), task);
@@ -199,10 +204,9 @@ async fn tell(
     Ok(())
 }
 
-/// Calls into the plugin.
-async fn called<T>(call: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    use anyhow::Context;
-    guarded(CALL_LIMIT, call).await?.context("the collector failed")
+/// A call into the plugin, whose errors say whose they are.
+async fn failing<T>(call: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    call.await.context(FAILED)
 }
 
 /// Whether the failures so far stop the task, and with what reason.

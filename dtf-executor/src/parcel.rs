@@ -4,7 +4,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::plugin::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
@@ -12,6 +12,7 @@ use dtf_model::queue::{Outcome, Parcel, ParcelReport, Report};
 use dtf_model::roles::panic_text;
 use dtf_model::{Control, SubtaskId};
 use futures::FutureExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::work::Work;
@@ -40,6 +41,10 @@ pub(crate) async fn run(work: &Work, parcel: &Parcel, stop: &Stop) -> ParcelRepo
     let mut reports = Vec::with_capacity(parcel.bodies.len());
     for (index, body) in parcel.bodies.iter().enumerate() {
         context.id.seq = parcel.id.first.plus(index as u64);
+        if context.cancelled.is_cancelled() && !work.cancelled.is_cancelled() {
+            // The one before it was over its time, and was told so.
+            context.cancelled = work.cancelled.child_token();
+        }
         reports.push(subtask(work, body, &context, stop).await);
     }
     ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports, busy: started.elapsed() }

@@ -109,14 +109,17 @@ impl WorkBook {
 
     /// Looks up what is wanted of all tasks, and forgets those that nothing runs for and that have ended.
     async fn refresh(&self) -> Result<(), StoreError> {
-        let known: Vec<TaskId> = self.tasks().keys().copied().collect();
+        let known: HashMap<_, _> = self.tasks().iter().map(|(task, work)| (*task, work.spec.run)).collect();
         if known.is_empty() {
             return Ok(());
         }
-        let wanted = self.context.queues.controls(&known).await?;
+        let ids: Vec<_> = known.keys().copied().collect();
+        let wanted = self.context.queues.controls(&ids).await?;
         let wanted: HashMap<_, _> =
             wanted.into_iter().map(|(task, run, control)| (task, (run, control))).collect();
         self.tasks().retain(|task, work| match wanted.get(task) {
+            // Entered meanwhile: the answer says nothing about it.
+            _ if known.get(task) != Some(&work.spec.run) => true,
             Some((run, control)) if *run == work.spec.run => {
                 work.set_control(*control);
                 !control.ends() || Arc::strong_count(work) > 1

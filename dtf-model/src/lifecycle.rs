@@ -8,7 +8,8 @@
 //!
 //! | row | queues of its run | next |
 //! |---|---|---|
-//! | terminal | | nothing |
+//! | terminal | not ended: made too late | close them |
+//! | terminal | otherwise | nothing |
 //! | to end | none | end it, with empty books |
 //! | paused before its start, or not yet due | none | wait |
 //! | otherwise | none: never made, half made, or lost | begin the next run |
@@ -58,10 +59,12 @@ pub enum Step {
 
 /// Names the next step. `queues` is what the store has under the task's id, of whichever run.
 pub fn decide(now: u64, row: &TaskRow, queues: Option<&TaskState>, conf: &TaskConf) -> Step {
+    let queues = queues.filter(|queues| queues.spec.run == row.run);
     if row.status.is_terminal() {
-        return Step::Rest;
+        let late = queues.is_some_and(|queues| queues.ending.is_none());
+        return if late { Step::Close } else { Step::Rest };
     }
-    match queues.filter(|queues| queues.spec.run == row.run) {
+    match queues {
         None => without_queues(now, row),
         Some(queues) => with_queues(now, row, queues, conf),
     }
@@ -204,6 +207,16 @@ mod tests {
         let expected =
             Step::Finish { status: TaskStatus::Cancelled, counts: Counts::default(), result: None };
         assert_eq!(next(START, &row, None), expected);
+    }
+
+    #[test]
+    fn queues_that_are_made_after_the_task_has_ended_are_closed() {
+        let ended = row(TaskStatus::Cancelled, Control::Cancel, 1);
+        let mut late = queues(&row(TaskStatus::Running, Control::Run, 1));
+        assert_eq!(next(START, &ended, None), Step::Rest);
+        assert_eq!(next(START, &ended, Some(&late)), Step::Close);
+        late.ending = Some(Ending::Closed);
+        assert_eq!(next(START, &ended, Some(&late)), Step::Rest);
     }
 
     #[test]

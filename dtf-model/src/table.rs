@@ -142,19 +142,24 @@ impl Finish {
                 allowed: "cancelled, completed or exceptional".to_owned(),
             });
         }
-        let bytes = self
-            .result
-            .as_ref()
-            .map_or(0, |result| serde_json::to_string(result).map_or(usize::MAX, |text| text.len()));
-        if bytes > MAX_RESULT_BYTES {
-            return Err(Invalid::OutOfRange {
-                what: "the size of the task's result",
-                got: format!("{bytes} bytes"),
-                allowed: format!("at most {MAX_RESULT_BYTES} bytes"),
-            });
-        }
-        Ok(())
+        self.result.as_ref().map_or(Ok(()), check_result)
     }
+}
+
+/// Checks that what a collector made of a task fits.
+///
+/// # Errors
+/// How large it is, and what is allowed.
+pub fn check_result(result: &TaskResult) -> Result<(), Invalid> {
+    let bytes = serde_json::to_string(result).map_or(usize::MAX, |text| text.len());
+    if bytes > MAX_RESULT_BYTES {
+        return Err(Invalid::OutOfRange {
+            what: "the size of the task's result",
+            got: format!("{bytes} bytes"),
+            allowed: format!("at most {MAX_RESULT_BYTES} bytes"),
+        });
+    }
+    Ok(())
 }
 
 /// As much of a reason as is kept.

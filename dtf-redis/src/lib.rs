@@ -18,7 +18,9 @@
 //! # What the server must be
 //! - **`maxmemory-policy noeviction`.** Another policy may delete a task's keys one by one; it is refused at connect.
 //! - **`appendonly yes`**, unless the loss of all progress at a restart is acceptable; a warning is logged where it is off. With
-//!   `appendfsync everysec` a crash of the machine loses the last second, which the framework makes up for by executing again.
+//!   `appendfsync everysec` a crash of the machine or of the server loses the last second or two, also of what was acknowledged:
+//!   the server puts writes to its file off while an earlier one is being synced. The framework makes up for it by executing
+//!   again; `always` loses nothing and is slower.
 //! - **A single server, reached at one address.** A Cluster, a replica and Sentinel addresses are refused or not understood in
 //!   this version. The layout is ready for a Cluster: each script touches keys of one hash slot, those of one task or one shard,
 //!   and declares all of them; commands on several tasks or shards are sent one by one.
@@ -46,7 +48,8 @@
 //!
 //! # Errors
 //! A refused connection is [`StoreError::Unreachable`](dtf_model::StoreError::Unreachable), as is a server that says that it does
-//! nothing now: it is loading, out of memory, read-only. A timeout or a connection that broke is
+//! nothing now: it is loading, out of memory, read-only. A server at its `maxmemory` refuses new tasks and subtasks and nothing
+//! else, so work goes on and makes room. A timeout or a connection that broke is
 //! [`StoreError::Unknown`](dtf_model::StoreError::Unknown): the call may have been applied. Calls are not retried in here, except
 //! that a script the server has forgotten is loaded again.
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{Generated, TaskConf, TaskGenerator};
 use dtf_model::queue::{Backlog, Fence, Push, TaskState};
-use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, guarded};
+use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught};
 use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
 
@@ -55,7 +55,7 @@ impl PerTask for Generate {
         let fence = Fence { task: turn.task, run, token: turn.token };
         match self.generate(turn, fence, &state).await {
             Ok(End::Settled) => Ok(Some(run)),
-            Ok(End::Stopped) => Ok(None),
+            Ok(End::Stopped) | Err(Halt::Stopped) => Ok(None),
             Err(Halt::Store(error)) => Err(error),
             Err(Halt::Fault(error)) => {
                 let reason = format!("the generator failed: {error:#}");
@@ -76,11 +76,15 @@ impl Generate {
         let spec = &state.spec;
         let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
         let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
-        let mut generator = called(async { plugin.generator(spec) }).await?;
-        called(generator.begin(load.saved)).await?;
+        let mut generator = called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?;
+        called(&turn.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
         let (next, epoch, backlog) = (load.next, load.epoch, load.backlog);
         // A scheduler's callback decides about single subtasks, so they travel alone.
-        let largest = if plugin.scheduler(spec).is_some() { 1 } else { PARCEL };
+        let largest = if caught(|| plugin.scheduler(spec)).map_err(anyhow::Error::from)?.is_some() {
+            1
+        } else {
+            PARCEL
+        };
         let generation = Generation {
             context: &self.context,
             turn,
@@ -114,7 +118,7 @@ impl Generation<'_> {
     async fn run(mut self) -> Result<End, Halt> {
         while !self.turn.stop.is_cancelled() {
             if self.backlog.control.ends() {
-                called(self.generator.cancel()).await?;
+                called(&self.turn.stop, CALL_LIMIT, self.generator.cancel()).await?;
                 return Ok(End::Settled);
             }
             let batch = self.next_batch().await?;
@@ -125,7 +129,7 @@ impl Generation<'_> {
             let finished = batch.finished;
             self.push(batch).await?;
             if finished {
-                called(self.generator.end()).await?;
+                called(&self.turn.stop, CALL_LIMIT, self.generator.end()).await?;
                 return Ok(End::Settled);
             }
         }
@@ -138,7 +142,7 @@ impl Generation<'_> {
         if most == 0 {
             return Ok(Generated::default());
         }
-        let batch = called(self.generator.next_subtasks(most)).await?;
+        let batch = called(&self.turn.stop, CALL_LIMIT, self.generator.next_subtasks(most)).await?;
         let got = batch.subtasks.len();
         if got > most {
             return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
@@ -179,7 +183,7 @@ impl Generation<'_> {
     }
 
     fn packed(&self, batch: Generated) -> Result<Push, anyhow::Error> {
-        let saved = self.generator.save_status()?;
+        let saved = caught(|| self.generator.save_status())??;
         if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_CHECKPOINT_BYTES) {
             anyhow::bail!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
         }
@@ -192,15 +196,10 @@ impl Generation<'_> {
             parcels,
             bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
             saved,
-            progress: self.generator.query_progress(),
+            progress: caught(|| self.generator.query_progress())?,
             finished: batch.finished,
         })
     }
-}
-
-/// Calls into the plugin.
-async fn called<T>(call: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    guarded(CALL_LIMIT, call).await?
 }
 
 /// How many subtasks to ask for now. A backlog is filled up when half of it has drained, so that batches stay large.

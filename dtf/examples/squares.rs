@@ -11,8 +11,8 @@ use bytes::Bytes;
 use dtf::Dtf;
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::plugin::{
-    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult, TaskCollector,
-    TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
+    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
+    TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
 use dtf::model::queue::Outcome;
 use dtf::model::{Counts, Invalid, TaskParam, TaskSpec, TaskType};

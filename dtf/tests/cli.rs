@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -169,15 +170,54 @@ fn ctrl_c_cancels_the_task_and_leaves_nothing_behind() {
     assert!(said.iter().any(|line| line.contains("exec ended as cancelled")), "{said:?}");
 }
 
-/// A process group of its own below it is a command that has been started.
-fn wait_until_it_has_a_child(pid: u32) {
-    let children = || {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-        let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        tasks.filter_map(Result::ok).map(of).any(|children| !children.trim().is_empty())
+#[test]
+fn a_second_ctrl_c_exits_at_once_and_takes_the_commands_along() {
+    let script = "trap '' TERM; while :; do sleep 0.01; done";
+    let mut command = dtf(&["run", "exec", "--", "sh", "-c", script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    let stubborn = wait_until_it_has_a_child(child.id());
+    let process = Pid::from_child(&child);
+    let interrupt = || kill_process(process, Signal::INT).unwrap();
+    interrupt();
+    // It has heard the first one when it says so.
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.contains("cancelling"), "{said}");
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    eventually(|| (!fs::exists(format!("/proc/{stubborn}")).unwrap() || is_zombie(stubborn)).then_some(()));
+}
+
+/// Whether a process has ended and waits for its new parent to notice.
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// A process group of its own below it is a command that has been started: the first one's number.
+fn wait_until_it_has_a_child(pid: u32) -> u32 {
+    let child = || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+        let of =
+            |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let children: String = threads.filter_map(Result::ok).map(of).collect();
+        children.split_whitespace().next().and_then(|child| child.parse().ok())
     };
-    while !children() {
-        std::thread::yield_now();
+    eventually(child)
+}
+
+/// Looks until it is there; gives up, rather than hang, after a time that no machine needs.
+fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match look() {
+            Some(seen) => return seen,
+            None if begin.elapsed() > Duration::from_secs(60) => panic!("it does not come"),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
     }
 }
 

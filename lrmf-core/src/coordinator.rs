@@ -223,7 +223,13 @@ impl CoordinatorHandle {
         let (to_held, held) = watch::channel(HeldTasks::new());
         let (to_status, status) = watch::channel(MemberStatus::default());
         let kill = CancellationToken::new();
-        let board = Board { instance: instance.clone(), events: to_events, held: to_held, status: to_status };
+        let board = Board {
+            group: group.clone(),
+            instance: instance.clone(),
+            events: to_events,
+            held: to_held,
+            status: to_status,
+        };
         let (driver, actions) = Driver::new(ports, config, receiver, kill.clone(), board);
         // Owned by the handles: it ends when `kill` is cancelled, at the latest by the last one's guard, and says so
         // on `status`.

@@ -93,6 +93,11 @@ pub enum Event {
         /// What was wrong.
         error: String,
     },
+    /// The store refused a change of the assignment for what it is; the leader reads everything again and retries.
+    CommitFailed {
+        /// What the store said.
+        error: String,
+    },
     /// The assignor failed or made an invalid plan; the plan before stays.
     PlanRefused {
         /// What was wrong.

@@ -64,7 +64,7 @@
 //! | [`runner`], [`smooth`] | ready-made workers |
 //! | [`assignor`] | who gets what: the planners |
 //! | [`router`] | for callers: which member has a task now |
-//! | [`config`], [`event`], [`error`] | settings, reports, errors |
+//! | [`config`], [`event`], [`metrics`], [`error`] | settings, reports, numbers, errors |
 //! | [`coordination`], [`memory`] | the port to the store, and the store in memory |
 //! | [`keys`], [`records`] | what is in the store |
 //! | [`protocol`] | how it works: pure state machines, without clock or IO |
@@ -81,6 +81,7 @@ pub mod event;
 pub mod ids;
 pub mod keys;
 pub mod memory;
+pub mod metrics;
 pub mod protocol;
 pub mod provider;
 pub mod records;

@@ -251,6 +251,38 @@ async fn the_last_good_list_outlives_bad_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn any_member_can_ask_for_a_new_plan() {
+    let group = Group::new(0);
+    let listed = Listed::default();
+    listed.set(Ok(vec![Task::new("x", "")]));
+    let a = group.member("a").provider(listed.clone()).start().await.unwrap();
+    holds(&a, 1).await;
+    let b = group.member("b").provider(listed.clone()).start().await.unwrap();
+    b.status().wait_for(|status| status.leader.is_some()).await.unwrap();
+    listed.set(Ok(vec![Task::new("x", ""), Task::new("y", "")]));
+    let begun = tokio::time::Instant::now();
+    b.trigger_rebalance();
+    holds(&b, 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_gives_up_keeps_nobody_waiting() {
+    let group = Group::new(4);
+    let a = group.join("a").await;
+    let b = group.join("b").await;
+    holds(&b, 2).await;
+    let second = tokio::spawn(group.member("b").start());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    second.abort();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    b.close().await;
+    let begun = tokio::time::Instant::now();
+    holds(&a, 4).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_value_is_a_new_holding_in_place() {
     let group = Group::new(0);
     let listed = Listed::default();

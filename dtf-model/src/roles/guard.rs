@@ -32,6 +32,15 @@ pub async fn guarded<T>(limit: Duration, call: impl Future<Output = T>) -> Resul
     }
 }
 
+/// Makes a call into a plugin that does not wait.
+///
+/// # Errors
+/// The call panicked.
+pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, PluginFault> {
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(call));
+    caught.map_err(|panic| PluginFault::Panicked(panic_text(panic.as_ref())))
+}
+
 /// The message of a panic.
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -48,6 +57,7 @@ mod tests {
         assert_eq!(guarded(limit, async { 7 }).await, Ok(7));
         let panicked = guarded(limit, async { panic!("no {}", 1) }).await;
         assert_eq!(panicked, Err::<(), _>(PluginFault::Panicked("no 1".to_owned())));
+        assert_eq!(caught(|| panic!("no 2")), Err::<(), _>(PluginFault::Panicked("no 2".to_owned())));
         let hung = guarded(limit, std::future::pending::<()>()).await;
         assert_eq!(hung, Err(PluginFault::TimedOut(limit)));
     }

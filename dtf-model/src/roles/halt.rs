@@ -1,6 +1,15 @@
 //! How a role's work on one task comes to its end, or is broken off.
 
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::guard::guarded;
 use crate::error::StoreError;
+
+/// How long a call into a plugin may go on when the bucket is to be given up. It must fit into the margin of the session.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How it came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +27,28 @@ pub enum Halt {
     Store(StoreError),
     /// The plugin failed: the task cannot go on.
     Fault(anyhow::Error),
+    /// The bucket is given up, and the plugin did not return soon. The next holder makes the call again.
+    Stopped,
+}
+
+/// Awaits a call into a plugin, but not for long once `stop` has fired.
+///
+/// # Errors
+/// The plugin failed, panicked, did not return within `limit`, or did not return soon after `stop`.
+pub async fn called<T>(
+    stop: &CancellationToken,
+    limit: Duration,
+    call: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, Halt> {
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        biased;
+        returned = guarded(limit, call) => Ok(returned.map_err(anyhow::Error::from)??),
+        () = drained => Err(Halt::Stopped),
+    }
 }
 
 impl From<StoreError> for Halt {

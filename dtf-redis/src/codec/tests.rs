@@ -67,7 +67,7 @@ proptest! {
         let mut longer = written.to_vec();
         longer.push(0);
         prop_assert!(read_parcel(longer.into()).is_err());
-        let _ = (read_parcel(noise.clone()), read_results(noise.clone()), read_shipment(noise));
+        drop((read_parcel(noise.clone()), read_results(noise.clone()), read_shipment(noise)));
     }
 }
 

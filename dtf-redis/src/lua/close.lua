@@ -8,6 +8,7 @@ local no = refused(there, ARGV[1])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 local created = num(gnext) + num(fnext) - FIRST_FOLLOW_UP
 if not ending then
   cancelled = txt(created - num(succeeded) - num(failed) - num(timed_out))

@@ -8,6 +8,7 @@ local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 if latest(fown) ~= ARGV[3] then
   return { CONFLICT, 'another load of the collector has begun' }
 end

@@ -37,3 +37,9 @@ local function now()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
+
+-- A full server refuses a script at its first write that may need memory, and lets the others pass. Only what adds tasks and
+-- subtasks is to be refused; all else needs little, and work has to go on to make room.
+local function pass_when_full(key)
+  redis.call('HDEL', key, '')
+end

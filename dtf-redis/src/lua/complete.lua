@@ -5,8 +5,10 @@
 --   the head of the results, the results one behind the other, the length of each as four bytes,
 --   then the delay in microseconds of each d
 -- Reply: OK, counted, running, pending, control | GONE | CONFLICT, why
-local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays = unpack(redis.call('HMGET',
-  KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown', 'control', 'pending', 'running', 'busy', 'timed', 'delays'))
+local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays, waiting, wbytes, succeeded,
+  failed, timed_out, cancelled = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
+  'control', 'pending', 'running', 'busy', 'timed', 'delays', 'waiting', 'wbytes', 'succeeded', 'failed', 'timed_out',
+  'cancelled'))
 local no = refused(there, ARGV[1])
 if no then
   return no
@@ -43,8 +45,10 @@ if value then
     end
   end
 end
-if current then
-  redis.call('HDEL', KEYS[4], parcel)
+if not current then
+  pass_when_full(KEYS[1])
+else
+  redis.call('HDEL', KEYS[4], parcel) -- as good as `pass_when_full`
   running = running - count
   busy, timed = num(busy) + num(ARGV[5]), num(timed) + count
   if timed > 100000 then -- halving now and then lets the mean follow a change
@@ -121,12 +125,16 @@ if #members > 0 then
   in_portions('ZADD', KEYS[3], members, 2)
   set[#set + 1], set[#set + 2] = 'delays', txt(delays)
 end
-for letter, field in pairs({ s = 'succeeded', f = 'failed', t = 'timed_out', c = 'cancelled' }) do
-  if tally[letter] > 0 then
-    counted = counted + tally[letter]
-    redis.call('HINCRBY', KEYS[1], field, tally[letter])
+local function add(field, before, more)
+  if more > 0 then
+    set[#set + 1], set[#set + 2] = field, txt(num(before) + more)
+    counted = counted + more
   end
 end
+add('succeeded', succeeded, tally.s)
+add('failed', failed, tally.f)
+add('timed_out', timed_out, tally.t)
+add('cancelled', cancelled, tally.c)
 if counted > 0 then
   local results = ARGV[8]
   if not whole then
@@ -142,8 +150,8 @@ if counted > 0 then
   end
   redis.call('RPUSH', KEYS[5], ARGV[7] .. results)
   redis.call('RPUSH', KEYS[6], counted .. ':' .. #results)
-  redis.call('HINCRBY', KEYS[1], 'waiting', counted)
-  redis.call('HINCRBY', KEYS[1], 'wbytes', #results)
+  set[#set + 1], set[#set + 2] = 'waiting', txt(num(waiting) + counted)
+  set[#set + 1], set[#set + 2] = 'wbytes', txt(num(wbytes) + #results)
 end
 if #set > 0 then
   redis.call('HSET', KEYS[1], unpack(set))

@@ -9,6 +9,7 @@ local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 if ending then
   return { OK }
 end

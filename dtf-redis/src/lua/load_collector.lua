@@ -8,6 +8,7 @@ local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 local epoch = draw_epoch(ARGV[3], gown or '', fown or '')
 redis.call('HSET', KEYS[1], 'ctoken', ARGV[2], 'fown', with_load(fown, epoch, fnext))
 return { OK, epoch, fnext, saved, offset }

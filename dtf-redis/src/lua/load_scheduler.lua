@@ -7,6 +7,7 @@ local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 redis.call('HSET', KEYS[1], 'stoken', ARGV[2])
 local reply = { OK, pending or 0 }
 local running = redis.call('HGETALL', KEYS[2])

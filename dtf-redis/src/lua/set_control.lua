@@ -7,6 +7,7 @@ local no = refused(there, ARGV[1])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 if num(control) < 2 then
   redis.call('HSET', KEYS[1], 'control', ARGV[2])
 end

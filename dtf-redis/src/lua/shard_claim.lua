@@ -6,6 +6,7 @@ local seen = redis.call('HGET', KEYS[1], 'token')
 if seen and ARGV[1] < seen then
   return { FENCED, seen }
 end
+pass_when_full(KEYS[1])
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'window', ARGV[2])
 local reply = { OK }
 local claimed = redis.call('LRANGE', KEYS[3], 0, -1)

@@ -2,6 +2,7 @@
 -- KEYS: fence ready claimed shipped
 -- ARGV: name and shipment, one pair after the other
 -- Reply: OK, how many were put
+pass_when_full(KEYS[1])
 local window, used = unpack(redis.call('HMGET', KEYS[1], 'window', 'used'))
 window, used = num(window), num(used)
 local put = 0

@@ -7,5 +7,6 @@ local no = refused(there, ARGV[1], seen, ARGV[3])
 if no then
   return no
 end
+pass_when_full(KEYS[1])
 redis.call('HSETNX', KEYS[1], 'stop', ARGV[4])
 return { OK }

@@ -1,118 +1,66 @@
 //! A private Redis server for a test, or the one that the environment names.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot have its server has failed")]
+
+use std::time::Duration;
 
 use dtf_redis::{Redis, RedisConfig};
-use tempfile::TempDir;
+use integration_tests::servers;
 use uuid::Uuid;
 
 /// A server that ends with this value, and whose data end with it.
-pub struct Server {
-    address: SocketAddr,
-    directory: TempDir,
-    arguments: Vec<String>,
-    child: Option<Child>,
-}
+pub(crate) struct Server(servers::Redis);
 
 impl Server {
-    /// A new server with append-only persistence that writes at once.
-    pub fn start() -> Self {
-        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
+    /// A new server with append-only persistence.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
     }
 
-    /// A new server with these settings.
-    ///
-    /// # Panics
-    /// There is no `redis-server`, or it does not start.
-    pub fn with(arguments: &[&str]) -> Self {
-        // A port that was free a moment ago may be taken; another one is not then.
-        for _ in 0..5 {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            drop(listener);
-            let directory = tempfile::tempdir().unwrap();
-            let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-            let mut server = Self { address, directory, arguments, child: None };
-            if server.run() {
-                return server;
-            }
-        }
-        panic!("redis-server did not start on any of five ports");
+    /// A new server with further settings.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        Self(servers::Redis::private_with(settings).unwrap())
     }
 
     /// Starts it again where it was, with the data that it wrote.
-    pub fn restart(&mut self) {
-        assert!(self.run(), "redis-server did not start again");
+    pub(crate) fn restart(&mut self) {
+        self.0.restart().unwrap();
     }
 
     /// Ends it without warning.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
     }
 
-    /// The operating system's number of its process.
-    pub fn process(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+    /// Makes it hang.
+    pub(crate) fn stop(&mut self) {
+        self.0.stop().unwrap();
     }
 
-    pub fn config(&self) -> RedisConfig {
+    /// Lets it go on.
+    pub(crate) fn cont(&mut self) {
+        self.0.cont().unwrap();
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
         RedisConfig {
-            url: format!("redis://{}", self.address),
+            url: self.0.url(),
             connect_timeout: Duration::from_millis(500),
-            response_timeout: Duration::from_millis(1000),
+            response_timeout: Duration::from_secs(1),
             key_prefix: String::new(),
         }
     }
 
-    pub async fn connect(&self) -> Redis {
+    pub(crate) async fn connect(&self) -> Redis {
         Redis::connect(self.config()).await.unwrap()
-    }
-
-    fn run(&mut self) -> bool {
-        let child = Command::new("redis-server")
-            .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--dir".as_ref(), self.directory.path()])
-            .args(&self.arguments)
-            .stdout(Stdio::null())
-            .spawn();
-        let Ok(child) = child else {
-            panic!("no redis-server found: install redis (apt-get install redis-server)")
-        };
-        self.child = Some(child);
-        let until = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < until {
-            if TcpStream::connect(self.address).is_ok() {
-                return true;
-            }
-            if self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.kill();
-        false
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
 /// The server that the environment names with `DTF_REDIS`, or a new one, which must be kept for as long as it is used.
-pub async fn any() -> (Option<Server>, Redis) {
-    if let Ok(url) = std::env::var("DTF_REDIS") {
-        let key_prefix = format!("test.{}.", Uuid::new_v4());
-        let config = RedisConfig { url, key_prefix, ..RedisConfig::default() };
-        return (None, Redis::connect(config).await.unwrap());
-    }
-    let server = Server::start();
-    let redis = server.connect().await;
-    (Some(server), redis)
+pub(crate) async fn any() -> (servers::Redis, Redis) {
+    let server = servers::Redis::get().unwrap();
+    let key_prefix = format!("test.{}.", Uuid::new_v4());
+    let config = RedisConfig { url: server.url(), key_prefix, ..RedisConfig::default() };
+    (server, Redis::connect(config).await.unwrap())
 }

@@ -17,6 +17,8 @@ use super::tasks::Tasks;
 const HAND: usize = 16;
 /// What a task is charged for a parcel.
 const PARCEL_CHARGE: Duration = Duration::from_millis(10);
+/// How soon a task is served again some of whose parcels were not taken by their shards.
+const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 /// How long the plugin's callback may take.
 const CALLBACK_LIMIT: Duration = Duration::from_secs(5);
 /// How long a subtask waits whose callback failed.
@@ -33,20 +35,22 @@ impl Dispatcher {
         Self { context, shards }
     }
 
-    /// Deals out until there is no room or nothing pending.
-    pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<(), StoreError> {
-        while tasks.policy.next().is_some() {
-            let mut places = self.places().await?;
-            if places.is_empty() {
-                return Ok(());
-            }
-            while let Some(task) = tasks.policy.next().filter(|_| !places.is_empty()) {
-                let hand = places.len().min(HAND);
-                let shards: Vec<_> = places.drain(..hand).collect();
-                self.serve(tasks, task, &shards).await?;
-            }
+    /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
+    /// fast as it is filled, so the caller listens in between.
+    pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
+        if tasks.policy.next().is_none() {
+            return Ok(false);
         }
-        Ok(())
+        let mut places = self.places().await?;
+        if places.is_empty() {
+            return Ok(false);
+        }
+        while let Some(task) = tasks.policy.next().filter(|_| !places.is_empty()) {
+            let hand = places.len().min(HAND);
+            let shards: Vec<_> = places.drain(..hand).collect();
+            self.serve(tasks, task, &shards).await?;
+        }
+        Ok(tasks.policy.next().is_some())
     }
 
     /// A shard for each parcel that there is room for, those with the most room first and each once a round.
@@ -86,7 +90,12 @@ impl Dispatcher {
         };
         self.note(tasks, task, &taken, backlog);
         let parcels = self.admitted(fence, callback, taken.parcels).await?;
-        self.ship(fence, parcels).await
+        if !self.ship(fence, parcels).await? {
+            tasks.policy.quiet(task);
+            let soon = taken.next_due.map_or(AFTER_REFUSAL, |due| due.min(AFTER_REFUSAL));
+            tasks.due_in(task, Some(soon));
+        }
+        Ok(())
     }
 
     fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
@@ -124,8 +133,10 @@ impl Dispatcher {
         Ok(admitted)
     }
 
-    /// Ships parcels to the shards that they are recorded for; what finds no room there goes back to pending.
-    async fn ship(&self, fence: Fence, parcels: Vec<(Shard, Parcel)>) -> Result<(), StoreError> {
+    /// Ships parcels to the shards that they are recorded for; what is not taken there goes back to pending. Says whether
+    /// all were taken.
+    async fn ship(&self, fence: Fence, parcels: Vec<(Shard, Parcel)>) -> Result<bool, StoreError> {
+        let mut all = true;
         let mut by_shard: BTreeMap<Shard, Vec<Shipment>> = BTreeMap::new();
         for (shard, parcel) in parcels {
             by_shard.entry(shard).or_default().push(Shipment { task: fence.task, run: fence.run, parcel });
@@ -139,10 +150,10 @@ impl Dispatcher {
             let left: Vec<ParcelId> = shipments[shipped..].iter().map(|each| each.parcel.id).collect();
             if !left.is_empty() {
                 self.context.queues.put_back(fence, &left, Duration::ZERO).await?;
-                self.context.wake.ring(self.context.shape.scheduling(fence.task), fence.task);
+                all = false;
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Asks the plugin's callback about a parcel of one, on the plugins' runtime. A callback that fails delays the subtask

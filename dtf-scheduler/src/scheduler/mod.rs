@@ -49,6 +49,7 @@ impl RunTask for Scheduler {
         let mut tasks = Tasks::new(share, held.token, self.table.clone(), self.context.clone());
         let dispatcher = Dispatcher::new(self.context.clone());
         let mut look = tokio::time::interval(LOOK_AGAIN);
+        let mut more = false;
         loop {
             let due = tasks.next_due();
             tokio::select! {
@@ -59,11 +60,16 @@ impl RunTask for Scheduler {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
                     Rung::Anything => look.reset_immediately(),
                 },
+                () = tokio::task::yield_now(), if more => {}
             }
-            if let Err(error) = dispatcher.deal(&mut tasks).await {
-                warn!(partition, %error, "dispatch interrupted");
-                look.reset_after(AFTER_FAILURE);
-            }
+            more = match dispatcher.deal(&mut tasks).await {
+                Ok(more) => more,
+                Err(error) => {
+                    warn!(partition, %error, "dispatch interrupted");
+                    look.reset_after(AFTER_FAILURE);
+                    false
+                }
+            };
         }
     }
 }

@@ -7,7 +7,8 @@
 //! # The algorithm
 //! Stride scheduling on two levels (Waldspurger and Weihl, 1995). Each group and each task has a *pass*; the smallest
 //! pass is next, and being charged for `t` of execution moves a pass on by `t` divided by the weight. Who comes back after
-//! a quiet time starts at the pass of whoever is next, so nothing was saved up. Ties go to the smaller name or id, so the
+//! a quiet time starts at the pass of whoever is next, or was served last, so nothing was saved up and nothing is owed for
+//! the time in which nobody else was there. Ties go to the smaller name or id, so the
 //! same history always gives the same order.
 //!
 //! Pure: no clock, no randomness, no IO.
@@ -25,6 +26,8 @@ const SCALE: u128 = 1 << 16;
 struct Group {
     weight: u32,
     pass: u128,
+    /// The pass at which one of its tasks was served last.
+    served: u128,
     /// Its tasks with something pending: pass, then id.
     ready: BTreeSet<(u128, TaskId)>,
 }
@@ -44,6 +47,8 @@ pub struct Policy {
     tasks: BTreeMap<TaskId, Member>,
     /// Groups with something pending: pass, then name.
     ready: BTreeSet<(u128, Arc<str>)>,
+    /// The pass at which a group was served last.
+    served: u128,
 }
 
 /// The share of a task within its group, as the original framework's bonuses have it: low 1, medium 8, high 256, and
@@ -66,6 +71,7 @@ impl Policy {
         self.groups.entry(name.clone()).or_insert_with(|| Group {
             weight: 1,
             pass: 0,
+            served: 0,
             ready: BTreeSet::new(),
         })
     }
@@ -97,11 +103,11 @@ impl Policy {
         let Some(group) = self.groups.get_mut(&member.group) else { return };
         member.ready = true;
         if group.ready.is_empty() {
-            let next = self.ready.first().map_or(0, |(pass, _)| *pass);
+            let next = self.ready.first().map_or(self.served, |(pass, _)| *pass);
             group.pass = group.pass.max(next);
             self.ready.insert((group.pass, member.group.clone()));
         }
-        let next = group.ready.first().map_or(0, |(pass, _)| *pass);
+        let next = group.ready.first().map_or(group.served, |(pass, _)| *pass);
         member.pass = member.pass.max(next);
         group.ready.insert((member.pass, task));
     }
@@ -133,6 +139,8 @@ impl Policy {
         let Some(member) = self.tasks.get_mut(&task) else { return };
         let Some(group) = self.groups.get_mut(&member.group) else { return };
         let cost = time.as_nanos().max(1) * SCALE;
+        group.served = group.served.max(member.pass);
+        self.served = self.served.max(group.pass);
         if member.ready {
             group.ready.remove(&(member.pass, task));
             self.ready.remove(&(group.pass, member.group.clone()));
@@ -209,6 +217,23 @@ mod tests {
         policy.pending(TaskId(3));
         let got = deal(&mut policy, 4);
         assert!(got.contains_key(&TaskId(3)), "{got:?}");
+    }
+
+    #[test]
+    fn who_had_it_all_while_nobody_else_was_there_owes_nothing() {
+        let mut policy = policy(&[(1, "a", Priority::MEDIUM)]);
+        deal(&mut policy, 10_000);
+        policy.quiet(TaskId(1));
+        for (task, group) in [(2, "a"), (3, "b")] {
+            policy.add(TaskId(task), &name(group), Priority::MEDIUM);
+            policy.pending(TaskId(task));
+        }
+        policy.pending(TaskId(1));
+        let got = deal(&mut policy, 400);
+        assert!(
+            [(1, 100), (2, 100), (3, 200)].iter().all(|(task, fair)| got[&TaskId(*task)].abs_diff(*fair) < 5),
+            "{got:?}"
+        );
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, SchedulerLoad, TaskState};
-use dtf_model::roles::RoleContext;
+use dtf_model::roles::{RoleContext, caught};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::{BucketOf, TaskTable};
-use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
+use dtf_model::{RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use lrmf_core::Token;
 use tokio::time::Instant;
 use tracing::warn;
@@ -147,16 +147,22 @@ impl Tasks {
         let fence = self.fence(task, state.spec.run);
         let load = self.context.queues.load_scheduler(fence).await?;
         self.recover(fence, &load).await?;
-        self.know(&state);
+        match caught(|| self.callback(&state.spec)) {
+            Ok(callback) => self.know(&state, callback),
+            // The generator meets the same panic, and stops the task for it.
+            Err(fault) => warn!(task_id = %task, %fault, "no scheduler's callback, task not taken up"),
+        }
         self.policy.pending(task);
         Ok(())
     }
 
-    fn know(&mut self, state: &TaskState) {
+    fn callback(&self, spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
+        self.context.plugins.get(spec.task_type).ok().and_then(|found| found.plugin.scheduler(spec))
+    }
+
+    fn know(&mut self, state: &TaskState, callback: Option<Arc<dyn TaskScheduler>>) {
         let spec = &state.spec;
-        let plugin = self.context.plugins.get(spec.task_type).ok();
         let conf = self.context.plugins.conf(spec.task_type).ok();
-        let callback = plugin.and_then(|found| found.plugin.scheduler(spec));
         let backlog = conf.map_or(0, |conf| conf.backlog);
         self.known.insert(spec.id, Known { run: spec.run, callback, backlog });
         self.policy.add(spec.id, &spec.param.group.as_str().into(), spec.param.priority);

@@ -1,5 +1,9 @@
 //! A plugin for tests, and processes on stores in memory, on a paused runtime.
 
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+pub(crate) mod wires;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,13 +14,17 @@ use dtf::model::memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use dtf::model::plugin::{
     CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
     TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
+    TaskScheduler,
 };
 use dtf::model::queue::Outcome;
 use dtf::model::{ClusterShape, Counts, Invalid, TaskParam, TaskSpec, TaskType};
 use dtf::{Dtf, DtfConfig, Ports};
+use dtf_executor::ExecutorConfig;
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::{Clock, CoordinatorConfig, MemoryStore};
 use tokio::runtime::Handle;
+
+use self::wires::Faults;
 
 pub(crate) const KIND: TaskType = TaskType(100);
 
@@ -34,7 +42,33 @@ pub(crate) struct Numbers {
     pub(crate) follow_up_below: u64,
     /// How long each execution takes.
     pub(crate) takes: Duration,
+    /// One that takes longer, and how long.
+    pub(crate) slow: Option<(u64, Duration)>,
+    /// What is wrong with the plugin, if anything.
+    pub(crate) fault: Option<Fault>,
     pub(crate) books: Books,
+}
+
+/// What can be wrong with the plugin besides its executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    GeneratorStatusPanics,
+    ProgressPanics,
+    GeneratorHangs,
+    SchedulerPanics,
+    CollectorStatusPanics,
+    CollectorHangs,
+    ResultTooLarge,
+}
+
+fn fail(fault: Option<Fault>, here: Fault) {
+    assert!(fault != Some(here), "{here:?}");
+}
+
+async fn hang(fault: Option<Fault>, here: Fault) {
+    if fault == Some(here) {
+        std::future::pending::<()>().await;
+    }
 }
 
 impl Numbers {
@@ -46,6 +80,8 @@ impl Numbers {
             execute: Arc::new(execute),
             follow_up_below: 0,
             takes: Duration::ZERO,
+            slow: None,
+            fault: None,
             books: Arc::default(),
         }
     }
@@ -58,6 +94,7 @@ fn number(body: &Bytes) -> u64 {
 struct Emit {
     next: u64,
     count: u64,
+    fault: Option<Fault>,
 }
 
 #[async_trait]
@@ -68,6 +105,7 @@ impl TaskGenerator for Emit {
     }
 
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
+        hang(self.fault, Fault::GeneratorHangs).await;
         let end = self.count.min(self.next + most as u64);
         let subtasks =
             (self.next..end).map(|number| NewSubtask::new(number.to_le_bytes().to_vec())).collect();
@@ -76,20 +114,28 @@ impl TaskGenerator for Emit {
     }
 
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+        fail(self.fault, Fault::GeneratorStatusPanics);
         Ok(Some(self.next.to_le_bytes().to_vec().into()))
+    }
+
+    fn query_progress(&self) -> Option<f32> {
+        fail(self.fault, Fault::ProgressPanics);
+        None
     }
 }
 
 struct Call {
     execute: Arc<Execute>,
     takes: Duration,
+    slow: Option<(u64, Duration)>,
 }
 
 #[async_trait]
 impl TaskExecutor for Call {
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+        let slow = self.slow.filter(|(slow, _)| *slow == number(body));
         tokio::select! {
-            () = tokio::time::sleep(self.takes) => {}
+            () = tokio::time::sleep(slow.map_or(self.takes, |(_, takes)| takes)) => {}
             () = context.cancelled.cancelled() => return Err(anyhow::anyhow!("told to stop").into()),
         }
         let mut result = (self.execute)(number(body), context)?;
@@ -100,6 +146,7 @@ impl TaskExecutor for Call {
 
 struct Book {
     follow_up_below: u64,
+    fault: Option<Fault>,
     books: Books,
 }
 
@@ -114,6 +161,7 @@ impl TaskCollector for Book {
         result: &ResultOf,
         support: &mut CollectorSupport,
     ) -> anyhow::Result<()> {
+        hang(self.fault, Fault::CollectorHangs).await;
         let (number, text) = match &result.outcome {
             Outcome::Succeeded(result) => (number(&result.body), "ok".to_owned()),
             Outcome::Failed { error, body } => (number(body), error.clone()),
@@ -127,7 +175,15 @@ impl TaskCollector for Book {
         Ok(())
     }
 
+    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+        fail(self.fault, Fault::CollectorStatusPanics);
+        Ok(None)
+    }
+
     async fn after_task_completed(&mut self, counts: &Counts) -> anyhow::Result<TaskResult> {
+        if self.fault == Some(Fault::ResultTooLarge) {
+            return Ok(TaskResult { data: "x".repeat(2 << 20).into(), ..TaskResult::default() });
+        }
         Ok(TaskResult { code: 7, reason: "summed up".to_owned(), data: counts.succeeded.into() })
     }
 }
@@ -146,15 +202,21 @@ impl TaskPlugin for Numbers {
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
         let count = spec.param.type_param.as_u64().unwrap_or(0);
-        Ok(Box::new(Emit { next: 0, count }))
+        Ok(Box::new(Emit { next: 0, count, fault: self.fault }))
     }
 
     fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        Ok(Arc::new(Call { execute: self.execute.clone(), takes: self.takes }))
+        Ok(Arc::new(Call { execute: self.execute.clone(), takes: self.takes, slow: self.slow }))
+    }
+
+    fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
+        fail(self.fault, Fault::SchedulerPanics);
+        None
     }
 
     fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        Ok(Box::new(Book { follow_up_below: self.follow_up_below, books: self.books.clone() }))
+        let books = self.books.clone();
+        Ok(Box::new(Book { follow_up_below: self.follow_up_below, fault: self.fault, books }))
     }
 }
 
@@ -181,6 +243,11 @@ impl Stage {
 
     /// A process, with no role started.
     pub(crate) fn process(&self, instance: &str, plugin: Numbers) -> Dtf {
+        self.process_on(self.ports.clone(), instance, plugin)
+    }
+
+    /// A process that sees the stores through these ports.
+    pub(crate) fn process_on(&self, ports: Ports, instance: &str, plugin: Numbers) -> Dtf {
         let membership = CoordinatorConfig {
             settle: Duration::ZERO,
             companions: Duration::ZERO,
@@ -188,14 +255,15 @@ impl Stage {
         };
         let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
         let instance = instance.to_owned();
-        let config = DtfConfig { instance, shape, membership, ..DtfConfig::default() };
+        let executor = ExecutorConfig { slots: 4, ..ExecutorConfig::default() };
+        let config = DtfConfig { instance, shape, membership, executor, ..DtfConfig::default() };
         let registration = TaskPluginRegistration {
             task_type: KIND,
             name: "numbers".to_owned(),
             description: "for tests".to_owned(),
             plugin: Arc::new(plugin),
         };
-        let builder = Dtf::builder(self.ports.clone()).config(config).clock(self.clock.clone());
+        let builder = Dtf::builder(ports).config(config).clock(self.clock.clone());
         let builder = builder.plugins_on(Handle::current());
         let registered = builder.register_task_type(registration).expect("the type is new");
         registered.build().expect("the settings are in range")
@@ -205,6 +273,13 @@ impl Stage {
     pub(crate) async fn start(&self, instance: &str, plugin: Numbers) -> Dtf {
         let dtf = self.process(instance, plugin);
         dtf.start_all().await.expect("the stores are there");
+        dtf
+    }
+
+    /// A process with all roles, with faults on its way to the stores.
+    pub(crate) async fn start_wired(&self, instance: &str, plugin: Numbers, faults: &Faults) -> Dtf {
+        let dtf = self.process_on(wires::wired(&self.ports, faults), instance, plugin);
+        dtf.start_all().await.expect("the coordination store is there");
         dtf
     }
 }

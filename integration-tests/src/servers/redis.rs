@@ -35,6 +35,14 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
+        Self::private_with(&[])
+    }
+
+    /// A private one with further settings, as on its command line: `["--maxmemory", "10mb"]`.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_with(further: &[&str]) -> anyhow::Result<Self> {
         let program = Self::find()?;
         let (dir, port) = (directory()?, ports::free()?);
         let mut arguments = vec!["--dir".into(), dir.path().into(), "--port".into(), port.to_string().into()];
@@ -42,6 +50,7 @@ impl Redis {
             "--bind 127.0.0.1 --appendonly yes --appendfsync everysec --maxmemory-policy noeviction";
         arguments.extend(settings.split(' ').map(OsString::from));
         arguments.extend(["--save".into(), "".into()]);
+        arguments.extend(further.iter().map(OsString::from));
         let process = Process::start(program, arguments, dir, port, answers)?;
         Ok(Self { source: Source::Private(Box::new(process)) })
     }

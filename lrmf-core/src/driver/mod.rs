@@ -199,11 +199,14 @@ impl Driver {
 
     fn revoke(&mut self, holding: Holding) {
         self.board.revoking(&holding);
-        let worker = self.ports.worker.clone();
+        let (worker, clock) = (self.ports.worker.clone(), self.ports.clock.clone());
+        let group = self.board.group.clone();
         self.calls.spawn(async move {
             let (key, token) = (holding.task.key.clone(), holding.token);
             let holdings = [holding];
+            let begun = clock.now();
             let result = AssertUnwindSafe(worker.revoke(&holdings)).catch_unwind().await;
+            crate::metrics::revoke_took(&group, clock.now().since(begun));
             let result = match result {
                 Ok(result) => result.map_err(|error| StopError::Failed(format!("{error:#}"))),
                 Err(panic) => Err(StopError::Panicked(message(panic.as_ref()))),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use crate::event::Event;
-use crate::ids::{Incarnation, InstanceId};
+use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::protocol::Exit;
 use crate::protocol::node::Node;
 use crate::task::Holding;
@@ -45,6 +45,7 @@ impl Default for MemberStatus {
 /// The sending side of all that a member shows.
 #[derive(Debug)]
 pub(crate) struct Board {
+    pub(crate) group: GroupId,
     pub(crate) instance: InstanceId,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) held: watch::Sender<HeldTasks>,
@@ -54,6 +55,7 @@ pub(crate) struct Board {
 impl Board {
     pub(super) fn emit(&self, event: Event) {
         log(&self.instance, &event);
+        crate::metrics::record(&self.group, &event);
         if let Event::Assigned(holding) = &event {
             self.held.send_modify(|held| {
                 held.insert(holding.task.key.clone(), holding.clone());
@@ -114,6 +116,7 @@ fn log(member: &InstanceId, event: &Event) {
         Event::Fenced { reason } => tracing::warn!(%member, ?reason, "fenced"),
         Event::ProviderFailed { error } => tracing::warn!(%member, %error, "provider failed"),
         Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
+        Event::CommitFailed { error } => tracing::error!(%member, %error, "commit failed"),
         Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
         Event::Oversize { key } => tracing::error!(%member, task = %key, "task does not fit into a record"),
         other => tracing::info!(%member, event = ?other, "member event"),

@@ -11,6 +11,24 @@
 //! - [`election`]: who leads.
 //! - [`leader`]: what the winner does: observe, plan, commit.
 //!
+//! # The rules
+//! Each has a switch in [`Rules`], and a test that shows what breaks without it.
+//!
+//! | | rule | kept by | without it |
+//! |---|---|---|---|
+//! | R1 | what is taken away stays in the record until it is granted or dropped | `leader::batch` | a second leader grants what still runs |
+//! | R2 | a record is for one session | [`holdings`], `leader::batch` | inherited tasks are started by nobody, or twice |
+//! | R3 | a name is taken over only when free, by revision | [`session`] | two processes are one member |
+//! | R4 | one transaction, one generation | `leader::batch` | half a handover |
+//! | R5 | generations never fall | `leader::batch` | a token is given twice |
+//! | R6 | what is older than what was applied is ignored | [`holdings`] | a task that was given back starts again |
+//! | R7 | acknowledgements name what still runs, and never go back | [`holdings`], [`node`] | a task is granted while it is being stopped |
+//! | R8 | only who holds the leader's key writes the assignment | `leader::batch`, [`election`] | a deposed leader goes on |
+//! | R10 | a changed value is a new holding, in place | `leader::plan`, [`holdings`] | a holder works with an old value |
+//! | P2 | a member stops before its session can end | [`node`] | it runs on while another one starts |
+//!
+//! (R9, about matching keep-alive responses to requests, is for the store's adapter: here each call has its own reply.)
+//!
 //! Somebody else performs the actions and feeds back what came of them: the coordinator's driver with a real store and
 //! a real worker, a simulation with modelled ones.
 

@@ -245,6 +245,11 @@ impl Joining {
         &self.former
     }
 
+    /// The lease for the session to be.
+    pub fn lease(&self) -> Option<LeaseId> {
+        self.held.map(|held| held.lease.id)
+    }
+
     /// Whether somebody else turns out to be this member, so that this process has to wait; said once.
     pub fn begins_to_wait(&mut self) -> bool {
         let begins = self.waiting && !self.reported;

@@ -95,7 +95,7 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
     let mut marks = Vec::new();
     for (key, goal) in goals {
         let chunk = chunk_of(key);
-        let place = view.place(key, chunk);
+        let place = view.place(key);
         let step = |kind, from: Option<&InstanceId>, to: Option<&InstanceId>| Step {
             chunk,
             from: from.cloned(),
@@ -134,8 +134,12 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
     }
     let room = max_moves.saturating_sub(ready.waiting);
     ready.urgent |= room > 0 && !marks.is_empty();
-    ready.steps.extend(marks.into_iter().take(room));
+    // Grants share the writes of the receiving records, which have the same chunk numbers. Marks come member by member,
+    // so that each has little to acknowledge.
     ready.steps.sort_unstable();
+    marks.truncate(room);
+    marks.sort_unstable_by(|a, b| (&a.from, a.chunk, &a.key).cmp(&(&b.from, b.chunk, &b.key)));
+    ready.steps.extend(marks);
     ready
 }
 

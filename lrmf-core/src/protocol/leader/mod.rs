@@ -200,7 +200,10 @@ impl Leader {
             Ok(TxnOutcome::Applied { revision }) => self.committed(*revision, flight),
             // Somebody else wrote, or nobody knows: whatever is true is in the store.
             Ok(TxnOutcome::Refused) => self.reload(),
-            Err(_) => {
+            Err(error) => {
+                if !error.is_retryable() {
+                    self.out.push(LeaderAction::Emit(Event::CommitFailed { error: error.to_string() }));
+                }
                 self.not_before = now.at + RETRY;
                 self.reload();
             }
@@ -313,7 +316,7 @@ impl Leader {
         for failure in &ack.failed {
             let current = self
                 .view
-                .place(&failure.key, crate::keys::chunk_of(&failure.key))
+                .place(&failure.key)
                 .is_some_and(|place| place.holder == instance && place.entry.token == failure.token);
             if current && self.failures.note(&failure.key, instance, failure.token, now.at) {
                 self.stale = true;
@@ -427,6 +430,7 @@ impl Leader {
             Err(key) => {
                 self.goals.remove(&key);
                 self.out.push(LeaderAction::Emit(Event::Oversize { key }));
+                self.commit(now);
             }
         }
     }

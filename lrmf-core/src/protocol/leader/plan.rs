@@ -1,14 +1,15 @@
 //! From what is observed to what is wanted: for each task that is not where it belongs, its goal.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+
 use crate::assignor::{Assignor, Candidate, MemberIx, PlanError, Problem};
-use crate::ids::{InstanceId, Token};
-use crate::keys::chunk_of;
+use crate::ids::{Incarnation, InstanceId, Token};
 use crate::protocol::Rules;
-use crate::records::MemberState;
+use crate::records::{MemberRecord, MemberState};
 use crate::task::Task;
 
 use super::failures::Failures;
@@ -32,8 +33,32 @@ pub(super) enum Goal {
     Drop,
 }
 
+impl Goal {
+    fn member(&self) -> Option<&InstanceId> {
+        match self {
+            Self::To { member, .. } => Some(member),
+            Self::Release | Self::Drop => None,
+        }
+    }
+}
+
 /// The goals of the tasks that are not where they belong, in key order.
 pub(super) type Goals = BTreeMap<Arc<str>, Goal>;
+
+/// What planning starts from.
+struct Situation<'a> {
+    members: Vec<Candidate>,
+    /// Of each member, its session.
+    sessions: Vec<Incarnation>,
+    /// The tasks that the assignor is asked about: all but those that wait for a restarting member.
+    tasks: Cow<'a, [Task]>,
+    /// Of each of them, its holder to be, as far as there is one.
+    holders: Vec<Option<MemberIx>>,
+    /// Of each of them, where it is.
+    places: Vec<Option<Place<'a>>>,
+    /// How many of all tasks are in a record.
+    found: usize,
+}
 
 /// Makes the goals anew.
 pub(super) fn plan(
@@ -45,65 +70,89 @@ pub(super) fn plan(
     now: Timestamp,
     rules: Rules,
 ) -> Result<Goals, PlanError> {
-    let members: Vec<Candidate> = view
-        .members
-        .iter()
-        .filter(|(_, record)| record.state == MemberState::Active)
-        .map(|(instance, record)| Candidate {
-            instance: instance.clone(),
-            capacity: record.capacity.max(1),
-            zone: record.zone.clone(),
-        })
-        .collect();
-    let (placed, holders) = included(view, tasks, before, &members);
-    let problem = Problem { tasks: &placed, members: &members, holders: &holders };
-    let mut targets = targets(&problem, assignor)?;
-    avoid_failed(view, &placed, &members, &mut targets, failures, now);
+    let situation = Situation::new(view, tasks, before);
+    let Situation { members, tasks: asked, holders, .. } = &situation;
+    let mut targets = targets(&Problem { tasks: asked, members, holders }, assignor)?;
+    avoid_failed(&situation, &mut targets, failures, now);
     let mut goals = Goals::new();
-    for (task, target) in placed.iter().zip(targets) {
-        let member = target.map(|ix| members[ix as usize].instance.clone());
-        let place = view.place(&task.key, chunk_of(&task.key));
-        if let Some(goal) = goal_of(view, task, member, place, failures, rules) {
-            goals.insert(task.key.clone(), goal);
-        }
+    for (ix, target) in targets.into_iter().enumerate() {
+        let goal = situation.goal(view, ix, target, failures, rules);
+        goals.extend(goal.map(|goal| (asked[ix].key.clone(), goal)));
     }
-    for place in view.entries().filter(|place| tasks.get(&place.entry.key).is_none()) {
-        goals.insert(place.entry.key.clone(), Goal::Drop);
+    if situation.found < view.placed() {
+        for place in view.entries().filter(|place| tasks.get(&place.entry.key).is_none()) {
+            goals.insert(place.entry.key.clone(), Goal::Drop);
+        }
     }
     Ok(goals)
 }
 
-/// The tasks that the assignor is asked about, with their holders: all but those that wait for a restarting member.
-fn included<'a>(
-    view: &View,
-    tasks: &'a TaskList,
-    before: &Goals,
-    members: &[Candidate],
-) -> (Cow<'a, [Task]>, Vec<Option<MemberIx>>) {
-    let index: BTreeMap<&InstanceId, MemberIx> =
-        members.iter().map(|member| &member.instance).zip(0..).collect();
-    let mut holders = Vec::with_capacity(tasks.all().len());
-    let mut skipped = Vec::new();
-    for (ix, task) in tasks.all().iter().enumerate() {
-        let place = view.place(&task.key, chunk_of(&task.key));
-        let goal = before.get(&task.key).and_then(|goal| match goal {
-            Goal::To { member, .. } => Some(member),
-            Goal::Release | Goal::Drop => None,
-        });
-        let held_by = place.filter(|place| place.entry.releasing.is_none()).map(|place| place.holder);
-        let home = goal.filter(|member| index.contains_key(member)).or(held_by);
-        if home.is_some_and(|home| view.is_awaited(home)) {
-            skipped.push(ix);
-        } else {
-            holders.push(home.and_then(|home| index.get(home).copied()));
+impl<'a> Situation<'a> {
+    fn new(view: &'a View, tasks: &'a TaskList, before: &Goals) -> Self {
+        let active = || view.members.iter().filter(|(_, record)| record.state == MemberState::Active);
+        let candidate = |(instance, record): (&InstanceId, &MemberRecord)| Candidate {
+            instance: instance.clone(),
+            capacity: record.capacity.max(1),
+            zone: record.zone.clone(),
+        };
+        let members: Vec<Candidate> = active().map(candidate).collect();
+        let sessions = active().map(|(_, record)| record.incarnation).collect();
+        let index: HashMap<&InstanceId, MemberIx, FixedState> =
+            members.iter().map(|member| &member.instance).zip(0..).collect();
+        let all = tasks.all();
+        let (mut holders, mut places) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
+        let (mut skipped, mut found) = (Vec::new(), 0);
+        for (ix, task) in all.iter().enumerate() {
+            let place = view.place(&task.key);
+            found += usize::from(place.is_some());
+            let goal = before.get(&task.key).and_then(Goal::member).and_then(|member| index.get(member));
+            let held_by = place.filter(|place| place.entry.releasing.is_none()).map(|place| place.holder);
+            let home = goal.or_else(|| index.get(held_by?)).copied();
+            if home.is_none() && held_by.is_some_and(|holder| view.is_awaited(holder)) {
+                skipped.push(ix);
+                continue;
+            }
+            holders.push(home);
+            places.push(place);
         }
+        let tasks = if skipped.is_empty() { Cow::Borrowed(all) } else { Cow::Owned(without(all, skipped)) };
+        Self { members, sessions, tasks, holders, places, found }
     }
-    if skipped.is_empty() {
-        return (Cow::Borrowed(tasks.all()), holders);
+
+    /// The goal of a task that is to be with `target`; none where it is there already.
+    fn goal(
+        &self,
+        view: &View,
+        ix: usize,
+        target: Option<MemberIx>,
+        failures: &Failures,
+        rules: Rules,
+    ) -> Option<Goal> {
+        let (task, place) = (&self.tasks[ix], self.places[ix]);
+        let Some(member) = target.map(|ix| &self.members[ix as usize].instance) else {
+            return place.map(|_| Goal::Release);
+        };
+        let beyond = failures.get(&task.key).filter(|failed| failed.retry).map(|failed| failed.token);
+        let at_home = place.is_some_and(|place| {
+            let of_session = target.is_some_and(|ix| self.sessions[ix as usize] == place.incarnation);
+            of_session
+                && place.holder == member
+                && place.entry.releasing.is_none()
+                && place.entry.value == task.value
+        });
+        if at_home && beyond.is_none() {
+            return None;
+        }
+        let goal = Goal::To { member: member.clone(), beyond };
+        let settled = place.is_some_and(|place| is_settled(view, task, &goal, place, rules));
+        (!settled).then_some(goal)
     }
+}
+
+fn without(tasks: &[Task], skipped: Vec<usize>) -> Vec<Task> {
     let mut skipped = skipped.into_iter().peekable();
-    let kept = tasks.all().iter().enumerate().filter(|(ix, _)| skipped.next_if_eq(ix).is_none());
-    (Cow::Owned(kept.map(|(_, task)| task.clone()).collect()), holders)
+    let kept = tasks.iter().enumerate().filter(|(ix, _)| skipped.next_if_eq(ix).is_none());
+    kept.map(|(_, task)| task.clone()).collect()
 }
 
 /// Asks the assignor and refuses what is no valid plan.
@@ -136,13 +185,12 @@ fn targets(problem: &Problem<'_>, assignor: &dyn Assignor) -> Result<Vec<Option<
 
 /// Sends tasks that failed to start to somebody who has not tried yet: the one with the least.
 fn avoid_failed(
-    view: &View,
-    tasks: &[Task],
-    members: &[Candidate],
+    situation: &Situation<'_>,
     targets: &mut [Option<MemberIx>],
     failures: &mut Failures,
     now: Timestamp,
 ) {
+    let Situation { members, tasks, places, .. } = situation;
     if failures.is_empty() || members.is_empty() {
         return;
     }
@@ -150,9 +198,9 @@ fn avoid_failed(
     for target in targets.iter().flatten() {
         loads[*target as usize] += 1;
     }
-    for (task, target) in tasks.iter().zip(targets) {
+    for ((task, place), target) in tasks.iter().zip(places).zip(targets) {
         let Some(failed) = failures.get_mut(&task.key) else { continue };
-        let Some(place) = view.place(&task.key, chunk_of(&task.key)) else { continue };
+        let Some(place) = place else { continue };
         let chosen = target.map(|ix| &members[ix as usize].instance);
         let under_way = failed.retry && chosen.is_some_and(|chosen| !failed.at.contains(chosen));
         if place.entry.token > failed.token || under_way {
@@ -174,23 +222,6 @@ fn avoid_failed(
         }
         failed.retry = true;
     }
-}
-
-fn goal_of(
-    view: &View,
-    task: &Task,
-    target: Option<InstanceId>,
-    place: Option<Place<'_>>,
-    failures: &Failures,
-    rules: Rules,
-) -> Option<Goal> {
-    let Some(member) = target else {
-        return place.map(|_| Goal::Release);
-    };
-    let beyond = failures.get(&task.key).filter(|failed| failed.retry).map(|failed| failed.token);
-    let goal = Goal::To { member, beyond };
-    let settled = place.is_some_and(|place| is_settled(view, task, &goal, place, rules));
-    (!settled).then_some(goal)
 }
 
 /// Whether a task is where it belongs, as it is now.

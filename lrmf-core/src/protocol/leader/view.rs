@@ -45,7 +45,8 @@ pub(super) struct View {
     pub(super) leader: Option<(Revision, LeaderRecord)>,
     /// The highest number seen in any record or acknowledgement.
     pub(super) floor: Generation,
-    places: HashMap<Arc<str>, InstanceId, FixedState>,
+    /// Every entry once more, by task: planning looks at all of them.
+    places: HashMap<Arc<str>, Spot, FixedState>,
 }
 
 impl View {
@@ -180,7 +181,7 @@ impl View {
         let of_member = self.chunks.entry(instance.clone()).or_default();
         if let Some(before) = of_member.remove(&chunk) {
             for entry in &before.tasks {
-                if self.places.get(&entry.key) == Some(instance) {
+                if self.places.get(&entry.key).is_some_and(|spot| spot.holder == *instance) {
                     self.places.remove(&entry.key);
                 }
             }
@@ -188,7 +189,9 @@ impl View {
         if let Some(record) = record {
             self.floor = self.floor.max(record.highest());
             for entry in &record.tasks {
-                self.places.insert(entry.key.clone(), instance.clone());
+                let spot =
+                    Spot { holder: instance.clone(), incarnation: record.incarnation, entry: entry.clone() };
+                self.places.insert(entry.key.clone(), spot);
             }
             of_member.insert(chunk, record);
         }
@@ -203,11 +206,14 @@ impl View {
     }
 
     /// Who has a task in its record, and how.
-    pub(super) fn place(&self, key: &str, chunk: u8) -> Option<Place<'_>> {
-        let (key, holder) = self.places.get_key_value(key)?;
-        let record = self.chunk(holder, chunk)?;
-        let entry = record.get(key)?;
-        Some(Place { holder, incarnation: record.incarnation, entry })
+    pub(super) fn place(&self, key: &str) -> Option<Place<'_>> {
+        let spot = self.places.get(key)?;
+        Some(Place { holder: &spot.holder, incarnation: spot.incarnation, entry: &spot.entry })
+    }
+
+    /// How many tasks are in a record.
+    pub(super) fn placed(&self) -> usize {
+        self.places.len()
     }
 
     /// All entries of all records, by member and chunk.
@@ -237,6 +243,14 @@ impl View {
             None => self.successors.contains(instance),
         }
     }
+}
+
+/// An entry with the record that it is in.
+#[derive(Debug)]
+struct Spot {
+    holder: InstanceId,
+    incarnation: Incarnation,
+    entry: Entry,
 }
 
 /// Where a task is.

@@ -200,7 +200,13 @@ impl Node {
         match (&mut self.stage, command) {
             (Stage::Over, _) => {}
             (Stage::Joining(_), Command::Trigger) => {}
-            (Stage::Joining(_), _) => self.end(Exit::Asked),
+            (Stage::Joining(joining), _) => {
+                // A place as successor that nobody will take must not keep the tasks waiting.
+                if let Some(lease) = joining.lease() {
+                    self.call(Purpose::Courtesy, Call::Revoke(lease));
+                }
+                self.end(Exit::Asked);
+            }
             (Stage::Serving(serving), Command::Close) => {
                 if serving.mode == Mode::Member {
                     serving.mode = Mode::Draining { until };
