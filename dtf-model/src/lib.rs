@@ -13,6 +13,7 @@ pub mod error;
 pub mod ids;
 pub mod lifecycle;
 pub mod memory;
+pub mod millis;
 pub mod param;
 pub mod plugin;
 pub mod queue;

@@ -79,7 +79,7 @@ pub struct TaskParam {
     /// Its urgency within the group.
     pub priority: Priority,
     /// How long it may run; paused time does not count. Default 30 minutes.
-    #[serde(with = "millis")]
+    #[serde(with = "crate::millis")]
     pub timeout: Duration,
     /// When it may start, in milliseconds since the Unix epoch; at once where there is none.
     pub start_at: Option<u64>,
@@ -152,21 +152,6 @@ pub struct TaskSpec {
     pub task_type: TaskType,
     /// What the user said of it.
     pub param: Arc<TaskParam>,
-}
-
-/// Durations as whole milliseconds, the unit of all stored times.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
-    }
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ pub struct RedisConfig {
     /// Where the server is: `redis://[[user]:password@]host[:port][/database]` or `redis+unix:///path`.
     pub url: String,
     /// How long making a connection may take. Default 2 s.
-    #[serde(with = "millis")]
+    #[serde(with = "dtf_model::millis")]
     pub connect_timeout: Duration,
     /// How long an answer may take. Default 5 s.
-    #[serde(with = "millis")]
+    #[serde(with = "dtf_model::millis")]
     pub response_timeout: Duration,
     /// What all keys and channels begin with, so that several clusters can share a server. Default empty.
     pub key_prefix: String,
@@ -82,21 +82,6 @@ impl fmt::Debug for RedisConfig {
             .field("response_timeout", &self.response_timeout)
             .field("key_prefix", &self.key_prefix)
             .finish()
-    }
-}
-
-/// Durations as whole milliseconds.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
     }
 }
 

@@ -24,10 +24,10 @@ pub struct SqlConfig {
     /// The most connections at once, 1 to 1,000; SQLite always has one. Default 8.
     pub max_connections: u32,
     /// How long a call may wait for a connection; in milliseconds where it is text. Default 3 s, at most 10 minutes.
-    #[serde(with = "millis")]
+    #[serde(with = "dtf_model::millis")]
     pub acquire_timeout: Duration,
     /// How long the database may take to answer; in milliseconds where it is text. Default 10 s, at most 10 minutes.
-    #[serde(with = "millis")]
+    #[serde(with = "dtf_model::millis")]
     pub call_timeout: Duration,
 }
 
@@ -124,21 +124,6 @@ pub(crate) fn shown(url: &str) -> String {
     let rest = rest.rsplit('@').next().unwrap_or("");
     let rest = rest.split(['?', '#']).next().unwrap_or("");
     format!("{scheme}://{rest}")
-}
-
-/// Durations as whole milliseconds.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One task from its creation to its end, with all roles in this process.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dtf::embedded::{self, Embedded};
@@ -12,7 +13,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::progress::Display;
-use super::run::Database;
 use super::{INTERRUPTED, Usage};
 
 /// How often the progress is looked at.
@@ -24,7 +24,8 @@ pub(crate) struct Plan {
     pub(crate) param: TaskParam,
     /// How many subtasks run at once.
     pub(crate) jobs: usize,
-    pub(crate) db: Database,
+    /// The file that the task's record is kept in, if any.
+    pub(crate) db: Option<PathBuf>,
     /// Ends the task's processes at once.
     pub(crate) kill: Option<ExecHandle>,
 }

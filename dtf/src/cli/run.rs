@@ -1,7 +1,6 @@
 //! `dtf run`: one task, in this process, to its end.
 
 use std::io::{BufReader, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dtf::model::plugin::TaskPluginRegistration;
@@ -115,6 +114,3 @@ fn jobs(common: &Common) -> Result<usize, Usage> {
         Some(jobs) => Err(Usage(format!("--jobs is {jobs}; allowed is 1 to {MOST}"))),
     }
 }
-
-/// The file that the task's record is kept in, if any.
-pub(super) type Database = Option<PathBuf>;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod books;
+pub(crate) mod group;
 pub(crate) mod proxy;
 
 use std::fs::File;
