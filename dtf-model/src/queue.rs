@@ -244,8 +244,19 @@ pub struct Push {
 pub struct SchedulerLoad {
     /// Subtasks waiting for dispatch.
     pub pending: u64,
-    /// Where the parcels are that were dispatched and not reported.
-    pub running: Vec<(ParcelId, Shard)>,
+    /// The parcels that were dispatched and not reported.
+    pub running: Vec<RunningParcel>,
+}
+
+/// A parcel that was dispatched and not reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunningParcel {
+    /// Which parcel.
+    pub id: ParcelId,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// The shard that it is recorded for.
+    pub shard: Shard,
 }
 
 /// What a scheduler gets of a task.

@@ -57,7 +57,9 @@ pub trait ShardQueue: Send + Sync + 'static {
     /// How many more parcels each shard takes now; 0 for one that nobody ever held.
     async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError>;
 
-    /// Puts parcels on a shard, as many as it has room for, and says how many. What is there already counts as put.
+    /// Puts parcels on a shard, in their order and as many as it has room for, and says how many. What waits there already
+    /// counts as put. What is claimed there already ends it: it has been reported, and its acknowledgement, still on its
+    /// way, would take the new shipment along.
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError>;
 
     /// Claims up to `most` parcels: first those that are claimed already and not in hand, then others in the order in which

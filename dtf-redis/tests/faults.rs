@@ -129,7 +129,8 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     server.restart();
     assert_eq!(until_answered(|| queues.state(TASK)).await, before);
     let load = until_answered(|| queues.load_scheduler(FENCE)).await;
-    assert_eq!(load.running, [(shipment.parcel.id, Shard(1))]);
+    let running = load.running.iter().map(|running| (running.id, running.shard)).collect::<Vec<_>>();
+    assert_eq!(running, [(shipment.parcel.id, Shard(1))]);
     assert_eq!(until_answered(|| shards.contents(Shard(1))).await, [shipment.id()]);
     // What may have been applied is sent again and has its effect once.
     assert_eq!(queues.complete(TASK, RUN, success(&parcel)).await.unwrap().counted, 0);
@@ -150,7 +151,7 @@ async fn every_call_counts_once_across_kills() {
             loop {
                 // The reply to a take may be lost, and the parcels with it: whoever takes a task up finds them.
                 let load = until_answered(|| queues.load_scheduler(FENCE)).await;
-                let lost: Vec<_> = load.running.iter().map(|(id, _)| *id).collect();
+                let lost: Vec<_> = load.running.iter().map(|running| running.id).collect();
                 until_answered(|| queues.put_back(FENCE, &lost, Duration::ZERO)).await;
                 let Ok(taken) = queues.take(FENCE, &[Shard(0); 3]).await else { continue };
                 if taken.parcels.is_empty() {

@@ -222,6 +222,30 @@ fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
 }
 
 #[test]
+fn a_run_does_not_resume_what_a_killed_one_left() {
+    let work = tempfile::tempdir().unwrap();
+    let db = work.path().join("tasks.db");
+    let db_arg = db.to_str().unwrap();
+    let mut command = dtf(&["run", "exec", "--db", db_arg, "--", "sleep", "1000"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    let sleeper = wait_until_it_has_a_child(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    kill_process(Pid::from_raw(sleeper as i32).unwrap(), Signal::KILL).unwrap();
+    let (code, stdout, stderr) = run(&["run", "noop", "--count", "3", "--db", db_arg, "-o", "json"]);
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &summary["task"]), (0, &serde_json::json!(2)), "{stderr}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let left = runtime.block_on(async {
+        let ports = dtf::embedded::ports(dtf::embedded::Database::File(db)).await.unwrap();
+        ports.table.get(dtf::model::TaskId(1)).await.unwrap().unwrap()
+    });
+    assert_eq!(left.status, dtf::model::TaskStatus::Exceptional);
+    assert_eq!(left.reason, "the process that ran it ended before it did");
+}
+
+#[test]
 fn a_database_file_keeps_the_record_and_belongs_to_one_process() {
     let work = tempfile::tempdir().unwrap();
     let db = work.path().join("tasks.db");

@@ -27,10 +27,6 @@ impl Queue {
         let used = self.ready.len() + self.claimed.len();
         self.window.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
-
-    fn has(&self, id: ShipmentId) -> bool {
-        self.ready.iter().chain(&self.claimed).any(|shipment| shipment.id() == id)
-    }
 }
 
 /// The shards of one process. They end with it.
@@ -77,10 +73,11 @@ impl ShardQueue for MemoryShards {
         let mut shards = self.lock();
         let queue = shards.entry(shard).or_default();
         for (put, shipment) in shipments.iter().enumerate() {
-            if queue.has(shipment.id()) {
+            let id = shipment.id();
+            if queue.ready.iter().any(|waiting| waiting.id() == id) {
                 continue;
             }
-            if queue.room() == 0 {
+            if queue.room() == 0 || queue.claimed.iter().any(|claimed| claimed.id() == id) {
                 return Ok(put);
             }
             queue.ready.push_back(shipment.clone());

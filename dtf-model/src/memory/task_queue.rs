@@ -14,7 +14,7 @@ use crate::plugin::TaskResult;
 use crate::queue::{
     Backlog, CollectorLoad, Commit, Ending, GeneratorLoad, Outcome, PEEK_BYTES, Parcel, ParcelId,
     ParcelReport, Push, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report, Reported, ResultBatch,
-    SchedulerLoad, Taken, TaskState, WAKE_MOST,
+    RunningParcel, SchedulerLoad, Taken, TaskState, WAKE_MOST,
 };
 use crate::status::{Control, Counts};
 
@@ -67,6 +67,9 @@ struct RunTime {
 
 impl RunTime {
     fn add(&mut self, busy: Duration, subtasks: u64) {
+        if subtasks == 0 {
+            return;
+        }
         self.busy += busy;
         self.subtasks += subtasks;
         // Halving now and then lets the mean follow a change.
@@ -301,7 +304,13 @@ impl TaskQueue {
 impl TaskQueue {
     pub(super) fn load_scheduler(&mut self, token: Token) -> Result<SchedulerLoad, StoreError> {
         raise(&mut self.tokens.scheduler, token)?;
-        let mut running: Vec<_> = self.running.iter().map(|(id, running)| (*id, running.shard)).collect();
+        let parcels = self.running.iter();
+        let mut running: Vec<_> = parcels
+            .map(|(id, running)| {
+                let (attempt, shard) = (running.parcel.attempt, running.shard);
+                RunningParcel { id: *id, attempt, shard }
+            })
+            .collect();
         running.sort_unstable();
         Ok(SchedulerLoad { pending: self.pending_subtasks, running })
     }
@@ -404,7 +413,9 @@ impl TaskQueue {
         let settled = current.then(|| self.running.remove(&report.parcel)).flatten();
         if settled.is_some() {
             self.running_subtasks -= count;
-            self.run_time.add(report.busy, count);
+            // What was returned did not run.
+            let ran = report.reports.iter().filter(|each| **each != Report::Returned).count();
+            self.run_time.add(report.busy, ran as u64);
         }
         let mut results = Vec::with_capacity(report.reports.len());
         let mut returned = Vec::new();

@@ -50,7 +50,11 @@ if not current then
 else
   redis.call('HDEL', KEYS[4], parcel) -- as good as `pass_when_full`
   running = running - count
-  busy, timed = num(busy) + num(ARGV[5]), num(timed) + count
+  busy, timed = num(busy), num(timed)
+  local _, ran = string.gsub(letters, '[^r]', '') -- what was returned did not run
+  if ran > 0 then
+    busy, timed = busy + num(ARGV[5]), timed + ran
+  end
   if timed > 100000 then -- halving now and then lets the mean follow a change
     busy, timed = busy / 2, math.floor(timed / 2)
   end

@@ -1,7 +1,7 @@
 -- Takes a task up as its scheduler: raises the token, and says what runs where.
 -- KEYS: info running
 -- ARGV: run, token
--- Reply: OK, pending, then name and shard of each parcel that runs | GONE | FENCED, token
+-- Reply: OK, pending, then name, shard and attempt of each parcel that runs | GONE | FENCED, token
 local there, seen, pending = unpack(redis.call('HMGET', KEYS[1], 'run', 'stoken', 'pending'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
@@ -12,7 +12,10 @@ redis.call('HSET', KEYS[1], 'stoken', ARGV[2])
 local reply = { OK, pending or 0 }
 local running = redis.call('HGETALL', KEYS[2])
 for i = 1, #running, 2 do
+  local shard, entry = read_running(running[i + 1])
+  local _, _, attempt = read_head(entry)
   reply[#reply + 1] = running[i]
-  reply[#reply + 1] = (read_running(running[i + 1]))
+  reply[#reply + 1] = shard
+  reply[#reply + 1] = txt(attempt)
 end
 return reply

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::queue::{
-    Fence, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, SchedulerLoad, Taken, WAKE_MOST,
+    Fence, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken,
+    WAKE_MOST,
 };
 use dtf_model::{Shard, StoreError};
 
@@ -20,7 +21,7 @@ impl RedisQueues {
         let mut reply = self.by_holder(fence, &call).await?;
         let pending = reply.count()?;
         let running = reply.rest()?;
-        let running = running.chunks_exact(2).map(|pair| read_running(&pair[0], &pair[1]));
+        let running = running.chunks_exact(3).map(|each| read_running(&each[0], &each[1], &each[2]));
         Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()? })
     }
 
@@ -67,9 +68,9 @@ pub(super) fn micros(span: Duration) -> u64 {
 /// A hundred years. A due time has to be a number that Lua keeps exactly.
 const MOST_MICROS: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
 
-fn read_running(name: &Bytes, shard: &Bytes) -> Result<(ParcelId, Shard), StoreError> {
-    let name = std::str::from_utf8(name).map_err(malformed)?;
-    let shard = std::str::from_utf8(shard).map_err(malformed)?;
-    let id = codec::read_parcel_name(name).map_err(Malformed::from)?;
-    Ok((id, shard.parse().map_err(malformed)?))
+fn read_running(name: &Bytes, shard: &Bytes, attempt: &Bytes) -> Result<RunningParcel, StoreError> {
+    let text = |bytes| std::str::from_utf8(bytes).map_err(malformed);
+    let id = codec::read_parcel_name(text(name)?).map_err(Malformed::from)?;
+    let attempt = text(attempt)?.parse().map_err(malformed)?;
+    Ok(RunningParcel { id, attempt, shard: text(shard)?.parse().map_err(malformed)? })
 }

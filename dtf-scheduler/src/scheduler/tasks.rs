@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
-use dtf_model::queue::{Fence, SchedulerLoad, TaskState};
+use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState};
 use dtf_model::roles::{RoleContext, caught};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::{BucketOf, TaskTable};
@@ -172,17 +172,19 @@ impl Tasks {
     /// back to pending. What is reported between the two reads is no longer running, and putting it back does nothing.
     async fn recover(&self, fence: Fence, load: &SchedulerLoad) -> Result<(), StoreError> {
         let mut by_shard: BTreeMap<Shard, Vec<_>> = BTreeMap::new();
-        for (parcel, shard) in &load.running {
-            by_shard.entry(*shard).or_default().push(*parcel);
+        for running in &load.running {
+            by_shard.entry(running.shard).or_default().push(*running);
         }
         for (shard, parcels) in by_shard {
             let there: HashSet<_> = self.context.shards.contents(shard).await?.into_iter().collect();
-            let shipped = |parcel: &dtf_model::queue::ParcelId| {
-                let on_shard =
-                    |id: &ShipmentId| (id.task, id.run, id.parcel) == (fence.task, fence.run, *parcel);
-                there.iter().any(on_shard)
+            let shipment = |running: &RunningParcel| ShipmentId {
+                task: fence.task,
+                run: fence.run,
+                parcel: running.id,
+                attempt: running.attempt,
             };
-            let lost: Vec<_> = parcels.into_iter().filter(|parcel| !shipped(parcel)).collect();
+            let lost = parcels.iter().filter(|running| !there.contains(&shipment(running)));
+            let lost: Vec<_> = lost.map(|running| running.id).collect();
             self.context.queues.put_back(fence, &lost, Duration::ZERO).await?;
         }
         Ok(())

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dtf::embedded::{self, Embedded};
+use dtf::lrmf::{BootClock, Clock};
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::model::table::TaskRow;
-use dtf::model::{StoreError, TaskParam};
+use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
+use dtf::model::{StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::exec::ExecHandle;
 use dtf::{Dtf, Progress, TaskHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,16 +59,45 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
         Some(path) => embedded::Database::File(path.clone()),
     };
     let ports = embedded::ports(table).await.map_err(refused)?;
+    let table = ports.table.clone();
     let builder = Dtf::builder(ports).config(Embedded { jobs }.config());
     let dtf = builder.register_task_type(registration)?.build()?;
     let started = Instant::now();
     let task = dtf.client().create_task(task_type, param).await.map_err(refused)?;
+    end_leftovers(table.as_ref(), task.id()).await?;
+    // Not before, as creating the task may wait for somebody to type; not later, as commands run from here on.
+    let interrupts = Interrupts::new()?;
     dtf.start_all().await?;
-    let row = follow(&task, screen, kill).await?;
+    let row = follow(&task, screen, kill, interrupts).await?;
     let took = started.elapsed();
     let progress = task.status().await?.progress();
     dtf.stop().await;
     Ok(Ended { kind, row, progress, took })
+}
+
+/// Ends the tasks that earlier runs over the same file left when they were killed. A one-shot run is what its caller asked
+/// for and nothing else: it never resumes them.
+async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreError> {
+    const PAGE: u32 = 1000;
+    let mut after = TaskId(0);
+    loop {
+        let rows = table.active(BucketOf { bucket: 0, of: 1 }, after, PAGE).await?;
+        for row in rows.iter().filter(|row| row.id != own) {
+            let finish = Finish {
+                run: row.run,
+                status: TaskStatus::Exceptional,
+                counts: row.counts,
+                reason: "the process that ran it ended before it did".to_owned(),
+                result: None,
+                now: BootClock.unix_millis(),
+            };
+            table.finish(row.id, &finish).await?;
+        }
+        match rows.last() {
+            Some(last) => after = last.id,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// What the caller got wrong is a usage error; the rest is as it is.
@@ -80,8 +110,12 @@ fn refused(error: StoreError) -> anyhow::Error {
 }
 
 /// Shows the progress until the task has ended. The first Ctrl-C cancels it, a second one ends this process at once.
-async fn follow(task: &TaskHandle, screen: &Display, kill: Option<ExecHandle>) -> anyhow::Result<TaskRow> {
-    let mut interrupts = Interrupts::new()?;
+async fn follow(
+    task: &TaskHandle,
+    screen: &Display,
+    kill: Option<ExecHandle>,
+    mut interrupts: Interrupts,
+) -> anyhow::Result<TaskRow> {
     let mut look = tokio::time::interval(LOOK);
     let mut interrupted = false;
     // A future of its own, as it may hold the connection that the status is asked for over.

@@ -9,7 +9,8 @@ use super::{Desk, all_succeeded, body, firsts, must, push};
 use crate::ids::{EmitEpoch, Seq, Shard};
 use crate::plugin::SubtaskResult;
 use crate::queue::{
-    Outcome, Parcel, ParcelId, QueueStore, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report, WAKE_MOST,
+    Outcome, Parcel, ParcelId, QueueStore, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report, RunningParcel,
+    WAKE_MOST,
 };
 use crate::status::Control;
 
@@ -141,8 +142,12 @@ pub async fn a_new_scheduler_finds_what_runs(store: &Arc<dyn QueueStore>) {
     assert_eq!(load.pending, 1);
     let mut running = load.running;
     running.sort_unstable();
-    let id = |first| ParcelId { epoch, first: Seq(first) };
-    assert_eq!(running, [(id(0), Shard(3)), (id(3), Shard(5))]);
+    let expected = |first, shard| RunningParcel {
+        id: ParcelId { epoch, first: Seq(first) },
+        attempt: 0,
+        shard: Shard(shard),
+    };
+    assert_eq!(running, [expected(0, 3), expected(3, 5)]);
 }
 
 /// At the results' watermark nothing more is given until some have been committed.

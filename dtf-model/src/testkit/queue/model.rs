@@ -229,8 +229,8 @@ impl<'a> Pair<'a> {
         let (model, mut real) =
             (self.model.load_scheduler(fence).await, self.real.load_scheduler(fence).await);
         if let Ok(load) = &mut real {
-            for (id, _) in &mut load.running {
-                id.epoch = self.modelled(id.epoch);
+            for running in &mut load.running {
+                running.id.epoch = self.modelled(running.id.epoch);
             }
             load.running.sort_unstable();
         }
