@@ -96,9 +96,7 @@ async fn joins_and_leaves(options: &Options, fleet: &mut Fleet, report: &mut Rep
     for _ in 0..options.events / 2 {
         let before = fleet.revision().await?;
         let begin = Instant::now();
-        let newcomer = fleet.start().await?;
-        let share = options.tasks / (options.members + 1);
-        fleet.until(|book| book.running == options.tasks && book.held_by(&newcomer) >= share).await?;
+        let newcomer = fleet.join(options.tasks / (options.members + 1)).await?;
         joins.push(millis(begin));
         report.add("etcd_writes_per_join", (fleet.revision().await? - before) as f64);
         let leaver = fleet.take(&newcomer)?;
@@ -122,8 +120,7 @@ async fn kills(options: &Options, fleet: &mut Fleet, report: &mut Report) -> any
     for _ in 0..options.kills {
         let victim = fleet.newest()?;
         times.push(fleet.kill(&victim).await?);
-        fleet.start().await?;
-        fleet.until_all_run().await?;
+        fleet.join(options.tasks / options.members).await?;
     }
     times.sort_by(f64::total_cmp);
     if !times.is_empty() {
@@ -188,6 +185,14 @@ impl Fleet {
             .await?;
         self.members.push(member);
         Ok(instance)
+    }
+
+    /// Starts a member and waits until it has its share of the tasks.
+    async fn join(&mut self, share: usize) -> anyhow::Result<InstanceId> {
+        let newcomer = self.start().await?;
+        let all = self.tasks.len();
+        self.until(|book| book.running == all && book.held_by(&newcomer) >= share).await?;
+        Ok(newcomer)
     }
 
     fn newest(&self) -> anyhow::Result<InstanceId> {
