@@ -13,6 +13,7 @@ use lrmf_core::Token;
 use lrmf_core::runner::Held;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -62,6 +63,7 @@ impl ShardLoop {
         let Some(left) = self.take_up().await? else { return Ok(()) };
         self.waiting.extend(left);
         let mut look = tokio::time::interval(LOOK_AGAIN);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wanted = self.more || !self.waiting.is_empty();
             tokio::select! {

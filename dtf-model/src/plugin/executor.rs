@@ -65,8 +65,9 @@ pub struct ExecuteContext {
     pub id: SubtaskId,
     /// The number of earlier attempts that failed.
     pub attempt: u32,
-    /// Fires when the subtask shall stop: its task was cancelled or its process is to end. A subtask that stops for it
-    /// returns whatever it likes. One that does not is dropped after a grace period.
+    /// Fires when the subtask shall stop, as its task was cancelled. A subtask that stops for it returns whatever it likes;
+    /// one that does not is dropped after a grace period. (A process that is to end lets subtasks go on for a moment, then
+    /// drops them; they are run again elsewhere.)
     pub cancelled: CancellationToken,
 }
 

@@ -9,6 +9,7 @@ use lrmf_core::Token;
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -86,6 +87,7 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
         };
         let share = BucketOf { bucket, of: self.buckets };
         let mut look = tokio::time::interval(LOOK_AGAIN);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = held.stop.cancelled() => break,

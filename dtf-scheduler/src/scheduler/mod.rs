@@ -16,7 +16,7 @@ use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
 use lrmf_core::runner::{Held, RunTask};
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
 use self::dispatch::Dispatcher;
@@ -49,6 +49,7 @@ impl RunTask for Scheduler {
         let mut tasks = Tasks::new(share, held.token, self.table.clone(), self.context.clone());
         let dispatcher = Dispatcher::new(self.context.clone());
         let mut look = tokio::time::interval(LOOK_AGAIN);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut more = false;
         loop {
             let due = tasks.next_due();

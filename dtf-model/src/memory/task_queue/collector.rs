@@ -1,0 +1,99 @@
+//! The collector's calls: looking at results and taking them off.
+
+use lrmf_core::Token;
+
+use super::{TaskQueue, check, raise};
+use crate::error::StoreError;
+use crate::plugin::TaskResult;
+use crate::queue::{CollectorLoad, Commit, Ending, PEEK_BYTES, Parcel, ParcelId, ResultBatch, TaskState};
+
+impl TaskQueue {
+    pub(in crate::memory) fn stop_by_collector(
+        &mut self,
+        token: Token,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        check(self.tokens.collector, token)?;
+        self.stop(reason);
+        Ok(())
+    }
+
+    pub(in crate::memory) fn load_collector(&mut self, token: Token) -> Result<CollectorLoad, StoreError> {
+        raise(&mut self.tokens.collector, token)?;
+        let epoch = self.next_epoch();
+        self.follow_ups.load(epoch);
+        Ok(CollectorLoad {
+            epoch,
+            next: self.follow_ups.next,
+            saved: self.collector_saved.clone(),
+            offset: self.offset,
+        })
+    }
+
+    pub(in crate::memory) fn peek(
+        &self,
+        token: Token,
+        offset: u64,
+        most: usize,
+    ) -> Result<Vec<ResultBatch>, StoreError> {
+        check(self.tokens.collector, token)?;
+        if offset != self.offset {
+            return self.conflict("the results have been committed further");
+        }
+        let mut bytes = 0;
+        let fits = |batch: &&ResultBatch| {
+            let first = bytes == 0;
+            bytes += batch.bytes().max(1);
+            first || bytes <= PEEK_BYTES
+        };
+        Ok(self.results.iter().take(most).take_while(fits).cloned().collect())
+    }
+
+    pub(in crate::memory) fn commit(
+        &mut self,
+        token: Token,
+        commit: Commit,
+    ) -> Result<TaskState, StoreError> {
+        check(self.tokens.collector, token)?;
+        if self.follow_ups.owners.last().map(|(epoch, _)| *epoch) != Some(commit.epoch) {
+            return self.conflict("another load of the collector has begun");
+        }
+        if self.ending.is_some() || commit.offset + commit.batches == self.offset {
+            return Ok(self.state()); // closed meanwhile, or sent again
+        }
+        let enough = commit.batches <= self.results.len() as u64;
+        if commit.offset != self.offset || commit.first != self.follow_ups.next || !enough {
+            return self.conflict("the commit does not follow the last one");
+        }
+        for batch in self.results.drain(..commit.batches as usize) {
+            self.waiting_results -= batch.results.len() as u64;
+            self.waiting_bytes -= batch.bytes();
+            self.collected += batch.results.len() as u64;
+        }
+        self.offset += commit.batches;
+        for body in commit.follow_ups {
+            let id = ParcelId { epoch: commit.epoch, first: self.follow_ups.next };
+            self.follow_ups.next = id.first.plus(1);
+            self.add_pending(Parcel { id, attempt: 0, bodies: vec![body] });
+        }
+        self.counts.created = self.created();
+        self.collector_saved = commit.saved;
+        Ok(self.state())
+    }
+
+    pub(in crate::memory) fn conclude(
+        &mut self,
+        token: Token,
+        result: &TaskResult,
+    ) -> Result<(), StoreError> {
+        check(self.tokens.collector, token)?;
+        if self.ending.is_some() {
+            return Ok(());
+        }
+        if !self.state().is_complete() {
+            return self.conflict("the task is not complete");
+        }
+        self.ending = Some(Ending::Completed(result.clone()));
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! The generator's calls: adding subtasks.
+
+use lrmf_core::Token;
+
+use super::{TaskQueue, check, raise};
+use crate::error::StoreError;
+use crate::ids::Seq;
+use crate::queue::{Backlog, GeneratorLoad, Parcel, ParcelId, Push};
+
+impl TaskQueue {
+    pub(in crate::memory) fn stop_by_generator(
+        &mut self,
+        token: Token,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        check(self.tokens.generator, token)?;
+        self.stop(reason);
+        Ok(())
+    }
+
+    pub(in crate::memory) fn load_generator(&mut self, token: Token) -> Result<GeneratorLoad, StoreError> {
+        raise(&mut self.tokens.generator, token)?;
+        let epoch = self.next_epoch();
+        self.generated.load(epoch);
+        Ok(GeneratorLoad {
+            epoch,
+            next: self.generated.next,
+            saved: self.generator_saved.clone(),
+            finished: self.finished,
+            backlog: self.backlog(),
+        })
+    }
+
+    pub(in crate::memory) fn backlog(&self) -> Backlog {
+        Backlog {
+            waiting: self.pending_subtasks + self.delayed.len() as u64,
+            mean_run: self.run_time.mean(),
+            control: self.control,
+        }
+    }
+
+    pub(in crate::memory) fn push(&mut self, token: Token, push: Push) -> Result<Backlog, StoreError> {
+        check(self.tokens.generator, token)?;
+        if self.generated.owners.last().map(|(epoch, _)| *epoch) != Some(push.epoch) {
+            return self.conflict("another load of the generator has begun");
+        }
+        let behind = push.first.plus(push.bodies.len() as u64);
+        if self.ending.is_some() {
+            return Ok(self.backlog());
+        }
+        let again = push.first < behind || (self.finished && push.finished);
+        if behind == self.generated.next && again {
+            return Ok(self.backlog());
+        }
+        if push.first != self.generated.next || self.finished {
+            return self.conflict("the batch does not follow the last one");
+        }
+        if push.parcels.iter().sum::<usize>() != push.bodies.len() {
+            return self.conflict("the parcels do not cover the batch");
+        }
+        let mut bodies = push.bodies.into_iter();
+        for size in push.parcels.into_iter().filter(|size| *size > 0) {
+            let id = ParcelId { epoch: push.epoch, first: self.generated.next };
+            self.generated.next = id.first.plus(size as u64);
+            self.add_pending(Parcel { id, attempt: 0, bodies: bodies.by_ref().take(size).collect() });
+        }
+        self.counts.created = self.created();
+        self.generator_saved = push.saved;
+        self.progress = push.progress;
+        self.finished = push.finished;
+        Ok(self.backlog())
+    }
+
+    pub(super) fn created(&self) -> u64 {
+        self.generated.next.0 + (self.follow_ups.next.0 - Seq::FIRST_FOLLOW_UP.0)
+    }
+
+    pub(super) fn add_pending(&mut self, parcel: Parcel) {
+        self.pending_subtasks += parcel.count();
+        self.pending.push_back(parcel);
+    }
+
+    pub(super) fn return_to_pending(&mut self, parcel: Parcel) {
+        self.pending_subtasks += parcel.count();
+        self.pending.push_front(parcel);
+    }
+}

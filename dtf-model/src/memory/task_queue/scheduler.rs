@@ -1,0 +1,110 @@
+//! The scheduler's calls: taking parcels and putting them back.
+
+use std::time::Duration;
+
+use lrmf_core::{Timestamp, Token};
+
+use super::{Running, TaskQueue, check, raise};
+use crate::error::StoreError;
+use crate::ids::Shard;
+use crate::queue::{
+    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken,
+    WAKE_MOST,
+};
+use crate::status::Control;
+
+impl TaskQueue {
+    pub(in crate::memory) fn load_scheduler(&mut self, token: Token) -> Result<SchedulerLoad, StoreError> {
+        raise(&mut self.tokens.scheduler, token)?;
+        let parcels = self.running.iter();
+        let mut running: Vec<_> = parcels
+            .map(|(id, running)| {
+                let (attempt, shard) = (running.parcel.attempt, running.shard);
+                RunningParcel { id: *id, attempt, shard }
+            })
+            .collect();
+        running.sort_unstable();
+        Ok(SchedulerLoad { pending: self.pending_subtasks, running })
+    }
+
+    pub(in crate::memory) fn take(
+        &mut self,
+        token: Token,
+        now: Timestamp,
+        shards: &[Shard],
+    ) -> Result<Taken, StoreError> {
+        check(self.tokens.scheduler, token)?;
+        self.wake_delayed(now);
+        let mut parcels = Vec::new();
+        let flooded =
+            self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= RESULTS_WATERMARK_BYTES;
+        let may_take = self.control == Control::Run && !flooded;
+        while may_take && parcels.len() < shards.len() {
+            let Some(parcel) = self.pending.pop_front() else { break };
+            self.pending_subtasks -= parcel.count();
+            // A late success of an earlier attempt may have settled it meanwhile.
+            if parcel.count() == 1 && self.done.contains(parcel.id.first) {
+                continue;
+            }
+            let shard = shards[parcels.len()];
+            self.running_subtasks += parcel.count();
+            self.running.insert(parcel.id, Running { shard, parcel: parcel.clone() });
+            parcels.push((shard, parcel));
+        }
+        let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
+        Ok(Taken { parcels, pending: self.pending_subtasks, next_due, control: self.control })
+    }
+
+    fn wake_delayed(&mut self, now: Timestamp) {
+        let mut due = Vec::new();
+        while let Some(entry) = self.delayed.first_entry() {
+            if entry.key().0 > now || due.len() == WAKE_MOST {
+                break;
+            }
+            due.push(entry.remove());
+        }
+        for parcel in due.into_iter().rev() {
+            self.return_to_pending(parcel);
+        }
+    }
+
+    pub(in crate::memory) fn put_back(
+        &mut self,
+        token: Token,
+        now: Timestamp,
+        parcels: &[ParcelId],
+        after: Duration,
+    ) -> Result<(), StoreError> {
+        check(self.tokens.scheduler, token)?;
+        let mut back = Vec::new();
+        for id in parcels {
+            let Some(running) = self.running.remove(id) else { continue };
+            self.running_subtasks -= running.parcel.count();
+            back.push(running.parcel);
+        }
+        if after.is_zero() {
+            for parcel in back.into_iter().rev() {
+                self.return_to_pending(parcel);
+            }
+        } else {
+            for single in back.into_iter().flat_map(singles) {
+                self.delay(now + after, single);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn delay(&mut self, due: Timestamp, parcel: Parcel) {
+        self.delays += 1;
+        self.delayed.insert((due, self.delays), parcel);
+    }
+}
+
+fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
+    let (id, attempt) = (parcel.id, parcel.attempt);
+    parcel.bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
+        id: ParcelId { first: id.first.plus(index), ..id },
+        attempt,
+        bodies: vec![body],
+    })
+}
