@@ -43,7 +43,7 @@ fn the_properties_hold_whatever_happens() {
         assert!(run(plan(seed, Rules::ALL)).is_ok(), "{}", report(seed, Rules::ALL));
         return;
     }
-    let seeds = number("LRMF_SEEDS").unwrap_or(3000);
+    let seeds = number("LRMF_SEEDS").unwrap_or(20_000);
     let lanes = 2;
     let failed = std::thread::scope(|scope| {
         let lane = |lane: u64| {
