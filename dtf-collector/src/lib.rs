@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{CollectorSupport, IterationMode, OnFailure, ResultOf, TaskCollector, TaskConf};
 use dtf_model::queue::{Commit, Fence, ResultBatch, TaskState};
-use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught};
+use dtf_model::roles::{
+    BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
+};
 use dtf_model::table::{TaskTable, check_result};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
 
@@ -167,13 +169,8 @@ impl Collection<'_> {
 
     /// Commits, again while the store does not answer: what is committed already is not committed twice.
     async fn commit(&mut self, commit: Commit) -> Result<TaskState, StoreError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.context.queues.commit(self.fence, commit.clone()).await {
-                Err(error) if error.is_retryable() && backoff.wait(&self.turn.stop).await => {}
-                answered => return answered,
-            }
-        }
+        let (queues, fence) = (&self.context.queues, self.fence);
+        until_answered(&self.turn.stop, || queues.commit(fence, commit.clone())).await
     }
 
     async fn conclude(mut self, counts: &Counts) -> Result<End, Halt> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::queue::{ParcelReport, Reported};
-use dtf_model::roles::{Backoff, RoleContext};
+use dtf_model::roles::{RoleContext, until_answered};
 use dtf_model::shard::{Shipment, ShipmentId};
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
@@ -85,20 +85,13 @@ impl ShardLoop {
 
     /// Takes the shard up, again while the store does not answer: none where the shard is given up before.
     async fn take_up(&self) -> Result<Option<Vec<Shipment>>, StoreError> {
-        let (desk, mut backoff) = (&self.desk, Backoff::default());
-        loop {
-            match desk.hold().await {
-                Err(error) if error.is_retryable() => {
-                    warn!(shard = desk.shard.0, %error, "shard not taken up");
-                    if !backoff.wait(&self.stop).await {
-                        return Ok(None);
-                    }
-                }
-                answered => {
-                    // There may be room now that no scheduler has heard of.
-                    desk.ring_schedulers(TaskId(0));
-                    return answered.map(Some);
-                }
+        let desk = &self.desk;
+        match until_answered(&self.stop, || desk.hold()).await {
+            Err(error) if error.is_retryable() => Ok(None),
+            answered => {
+                // There may be room now that no scheduler has heard of.
+                desk.ring_schedulers(TaskId(0));
+                answered.map(Some)
             }
         }
     }
@@ -216,17 +209,9 @@ impl Desk {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let mut backoff = Backoff::default();
-        loop {
-            match call().await {
-                Err(error) if error.is_retryable() => {
-                    warn!(shard = self.shard.0, %error, "a store does not answer");
-                    if !backoff.wait(&self.stop.now).await {
-                        return None;
-                    }
-                }
-                answered => return Some(answered),
-            }
+        match until_answered(&self.stop.now, call).await {
+            Err(error) if error.is_retryable() => None,
+            answered => Some(answered),
         }
     }
 

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{Generated, TaskConf, TaskGenerator};
 use dtf_model::queue::{Backlog, Fence, Push, TaskState};
-use dtf_model::roles::{Backoff, BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught};
+use dtf_model::roles::{
+    BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
+};
 use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
 
@@ -166,13 +168,8 @@ impl Generation<'_> {
         let push = self.packed(batch)?;
         let (count, finished) = (push.bodies.len() as u64, push.finished);
         let (task, shape) = (self.fence.task, &self.context.shape);
-        let mut backoff = Backoff::default();
-        self.backlog = loop {
-            match self.context.queues.push(self.fence, push.clone()).await {
-                Err(error) if error.is_retryable() && backoff.wait(&self.turn.stop).await => {}
-                answered => break answered?,
-            }
-        };
+        let (queues, fence) = (&self.context.queues, self.fence);
+        self.backlog = until_answered(&self.turn.stop, || queues.push(fence, push.clone())).await?;
         self.next = self.next.plus(count);
         self.context.wake.ring(shape.scheduling(task), task);
         if finished {

@@ -18,4 +18,4 @@ pub use context::RoleContext;
 pub use guard::{PluginFault, caught, guarded, panic_text};
 pub use halt::{End, Halt, called};
 pub use part::{Role, part_number};
-pub use retry::Backoff;
+pub use retry::until_answered;
