@@ -6,7 +6,6 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use dtf::tasks::checksum::{Checksum, Limits};
 use dtf::tasks::{Console, failed_items};
 use dtf_model::plugin::{ResultOf, TaskPlugin, TaskResult};
 use dtf_model::queue::Outcome;
-use support::{How, collect, console, context, execute, generate, id, param, run, spec};
+use support::{Closed, How, collect, console, context, execute, generate, id, param, run, spec};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -290,19 +289,6 @@ async fn the_end_can_be_asked_for_again_and_another_process_cannot_go_on() {
     let other = Checksum::new(Console::std());
     let lost = other.collector(&spec(type_param)).unwrap().begin(saved).await.unwrap_err();
     assert!(lost.to_string().contains("is lost with the process"), "{lost}");
-}
-
-/// Standard output whose reader has gone.
-struct Closed;
-
-impl Write for Closed {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

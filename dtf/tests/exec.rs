@@ -18,7 +18,7 @@ use dtf::tasks::exec::{Exec, ExecHandle, ExecParam};
 use dtf::tasks::{Console, failed_items};
 use dtf_model::plugin::{ExecuteError, SubtaskResult, TaskExecutor, TaskPlugin, TaskResult};
 use serde_json::json;
-use support::{How, console, context, generate, param, run, spec};
+use support::{Closed, How, console, context, generate, param, run, spec};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -256,19 +256,6 @@ async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
     let ended = (&mut started.running).await.unwrap().unwrap();
     assert_eq!((ended.code, ended.msg.as_str()), (124, "timed out after 300ms"));
     assert_eq!(started.rest().await, "");
-}
-
-/// A standard output whose reader has gone.
-struct Closed;
-
-impl Write for Closed {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

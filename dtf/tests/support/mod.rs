@@ -17,6 +17,19 @@ use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, SubtaskId, TaskId, TaskParam, 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// A standard output whose reader has gone.
+pub(crate) struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What was written to a console.
 #[derive(Clone, Default)]
 pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
