@@ -20,9 +20,9 @@ use crate::keep_alive::KeepAlives;
 use crate::version::lease_faults;
 use crate::watch::{Asked, watch};
 
-/// How often a call that was certainly not sent is tried again at once: with one node of three dead, a quarter of the
-/// attempts meet it, and five retries have always been enough.
-const RETRIES: u32 = 5;
+/// How often a call that was certainly not sent is made again at once. With one node of three dead, a quarter to a third of
+/// the attempts meet it: with five retries a call in a thousand can still fail, and one did; with twenty, 3^-21 is left.
+const RETRIES: u32 = 20;
 /// A key that is read to see whether etcd answers. It is below the prefix that members need to be permitted.
 const PROBE: &str = "/lrmf/";
 /// How many keys one read of a list asks for. With the chunks of assignments a page is some 16 MiB at most.
