@@ -226,9 +226,9 @@ fn a_run_does_not_resume_what_a_killed_one_left() {
     let work = tempfile::tempdir().unwrap();
     let db = work.path().join("tasks.db");
     let db_arg = db.to_str().unwrap();
-    let mut command = dtf(&["run", "exec", "--db", db_arg, "--", "sleep", "1000"]);
+    let mut command = dtf(&["run", "exec", "--db", db_arg, "--", "sleep"]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    child.stdin.take().unwrap().write_all(b"1000\n").unwrap();
     let sleeper = wait_until_it_has_a_child(child.id());
     child.kill().unwrap();
     child.wait().unwrap();
