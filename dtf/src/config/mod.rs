@@ -1,6 +1,6 @@
 //! The configuration of a service: a file, the environment, and flags, in this order of precedence.
 //!
-//! [`settings`] lists all settings there are; each has a key in the file (`redis.url`), a variable (`DTF_REDIS_URL`) and a
+//! `dtf config keys` lists all settings there are; each has a key in the file (`redis.url`), a variable (`DTF_REDIS_URL`) and a
 //! flag (`--redis-url`). What is unknown, of the wrong type or out of range is refused in one line that says where it
 //! stands and what is allowed. Passwords are never shown and have no flags.
 
