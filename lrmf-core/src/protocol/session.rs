@@ -201,7 +201,7 @@ struct Held {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Joining {
     keys: Keys,
     instance: InstanceId,

@@ -10,6 +10,7 @@ mod network;
 mod oracle;
 mod process;
 mod rng;
+mod shrink;
 pub(crate) mod store;
 mod tests;
 mod world;

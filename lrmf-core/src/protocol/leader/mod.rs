@@ -106,14 +106,14 @@ enum Phase {
 }
 
 /// The transaction that is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum InFlight {
     Assignment(Batch),
     Candidates(Vec<InstanceId>),
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Leader {
     config: LeaderConfig,
     created: Revision,
