@@ -38,6 +38,9 @@ pub enum Invalid {
     /// A type's parameters that its plugin refuses.
     #[error("{0}")]
     TypeParam(String),
+    /// A resource group that does not exist.
+    #[error("resource group {0:?} is unknown; give it a quota first, or use \"default\"")]
+    UnknownGroup(String),
     /// A task that does not exist.
     #[error("task {0} does not exist")]
     NoSuchTask(TaskId),

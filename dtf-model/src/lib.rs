@@ -2,7 +2,8 @@
 //! ports to the stores that keep them.
 //!
 //! - A user registers a kind of task, a [`plugin::TaskPlugin`], and creates tasks of it with a [`TaskParam`].
-//! - [`table::TaskTable`] is the port to `tbl_task`, the truth about tasks; [`queue::QueueStore`] the port to the queues,
+//! - [`table::TaskTable`] is the port to `tbl_task`, the truth about tasks, and [`group::GroupTable`] that to the resource
+//!   groups in the same database; [`queue::QueueStore`] the port to the queues,
 //!   the truth about their progress; [`shard::ShardQueue`] the way from schedulers to executors; [`wake::WakeUp`] the hints
 //!   that spare everybody polling. Each has an implementation in [`memory`] and, with the feature `testkit`, a conformance suite.
 //! - [`lifecycle`] decides, purely, what a manager does about a task. [`roles`] has what the roles share.
@@ -10,8 +11,10 @@
 //! The roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts everything together.
 
 pub mod error;
+pub mod group;
 pub mod ids;
 pub mod lifecycle;
+pub mod limits;
 pub mod memory;
 pub mod millis;
 pub mod param;
@@ -27,7 +30,9 @@ pub mod testkit;
 pub mod wake;
 
 pub use error::{Invalid, StoreError};
+pub use group::ResourceGroup;
 pub use ids::{EmitEpoch, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType};
+pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};
 pub use shape::ClusterShape;
 pub use status::{Control, Counts, TaskStatus};

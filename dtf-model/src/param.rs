@@ -93,7 +93,7 @@ impl Default for TaskParam {
             name: String::new(),
             description: String::new(),
             creator: Creator::default(),
-            group: "default".to_owned(),
+            group: crate::group::DEFAULT_GROUP.to_owned(),
             priority: Priority::default(),
             timeout: Duration::from_secs(30 * 60),
             start_at: None,
@@ -135,7 +135,7 @@ impl TaskParam {
     }
 }
 
-fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
+pub(crate) fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
     let chars = text.chars().count();
     if chars > most { Err(Invalid::TooLong { what, chars, most }) } else { Ok(()) }
 }

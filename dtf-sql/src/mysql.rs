@@ -1,7 +1,6 @@
 //! MySQL's and MariaDB's part.
 
 use dtf_model::StoreError;
-use dtf_model::table::TaskRow;
 use sqlx::migrate::MigrateError;
 use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error, Executor, MySqlConnection, Row};
@@ -9,9 +8,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error, Executor, MySqlConn
 use crate::call::Call;
 use crate::error::Verdict;
 use crate::pool::{Driver, Limits, Pool};
-use crate::row;
+use crate::row::{self, Record};
 use crate::schema::Schema;
-use crate::sql::mysql::{INSERT, LOCK, MIGRATIONS, UNLOCK};
+use crate::sql::mysql::{INSERT, LOCK, MIGRATIONS, SET_GROUP, UNLOCK};
 
 /// How to connect, and how long a statement may wait for a row's lock.
 pub(crate) struct Target {
@@ -144,14 +143,19 @@ impl Driver for MySqlConnection {
         Ok(call.query::<MySql>().execute(self).await?.rows_affected())
     }
 
-    async fn fetch(&mut self, call: Call) -> Result<Vec<TaskRow>, Error> {
-        call.query::<MySql>().fetch_all(self).await?.iter().map(row::task).collect()
+    async fn fetch<T: Record>(&mut self, call: Call) -> Result<Vec<T>, Error> {
+        row::all(&call.query::<MySql>().fetch_all(self).await?)
     }
 }
 
 /// What inserts a task.
 pub(crate) fn insert() -> Call {
     Call::new(INSERT)
+}
+
+/// What makes or changes a resource group.
+pub(crate) fn set_group() -> Call {
+    Call::new(SET_GROUP)
 }
 
 #[cfg(test)]

@@ -1,43 +1,86 @@
-//! Rows of `tbl_task` as the model's.
+//! Rows of the tables as the model's.
 
 use std::time::Duration;
 
 use dtf_model::table::TaskRow;
-use dtf_model::{Control, Counts, Creator, Priority, RunEpoch, TaskId, TaskParam, TaskStatus, TaskType};
+use dtf_model::{
+    Control, Counts, Creator, Limits, Priority, ResourceGroup, RunEpoch, TaskId, TaskParam, TaskStatus,
+    TaskType,
+};
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
 
-/// A row of `tbl_task`, read by the names of its columns.
-pub(crate) fn task<R>(row: &R) -> Result<TaskRow, Error>
+/// What is read from rows.
+pub(crate) trait Record: Sized + Send + 'static {
+    /// Reads one, by the names of its columns.
+    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
+    where
+        R: Row,
+        for<'c> &'c str: ColumnIndex<R>,
+        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>;
+}
+
+/// Reads rows.
+pub(crate) fn all<T, R>(rows: &[R]) -> Result<Vec<T>, Error>
 where
+    T: Record,
     R: Row,
     for<'c> &'c str: ColumnIndex<R>,
     for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
 {
-    let columns = Columns(row);
-    Ok(TaskRow {
-        id: TaskId(columns.number("id")?),
-        task_type: TaskType(columns.number("task_type")?),
-        param: param(&columns)?,
-        status: columns.code("task_status", TaskStatus::from_code)?,
-        control: columns.code("control", Control::from_code)?,
-        run: RunEpoch(columns.number("run_epoch")?),
-        created_at: columns.number("create_time")?,
-        started_at: columns.maybe("start_time")?,
-        finished_at: columns.maybe("finish_time")?,
-        paused_at: columns.maybe("paused_time")?,
-        paused_for: columns.number("paused_cost")?,
-        cancelled_at: columns.maybe("cancel_time")?,
-        counts: Counts {
-            created: columns.number("created_count")?,
-            succeeded: columns.number("succeeded_count")?,
-            failed: columns.number("failed_count")?,
-            cancelled: columns.number("cancelled_count")?,
-            timed_out: columns.number("timed_out_count")?,
-        },
-        reason: columns.text("reason")?,
-        result: columns.json("result")?,
-    })
+    rows.iter().map(|row| T::read(&Columns(row))).collect()
+}
+
+impl Record for TaskRow {
+    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
+    where
+        R: Row,
+        for<'c> &'c str: ColumnIndex<R>,
+        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        Ok(TaskRow {
+            id: TaskId(columns.number("id")?),
+            task_type: TaskType(columns.number("task_type")?),
+            param: param(columns)?,
+            status: columns.code("task_status", TaskStatus::from_code)?,
+            control: columns.code("control", Control::from_code)?,
+            run: RunEpoch(columns.number("run_epoch")?),
+            created_at: columns.number("create_time")?,
+            started_at: columns.maybe("start_time")?,
+            finished_at: columns.maybe("finish_time")?,
+            paused_at: columns.maybe("paused_time")?,
+            paused_for: columns.number("paused_cost")?,
+            cancelled_at: columns.maybe("cancel_time")?,
+            counts: Counts {
+                created: columns.number("created_count")?,
+                succeeded: columns.number("succeeded_count")?,
+                failed: columns.number("failed_count")?,
+                cancelled: columns.number("cancelled_count")?,
+                timed_out: columns.number("timed_out_count")?,
+            },
+            reason: columns.text("reason")?,
+            result: columns.json("result")?,
+        })
+    }
+}
+
+impl Record for ResourceGroup {
+    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
+    where
+        R: Row,
+        for<'c> &'c str: ColumnIndex<R>,
+        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        Ok(ResourceGroup {
+            name: columns.text("name")?,
+            quota: columns.number("quota")?,
+            limits: Limits { running: columns.maybe("max_running")?, rate: columns.maybe("max_rate")? },
+            description: columns.text("description")?,
+        })
+    }
 }
 
 fn param<R>(columns: &Columns<'_, R>) -> Result<TaskParam, Error>
@@ -59,7 +102,8 @@ where
     })
 }
 
-struct Columns<'a, R>(&'a R);
+/// The columns of a row.
+pub(crate) struct Columns<'a, R>(&'a R);
 
 impl<R> Columns<'_, R>
 where
@@ -93,5 +137,5 @@ where
 }
 
 fn wrong(column: &str, what: &str) -> Error {
-    Error::Decode(format!("column {column} of tbl_task holds what this program does not know: {what}").into())
+    Error::Decode(format!("column {column} holds what this program does not know: {what}").into())
 }

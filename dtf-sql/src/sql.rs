@@ -5,6 +5,8 @@ pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
 pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
 pub(crate) const GET: &str = include_str!("../sql/get.sql");
+pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
+pub(crate) const GROUPS: &str = include_str!("../sql/groups.sql");
 pub(crate) const LIST: &str = include_str!("../sql/list.sql");
 pub(crate) const PAUSE: &str = include_str!("../sql/pause.sql");
 pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
@@ -15,7 +17,11 @@ pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite {
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
-    pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_tbl_task.sql")];
+    pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
+    pub(crate) const MIGRATIONS: [&str; 2] = [
+        include_str!("../migrations/sqlite/0001_tbl_task.sql"),
+        include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
+    ];
 }
 
 /// What only MySQL and MariaDB understand.
@@ -23,6 +29,10 @@ pub(crate) mod sqlite {
 pub(crate) mod mysql {
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
+    pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("../migrations/mysql/0001_tbl_task.sql")];
+    pub(crate) const MIGRATIONS: [&str; 2] = [
+        include_str!("../migrations/mysql/0001_tbl_task.sql"),
+        include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
+    ];
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::StoreError;
-use dtf_model::table::TaskRow;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Error, Row, SqliteConnection};
 
@@ -16,9 +15,9 @@ use crate::call::Call;
 use crate::error::Verdict;
 use crate::lock::{FileLock, lock};
 use crate::pool::{Driver, Limits, Pool};
-use crate::row;
+use crate::row::{self, Record};
 use crate::schema::Schema;
-use crate::sql::sqlite::{INSERT, MIGRATIONS};
+use crate::sql::sqlite::{INSERT, MIGRATIONS, SET_GROUP};
 
 /// How long to wait for other programs that look into the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -90,19 +89,24 @@ impl Driver for SqliteConnection {
     }
 
     async fn insert(&mut self, call: Call) -> Result<i64, Error> {
-        call.query::<Sqlite>().fetch_one(self).await?.try_get(0)
+        call.query::<Sqlite>().fetch_optional(self).await?.map_or(Ok(0), |row| row.try_get(0))
     }
 
     async fn execute(&mut self, call: Call) -> Result<u64, Error> {
         Ok(call.query::<Sqlite>().execute(self).await?.rows_affected())
     }
 
-    async fn fetch(&mut self, call: Call) -> Result<Vec<TaskRow>, Error> {
-        call.query::<Sqlite>().fetch_all(self).await?.iter().map(row::task).collect()
+    async fn fetch<T: Record>(&mut self, call: Call) -> Result<Vec<T>, Error> {
+        row::all(&call.query::<Sqlite>().fetch_all(self).await?)
     }
 }
 
 /// What inserts a task.
 pub(crate) fn insert() -> Call {
     Call::new(INSERT)
+}
+
+/// What makes or changes a resource group.
+pub(crate) fn set_group() -> Call {
+    Call::new(SET_GROUP)
 }

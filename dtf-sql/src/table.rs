@@ -5,21 +5,22 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, kept_reason};
-use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskStatus};
+use dtf_model::{Control, Invalid, RunEpoch, StoreError, TaskId, TaskStatus};
 
 use crate::call::{Call, Value, bound, kept};
 use crate::config::{Place, SqlConfig};
+use crate::row::Record;
 use crate::{filter, sql};
 
 /// `tbl_task` in a database.
 ///
 /// Its calls need the time of the tokio runtime to pass as the clock on the wall does: not for runtimes with paused time.
 pub struct SqlTable {
-    database: Database,
+    pub(crate) database: Database,
     shown: String,
 }
 
-enum Database {
+pub(crate) enum Database {
     #[cfg(feature = "sqlite")]
     Sqlite(crate::sqlite::SqliteDatabase),
     #[cfg(feature = "mysql")]
@@ -100,7 +101,7 @@ impl SqlTable {
         Err(without_mysql())
     }
 
-    async fn execute(&self, call: Call) -> Result<bool, StoreError> {
+    pub(crate) async fn execute(&self, call: Call) -> Result<bool, StoreError> {
         let rows = match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(database) => database.pool.execute(call).await?,
@@ -110,7 +111,7 @@ impl SqlTable {
         Ok(rows > 0)
     }
 
-    async fn fetch(&self, call: Call) -> Result<Vec<TaskRow>, StoreError> {
+    pub(crate) async fn fetch<T: Record>(&self, call: Call) -> Result<Vec<T>, StoreError> {
         match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(database) => database.pool.fetch(call).await,
@@ -158,7 +159,10 @@ impl TaskTable for SqlTable {
             #[cfg(feature = "mysql")]
             Database::MySql(pool) => pool.insert(inserting(crate::mysql::insert(), task)?).await?,
         };
-        Ok(TaskId(id.unsigned_abs()))
+        match id {
+            0 => Err(Invalid::UnknownGroup(task.param.group.clone()).into()),
+            id => Ok(TaskId(id.unsigned_abs())),
+        }
     }
 
     async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
@@ -239,7 +243,9 @@ fn inserting(call: Call, task: &NewTask) -> Result<Call, StoreError> {
         .with(kept("the timeout", timeout)?)
         .with(param.type_param.to_string().as_str())
         .with(Value::Number(start_at))
-        .with(kept("the time", task.now)?))
+        .with(kept("the time", task.now)?)
+        .with(param.group.as_str())
+        .with(param.group.as_str()))
 }
 
 fn finishing(id: TaskId, finish: &Finish) -> Result<Call, StoreError> {

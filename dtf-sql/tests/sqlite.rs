@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
+use dtf_model::group::GroupTable;
 use dtf_model::table::{NewTask, TaskTable};
+use dtf_model::testkit::group;
 use dtf_model::testkit::table::run_all;
-use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
+use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use uuid::Uuid;
 
@@ -27,7 +29,8 @@ fn refusal(result: Result<SqlTable, StoreError>) -> String {
 async fn a_table_in_memory_conforms() {
     let table = Arc::new(SqlTable::in_memory().await.unwrap());
     run_all(table.clone()).await;
-    run_all(table).await;
+    run_all(table.clone()).await;
+    group::run_all(table).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,14 +95,15 @@ async fn the_schema_of_a_newer_program_is_refused() {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
     sqlx::query(
-        "INSERT INTO dtf_migrations SELECT 99, 'later', installed_on, 1, checksum, 0 FROM dtf_migrations",
+        "INSERT INTO dtf_migrations SELECT 99, 'later', installed_on, 1, checksum, 0 \
+         FROM dtf_migrations WHERE version = 1",
     )
     .execute(&mut connection)
     .await
     .unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     let said = refusal(SqlTable::open_file(&path).await);
-    assert!(said.contains("version 99, this program knows up to 1; use a newer program"), "{said}");
+    assert!(said.contains("version 99, this program knows up to 2; use a newer program"), "{said}");
 }
 
 #[tokio::test]
@@ -133,4 +137,29 @@ async fn the_configuration_says_which() {
     SqlTable::migrate(&config).await.unwrap();
     let table = SqlTable::connect(&config).await.unwrap();
     assert!(format!("{table:?}").contains("t.db"));
+}
+
+#[tokio::test]
+async fn groups_that_older_tasks_are_in_are_there_after_the_migration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    let table = SqlTable::open_file(&path).await.unwrap();
+    table.set_group(&ResourceGroup::named("batch")).await.unwrap();
+    let param = TaskParam { group: "batch".into(), ..TaskParam::default() };
+    let task = NewTask { request: Uuid::new_v4(), task_type: TaskType(1), param, now: 1 };
+    table.insert(&task).await.unwrap();
+    drop(table);
+
+    // As the first version left it.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql("DROP TABLE tbl_resource_group; DELETE FROM dtf_migrations WHERE version > 1")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+
+    let table = SqlTable::open_file(&path).await.unwrap();
+    assert_eq!(table.group("batch").await.unwrap(), Some(ResourceGroup::named("batch")));
+    assert!(table.group("default").await.unwrap().is_some());
 }

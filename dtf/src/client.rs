@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::queue::TaskState;
 use dtf_model::roles::RoleContext;
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
@@ -94,7 +95,7 @@ impl Client {
     /// Creates a task. Once this has returned, the task will come to an end, whatever is killed.
     ///
     /// # Errors
-    /// The type is unknown, a parameter is not allowed (and nothing was created), or the store failed.
+    /// The type or the group is unknown, a parameter is not allowed (and nothing was created), or the store failed.
     pub async fn create_task(&self, task_type: TaskType, param: TaskParam) -> Result<TaskHandle, StoreError> {
         self.create_task_once(Uuid::new_v4(), task_type, param).await
     }
@@ -166,6 +167,40 @@ impl Client {
         let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
         let queues = self.context.queues.state(id).await?.filter(|state| state.spec.run == row.run);
         Ok(TaskStatusView { row, queues })
+    }
+
+    /// All resource groups, by name.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn groups(&self) -> Result<Vec<ResourceGroup>, StoreError> {
+        all_groups(&*self.table).await
+    }
+
+    /// One resource group; none where there is no such one.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn group(&self, name: &str) -> Result<Option<ResourceGroup>, StoreError> {
+        self.table.group(name).await
+    }
+
+    /// Makes a resource group, or replaces everything that is said of it. Schedulers heed it within a second.
+    ///
+    /// # Errors
+    /// Something of it is out of range (and nothing was written), or the store failed.
+    pub async fn set_group(&self, group: &ResourceGroup) -> Result<(), StoreError> {
+        self.table.set_group(group).await
+    }
+
+    /// Gives a resource group a quota, and makes the group where there is none. Its limits and description stay. Schedulers
+    /// heed it within a second.
+    ///
+    /// # Errors
+    /// As [`set_group`](Self::set_group).
+    pub async fn set_quota(&self, name: &str, quota: u32) -> Result<(), StoreError> {
+        let group = self.group(name).await?.unwrap_or_else(|| ResourceGroup::named(name));
+        self.set_group(&ResourceGroup { quota, ..group }).await
     }
 
     /// The tasks that fit, newest first, with ids below `before`, at most so many.

@@ -17,6 +17,17 @@ pub enum Conflict {
     Refuse,
 }
 
+/// What a member does that an operator sent away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evicted {
+    /// Stay away for one TTL, so that others take its tasks, then join again.
+    #[default]
+    Rejoin,
+    /// End; the process sees that in its status and decides what to do.
+    End,
+}
+
 /// The settings of a member. Durations are read from and written as text: `"10s"`, `"250ms"`.
 ///
 /// ```
@@ -60,6 +71,8 @@ pub struct CoordinatorConfig {
     pub max_moves: usize,
     /// What happens when another living process already is this member.
     pub conflict: Conflict,
+    /// What happens after an operator sent this member away.
+    pub evicted: Evicted,
     /// How much this member can hold, relative to the others; used by assignors that weigh.
     pub capacity: u32,
     /// The failure domain that this member is in; used by assignors that spread.
@@ -81,6 +94,7 @@ impl Default for CoordinatorConfig {
             drain_timeout: Duration::from_secs(30),
             max_moves: 100_000,
             conflict: Conflict::Wait,
+            evicted: Evicted::Rejoin,
             capacity: 1,
             zone: None,
             labels: BTreeMap::new(),

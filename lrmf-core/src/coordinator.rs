@@ -250,7 +250,9 @@ impl CoordinatorHandle {
                 Err(StartError::Conflict { instance: self.0.instance.clone() })
             }
             Ok(MemberStage::Ended(Exit::Refused(why))) => Err(StartError::Refused { why }),
-            Ok(MemberStage::Ended(Exit::Asked) | MemberStage::Joining) | Err(_) => Err(StartError::Stopped),
+            Ok(MemberStage::Ended(Exit::Asked | Exit::Evicted) | MemberStage::Joining) | Err(_) => {
+                Err(StartError::Stopped)
+            }
         }
     }
 

@@ -56,6 +56,8 @@ pub enum Event {
         /// Why.
         reason: FenceReason,
     },
+    /// An operator sends this member away: it stops all its tasks and ends its session.
+    Evicted,
     /// A task was started here.
     Assigned(Holding),
     /// A task was stopped here.
@@ -105,6 +107,11 @@ pub enum Event {
     },
     /// A record could not be read; this member does not lead while that is so.
     Unreadable {
+        /// What was wrong.
+        error: String,
+    },
+    /// Seen by the leader: an operator's record could not be read, and has no effect.
+    ControlRefused {
         /// What was wrong.
         error: String,
     },

@@ -8,10 +8,19 @@
 //! | `members/{instance}/successor` | who waits to be that member | yes | [`SuccessorRecord`](crate::records::SuccessorRecord) |
 //! | `members/{instance}/ack` | the member | yes | [`AckRecord`](crate::records::AckRecord) |
 //! | `assignments/{instance}/{chunk}` | the leader | no | [`ChunkRecord`](crate::records::ChunkRecord) |
+//! | `members/{instance}/eviction` | operators | the member's | [`EvictionRecord`](crate::control::EvictionRecord) |
 //! | `control/trigger` | anybody | no | nothing that matters: a write asks the leader to plan anew |
+//! | `control/freeze` | operators | no | [`FreezeRecord`](crate::control::FreezeRecord) |
+//! | `control/drains/{instance}` | operators | no | [`DrainRecord`](crate::control::DrainRecord) |
+//! | `control/pins/{task}` | operators | no | [`PinRecord`](crate::control::PinRecord) |
+//! | `control/releases/{task}` | operators; the leader deletes it | no | [`ReleaseRecord`](crate::control::ReleaseRecord) |
+//!
+//! A task's key is the rest of its control record's key as it is, also where it has a `/` in it.
 //!
 //! Every prefix that is read or watched ends with a `/`, or names a key that begins no other one, so that the member
 //! `a` never sees what belongs to the member `ab`.
+
+use std::sync::Arc;
 
 use crate::ids::{GroupId, InstanceId};
 
@@ -49,8 +58,25 @@ pub enum Kind {
     Ack(InstanceId),
     /// A chunk of a member's assignment.
     Chunk(InstanceId, u8),
+    /// An operator's request that the member leave.
+    Eviction(InstanceId),
     /// A wish that the leader plan anew.
     Trigger,
+    /// What an operator wants.
+    Control(Control),
+}
+
+/// What a control record is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Control {
+    /// The group: nothing that runs is moved.
+    Freeze,
+    /// A member that is to hold nothing.
+    Drain(InstanceId),
+    /// A task that is to be with one member.
+    Pin(Arc<str>),
+    /// A task whose holding is declared to be over.
+    Release(Arc<str>),
 }
 
 impl Keys {
@@ -94,6 +120,11 @@ impl Keys {
         format!("{}members/{instance}/ack", self.root)
     }
 
+    /// An operator's request that the member leave.
+    pub fn eviction(&self, instance: &InstanceId) -> String {
+        format!("{}members/{instance}/eviction", self.root)
+    }
+
     /// The prefix of all assignments.
     pub fn assignments(&self) -> String {
         format!("{}assignments/", self.root)
@@ -114,9 +145,28 @@ impl Keys {
         format!("{}control/trigger", self.root)
     }
 
+    /// The prefix of what operators want.
+    pub fn controls(&self) -> String {
+        format!("{}control/", self.root)
+    }
+
+    /// The key of a control record.
+    pub fn control(&self, control: &Control) -> String {
+        let root = &self.root;
+        match control {
+            Control::Freeze => format!("{root}control/freeze"),
+            Control::Drain(instance) => format!("{root}control/drains/{instance}"),
+            Control::Pin(task) => format!("{root}control/pins/{task}"),
+            Control::Release(task) => format!("{root}control/releases/{task}"),
+        }
+    }
+
     /// What a key is, or none for one that this version does not know.
     pub fn kind(&self, key: &str) -> Option<Kind> {
         let rest = key.strip_prefix(&self.root)?;
+        if let Some(rest) = rest.strip_prefix("control/") {
+            return control_of(rest);
+        }
         let mut parts = rest.split('/');
         let kind = match (parts.next()?, parts.next(), parts.next()) {
             ("leader", None, None) => Kind::Leader,
@@ -124,14 +174,31 @@ impl Keys {
             ("members", Some(name), Some("session")) => Kind::Session(InstanceId::new(name).ok()?),
             ("members", Some(name), Some("successor")) => Kind::Successor(InstanceId::new(name).ok()?),
             ("members", Some(name), Some("ack")) => Kind::Ack(InstanceId::new(name).ok()?),
+            ("members", Some(name), Some("eviction")) => Kind::Eviction(InstanceId::new(name).ok()?),
             ("assignments", Some(name), Some(chunk)) => {
                 let chunk = u8::from_str_radix(chunk, 16).ok().filter(|chunk| *chunk < CHUNKS)?;
                 Kind::Chunk(InstanceId::new(name).ok()?, chunk)
             }
-            ("control", Some("trigger"), None) => Kind::Trigger,
             _ => return None,
         };
         parts.next().is_none().then_some(kind)
+    }
+}
+
+/// A task's key may have anything in it: it is the whole rest.
+fn control_of(rest: &str) -> Option<Kind> {
+    let task = |prefix| rest.strip_prefix(prefix).filter(|key: &&str| !key.is_empty()).map(Arc::from);
+    if let Some(task) = task("pins/") {
+        return Some(Kind::Control(Control::Pin(task)));
+    }
+    if let Some(task) = task("releases/") {
+        return Some(Kind::Control(Control::Release(task)));
+    }
+    match (rest, rest.strip_prefix("drains/")) {
+        ("trigger", _) => Some(Kind::Trigger),
+        ("freeze", _) => Some(Kind::Control(Control::Freeze)),
+        (_, Some(name)) => Some(Kind::Control(Control::Drain(InstanceId::new(name).ok()?))),
+        _ => None,
     }
 }
 
@@ -151,8 +218,14 @@ mod tests {
         assert_eq!(keys.kind(&keys.session(&a)), Some(Kind::Session(a.clone())));
         assert_eq!(keys.kind(&keys.successor(&a)), Some(Kind::Successor(a.clone())));
         assert_eq!(keys.kind(&keys.ack(&a)), Some(Kind::Ack(a.clone())));
-        assert_eq!(keys.kind(&keys.chunk(&a, 63)), Some(Kind::Chunk(a, 63)));
+        assert_eq!(keys.kind(&keys.chunk(&a, 63)), Some(Kind::Chunk(a.clone(), 63)));
         assert_eq!(keys.kind(&keys.trigger()), Some(Kind::Trigger));
+        assert_eq!(keys.kind(&keys.eviction(&a)), Some(Kind::Eviction(a.clone())));
+        let of_task = |task: &str| [Control::Pin(task.into()), Control::Release(task.into())];
+        let controls = [Control::Freeze, Control::Drain(a)];
+        for control in controls.into_iter().chain(of_task("a/b\n")).chain(of_task("trigger")) {
+            assert_eq!(keys.kind(&keys.control(&control)), Some(Kind::Control(control)));
+        }
     }
 
     #[test]
@@ -165,6 +238,9 @@ mod tests {
             "assignments/a/40",
             "assignments/a/zz",
             "members/a/ack/x",
+            "control/pins/",
+            "control/drains/a/b",
+            "control/something",
             "",
         ] {
             assert_eq!(keys.kind(&format!("{}{rest}", keys.root())), None, "{rest}");

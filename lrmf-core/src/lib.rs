@@ -66,13 +66,14 @@
 //! | [`router`] | for callers: which member has a task now |
 //! | [`config`], [`event`], [`metrics`], [`error`] | settings, reports, numbers, errors |
 //! | [`coordination`], [`memory`] | the port to the store, and the store in memory |
-//! | [`keys`], [`records`] | what is in the store |
+//! | [`keys`], [`records`], [`control`] | what is in the store; what operators ask for |
 //! | [`protocol`] | how it works: pure state machines, without clock or IO |
 //! | [`clock`] | time, from outside |
 
 pub mod assignor;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod coordination;
 pub mod coordinator;
 mod driver;
@@ -98,7 +99,7 @@ pub mod testkit;
 pub mod worker;
 
 pub use clock::{BootClock, Clock, Timestamp};
-pub use config::{Conflict, CoordinatorConfig, InvalidConfig};
+pub use config::{Conflict, CoordinatorConfig, Evicted, InvalidConfig};
 pub use coordination::Coordination;
 pub use coordinator::{Coordinator, CoordinatorBuilder, CoordinatorHandle, Events, StartError};
 pub use driver::{HeldTasks, MemberStage, MemberStatus};

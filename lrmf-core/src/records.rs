@@ -98,6 +98,32 @@ pub struct SuccessorRecord {
     pub incarnation: Incarnation,
 }
 
+/// Why a task came to its holder: for people and tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// It was in no record.
+    #[default]
+    New,
+    /// The session of its holder before had ended.
+    Lost,
+    /// Its holder before was leaving, or drained.
+    Left,
+    /// It could not be started where it was.
+    Failed,
+    /// An operator wants it there.
+    Pinned,
+    /// An operator took it from its holder before.
+    Forced,
+    /// The assignor wants it there, for balance or whatever else it is for.
+    Planned,
+    /// Its value changed, or its holder came back in a new session.
+    Renewed,
+    /// A newer leader had a reason that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
 /// A task in a member's assignment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -116,6 +142,14 @@ pub struct Entry {
     /// The generation that took the task from the member. It stays the member's until that is acknowledged.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub releasing: Option<Generation>,
+    /// Why it came to the member.
+    #[serde(rename = "c", default, skip_serializing_if = "is_new")]
+    pub cause: Cause,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_new(cause: &Cause) -> bool {
+    *cause == Cause::New
 }
 
 fn one() -> u32 {
@@ -130,7 +164,8 @@ fn is_one(weight: &u32) -> bool {
 impl Entry {
     /// A task newly held.
     pub fn held(task: &Task, token: Token) -> Self {
-        Self { key: task.key.clone(), value: task.value.clone(), weight: task.weight, token, releasing: None }
+        let Task { key, value, weight } = task.clone();
+        Self { key, value, weight, token, releasing: None, cause: Cause::New }
     }
 
     /// The task.
@@ -148,7 +183,7 @@ impl Entry {
         self.key.len()
             + self.value.len()
             + self.value.bytes().filter(|b| matches!(b, b'"' | b'\\')).count()
-            + 72
+            + 88
     }
 }
 
@@ -263,6 +298,9 @@ pub struct LeaderRecord {
     /// Who campaigns at once when the leader goes; the others only when nobody does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<InstanceId>,
+    /// The assignor that it plans with: for people and tools.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub assignor: String,
 }
 
 /// The counter of generations.
@@ -378,6 +416,14 @@ mod tests {
         assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 2 }));
         let found = decode::<AckRecord>("k", br#"{"format":3,"quite":"different"}"#);
         assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 3 }));
+    }
+
+    #[test]
+    fn a_cause_that_is_not_known_yet_is_some_cause() {
+        let text = String::from_utf8(encode(&chunk()).to_vec()).unwrap();
+        let other = text.replace("\"t\":7", "\"t\":7,\"c\":\"moonlight\"");
+        let read = decode::<ChunkRecord>("k", other.as_bytes()).unwrap();
+        assert_eq!(read.get("b").unwrap().cause, Cause::Other);
     }
 
     #[test]

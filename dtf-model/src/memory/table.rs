@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::error::StoreError;
+use super::groups::Groups;
+use crate::error::{Invalid, StoreError};
 use crate::ids::{RunEpoch, TaskId};
 use crate::status::{Control, Counts, TaskStatus};
 use crate::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, kept_reason};
@@ -18,10 +19,11 @@ pub struct MemoryTable {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     rows: BTreeMap<TaskId, Stored>,
     by_request: HashMap<Uuid, TaskId>,
     last: TaskId,
+    pub(super) groups: Groups,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl MemoryTable {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,6 +56,9 @@ impl TaskTable for MemoryTable {
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError> {
         task.param.check()?;
         let mut state = self.state();
+        if !state.groups.has(&task.param.group) {
+            return Err(Invalid::UnknownGroup(task.param.group.clone()).into());
+        }
         if let Some(id) = state.by_request.get(&task.request) {
             return Ok(*id);
         }
@@ -219,6 +224,7 @@ mod tests {
     async fn conforms() {
         let table = Arc::new(MemoryTable::new());
         crate::testkit::table::run_all(table.clone()).await;
-        crate::testkit::table::run_all(table).await;
+        crate::testkit::table::run_all(table.clone()).await;
+        crate::testkit::group::run_all(table).await;
     }
 }

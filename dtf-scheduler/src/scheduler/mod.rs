@@ -5,6 +5,7 @@
 //! order is decided as late as possible.
 
 mod dispatch;
+mod groups;
 pub mod policy;
 mod tasks;
 
@@ -20,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
 use self::dispatch::Dispatcher;
+use self::groups::GroupReader;
 use self::tasks::Tasks;
 
 /// How often a partition looks at all of its tasks, in case hints were lost.
@@ -50,8 +52,10 @@ impl RunTask for Scheduler {
         let dispatcher = Dispatcher::new(self.context.clone());
         let mut look = tokio::time::interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {
+            let busy = tasks.policy.next().is_some();
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
@@ -61,6 +65,7 @@ impl RunTask for Scheduler {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
                     Rung::Anything => look.reset_immediately(),
                 },
+                read = groups.next(), if busy => tasks.share_between(&read),
                 () = tokio::task::yield_now(), if more => {}
             }
             more = match dispatcher.deal(&mut tasks).await {

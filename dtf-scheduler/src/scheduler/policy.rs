@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::group::DEFAULT_QUOTA;
 use dtf_model::{Priority, TaskId};
 
 /// Passes are kept in units this much finer than a nanosecond at weight 1.
@@ -62,14 +63,14 @@ pub fn weight_of(priority: Priority) -> u32 {
 }
 
 impl Policy {
-    /// Sets the weight of a group, from now on. A group that was never named has weight 1.
+    /// Sets the weight of a group, from now on. A group that was never named has the default one.
     pub fn set_weight(&mut self, group: &Arc<str>, weight: u32) {
         self.group(group).weight = weight.max(1);
     }
 
     fn group(&mut self, name: &Arc<str>) -> &mut Group {
         self.groups.entry(name.clone()).or_insert_with(|| Group {
-            weight: 1,
+            weight: DEFAULT_QUOTA,
             pass: 0,
             served: 0,
             ready: BTreeSet::new(),
@@ -188,7 +189,7 @@ mod tests {
     fn groups_share_by_weight_however_many_tasks_they_have() {
         let medium = Priority::MEDIUM;
         let mut policy = policy(&[(1, "a", medium), (2, "b", medium), (3, "b", medium), (4, "b", medium)]);
-        policy.set_weight(&name("a"), 3);
+        policy.set_weight(&name("a"), 3 * DEFAULT_QUOTA);
         let got = deal(&mut policy, 4000);
         assert!((2998..=3002).contains(&got[&TaskId(1)]), "{got:?}");
         let others: Vec<_> = [2, 3, 4].iter().map(|task| got[&TaskId(*task)]).collect();

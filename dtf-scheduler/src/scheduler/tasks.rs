@@ -9,7 +9,7 @@ use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState};
 use dtf_model::roles::{RoleContext, caught};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::{BucketOf, TaskTable};
-use dtf_model::{RunEpoch, Shard, StoreError, TaskId, TaskSpec};
+use dtf_model::{ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use lrmf_core::Token;
 use tokio::time::Instant;
 use tracing::warn;
@@ -65,6 +65,13 @@ impl Tasks {
 
     pub(super) fn fence(&self, task: TaskId, run: RunEpoch) -> Fence {
         Fence { task, run, token: self.token }
+    }
+
+    /// Takes the groups' quotas as they are now.
+    pub(super) fn share_between(&mut self, groups: &[ResourceGroup]) {
+        for group in groups {
+            self.policy.set_weight(&group.name.as_str().into(), group.quota);
+        }
     }
 
     pub(super) fn forget(&mut self, task: TaskId) {

@@ -1,8 +1,11 @@
--- Inserts a task, or finds the one that the request made before.
+-- Inserts a task of a group that is there, or finds the one that the request made before. Names have to agree in length too,
+-- as MySQL does not see trailing spaces.
 -- Parameters: request_id, task_type, name, description, uid, creator, resource_group, priority, timeout, type_param,
--- next_check_time, create_time. Result: no rows; the last insert id is the task's, new or not.
+-- next_check_time, create_time, the group, twice. Result: no rows; the last insert id is the task's, new or not, or 0 where
+-- there is no such group.
 INSERT INTO tbl_task
     (request_id, task_type, name, description, uid, creator, resource_group, priority, timeout, type_param,
      next_check_time, create_time, task_status, reason)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, '')
-ON DUPLICATE KEY UPDATE id = LAST_INSERT_ID(id)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ''
+FROM tbl_resource_group WHERE tbl_resource_group.name = ? AND LENGTH(tbl_resource_group.name) = LENGTH(?)
+ON DUPLICATE KEY UPDATE id = LAST_INSERT_ID(tbl_task.id)

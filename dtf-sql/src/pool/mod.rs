@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::StoreError;
-use dtf_model::table::TaskRow;
 use sqlx::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -20,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::call::Call;
 use crate::error::{Verdict, calling, connecting, leaves_connection_whole, words};
+use crate::row::Record;
 
 /// How often a statement is sent that the database gave up in favour of another one.
 const ATTEMPTS: u32 = 4;
@@ -43,14 +43,14 @@ pub(crate) trait Driver: Sized + Send + 'static {
     /// What an error of the database means.
     fn verdict(error: &Error) -> Verdict;
 
-    /// Inserts; gives the id.
+    /// Inserts; gives the id, or 0 where nothing was inserted.
     fn insert(&mut self, call: Call) -> impl Future<Output = Result<i64, Error>> + Send;
 
     /// Updates; gives the number of rows.
     fn execute(&mut self, call: Call) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Reads tasks.
-    fn fetch(&mut self, call: Call) -> impl Future<Output = Result<Vec<TaskRow>, Error>> + Send;
+    /// Reads rows.
+    fn fetch<T: Record>(&mut self, call: Call) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
 }
 
 /// What a database says in the end.
@@ -113,7 +113,7 @@ impl<D: Driver> Pool<D> {
         .await
     }
 
-    pub(crate) async fn fetch(self: &Arc<Self>, call: Call) -> Result<Vec<TaskRow>, StoreError> {
+    pub(crate) async fn fetch<T: Record>(self: &Arc<Self>, call: Call) -> Result<Vec<T>, StoreError> {
         let pool = self.clone();
         apart::<D, _>(async move { pool.repeat(|connection| Box::pin(connection.fetch(call.clone()))).await })
             .await

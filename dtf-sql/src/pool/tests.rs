@@ -87,7 +87,7 @@ impl Driver for Fake {
         meet(&self.0.calling).await.map(|()| 1)
     }
 
-    async fn fetch(&mut self, _call: Call) -> Result<Vec<TaskRow>, Error> {
+    async fn fetch<T: Record>(&mut self, _call: Call) -> Result<Vec<T>, Error> {
         meet(&self.0.calling).await.map(|()| Vec::new())
     }
 }

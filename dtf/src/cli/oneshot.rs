@@ -7,7 +7,7 @@ use dtf::embedded::{self, Embedded};
 use dtf::lrmf::{BootClock, Clock};
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
-use dtf::model::{StoreError, TaskId, TaskParam, TaskStatus};
+use dtf::model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::exec::ExecHandle;
 use dtf::{Dtf, Progress, TaskHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,6 +63,11 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     let builder = Dtf::builder(ports).config(Embedded { jobs }.config());
     let dtf = builder.register_task_type(registration)?.build()?;
     let started = Instant::now();
+    // Nobody shares this process's capacity, so a group is but a name here.
+    let group = ResourceGroup::named(&param.group);
+    if table.group(&group.name).await.map_err(refused)?.is_none() {
+        table.set_group(&group).await.map_err(refused)?;
+    }
     let task = dtf.client().create_task(task_type, param).await.map_err(refused)?;
     end_leftovers(table.as_ref(), task.id()).await?;
     // Not before, as creating the task may wait for somebody to type; not later, as commands run from here on.
@@ -101,7 +106,7 @@ async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreEr
 }
 
 /// What the caller got wrong is a usage error; the rest is as it is.
-fn refused(error: StoreError) -> anyhow::Error {
+pub(crate) fn refused(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Invalid(invalid) => Usage(invalid.to_string()).into(),
         StoreError::Refused { cause, .. } => Usage(cause).into(),
@@ -146,17 +151,17 @@ async fn follow(
 }
 
 /// Ctrl-C, and the signal to terminate.
-struct Interrupts {
+pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupts {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf::Ports;
+use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
@@ -71,9 +72,10 @@ impl<S: ?Sized> Wire<S> {
 
 /// A store that is the inner one, behind a fault.
 macro_rules! wired {
-    ($store:ident; $($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+    ($store:ident; $($rest:tt)*) => { wired! { $store for $store; $($rest)* } };
+    ($store:ident for $object:ident; $($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
-        impl $store for Wire<dyn $store> {
+        impl $store for Wire<dyn $object> {
             $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
                 self.call(stringify!($name), self.inner.$name($($arg),*)).await
             })*
@@ -112,6 +114,13 @@ wired! {
     claim(shard: Shard, token: Token, window: u32, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
     acknowledge(shard: Shard, token: Token, done: &[ShipmentId]) -> ();
     contents(shard: Shard) -> Vec<ShipmentId>;
+}
+
+wired! {
+    GroupTable for TaskTable;
+    set_group(group: &ResourceGroup) -> ();
+    group(name: &str) -> Option<ResourceGroup>;
+    groups(after: Option<&str>, most: u32) -> Vec<ResourceGroup>;
 }
 
 wired! {

@@ -113,11 +113,13 @@ fn log(member: &InstanceId, event: &Event) {
         Event::RevokePanicked { key, token, error } => {
             tracing::error!(%member, task = %key, %token, %error, "revoke panicked");
         }
+        Event::Evicted => tracing::warn!(%member, "evicted"),
         Event::Fenced { reason } => tracing::warn!(%member, ?reason, "fenced"),
         Event::ProviderFailed { error } => tracing::warn!(%member, %error, "provider failed"),
         Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
         Event::CommitFailed { error } => tracing::error!(%member, %error, "commit failed"),
         Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
+        Event::ControlRefused { error } => tracing::error!(%member, %error, "control record refused"),
         Event::Oversize { key } => tracing::error!(%member, task = %key, "task does not fit into a record"),
         other => tracing::info!(%member, event = ?other, "member event"),
     }

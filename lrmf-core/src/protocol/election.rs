@@ -112,6 +112,7 @@ impl Election {
                     instance: self.instance.clone(),
                     incarnation: Incarnation(uuid::Uuid::nil()),
                     candidates: Vec::new(),
+                    assignor: String::new(),
                 });
                 self.leader = Some((kv.create_revision, record));
             }
@@ -218,7 +219,13 @@ mod tests {
     fn kv(revision: u64, incarnation: Incarnation, candidates: &[&str]) -> KeyValue {
         let candidates = candidates.iter().map(|name| InstanceId::new(name).unwrap()).collect();
         let instance = InstanceId::new(if incarnation == MINE { "a" } else { "b" }).unwrap();
-        let value = encode(&LeaderRecord { format: Format, instance, incarnation, candidates });
+        let value = encode(&LeaderRecord {
+            format: Format,
+            instance,
+            incarnation,
+            candidates,
+            assignor: String::new(),
+        });
         let revision = Revision(revision);
         KeyValue {
             key: "/leader".into(),

@@ -210,6 +210,8 @@ pub enum Exit {
     Asked,
     /// Another living process is this member, and this one is not to wait.
     Conflict,
+    /// An operator sent it away, and it is not to come back by itself.
+    Evicted,
     /// The store refuses to have it as a member, and would refuse again.
     Refused(String),
 }
@@ -235,6 +237,8 @@ pub struct Rules {
     pub(crate) forward_only: bool,
     /// P2: a member stops its tasks before its session can end.
     pub(crate) self_fencing: bool,
+    /// An operator's forced release is about the holding that it names and no later one.
+    pub(crate) release_names_token: bool,
 }
 
 impl Rules {
@@ -249,5 +253,6 @@ impl Rules {
         floor: true,
         forward_only: true,
         self_fencing: true,
+        release_names_token: true,
     };
 }

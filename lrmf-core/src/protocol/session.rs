@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::{Conflict, CoordinatorConfig};
+use crate::control::EvictionRecord;
 use crate::coordination::{Guard, KeyValue, Lease, LeaseId, Op, Revision, Txn, TxnOutcome, WatchEvent};
 use crate::error::StoreError;
 use crate::ids::{Incarnation, InstanceId};
@@ -53,6 +54,7 @@ pub struct OwnKeys {
     session: Slot<Claimed>,
     successor: Slot<Incarnation>,
     ack: Slot<Revision>,
+    eviction: Slot<Incarnation>,
 }
 
 /// A session key as found.
@@ -80,6 +82,7 @@ impl OwnKeys {
                 self.session.set(revision, None);
                 self.successor.set(revision, None);
                 self.ack.set(revision, None);
+                self.eviction.set(revision, None);
                 snapshot.entries.iter().for_each(|kv| self.put(keys, revision, kv));
             }
             FeedItem::Changed(batch) => batch.events.iter().for_each(|event| match event {
@@ -103,6 +106,11 @@ impl OwnKeys {
                 self.successor.set(at, Some(incarnation));
             }
             Some(Kind::Ack(_)) => self.ack.set(at, Some(kv.mod_revision)),
+            // One that cannot be read has no effect; the leader says so.
+            Some(Kind::Eviction(_)) => {
+                let record = decode::<EvictionRecord>(&kv.key, &kv.value).ok();
+                self.eviction.set(at, record.map(|record| record.incarnation));
+            }
             _ => {}
         }
     }
@@ -112,6 +120,7 @@ impl OwnKeys {
             Some(Kind::Session(_)) => self.session.set(at, None),
             Some(Kind::Successor(_)) => self.successor.set(at, None),
             Some(Kind::Ack(_)) => self.ack.set(at, None),
+            Some(Kind::Eviction(_)) => self.eviction.set(at, None),
             _ => {}
         }
     }
@@ -119,6 +128,11 @@ impl OwnKeys {
     /// The session key.
     pub fn session(&self) -> Option<&Claimed> {
         self.session.value.as_ref()
+    }
+
+    /// The session that an operator wants ended.
+    pub fn evicted(&self) -> Option<Incarnation> {
+        self.eviction.value
     }
 
     /// The write that last changed the acknowledgement.
@@ -238,6 +252,12 @@ impl Joining {
             waiting: false,
             reported: false,
         }
+    }
+
+    /// An operator sent this process away: it does not come back before `until`.
+    pub fn stay_away(&mut self, until: Timestamp) {
+        self.again = true;
+        self.not_before = until;
     }
 
     /// The sessions of this process so far.

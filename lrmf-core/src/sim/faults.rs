@@ -150,6 +150,7 @@ impl World {
     pub(super) fn heal(&mut self) -> Result<(), Violation> {
         self.note(|| "healed".to_owned());
         self.faulty = false;
+        self.undrain_one();
         for ix in 0..self.processes.len() {
             self.processes[ix].cut_until = self.now;
             self.resume(ix)?;

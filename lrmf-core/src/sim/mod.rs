@@ -3,10 +3,11 @@
 //!
 //! Calls are late, lost, answered by nobody or carried out long after; watches are slow, lost or repeat themselves;
 //! processes are killed, restarted, closed and paused for longer than their TTL; clocks run at different rates; the
-//! store goes away, restarts and loses its counter.
+//! store goes away, restarts and loses its counter. Meanwhile operators drain, pin, freeze, evict and release by force.
 
 mod faults;
 mod network;
+mod operators;
 mod oracle;
 mod process;
 mod rng;

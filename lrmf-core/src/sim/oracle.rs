@@ -23,6 +23,9 @@ pub(super) struct Oracle {
     revision: Revision,
     chunks: BTreeMap<String, (InstanceId, ChunkRecord)>,
     sessions: BTreeMap<InstanceId, Incarnation>,
+    /// Holdings that an operator declared to be over: they may run while others do (P1 is given up for them).
+    /// It and those before it in that session.
+    released: BTreeMap<(Arc<str>, Incarnation), Token>,
 }
 
 /// A property that does not hold.
@@ -95,6 +98,19 @@ impl Oracle {
         Ok(())
     }
 
+    /// An operator declares a holding to be over.
+    pub(super) fn released(&mut self, key: &Arc<str>, of: Incarnation, token: Token) {
+        let highest = self.released.entry((key.clone(), of)).or_insert(token);
+        *highest = token.max(*highest);
+    }
+
+    fn is_released(&self, process: &Process, key: &Arc<str>, token: Token) -> bool {
+        process
+            .session
+            .and_then(|(_, incarnation)| self.released.get(&(key.clone(), incarnation)))
+            .is_some_and(|highest| token <= *highest)
+    }
+
     /// P1 on the processes: a task runs in two only if all but the one with the highest token have outlived their
     /// sessions.
     pub(super) fn running(&self, store: &Store, processes: &[Process]) -> Result<(), Violation> {
@@ -102,6 +118,9 @@ impl Oracle {
         for (ix, process) in processes.iter().enumerate().filter(|(_, process)| process.is_up()) {
             let alive = self.session_lives(store, process);
             for (key, token) in &process.running {
+                if self.is_released(process, key, *token) {
+                    continue;
+                }
                 runs.entry(key).or_default().push((*token, alive, ix));
             }
         }

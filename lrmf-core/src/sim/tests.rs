@@ -88,6 +88,7 @@ teeth! {
     without_the_generation_floor_it_breaks: floor => "P3";
     without_forward_only_application_it_breaks: forward_only => "P1";
     without_self_fencing_it_breaks: self_fencing => "P2";
+    without_tokens_in_forced_releases_it_breaks: release_names_token => "P1";
 }
 
 /// Without waiting for acknowledgements every other seed fails, most after dozens of misfortunes that have nothing to do

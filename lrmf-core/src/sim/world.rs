@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::assignor::StickyBalanced;
 use crate::config::CoordinatorConfig;
-use crate::coordination::TxnLimits;
+use crate::coordination::{Op, TxnLimits};
 use crate::event::Event;
 use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::keys::Keys;
@@ -37,6 +37,8 @@ pub(super) enum Happening {
     Start { instance: InstanceId },
     Expire,
     Fault,
+    Operator,
+    Operated { op: Op },
 }
 
 /// A world.
@@ -155,12 +157,16 @@ impl World {
         }
         let after = self.rng.millis(300..2000);
         self.later(after, Happening::Fault);
+        if self.rng.per_mille(500) {
+            self.later(after, Happening::Operator);
+        }
         let healed = self.now + plan.faulty_for;
         self.until(healed)?;
         self.heal()?;
         let bound = settings().ttl * 2 + Duration::from_secs(3);
         self.until(healed + bound)?;
-        self.all_held()
+        self.all_held()?;
+        self.controls_obeyed()
     }
 
     fn until(&mut self, end: Duration) -> Result<(), Violation> {
@@ -245,6 +251,8 @@ impl World {
                 self.next_expiry = None;
             }
             Happening::Fault => self.fault()?,
+            Happening::Operator => self.operate(),
+            Happening::Operated { op } => self.operated(op),
         }
         Ok(())
     }
@@ -320,7 +328,7 @@ impl World {
                     self.revoke(ix, &holding);
                 }
                 Action::AskProvider => self.ask(ix),
-                Action::Emit(Event::Fenced { .. }) => self.processes[ix].stopping = true,
+                Action::Emit(Event::Fenced { .. } | Event::Evicted) => self.processes[ix].stopping = true,
                 Action::Emit(Event::Joined { .. }) => self.processes[ix].stopping = false,
                 Action::Emit(_) => {}
                 Action::Done(exit) => {

@@ -31,6 +31,7 @@ fn full_param() -> TaskParam {
 /// A row has what its creation said, and nothing else has happened to it.
 pub async fn an_inserted_task_is_read_back(table: &Arc<dyn TaskTable>) {
     let task = new_task(full_param());
+    Desk(table).group(&task.param.group).await;
     let id = must(table.insert(&task).await);
     let row = Desk(table).row(id).await;
     assert_eq!(row.id, id);
@@ -60,7 +61,6 @@ pub async fn texts_are_kept_exactly(table: &Arc<dyn TaskTable>) {
             name: odd.into(),
             description: odd.into(),
             creator: Creator { uid: 0, name: odd.into() },
-            group: odd.into(),
             type_param: serde_json::json!({ odd: odd }),
             ..TaskParam::default()
         };
@@ -128,6 +128,29 @@ pub async fn what_does_not_fit_is_refused(table: &Arc<dyn TaskTable>) {
     wordy.reason = "𝄞".repeat(MAX_REASON_CHARS + 1);
     assert!(desk.finish(id, &wordy).await);
     assert_eq!(desk.row(id).await.reason, "𝄞".repeat(MAX_REASON_CHARS));
+}
+
+/// And nothing is written; once the group is there, the same creation makes the task.
+pub async fn a_task_of_an_unknown_group_is_refused(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let group = unique();
+    desk.group(&group).await;
+    for unknown in [format!("{group}2"), format!("{group} "), group.to_uppercase() + "X"] {
+        let param = TaskParam { group: unknown.clone(), ..TaskParam::default() };
+        let task = new_task(param);
+        let refused = table.insert(&task).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Invalid(Invalid::UnknownGroup(said))) if *said == unknown),
+            "{refused:?}"
+        );
+        let filter = TaskFilter { group: Some(unknown.clone()), ..TaskFilter::default() };
+        assert!(must(table.list(&filter, None, 1).await).is_empty());
+    }
+    let task = new_task(TaskParam { group: format!("{group}3"), ..TaskParam::default() });
+    assert!(table.insert(&task).await.is_err());
+    desk.group(&task.param.group).await;
+    let id = must(table.insert(&task).await);
+    assert_eq!(must(table.insert(&task).await), id);
 }
 
 /// An id that was never given out has no row, and no change applies to it.

@@ -62,6 +62,7 @@ pub async fn every_filter_filters(table: &Arc<dyn TaskTable>) {
     let second = desk.insert(param("N", "c ", "g")).await;
     let mut other_type = new_task(param("n", "C", "G"));
     other_type.task_type = TaskType(4_000_000_000);
+    desk.group(&other_type.param.group).await;
     let third = must(table.insert(&other_type).await);
     assert!(desk.begin(third, 0, CREATED + 1).await);
 

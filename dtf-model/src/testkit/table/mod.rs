@@ -24,6 +24,7 @@ use uuid::Uuid;
 pub use self::creation::*;
 pub use self::life::*;
 pub use self::lists::*;
+use crate::group::ResourceGroup;
 use crate::ids::{RunEpoch, TaskId, TaskType};
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
@@ -48,6 +49,7 @@ obligations!(
     one_request_makes_one_task,
     ids_grow,
     what_does_not_fit_is_refused,
+    a_task_of_an_unknown_group_is_refused,
     a_task_that_is_not_there_is_none,
     a_run_is_begun_once,
     the_first_start_stays,
@@ -75,8 +77,16 @@ const CREATED: u64 = 1_800_000_000_000;
 struct Desk<'a>(&'a Arc<dyn TaskTable>);
 
 impl Desk<'_> {
+    /// Inserts a task, and its group before it.
     async fn insert(&self, param: TaskParam) -> TaskId {
+        self.group(&param.group).await;
         must(self.0.insert(&new_task(param)).await)
+    }
+
+    async fn group(&self, name: &str) {
+        if must(self.0.group(name).await).is_none() {
+            must(self.0.set_group(&ResourceGroup::named(name)).await);
+        }
     }
 
     async fn plain(&self) -> TaskId {

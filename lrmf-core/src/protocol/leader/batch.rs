@@ -8,7 +8,9 @@ use crate::coordination::{Guard, Op, Revision, Txn, TxnLimits};
 use crate::ids::{Generation, InstanceId};
 use crate::keys::chunk_of;
 use crate::protocol::Rules;
-use crate::records::{ChunkRecord, Entry, Format, GENERATION_LIMIT, GenerationRecord, MemberState, encode};
+use crate::records::{
+    Cause, ChunkRecord, Entry, Format, GENERATION_LIMIT, GenerationRecord, MemberState, encode,
+};
 
 use super::plan::{Goal, Goals};
 use super::tasks::TaskList;
@@ -85,8 +87,8 @@ fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
     if rules.incarnation && member.incarnation != place.incarnation {
         return true;
     }
-    // Written after all tasks have stopped (R3).
-    if member.state == MemberState::Restarting {
+    // Written after all tasks have stopped (R3); or somebody vouches for it.
+    if member.state == MemberState::Restarting || view.is_released(place, rules) {
         return true;
     }
     let Some(marked) = place.entry.releasing else { return false };
@@ -186,7 +188,7 @@ fn fitting(view: &View, tasks: &TaskList, steps: &[Step], limits: TxnLimits) -> 
                 bytes += 256 + tasks.iter().map(Entry::bytes).sum::<usize>();
             }
         }
-        bytes += tasks.get(&step.key).map_or(0, |task| task.key.len() + task.value.len() + 72);
+        bytes += tasks.get(&step.key).map_or(0, |task| task.key.len() + task.value.len() + 88);
         let over = touched.len() + 1 > limits.ops || bytes > limits.bytes;
         if over {
             return count.max(1);
@@ -275,7 +277,8 @@ impl<'a> Builder<'a> {
             let stamped = stamp(record, incarnation, generation, to, self.tasks, self.goals);
             *record = stamped;
         }
-        record.insert(Entry::held(task, generation.into()));
+        let cause = cause_of(view, step, to, self.goals, self.authority.rules);
+        record.insert(Entry { cause, ..Entry::held(task, generation.into()) });
     }
 
     fn finish(self, granted: usize, releasing: usize) -> Batch {
@@ -318,10 +321,29 @@ fn stamp(
         None => true,
     };
     let entries = record.tasks.iter().map(|entry| match tasks.get(&entry.key) {
-        Some(task) if stays(&entry.key) => Entry::held(task, generation.into()),
+        Some(task) if stays(&entry.key) => {
+            Entry { cause: Cause::Renewed, ..Entry::held(task, generation.into()) }
+        }
         _ => Entry { releasing: Some(generation), ..entry.clone() },
     });
     ChunkRecord { format: Format, incarnation, generation, tasks: entries.collect() }
+}
+
+/// Why a task is given to a member.
+fn cause_of(view: &View, step: &Step, to: &InstanceId, goals: &Goals, rules: Rules) -> Cause {
+    let Some(place) = view.place(&step.key) else { return Cause::New };
+    let from = view.members.get(place.holder).filter(|member| member.incarnation == place.incarnation);
+    let leaves = |state| state != MemberState::Active || view.controls.drains.contains(place.holder);
+    let failed = matches!(goals.get(&step.key), Some(Goal::To { beyond: Some(_), .. }));
+    match from {
+        _ if failed => Cause::Failed,
+        _ if step.kind == Kind::Renew => Cause::Renewed,
+        Some(_) if view.is_released(place, rules) => Cause::Forced,
+        _ if view.controls.pins.get(&step.key) == Some(to) => Cause::Pinned,
+        None => Cause::Lost,
+        Some(member) if leaves(member.state) => Cause::Left,
+        Some(_) => Cause::Planned,
+    }
 }
 
 fn without_releasing(record: &ChunkRecord) -> ChunkRecord {

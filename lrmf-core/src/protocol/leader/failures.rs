@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{InstanceId, Token};
 
+use super::view::Place;
+
 const LONGEST: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_millis(500);
 /// A task that ran for this long without failing begins anew.
@@ -65,6 +67,11 @@ impl Failures {
 
     pub(super) fn get(&self, key: &str) -> Option<&Failed> {
         self.0.get(key)
+    }
+
+    /// Whether this holding is known to have failed, so that the task runs nowhere.
+    pub(super) fn has_failed(&self, place: Place<'_>) -> bool {
+        self.get(&place.entry.key).is_some_and(|failed| failed.token >= place.entry.token)
     }
 
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Failed> {

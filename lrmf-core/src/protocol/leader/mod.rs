@@ -12,6 +12,10 @@
 //! acknowledged) never becomes untrue again.
 
 mod batch;
+mod commit;
+#[cfg(test)]
+mod control_tests;
+mod controls;
 mod failures;
 mod plan;
 #[cfg(test)]
@@ -27,16 +31,16 @@ use std::time::Duration;
 
 use crate::assignor::Assignor;
 use crate::clock::Timestamp;
-use crate::coordination::{Guard, LeaseId, Op, Revision, Txn, TxnLimits, TxnOutcome};
+use crate::coordination::{LeaseId, Revision, Txn, TxnLimits, TxnOutcome};
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::ids::InstanceId;
-use crate::keys::Keys;
-use crate::records::{LeaderRecord, RecordError, encode};
+use crate::keys::{Control, Keys};
+use crate::records::{LeaderRecord, RecordError};
 use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
-use batch::{Authority, Batch};
+use batch::Batch;
 use failures::Failures;
 use plan::Goals;
 use tasks::TaskList;
@@ -44,9 +48,6 @@ use view::{Changes, View};
 
 /// How long the leader waits after a failure of the store that keeps it from going on.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// How many members campaign when the leader goes.
-const CANDIDATES: usize = 5;
 
 /// What a leader is made with.
 #[derive(Clone)]
@@ -110,6 +111,8 @@ enum Phase {
 enum InFlight {
     Assignment(Batch),
     Candidates(Vec<InstanceId>),
+    /// Deletes the forced releases of these tasks.
+    Tidying(Vec<Arc<str>>),
 }
 
 /// The machine.
@@ -214,6 +217,9 @@ impl Leader {
     fn committed(&mut self, revision: Revision, flight: InFlight) {
         match flight {
             InFlight::Candidates(candidates) => self.record.candidates = candidates,
+            InFlight::Tidying(tasks) => {
+                tasks.into_iter().for_each(|task| self.view.controls.delete(&Control::Release(task)));
+            }
             InFlight::Assignment(Batch { generation, chunks, granted, releasing, .. }) => {
                 self.view.wrote(revision, generation, chunks);
                 let event = Event::Committed { generation, granted, releasing };
@@ -279,7 +285,12 @@ impl Leader {
         if let (true, Some((_, record))) = (loaded, &self.view.leader) {
             self.record = record.clone();
         }
-        self.stale |= changes.membership;
+        // An own write that nobody answered can arrive after the goals that it was made for were given up.
+        let late = changes.assignment && !matches!(self.in_flight, Some(InFlight::Assignment(_)));
+        self.stale |= changes.membership || changes.controls || late;
+        let refused =
+            changes.refused.into_iter().map(|error| Event::ControlRefused { error: error.to_string() });
+        self.out.extend(refused.map(LeaderAction::Emit));
         let lost = changes.lost.into_iter().map(|instance| Event::MemberLost { instance });
         let joined = changes.joined.into_iter().map(|instance| Event::MemberJoined { instance });
         self.out.extend(lost.chain(joined).map(LeaderAction::Emit));
@@ -392,67 +403,5 @@ impl Leader {
                 self.out.push(LeaderAction::Emit(Event::PlanRefused { error: error.to_string() }));
             }
         }
-    }
-
-    fn commit(&mut self, now: Now) {
-        let Some(tasks) = &self.tasks else { return };
-        let rules = self.config.rules;
-        let mut ready = batch::ready(&self.view, tasks, &self.goals, self.config.max_moves, rules);
-        for key in ready.settled.drain(..) {
-            self.goals.remove(&key);
-        }
-        if ready.steps.is_empty() {
-            self.companions_until = None;
-            self.name_candidates();
-            return;
-        }
-        if !ready.urgent && ready.waiting > 0 {
-            let until = *self.companions_until.get_or_insert(now.at + self.config.companions);
-            if now.at < until {
-                return;
-            }
-        }
-        self.companions_until = None;
-        let authority = Authority {
-            created: self.created,
-            unix_millis: now.unix_millis,
-            limits: self.config.limits,
-            rules,
-        };
-        // A counter that is missing is made first, by itself: "absent" can become true again, so a transaction that
-        // relies on it could arrive late and still be let in.
-        let steps = if self.view.generation.is_some() { &ready.steps[..] } else { &[] };
-        match batch::build(&self.view, tasks, &self.goals, steps, authority) {
-            Ok(batch) => {
-                self.out.push(LeaderAction::Commit(batch.txn.clone()));
-                self.in_flight = Some(InFlight::Assignment(batch));
-            }
-            Err(key) => {
-                self.goals.remove(&key);
-                self.out.push(LeaderAction::Emit(Event::Oversize { key }));
-                self.commit(now);
-            }
-        }
-    }
-
-    /// Keeps a handful of living members named as those that campaign when this leader goes (R8).
-    fn name_candidates(&mut self) {
-        let view = &self.view;
-        let mut candidates = self.record.candidates.clone();
-        candidates.retain(|instance| view.holder(instance).is_some());
-        for instance in view.members.keys().filter(|instance| view.holder(instance).is_some()) {
-            if candidates.len() < CANDIDATES && !candidates.contains(instance) {
-                candidates.push(instance.clone());
-            }
-        }
-        if candidates == self.record.candidates {
-            return;
-        }
-        let key = self.config.keys.leader();
-        let record = LeaderRecord { candidates: candidates.clone(), ..self.record.clone() };
-        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: self.created }];
-        let op = Op::Put { key, value: encode(&record), lease: Some(self.lease) };
-        self.in_flight = Some(InFlight::Candidates(candidates));
-        self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
     }
 }

@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use crate::assignor::{Assignor, Candidate, MemberIx, PlanError, Problem};
 use crate::ids::{Incarnation, InstanceId, Token};
 use crate::protocol::Rules;
-use crate::records::{MemberRecord, MemberState};
+use crate::records::MemberRecord;
 use crate::task::Task;
 
 use super::failures::Failures;
@@ -50,12 +50,17 @@ struct Situation<'a> {
     members: Vec<Candidate>,
     /// Of each member, its session.
     sessions: Vec<Incarnation>,
-    /// The tasks that the assignor is asked about: all but those that wait for a restarting member.
+    /// The tasks that the assignor is asked about: all but those that wait for a restarting member, are pinned, or stay
+    /// with a drained member while the group is frozen.
     tasks: Cow<'a, [Task]>,
     /// Of each of them, its holder to be, as far as there is one.
     holders: Vec<Option<MemberIx>>,
     /// Of each of them, where it is.
     places: Vec<Option<Place<'a>>>,
+    /// Which of them stay where they are, as they run and the group is frozen.
+    frozen: Vec<usize>,
+    /// Tasks that are pinned to a member that is there, and which one.
+    pinned: Vec<(&'a Task, MemberIx)>,
     /// How many of all tasks are in a record.
     found: usize,
 }
@@ -70,14 +75,22 @@ pub(super) fn plan(
     now: Timestamp,
     rules: Rules,
 ) -> Result<Goals, PlanError> {
-    let situation = Situation::new(view, tasks, before);
+    let situation = Situation::new(view, tasks, before, failures, rules);
     let Situation { members, tasks: asked, holders, .. } = &situation;
     let mut targets = targets(&Problem { tasks: asked, members, holders }, assignor)?;
+    situation.obey(view, &mut targets, rules);
     avoid_failed(&situation, &mut targets, failures, now);
     let mut goals = Goals::new();
-    for (ix, target) in targets.into_iter().enumerate() {
-        let goal = situation.goal(view, ix, target, failures, rules);
-        goals.extend(goal.map(|goal| (asked[ix].key.clone(), goal)));
+    for ((task, place), target) in asked.iter().zip(&situation.places).zip(targets) {
+        let goal = situation.goal(view, task, *place, target, failures, rules);
+        goals.extend(goal.map(|goal| (task.key.clone(), goal)));
+    }
+    for (task, target) in &situation.pinned {
+        let place = view.place(&task.key);
+        if may_try(failures, task, place, now) {
+            let goal = situation.goal(view, task, place, Some(*target), failures, rules);
+            goals.extend(goal.map(|goal| (task.key.clone(), goal)));
+        }
     }
     if situation.found < view.placed() {
         for place in view.entries().filter(|place| tasks.get(&place.entry.key).is_none()) {
@@ -88,47 +101,77 @@ pub(super) fn plan(
 }
 
 impl<'a> Situation<'a> {
-    fn new(view: &'a View, tasks: &'a TaskList, before: &Goals) -> Self {
-        let active = || view.members.iter().filter(|(_, record)| record.state == MemberState::Active);
+    fn new(view: &'a View, tasks: &'a TaskList, before: &Goals, failures: &Failures, rules: Rules) -> Self {
         let candidate = |(instance, record): (&InstanceId, &MemberRecord)| Candidate {
             instance: instance.clone(),
             capacity: record.capacity.max(1),
             zone: record.zone.clone(),
         };
-        let members: Vec<Candidate> = active().map(candidate).collect();
-        let sessions = active().map(|(_, record)| record.incarnation).collect();
+        let members: Vec<Candidate> = view.holders().map(candidate).collect();
+        let sessions = view.holders().map(|(_, record)| record.incarnation).collect();
         let index: HashMap<&InstanceId, MemberIx, FixedState> =
             members.iter().map(|member| &member.instance).zip(0..).collect();
         let all = tasks.all();
         let (mut holders, mut places) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
-        let (mut skipped, mut found) = (Vec::new(), 0);
+        let (mut skipped, mut pinned, mut frozen, mut found) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (ix, task) in all.iter().enumerate() {
             let place = view.place(&task.key);
             found += usize::from(place.is_some());
-            let goal = before.get(&task.key).and_then(Goal::member).and_then(|member| index.get(member));
-            let held_by = place.filter(|place| place.entry.releasing.is_none()).map(|place| place.holder);
-            let home = goal.or_else(|| index.get(held_by?)).copied();
-            if home.is_none() && held_by.is_some_and(|holder| view.is_awaited(holder)) {
+            let rests =
+                place.is_some_and(|place| view.is_frozen(place, rules) && !failures.has_failed(place));
+            let pin = view.controls.pins.get(&task.key);
+            let pin = pin.filter(|pin| !rests && !view.is_barred(&task.key, pin, rules));
+            if let Some(member) = pin.and_then(|pin| index.get(pin)) {
+                pinned.push((task, *member));
                 skipped.push(ix);
                 continue;
+            }
+            let goal = before.get(&task.key).and_then(Goal::member).and_then(|member| index.get(member));
+            let held_by = place.filter(|place| place.entry.releasing.is_none()).map(|place| place.holder);
+            let home = goal.filter(|_| !rests).or_else(|| index.get(held_by?)).copied();
+            if home.is_none() && (rests || held_by.is_some_and(|holder| view.is_awaited(holder))) {
+                skipped.push(ix);
+                continue;
+            }
+            if rests {
+                frozen.push(holders.len());
             }
             holders.push(home);
             places.push(place);
         }
         let tasks = if skipped.is_empty() { Cow::Borrowed(all) } else { Cow::Owned(without(all, skipped)) };
-        Self { members, sessions, tasks, holders, places, found }
+        Self { members, sessions, tasks, holders, places, frozen, pinned, found }
+    }
+
+    /// Changes a plan to what operators want: what runs stays while the group is frozen, and what was taken from a
+    /// session by force does not go back there while there is anybody else.
+    fn obey(&self, view: &View, targets: &mut [Option<MemberIx>], rules: Rules) {
+        for ix in &self.frozen {
+            targets[*ix] = self.holders[*ix];
+        }
+        for key in view.controls.releases.keys() {
+            let Ok(ix) = self.tasks.binary_search_by(|task| task.key.cmp(key)) else { continue };
+            let instance = |member: &MemberIx| &self.members[*member as usize].instance;
+            let is_open = |member: &MemberIx| !view.is_barred(key, instance(member), rules);
+            if targets[ix].is_some_and(|target| !is_open(&target)) {
+                let others = (0..).zip(&self.members).map(|(member, _)| member).filter(is_open);
+                let least = |member: &MemberIx| targets.iter().filter(|to| **to == Some(*member)).count();
+                let other = self.holders[ix].filter(is_open).or_else(|| others.min_by_key(least));
+                targets[ix] = other.or(targets[ix]);
+            }
+        }
     }
 
     /// The goal of a task that is to be with `target`; none where it is there already.
     fn goal(
         &self,
         view: &View,
-        ix: usize,
+        task: &Task,
+        place: Option<Place<'_>>,
         target: Option<MemberIx>,
         failures: &Failures,
         rules: Rules,
     ) -> Option<Goal> {
-        let (task, place) = (&self.tasks[ix], self.places[ix]);
         let Some(member) = target.map(|ix| &self.members[ix as usize].instance) else {
             return place.map(|_| Goal::Release);
         };
@@ -222,6 +265,16 @@ fn avoid_failed(
         }
         failed.retry = true;
     }
+}
+
+/// Whether a pinned task may be tried now: where it failed, it is tried again, later and later.
+fn may_try(failures: &mut Failures, task: &Task, place: Option<Place<'_>>, now: Timestamp) -> bool {
+    let Some(failed) = failures.get_mut(&task.key) else { return true };
+    if place.is_none_or(|place| place.entry.token > failed.token) {
+        return true;
+    }
+    failed.retry |= failed.until <= now;
+    failed.retry
 }
 
 /// Whether a task is where it belongs, as it is now.

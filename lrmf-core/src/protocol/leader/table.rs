@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::*;
 use crate::assignor::StickyBalanced;
 use crate::clock::Timestamp;
+use crate::coordination::Op;
 use crate::ids::{Generation, GroupId, Incarnation, Token};
 use crate::records::{
     AckRecord, ChunkRecord, Entry, Failure, Format, GenerationRecord, MemberRecord, MemberState, Named,
-    Record, decode,
+    Record, decode, encode,
 };
 use crate::sim::store::Store;
 
@@ -58,6 +59,7 @@ impl Table {
             instance: name("l"),
             incarnation: incarnation(9),
             candidates: vec![],
+            assignor: String::new(),
         };
         let mut store = Store::default();
         let lease = store.grant(Duration::ZERO, Duration::from_secs(1000)).id;

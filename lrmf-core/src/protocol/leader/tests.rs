@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::table::{Table, incarnation, name, tasks};
 use super::*;
 use crate::clock::Timestamp;
-use crate::coordination::WatchBatch;
+use crate::coordination::{Guard, Op, WatchBatch};
 use crate::keys::chunk_of;
-use crate::records::{Failure, Format, MemberState};
+use crate::records::{Failure, MemberState};
 
 #[test]
 fn a_young_group_gets_its_counter_first_and_everything_then() {
@@ -132,7 +132,7 @@ fn the_next_leader_goes_on_where_the_last_one_stopped() {
     let mark = table.generation();
     // What the next one sees is what is in the store.
     let record =
-        LeaderRecord { format: Format, instance: name("m"), incarnation: incarnation(8), candidates: vec![] };
+        LeaderRecord { instance: name("m"), incarnation: incarnation(8), ..table.leader.record.clone() };
     table.delete(table.keys.leader());
     table.put(table.keys.leader(), &record);
     table.run();

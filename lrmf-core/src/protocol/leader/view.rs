@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use crate::control::EvictionRecord;
 use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
 use crate::ids::{Generation, Incarnation, InstanceId};
 use crate::keys::{Keys, Kind};
+use crate::protocol::Rules;
 use crate::records::{
     AckRecord, ChunkRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, MemberState, RecordError,
     decode,
 };
+
+use super::controls::Controls;
 
 /// What a change means to the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,10 +26,16 @@ pub(super) struct Changes {
     pub(super) joined: Vec<InstanceId>,
     /// Members whose session ended.
     pub(super) lost: Vec<InstanceId>,
+    /// The assignment was written, by whomever.
+    pub(super) assignment: bool,
     /// Members that acknowledged something.
     pub(super) acks: BTreeSet<InstanceId>,
     /// Somebody asks for a new plan.
     pub(super) trigger: bool,
+    /// Operators want something else than before.
+    pub(super) controls: bool,
+    /// Control records that cannot be read, and so have no effect.
+    pub(super) refused: Vec<RecordError>,
 }
 
 /// The records of a group as of a revision, with an index from tasks to holders.
@@ -43,6 +53,8 @@ pub(super) struct View {
     pub(super) generation: Option<(Generation, Revision)>,
     /// When the leader's key was created, and who it names.
     pub(super) leader: Option<(Revision, LeaderRecord)>,
+    /// What operators want.
+    pub(super) controls: Controls,
     /// The highest number seen in any record or acknowledgement.
     pub(super) floor: Generation,
     /// Every entry once more, by task: planning looks at all of them.
@@ -61,6 +73,7 @@ impl View {
             chunks: BTreeMap::new(),
             generation: None,
             leader: None,
+            controls: Controls::default(),
             floor: Generation(0),
             places: HashMap::default(),
         }
@@ -127,6 +140,7 @@ impl View {
             }
             Some(Kind::Chunk(instance, chunk)) if !own => {
                 self.set_chunk(&instance, chunk, Some(decode(key, value)?));
+                changes.assignment = true;
             }
             Some(Kind::Generation) if !own => {
                 let record: GenerationRecord = decode(key, value)?;
@@ -135,6 +149,12 @@ impl View {
             }
             Some(Kind::Leader) => self.leader = Some((entry.create_revision, decode(key, value)?)),
             Some(Kind::Trigger) => changes.trigger = true,
+            Some(Kind::Control(control)) => {
+                changes.controls = true;
+                changes.refused.extend(self.controls.put(control, entry).err());
+            }
+            // An eviction is between the operator and the member; the leader only says where it cannot be read.
+            Some(Kind::Eviction(_)) => changes.refused.extend(decode::<EvictionRecord>(key, value).err()),
             Some(Kind::Chunk(..) | Kind::Generation) | None => {}
         }
         Ok(())
@@ -152,10 +172,17 @@ impl View {
             Some(Kind::Ack(instance)) => {
                 self.acks.remove(&instance);
             }
-            Some(Kind::Chunk(instance, chunk)) if !own => self.set_chunk(&instance, chunk, None),
+            Some(Kind::Chunk(instance, chunk)) if !own => {
+                self.set_chunk(&instance, chunk, None);
+                changes.assignment = true;
+            }
             Some(Kind::Generation) if !own => self.generation = None,
             Some(Kind::Leader) => self.leader = None,
-            Some(Kind::Chunk(..) | Kind::Generation | Kind::Trigger) | None => {}
+            Some(Kind::Control(control)) => {
+                changes.controls = true;
+                self.controls.delete(&control);
+            }
+            Some(Kind::Chunk(..) | Kind::Generation | Kind::Trigger | Kind::Eviction(_)) | None => {}
         }
     }
 
@@ -233,11 +260,55 @@ impl View {
 
     /// A member that may hold tasks, in a session of its own.
     pub(super) fn holder(&self, instance: &InstanceId) -> Option<&MemberRecord> {
-        self.members.get(instance).filter(|member| member.state == MemberState::Active)
+        self.members.get(instance).filter(|member| self.may_hold(instance, member))
+    }
+
+    /// All members that may hold tasks, by name.
+    pub(super) fn holders(&self) -> impl Iterator<Item = (&InstanceId, &MemberRecord)> {
+        self.members.iter().filter(|(instance, member)| self.may_hold(instance, member))
+    }
+
+    fn may_hold(&self, instance: &InstanceId, member: &MemberRecord) -> bool {
+        member.state == MemberState::Active && !self.controls.drains.contains(instance)
+    }
+
+    /// Whether an operator declared this very holding to be over.
+    pub(super) fn is_released(&self, place: Place<'_>, rules: Rules) -> bool {
+        self.controls.releases.get(&place.entry.key).is_some_and(|(_, record)| {
+            record.member == *place.holder
+                && record.incarnation == place.incarnation
+                && (!rules.release_names_token || record.token == place.entry.token)
+        })
+    }
+
+    /// Whether a task is not to be given to this member's session, as an operator took it from there by force. Where it
+    /// is there in another holding, that one is not meant.
+    pub(super) fn is_barred(&self, key: &str, instance: &InstanceId, rules: Rules) -> bool {
+        self.controls.releases.get(key).is_some_and(|(_, record)| {
+            let of_it = record.member == *instance && self.is_alive(instance, record.incarnation);
+            let place = self.place(key).filter(|place| place.holder == instance && self.rests(*place));
+            of_it && place.is_none_or(|place| self.is_released(place, rules))
+        })
+    }
+
+    /// Whether a task runs, as far as is known, with a member that does not leave by itself.
+    pub(super) fn rests(&self, place: Place<'_>) -> bool {
+        place.entry.releasing.is_none()
+            && self.members.get(place.holder).is_some_and(|member| {
+                member.incarnation == place.incarnation && member.state == MemberState::Active
+            })
+    }
+
+    /// Whether a task stays where it is, whatever is planned: it runs, and the group is frozen.
+    pub(super) fn is_frozen(&self, place: Place<'_>, rules: Rules) -> bool {
+        self.controls.frozen && self.rests(place) && !self.is_released(place, rules)
     }
 
     /// Whether a member's tasks wait for it to come back.
     pub(super) fn is_awaited(&self, instance: &InstanceId) -> bool {
+        if self.controls.drains.contains(instance) {
+            return false;
+        }
         match self.members.get(instance) {
             Some(member) => member.state == MemberState::Restarting,
             None => self.successors.contains(instance),

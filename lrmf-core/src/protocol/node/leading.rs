@@ -26,7 +26,8 @@ impl Node {
                 self.stop_leading();
                 let Stage::Serving(serving) = &mut self.stage else { return };
                 let (record, lease) = (self.config.instance.clone(), serving.session.lease);
-                let record = own_record(record, serving.session.record.incarnation);
+                let assignor = self.config.leader.assignor.name();
+                let record = own_record(record, serving.session.record.incarnation, assignor);
                 let (leader, actions) = Leader::new(self.config.leader.clone(), created, record, lease, now);
                 serving.leader = Some(leader);
                 self.out.push(Action::Emit(Event::BecameLeader));
@@ -46,7 +47,8 @@ impl Node {
 
     pub(super) fn campaign(&self) -> Txn {
         let Stage::Serving(serving) = &self.stage else { return Txn::default() };
-        let record = own_record(self.config.instance.clone(), serving.session.record.incarnation);
+        let assignor = self.config.leader.assignor.name();
+        let record = own_record(self.config.instance.clone(), serving.session.record.incarnation, assignor);
         let key = self.config.leader.keys.leader();
         Txn {
             guards: vec![Guard::Absent { key: key.clone() }],
@@ -83,6 +85,7 @@ impl Node {
 }
 
 /// What the leader's key holds at first.
-fn own_record(instance: InstanceId, incarnation: Incarnation) -> LeaderRecord {
-    LeaderRecord { format: Format, instance, incarnation, candidates: Vec::new() }
+fn own_record(instance: InstanceId, incarnation: Incarnation, assignor: &str) -> LeaderRecord {
+    let assignor = assignor.to_owned();
+    LeaderRecord { format: Format, instance, incarnation, candidates: Vec::new(), assignor }
 }

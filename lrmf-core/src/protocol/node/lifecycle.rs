@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Evicted;
 use crate::event::{Event, FenceReason};
 use crate::ids::Incarnation;
 use crate::protocol::election::Election;
@@ -42,6 +43,7 @@ impl Node {
             writing: false,
             unsure: false,
             write_at: now.at,
+            evicted: false,
             session,
         };
         tracing::debug!(member = %self.config.instance, %incarnation, former = former.len(), "joined");
@@ -75,11 +77,44 @@ impl Node {
         }
     }
 
+    /// An operator wants the session ended. As with a leave, the tasks go elsewhere one by one, each when it has stopped;
+    /// unlike with a leave, they all stop at once.
+    pub(super) fn evict(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let then = match serving.mode {
+            Mode::Member => Then::Evict,
+            Mode::Draining { .. } => Then::Leave,
+            Mode::Halting(_) | Mode::Leaving => return,
+        };
+        serving.evicted = then == Then::Evict;
+        self.out.push(Action::Emit(Event::Evicted));
+        self.halt(now, then);
+    }
+
+    /// The session is over, or will be by itself, as somebody wanted. Who was evicted stays away for one TTL, so that
+    /// its tasks find other holders first.
+    pub(super) fn left(&mut self, now: Now) {
+        let Stage::Serving(serving) = &self.stage else { return };
+        let settings = &self.config.settings;
+        match (serving.evicted, settings.evicted) {
+            (false, _) => self.end(Exit::Asked),
+            (true, Evicted::End) => self.end(Exit::Evicted),
+            (true, Evicted::Rejoin) => {
+                let back_at = now.at + settings.ttl;
+                self.join(Vec::new());
+                if let Stage::Joining(joining) = &mut self.stage {
+                    joining.stay_away(back_at);
+                }
+            }
+        }
+    }
+
     pub(super) fn fence(&mut self, now: Now, reason: FenceReason) {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let then = match serving.mode {
             Mode::Halting(Then::Rejoin | Then::Die) => return,
             Mode::Member => Then::Rejoin,
+            Mode::Halting(Then::Evict) if self.config.settings.evicted == Evicted::Rejoin => Then::Rejoin,
             Mode::Draining { .. } | Mode::Halting(_) | Mode::Leaving => Then::Die,
         };
         self.out.push(Action::Emit(Event::Fenced { reason }));
@@ -90,7 +125,7 @@ impl Node {
         let Stage::Serving(serving) = &mut self.stage else { return };
         serving.mode = Mode::Halting(then);
         self.out.extend(serving.holdings.halt(now));
-        if then != Then::Leave {
+        if !matches!(then, Then::Leave | Then::Evict) {
             self.stop_leading();
         }
     }
@@ -125,9 +160,11 @@ impl Node {
                 self.former_lease = Some(lease);
                 self.join(former);
             }
+            Mode::Halting(Then::Die) if stopped && serving.evicted => self.end(Exit::Evicted),
             Mode::Halting(Then::Die) if stopped => self.end(Exit::Asked),
-            Mode::Halting(Then::Leave) if idle => serving.mode = Mode::Leaving,
+            Mode::Halting(Then::Leave | Then::Evict) if idle => serving.mode = Mode::Leaving,
             // Something may still run: the session has to end by itself.
+            Mode::Halting(Then::Evict) if stopped && !idle => self.left(now),
             Mode::Halting(Then::Leave | Then::Restart) if stopped && !idle => self.end(Exit::Asked),
             Mode::Member | Mode::Halting(_) | Mode::Leaving => {}
         }

@@ -224,16 +224,20 @@ impl Node {
                 }
                 self.end(Exit::Asked);
             }
-            (Stage::Serving(serving), Command::Close) => {
-                if serving.mode == Mode::Member {
-                    serving.mode = Mode::Draining { until };
-                }
-            }
-            (Stage::Serving(serving), Command::Restart) => {
-                if matches!(serving.mode, Mode::Member | Mode::Draining { .. }) {
-                    self.halt(now, Then::Restart);
-                }
-            }
+            (Stage::Serving(serving), Command::Close) => match serving.mode {
+                Mode::Member => serving.mode = Mode::Draining { until },
+                Mode::Halting(Then::Evict) => serving.leave_for_good(Then::Leave),
+                Mode::Halting(Then::Rejoin) => serving.leave_for_good(Then::Die),
+                Mode::Leaving => serving.evicted = false,
+                Mode::Draining { .. } | Mode::Halting(Then::Leave | Then::Restart | Then::Die) => {}
+            },
+            (Stage::Serving(serving), Command::Restart) => match serving.mode {
+                Mode::Member | Mode::Draining { .. } => self.halt(now, Then::Restart),
+                Mode::Halting(Then::Evict) => serving.leave_for_good(Then::Restart),
+                Mode::Halting(Then::Rejoin) => serving.leave_for_good(Then::Die),
+                Mode::Leaving => serving.evicted = false,
+                Mode::Halting(Then::Leave | Then::Restart | Then::Die) => {}
+            },
             (Stage::Serving(_), Command::Kill) => self.halt(now, Then::Die),
             (Stage::Serving(serving), Command::Trigger) => {
                 if let Some(leader) = &mut serving.leader {

@@ -24,14 +24,17 @@ impl Node {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let incarnation = serving.session.record.incarnation;
         match self.own.session() {
-            None if serving.mode == Mode::Leaving => self.end(Exit::Asked),
+            None if serving.mode == Mode::Leaving => self.left(now),
             None => self.fence(now, FenceReason::SessionEnded),
             Some(claimed) => match &claimed.record {
                 Some(record) if record.incarnation == incarnation => {
                     serving.session.record = record.clone();
+                    let evicted = self.own.evicted() == Some(incarnation) && !serving.evicted;
                     let parted = serving.mode == Mode::Halting(Then::Restart);
                     if parted && record.state == MemberState::Restarting {
                         self.end(Exit::Asked);
+                    } else if evicted {
+                        self.evict(now);
                     }
                 }
                 _ => self.fence(now, FenceReason::Superseded),
@@ -50,7 +53,9 @@ impl Node {
             Mode::Halting(Then::Restart) if serving.holdings.is_idle() => {
                 OwnWrite::State(MemberState::Restarting)
             }
-            Mode::Draining { .. } if state == MemberState::Active => OwnWrite::State(MemberState::Draining),
+            Mode::Draining { .. } | Mode::Halting(Then::Evict) if state == MemberState::Active => {
+                OwnWrite::State(MemberState::Draining)
+            }
             Mode::Halting(Then::Rejoin | Then::Die) => return,
             Mode::Member | Mode::Draining { .. } | Mode::Halting(_) => match serving.holdings.due_ack(now) {
                 Some(ack) => OwnWrite::Ack(ack),
@@ -135,7 +140,7 @@ impl Node {
                 // The keys are gone; the lease ends now, or by itself.
                 let lease = serving.session.lease;
                 self.call(Purpose::Courtesy, Call::Revoke(lease));
-                self.end(Exit::Asked);
+                self.left(now);
             }
         }
     }

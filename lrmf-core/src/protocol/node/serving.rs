@@ -26,6 +26,8 @@ pub(super) enum Then {
     Rejoin,
     Restart,
     Leave,
+    /// As an operator wants it; and perhaps come back.
+    Evict,
     Die,
 }
 
@@ -42,9 +44,17 @@ pub(super) struct Serving {
     /// The last own write may have been applied: the own keys are read before the next one.
     pub(super) unsure: bool,
     pub(super) write_at: Timestamp,
+    /// An operator wants this session ended.
+    pub(super) evicted: bool,
 }
 
 impl Serving {
+    /// What stops already is followed by this, and the process does not come back by itself.
+    pub(super) fn leave_for_good(&mut self, then: Then) {
+        self.mode = Mode::Halting(then);
+        self.evicted = false;
+    }
+
     pub(super) fn next_wake(&self, now: Now) -> Option<Timestamp> {
         let until = match self.mode {
             Mode::Draining { until } => Some(until),

@@ -1,0 +1,102 @@
+//! What is written next: a step towards the goals; where there is none, what is kept in order besides.
+
+use crate::coordination::{Guard, Op, Txn};
+use crate::event::Event;
+use crate::keys::Control;
+use crate::protocol::Now;
+use crate::records::{LeaderRecord, encode};
+
+use super::batch::{self, Authority};
+use super::{InFlight, Leader, LeaderAction};
+
+/// How many members campaign when the leader goes.
+const CANDIDATES: usize = 5;
+
+impl Leader {
+    pub(super) fn commit(&mut self, now: Now) {
+        let Some(tasks) = &self.tasks else { return };
+        let rules = self.config.rules;
+        let mut ready = batch::ready(&self.view, tasks, &self.goals, self.config.max_moves, rules);
+        for key in ready.settled.drain(..) {
+            self.goals.remove(&key);
+        }
+        if ready.steps.is_empty() {
+            self.companions_until = None;
+            self.name_candidates();
+            if self.in_flight.is_none() {
+                self.tidy();
+            }
+            return;
+        }
+        if !ready.urgent && ready.waiting > 0 {
+            let until = *self.companions_until.get_or_insert(now.at + self.config.companions);
+            if now.at < until {
+                return;
+            }
+        }
+        self.companions_until = None;
+        let authority = Authority {
+            created: self.created,
+            unix_millis: now.unix_millis,
+            limits: self.config.limits,
+            rules,
+        };
+        // A counter that is missing is made first, by itself: "absent" can become true again, so a transaction that
+        // relies on it could arrive late and still be let in.
+        let steps = if self.view.generation.is_some() { &ready.steps[..] } else { &[] };
+        match batch::build(&self.view, tasks, &self.goals, steps, authority) {
+            Ok(batch) => {
+                self.out.push(LeaderAction::Commit(batch.txn.clone()));
+                self.in_flight = Some(InFlight::Assignment(batch));
+            }
+            Err(key) => {
+                self.goals.remove(&key);
+                self.out.push(LeaderAction::Emit(Event::Oversize { key }));
+                self.commit(now);
+            }
+        }
+    }
+
+    /// Keeps a handful of living members named as those that campaign when this leader goes (R8).
+    fn name_candidates(&mut self) {
+        let view = &self.view;
+        let mut candidates = self.record.candidates.clone();
+        candidates.retain(|instance| view.holder(instance).is_some());
+        for instance in view.members.keys().filter(|instance| view.holder(instance).is_some()) {
+            if candidates.len() < CANDIDATES && !candidates.contains(instance) {
+                candidates.push(instance.clone());
+            }
+        }
+        if candidates == self.record.candidates {
+            return;
+        }
+        let key = self.config.keys.leader();
+        let record = LeaderRecord { candidates: candidates.clone(), ..self.record.clone() };
+        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: self.created }];
+        let op = Op::Put { key, value: encode(&record), lease: Some(self.lease) };
+        self.in_flight = Some(InFlight::Candidates(candidates));
+        self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
+    }
+
+    /// Deletes forced releases whose session has ended: they say nothing about anything that can still happen.
+    fn tidy(&mut self) {
+        let leader = Guard::CreatedAt { key: self.config.keys.leader(), revision: self.created };
+        let (mut txn, mut tidied) = (Txn { guards: vec![leader], ops: Vec::new() }, Vec::new());
+        for (task, (revision, record)) in &self.view.controls.releases {
+            if self.view.is_alive(&record.member, record.incarnation) {
+                continue;
+            }
+            if txn.guards.len() == self.config.limits.ops {
+                break;
+            }
+            let key = self.config.keys.control(&Control::Release(task.clone()));
+            txn.guards.push(Guard::ModifiedAt { key: key.clone(), revision: *revision });
+            txn.ops.push(Op::Delete { key });
+            tidied.push(task.clone());
+        }
+        if !tidied.is_empty() {
+            self.in_flight = Some(InFlight::Tidying(tidied));
+            self.out.push(LeaderAction::Commit(txn));
+        }
+    }
+}
