@@ -13,7 +13,7 @@ pub enum Topology {
     /// One server.
     #[default]
     Single,
-    /// Nodes of a Cluster. The others are found by themselves.
+    /// Nodes of a Cluster. The others are found by themselves. User and password in the first address are for all of them.
     Cluster,
     /// Sentinels, which know where the master is. User, password and database in the first address are for the servers.
     Sentinel {

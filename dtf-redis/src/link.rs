@@ -64,7 +64,10 @@ impl Link {
                 Ok(Self::One { client, manager })
             }
             Topology::Cluster => {
-                let nodes = addresses(config)?;
+                let mut nodes = addresses(config)?;
+                // The nodes of a Cluster have the same users.
+                let users = address(config, &config.url)?.redis_settings().clone();
+                nodes = nodes.into_iter().map(|node| node.set_redis_settings(users.clone())).collect();
                 let connection = cluster_client(config, &nodes)?.get_async_connection().await?;
                 let nodes = nodes.into_iter().map(Client::open).collect::<RedisResult<_>>()?;
                 Ok(Self::Cluster { nodes, connection })

@@ -109,7 +109,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         finished: true,
     };
     queues.push(fence, push).await.unwrap();
-    let parcel = queues.take(fence, &[Shard(0)]).await.unwrap().parcels.remove(0).1;
+    let parcel = queues.take(fence, &[Shard(0)], u64::MAX).await.unwrap().parcels.remove(0).1;
     let before = queues.state(TaskId(7)).await.unwrap();
     servers.until_replicated().unwrap();
 
