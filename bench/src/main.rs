@@ -6,10 +6,22 @@
 
 mod assign;
 mod board;
+mod control;
+mod crew;
+mod fairness;
+mod fanout;
+mod fleet;
 mod latency;
+mod load;
+mod members;
 mod placement;
+mod plot;
+mod recovery;
 mod report;
+mod scale;
+mod site;
 mod throughput;
+mod usage;
 
 use clap::{Parser, Subcommand};
 
@@ -33,10 +45,25 @@ enum What {
     Assign(assign::Options),
     /// Tasks changing hands, on etcd: cold start, joins, leaves, kills, the leader's death
     Placement(placement::Options),
+    /// Thousands of sessions on one etcd: their cost, and what one more or one less costs
+    Members(members::Options),
     /// Subtasks a second through all five roles, in one process
     Throughput(throughput::Options),
     /// From the creation of a one-subtask task to its end, in one process
     Latency(latency::Options),
+    /// Memory while a task of ten million subtasks runs, and of a waiting subtask
+    Fanout(fanout::Options),
+    /// Shares of groups under saturation, and a small task beside a huge one
+    Fairness(fairness::Options),
+    /// Pause, resume and cancel across executors in processes of their own
+    Control(control::Options),
+    /// Each role is killed while tasks run
+    Recovery(recovery::Options),
+    /// Throughput and cost with the number of executors in processes of their own
+    Scale(scale::Options),
+    /// A process of a benchmark's cluster
+    #[command(hide = true)]
+    Role(crew::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,8 +72,15 @@ fn main() -> anyhow::Result<()> {
     let reports = match what {
         What::Assign(options) => assign::run(&options, runs)?,
         What::Placement(options) => vec![placement::run(&options)?],
+        What::Members(options) => vec![members::run(&options)?],
         What::Throughput(options) => vec![throughput::run(&options, runs)?],
         What::Latency(options) => vec![latency::run(&options, runs)?],
+        What::Fanout(options) => vec![fanout::run(&options)?],
+        What::Fairness(options) => vec![fairness::run(&options)?],
+        What::Control(options) => vec![control::run(&options)?],
+        What::Recovery(options) => vec![recovery::run(&options)?],
+        What::Scale(options) => scale::run(&options, runs)?,
+        What::Role(options) => return crew::run(&options),
     };
     reports.iter().for_each(|report| report.print(json));
     Ok(())

@@ -6,17 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use integration_tests::servers::Etcd;
-use lrmf_core::{
-    Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, InstanceId, Task,
-};
+use lrmf_core::{Coordination, CoordinatorConfig};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use serde_json::json;
 
-use crate::board::{Board, Entry};
+use crate::fleet::{Fleet, millis};
 use crate::report::{Report, percentile};
-
-/// How long anything may take before the benchmark gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -35,19 +30,15 @@ pub(crate) struct Options {
     /// The sessions' time to live, in milliseconds
     #[arg(long, default_value_t = 3000)]
     ttl_ms: u64,
-    /// The etcd to use instead of a private one
-    #[arg(long, value_name = "URL")]
-    external: Option<String>,
+    /// The etcd that DTF_ETCD names, instead of a private one
+    #[arg(long)]
+    external: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     anyhow::ensure!(options.members > 1, "--members is {}; at least 2 are needed", options.members);
-    let private = if options.external.is_none() { Some(Etcd::private()?) } else { None };
-    let url = match (&options.external, &private) {
-        (Some(url), _) => url.clone(),
-        (None, Some(etcd)) => etcd.url(),
-        (None, None) => anyhow::bail!("no etcd"),
-    };
+    let etcd = if options.external { Etcd::get()? } else { Etcd::private()? };
+    let url = etcd.url();
     let config = config(options);
     let mut report = Report::new(
         "placement",
@@ -86,7 +77,7 @@ async fn measure(
     joins_and_leaves(options, &mut fleet, report).await?;
     kills(options, &mut fleet, report).await?;
     leader_kill(&mut fleet, report).await?;
-    report.add("double_held", fleet.board.book().double_held as f64);
+    report.add("double_held", fleet.double_held() as f64);
     report.add("ttl_ms", options.ttl_ms as f64);
     Ok(())
 }
@@ -142,95 +133,4 @@ async fn leader_kill(fleet: &mut Fleet, report: &mut Report) -> anyhow::Result<(
     report.add("leader_kill_moves", moves as f64);
     report.add("leader_held", held as f64);
     Ok(())
-}
-
-fn millis(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1000.0
-}
-
-/// The members of one group, in this process.
-struct Fleet {
-    group: GroupId,
-    tasks: Vec<Task>,
-    config: CoordinatorConfig,
-    store: Arc<dyn Coordination>,
-    board: Arc<Board>,
-    members: Vec<CoordinatorHandle>,
-    named: usize,
-}
-
-impl Fleet {
-    fn new(tasks: usize, config: CoordinatorConfig, store: Arc<dyn Coordination>) -> anyhow::Result<Self> {
-        let name = format!("p{}", std::process::id());
-        Ok(Self {
-            group: GroupId::new("bench", "placement", &name)?,
-            tasks: (0..tasks).map(|task| Task::new(format!("task-{task:06}"), "")).collect(),
-            config,
-            store,
-            board: Arc::default(),
-            members: Vec::new(),
-            named: 0,
-        })
-    }
-
-    async fn start(&mut self) -> anyhow::Result<InstanceId> {
-        self.named += 1;
-        let instance = InstanceId::new(&format!("member-{:06}", self.named))?;
-        let member = Coordinator::builder(self.store.clone(), self.group.clone())
-            .instance_id(instance.clone())
-            .provider(FixedTasks::new(self.tasks.clone()))
-            .worker(Entry { board: self.board.clone(), instance: instance.clone() })
-            .config(self.config.clone())
-            .start()
-            .await?;
-        self.members.push(member);
-        Ok(instance)
-    }
-
-    /// Starts a member and waits until it has its share of the tasks.
-    async fn join(&mut self, share: usize) -> anyhow::Result<InstanceId> {
-        let newcomer = self.start().await?;
-        let all = self.tasks.len();
-        self.until(|book| book.running == all && book.held_by(&newcomer) >= share).await?;
-        Ok(newcomer)
-    }
-
-    fn newest(&self) -> anyhow::Result<InstanceId> {
-        Ok(self.members.last().context("there are no members")?.instance_id().clone())
-    }
-
-    fn leader(&self) -> Option<InstanceId> {
-        let leading = self.members.iter().find(|member| member.status().borrow().leading)?;
-        Some(leading.instance_id().clone())
-    }
-
-    fn take(&mut self, instance: &InstanceId) -> anyhow::Result<CoordinatorHandle> {
-        let at = self.members.iter().position(|member| member.instance_id() == instance);
-        Ok(self.members.remove(at.context("the member is gone")?))
-    }
-
-    /// Kills a member; how long until all tasks run elsewhere, in milliseconds.
-    async fn kill(&mut self, instance: &InstanceId) -> anyhow::Result<f64> {
-        let victim = self.take(instance)?;
-        let begin = Instant::now();
-        victim.kill().await;
-        self.board.died(instance);
-        self.until_all_run().await?;
-        Ok(millis(begin))
-    }
-
-    async fn until_all_run(&self) -> anyhow::Result<()> {
-        let all = self.tasks.len();
-        self.until(|book| book.running == all).await
-    }
-
-    async fn until(&self, wanted: impl Fn(&crate::board::Book) -> bool) -> anyhow::Result<()> {
-        let waited = tokio::time::timeout(PATIENCE, self.board.wait_for(wanted)).await;
-        waited.with_context(|| format!("not within {PATIENCE:?}; {} tasks run", self.board.book().running))
-    }
-
-    /// How many writes etcd has had.
-    async fn revision(&self) -> anyhow::Result<u64> {
-        Ok(self.store.list("/lrmf-bench/").await?.revision.0)
-    }
 }

@@ -26,9 +26,14 @@ impl Report {
 
     /// Adds the most memory that this process has had resident.
     pub(crate) fn add_peak_memory(&mut self) {
-        if let Some(mib) = peak_rss_mib() {
+        if let Some(mib) = crate::usage::own_peak_rss_mib() {
             self.add("rss_peak_mb", mib);
         }
+    }
+
+    /// The median of a figure; not a number where there is none.
+    pub(crate) fn median(&self, figure: &str) -> f64 {
+        self.values.get(figure).map_or(f64::NAN, |runs| spread(runs).1)
     }
 
     pub(crate) fn print(&self, json: bool) {
@@ -58,7 +63,7 @@ impl Report {
         table.set_header(["figure", "median", "min", "max", "runs"]);
         for (figure, runs) in &self.values {
             let (least, median, most) = spread(runs);
-            let row = [median, least, most].map(|value| format!("{value:.1}"));
+            let row = [median, least, most].map(shown);
             let cells = [(*figure).to_owned()].into_iter().chain(row).chain([runs.len().to_string()]);
             table.add_row(cells.collect::<Vec<_>>());
         }
@@ -66,6 +71,15 @@ impl Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table
+    }
+}
+
+/// A value with the digits that say something.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }
 
@@ -88,12 +102,6 @@ fn machine() -> Value {
     let cpu = line_of("/proc/cpuinfo", "model name").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({ "cores": cores, "cpu": cpu, "kernel": kernel.trim() })
-}
-
-fn peak_rss_mib() -> Option<f64> {
-    let line = line_of("/proc/self/status", "VmHWM")?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
 }
 
 /// What stands behind the colon in the first line that begins so.

@@ -4,59 +4,80 @@ use std::time::Instant;
 
 use clap::Args;
 use dtf::Dtf;
-use dtf::embedded::{self, Database, Embedded};
-use dtf::model::{TaskParam, TaskStatus};
-use dtf::tasks::NOOP;
-use dtf::tasks::noop::{Noop, NoopParam};
+use dtf::model::TaskStatus;
+use dtf::model::roles::Role;
 use serde_json::json;
 
+use crate::load::{self, LOAD, LoadParam};
 use crate::report::Report;
+use crate::site::{Backend, Stack, Where, embedded};
+use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    stores: Where,
     /// How many subtasks
     #[arg(long, default_value_t = 1_000_000)]
     subtasks: u64,
-    /// How large the body of each is
-    #[arg(long, default_value_t = 64)]
-    body_bytes: usize,
+    /// How large the body of each is, in bytes; at least 8
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=65_536))]
+    body_bytes: u64,
 }
 
 pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Report> {
     let params = json!({
         "subtasks": options.subtasks,
         "body_bytes": options.body_bytes,
-        "backend": "embedded",
+        "backend": options.stores.backend.name(),
     });
     let mut report = Report::new("throughput", params);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let stack = match options.stores.backend {
+        Backend::Embedded => None,
+        Backend::Redis => Some(Stack::new(options.stores.external)?),
+    };
     for _ in 0..runs {
-        runtime.block_on(once(options, &mut report))?;
+        runtime.block_on(once(options, stack.as_ref(), &mut report))?;
     }
     report.add_peak_memory();
     Ok(report)
 }
 
-/// A process with all roles that knows the type `noop`.
-pub(crate) async fn process() -> anyhow::Result<Dtf> {
-    let jobs = std::thread::available_parallelism().map_or(2, usize::from);
-    let builder = Dtf::builder(embedded::ports(Database::Memory).await?).config(Embedded { jobs }.config());
-    let dtf = builder.register_task_type(Noop::registration())?.build()?;
-    dtf.start_all().await?;
-    Ok(dtf)
+/// A process with all roles, on servers or without.
+pub(crate) async fn process(stack: Option<&Stack>) -> anyhow::Result<Dtf> {
+    match stack {
+        Some(stack) => stack.site().await?.process("all", &Role::ALL).await,
+        None => embedded(std::thread::available_parallelism().map_or(2, usize::from)).await,
+    }
 }
 
-async fn once(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let dtf = process().await?;
-    let param = NoopParam { body_bytes: options.body_bytes, ..NoopParam::new(options.subtasks) };
-    let param = TaskParam { type_param: param.to_json(), ..TaskParam::default() };
-    let started = Instant::now();
-    let row = dtf.client().create_task(NOOP, param).await?.wait().await?;
+async fn once(options: &Options, stack: Option<&Stack>, report: &mut Report) -> anyhow::Result<()> {
+    let dtf = process(stack).await?;
+    let body_bytes = usize::try_from(options.body_bytes)?;
+    let param = LoadParam { count: options.subtasks, body_bytes, ..LoadParam::default() };
+    let url = stack.map(Stack::redis_url);
+    let before = match &url {
+        Some(url) => {
+            usage::reset_redis_peak(url).await?;
+            Some(usage::redis(url).await?)
+        }
+        None => None,
+    };
+    let (own, executed, started) = (usage::own_cpu_s(), load::executed(), Instant::now());
+    let row = dtf.client().create_task(LOAD, param.task()).await?.wait().await?;
     let wall = started.elapsed().as_secs_f64();
     anyhow::ensure!(row.status == TaskStatus::Completed, "the task ended as {}: {}", row.status, row.reason);
     report.add("wall_s", wall);
     report.add("counted", row.counts.counted() as f64);
+    report.add("executed", (load::executed() - executed) as f64);
     report.add("subtasks_per_s", row.counts.counted() as f64 / wall);
+    report.add("client_cpu_s", usage::own_cpu_s() - own);
+    if let (Some(url), Some(before)) = (&url, before) {
+        let after = usage::redis(url).await?;
+        report.add("redis_cpu_s", after.cpu_s - before.cpu_s);
+        report.add("redis_peak_mb", after.peak_mib);
+    }
     dtf.stop().await;
     Ok(())
 }

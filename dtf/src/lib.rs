@@ -4,6 +4,8 @@
 //!   ([`Dtf::start_service`]) and gives a [`Client`], which creates tasks and says how they are.
 //! - [`embedded`] has the stores of a process that needs no server; `servers`, with the feature `full`, those on etcd,
 //!   MySQL and Redis. Everything else is the same in both.
+//! - [`cli`] is the `dtf` command, for programs that add kinds of task of their own to it. With the feature `full` it has
+//!   services: `config` reads their settings, `serve` runs them.
 //! - [`tasks`] has the built-in kinds. Write your own against [`model::plugin`].
 //!
 //! ```
@@ -27,10 +29,18 @@
 //! # }
 //! ```
 
+// The command uses what everybody can.
+extern crate self as dtf;
+
+pub mod cli;
 mod client;
+#[cfg(feature = "full")]
+pub mod config;
 pub mod embedded;
 mod plugin_runtime;
-#[cfg(all(feature = "etcd", feature = "mysql", feature = "redis"))]
+#[cfg(feature = "full")]
+pub mod serve;
+#[cfg(feature = "full")]
 pub mod servers;
 mod service;
 pub mod tasks;

@@ -1,9 +1,9 @@
 //! The `dtf` command.
 
-mod cli;
-
 use std::process::ExitCode;
 
+use dtf::tasks::noop::Noop;
+
 fn main() -> ExitCode {
-    cli::main()
+    dtf::cli::main(vec![Noop::registration()])
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use dtf_model::StoreError;
+use dtf_model::table::TaskTable;
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
 use dtf_sql::{SqlConfig, SqlTable};
+use lrmf_core::Coordination;
 use lrmf_etcd::{ConnectError, EtcdConfig, EtcdStore};
 
 use crate::service::Ports;
@@ -31,6 +33,17 @@ pub enum ServersError {
     Etcd(#[from] ConnectError),
 }
 
+impl ServersError {
+    /// Whether connecting may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_retryable(),
+            Self::Etcd(ConnectError::Store(error)) => error.is_retryable(),
+            Self::Etcd(ConnectError::Config(_)) => false,
+        }
+    }
+}
+
 /// Connects to the servers.
 ///
 /// # Errors
@@ -40,11 +53,20 @@ pub async fn ports(servers: Servers) -> Result<Ports, ServersError> {
     let table = SqlTable::connect(&servers.sql).await?;
     let redis = Redis::connect(servers.redis).await?;
     let coordination = EtcdStore::connect(servers.etcd).await?;
-    Ok(Ports {
-        table: Arc::new(table),
+    Ok(queues_on(redis, Arc::new(table), Arc::new(coordination)))
+}
+
+/// All stores, from the connections to them.
+pub(crate) fn queues_on(
+    redis: Redis,
+    table: Arc<dyn TaskTable>,
+    coordination: Arc<dyn Coordination>,
+) -> Ports {
+    Ports {
+        table,
         queues: Arc::new(RedisQueues::new(redis.clone())),
         shards: Arc::new(RedisShards::new(redis.clone())),
         wake: Arc::new(RedisWakeUp::start(redis)),
-        coordination: Arc::new(coordination),
-    })
+        coordination,
+    }
 }

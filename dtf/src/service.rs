@@ -230,6 +230,11 @@ impl Dtf {
         Ok(())
     }
 
+    /// The member that this process has in a role's group, where the role was started.
+    pub async fn member(&self, role: Role) -> Option<CoordinatorHandle> {
+        self.members.lock().await.get(&role).cloned()
+    }
+
     fn worker(&self, role: Role) -> Result<TaskRunner, ServiceError> {
         let (table, context) = (self.ports.table.clone(), self.context.clone());
         let runner = match role {

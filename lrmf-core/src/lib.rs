@@ -85,6 +85,8 @@ pub mod ids;
 pub mod keys;
 pub mod memory;
 pub mod metrics;
+#[cfg(test)]
+mod model;
 pub mod protocol;
 pub mod provider;
 pub mod records;

@@ -1,15 +1,41 @@
-//! The command line: what can be asked for, and how it is refused.
+//! The `dtf` command: what can be asked for, and how it is refused.
+//!
+//! A program that has kinds of task of its own gives them to [`main`], and has the whole command with them:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use dtf::tasks::noop::Noop;
+//!
+//! fn main() -> ExitCode {
+//!     dtf::cli::main(vec![Noop::registration()])
+//! }
+//! ```
 
 mod args;
+#[cfg(feature = "full")]
+mod config;
 mod display;
+#[cfg(feature = "full")]
+mod doctor;
+#[cfg(feature = "full")]
+mod health;
 mod oneshot;
 mod progress;
 mod run;
+#[cfg(feature = "full")]
+mod serve;
+#[cfg(feature = "full")]
+mod settings;
+#[cfg(feature = "full")]
+mod task;
+#[cfg(feature = "full")]
+mod utc;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use dtf_model::plugin::TaskPluginRegistration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -22,27 +48,59 @@ const USAGE: u8 = 2;
 /// Exit code for a task that was cancelled with Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
+/// What there is only with the feature `full`.
+const NEED_SERVERS: [&str; 6] = ["serve", "task", "config", "migrate", "doctor", "health"];
+
 /// Something asked for wrongly, in one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
 
-/// Runs the command and says how it went.
-pub(crate) fn main() -> ExitCode {
-    log_to_stderr();
+/// Runs the command that the arguments name, and says how it went. Services and clients know these kinds of task.
+#[cfg_attr(
+    not(feature = "full"),
+    expect(clippy::needless_pass_by_value, unused_variables, reason = "services need them")
+)]
+pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    #[cfg(feature = "full")]
     let done = match cli.command {
-        Command::Run(args) => run::run(args),
+        // Its configuration says what is logged, and how.
+        Command::Serve(settings) => serve::run(&settings, types),
+        other => {
+            log_to_stderr();
+            aside(other, types)
+        }
+    };
+    #[cfg(not(feature = "full"))]
+    let done = {
+        let Command::Run(args) = cli.command;
+        log_to_stderr();
+        run::run(args)
     };
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("dtf: {error:#}");
+            eprintln!("dtf: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
         }
+    }
+}
+
+/// Everything but serving.
+#[cfg(feature = "full")]
+fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Serve(settings) => serve::run(&settings, types),
+        Command::Task(args) => task::run(args, types),
+        Command::Config(args) => config::run(&args),
+        Command::Migrate(settings) => doctor::migrate(&settings),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Health(args) => health::run(&args),
     }
 }
 
@@ -72,6 +130,11 @@ fn one_line(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let asked = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            if cfg!(not(feature = "full")) && NEED_SERVERS.contains(&asked.as_str()) {
+                return format!(
+                    "this dtf was built without servers; {asked:?} needs one built with --features full"
+                );
+            }
             format!(
                 "{asked:?} is unknown; known are: {}",
                 args::known_below(&std::env::args_os().collect::<Vec<_>>())

@@ -106,7 +106,7 @@ async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreEr
 }
 
 /// What the caller got wrong is a usage error; the rest is as it is.
-fn refused(error: StoreError) -> anyhow::Error {
+pub(crate) fn refused(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Invalid(invalid) => Usage(invalid.to_string()).into(),
         StoreError::Refused { cause, .. } => Usage(cause).into(),
@@ -151,17 +151,17 @@ async fn follow(
 }
 
 /// Ctrl-C, and the signal to terminate.
-struct Interrupts {
+pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupts {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

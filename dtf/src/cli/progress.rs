@@ -9,8 +9,6 @@ use dtf::Progress;
 use dtf::tasks::Console;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::args::Common;
-
 /// How often a plain line is written.
 const LINE: Duration = Duration::from_secs(5);
 
@@ -28,9 +26,9 @@ struct Lines {
 
 impl Display {
     /// A bar where standard output and standard error are terminals, plain lines elsewhere, nothing where quiet is asked for.
-    pub(crate) fn new(common: &Common) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         let on_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-        let target = if on_terminal && !common.quiet {
+        let target = if on_terminal && !quiet {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
             ProgressDrawTarget::hidden()
@@ -38,7 +36,7 @@ impl Display {
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style(GENERATING));
         let now = Instant::now();
-        let lines = (!on_terminal && !common.quiet).then(|| Mutex::new(Lines { started: now, last: now }));
+        let lines = (!on_terminal && !quiet).then(|| Mutex::new(Lines { started: now, last: now }));
         Self { bar, lines }
     }
 

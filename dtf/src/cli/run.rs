@@ -17,7 +17,7 @@ use super::{Usage, display};
 /// Runs it and says how it went, as an exit code.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let RunArgs { common, what } = args;
-    let screen = Display::new(&common);
+    let screen = Display::new(common.quiet);
     let (registration, type_param, kill) = plugin(&common, what, &screen)?;
     let plan = Plan {
         param: task_param(&common, type_param)?,

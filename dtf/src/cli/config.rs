@@ -1,0 +1,79 @@
+//! `dtf config`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets};
+use dtf::config::settings;
+use serde_json::{Value, json};
+
+use super::args::Output;
+use super::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// For people, or for scripts
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Check the settings and print them as they are in effect, with secrets hidden, and where each comes from
+    Check,
+    /// List all settings there are, and what they are for
+    Keys,
+}
+
+pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let (rows, head) = match args.what {
+        What::Check => {
+            let shown = args.settings.load()?.shown();
+            let row = |(key, value, origin): (&str, Value, dtf::config::Origin)| {
+                vec![Value::from(key), value, Value::from(origin.to_string())]
+            };
+            (shown.into_iter().map(row).collect::<Vec<_>>(), ["key", "value", "from"])
+        }
+        What::Keys => {
+            let row = |setting: settings::Setting| {
+                let takes = setting.kind.allowed();
+                vec![Value::from(setting.key), Value::from(takes), Value::from(setting.help)]
+            };
+            (settings::all().into_iter().map(row).collect(), ["key", "takes", "what for"])
+        }
+    };
+    match args.output {
+        Output::Json => {
+            let named = |row: &Vec<Value>| {
+                let pairs = head.iter().zip(row).map(|(name, value)| ((*name).to_owned(), value.clone()));
+                Value::Object(pairs.collect())
+            };
+            let rows: Vec<_> = rows.iter().map(named).collect();
+            writeln!(std::io::stdout(), "{}", json!(rows))?;
+        }
+        Output::Text => {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING);
+            table.set_header(head);
+            for row in &rows {
+                table.add_row(row.iter().map(plain));
+            }
+            writeln!(std::io::stdout(), "{}", table.trim_fmt())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "(not set)".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}

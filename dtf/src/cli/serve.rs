@@ -1,0 +1,64 @@
+//! `dtf serve`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use dtf::config::{Log, LogFormat};
+use dtf::model::plugin::TaskPluginRegistration;
+use dtf::serve::{self, ConnectError, ServeError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing_subscriber::EnvFilter;
+
+use super::oneshot::Interrupts;
+use super::settings::Settings;
+use super::{INTERRUPTED, Usage};
+
+pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    let config = settings.load()?.config;
+    log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut interrupts = Interrupts::new()?;
+        let to_stop = stop.clone();
+        let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
+            interrupts.next().await;
+            to_stop.cancel();
+            interrupts.next().await;
+            eprintln!(
+                "dtf: told a second time to end: exits at once, others take over when the sessions end"
+            );
+            std::process::exit(i32::from(INTERRUPTED));
+        }));
+        serve::run(&config, types, &stop).await.map_err(anyhow::Error::from)
+    });
+    // Plugin code that blocks would be waited for.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<ServeError>() {
+            Some(ServeError::Connect(ConnectError::Config(wrong))) => Err(Usage(wrong.to_string()).into()),
+            _ => Err(error),
+        },
+    }
+}
+
+fn log(config: &Log) -> Result<(), Usage> {
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(directives) if !directives.is_empty() => directives,
+        _ => config.filter.clone(),
+    };
+    let filter = EnvFilter::builder()
+        .parse(&filter)
+        .map_err(|error| Usage(format!("log.filter is {filter:?}, which is not understood: {error}")))?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.format {
+        LogFormat::Human => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}

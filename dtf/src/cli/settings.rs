@@ -1,0 +1,77 @@
+//! The settings on the command line: a flag for each, and the file.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, FromArgMatches, value_parser};
+use dtf::config::{Effective, Sources, read, settings};
+
+use super::Usage;
+
+/// The file that is read where none is named, if it is there.
+const USUAL_FILE: &str = "dtf.toml";
+
+/// Where settings come from, as the command line says it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    file: Option<PathBuf>,
+    flags: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Reads the settings from all places.
+    ///
+    /// # Errors
+    /// [`Usage`], saying what is wrong.
+    pub(crate) fn load(&self) -> Result<Effective, Usage> {
+        let usual = || Some(PathBuf::from(USUAL_FILE)).filter(|file| file.exists());
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let sources = Sources {
+            file: self.file.clone().or_else(usual),
+            environment: std::env::vars_os().filter_map(text).collect(),
+            flags: self.flags.clone(),
+        };
+        read(&sources).map_err(|error| Usage(error.to_string()))
+    }
+}
+
+impl clap::Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .env("DTF_CONFIG")
+            .global(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("The settings; they can also be given as DTF_… in the environment and as flags [default: dtf.toml, if it is there]");
+        let flag = |setting: settings::Setting| {
+            let help = format!("{} [{}]", setting.help, setting.variable());
+            setting.flag().map(|long| {
+                let arg = Arg::new(setting.key).long(long).value_name("VALUE").help(help);
+                arg.global(true).hide_short_help(setting.key != "role").help_heading("Settings")
+            })
+        };
+        command.arg(file).args(settings::all().into_iter().filter_map(flag))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flag = |setting: settings::Setting| {
+            setting.flag()?;
+            Some((setting.key.to_owned(), matches.get_one::<String>(setting.key)?.clone()))
+        };
+        let flags = settings::all().into_iter().filter_map(flag).collect();
+        Ok(Self { file: matches.get_one::<PathBuf>("config").cloned(), flags })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

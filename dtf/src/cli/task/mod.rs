@@ -1,0 +1,164 @@
+//! `dtf task`: tasks of a cluster.
+
+mod show;
+mod submit;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use dtf::config::Config;
+use dtf::model::plugin::TaskPluginRegistration;
+use dtf::model::{StoreError, TaskId, TaskType};
+use dtf::{Client, Dtf};
+use tokio::runtime::Handle;
+
+use self::show::ListArgs;
+use self::submit::SubmitArgs;
+use super::Usage;
+use super::args::Output;
+use super::oneshot::refused;
+use super::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// For people, or for scripts: one JSON document on standard output
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// No progress
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Create a task; with --watch, follow it to its end
+    Submit(SubmitArgs),
+    /// List tasks, newest first
+    List(ListArgs),
+    /// Show one task
+    Get {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Follow a task to its end
+    ///
+    /// Exit code 0: completed, nothing failed. 1: something failed. 130: cancelled, or Ctrl-C ended the watching.
+    Watch {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Print what the task's collector made of it, as JSON
+    Result {
+        /// The task's id
+        id: TaskId,
+    },
+    /// Stop generating and dispatching; what runs may finish
+    Pause(Ids),
+    /// Go on with paused tasks
+    Resume(Ids),
+    /// End tasks before they are done
+    Cancel(Ids),
+}
+
+#[derive(Debug, Args)]
+struct Ids {
+    /// The tasks' ids
+    #[arg(required = true)]
+    ids: Vec<TaskId>,
+}
+
+/// What all of these commands work with.
+struct Desk {
+    client: Client,
+    names: BTreeMap<TaskType, String>,
+    output: Output,
+    quiet: bool,
+}
+
+impl Desk {
+    /// The name of a type; its number where this program does not know it.
+    fn name(&self, task_type: TaskType) -> String {
+        self.names.get(&task_type).cloned().unwrap_or_else(|| task_type.to_string())
+    }
+
+    /// The type with this name or number.
+    fn task_type(&self, name: &str) -> Result<TaskType, Usage> {
+        let named = self.names.iter().find(|(_, known)| *known == name).map(|(task_type, _)| *task_type);
+        named.or_else(|| name.parse().ok()).ok_or_else(|| {
+            let known: Vec<_> = self.names.values().map(String::as_str).collect();
+            Usage(format!("task type {name:?} is unknown; known are: {}", known.join(", ")))
+        })
+    }
+}
+
+pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    let config = args.settings.load()?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(async {
+        let (client, names) = client(&config, types).await?;
+        let desk = Desk { client, names, output: args.output, quiet: args.quiet };
+        perform(&desk, args.what).await
+    });
+    runtime.shutdown_background();
+    done
+}
+
+/// A client of the cluster, and the names of the types that it knows.
+async fn client(
+    config: &Config,
+    types: Vec<TaskPluginRegistration>,
+) -> anyhow::Result<(Client, BTreeMap<TaskType, String>)> {
+    let names = types.iter().map(|known| (known.task_type, known.name.clone())).collect();
+    let ports = dtf::serve::client_ports(config).await.map_err(|error| match error {
+        dtf::serve::ConnectError::Config(wrong) => anyhow::Error::from(Usage(wrong.to_string())),
+        other => other.into(),
+    })?;
+    let mut builder = Dtf::builder(ports).config(config.dtf()).plugins_on(Handle::current());
+    for registration in types {
+        builder = builder.register_task_type(registration)?;
+    }
+    Ok((builder.build()?.client(), names))
+}
+
+async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
+    let client = &desk.client;
+    match what {
+        What::Submit(args) => submit::submit(desk, args).await,
+        What::List(args) => show::list(desk, args).await,
+        What::Get { id } => show::get(desk, id).await,
+        What::Watch { id } => watch::watch(desk, client.task(id)).await,
+        What::Result { id } => show::result(desk, id).await,
+        What::Pause(Ids { ids }) => each(desk, ids, "paused", async |id| client.pause_task(id).await).await,
+        What::Resume(Ids { ids }) => {
+            each(desk, ids, "resumed", async |id| client.resume_task(id).await).await
+        }
+        What::Cancel(Ids { ids }) => {
+            each(desk, ids, "cancelled", async |id| client.cancel_task(id).await).await
+        }
+    }
+}
+
+/// Asks the same of each task, and says so; ends at the first that refuses.
+async fn each(
+    desk: &Desk,
+    ids: Vec<TaskId>,
+    asked: &str,
+    ask: impl AsyncFn(TaskId) -> Result<(), StoreError>,
+) -> anyhow::Result<ExitCode> {
+    for id in &ids {
+        ask(*id).await.map_err(refused)?;
+        if desk.output == Output::Text && !desk.quiet {
+            eprintln!("dtf: task {id} is to be {asked}");
+        }
+    }
+    if desk.output == Output::Json {
+        show::print(&serde_json::json!({ "asked": asked, "tasks": ids }))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

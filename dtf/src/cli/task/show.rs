@@ -1,0 +1,170 @@
+//! Tasks, shown.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use dtf::model::table::{TaskFilter, TaskRow};
+use dtf::model::{TaskId, TaskStatus};
+use indicatif::HumanCount;
+use serde_json::{Value, json};
+
+use super::super::args::Output;
+use super::super::oneshot::refused;
+use super::super::utc::utc;
+use super::{Desk, Usage};
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only tasks with this status: created, running, paused, cancelled, completed, exceptional
+    #[arg(long, value_parser = status)]
+    status: Option<TaskStatus>,
+    /// Only tasks of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only tasks of this resource group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only tasks of this creator
+    #[arg(long)]
+    creator: Option<String>,
+    /// Only tasks with this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only tasks with ids below this one, to go on with a list
+    #[arg(long, value_name = "ID")]
+    before: Option<TaskId>,
+    /// The most tasks to list
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
+    limit: u32,
+}
+
+fn status(text: &str) -> Result<TaskStatus, String> {
+    TaskStatus::ALL.into_iter().find(|status| status.to_string() == text).ok_or_else(|| {
+        let known = TaskStatus::ALL.map(|status| status.to_string());
+        format!("known are: {}", known.join(", "))
+    })
+}
+
+/// Prints a JSON document on a line of standard output.
+pub(super) fn print(value: &Value) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{value}")
+}
+
+pub(super) async fn list(desk: &Desk, args: ListArgs) -> anyhow::Result<ExitCode> {
+    let task_type = args.kind.as_deref().map(|kind| desk.task_type(kind)).transpose()?;
+    let filter = TaskFilter {
+        status: args.status,
+        task_type,
+        group: args.group,
+        creator: args.creator,
+        name: args.name,
+    };
+    let rows = desk.client.list_tasks(&filter, args.before, args.limit).await.map_err(refused)?;
+    match desk.output {
+        Output::Json => {
+            let rows = rows.iter().map(|row| as_json(desk, row)).collect::<Result<Vec<_>, _>>()?;
+            print(&Value::Array(rows))?;
+        }
+        Output::Text => writeln!(std::io::stdout(), "{}", table(desk, &rows))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(desk: &Desk, rows: &[TaskRow]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["id", "type", "status", "group", "name", "created (UTC)", "subtasks", "failed"]);
+    for row in rows {
+        let counts = &row.counts;
+        table.add_row([
+            row.id.to_string(),
+            desk.name(row.task_type),
+            row.status.to_string(),
+            row.param.group.clone(),
+            row.param.name.clone(),
+            utc(row.created_at),
+            // The row has the books of a task's end.
+            if row.status.is_terminal() { HumanCount(counts.created).to_string() } else { String::new() },
+            if row.status.is_terminal() {
+                HumanCount(counts.failed + counts.timed_out).to_string()
+            } else {
+                String::new()
+            },
+        ]);
+    }
+    for column in [0, 6, 7] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+fn as_json(desk: &Desk, row: &TaskRow) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(row)?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("type".to_owned(), Value::from(desk.name(row.task_type)));
+    }
+    Ok(value)
+}
+
+pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
+    let status = desk.client.task_status(id).await.map_err(refused)?;
+    let (row, progress) = (&status.row, status.progress());
+    if desk.output == Output::Json {
+        let mut value = as_json(desk, row)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("progress".to_owned(), serde_json::to_value(progress)?);
+        }
+        print(&value)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| format!("{} UTC", utc(at)));
+    let total = if progress.generated { "" } else { " so far" };
+    let mut lines = vec![
+        ("task", row.id.to_string()),
+        ("type", desk.name(row.task_type)),
+        ("name", row.param.name.clone()),
+        ("group", format!("{}, priority {}", row.param.group, row.param.priority.0)),
+        ("status", row.status.to_string()),
+        ("reason", row.reason.clone()),
+        ("created", time(Some(row.created_at))),
+        ("started", time(row.started_at)),
+        ("finished", time(row.finished_at)),
+        ("subtasks", format!("{}{total}", HumanCount(progress.created))),
+        ("waiting", HumanCount(progress.pending + progress.delayed).to_string()),
+        ("running", HumanCount(progress.running).to_string()),
+        ("succeeded", HumanCount(progress.succeeded).to_string()),
+        ("failed", HumanCount(progress.failed).to_string()),
+        ("timed out", HumanCount(progress.timed_out).to_string()),
+        ("cancelled", HumanCount(progress.cancelled).to_string()),
+    ];
+    lines.retain(|(_, value)| !value.is_empty());
+    let mut out = std::io::stdout();
+    for (name, value) in lines {
+        writeln!(out, "{name:<10} {value}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn result(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
+    let row = desk.client.task_status(id).await.map_err(refused)?.row;
+    if !row.status.is_terminal() {
+        let why = format!(
+            "task {id} is {} and has no result yet; `dtf task watch {id}` waits for its end",
+            row.status
+        );
+        return Err(Usage(why).into());
+    }
+    let value = json!({
+        "task": id,
+        "status": row.status,
+        "reason": row.reason,
+        "counts": row.counts,
+        "result": row.result,
+    });
+    print(&value)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! `dtf task submit`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use dtf::TaskHandle;
+use dtf::model::{Priority, TaskParam, TaskType};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::super::args::{Output, duration};
+use super::super::oneshot::refused;
+use super::{Desk, Usage, show, watch};
+
+/// How often a creation is asked for whose answer did not come. Each asks under the same name, so one task is made.
+const ATTEMPTS: u32 = 5;
+/// The pause before the second; it doubles from time to time.
+const PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct SubmitArgs {
+    /// The kind of task
+    #[arg(value_name = "TYPE")]
+    kind: String,
+    /// What the type needs to know, as JSON; @FILE reads it from a file, @- from standard input
+    #[arg(long, value_name = "JSON", default_value = "null")]
+    param: String,
+    /// What to call the task
+    #[arg(long, default_value = "")]
+    name: String,
+    /// What it is for
+    #[arg(long, default_value = "")]
+    description: String,
+    /// Who creates it
+    #[arg(long, default_value = "")]
+    creator: String,
+    /// The resource group that it is charged to
+    #[arg(long, default_value = "default")]
+    group: String,
+    /// Its urgency: 2000 (low) to 9000 (high)
+    #[arg(long, default_value_t = 6000, value_name = "NUMBER")]
+    priority: u32,
+    /// How long it may run, as in 90s or 2h; paused time does not count
+    #[arg(long, value_parser = duration, default_value = "30m", value_name = "TIME")]
+    timeout: Duration,
+    /// When it may start, in milliseconds since the Unix epoch [default: at once]
+    #[arg(long, value_name = "MILLIS")]
+    start_at: Option<u64>,
+    /// The creation's own name: the same one twice makes one task
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<Uuid>,
+    /// Follow it to its end: exit code 0 where nothing failed, 1 where something did, 130 where it was cancelled
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<ExitCode> {
+    let task_type = desk.task_type(&args.kind)?;
+    let param = TaskParam {
+        name: args.name,
+        description: args.description,
+        creator: dtf::model::param::Creator { name: args.creator, ..Default::default() },
+        group: args.group,
+        priority: Priority(args.priority),
+        timeout: args.timeout,
+        start_at: args.start_at,
+        type_param: json_of(&args.param)?,
+    };
+    let task = create(desk, args.request_id.unwrap_or_else(Uuid::new_v4), task_type, param).await?;
+    if args.watch {
+        if !desk.quiet {
+            eprintln!("dtf: task {} was created", task.id());
+        }
+        return watch::watch(desk, task).await;
+    }
+    match desk.output {
+        Output::Text => println!("{}", task.id()),
+        Output::Json => show::print(&json!({ "task": task.id() }))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Creates the task, asking again where it is not known whether it was.
+async fn create(
+    desk: &Desk,
+    request: Uuid,
+    task_type: TaskType,
+    param: TaskParam,
+) -> anyhow::Result<TaskHandle> {
+    let mut pause = PAUSE;
+    let mut attempt = 1;
+    loop {
+        match desk.client.create_task_once(request, task_type, param.clone()).await {
+            Ok(task) => return Ok(task),
+            Err(error) if error.is_retryable() && attempt < ATTEMPTS => {
+                tracing::warn!(%error, attempt, "creating again");
+            }
+            Err(error) if error.is_retryable() => {
+                let hint = format!("ask again with --request-id {request}, then one task is made at most");
+                return Err(anyhow::Error::from(error).context(hint));
+            }
+            Err(error) => return Err(refused(error)),
+        }
+        tokio::time::sleep(pause).await;
+        (pause, attempt) = (pause * 2, attempt + 1);
+    }
+}
+
+fn json_of(text: &str) -> Result<Value, Usage> {
+    let read = match text.strip_prefix('@') {
+        None => Ok(text.to_owned()),
+        Some("-") => std::io::read_to_string(std::io::stdin()),
+        Some(path) => std::fs::read_to_string(path),
+    };
+    let whole = read.map_err(|error| Usage(format!("--param {text} cannot be read: {error}")))?;
+    serde_json::from_str(&whole).map_err(|error| {
+        Usage(format!("--param is no valid JSON ({error}); write an object, as in '{{\"count\": 1000}}'"))
+    })
+}

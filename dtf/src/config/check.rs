@@ -1,0 +1,94 @@
+//! What has to hold of settings together.
+
+use lrmf_core::InstanceId;
+use lrmf_core::config::text;
+
+use dtf_model::roles::Role;
+
+use super::Origin;
+use super::read::Effective;
+use super::settings::{self, Setting};
+
+/// A configuration that cannot be used, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn plain(words: String) -> Self {
+        Self(words)
+    }
+
+    /// What is wrong with a setting from some place.
+    pub(crate) fn new(setting: &Setting, origin: &Origin, why: &str) -> Self {
+        let key = setting.key;
+        match origin {
+            Origin::Default => Self(format!("{key} {why}")),
+            Origin::File(_) => Self(format!("{origin}: {key} {why}")),
+            Origin::Variable(_) | Origin::Flag(_) => Self(format!("{origin} ({key}) {why}")),
+        }
+    }
+}
+
+/// Checks the ranges that depend on each other.
+pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
+    let config = &effective.config;
+    let refuse = |key: &str, why: String| match settings::find(key) {
+        Some(setting) => {
+            let origin = effective.origins.get(setting.key).cloned().unwrap_or_default();
+            Err(ConfigError::new(&setting, &origin, &why))
+        }
+        None => Err(ConfigError::plain(format!("{key} {why}"))),
+    };
+    if let Err(error) = Role::Manager.group(&config.cluster) {
+        return refuse("cluster", format!("cannot be used: {error}"));
+    }
+    if let Err(error) = InstanceId::new(&config.instance) {
+        return refuse("instance", format!("cannot be used: {error}"));
+    }
+    if config.role.is_empty() {
+        return refuse("role", "names no role; write all, or some of them".to_owned());
+    }
+    if let Err(error) = config.membership.check() {
+        return refuse(
+            &format!("membership.{}", error.setting),
+            format!("is {}; {}", error.value, error.allowed),
+        );
+    }
+    if config.executor.drain >= config.membership.margin {
+        let (drain, margin) = (text::show(config.executor.drain), text::show(config.membership.margin));
+        return refuse(
+            "executor.drain",
+            format!("is {drain}; it must be less than membership.margin, {margin}"),
+        );
+    }
+    if !config.etcd.endpoints.is_empty()
+        && let Err(error) = config.etcd_without_files().check()
+    {
+        return refuse("etcd.endpoints", format!("cannot be used: {error}"));
+    }
+    if !config.mysql.url.is_empty()
+        && let Err(error) = config.sql().check()
+    {
+        return refuse("mysql.url", format!("cannot be used: {error}"));
+    }
+    if !config.redis.url.is_empty()
+        && let Err(error) = config.redis_unchecked().check()
+    {
+        return refuse("redis.url", format!("cannot be used: {error}"));
+    }
+    if config.etcd.cert.is_empty() != config.etcd.key.is_empty() {
+        return refuse("etcd.cert", "and etcd.key go together; set both or none".to_owned());
+    }
+    let off = config.http.listen == "off";
+    if !off
+        && !config
+            .http
+            .listen
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    {
+        return refuse("http.listen", format!("is {:?}; it takes HOST:PORT or off", config.http.listen));
+    }
+    Ok(())
+}

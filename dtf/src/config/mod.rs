@@ -1,0 +1,361 @@
+//! The configuration of a service: a file, the environment, and flags, in this order of precedence.
+//!
+//! `dtf config keys` lists all settings there are; each has a key in the file (`redis.url`), a variable (`DTF_REDIS_URL`) and a
+//! flag (`--redis-url`). What is unknown, of the wrong type or out of range is refused in one line that says where it
+//! stands and what is allowed. Passwords are never shown and have no flags.
+
+mod check;
+mod kind;
+mod origin;
+mod read;
+mod secret;
+mod servers;
+pub(crate) mod settings;
+
+use std::time::Duration;
+
+use dtf_executor::ExecutorConfig;
+use dtf_model::ClusterShape;
+use dtf_model::roles::Role;
+use dtf_scheduler::manager::ManagerConfig;
+use lrmf_core::CoordinatorConfig;
+use lrmf_core::config::text;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::service::DtfConfig;
+
+pub use self::check::ConfigError;
+pub use self::origin::Origin;
+pub use self::read::{Effective, Sources, read};
+pub use self::secret::{Secret, ServerUrl};
+
+/// All settings of a process of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The name of this process among the cluster's; the name of its host by default.
+    pub instance: String,
+    /// What this process does; everything by default.
+    #[serde(deserialize_with = "roles")]
+    pub role: Vec<Role>,
+    /// Where the roles' groups meet.
+    pub etcd: Etcd,
+    /// `tbl_task`.
+    pub mysql: MySql,
+    /// The queues of tasks.
+    pub redis: RedisServer,
+    /// How the cluster's work is divided.
+    pub shape: ClusterShape,
+    /// The membership in the roles' groups.
+    pub membership: CoordinatorConfig,
+    /// The manager role.
+    pub manager: Manager,
+    /// The executor role.
+    pub executor: Executor,
+    /// Where plugin code runs.
+    pub plugins: Plugins,
+    /// What this process says over HTTP.
+    pub http: Http,
+    /// What this process logs.
+    pub log: Log,
+    /// How it starts.
+    pub start: Start,
+    /// How it ends.
+    pub stop: Stop,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cluster: "default".to_owned(),
+            instance: host_name(),
+            role: Role::ALL.to_vec(),
+            etcd: Etcd::default(),
+            mysql: MySql::default(),
+            redis: RedisServer::default(),
+            shape: ClusterShape::default(),
+            membership: CoordinatorConfig::default(),
+            manager: Manager::default(),
+            executor: Executor::default(),
+            plugins: Plugins::default(),
+            http: Http::default(),
+            log: Log::default(),
+            start: Start::default(),
+            stop: Stop::default(),
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Role>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let named = |role: &Role| names.iter().any(|name| name == "all" || name == role.name());
+    Ok(Role::ALL.into_iter().filter(named).collect())
+}
+
+/// etcd.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Etcd {
+    /// The nodes; any of them will do.
+    pub endpoints: Vec<String>,
+    /// The user, where etcd asks for one.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// A PEM file with the authority that signed etcd's certificate.
+    pub ca: String,
+    /// A PEM file with our own certificate.
+    pub cert: String,
+    /// A PEM file with its key.
+    pub key: String,
+    /// The name in etcd's certificate, where it is not the endpoint's.
+    pub domain: String,
+    /// How long a connection may take to come about. Default 1 s.
+    #[serde(with = "text")]
+    pub connect_timeout: Duration,
+    /// How long a call may take. Default 3 s.
+    #[serde(with = "text")]
+    pub request_timeout: Duration,
+}
+
+impl Default for Etcd {
+    fn default() -> Self {
+        let lrmf_etcd::EtcdConfig { connect_timeout, request_timeout, .. } = lrmf_etcd::EtcdConfig::default();
+        Self {
+            endpoints: Vec::new(),
+            user: String::new(),
+            password: Secret::default(),
+            ca: String::new(),
+            cert: String::new(),
+            key: String::new(),
+            domain: String::new(),
+            connect_timeout,
+            request_timeout,
+        }
+    }
+}
+
+/// MySQL or MariaDB.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MySql {
+    /// `mysql://USER@HOST:PORT/DATABASE`.
+    pub url: ServerUrl,
+    /// The user's password; it replaces the one in the URL.
+    pub password: Secret,
+    /// Whether a service brings the schema up to date when it starts. Default true.
+    pub migrate: bool,
+    /// The most connections at once. Default 8.
+    pub max_connections: u32,
+    /// How long a call may wait for a connection. Default 3 s.
+    #[serde(with = "text")]
+    pub acquire_timeout: Duration,
+    /// How long the database may take to answer. Default 10 s.
+    #[serde(with = "text")]
+    pub call_timeout: Duration,
+}
+
+impl Default for MySql {
+    fn default() -> Self {
+        let dtf_sql::SqlConfig { max_connections, acquire_timeout, call_timeout, .. } =
+            dtf_sql::SqlConfig::default();
+        let (url, password) = Default::default();
+        Self { url, password, migrate: true, max_connections, acquire_timeout, call_timeout }
+    }
+}
+
+/// Redis or Valkey.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisServer {
+    /// `redis://[USER@]HOST:PORT/DATABASE`.
+    pub url: ServerUrl,
+    /// The password; it replaces the one in the URL.
+    pub password: Secret,
+    /// What all keys begin with. Default empty.
+    pub key_prefix: String,
+    /// Whether a server without an append-only file is refused. Default false: it is warned of.
+    pub require_aof: bool,
+    /// How long a connection may take to come about. Default 2 s.
+    #[serde(with = "text")]
+    pub connect_timeout: Duration,
+    /// How long an answer may take. Default 5 s.
+    #[serde(with = "text")]
+    pub response_timeout: Duration,
+}
+
+impl Default for RedisServer {
+    fn default() -> Self {
+        let dtf_redis::RedisConfig { connect_timeout, response_timeout, key_prefix, .. } =
+            dtf_redis::RedisConfig::default();
+        let (url, password) = Default::default();
+        Self { url, password, key_prefix, require_aof: false, connect_timeout, response_timeout }
+    }
+}
+
+/// The manager role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Manager {
+    /// How long the queues of an ended task are kept. Default 1 minute.
+    #[serde(with = "text")]
+    pub retention: Duration,
+    /// How often ended tasks are looked for. Default 5 s.
+    #[serde(with = "text")]
+    pub sweep: Duration,
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        let ManagerConfig { retention, sweep, .. } = ManagerConfig::default();
+        Self { retention, sweep }
+    }
+}
+
+/// The executor role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Executor {
+    /// How many parcels run at once. By default the number of processors.
+    pub slots: usize,
+    /// How many parcels a shard may have in hand. Default 2.
+    pub window: u32,
+    /// How long running subtasks may go on when their shard is given up. Default 1 s.
+    #[serde(with = "text")]
+    pub drain: Duration,
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        let ExecutorConfig { slots, window, drain, .. } = ExecutorConfig::default();
+        Self { slots, window, drain }
+    }
+}
+
+/// Where plugin code runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugins {
+    /// How many threads. By default the number of processors, at least 4.
+    pub threads: usize,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self { threads: DtfConfig::default().plugin_threads }
+    }
+}
+
+/// What a process says over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// `HOST:PORT`, or `off`. Default `127.0.0.1:7070`.
+    pub listen: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7070".to_owned() }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What a process logs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Directives of `tracing`; `RUST_LOG` goes before them. Default `info`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: "info".to_owned() }
+    }
+}
+
+/// How a process starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Start {
+    /// How long servers that are not there are waited for; for ever where there is none.
+    #[serde(with = "optional")]
+    pub deadline: Option<Duration>,
+}
+
+/// How a process ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stop {
+    /// How long it may take to hand its work over. Default 45 s.
+    #[serde(with = "text")]
+    pub grace: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(45) }
+    }
+}
+
+mod optional {
+    use std::time::Duration;
+
+    use lrmf_core::config::text;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        span.map(text::show).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let span = Option::<String>::deserialize(deserializer)?;
+        span.map(|span| text::parse(&span).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+impl Config {
+    /// The settings of the process.
+    pub fn dtf(&self) -> DtfConfig {
+        DtfConfig {
+            cluster: self.cluster.clone(),
+            instance: self.instance.clone(),
+            shape: self.shape,
+            membership: self.membership.clone(),
+            manager: ManagerConfig { retention: self.manager.retention, sweep: self.manager.sweep },
+            executor: ExecutorConfig {
+                slots: self.executor.slots,
+                window: self.executor.window,
+                drain: self.executor.drain,
+            },
+            plugin_threads: self.plugins.threads,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

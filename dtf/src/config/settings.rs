@@ -1,0 +1,196 @@
+//! All settings there are: their keys, what they may be, what they are for.
+
+use std::ops::RangeInclusive;
+
+use dtf_model::ClusterShape;
+
+use super::kind::Kind;
+
+/// A setting.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// Its key in the file, with dots between tables.
+    pub(crate) key: &'static str,
+    /// What it may be.
+    pub(crate) kind: Kind,
+    /// What it is for.
+    pub(crate) help: &'static str,
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    pub(crate) fn variable(&self) -> String {
+        format!("DTF_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// The flag that sets it, without dashes in front. Secrets have none: everybody on the machine can see the arguments
+    /// of a process.
+    pub(crate) fn flag(&self) -> Option<String> {
+        (self.kind != Kind::Secret).then(|| self.key.replace(['.', '_'], "-"))
+    }
+}
+
+/// The setting with this key.
+pub(crate) fn find(key: &str) -> Option<Setting> {
+    all().into_iter().find(|setting| setting.key == key)
+}
+
+/// The known key that is most like another one, if any is.
+pub(crate) fn nearest<'a>(known: impl Iterator<Item = &'a str>, asked: &str) -> Option<&'a str> {
+    let distance = |key: &str| strsim::damerau_levenshtein(key, asked);
+    known.min_by_key(|key| distance(key)).filter(|key| distance(key) <= 1 + key.len() / 4)
+}
+
+const COUNT: RangeInclusive<i64> = 1..=1_000_000;
+const PARTS: RangeInclusive<i64> = 1..=ClusterShape::MOST as i64;
+
+/// All of them, in the order in which they are shown.
+pub(crate) fn all() -> Vec<Setting> {
+    let of = |key, kind, help| Setting { key, kind, help };
+    vec![
+        of("cluster", Kind::Text, "The name of the cluster: processes of one name work together"),
+        of(
+            "instance",
+            Kind::Text,
+            "The name of this process: the same across restarts, no other living one's; its host's name where empty",
+        ),
+        of(
+            "role",
+            Kind::Roles,
+            "The roles of this process: all, or some of manager, generator, scheduler, executor, collector",
+        ),
+        of("etcd.endpoints", Kind::List, "The nodes of etcd, host:port or a URL each"),
+        of("etcd.user", Kind::Text, "The user at etcd, where it asks for one"),
+        of("etcd.password", Kind::Secret, "The user's password at etcd"),
+        of(
+            "etcd.ca",
+            Kind::Text,
+            "A PEM file with the authority that signed etcd's certificate; turns TLS on",
+        ),
+        of("etcd.cert", Kind::Text, "A PEM file with our own certificate, where etcd asks for one"),
+        of("etcd.key", Kind::Text, "A PEM file with the key of etcd.cert"),
+        of("etcd.domain", Kind::Text, "The name in etcd's certificate, where it is not that of the endpoint"),
+        of("etcd.connect_timeout", Kind::Time, "How long a connection to etcd may take to come about"),
+        of("etcd.request_timeout", Kind::Time, "How long a call to etcd may take, retries included"),
+        of(
+            "mysql.url",
+            Kind::Url,
+            "The database of tbl_task: mysql://USER@HOST:PORT/DATABASE, with ?ssl-mode=verify_ca&ssl-ca=FILE for TLS",
+        ),
+        of("mysql.password", Kind::Secret, "The user's password at MySQL"),
+        of(
+            "mysql.migrate",
+            Kind::Flag,
+            "Whether a service brings the schema up to date when it starts; else `dtf migrate` does",
+        ),
+        of("mysql.max_connections", Kind::Number(1..=1000), "The most connections to MySQL at once"),
+        of("mysql.acquire_timeout", Kind::Time, "How long a call may wait for a connection to MySQL"),
+        of("mysql.call_timeout", Kind::Time, "How long MySQL may take to answer"),
+        of("redis.url", Kind::Url, "The queues: redis://[USER@]HOST:PORT/DATABASE"),
+        of("redis.password", Kind::Secret, "The password at Redis"),
+        of(
+            "redis.key_prefix",
+            Kind::Text,
+            "What all keys begin with, so that several clusters can share a server",
+        ),
+        of(
+            "redis.require_aof",
+            Kind::Flag,
+            "Whether a Redis that would forget everything at a restart is refused",
+        ),
+        of("redis.connect_timeout", Kind::Time, "How long a connection to Redis may take to come about"),
+        of("redis.response_timeout", Kind::Time, "How long Redis may take to answer"),
+        of(
+            "shape.watch_buckets",
+            Kind::Number(PARTS),
+            "Into how many parts the managers' work is divided; all of shape is the same in all processes of a cluster",
+        ),
+        of(
+            "shape.generation_buckets",
+            Kind::Number(PARTS),
+            "Into how many parts the generators' work is divided",
+        ),
+        of(
+            "shape.partitions",
+            Kind::Number(PARTS),
+            "Into how many parts the schedulers' work is divided; with one, all quotas are kept by one scheduler",
+        ),
+        of(
+            "shape.shards",
+            Kind::Number(PARTS),
+            "Into how many parts the executors' work is divided; at least four times as many as executors spread it evenly",
+        ),
+        of(
+            "shape.collection_buckets",
+            Kind::Number(PARTS),
+            "Into how many parts the collectors' work is divided",
+        ),
+        of("membership.ttl", Kind::Time, "After how long without a sign of life others take over"),
+        of(
+            "membership.margin",
+            Kind::Time,
+            "How long before that a process that cannot reach etcd has stopped",
+        ),
+        of(
+            "membership.keep_alive",
+            Kind::Time,
+            "How often a sign of life is sent; a third of ttl - margin where not set",
+        ),
+        of(
+            "membership.settle",
+            Kind::Time,
+            "How long the leader of a group that starts up waits after a join for the next one",
+        ),
+        of(
+            "membership.companions",
+            Kind::Time,
+            "How long a handover that is due waits for others, to share a write",
+        ),
+        of(
+            "membership.drain_timeout",
+            Kind::Time,
+            "How long a process that leaves waits for its parts to be handed over",
+        ),
+        of(
+            "membership.max_moves",
+            Kind::Number(COUNT),
+            "The most parts that are between two processes at a time",
+        ),
+        of(
+            "membership.conflict",
+            Kind::Word(&["wait", "refuse"]),
+            "What happens when another living process has this instance's name",
+        ),
+        of("manager.retention", Kind::Time, "How long the queues of an ended task are kept"),
+        of("manager.sweep", Kind::Time, "How often ended tasks are looked for"),
+        of(
+            "executor.slots",
+            Kind::Number(1..=10_000),
+            "How many parcels of subtasks run at once; the number of processors where not set",
+        ),
+        of("executor.window", Kind::Number(1..=10_000), "How many parcels a shard may have in hand"),
+        of(
+            "executor.drain",
+            Kind::Time,
+            "How long running subtasks may go on when their shard is given up; less than membership.margin",
+        ),
+        of("plugins.threads", Kind::Number(1..=1024), "The threads that plugin code runs on"),
+        of(
+            "http.listen",
+            Kind::Text,
+            "Where /live, /ready and /metrics are served, HOST:PORT; off for nowhere",
+        ),
+        of("log.format", Kind::Word(&["human", "json"]), "How log lines look"),
+        of(
+            "log.filter",
+            Kind::Text,
+            "What is logged, as in info or dtf_executor=debug,info; RUST_LOG goes before it",
+        ),
+        of(
+            "start.deadline",
+            Kind::Time,
+            "How long servers that are not there are waited for at the start; for ever where not set",
+        ),
+        of("stop.grace", Kind::Time, "How long a process that is told to end may take to hand its work over"),
+    ]
+}

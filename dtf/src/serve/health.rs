@@ -1,0 +1,90 @@
+//! What a service knows of its own health.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dtf_model::roles::Role;
+use lrmf_core::{CoordinatorHandle, MemberStage};
+use serde::Serialize;
+
+/// Where a service is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "phase", content = "of")]
+pub(crate) enum Phase {
+    /// It connects to its servers, and waits for this one if any.
+    Connecting(Option<&'static str>),
+    /// It joins the group of a role.
+    Joining(Role),
+    /// All its roles were started.
+    Serving,
+    /// It hands its work over.
+    Draining,
+}
+
+/// How one role is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct RoleHealth {
+    pub(crate) role: Role,
+    /// Whether it has a session now.
+    pub(crate) serving: bool,
+    /// Whether it leads its group.
+    pub(crate) leading: bool,
+    /// How many parts of the role's work it holds.
+    pub(crate) parts: usize,
+}
+
+/// How the service is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Report {
+    /// Whether it does what it is for.
+    pub(crate) ready: bool,
+    #[serde(flatten)]
+    pub(crate) phase: Phase,
+    pub(crate) roles: Vec<RoleHealth>,
+}
+
+/// What a service knows of its own health.
+pub(crate) struct Health {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    phase: Phase,
+    members: Vec<(Role, CoordinatorHandle)>,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        Self { inner: Mutex::new(Inner { phase: Phase::Connecting(None), members: Vec::new() }) }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.inner().phase = phase;
+    }
+
+    pub(crate) fn joined(&self, role: Role, member: CoordinatorHandle) {
+        self.inner().members.push((role, member));
+    }
+
+    /// Lets the members go: the last use of one ends it.
+    pub(crate) fn clear(&self) {
+        self.inner().members.clear();
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let inner = self.inner();
+        let roles: Vec<_> = inner.members.iter().map(|(role, member)| role_health(*role, member)).collect();
+        let ready = inner.phase == Phase::Serving && roles.iter().all(|role| role.serving);
+        Report { ready, phase: inner.phase, roles }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that holds it can panic half-way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn role_health(role: Role, member: &CoordinatorHandle) -> RoleHealth {
+    let status = member.status().borrow().clone();
+    let serving = matches!(status.stage, MemberStage::Serving(_));
+    RoleHealth { role, serving, leading: status.leading, parts: member.held().borrow().len() }
+}

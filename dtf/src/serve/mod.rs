@@ -1,0 +1,176 @@
+//! A service: a process that has some of the roles, on servers, until it is told to end.
+//!
+//! 1. It serves its health over HTTP, before anything else, so that a platform sees what it waits for.
+//! 2. It connects to its servers, with growing pauses while they are not there.
+//! 3. It starts its roles, one after the other: each joins its group.
+//! 4. Told to end, it says that it is not ready, hands over what it holds, and leaves.
+
+mod connect;
+mod health;
+mod http;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtf_model::plugin::TaskPluginRegistration;
+use dtf_model::roles::Role;
+use lrmf_core::config::text;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use self::connect::{Patience, service_ports};
+use self::health::{Health, Phase};
+use self::http::Pages;
+use self::metrics::Metrics;
+use crate::config::Config;
+use crate::service::{Dtf, Ports, ServiceError};
+
+pub use self::connect::ConnectError;
+pub(crate) use self::connect::client_ports;
+
+/// How often what was recorded is put together.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why a service ended otherwise than it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A server cannot be worked with.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The process or a role of it could not start.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The HTTP port cannot be had.
+    #[error("http.listen is {listen}, which cannot be had: {error}; choose another one, or off")]
+    Http {
+        /// Which.
+        listen: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A member of a group ended by itself: its store refuses it for good.
+    #[error("the role {0} ended by itself; the log says why")]
+    Ended(Role),
+    /// Handing over took too long. What was not handed over goes elsewhere when the sessions end.
+    #[error("the work was not handed over within stop.grace, {0}; others take over when the sessions end")]
+    Grace(String),
+}
+
+/// Runs a service until `stop` is cancelled, and hands its work over then.
+///
+/// # Errors
+/// It could not start, a role of it ended by itself, or handing over took longer than `stop.grace`.
+pub async fn run(
+    config: &Config,
+    types: Vec<TaskPluginRegistration>,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
+    let health = Arc::new(Health::new());
+    let metrics = Metrics::install().map(Arc::new);
+    let page_end = CancellationToken::new();
+    let pages = Pages { health: health.clone(), metrics: metrics.clone() };
+    let listener = bind(&config.http.listen).await?;
+    let _pages = listener.map(|listener| http::serve(listener, pages, page_end.clone()));
+    let serving = serve(config, types, stop, &health);
+    let done = tokio::select! {
+        done = serving => done,
+        () = upkeep(metrics.as_deref()) => Ok(()),
+    };
+    page_end.cancel();
+    done
+}
+
+async fn bind(listen: &str) -> Result<Option<TcpListener>, ServeError> {
+    if listen == "off" {
+        return Ok(None);
+    }
+    let wrong = |error| ServeError::Http { listen: listen.to_owned(), error };
+    let listener = TcpListener::bind(listen).await.map_err(wrong)?;
+    let address = listener.local_addr().map_err(wrong)?;
+    info!(%address, "health and metrics are at /live, /ready and /metrics");
+    Ok(Some(listener))
+}
+
+/// Never ends.
+async fn upkeep(metrics: Option<&Metrics>) {
+    let mut pause = tokio::time::interval(UPKEEP);
+    loop {
+        pause.tick().await;
+        if let Some(metrics) = metrics {
+            metrics.upkeep();
+        }
+    }
+}
+
+async fn serve(
+    config: &Config,
+    types: Vec<TaskPluginRegistration>,
+    stop: &CancellationToken,
+    health: &Health,
+) -> Result<(), ServeError> {
+    let waiting = |server| health.enter(Phase::Connecting(Some(server)));
+    let patience = Patience { deadline: config.start.deadline, waiting: &waiting };
+    let Some(ports) = stop.run_until_cancelled(service_ports(config, &patience)).await.transpose()? else {
+        return Ok(());
+    };
+    let dtf = process(config, types, ports)?;
+    let started = stop.run_until_cancelled(start(&dtf, config, health)).await.transpose();
+    let ended = match started {
+        Ok(Some(())) => {
+            health.enter(Phase::Serving);
+            info!(cluster = config.cluster, instance = config.instance, "serving");
+            until_ended(&dtf, config, stop).await
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    health.enter(Phase::Draining);
+    info!("handing over");
+    let drained = tokio::time::timeout(config.stop.grace, dtf.stop()).await;
+    health.clear();
+    ended?;
+    drained.map_err(|_| ServeError::Grace(text::show(config.stop.grace)))?;
+    info!("ended");
+    Ok(())
+}
+
+fn process(config: &Config, types: Vec<TaskPluginRegistration>, ports: Ports) -> Result<Dtf, ServiceError> {
+    let mut builder = Dtf::builder(ports).config(config.dtf());
+    for registration in types {
+        builder = builder.register_task_type(registration)?;
+    }
+    builder.build()
+}
+
+async fn start(dtf: &Dtf, config: &Config, health: &Health) -> Result<(), ServeError> {
+    for role in &config.role {
+        health.enter(Phase::Joining(*role));
+        dtf.start_service(*role).await?;
+        if let Some(member) = dtf.member(*role).await {
+            health.joined(*role, member);
+        }
+        info!(%role, "joined");
+    }
+    Ok(())
+}
+
+/// Waits for the order to end. A role that ends before is an error.
+async fn until_ended(dtf: &Dtf, config: &Config, stop: &CancellationToken) -> Result<(), ServeError> {
+    let mut members = JoinSet::new();
+    for role in &config.role {
+        if let Some(member) = dtf.member(*role).await {
+            let role = *role;
+            members.spawn(async move {
+                member.ended().await;
+                role
+            });
+        }
+    }
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Some(Ok(role)) = members.join_next() => Err(ServeError::Ended(role)),
+    }
+}
