@@ -139,6 +139,10 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
                     ready.steps.push(step(Kind::Grant, Some(place.holder), Some(member)));
                 }
                 Goal::Drop => ready.steps.push(step(Kind::Drop, Some(place.holder), None)),
+                // Free by an operator's word alone, and still wanted by nobody's record but its holder's.
+                Goal::Release if place.entry.releasing.is_none() && view.is_released(place, rules) => {
+                    marks.push(step(Kind::Mark, Some(place.holder), None));
+                }
                 Goal::To { .. } | Goal::Release => {}
             },
             (_, Some(place)) if place.entry.releasing.is_some() => ready.waiting += 1,
