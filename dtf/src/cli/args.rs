@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Create tasks of a cluster, see how they are, and say what is wanted of them.
     #[cfg(feature = "full")]
     Task(super::task::TaskArgs),
+    /// See and change between whom the executors are shared.
+    #[cfg(feature = "full")]
+    Group(super::group::GroupArgs),
     /// Check or list the settings.
     #[cfg(feature = "full")]
     Config(super::config::ConfigArgs),

@@ -18,6 +18,8 @@ mod display;
 #[cfg(feature = "full")]
 mod doctor;
 #[cfg(feature = "full")]
+mod group;
+#[cfg(feature = "full")]
 mod health;
 mod oneshot;
 mod progress;
@@ -49,7 +51,7 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// What there is only with the feature `full`.
-const NEED_SERVERS: [&str; 6] = ["serve", "task", "config", "migrate", "doctor", "health"];
+const NEED_SERVERS: [&str; 7] = ["serve", "task", "group", "config", "migrate", "doctor", "health"];
 
 /// Something asked for wrongly, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +99,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Run(args) => run::run(args),
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),
+        Command::Group(args) => group::run(args, types),
         Command::Config(args) => config::run(&args),
         Command::Migrate(settings) => doctor::migrate(&settings),
         Command::Doctor(args) => doctor::run(&args),

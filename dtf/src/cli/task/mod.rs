@@ -110,7 +110,7 @@ pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
 }
 
 /// A client of the cluster, and the names of the types that it knows.
-async fn client(
+pub(super) async fn client(
     config: &Config,
     types: Vec<TaskPluginRegistration>,
 ) -> anyhow::Result<(Client, BTreeMap<TaskType, String>)> {
