@@ -239,6 +239,17 @@ pub struct Push {
     pub finished: bool,
 }
 
+/// What a task has used of the executors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The slot-time of its reported parcels in this run. Only ever grows.
+    pub used: Duration,
+    /// Subtasks dispatched and not reported.
+    pub running: u64,
+    /// How long one subtask takes on average, once any has been reported.
+    pub mean_run: Option<Duration>,
+}
+
 /// What a scheduler finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchedulerLoad {
@@ -246,6 +257,8 @@ pub struct SchedulerLoad {
     pub pending: u64,
     /// The parcels that were dispatched and not reported.
     pub running: Vec<RunningParcel>,
+    /// What the task has used so far.
+    pub usage: Usage,
 }
 
 /// A parcel that was dispatched and not reported.
@@ -270,6 +283,8 @@ pub struct Taken {
     pub next_due: Option<Duration>,
     /// What is wanted of the task. Nothing is taken unless it is [`Control::Run`].
     pub control: Control,
+    /// What the task has used so far; what was taken now counts as running.
+    pub usage: Usage,
 }
 
 /// What became of a report.
@@ -361,13 +376,17 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Takes a task up as its scheduler: refuses all earlier holders.
     async fn load_scheduler(&self, fence: Fence) -> Result<SchedulerLoad, StoreError>;
 
-    /// Moves the first pending parcels to running, one for each shard named, and hands them out to be shipped there.
+    /// Moves the first pending parcels to running, one for each shard named, and hands them out to be shipped there. They have
+    /// at most `most` subtasks together; where a parcel has more than are left of that, it is split.
     /// Delayed subtasks that are due come first, in the order in which they were due. Gives nothing while the results that
     /// wait for the collector reach [`RESULTS_WATERMARK`] or [`RESULTS_WATERMARK_BYTES`].
     ///
     /// This is the one write that has a further effect when it is sent again: it takes further parcels. Whoever does not know
     /// what came of a `take` finds its parcels among those that [`load_scheduler`](Self::load_scheduler) names.
-    async fn take(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError>;
+    async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError>;
+
+    /// What several tasks have used; tasks without queues are left out.
+    async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError>;
 
     /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
     /// is not zero. What is not running is passed over.

@@ -88,7 +88,7 @@ async fn steps(queues: &RedisQueues, size: usize) -> (f64, Duration) {
         let push = Push { epoch: generator.epoch, ..batch(next, ROUND, size) };
         next = next.plus((ROUND * size) as u64);
         queues.push(fence, push).await.unwrap();
-        let taken = queues.take(fence, &[Shard(0); ROUND]).await.unwrap();
+        let taken = queues.take(fence, &[Shard(0); ROUND], u64::MAX).await.unwrap();
         let reports =
             taken.parcels.iter().map(|(_, parcel)| queues.complete(fence.task, fence.run, report(parcel)));
         for reported in join_all(reports).await {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dtf_model::queue::{Backlog, TaskState};
+use dtf_model::queue::{Backlog, TaskState, Usage};
 use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId};
 use redis::Value;
 
@@ -132,8 +132,14 @@ impl Reply {
         let timed = self.count()?;
         let control = self.control()?;
         let waiting = pending + self.count()?;
-        let mean_run = (timed > 0).then(|| Duration::from_nanos((busy / timed as f64).round() as u64));
-        Ok(Backlog { waiting, mean_run, control })
+        Ok(Backlog { waiting, mean_run: mean_run(busy, timed), control })
+    }
+
+    /// What a task has used, as `take.lua` and `load_scheduler.lua` reply it.
+    pub(crate) fn usage(&mut self) -> Result<Usage, StoreError> {
+        let (used, running) = (Duration::from_nanos(self.count()?), self.count()?);
+        let busy: f64 = self.number()?;
+        Ok(Usage { used, running, mean_run: mean_run(busy, self.count()?) })
     }
 
     /// What `state.lua` replies.
@@ -169,6 +175,11 @@ impl Reply {
             ending,
         })
     }
+}
+
+/// The mean of so many subtasks that were busy for so many nanoseconds together.
+pub(crate) fn mean_run(busy: f64, timed: u64) -> Option<Duration> {
+    (timed > 0).then(|| Duration::from_nanos((busy / timed as f64).round() as u64))
 }
 
 fn created(generated: u64, followed: u64) -> Result<u64, StoreError> {

@@ -100,6 +100,11 @@ impl Keys {
         format!("{}generation", self.root)
     }
 
+    /// The prefix of what members write.
+    pub fn members(&self) -> String {
+        format!("{}members/", self.root)
+    }
+
     /// The prefix of what one member writes.
     pub fn member(&self, instance: &InstanceId) -> String {
         format!("{}members/{instance}/", self.root)

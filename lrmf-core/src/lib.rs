@@ -63,6 +63,7 @@
 //! | [`task`], [`ids`], [`worker`], [`provider`] | what is placed, and what users implement |
 //! | [`runner`], [`smooth`] | ready-made workers |
 //! | [`assignor`] | who gets what: the planners |
+//! | [`admin`] | for operators and their tools |
 //! | [`router`] | for callers: which member has a task now |
 //! | [`config`], [`event`], [`metrics`], [`error`] | settings, reports, numbers, errors |
 //! | [`coordination`], [`memory`] | the port to the store, and the store in memory |
@@ -70,6 +71,7 @@
 //! | [`protocol`] | how it works: pure state machines, without clock or IO |
 //! | [`clock`] | time, from outside |
 
+pub mod admin;
 pub mod assignor;
 pub mod clock;
 pub mod config;
@@ -83,6 +85,8 @@ pub mod ids;
 pub mod keys;
 pub mod memory;
 pub mod metrics;
+#[cfg(test)]
+mod model;
 pub mod protocol;
 pub mod provider;
 pub mod records;

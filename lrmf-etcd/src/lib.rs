@@ -20,6 +20,10 @@
 //! - All leases of a store are kept alive over one stream; only a received answer counts.
 //! - What etcd reports within a watch, compaction and refused credentials, ends the watch with an error.
 //!
+//! # The command
+//! With the feature `cli` there is `lrmf`, which shows and steers a group: `lrmf --help`. What it does is
+//! [`lrmf_core::admin`] on an [`EtcdStore`].
+//!
 //! # What it cannot
 //! etcd measures leases by its own clock, and a restart or a new leader of etcd gives every lease its full time again.
 //! Old versions have faults in leases: [`EtcdStore::connect`] names them in a warning.

@@ -14,7 +14,7 @@ use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState,
+    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use crate::status::{Control, Counts};
 
@@ -133,9 +133,19 @@ impl QueueStore for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.load_scheduler(fence.token))
     }
 
-    async fn take(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError> {
+    async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError> {
         let now = self.clock.now();
-        self.with(fence.task, fence.run, |queue| queue.take(fence.token, now, shards))
+        self.with(fence.task, fence.run, |queue| queue.take(fence.token, now, shards, most))
+    }
+
+    async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
+        let found = tasks.iter().filter_map(|task| Some((*task, self.find(*task)?)));
+        Ok(found
+            .map(|(task, shared)| {
+                let queue = lock(&shared);
+                (task, queue.spec().run, queue.usage())
+            })
+            .collect())
     }
 
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError> {

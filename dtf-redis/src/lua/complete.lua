@@ -6,9 +6,9 @@
 --   then the delay in microseconds of each d
 -- Reply: OK, counted, running, pending, control | GONE | CONFLICT, why
 local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays, waiting, wbytes, succeeded,
-  failed, timed_out, cancelled = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
+  failed, timed_out, cancelled, used = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
   'control', 'pending', 'running', 'busy', 'timed', 'delays', 'waiting', 'wbytes', 'succeeded', 'failed', 'timed_out',
-  'cancelled'))
+  'cancelled', 'used'))
 local no = refused(there, ARGV[1])
 if no then
   return no
@@ -58,7 +58,7 @@ else
   if timed > 100000 then -- halving now and then lets the mean follow a change
     busy, timed = busy / 2, math.floor(timed / 2)
   end
-  set = { 'running', txt(running), 'busy', txt(busy), 'timed', txt(timed) }
+  set = { 'running', txt(running), 'busy', txt(busy), 'timed', txt(timed), 'used', txt(num(used) + num(ARGV[5])) }
 end
 
 local counted, tally = 0, { s = 0, f = 0, t = 0, c = 0 }

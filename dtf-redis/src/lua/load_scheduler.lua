@@ -1,15 +1,16 @@
 -- Takes a task up as its scheduler: raises the token, and says what runs where.
 -- KEYS: info running
 -- ARGV: run, token
--- Reply: OK, pending, then name, shard and attempt of each parcel that runs | GONE | FENCED, token
-local there, seen, pending = unpack(redis.call('HMGET', KEYS[1], 'run', 'stoken', 'pending'))
+-- Reply: OK, pending, used, running, busy, timed, then name, shard and attempt of each parcel that runs | GONE | FENCED, token
+local there, seen, pending, used, subtasks, busy, timed = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'stoken', 'pending', 'used', 'running', 'busy', 'timed'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
 end
 pass_when_full(KEYS[1])
 redis.call('HSET', KEYS[1], 'stoken', ARGV[2])
-local reply = { OK, pending or 0 }
+local reply = { OK, pending or 0, used or 0, subtasks or 0, busy or 0, timed or 0 }
 local running = redis.call('HGETALL', KEYS[2])
 for i = 1, #running, 2 do
   local shard, entry = read_running(running[i + 1])

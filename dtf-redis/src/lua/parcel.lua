@@ -49,6 +49,21 @@ local function single(epoch, seq, attempt, body)
   return VERSION .. number(epoch) .. number(seq) .. number(attempt) .. number(1) .. number(#body) .. body
 end
 
+-- The first so many subtasks of a parcel, and the others, as parcels of their own.
+local function split(entry, epoch, first, attempt, count, at, most)
+  local middle = at
+  for _ = 1, most do
+    local length
+    length, middle = read_number(entry, middle)
+    middle = middle + length
+  end
+  local function part(from, size, bodies)
+    return VERSION .. number(epoch) .. number(from) .. number(attempt) .. number(size) .. bodies
+  end
+  return part(first, most, string.sub(entry, at, middle - 1)),
+    part(first + most, count - most, string.sub(entry, middle))
+end
+
 -- The name of a parcel in the hash of those that run.
 local function name(epoch, first)
   return txt(epoch) .. ':' .. txt(first)

@@ -13,7 +13,7 @@ use crate::reply::{Reply, malformed};
 use crate::scripts;
 
 /// How many commands of one call are under way at the same time.
-const TOGETHER: usize = 256;
+pub(super) const TOGETHER: usize = 256;
 
 impl RedisQueues {
     pub(super) async fn make(&self, spec: &TaskSpec) -> Result<(), StoreError> {

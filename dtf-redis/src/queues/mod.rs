@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use dtf_model::plugin::TaskResult;
 use dtf_model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState,
+    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 
@@ -80,8 +80,12 @@ impl QueueStore for RedisQueues {
         self.begin_scheduling(fence).await
     }
 
-    async fn take(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError> {
-        self.give_out(fence, shards).await
+    async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError> {
+        self.give_out(fence, shards, most).await
+    }
+
+    async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
+        self.read_usages(tasks).await
     }
 
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError> {

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::queue::{
-    Fence, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken,
+    Fence, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken, Usage,
     WAKE_MOST,
 };
-use dtf_model::{Shard, StoreError};
+use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 
 use super::RedisQueues;
+use super::life::TOGETHER;
 use crate::codec;
 use crate::keys::Of;
-use crate::reply::{Malformed, malformed};
+use crate::reply::{Malformed, malformed, mean_run};
 use crate::scripts;
 
 impl RedisQueues {
@@ -20,15 +23,21 @@ impl RedisQueues {
         let call = self.fenced(&scripts::LOAD_SCHEDULER, fence, &[Of::Info, Of::Running]);
         let mut reply = self.by_holder(fence, &call).await?;
         let pending = reply.count()?;
+        let usage = reply.usage()?;
         let running = reply.rest()?;
         let running = running.chunks_exact(3).map(|each| read_running(&each[0], &each[1], &each[2]));
-        Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()? })
+        Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()?, usage })
     }
 
-    pub(super) async fn give_out(&self, fence: Fence, shards: &[Shard]) -> Result<Taken, StoreError> {
+    pub(super) async fn give_out(
+        &self,
+        fence: Fence,
+        shards: &[Shard],
+        most: u64,
+    ) -> Result<Taken, StoreError> {
         let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled];
         let mut call = self.fenced(&scripts::TAKE, fence, &keys);
-        call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST);
+        call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST).arg(most);
         for shard in shards {
             call.arg(shard.0);
         }
@@ -37,10 +46,43 @@ impl RedisQueues {
         let next_due = reply.optional_text()?.map(|micros| micros.parse().map(Duration::from_micros));
         let next_due = next_due.transpose().map_err(malformed)?;
         let control = reply.control()?;
+        let usage = reply.usage()?;
         let parcels = reply.rest()?.into_iter().map(codec::read_parcel);
         let parcels = parcels.collect::<Result<Vec<_>, _>>().map_err(Malformed::from)?;
         let parcels = shards.iter().copied().zip(parcels).collect();
-        Ok(Taken { parcels, pending, next_due, control })
+        Ok(Taken { parcels, pending, next_due, control, usage })
+    }
+
+    pub(super) async fn read_usages(
+        &self,
+        tasks: &[TaskId],
+    ) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
+        let mut found = Vec::with_capacity(tasks.len());
+        for some in tasks.chunks(TOGETHER) {
+            let mut reads = FuturesOrdered::new();
+            for task in some {
+                reads.push_back(self.read_usage(*task));
+            }
+            while let Some(read) = reads.next().await {
+                found.extend(read?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_usage(&self, task: TaskId) -> Result<Option<(TaskId, RunEpoch, Usage)>, StoreError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.redis.keys().task(task).of(Of::Info));
+        for field in ["run", "used", "running", "busy", "timed"] {
+            command.arg(field);
+        }
+        let (run, used, running, busy, timed) = self.redis.send::<UsageFields>(&command).await?;
+        let usage = Usage {
+            used: Duration::from_nanos(used.unwrap_or(0)),
+            running: running.unwrap_or(0),
+            mean_run: mean_run(busy.unwrap_or(0.0), timed.unwrap_or(0)),
+        };
+        Ok(run.map(|run| (task, RunEpoch(run), usage)))
     }
 
     pub(super) async fn return_or_delay(
@@ -58,6 +100,9 @@ impl RedisQueues {
         self.by_holder(fence, &call).await.map(drop)
     }
 }
+
+/// Run, slot-time in nanoseconds, subtasks that run, and the nanoseconds and number of those that have run.
+type UsageFields = (Option<u32>, Option<u64>, Option<u64>, Option<f64>, Option<u64>);
 
 /// A delay as the scripts take it, in whole microseconds. One of less is not none.
 pub(super) fn micros(span: Duration) -> u64 {

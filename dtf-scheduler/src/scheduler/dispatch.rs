@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::{Dispatch, TaskScheduler};
-use dtf_model::queue::{Fence, Parcel, ParcelId, Taken};
+use dtf_model::queue::{Fence, Parcel, ParcelId, Taken, Usage};
 use dtf_model::roles::{RoleContext, guarded};
 use dtf_model::shard::Shipment;
 use dtf_model::{Control, Shard, StoreError, SubtaskId, TaskId};
@@ -15,8 +15,6 @@ use super::tasks::Tasks;
 
 /// The most parcels that one task is given at a time, so that others get their turn.
 const HAND: usize = 16;
-/// What a task is charged for a parcel.
-const PARCEL_CHARGE: Duration = Duration::from_millis(10);
 /// How soon a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 /// How long the plugin's callback may take.
@@ -38,19 +36,20 @@ impl Dispatcher {
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
     /// fast as it is filled, so the caller listens in between.
     pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
-        if tasks.policy.next().is_none() {
+        if tasks.policy.is_idle() {
             return Ok(false);
         }
         let mut places = self.places().await?;
         if places.is_empty() {
             return Ok(false);
         }
-        while let Some(task) = tasks.policy.next().filter(|_| !places.is_empty()) {
+        while !places.is_empty() {
+            let Some(task) = tasks.next() else { break };
             let hand = places.len().min(HAND);
             let shards: Vec<_> = places.drain(..hand).collect();
             self.serve(tasks, task, &shards).await?;
         }
-        Ok(tasks.policy.next().is_some())
+        Ok(!tasks.policy.is_idle())
     }
 
     /// A shard for each parcel that there is room for, those with the most room first and each once a round.
@@ -80,7 +79,7 @@ impl Dispatcher {
         };
         let fence = tasks.fence(task, known.run);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match self.context.queues.take(fence, shards).await {
+        let taken = match self.context.queues.take(fence, shards, u64::MAX).await {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
@@ -89,9 +88,16 @@ impl Dispatcher {
             Err(error) => return Err(error),
         };
         self.note(tasks, task, &taken, backlog);
+        let count = |parcels: &[(Shard, Parcel)]| parcels.iter().map(|(_, each)| each.count()).sum::<u64>();
+        let all = count(&taken.parcels);
         let parcels = self.admitted(fence, callback, taken.parcels).await?;
-        if !self.ship(fence, parcels).await? {
-            tasks.policy.quiet(task);
+        let admitted = count(&parcels);
+        let shipped = self.ship(fence, parcels).await?;
+        // What went back is not charged.
+        let running = taken.usage.running.saturating_sub(all - shipped);
+        tasks.charge(task, &Usage { running, ..taken.usage });
+        if shipped < admitted {
+            tasks.quiet(task);
             let soon = taken.next_due.map_or(AFTER_REFUSAL, |due| due.min(AFTER_REFUSAL));
             tasks.due_in(task, Some(soon));
         }
@@ -99,11 +105,8 @@ impl Dispatcher {
     }
 
     fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
-        for _ in &taken.parcels {
-            tasks.policy.charge(task, PARCEL_CHARGE);
-        }
         if taken.parcels.is_empty() || taken.pending == 0 || taken.control != Control::Run {
-            tasks.policy.quiet(task);
+            tasks.quiet(task);
         }
         tasks.due_in(task, taken.next_due);
         if taken.pending <= backlog / 2 {
@@ -133,10 +136,10 @@ impl Dispatcher {
         Ok(admitted)
     }
 
-    /// Ships parcels to the shards that they are recorded for; what is not taken there goes back to pending. Says whether
-    /// all were taken.
-    async fn ship(&self, fence: Fence, parcels: Vec<(Shard, Parcel)>) -> Result<bool, StoreError> {
-        let mut all = true;
+    /// Ships parcels to the shards that they are recorded for; what is not taken there goes back to pending. Says how many
+    /// subtasks were taken.
+    async fn ship(&self, fence: Fence, parcels: Vec<(Shard, Parcel)>) -> Result<u64, StoreError> {
+        let mut subtasks = 0;
         let mut by_shard: BTreeMap<Shard, Vec<Shipment>> = BTreeMap::new();
         for (shard, parcel) in parcels {
             by_shard.entry(shard).or_default().push(Shipment { task: fence.task, run: fence.run, parcel });
@@ -147,13 +150,13 @@ impl Dispatcher {
                 0
             });
             self.context.wake.ring(dtf_model::wake::Topic::Shard(shard.0), fence.task);
+            subtasks += shipments[..shipped].iter().map(|each| each.parcel.count()).sum::<u64>();
             let left: Vec<ParcelId> = shipments[shipped..].iter().map(|each| each.parcel.id).collect();
             if !left.is_empty() {
                 self.context.queues.put_back(fence, &left, Duration::ZERO).await?;
-                all = false;
             }
         }
-        Ok(all)
+        Ok(subtasks)
     }
 
     /// Asks the plugin's callback about a parcel of one, on the plugins' runtime. A callback that fails delays the subtask

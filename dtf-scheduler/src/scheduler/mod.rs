@@ -55,7 +55,7 @@ impl RunTask for Scheduler {
         let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {
-            let busy = tasks.policy.next().is_some();
+            let busy = !tasks.policy.is_idle();
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),

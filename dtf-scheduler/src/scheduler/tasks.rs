@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
-use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState};
+use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState, Usage};
 use dtf_model::roles::{RoleContext, caught};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::{BucketOf, TaskTable};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::policy::Policy;
+use super::policy::account::Accounts;
 
 /// Rows a page when looking at all tasks.
 const PAGE: u32 = 1000;
@@ -38,6 +39,7 @@ pub(super) struct Tasks {
     due_of: HashMap<TaskId, Instant>,
     due: BTreeSet<(Instant, TaskId)>,
     pub(super) policy: Policy,
+    accounts: Accounts,
 }
 
 impl Tasks {
@@ -56,6 +58,7 @@ impl Tasks {
             due_of: HashMap::new(),
             due: BTreeSet::new(),
             policy: Policy::default(),
+            accounts: Accounts::default(),
         }
     }
 
@@ -70,12 +73,13 @@ impl Tasks {
     /// Takes the groups' quotas as they are now.
     pub(super) fn share_between(&mut self, groups: &[ResourceGroup]) {
         for group in groups {
-            self.policy.set_weight(&group.name.as_str().into(), group.quota);
+            self.policy.set_quota(&group.name.as_str().into(), group.quota);
         }
     }
 
     pub(super) fn forget(&mut self, task: TaskId) {
         self.policy.remove(task);
+        self.accounts.close(task);
         self.known.remove(&task);
         self.set_due(task, None);
     }
@@ -102,8 +106,47 @@ impl Tasks {
     pub(super) fn wake_due(&mut self, now: Instant) {
         while let Some((_, task)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.set_due(task, None);
-            self.policy.pending(task);
+            self.policy.pending(task, self.context.clock.now());
         }
+    }
+
+    /// The task whose turn it is.
+    pub(super) fn next(&mut self) -> Option<TaskId> {
+        self.policy.next(self.context.clock.now())
+    }
+
+    /// The task has nothing to dispatch, until it is said that it has.
+    pub(super) fn quiet(&mut self, task: TaskId) {
+        self.policy.quiet(task, self.context.clock.now());
+    }
+
+    /// Charges a task with what it has used since.
+    pub(super) fn charge(&mut self, task: TaskId, usage: &Usage) {
+        let nanos = self.accounts.settle(task, usage);
+        self.policy.charge(task, nanos);
+    }
+
+    /// Charges those of these tasks that had something running.
+    async fn settle(&mut self, tasks: &[TaskId]) {
+        let running: Vec<_> = tasks.iter().copied().filter(|task| self.accounts.is_running(*task)).collect();
+        if running.is_empty() {
+            return;
+        }
+        match self.context.queues.usages(&running).await {
+            Ok(usages) => {
+                for (task, run, usage) in usages {
+                    if self.is_at(task, run) {
+                        self.charge(task, &usage);
+                    }
+                }
+            }
+            // Nothing is lost: it is charged when it is looked at again.
+            Err(error) => warn!(%error, "what tasks have used is not known"),
+        }
+    }
+
+    fn is_at(&self, task: TaskId, run: RunEpoch) -> bool {
+        self.known.get(&task).is_some_and(|known| known.run == run)
     }
 
     /// Takes up the tasks that are new, forgets those that are gone, and looks at the others again.
@@ -128,15 +171,18 @@ impl Tasks {
         }
         let gone: Vec<_> = self.known.keys().filter(|task| !seen.contains(task)).copied().collect();
         gone.into_iter().for_each(|task| self.forget(task));
+        let running: Vec<_> = self.accounts.running().collect();
+        self.settle(&running).await;
     }
 
     /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
     /// other partitions too.
     pub(super) async fn look_at(&mut self, tasks: &[TaskId]) {
         let share = self.share;
+        self.settle(tasks).await;
         for task in tasks.iter().filter(|task| share.has(**task)) {
             if self.known.contains_key(task) {
-                self.policy.pending(*task);
+                self.policy.pending(*task, self.context.clock.now());
                 continue;
             }
             match self.take_up(*task).await {
@@ -155,11 +201,11 @@ impl Tasks {
         let load = self.context.queues.load_scheduler(fence).await?;
         self.recover(fence, &load).await?;
         match caught(|| self.callback(&state.spec)) {
-            Ok(callback) => self.know(&state, callback),
+            Ok(callback) => self.know(&state, &load.usage, callback),
             // The generator meets the same panic, and stops the task for it.
             Err(fault) => warn!(task_id = %task, %fault, "no scheduler's callback, task not taken up"),
         }
-        self.policy.pending(task);
+        self.policy.pending(task, self.context.clock.now());
         Ok(())
     }
 
@@ -167,8 +213,9 @@ impl Tasks {
         self.context.plugins.get(spec.task_type).ok().and_then(|found| found.plugin.scheduler(spec))
     }
 
-    fn know(&mut self, state: &TaskState, callback: Option<Arc<dyn TaskScheduler>>) {
+    fn know(&mut self, state: &TaskState, usage: &Usage, callback: Option<Arc<dyn TaskScheduler>>) {
         let spec = &state.spec;
+        self.accounts.open(spec.id, spec.task_type, usage);
         let conf = self.context.plugins.conf(spec.task_type).ok();
         let backlog = conf.map_or(0, |conf| conf.backlog);
         self.known.insert(spec.id, Known { run: spec.run, callback, backlog });

@@ -9,7 +9,7 @@ use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState,
+    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf::model::shard::{ShardQueue, Shipment, ShipmentId};
 use dtf::model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
@@ -96,7 +96,8 @@ wired! {
     push(fence: Fence, push: Push) -> Backlog;
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
     load_scheduler(fence: Fence) -> SchedulerLoad;
-    take(fence: Fence, shards: &[Shard]) -> Taken;
+    take(fence: Fence, shards: &[Shard], most: u64) -> Taken;
+    usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
     put_back(fence: Fence, parcels: &[ParcelId], after: Duration) -> ();
     complete(task: TaskId, run: RunEpoch, report: ParcelReport) -> Reported;
     stop_by_collector(fence: Fence, reason: &str) -> ();

@@ -29,7 +29,7 @@ pub enum Verdict {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Election {
     instance: InstanceId,
     incarnation: Incarnation,

@@ -36,7 +36,7 @@ struct Run {
 }
 
 /// One chunk of the record, as applied.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Applied {
     generation: Generation,
     wanted: BTreeMap<Arc<str>, Holding>,
@@ -45,7 +45,7 @@ struct Applied {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Holdings {
     keys: Keys,
     instance: InstanceId,

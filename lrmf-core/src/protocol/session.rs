@@ -215,7 +215,7 @@ struct Held {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Joining {
     keys: Keys,
     instance: InstanceId,

@@ -24,6 +24,9 @@ impl World {
         let Some(&ix) = self.rng.pick(&up) else { return self.start_one() };
         let kind = self.rng.below(100);
         let name = self.processes[ix].instance.clone();
+        if !self.strikes() {
+            return Ok(());
+        }
         self.note(|| format!("fault {kind} at {name} (process {ix}) for {span:?}"));
         match kind {
             0..12 => self.kill(ix),

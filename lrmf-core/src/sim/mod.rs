@@ -11,6 +11,7 @@ mod operators;
 mod oracle;
 mod process;
 mod rng;
+mod shrink;
 pub(crate) mod store;
 mod tests;
 mod world;

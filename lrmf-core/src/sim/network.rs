@@ -32,7 +32,8 @@ impl World {
             let reply = if refused { failed(&call, StoreError::Unreachable("cut".into())) } else { unknown };
             return answer(self, if refused { there } else { TIMEOUT }, reply);
         }
-        match if self.faulty { self.rng.below(100) } else { 99 } {
+        let luck = if self.faulty { self.rng.below(100) } else { 99 };
+        match if luck < 5 && self.strikes() { luck } else { 99 } {
             0 => answer(self, there, failed(&call, StoreError::Unreachable("refused".into()))),
             1 => answer(self, TIMEOUT, unknown),
             2 => {
@@ -86,7 +87,8 @@ impl World {
 
     pub(super) fn list(&mut self, ix: usize, feed: FeedId, epoch: u64) {
         let back = self.rng.micros(100..3000);
-        let (fails, now) = (self.is_cut(ix) || self.faulty && self.rng.per_mille(20), self.now);
+        let unlucky = self.faulty && self.rng.per_mille(20) && self.strikes();
+        let (fails, now) = (self.is_cut(ix) || unlucky, self.now);
         let process = &mut self.processes[ix];
         let Some(state) = process.feeds.get_mut(&feed).filter(|state| state.epoch == epoch) else { return };
         if fails {
@@ -116,7 +118,7 @@ impl World {
     pub(super) fn tell(&mut self, ix: usize, batch: &WatchBatch) {
         let (cut, now) = (self.is_cut(ix), self.now);
         for feed in [FeedId::Own, FeedId::Record, FeedId::Leader, FeedId::Group] {
-            let slow = self.faulty && self.rng.per_mille(30);
+            let slow = self.faulty && self.rng.per_mille(30) && self.strikes();
             let after = self.rng.micros(100..if slow { 2_000_000 } else { 3000 });
             let Some(state) = self.processes[ix].feeds.get_mut(&feed) else { continue };
             let key_of = |event: &WatchEvent| match event {

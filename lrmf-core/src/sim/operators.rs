@@ -20,6 +20,9 @@ impl World {
         }
         let next = self.rng.millis(200..4000);
         self.later(next, Happening::Operator);
+        if !self.strikes() {
+            return;
+        }
         let Some(instance) = self.rng.pick(&self.instances).cloned() else { return };
         let origin = Origin::default();
         match self.rng.below(10) {

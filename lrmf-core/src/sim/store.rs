@@ -15,7 +15,7 @@ struct LeaseState {
 }
 
 /// The store. Time is the simulation's.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     revision: u64,
     entries: BTreeMap<String, KeyValue>,
@@ -44,6 +44,10 @@ impl Store {
 
     pub(crate) fn is_alive(&self, lease: LeaseId) -> bool {
         self.leases.contains_key(&lease.0)
+    }
+
+    pub(crate) fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.leases.keys().map(|lease| LeaseId(*lease))
     }
 
     pub(crate) fn next_end(&self) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! The simulated world: processes, the store, and what happens between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,14 +59,21 @@ pub(super) struct World {
     pub(super) faulty: bool,
     pub(super) steps: u64,
     pub(super) trace: Option<Vec<String>>,
+    /// How many misfortunes the seed has had in store so far, and which of them happen; all where none is named.
+    pub(super) misfortunes: u32,
+    pub(super) only: Option<BTreeSet<u32>>,
 }
 
 /// How a run is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) rules: Rules,
     pub(super) faulty_for: Duration,
+    /// Of the misfortunes that the seed has in store, numbered as they come, those that happen; all where none is named.
+    pub(super) only: Option<BTreeSet<u32>>,
+    /// The smallest group that there can be, whatever the seed says.
+    pub(super) small: bool,
     pub(super) traced: bool,
 }
 
@@ -75,6 +82,8 @@ pub(super) struct Plan {
 pub(super) struct Failure {
     pub(super) violation: Violation,
     pub(super) at: Duration,
+    pub(super) steps: u64,
+    pub(super) misfortunes: u32,
     pub(super) trace: Vec<String>,
 }
 
@@ -90,12 +99,14 @@ pub(super) fn settings() -> CoordinatorConfig {
 }
 
 impl World {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         let mut rng = Rng::new(plan.seed);
         let name = |name: &str| InstanceId::new(name).unwrap();
-        let members = 2 + rng.below(3);
+        let members = 2 + rng.below(if plan.small { 1 } else { 3 });
         let instances = ["a", "b", "c", "d"][..members as usize].iter().map(|text| name(text)).collect();
-        let tasks = (0..2 + rng.below(5)).map(|task| Task::new(format!("task-{task}"), "0")).collect();
+        let tasks = (0..2 + rng.below(if plan.small { 1 } else { 5 }))
+            .map(|task| Task::new(format!("task-{task}"), "0"))
+            .collect();
         Self {
             rng,
             now: Duration::from_secs(100),
@@ -113,18 +124,33 @@ impl World {
             faulty: true,
             steps: 0,
             trace: plan.traced.then(Vec::new),
+            misfortunes: 0,
+            only: plan.only.clone(),
         }
     }
 
     /// Lets faults happen for a while, then heals everything, then waits and sees whether all tasks are held.
-    pub(super) fn run(mut self, plan: Plan) -> Result<u64, Failure> {
+    pub(super) fn run(mut self, plan: &Plan) -> Result<u64, Failure> {
         match self.live(plan) {
             Ok(()) => Ok(self.steps),
-            Err(violation) => Err(Failure { violation, at: self.now, trace: self.trace.unwrap_or_default() }),
+            Err(violation) => Err(Failure {
+                violation,
+                at: self.now,
+                steps: self.steps,
+                misfortunes: self.misfortunes,
+                trace: self.trace.unwrap_or_default(),
+            }),
         }
     }
 
-    fn live(&mut self, plan: Plan) -> Result<(), Violation> {
+    /// Whether the misfortune that comes now happens.
+    pub(super) fn strikes(&mut self) -> bool {
+        let number = self.misfortunes;
+        self.misfortunes += 1;
+        self.only.as_ref().is_none_or(|only| only.contains(&number))
+    }
+
+    fn live(&mut self, plan: &Plan) -> Result<(), Violation> {
         for instance in self.instances.clone() {
             let after = self.rng.millis(0..300);
             self.later(after, Happening::Start { instance });
@@ -339,7 +365,7 @@ impl World {
         if let Some(running) = process.running.insert(key.clone(), token) {
             return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
         }
-        let fails = self.faulty && self.rng.per_mille(20);
+        let fails = self.faulty && self.rng.per_mille(20) && self.strikes();
         let result = if fails { Err("it fails".to_owned()) } else { Ok(()) };
         let after = self.rng.micros(100..5000);
         self.later(after, Happening::Deliver { process: ix, input: Input::Assigned { key, token, result } });
@@ -347,7 +373,7 @@ impl World {
     }
 
     fn revoke(&mut self, ix: usize, holding: &Holding) {
-        let slow = self.faulty && self.rng.per_mille(100);
+        let slow = self.faulty && self.rng.per_mille(100) && self.strikes();
         let after = self.rng.millis(0..if slow { LONGEST_REVOKE } else { 5 });
         let (key, token) = (holding.task.key.clone(), holding.token);
         self.later(
@@ -357,7 +383,7 @@ impl World {
     }
 
     fn ask(&mut self, ix: usize) {
-        let fails = self.faulty && self.rng.per_mille(50);
+        let fails = self.faulty && self.rng.per_mille(50) && self.strikes();
         let answer = if fails { Err("it fails".to_owned()) } else { Ok(self.tasks.clone()) };
         let after = self.rng.micros(100..5000);
         self.later(after, Happening::Deliver { process: ix, input: Input::Tasks(answer) });

@@ -26,6 +26,7 @@ impl TaskQueue {
         let settled = current.then(|| self.running.remove(&report.parcel)).flatten();
         if settled.is_some() {
             self.running_subtasks -= count;
+            self.used += report.busy;
             // What was returned did not run.
             let ran = report.reports.iter().filter(|each| **each != Report::Returned).count();
             self.run_time.add(report.busy, ran as u64);

@@ -1,6 +1,7 @@
 //! The queues of one task, in memory. Pure: time comes in, nothing else happens.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lrmf_core::{Timestamp, Token};
@@ -56,6 +57,8 @@ pub(super) struct TaskQueue {
     running_subtasks: u64,
     done: DoneSet,
     run_time: RunTime,
+    /// The slot-time of all reported parcels.
+    used: Duration,
     results: VecDeque<ResultBatch>,
     waiting_results: u64,
     waiting_bytes: u64,
@@ -97,6 +100,7 @@ impl TaskQueue {
             running_subtasks: 0,
             done: DoneSet::default(),
             run_time: RunTime::default(),
+            used: Duration::ZERO,
             results: VecDeque::new(),
             waiting_results: 0,
             waiting_bytes: 0,

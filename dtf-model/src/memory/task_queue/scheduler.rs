@@ -8,7 +8,7 @@ use super::{Running, TaskQueue, check, raise};
 use crate::error::StoreError;
 use crate::ids::Shard;
 use crate::queue::{
-    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken,
+    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken, Usage,
     WAKE_MOST,
 };
 use crate::status::Control;
@@ -24,7 +24,11 @@ impl TaskQueue {
             })
             .collect();
         running.sort_unstable();
-        Ok(SchedulerLoad { pending: self.pending_subtasks, running })
+        Ok(SchedulerLoad { pending: self.pending_subtasks, running, usage: self.usage() })
+    }
+
+    pub(in crate::memory) fn usage(&self) -> Usage {
+        Usage { used: self.used, running: self.running_subtasks, mean_run: self.run_time.mean() }
     }
 
     pub(in crate::memory) fn take(
@@ -32,27 +36,34 @@ impl TaskQueue {
         token: Token,
         now: Timestamp,
         shards: &[Shard],
+        most: u64,
     ) -> Result<Taken, StoreError> {
         check(self.tokens.scheduler, token)?;
         self.wake_delayed(now);
-        let mut parcels = Vec::new();
+        let (mut parcels, mut left) = (Vec::new(), most);
         let flooded =
             self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= RESULTS_WATERMARK_BYTES;
         let may_take = self.control == Control::Run && !flooded;
-        while may_take && parcels.len() < shards.len() {
+        while may_take && parcels.len() < shards.len() && left > 0 {
             let Some(parcel) = self.pending.pop_front() else { break };
             self.pending_subtasks -= parcel.count();
             // A late success of an earlier attempt may have settled it meanwhile.
             if parcel.count() == 1 && self.done.contains(parcel.id.first) {
                 continue;
             }
+            let (parcel, rest) = split(parcel, left);
+            if let Some(rest) = rest {
+                self.return_to_pending(rest);
+            }
+            left -= parcel.count();
             let shard = shards[parcels.len()];
             self.running_subtasks += parcel.count();
             self.running.insert(parcel.id, Running { shard, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
-        Ok(Taken { parcels, pending: self.pending_subtasks, next_due, control: self.control })
+        let (pending, usage) = (self.pending_subtasks, self.usage());
+        Ok(Taken { parcels, pending, next_due, control: self.control, usage })
     }
 
     fn wake_delayed(&mut self, now: Timestamp) {
@@ -98,6 +109,17 @@ impl TaskQueue {
         self.delays += 1;
         self.delayed.insert((due, self.delays), parcel);
     }
+}
+
+/// The first so many subtasks of a parcel, and the others as one of their own.
+fn split(mut parcel: Parcel, most: u64) -> (Parcel, Option<Parcel>) {
+    if parcel.count() <= most {
+        return (parcel, None);
+    }
+    let bodies = parcel.bodies.split_off(usize::try_from(most).unwrap_or(usize::MAX));
+    let id = ParcelId { first: parcel.id.first.plus(most), ..parcel.id };
+    let rest = Parcel { id, attempt: parcel.attempt, bodies };
+    (parcel, Some(rest))
 }
 
 fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {

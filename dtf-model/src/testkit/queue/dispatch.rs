@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Desk, all_succeeded, body, firsts, must, push};
+use super::{Desk, all_succeeded, body, failure, firsts, must, push};
 use crate::ids::{EmitEpoch, Seq, Shard};
 use crate::plugin::SubtaskResult;
 use crate::queue::{
-    Outcome, Parcel, ParcelId, QueueStore, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report, RunningParcel,
-    WAKE_MOST,
+    Outcome, Parcel, ParcelId, ParcelReport, QueueStore, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report,
+    RunningParcel, Usage, WAKE_MOST,
 };
 use crate::status::Control;
 
@@ -38,6 +38,72 @@ pub async fn parcels_are_taken_in_order_and_recorded(store: &Arc<dyn QueueStore>
     let rest = desk.take(&[1, 2, 3]).await;
     assert_eq!((firsts(&rest), rest.pending), (vec![6], 0));
     assert!(desk.take(&[1]).await.parcels.is_empty());
+}
+
+/// Not more subtasks than are asked for; the rest of a parcel stays in front, as one of its own.
+pub async fn a_take_is_limited_and_splits_parcels(store: &Arc<dyn QueueStore>) {
+    let (desk, epoch) = Desk::with(store, &[2, 5, 1, 1]).await;
+    let parcel = |first: u64, count: u64| Parcel {
+        id: ParcelId { epoch, first: Seq(first) },
+        attempt: 0,
+        bodies: (first..first + count).map(body).collect(),
+    };
+    assert!(desk.take_at_most(&[1, 2], 0).await.parcels.is_empty());
+    let taken = desk.take_at_most(&[1, 2, 3, 4], 4).await;
+    assert_eq!(taken.parcels, [(Shard(1), parcel(0, 2)), (Shard(2), parcel(2, 2))]);
+    assert_eq!((taken.pending, taken.usage.running), (5, 4));
+    let state = desk.state().await;
+    assert_eq!((state.pending, state.running), (5, 4));
+    let taken = desk.take_at_most(&[1, 2], 1).await;
+    assert_eq!(taken.parcels, [(Shard(1), parcel(4, 1))]);
+    desk.succeed(&parcel(2, 2)).await;
+    // The exact number splits nothing.
+    let taken = desk.take_at_most(&[1, 2, 3], 3).await;
+    assert_eq!(taken.parcels, [(Shard(1), parcel(5, 2)), (Shard(2), parcel(7, 1))]);
+    assert_eq!((taken.pending, taken.usage.running), (1, 6));
+    // The parts are counted like any parcel, and what is put back comes again as it was.
+    desk.put_back(&[parcel(5, 2).id], Duration::ZERO).await;
+    for part in [parcel(0, 2), parcel(4, 1), parcel(7, 1)] {
+        desk.succeed(&part).await;
+    }
+    let taken = desk.take(&[1, 2, 3]).await;
+    assert_eq!(taken.parcels, [(Shard(1), parcel(5, 2)), (Shard(2), parcel(8, 1))]);
+    for (_, part) in &taken.parcels {
+        desk.succeed(part).await;
+    }
+    assert_eq!((desk.state().await.counts.succeeded, desk.state().await.running), (9, 0));
+}
+
+/// The slot-time of reported parcels, each counted once, and what is dispatched.
+pub async fn what_was_used_is_known(store: &Arc<dyn QueueStore>) {
+    let absent = Desk::absent(store);
+    assert!(must(store.usages(&[absent.task]).await).is_empty());
+    let (desk, _) = Desk::with(store, &[3, 1, 1]).await;
+    assert_eq!(desk.usage().await, Usage::default());
+    let taken = desk.take(&[0, 0, 0]).await;
+    assert_eq!(taken.usage, Usage { running: 5, ..Usage::default() });
+    let report = |parcel: &Parcel, reports, millis| ParcelReport {
+        parcel: parcel.id,
+        attempt: 0,
+        reports,
+        busy: Duration::from_millis(millis),
+    };
+    let parcels: Vec<_> = taken.parcels.into_iter().map(|(_, parcel)| parcel).collect();
+    for _ in 0..2 {
+        let reported = report(&parcels[0], all_succeeded(&parcels[0]), 30);
+        must(store.complete(desk.task, desk.run, reported).await);
+        let mean_run = Some(Duration::from_millis(10));
+        assert_eq!(desk.usage().await, Usage { used: Duration::from_millis(30), running: 2, mean_run });
+    }
+    // Whatever came of it, the slot was used.
+    let failed = report(&parcels[1], vec![Report::Ended(failure("no"))], 6);
+    must(store.complete(desk.task, desk.run, failed).await);
+    let returned = report(&parcels[2], vec![Report::Returned], 2);
+    must(store.complete(desk.task, desk.run, returned).await);
+    let usage = desk.usage().await;
+    assert_eq!((usage.used, usage.running), (Duration::from_millis(38), 0));
+    assert_eq!(must(store.load_scheduler(desk.fence()).await).usage, usage);
+    assert_eq!(desk.take(&[]).await.usage, usage);
 }
 
 /// A task that is paused or to end gives nothing, and says so.

@@ -31,7 +31,7 @@ async fn every_call(desk: &Desk<'_>, fence: Fence, is: impl Fn(&Result<(), Store
         ("push", store.push(fence, push(EmitEpoch(1), 0, &[1])).await.map(drop)),
         ("backlog", store.backlog(task, run).await.map(drop)),
         ("load_scheduler", store.load_scheduler(fence).await.map(drop)),
-        ("take", store.take(fence, &[Shard(0)]).await.map(drop)),
+        ("take", store.take(fence, &[Shard(0)], 1).await.map(drop)),
         ("put_back", store.put_back(fence, &[parcel.id], Duration::ZERO).await),
         ("complete", at.try_report(&parcel, reports).await.map(drop)),
         ("stop_by_collector", store.stop_by_collector(fence, "x").await),
@@ -212,7 +212,7 @@ pub async fn purging_deletes_up_to_the_run(store: &Arc<dyn QueueStore>) {
     must(store.open(&desk.spec()).await);
     let load = must(store.load_generator(desk.with_token(1)).await);
     must(store.push(desk.with_token(1), push(load.epoch, 0, &[70_002])).await);
-    let parcel = must(store.take(desk.with_token(1), &[Shard(0)]).await).parcels.remove(0).1;
+    let parcel = must(store.take(desk.with_token(1), &[Shard(0)], u64::MAX).await).parcels.remove(0).1;
     assert_eq!(desk.succeed(&parcel).await.counted, 70_002);
 }
 
@@ -232,7 +232,7 @@ pub async fn every_role_is_fenced_by_its_own_token(store: &Arc<dyn QueueStore>) 
     must(store.put_back(old, &[parcel.id], Duration::ZERO).await);
     must(store.load_scheduler(new).await);
     assert!(is_fenced(&store.load_scheduler(old).await, TOKEN_AFTER));
-    assert!(is_fenced(&store.take(old, &[Shard(0)]).await, TOKEN_AFTER));
+    assert!(is_fenced(&store.take(old, &[Shard(0)], 1).await, TOKEN_AFTER));
     assert!(is_fenced(&store.put_back(old, &[parcel.id], Duration::ZERO).await, TOKEN_AFTER));
 
     must(store.peek(old, 0, 1).await);

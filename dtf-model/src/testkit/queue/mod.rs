@@ -41,7 +41,7 @@ use crate::param::{TaskParam, TaskSpec};
 use crate::plugin::SubtaskResult;
 use crate::queue::{
     Fence, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, Taken,
-    TaskState,
+    TaskState, Usage,
 };
 use crate::status::Control;
 
@@ -81,6 +81,8 @@ obligations!(
     a_large_batch_is_one_push,
     parcels_are_taken_in_order_and_recorded,
     nothing_is_taken_unless_the_task_runs,
+    a_take_is_limited_and_splits_parcels,
+    what_was_used_is_known,
     what_is_put_back_comes_first,
     what_is_put_back_with_a_delay_comes_when_due,
     only_what_runs_is_put_back,
@@ -174,8 +176,21 @@ impl<'a> Desk<'a> {
 
     /// Takes as many parcels as there are shards named.
     async fn take(&self, shards: &[u32]) -> Taken {
+        self.take_at_most(shards, u64::MAX).await
+    }
+
+    /// Takes as many parcels as there are shards named, with at most so many subtasks.
+    async fn take_at_most(&self, shards: &[u32], most: u64) -> Taken {
         let shards: Vec<_> = shards.iter().copied().map(Shard).collect();
-        must(self.store.take(self.fence(), &shards).await)
+        must(self.store.take(self.fence(), &shards, most).await)
+    }
+
+    /// What the task has used.
+    async fn usage(&self) -> Usage {
+        match must(self.store.usages(&[self.task]).await)[..] {
+            [(task, run, usage)] if (task, run) == (self.task, self.run) => usage,
+            ref other => panic!("the usage of task {} was expected, not {other:?}", self.task),
+        }
     }
 
     /// Takes the next parcel, which must be there.

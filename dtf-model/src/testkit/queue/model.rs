@@ -239,9 +239,10 @@ impl<'a> Pair<'a> {
 
     async fn take(&mut self) {
         let shards: Vec<_> = (0..self.dice.below(5)).map(|_| Shard(self.dice.below(9) as u32)).collect();
+        let most = if self.dice.one_in(3) { self.dice.below(6) } else { u64::MAX };
         let fence = self.fence();
-        let model = self.model.take(fence, &shards).await.map(without_due);
-        let mut real = self.real.take(fence, &shards).await.map(without_due);
+        let model = self.model.take(fence, &shards, most).await.map(without_due);
+        let mut real = self.real.take(fence, &shards, most).await.map(without_due);
         if let Ok((taken, _)) = &mut real {
             for (_, parcel) in &mut taken.parcels {
                 parcel.id.epoch = self.modelled(parcel.id.epoch);

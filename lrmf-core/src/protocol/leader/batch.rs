@@ -1,6 +1,7 @@
 //! From goals to the next transaction: what can be done now, as much as fits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::coordination::{Guard, Op, Revision, Txn, TxnLimits};
@@ -51,13 +52,23 @@ pub(super) struct Ready {
 }
 
 /// A transaction with what it does to the view.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(super) struct Batch {
     pub(super) txn: Txn,
     pub(super) generation: Generation,
     pub(super) chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
     pub(super) granted: usize,
     pub(super) releasing: usize,
+}
+
+impl fmt::Debug for Batch {
+    /// Without the transaction, which says the same again in bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("generation", &self.generation)
+            .field("chunks", &self.chunks)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whom the leader's transactions are guarded for.
@@ -128,6 +139,10 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
                     ready.steps.push(step(Kind::Grant, Some(place.holder), Some(member)));
                 }
                 Goal::Drop => ready.steps.push(step(Kind::Drop, Some(place.holder), None)),
+                // Free by an operator's word alone, and still wanted by nobody's record but its holder's.
+                Goal::Release if place.entry.releasing.is_none() && view.is_released(place, rules) => {
+                    marks.push(step(Kind::Mark, Some(place.holder), None));
+                }
                 Goal::To { .. } | Goal::Release => {}
             },
             (_, Some(place)) if place.entry.releasing.is_some() => ready.waiting += 1,

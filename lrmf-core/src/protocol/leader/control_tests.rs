@@ -309,3 +309,13 @@ fn every_grant_says_why() {
     assert_eq!(table.held_by("a", 6), 6);
     assert!((0..6).any(|task| cause(&table, &format!("task-{task}")) == Cause::Lost));
 }
+
+#[test]
+fn a_member_that_leaves_is_asked_for_what_was_released_by_force_too() {
+    let mut table = Table::placed(&TWO[..1], 1);
+    let token = table.entry("task-0").2.token;
+    table.release("task-0", "a", 1, token);
+    table.member("a", 1, MemberState::Draining);
+    table.settle(&TWO[..1]);
+    assert!(table.is_marked("task-0"));
+}

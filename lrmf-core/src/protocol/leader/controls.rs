@@ -10,7 +10,7 @@ use crate::keys::Control;
 use crate::records::{RecordError, decode};
 
 /// The control records of a group.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Controls {
     /// Nothing that runs is moved.
     pub(super) frozen: bool,

@@ -29,7 +29,7 @@ pub(super) struct Failed {
 }
 
 /// The tasks that failed to start.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Failures(BTreeMap<Arc<str>, Failed>);
 
 impl Failures {

@@ -107,7 +107,7 @@ enum Phase {
 }
 
 /// The transaction that is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum InFlight {
     Assignment(Batch),
     Candidates(Vec<InstanceId>),
@@ -116,7 +116,7 @@ enum InFlight {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Leader {
     config: LeaderConfig,
     created: Revision,

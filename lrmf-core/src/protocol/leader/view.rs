@@ -39,7 +39,7 @@ pub(super) struct Changes {
 }
 
 /// The records of a group as of a revision, with an index from tasks to holders.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) keys: Keys,
     /// Everything up to here was delivered by the store.
@@ -317,7 +317,7 @@ impl View {
 }
 
 /// An entry with the record that it is in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Spot {
     holder: InstanceId,
     incarnation: Incarnation,

@@ -35,7 +35,7 @@ pub struct NodeConfig {
 }
 
 /// What a call was made for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Purpose {
     Grant {
         sent: Timestamp,
@@ -52,7 +52,7 @@ enum Purpose {
     Courtesy,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     Joining(Box<Joining>),
     Serving(Box<Serving>),
@@ -60,7 +60,7 @@ enum Stage {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     config: NodeConfig,
     stage: Stage,
@@ -154,6 +154,23 @@ impl Node {
         match &self.stage {
             Stage::Serving(serving) => serving.holdings.held().cloned().collect(),
             Stage::Joining(_) | Stage::Over => Vec::new(),
+        }
+    }
+
+    /// All that decides what it does next, for comparing states. Feeds' epochs do not: they only keep an earlier start of
+    /// a feed apart from a later one.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> impl std::fmt::Debug + '_ {
+        (&self.stage, &self.own, &self.calls, self.former_lease)
+    }
+
+    /// The lease that it keeps alive.
+    #[cfg(test)]
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
+        match &self.stage {
+            Stage::Joining(joining) => joining.lease(),
+            Stage::Serving(serving) => Some(serving.session.lease),
+            Stage::Over => None,
         }
     }
 
@@ -313,6 +330,9 @@ impl Node {
             }
             (Purpose::Own(write), Reply::Committed(result), Stage::Serving(_)) => {
                 self.on_own_write(now, write, &result)
+            }
+            (Purpose::Campaign, Reply::Committed(Err(StoreError::LeaseGone)), Stage::Serving(_)) => {
+                self.fence(now, FenceReason::SessionEnded);
             }
             (Purpose::Campaign, Reply::Committed(result), Stage::Serving(serving)) => {
                 let verdict = serving.election.on_campaign(now, result);

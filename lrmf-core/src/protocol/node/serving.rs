@@ -31,7 +31,7 @@ pub(super) enum Then {
     Die,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Serving {
     pub(super) session: Session,
     pub(super) holdings: Holdings,

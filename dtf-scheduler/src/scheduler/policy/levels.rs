@@ -1,0 +1,354 @@
+//! The multi-level feedback queue of one resource group.
+//!
+//! A task begins at the highest level, P0, and is known to be longer the longer it runs: when it has used up its *slices* at
+//! a level it sinks to the next, P1 and then the round-robin level. What waits at a higher level goes first; every two
+//! minutes ten tasks are lifted back from P1, and every four minutes ten from the round-robin level, those that have waited
+//! longest, so nobody starves.
+//!
+//! | level | slice | slices before it sinks | order |
+//! |---|---|---|---|
+//! | P0 | 1 s | 40 × bonus | newcomers, and the others by their share |
+//! | P1 | 2 s | 40 × bonus | by their share |
+//! | round robin | 5 s | no end | each the same, one after the other |
+//!
+//! The bonus is the priority's: low 1, medium 8, high 256. It is the share too: at P0 and P1 a task that has run for a slice
+//! moves back by the slice divided by its bonus, and of equals whoever came first goes first. So tasks of all priorities
+//! that came together sink together, and within a level the urgent get more and nobody gets nothing.
+//!
+//! *Newcomers* are tasks of P0 that have run for less than a tenth of a second. They go ahead of the others, the most urgent first, so
+//! that a short task starts at once however many long ones there are; where newcomers never end, the others get half.
+//!
+//! A task with nothing pending is *quiet*: it is in no queue and keeps its level and its slices, for ten minutes; after
+//! that it comes back as a newcomer.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dtf_model::{Priority, TaskId};
+use lrmf_core::Timestamp;
+
+use super::moved;
+
+/// How many slices a task of the lowest priority has at a level before it sinks.
+const BASE_SLICES: u64 = 40;
+/// How many tasks are lifted at a time.
+const LIFTED: usize = 10;
+/// How long a task is a newcomer.
+const NEW: Duration = Duration::from_millis(100);
+/// How long a quiet task keeps its level and its slices.
+const QUIET_AT_MOST: Duration = Duration::from_secs(600);
+
+/// What a priority is worth: low 1, medium 8, high 256, and between them what lies between.
+pub fn bonus_of(priority: Priority) -> u32 {
+    let (low, medium, high) = (Priority::LOW.0, Priority::MEDIUM.0, Priority::HIGH.0);
+    let between = |from: u32, to: u32, least: u32, most: u32| {
+        least + (most - least) * (priority.0.clamp(from, to) - from) / (to - from)
+    };
+    if priority.0 <= medium { between(low, medium, 1, 8) } else { between(medium, high, 8, 256) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    P0,
+    P1,
+    RoundRobin,
+}
+
+impl Level {
+    const ALL: [Level; 3] = [Self::P0, Self::P1, Self::RoundRobin];
+
+    fn slice(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::P0 => 1,
+            Self::P1 => 2,
+            Self::RoundRobin => 5,
+        })
+    }
+
+    /// The level below, for a task that has used so many slices here.
+    fn below(self, slices: u64, bonus: u32) -> Self {
+        match self {
+            _ if slices < BASE_SLICES * u64::from(bonus) => self,
+            Self::P0 => Self::P1,
+            Self::P1 | Self::RoundRobin => Self::RoundRobin,
+        }
+    }
+
+    /// How often tasks are lifted from here.
+    fn boost(self) -> Option<Duration> {
+        match self {
+            Self::P0 => None,
+            Self::P1 => Some(Duration::from_secs(120)),
+            Self::RoundRobin => Some(Duration::from_secs(240)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    priority: Priority,
+    level: Level,
+    /// Whether it is a newcomer.
+    new: bool,
+    /// Where it is in its level's order.
+    pass: u128,
+    /// When it came to its place in the order: smaller is earlier.
+    since: u64,
+    /// What it was charged in its present slice, in nanoseconds.
+    used: i128,
+    /// Slices used up at its level.
+    slices: u64,
+    pending: bool,
+    quiet_since: Option<Timestamp>,
+}
+
+impl Member {
+    fn bonus(&self) -> u32 {
+        bonus_of(self.priority)
+    }
+
+    /// Its weight in the order of its level.
+    fn weight(&self) -> u32 {
+        if self.level == Level::RoundRobin { 1 } else { self.bonus() }
+    }
+
+    /// Ends the slices that are used up.
+    fn end_slices(&mut self) {
+        let slice = self.level.slice().as_nanos() as i128;
+        let ended = (self.used / slice).max(0);
+        self.used -= ended * slice;
+        self.pass = moved(self.pass, ended * slice, self.weight());
+        self.slices = self.slices.saturating_add(u64::try_from(ended).unwrap_or(u64::MAX));
+    }
+}
+
+/// The tasks of a level that have something pending, but for newcomers.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Pass, time of coming, task.
+    order: BTreeSet<(u128, u64, TaskId)>,
+    /// By the time of coming.
+    waiting: BTreeSet<(u64, TaskId)>,
+    /// The pass at which a task was served last.
+    served: u128,
+    /// When tasks are lifted next.
+    boost_at: Option<Timestamp>,
+}
+
+impl Queue {
+    /// Where somebody begins who comes now.
+    fn entry(&self) -> u128 {
+        self.order.first().map_or(self.served, |(pass, _, _)| *pass)
+    }
+
+    fn insert(&mut self, task: TaskId, member: &Member) {
+        self.order.insert((member.pass, member.since, task));
+        self.waiting.insert((member.since, task));
+    }
+
+    fn remove(&mut self, task: TaskId, member: &Member) {
+        self.order.remove(&(member.pass, member.since, task));
+        self.waiting.remove(&(member.since, task));
+        if self.order.is_empty() {
+            self.boost_at = None;
+        }
+    }
+}
+
+/// The tasks of a group.
+#[derive(Debug, Default)]
+pub struct Levels {
+    members: BTreeMap<TaskId, Member>,
+    /// The most urgent first, of equals whoever came first.
+    newcomers: BTreeSet<(Reverse<Priority>, u64, TaskId)>,
+    queues: [Queue; 3],
+    /// At P0: what newcomers have had, and what the others have had, in nanoseconds.
+    newcomers_had: i128,
+    others_had: i128,
+    came: u64,
+}
+
+impl Levels {
+    /// Whether nothing is pending.
+    pub fn is_empty(&self) -> bool {
+        self.newcomers.is_empty() && self.queues.iter().all(|queue| queue.order.is_empty())
+    }
+
+    /// Whether the task has something pending, as far as was said.
+    pub fn is_pending(&self, task: TaskId) -> bool {
+        self.members.get(&task).is_some_and(|member| member.pending)
+    }
+
+    /// Makes a task known, with nothing pending. A known one only gets the new priority.
+    pub fn add(&mut self, task: TaskId, priority: Priority) {
+        if self.members.contains_key(&task) {
+            return self.update(task, |member, _| member.priority = priority);
+        }
+        let (level, pass) = (Level::P0, 0);
+        let member = Member {
+            priority,
+            level,
+            new: true,
+            pass,
+            since: 0,
+            used: 0,
+            slices: 0,
+            pending: false,
+            quiet_since: None,
+        };
+        self.members.insert(task, member);
+    }
+
+    /// Forgets a task.
+    pub fn remove(&mut self, task: TaskId) {
+        self.update(task, |member, _| member.pending = false);
+        self.members.remove(&task);
+    }
+
+    /// The task has something pending.
+    pub fn pending(&mut self, task: TaskId, now: Timestamp) {
+        if self.is_pending(task) {
+            return;
+        }
+        let (entry, came) = (self.queues.each_ref().map(Queue::entry), self.next_coming());
+        self.update(task, |member, _| {
+            let quiet = member.quiet_since.take().map(|since| now.since(since));
+            if quiet.is_some_and(|quiet| quiet > QUIET_AT_MOST) {
+                (member.level, member.new, member.used, member.slices) = (Level::P0, true, 0, 0);
+            }
+            member.pass = member.pass.max(entry[member.level as usize]);
+            member.since = came;
+            member.pending = true;
+        });
+        self.plan_boosts(now);
+    }
+
+    /// The task has nothing pending.
+    pub fn quiet(&mut self, task: TaskId, now: Timestamp) {
+        if self.is_pending(task) {
+            self.update(task, |member, _| {
+                member.pending = false;
+                member.quiet_since = Some(now);
+            });
+        }
+    }
+
+    /// The task whose turn it is.
+    pub fn next(&mut self, now: Timestamp) -> Option<TaskId> {
+        self.boost(now);
+        let first = |queue: &Queue| queue.order.first().map(|(_, _, task)| *task);
+        let newcomer = self.newcomers.first().map(|(_, _, task)| *task);
+        match (newcomer, first(&self.queues[0])) {
+            (Some(newcomer), Some(other)) => {
+                Some(if self.newcomers_had <= self.others_had { newcomer } else { other })
+            }
+            (newcomer, other) => newcomer.or(other).or_else(|| self.queues[1..].iter().find_map(first)),
+        }
+    }
+
+    /// Charges a task with this many nanoseconds of slot-time.
+    pub fn charge(&mut self, task: TaskId, nanos: i128) {
+        let Some(member) = self.members.get(&task) else { return };
+        if member.level == Level::P0 {
+            let had = if member.new { &mut self.newcomers_had } else { &mut self.others_had };
+            *had += nanos;
+        }
+        if member.pending && !member.new {
+            let queue = &mut self.queues[member.level as usize];
+            queue.served = queue.served.max(member.pass);
+        }
+        let slice = member.level.slice().as_nanos() as i128;
+        let used = member.used + nanos;
+        let stays_new = member.new && used < NEW.as_nanos() as i128;
+        if used < slice && stays_new == member.new {
+            // What was charged too much is given back, as far as the slice before.
+            let used = used.max(-slice);
+            if let Some(member) = self.members.get_mut(&task) {
+                member.used = used;
+            }
+            return;
+        }
+        let came = self.next_coming();
+        self.update(task, |member, queues| {
+            member.used = used;
+            if member.new {
+                // Behind those whose turn it is, by a slice as it is to this task: whoever comes later is not before it for ever.
+                let entry = queues[Level::P0 as usize].entry();
+                (member.new, member.pass) = (false, moved(entry, slice, member.bonus()));
+            }
+            member.end_slices();
+            member.since = came;
+            let below = member.level.below(member.slices, member.bonus());
+            if below != member.level {
+                (member.level, member.slices, member.used) = (below, 0, 0);
+                member.pass = queues[below as usize].entry();
+            }
+        });
+    }
+
+    /// Lifts tasks that have waited long back to P0, where it is time to.
+    fn boost(&mut self, now: Timestamp) {
+        for level in Level::ALL {
+            let queue = &self.queues[level as usize];
+            if queue.boost_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            let lifted: Vec<_> = queue.waiting.iter().take(LIFTED).map(|(_, task)| *task).collect();
+            self.queues[level as usize].boost_at = None;
+            for task in lifted {
+                let came = self.next_coming();
+                self.update(task, |member, queues| {
+                    (member.level, member.slices, member.used) = (Level::P0, 0, 0);
+                    member.pass = queues[Level::P0 as usize].entry();
+                    member.since = came;
+                });
+            }
+        }
+        self.plan_boosts(now);
+    }
+
+    /// Sets the time of the next lifting where somebody waits and none is set.
+    fn plan_boosts(&mut self, now: Timestamp) {
+        for level in Level::ALL {
+            let queue = &mut self.queues[level as usize];
+            let Some(period) = level.boost() else { continue };
+            if queue.order.is_empty() {
+                queue.boost_at = None;
+            } else if queue.boost_at.is_none() {
+                queue.boost_at = Some(now + period);
+            }
+        }
+    }
+
+    fn next_coming(&mut self) -> u64 {
+        self.came += 1;
+        self.came
+    }
+
+    /// Changes a task, and keeps it where it belongs. Where newcomers or others were not there before, they saved nothing up.
+    fn update(&mut self, task: TaskId, change: impl FnOnce(&mut Member, &[Queue; 3])) {
+        let Some(mut member) = self.members.remove(&task) else { return };
+        if member.pending {
+            if member.new {
+                self.newcomers.remove(&(Reverse(member.priority), member.since, task));
+            } else {
+                self.queues[member.level as usize].remove(task, &member);
+            }
+        }
+        change(&mut member, &self.queues);
+        if member.pending && member.new {
+            if self.newcomers.is_empty() {
+                self.newcomers_had = self.newcomers_had.max(self.others_had);
+            }
+            self.newcomers.insert((Reverse(member.priority), member.since, task));
+        } else if member.pending {
+            let queue = &mut self.queues[member.level as usize];
+            if member.level == Level::P0 && queue.order.is_empty() {
+                self.others_had = self.others_had.max(self.newcomers_had);
+            }
+            queue.insert(task, &member);
+        }
+        self.members.insert(task, member);
+    }
+}

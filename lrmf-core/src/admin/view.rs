@@ -1,0 +1,209 @@
+//! Members and tasks as people and scripts are shown them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::ids::{Generation, Incarnation, InstanceId, Token};
+use crate::records::{Cause, MemberState};
+
+use super::state::{GroupState, Place};
+
+/// A member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberView {
+    /// Its name.
+    pub member: InstanceId,
+    /// What it is about.
+    pub state: MemberPhase,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Whether operators want it empty.
+    pub drained: bool,
+    /// Whether operators sent it away.
+    pub evicted: bool,
+    /// Whether another process waits to become it.
+    pub successor: bool,
+    /// Its session, while that lives.
+    pub incarnation: Option<Incarnation>,
+    /// How many tasks it has.
+    pub tasks: usize,
+    /// How many of them it is to release.
+    pub releasing: usize,
+    /// How many of them could not be started.
+    pub failed: usize,
+    /// How much it can hold, relative to the others.
+    pub capacity: u32,
+    /// Its failure domain.
+    pub zone: Option<Arc<str>>,
+    /// What else it says about itself.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a member is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberPhase {
+    /// It takes tasks.
+    Active,
+    /// It is leaving.
+    Draining,
+    /// It stopped and is about to come back; its tasks wait for it.
+    Restarting,
+    /// Its session has ended, and its record still has tasks.
+    Gone,
+}
+
+impl From<MemberState> for MemberPhase {
+    fn from(state: MemberState) -> Self {
+        match state {
+            MemberState::Active => Self::Active,
+            MemberState::Draining => Self::Draining,
+            MemberState::Restarting => Self::Restarting,
+        }
+    }
+}
+
+/// A task that is in a member's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskView {
+    /// The task's key.
+    pub key: Arc<str>,
+    /// Its value in this holding.
+    pub value: Arc<str>,
+    /// Its weight.
+    pub weight: u32,
+    /// Its holder.
+    pub member: InstanceId,
+    /// The session that it was given to.
+    pub incarnation: Incarnation,
+    /// The token of the holding, which is the generation that began it.
+    pub token: Token,
+    /// Where it is on its way.
+    pub state: TaskPhase,
+    /// The generation that asked for it back.
+    pub releasing_since: Option<Generation>,
+    /// Why it came to its holder.
+    pub cause: Cause,
+    /// Where operators want it.
+    pub pinned_to: Option<InstanceId>,
+    /// What the worker said where it did not start.
+    pub error: Option<String>,
+}
+
+/// Where a task is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskPhase {
+    /// It is with its holder.
+    Held,
+    /// It could not be started there.
+    Failed,
+    /// Its holder is to stop it.
+    Releasing,
+    /// Its holder has stopped it; nobody may have it now.
+    Released,
+    /// It waits for its holder to come back.
+    Waiting,
+    /// Its holder's session has ended.
+    Orphaned,
+}
+
+impl GroupState {
+    /// All members, by name.
+    pub fn member_views(&self) -> Vec<MemberView> {
+        let mut views: BTreeMap<&InstanceId, MemberView> =
+            self.members().into_iter().map(|member| (member, self.empty_member(member))).collect();
+        for place in self.places() {
+            let Some(view) = views.get_mut(place.holder) else { continue };
+            view.tasks += 1;
+            view.releasing += usize::from(place.entry.releasing.is_some());
+            view.failed += usize::from(self.failure(place).is_some());
+        }
+        views.into_values().collect()
+    }
+
+    /// All tasks that are in a record, by key.
+    pub fn task_views(&self) -> Vec<TaskView> {
+        self.places().map(|place| self.task_view(place)).collect()
+    }
+
+    /// A task as shown.
+    pub fn task_view(&self, place: Place<'_>) -> TaskView {
+        let entry = place.entry;
+        TaskView {
+            key: entry.key.clone(),
+            value: entry.value.clone(),
+            weight: entry.weight,
+            member: place.holder.clone(),
+            incarnation: place.incarnation,
+            token: entry.token,
+            state: self.phase(place),
+            releasing_since: entry.releasing,
+            cause: entry.cause,
+            pinned_to: self.pins.get(&entry.key).map(|pin| pin.member.clone()),
+            error: self.failure(place).map(str::to_owned),
+        }
+    }
+
+    /// Where a task is on its way.
+    pub fn phase(&self, place: Place<'_>) -> TaskPhase {
+        let state = self.sessions.get(place.holder).map(|session| session.state);
+        if state == Some(MemberState::Restarting) {
+            return TaskPhase::Waiting;
+        }
+        if !self.is_alive(place) {
+            let waits = state.is_none() && self.successors.contains(place.holder);
+            return if waits { TaskPhase::Waiting } else { TaskPhase::Orphaned };
+        }
+        match place.entry.releasing {
+            Some(_) if self.has_released(place) => TaskPhase::Released,
+            Some(_) => TaskPhase::Releasing,
+            None if self.failure(place).is_some() => TaskPhase::Failed,
+            None => TaskPhase::Held,
+        }
+    }
+
+    /// Whether the holder acknowledged that nothing of a task that it is to release runs any more.
+    pub fn has_released(&self, place: Place<'_>) -> bool {
+        let Some(marked) = place.entry.releasing else { return false };
+        self.acks.get(place.holder).is_some_and(|ack| {
+            ack.incarnation == place.incarnation
+                && ack.generation >= marked
+                && !ack.releasing.iter().any(|named| named.key == place.entry.key)
+        })
+    }
+
+    /// What the holder's worker said where the task did not start.
+    pub fn failure(&self, place: Place<'_>) -> Option<&str> {
+        let ack = self.acks.get(place.holder).filter(|ack| ack.incarnation == place.incarnation)?;
+        let named = |failure: &&crate::records::Failure| {
+            failure.key == place.entry.key && failure.token == place.entry.token
+        };
+        ack.failed.iter().find(named).map(|failure| failure.error.as_str())
+    }
+
+    fn empty_member(&self, member: &InstanceId) -> MemberView {
+        let session = self.sessions.get(member);
+        let leader = self.leader.as_ref();
+        let state = session.map_or(MemberPhase::Gone, |session| session.state.into());
+        MemberView {
+            member: member.clone(),
+            state,
+            leads: leader.is_some_and(|leader| leader.instance == *member),
+            drained: self.drains.contains_key(member),
+            evicted: self.evictions.get(member).map(|eviction| eviction.incarnation)
+                == session.map(|session| session.incarnation)
+                && session.is_some(),
+            successor: self.successors.contains(member),
+            incarnation: session.map(|session| session.incarnation),
+            tasks: 0,
+            releasing: 0,
+            failed: 0,
+            capacity: session.map_or(0, |session| session.capacity),
+            zone: session.and_then(|session| session.zone.clone()),
+            labels: session.map(|session| session.labels.clone()).unwrap_or_default(),
+        }
+    }
+}
