@@ -56,6 +56,7 @@
 mod codec;
 mod config;
 mod connection;
+mod inspect;
 mod keys;
 mod queues;
 mod reply;
@@ -65,6 +66,7 @@ mod wake;
 
 pub use self::config::RedisConfig;
 pub use self::connection::Redis;
+pub use self::inspect::Inspection;
 pub use self::queues::RedisQueues;
 pub use self::shards::RedisShards;
 pub use self::wake::RedisWakeUp;

@@ -53,17 +53,18 @@ struct Chaos {
 
 impl Chaos {
     fn new(site: Site, seed: u64) -> Self {
-        for group in &GROUPS[1..] {
-            let out = site.run(&["group", "set-quota", group, "50"]);
-            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        }
-        let mut chaos = Self { site, services: Vec::new(), tasks: Vec::new(), dice: Dice(seed), incarnations: 0 };
+        let mut chaos =
+            Self { site, services: Vec::new(), tasks: Vec::new(), dice: Dice(seed), incarnations: 0 };
         for roles in PROCESSES {
             let service = chaos.start(roles);
             chaos.services.push(service);
         }
         for service in &chaos.services {
             service.until_ready();
+        }
+        for group in &GROUPS[1..] {
+            let out = chaos.site.run(&["group", "set-quota", group, "50"]);
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         }
         chaos
     }
@@ -139,7 +140,12 @@ impl Chaos {
             self.fault();
             faults += 1;
             for service in &mut self.services {
-                assert!(!service.has_ended(), "{} ended by itself: {}", service.instance, service.last_words());
+                assert!(
+                    !service.has_ended(),
+                    "{} ended by itself: {}",
+                    service.instance,
+                    service.last_words()
+                );
             }
         }
         println!("{faults} faults, {} tasks", self.tasks.len());
@@ -148,7 +154,8 @@ impl Chaos {
 
 #[test]
 fn whatever_is_killed_or_stopped_the_books_are_right() {
-    let number = |name: &str, usual| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let number =
+        |name: &str, usual| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (seed, seconds) = (number("DTF_SEED", 1), number("DTF_CHAOS_SECONDS", 45));
     println!("DTF_SEED={seed}");
     let Some(site) = Site::to_harm() else { return };

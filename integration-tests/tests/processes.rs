@@ -5,16 +5,8 @@
 
 mod stage;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use rustix::process::Signal;
 use stage::{ROLES, SHARDS, Service, Site, until};
-
-/// One test at a time: each has a dozen processes.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn one_of_each(site: &Site) -> Vec<Service> {
     let started: Vec<_> = ROLES.iter().map(|role| site.start(&format!("{role}-1"), role)).collect();
@@ -26,7 +18,6 @@ fn one_of_each(site: &Site) -> Vec<Service> {
 
 #[test]
 fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
-    let _alone = alone();
     let Some(site) = Site::to_harm() else { return };
     let mut services = one_of_each(&site);
     let file = site.file("executed");
@@ -35,7 +26,10 @@ fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
     let (text, error) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert_eq!(out.status.code(), Some(0), "{text} {error}");
     let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((summary["status"].as_str(), summary["counts"]["succeeded"].as_u64()), (Some("completed"), Some(5000)));
+    assert_eq!(
+        (summary["status"].as_str(), summary["counts"]["succeeded"].as_u64()),
+        (Some("completed"), Some(5000))
+    );
     for service in &mut services {
         service.ends_well();
     }
@@ -43,7 +37,6 @@ fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
 
 #[test]
 fn every_role_is_killed_in_mid_task() {
-    let _alone = alone();
     let Some(site) = Site::to_harm() else { return };
     let mut services = one_of_each(&site);
     let task = site.submit(8000, 10, &[]);
@@ -57,7 +50,6 @@ fn every_role_is_killed_in_mid_task() {
 
 #[test]
 fn an_executor_is_stopped_for_longer_than_its_session_and_comes_back() {
-    let _alone = alone();
     let Some(site) = Site::to_harm() else { return };
     let rest = site.serve("rest", "manager,generator,scheduler,collector");
     let (stopped, other) = (site.serve("e1", "executor"), site.serve("e2", "executor"));
@@ -75,7 +67,6 @@ fn an_executor_is_stopped_for_longer_than_its_session_and_comes_back() {
 
 #[test]
 fn no_subtask_fails_because_of_a_rolling_restart() {
-    let _alone = alone();
     let Some(site) = Site::to_harm() else { return };
     let mut services = vec![site.serve("a", "all"), site.serve("b", "all")];
     let task = site.submit(6000, 10, &[]);
@@ -92,13 +83,13 @@ fn no_subtask_fails_because_of_a_rolling_restart() {
 
 #[test]
 fn a_running_task_goes_on_while_mysql_is_down_and_a_new_one_is_refused_clearly() {
-    let _alone = alone();
     let Some(mut site) = Site::to_harm() else { return };
     let services = one_of_each(&site);
     let task = site.submit(6000, 10, &[]);
     task.goes_on(300);
     site.sql.kill().unwrap();
-    let out = site.run(&["task", "submit", "books", "--param", r#"{"count": 1, "sleep_ms": 0, "file": "x"}"#]);
+    let out =
+        site.run(&["task", "submit", "books", "--param", r#"{"count": 1, "sleep_ms": 0, "file": "x"}"#]);
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("mysql.url is mysql://") && said.contains("cannot be reached"), "{said}");
@@ -110,7 +101,6 @@ fn a_running_task_goes_on_while_mysql_is_down_and_a_new_one_is_refused_clearly()
 
 #[test]
 fn redis_is_killed_and_started_again_with_what_it_wrote() {
-    let _alone = alone();
     let Some(mut site) = Site::to_harm() else { return };
     let services = one_of_each(&site);
     let task = site.submit(6000, 10, &[]);

@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// See and change between whom the executors are shared.
     #[cfg(feature = "full")]
     Group(super::group::GroupArgs),
+    /// See the processes of a cluster, and empty one of its work.
+    #[cfg(feature = "full")]
+    Worker(super::worker::WorkerArgs),
     /// Check or list the settings.
     #[cfg(feature = "full")]
     Config(super::config::ConfigArgs),

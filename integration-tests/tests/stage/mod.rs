@@ -47,7 +47,9 @@ pub(crate) struct Site {
 impl Site {
     /// None where the environment names servers, which are not to be harmed, and there are no programs for private ones.
     pub(crate) fn to_harm() -> Option<Self> {
-        let (Some(etcd), Some(sql)) = (Etcd::to_harm().unwrap(), MariaDb::to_harm().unwrap()) else { return None };
+        let (Some(etcd), Some(sql)) = (Etcd::to_harm().unwrap(), MariaDb::to_harm().unwrap()) else {
+            return None;
+        };
         Redis::to_harm().unwrap()?;
         // Every write is on disk when it is answered, so nothing is forgotten when it is killed.
         let redis = Redis::private_with(&["--appendfsync", "always"]).unwrap();
@@ -96,7 +98,8 @@ impl Site {
         let listen = format!("127.0.0.1:{port}");
         let log = self.file(&format!("{instance}.log"));
         let to = File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = self.dtf(&["serve", "--role", roles, "--instance", instance, "--http-listen", &listen]);
+        let mut command =
+            self.dtf(&["serve", "--role", roles, "--instance", instance, "--http-listen", &listen]);
         let child = command.stdout(Stdio::null()).stderr(to).spawn().unwrap();
         Service { child, port, instance: instance.to_owned(), roles: roles.to_owned(), log }
     }
@@ -121,11 +124,14 @@ impl Site {
     /// Waits for a task's end by looking at it again and again, as watching is a test of its own.
     pub(crate) fn until_ended(&self, task: &Task) -> Value {
         let mut row = Value::Null;
-        until(&format!("task {} has ended ({} of {} executed)", task.id, task.executed(), task.count), || {
-            let out = self.run(&["task", "get", &task.id.to_string(), "-o", "json"]);
-            row = serde_json::from_slice(&out.stdout).unwrap_or_default();
-            !row["finished_at"].is_null()
-        });
+        until(
+            &format!("task {} has ended ({} of {} executed)", task.id, task.executed(), task.count),
+            || {
+                let out = self.run(&["task", "get", &task.id.to_string(), "-o", "json"]);
+                row = serde_json::from_slice(&out.stdout).unwrap_or_default();
+                !row["finished_at"].is_null()
+            },
+        );
         row
     }
 
@@ -139,7 +145,11 @@ impl Site {
         numbers.dedup();
         assert_eq!(numbers, (0..task.count).collect::<Vec<_>>(), "{row}");
         let counts = &row["counts"];
-        assert_eq!((counts["created"].as_u64(), counts["succeeded"].as_u64()), (Some(task.count), Some(task.count)), "{row}");
+        assert_eq!(
+            (counts["created"].as_u64(), counts["succeeded"].as_u64()),
+            (Some(task.count), Some(task.count)),
+            "{row}"
+        );
         let told: Told = serde_json::from_value(row["result"]["data"].clone()).unwrap();
         assert_eq!(told, Told::once_each(task.count));
         println!("task {}: {} subtasks, executed {times} times", task.id, task.count);
@@ -203,7 +213,9 @@ impl Service {
     /// How many parts of all its roles it holds.
     pub(crate) fn parts(&self) -> u64 {
         let report = self.report().unwrap_or_default();
-        report["roles"].as_array().map_or(0, |roles| roles.iter().filter_map(|role| role["parts"].as_u64()).sum())
+        report["roles"]
+            .as_array()
+            .map_or(0, |roles| roles.iter().filter_map(|role| role["parts"].as_u64()).sum())
     }
 
     pub(crate) fn until_ready(&self) {
@@ -232,7 +244,13 @@ impl Service {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        assert_eq!(status.and_then(|status| status.code()), Some(0), "{}: {}", self.instance, self.last_words());
+        assert_eq!(
+            status.and_then(|status| status.code()),
+            Some(0),
+            "{}: {}",
+            self.instance,
+            self.last_words()
+        );
     }
 
     pub(crate) fn last_words(&self) -> String {

@@ -115,10 +115,7 @@ pub(super) async fn client(
     types: Vec<TaskPluginRegistration>,
 ) -> anyhow::Result<(Client, BTreeMap<TaskType, String>)> {
     let names = types.iter().map(|known| (known.task_type, known.name.clone())).collect();
-    let ports = dtf::serve::client_ports(config).await.map_err(|error| match error {
-        dtf::serve::ConnectError::Config(wrong) => anyhow::Error::from(Usage(wrong.to_string())),
-        other => other.into(),
-    })?;
+    let ports = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let mut builder = Dtf::builder(ports).config(config.dtf()).plugins_on(Handle::current());
     for registration in types {
         builder = builder.register_task_type(registration)?;
