@@ -15,6 +15,7 @@ mod mariadb;
 mod ports;
 mod process;
 mod redis;
+mod redis_cluster;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub use mariadb::MariaDb;
 pub use ports::free as free_port;
 pub use process::Process;
 pub use redis::Redis;
+pub use redis_cluster::{RedisCluster, RedisSentinel};
 
 /// A server, somebody else's or private.
 #[derive(Debug)]
