@@ -122,7 +122,7 @@ impl SqlTable {
 }
 
 #[cfg(feature = "mysql")]
-fn mysql_options(config: &SqlConfig) -> Result<sqlx::mysql::MySqlConnectOptions, StoreError> {
+pub(crate) fn mysql_options(config: &SqlConfig) -> Result<sqlx::mysql::MySqlConnectOptions, StoreError> {
     // The parser's own words may repeat parts of the URL, and so of a password.
     config.url.parse().map_err(|_| {
         let shown = crate::config::shown(&config.url);
