@@ -6,12 +6,35 @@ use std::time::Duration;
 use dtf_model::Invalid;
 use serde::{Deserialize, Serialize};
 
+/// What is at the addresses.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Topology {
+    /// One server.
+    #[default]
+    Single,
+    /// Nodes of a Cluster. The others are found by themselves. User and password in the first address are for all of them.
+    Cluster,
+    /// Sentinels, which know where the master is. User, password and database in the first address are for the servers.
+    Sentinel {
+        /// The name under which the Sentinels watch it.
+        master: String,
+        /// The Sentinels' own password.
+        #[serde(default)]
+        password: Option<String>,
+    },
+}
+
 /// Settings of the connection to Redis. In files, times are whole milliseconds.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
     /// Where the server is: `redis://[[user]:password@]host[:port][/database]` or `redis+unix:///path`.
     pub url: String,
+    /// Further addresses, of nodes of the same Cluster or of other Sentinels. Default none.
+    pub further_urls: Vec<String>,
+    /// What is at the addresses. Default one server.
+    pub topology: Topology,
     /// How long making a connection may take. Default 2 s.
     #[serde(with = "dtf_model::millis")]
     pub connect_timeout: Duration,
@@ -26,6 +49,8 @@ impl Default for RedisConfig {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            further_urls: Vec::new(),
+            topology: Topology::Single,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
             key_prefix: String::new(),
@@ -42,9 +67,16 @@ impl RedisConfig {
         let wrong = |what, got: String, allowed: &str| {
             Err(Invalid::OutOfRange { what, got, allowed: allowed.to_owned() })
         };
-        if redis::Client::open(self.url.as_str()).is_err() {
+        if let Some(url) = self.urls().find(|url| redis::Client::open(*url).is_err()) {
             let form = "redis://[[user]:password@]host[:port][/database] or redis+unix:///path";
-            return wrong("the address of Redis", self.shown_url(), form);
+            return wrong("the address of Redis", shown(url), form);
+        }
+        if self.topology == Topology::Single && !self.further_urls.is_empty() {
+            let got = (self.further_urls.len() + 1).to_string();
+            return wrong("the number of addresses of a single Redis", got, "1; or a topology of several");
+        }
+        if matches!(&self.topology, Topology::Sentinel { master, .. } if master.is_empty()) {
+            return Err(Invalid::Empty("the name of the master that the Sentinels watch"));
         }
         let times = [
             ("the connect timeout of Redis", self.connect_timeout),
@@ -64,24 +96,47 @@ impl RedisConfig {
         Ok(())
     }
 
-    /// The address without what may be a password: nothing before the last `@` and behind the first `?`.
-    pub(crate) fn shown_url(&self) -> String {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
-        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        let place = place.split('?').next().unwrap_or_default();
-        let hidden = if place.len() < rest.len() { "***@" } else { "" };
-        format!("{scheme}://{hidden}{place}")
+    /// All addresses.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.url).chain(&self.further_urls).map(String::as_str)
     }
+
+    /// The first address without what may be a password.
+    pub(crate) fn shown_url(&self) -> String {
+        shown(&self.url)
+    }
+}
+
+/// An address without what may be a password: nothing before the last `@` and behind the first `?`.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let place = place.split('?').next().unwrap_or_default();
+    let hidden = if place.len() < rest.len() { "***@" } else { "" };
+    format!("{scheme}://{hidden}{place}")
 }
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
             .field("url", &self.shown_url())
+            .field("further_urls", &self.further_urls.iter().map(|url| shown(url)).collect::<Vec<_>>())
+            .field("topology", &self.topology)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("key_prefix", &self.key_prefix)
             .finish()
+    }
+}
+
+/// Without the Sentinels' password.
+impl fmt::Debug for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Single => f.write_str("Single"),
+            Self::Cluster => f.write_str("Cluster"),
+            Self::Sentinel { master, .. } => write!(f, "Sentinel({master:?})"),
+        }
     }
 }
 
@@ -102,8 +157,13 @@ mod tests {
             let shown = format!("{config:?} {:?}", config.check().map_err(|error| error.to_string()));
             assert!(!shown.contains("secret"), "{shown}");
         }
-        let config = RedisConfig { url: "redis://host:1/0".into(), ..RedisConfig::default() };
-        assert!(format!("{config:?}").contains("redis://host:1/0"));
+        let password = Some("secret".to_owned());
+        let topology = Topology::Sentinel { master: "m".into(), password };
+        let further_urls = vec!["redis://:secret@other".to_owned()];
+        let config =
+            RedisConfig { url: "redis://host:1/0".into(), further_urls, topology, ..RedisConfig::default() };
+        let shown = format!("{config:?}");
+        assert!(shown.contains("redis://host:1/0") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]
@@ -114,6 +174,7 @@ mod tests {
             RedisConfig { connect_timeout: Duration::ZERO, ..RedisConfig::default() },
             RedisConfig { response_timeout: Duration::from_secs(61), ..RedisConfig::default() },
             RedisConfig { key_prefix: "{x}".into(), ..RedisConfig::default() },
+            RedisConfig { further_urls: vec!["redis://other".into()], ..RedisConfig::default() },
         ];
         for config in wrong {
             assert!(matches!(config.check(), Err(Invalid::OutOfRange { .. })), "{config:?}");
@@ -126,5 +187,8 @@ mod tests {
         let config = read(r#"{"url": "redis://h", "response_timeout": 250}"#).unwrap();
         assert_eq!(config.response_timeout, Duration::from_millis(250));
         assert!(read(r#"{"ur": "redis://h"}"#).is_err());
+        let config = read(r#"{"topology": {"sentinel": {"master": "m"}}}"#).unwrap();
+        assert_eq!(config.topology, Topology::Sentinel { master: "m".into(), password: None });
+        assert_eq!(read(r#"{"topology": "cluster"}"#).unwrap().topology, Topology::Cluster);
     }
 }

@@ -1,33 +1,31 @@
 //! The connection that all calls go over.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dtf_model::StoreError;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};
-use redis::io::tcp::TcpSettings;
-use redis::{
-    Client, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation, ServerErrorKind,
-};
+use redis::aio::PubSub;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use tracing::{info, warn};
 
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, Topology};
 use crate::keys::Keys;
+use crate::link::{Connection, Link, on};
 use crate::reply::Reply;
 
 /// How this store is called in errors.
 pub(crate) const STORE: &str = "Redis";
 
-/// A connection to a Redis or Valkey server, shared by its clones. It is made again by itself after it broke.
+/// A connection to a Redis or Valkey server, to a Cluster of them, or to the master that Sentinels name; shared by its
+/// clones. It is made again by itself after it broke.
 #[derive(Clone)]
 pub struct Redis {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    client: Client,
     /// Never used for a blocking command: it would stall everybody's calls.
-    manager: ConnectionManager,
+    link: Link,
     config: RedisConfig,
     keys: Keys,
 }
@@ -42,24 +40,18 @@ impl Redis {
     /// Connects, and checks that the server is fit for it.
     ///
     /// # Errors
-    /// The settings are wrong; the server is not reached; it is too old, a replica, a node of a Cluster, or may evict keys.
+    /// The settings are wrong; the server is not reached; it is too old, a replica, something else than the settings say, or
+    /// may evict keys.
     pub async fn connect(config: RedisConfig) -> Result<Self, StoreError> {
         config.check()?;
-        let client = client(&config)?;
-        // Retries inside a call would hide for seconds what the caller can decide better.
-        let manager = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(config.response_timeout));
-        let connecting = ConnectionManager::new_with_config(client.clone(), manager);
-        let manager = connecting.await.map_err(|error| match store_error(&error) {
+        let link = Link::connect(&config).await.map_err(|error| match store_error(&error) {
             // Nothing but the greeting was sent.
             StoreError::Unknown { store, cause } => StoreError::Unreachable { store, cause },
             other => other,
         })?;
         let keys = Keys::new(&config.key_prefix);
-        let redis = Self { inner: Arc::new(Inner { client, manager, config, keys }) };
-        redis.check_server().await?;
+        let redis = Self { inner: Arc::new(Inner { link, config, keys }) };
+        redis.check_servers().await?;
         Ok(redis)
     }
 
@@ -71,59 +63,98 @@ impl Redis {
         &self.inner.config
     }
 
+    async fn connection(&self) -> Result<Connection, StoreError> {
+        self.inner.link.connection().await.map_err(|error| match store_error(&error) {
+            // The call itself was not sent.
+            StoreError::Unknown { store, cause } => StoreError::Unreachable { store, cause },
+            other => other,
+        })
+    }
+
+    fn answered<T>(&self, answer: RedisResult<T>) -> Result<T, StoreError> {
+        answer.map_err(|error| {
+            self.inner.link.failed(&error);
+            store_error(&error)
+        })
+    }
+
     /// Calls a script.
     pub(crate) async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Reply, StoreError> {
-        let mut connection = self.inner.manager.clone();
-        Reply::new(call.invoke_async(&mut connection).await.map_err(|error| store_error(&error))?)
+        let answer =
+            on!(self.connection().await?, connection => call.invoke_async(&mut { connection }).await);
+        Reply::new(self.answered(answer)?)
     }
 
     /// Sends a single command.
     pub(crate) async fn send<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
-        let mut connection = self.inner.manager.clone();
-        command.query_async(&mut connection).await.map_err(|error| store_error(&error))
+        let answer =
+            on!(self.connection().await?, connection => command.query_async(&mut { connection }).await);
+        self.answered(answer)
     }
 
-    /// Sends commands whose order among each other does not matter, in one go.
-    pub(crate) async fn send_all(&self, commands: &redis::Pipeline) -> Result<(), StoreError> {
-        let mut connection = self.inner.manager.clone();
-        commands.exec_async(&mut connection).await.map_err(|error| store_error(&error))
+    /// Publishes messages, in one go where that is possible.
+    pub(crate) async fn publish(&self, messages: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        if self.inner.config.topology == Topology::Cluster {
+            // A pipeline of a Cluster goes to one node, that of its keys; channels are none.
+            let commands = messages.iter().map(|(channel, message)| redis::Cmd::publish(channel, message));
+            let sent = commands.map(|command| async move { self.send::<()>(&command).await });
+            return futures::future::try_join_all(sent).await.map(drop);
+        }
+        let mut all = redis::pipe();
+        for (channel, message) in messages {
+            all.publish(channel, message).ignore();
+        }
+        let answer = on!(self.connection().await?, connection => all.exec_async(&mut { connection }).await);
+        self.answered(answer)
     }
 
     /// A connection of its own for listening.
     pub(crate) async fn listen(&self) -> Result<PubSub, StoreError> {
-        let limit = self.inner.config.connect_timeout;
-        match tokio::time::timeout(limit, self.inner.client.get_async_pubsub()).await {
-            Ok(connected) => connected.map_err(|error| store_error(&error)),
-            Err(_) => {
-                Err(StoreError::Unreachable { store: STORE, cause: "connecting took too long".to_owned() })
+        let nodes = self.inner.link.listening().await.map_err(|error| store_error(&error))?;
+        let mut last = StoreError::Unreachable { store: STORE, cause: "there is no address".to_owned() };
+        for node in nodes {
+            match tokio::time::timeout(self.inner.config.connect_timeout, node.get_async_pubsub()).await {
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(error)) => last = store_error(&error),
+                Err(_) => {
+                    let cause = "connecting took too long".to_owned();
+                    last = StoreError::Unreachable { store: STORE, cause };
+                }
             }
         }
+        Err(last)
     }
 
-    async fn check_server(&self) -> Result<(), StoreError> {
-        let text: String = self.send(&redis::cmd("INFO")).await?;
-        let server = ServerInfo(&text);
-        server.check().map_err(|cause| StoreError::Refused { store: STORE, cause })?;
-        let (version, url) = (server.field("redis_version"), self.inner.config.shown_url());
-        if server.field("aof_enabled") == "0" {
-            warn!(%url, "Redis has appendonly off: a restart of it loses the progress of all tasks");
+    /// What every server that is written to says of itself.
+    async fn infos(&self) -> Result<Vec<String>, StoreError> {
+        let info = redis::cmd("INFO");
+        let Connection::Cluster(mut cluster) = self.connection().await? else {
+            return Ok(vec![self.send(&info).await?]);
+        };
+        let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let answers = self.answered(cluster.route_command(info, masters).await)?;
+        let texts = match answers {
+            Value::Map(nodes) => nodes.into_iter().map(|(_, text)| String::from_redis_value(text)).collect(),
+            other => vec![String::from_redis_value(other)],
+        };
+        let texts: Result<Vec<_>, _> = texts.into_iter().collect();
+        self.answered(texts.map_err(RedisError::from))
+    }
+
+    async fn check_servers(&self) -> Result<(), StoreError> {
+        let url = self.inner.config.shown_url();
+        for text in self.infos().await? {
+            let server = ServerInfo(&text);
+            let fit = server.check(&self.inner.config.topology);
+            fit.map_err(|cause| StoreError::Refused { store: STORE, cause })?;
+            let version = server.field("redis_version");
+            if server.field("aof_enabled") == "0" {
+                warn!(%url, "Redis has appendonly off: a restart of it loses the progress of all tasks");
+            }
+            info!(%url, version, "connected to Redis");
         }
-        info!(%url, version, "connected to Redis");
         Ok(())
     }
-}
-
-fn client(config: &RedisConfig) -> Result<Client, StoreError> {
-    let refused = |error: &RedisError| StoreError::Refused { store: STORE, cause: error.to_string() };
-    let info = config.url.as_str().into_connection_info().map_err(|error| refused(&error))?;
-    // A connection into a black hole ends, instead of timing out call by call for good.
-    let dead_after = (config.response_timeout * 2).max(Duration::from_secs(1));
-    let tcp = TcpSettings::default().set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(dead_after);
-    #[cfg(not(target_os = "linux"))]
-    let _ = dead_after;
-    Client::open(info.set_tcp_settings(tcp)).map_err(|error| refused(&error))
 }
 
 /// What the server says of itself, as lines `field:value`.
@@ -136,21 +167,34 @@ impl ServerInfo<'_> {
         line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, topology: &Topology) -> Result<(), String> {
         let version = self.field("redis_version");
         let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
         let major_minor = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if major_minor < (6, 2) {
             return Err(format!("it has version {version:?}; 6.2 or later is needed"));
         }
+        match (self.field("redis_mode"), topology) {
+            ("cluster", Topology::Cluster) | ("standalone", Topology::Single | Topology::Sentinel { .. }) => {
+            }
+            ("cluster", _) => {
+                return Err(
+                    "it is a node of a Cluster; the setting `topology` must be \"cluster\"".to_owned()
+                );
+            }
+            ("sentinel", _) => {
+                return Err("it is a Sentinel; the setting `topology` must name the master that it watches"
+                    .to_owned());
+            }
+            (mode, _) => {
+                return Err(format!("its mode is {mode:?}; the setting `topology` asks for a Cluster"));
+            }
+        }
         let policy = self.field("maxmemory_policy");
         if policy != "noeviction" {
             return Err(format!(
                 "its maxmemory-policy is {policy:?}, which may delete tasks; it must be noeviction"
             ));
-        }
-        if self.field("redis_mode") == "cluster" {
-            return Err("it is a node of a Cluster, which this version does not support".to_owned());
         }
         match self.field("role") {
             "slave" | "replica" => Err("it is a replica; the address must be the master's".to_owned()),
@@ -179,6 +223,8 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
         {
             StoreError::Unreachable { store: STORE, cause }
         }
+        // In the middle of a failover no Sentinel names a master.
+        ErrorKind::MasterNameNotFoundBySentinel => StoreError::Unreachable { store: STORE, cause },
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound if error.is_connection_refusal() => {
             StoreError::Unreachable { store: STORE, cause }
         }
@@ -207,7 +253,7 @@ mod tests {
         let text = format!(
             "# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\nmaxmemory_policy:{policy}\r\nrole:{role}\r\n"
         );
-        ServerInfo(&text).check()
+        ServerInfo(&text).check(&Topology::Single)
     }
 
     #[test]

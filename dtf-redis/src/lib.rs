@@ -1,7 +1,7 @@
 //! The queues, shards and wake-ups of the distributed task framework on Redis 6.2 and later, or Valkey.
 //!
 //! [`RedisQueues`], [`RedisShards`] and [`RedisWakeUp`] implement the ports of `dtf-model` on one [`Redis`]: two connections a
-//! process, one for all calls, one for listening to wake-ups.
+//! process (and node of a Cluster), one for all calls, one for listening to wake-ups.
 //!
 //! ```no_run
 //! use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
@@ -21,9 +21,10 @@
 //!   `appendfsync everysec` a crash of the machine or of the server loses the last second or two, also of what was acknowledged:
 //!   the server puts writes to its file off while an earlier one is being synced. The framework makes up for it by executing
 //!   again; `always` loses nothing and is slower.
-//! - **A single server, reached at one address.** A Cluster, a replica and Sentinel addresses are refused or not understood in
-//!   this version. The layout is ready for a Cluster: each script touches keys of one hash slot, those of one task or one shard,
-//!   and declares all of them; commands on several tasks or shards are sent one by one.
+//! - **One server, a Cluster, or a master watched by Sentinels**, as [`Topology`] says. Each script touches keys of one hash
+//!   slot, those of one task or one shard, and declares all of them; commands on several tasks or shards are sent one by one.
+//!   A failover loses what the old master had not replicated yet; the framework makes up for that as for the last second of a
+//!   file.
 //! - **TLS** is not built in; use a tunnel or a private network.
 //!
 //! # Keys
@@ -57,13 +58,14 @@ mod codec;
 mod config;
 mod connection;
 mod keys;
+mod link;
 mod queues;
 mod reply;
 mod scripts;
 mod shards;
 mod wake;
 
-pub use self::config::RedisConfig;
+pub use self::config::{RedisConfig, Topology};
 pub use self::connection::Redis;
 pub use self::queues::RedisQueues;
 pub use self::shards::RedisShards;

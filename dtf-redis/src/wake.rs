@@ -136,11 +136,10 @@ async fn publish(redis: Redis, outbox: Arc<Outbox>) {
         if topics.is_empty() {
             continue;
         }
-        let mut messages = redis::pipe();
-        for (topic, tasks) in &topics {
-            messages.cmd("PUBLISH").arg(redis.keys().channel(*topic)).arg(message(tasks)).ignore();
-        }
-        if let Err(error) = redis.send_all(&messages).await {
+        let message =
+            |(topic, tasks): (&Topic, &BTreeSet<TaskId>)| (redis.keys().channel(*topic), message(tasks));
+        let messages: Vec<_> = topics.iter().map(message).collect();
+        if let Err(error) = redis.publish(&messages).await {
             debug!(%error, topics = topics.len(), "hints not published");
         }
     }

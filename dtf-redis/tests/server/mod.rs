@@ -48,7 +48,7 @@ impl Server {
             url: self.0.url(),
             connect_timeout: Duration::from_millis(500),
             response_timeout: Duration::from_secs(1),
-            key_prefix: String::new(),
+            ..RedisConfig::default()
         }
     }
 

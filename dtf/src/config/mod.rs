@@ -178,6 +178,14 @@ pub struct RedisServer {
     pub url: ServerUrl,
     /// The password; it replaces the one in the URL.
     pub password: Secret,
+    /// What is at the addresses. Default one server.
+    pub topology: RedisTopology,
+    /// Further nodes of the Cluster, or further Sentinels. Default none.
+    pub further_urls: Vec<String>,
+    /// The name under which the Sentinels watch the master. User, password and database of `url` are for that one.
+    pub sentinel_master: String,
+    /// The Sentinels' own password. Default none.
+    pub sentinel_password: Secret,
     /// What all keys begin with. Default empty.
     pub key_prefix: String,
     /// Whether a server without an append-only file is refused. Default false: it is warned of.
@@ -190,12 +198,36 @@ pub struct RedisServer {
     pub response_timeout: Duration,
 }
 
+/// What is at the addresses of Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedisTopology {
+    /// One server.
+    #[default]
+    Single,
+    /// Nodes of a Cluster.
+    Cluster,
+    /// Sentinels.
+    Sentinel,
+}
+
 impl Default for RedisServer {
     fn default() -> Self {
         let dtf_redis::RedisConfig { connect_timeout, response_timeout, key_prefix, .. } =
             dtf_redis::RedisConfig::default();
-        let (url, password) = Default::default();
-        Self { url, password, key_prefix, require_aof: false, connect_timeout, response_timeout }
+        let (url, password, sentinel_password) = Default::default();
+        Self {
+            url,
+            password,
+            topology: RedisTopology::default(),
+            further_urls: Vec::new(),
+            sentinel_master: String::new(),
+            sentinel_password,
+            key_prefix,
+            require_aof: false,
+            connect_timeout,
+            response_timeout,
+        }
     }
 }
 

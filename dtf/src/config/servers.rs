@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use dtf_redis::RedisConfig;
+use dtf_redis::{RedisConfig, Topology};
 use dtf_sql::SqlConfig;
 use lrmf_etcd::{Credentials, EtcdConfig, Tls};
 
 use super::check::ConfigError;
-use super::{Config, Origin, settings};
+use super::{Config, Origin, RedisTopology, settings};
 
 impl Config {
     /// etcd, but for what stands in files.
@@ -65,8 +65,19 @@ impl Config {
     }
 
     pub(super) fn redis_unchecked(&self) -> RedisConfig {
+        let password = self.redis.sentinel_password.expose();
+        let topology = match self.redis.topology {
+            RedisTopology::Single => Topology::Single,
+            RedisTopology::Cluster => Topology::Cluster,
+            RedisTopology::Sentinel => Topology::Sentinel {
+                master: self.redis.sentinel_master.clone(),
+                password: (!password.is_empty()).then(|| password.to_owned()),
+            },
+        };
         RedisConfig {
             url: self.redis.url.with_password(&self.redis.password),
+            further_urls: self.redis.further_urls.clone(),
+            topology,
             connect_timeout: self.redis.connect_timeout,
             response_timeout: self.redis.response_timeout,
             key_prefix: self.redis.key_prefix.clone(),

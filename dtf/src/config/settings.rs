@@ -89,6 +89,18 @@ pub(crate) fn all() -> Vec<Setting> {
         of("redis.url", Kind::Url, "The queues: redis://[USER@]HOST:PORT/DATABASE"),
         of("redis.password", Kind::Secret, "The password at Redis"),
         of(
+            "redis.topology",
+            Kind::Word(&["single", "cluster", "sentinel"]),
+            "What is at the addresses: one server, nodes of a Cluster, or Sentinels",
+        ),
+        of(
+            "redis.further_urls",
+            Kind::List,
+            "Further nodes of the Cluster, or further Sentinels, as redis://HOST:PORT each",
+        ),
+        of("redis.sentinel_master", Kind::Text, "The name under which the Sentinels watch the master"),
+        of("redis.sentinel_password", Kind::Secret, "The Sentinels' own password"),
+        of(
             "redis.key_prefix",
             Kind::Text,
             "What all keys begin with, so that several clusters can share a server",

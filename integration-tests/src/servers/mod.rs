@@ -15,6 +15,7 @@ mod mariadb;
 mod ports;
 mod process;
 mod redis;
+mod redis_cluster;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ pub use etcd::Etcd;
 pub use mariadb::MariaDb;
 pub use process::Process;
 pub use redis::Redis;
+pub use redis_cluster::{RedisCluster, RedisSentinel};
 
 /// A server, somebody else's or private.
 #[derive(Debug)]

@@ -11,12 +11,12 @@ use super::{Source, life, ports};
 /// A Redis server. A private one has an append-only file, written every second, and evicts nothing.
 #[derive(Debug)]
 pub struct Redis {
-    source: Source,
+    pub(super) source: Source,
 }
 
 impl Redis {
     /// Names the server to use.
-    const VARIABLE: &str = "DTF_REDIS";
+    pub(super) const VARIABLE: &str = "DTF_REDIS";
 
     fn find() -> anyhow::Result<PathBuf> {
         find("redis-server", "redis-server", Self::VARIABLE)
@@ -67,7 +67,7 @@ impl Redis {
 life!(Redis);
 
 /// While it loads its file it answers, but not with this.
-fn answers(stream: &mut TcpStream) -> io::Result<bool> {
+pub(super) fn answers(stream: &mut TcpStream) -> io::Result<bool> {
     stream.write_all(b"PING\r\n")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;

@@ -1,0 +1,189 @@
+//! Several Redis servers that belong together: a Cluster of three masters, and a master with a replica under a Sentinel.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::process::{Process, directory, find};
+use super::redis::{Redis, answers};
+use super::{Source, ports};
+
+/// How many slots a Cluster has.
+const SLOTS: u32 = 16_384;
+/// How long servers may take to find each other. Much more than they need: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Three masters that share the slots.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// A private one.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private() -> anyhow::Result<Self> {
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            let bus = ports::free()?.to_string();
+            let settings =
+                ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
+            nodes.push((Redis::private_with(&settings)?, bus));
+        }
+        let each = SLOTS.div_ceil(3);
+        for (number, (node, _)) in (0..).zip(&nodes) {
+            let (first, end) = (number * each, ((number + 1) * each).min(SLOTS));
+            let slots: Vec<String> = (first..end).map(|slot| slot.to_string()).collect();
+            node.command(&[&["CLUSTER".to_owned(), "ADDSLOTS".to_owned()][..], &slots].concat())?;
+            node.command(&["CLUSTER".into(), "SET-CONFIG-EPOCH".into(), (number + 1).to_string()])?;
+        }
+        for (node, bus) in &nodes[1..] {
+            let meet =
+                ["CLUSTER".into(), "MEET".into(), "127.0.0.1".into(), node.port()?.to_string(), bus.clone()];
+            nodes[0].0.command(&meet)?;
+        }
+        let cluster = Self { nodes: nodes.into_iter().map(|(node, _)| node).collect() };
+        for node in &cluster.nodes {
+            until("the nodes of a Cluster find each other", || {
+                let says = |what: &str| node.command(&["CLUSTER".to_owned(), what.to_owned()]);
+                let whole = says("INFO")?.contains("cluster_state:ok");
+                Ok(whole && says("NODES")?.matches("master").count() == 3)
+            })?;
+        }
+        Ok(cluster)
+    }
+
+    /// The nodes, to be asked, killed and restarted.
+    pub fn nodes(&mut self) -> &mut [Redis] {
+        &mut self.nodes
+    }
+
+    /// The URLs of the nodes.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Redis::url).collect()
+    }
+}
+
+/// A master and a replica, and the Sentinel that watches them.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    master: Redis,
+    replica: Redis,
+    sentinel: Process,
+}
+
+impl RedisSentinel {
+    /// The name of the master.
+    pub const MASTER: &str = "tasks";
+
+    /// A private one.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private() -> anyhow::Result<Self> {
+        let master = Redis::private()?;
+        let of = master.port()?.to_string();
+        let replica = Redis::private_with(&["--replicaof", "127.0.0.1", &of])?;
+        let program = find("redis-server", "redis-server", Redis::VARIABLE)?;
+        let (dir, port) = (directory()?, ports::free()?);
+        let file = dir.path().join("sentinel.conf");
+        // The file is the Sentinel's own: it writes what it learns into it.
+        fs::write(
+            &file,
+            format!(
+                "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor {name} 127.0.0.1 {of} 1\n\
+                 sentinel down-after-milliseconds {name} 5000\nsentinel failover-timeout {name} 10000\n",
+                dir.path().display(),
+                name = Self::MASTER,
+            ),
+        )?;
+        let arguments: Vec<OsString> = vec![file.into(), "--sentinel".into()];
+        let sentinel = Process::start(program, arguments, dir, port, answers)?;
+        let servers = Self { master, replica, sentinel };
+        until("the replica follows its master", || {
+            Ok(servers.is_followed()? && servers.knows_the_replica()?)
+        })?;
+        Ok(servers)
+    }
+
+    /// The URL of the Sentinel.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.sentinel.port())
+    }
+
+    /// The first master.
+    pub fn master(&mut self) -> &mut Redis {
+        &mut self.master
+    }
+
+    /// Waits until the replica has everything that the first master has.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub fn until_replicated(&self) -> anyhow::Result<()> {
+        until("the replica has everything", || {
+            Ok(self.master.info("master_repl_offset")? == self.replica.info("slave_repl_offset")?)
+        })
+    }
+
+    fn is_followed(&self) -> anyhow::Result<bool> {
+        Ok(self.replica.info("master_link_status")? == "up")
+    }
+
+    fn knows_the_replica(&self) -> anyhow::Result<bool> {
+        let words = ["SENTINEL".to_owned(), "REPLICAS".to_owned(), Self::MASTER.to_owned()];
+        Ok(command(self.sentinel.port(), &words)?.contains("127.0.0.1:"))
+    }
+}
+
+impl Redis {
+    fn port(&self) -> anyhow::Result<u16> {
+        match &self.source {
+            Source::Private(process) => Ok(process.port()),
+            Source::Named(_) => anyhow::bail!("this server is not the test's own"),
+        }
+    }
+
+    fn command(&self, words: &[String]) -> anyhow::Result<String> {
+        command(self.port()?, words)
+    }
+
+    /// What it says of one thing in `INFO replication`.
+    fn info(&self, field: &str) -> anyhow::Result<String> {
+        let text = self.command(&["INFO".to_owned(), "replication".to_owned()])?;
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Ok(value.unwrap_or_default().trim().to_owned())
+    }
+}
+
+/// Sends a command on a connection of its own, and reads its answer as it comes.
+fn command(port: u16, words: &[String]) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes())?;
+    // Nothing more will come: the server ends the connection behind the answer. (A Sentinel does not know QUIT.)
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("the answer of Redis")?;
+    ensure!(!answer.starts_with('-'), "Redis says {answer}");
+    Ok(answer)
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    while !holds()? {
+        ensure!(begin.elapsed() < PATIENCE, "given up waiting until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
