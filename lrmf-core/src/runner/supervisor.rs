@@ -35,7 +35,7 @@ impl Supervisor {
             }
             let Err(error) = outcome else { return self.report(&RunnerEvent::Finished) };
             match crashes.note(Instant::now(), self.jitter(attempt), &self.config) {
-                Verdict::Quarantine => return self.quarantine(error),
+                Verdict::Quarantine => return self.quarantine(&error),
                 Verdict::RestartIn(wait) => {
                     self.report(&RunnerEvent::Crashed { error, restart_in: wait });
                     if self.stopped_within(wait).await {
@@ -60,8 +60,8 @@ impl Supervisor {
         }
     }
 
-    fn quarantine(&self, error: String) {
-        self.report(&RunnerEvent::Quarantined { error: error.clone() });
+    fn quarantine(&self, error: &str) {
+        self.report(&RunnerEvent::Quarantined { error: error.to_owned() });
         let (key, token) = (self.holding.task.key.clone(), self.holding.token);
         self.given_up.put(GivenUp { key, token, error: format!("it keeps crashing: {error}") });
     }
