@@ -158,10 +158,10 @@ impl Redis {
 }
 
 /// What the server says of itself, as lines `field:value`.
-struct ServerInfo<'a>(&'a str);
+pub(crate) struct ServerInfo<'a>(pub(crate) &'a str);
 
 impl ServerInfo<'_> {
-    fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         let value = |line: &'_ str| line.strip_prefix(name)?.strip_prefix(':').map(str::len);
         let line = self.0.lines().find(|line| value(line).is_some());
         line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value)

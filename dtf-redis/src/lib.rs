@@ -57,6 +57,7 @@
 mod codec;
 mod config;
 mod connection;
+mod inspect;
 mod keys;
 mod link;
 mod queues;
@@ -67,6 +68,7 @@ mod wake;
 
 pub use self::config::{RedisConfig, Topology};
 pub use self::connection::Redis;
+pub use self::inspect::Inspection;
 pub use self::queues::RedisQueues;
 pub use self::shards::RedisShards;
 pub use self::wake::RedisWakeUp;

@@ -38,6 +38,8 @@ mod config;
 mod error;
 mod filter;
 mod group;
+#[cfg(feature = "mysql")]
+mod inspect;
 #[cfg(feature = "sqlite")]
 mod lock;
 #[cfg(feature = "mysql")]
@@ -51,4 +53,6 @@ mod sqlite;
 mod table;
 
 pub use config::SqlConfig;
+#[cfg(feature = "mysql")]
+pub use inspect::Inspection;
 pub use table::SqlTable;

@@ -1,6 +1,9 @@
 //! The whole stack on real servers.
 //!
 //! [`servers`] has the servers: private ones that a test starts, kills, stops and starts again, or those that the
-//! environment names.
+//! environment names. `books`, with the feature `full`, is a kind of task whose executions can be seen from outside; the
+//! program `dtf-books` is the `dtf` command with it.
 
+#[cfg(feature = "full")]
+pub mod books;
 pub mod servers;

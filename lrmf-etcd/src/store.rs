@@ -81,6 +81,19 @@ impl EtcdStore {
         self.client.clone()
     }
 
+    /// The version of the node that answers, and what it may do to exclusivity: known faults in its leases.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn version(&self) -> Result<(String, Vec<&'static str>), StoreError> {
+        let status = with_retries(self.timeout, "a look at the version", || {
+            let mut client = self.client.clone();
+            async move { client.status().await }
+        })
+        .await?;
+        Ok((status.version().to_owned(), lease_faults(status.version())))
+    }
+
     /// Whether etcd answers and knows us. Not being permitted to read the probe is an answer too.
     async fn probe(&self) -> Result<(), StoreError> {
         with_retries(self.timeout, "a first read", || {

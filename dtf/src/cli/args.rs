@@ -33,6 +33,12 @@ pub(crate) enum Command {
     /// Create tasks of a cluster, see how they are, and say what is wanted of them.
     #[cfg(feature = "full")]
     Task(super::task::TaskArgs),
+    /// See and change between whom the executors are shared.
+    #[cfg(feature = "full")]
+    Group(super::group::GroupArgs),
+    /// See the processes of a cluster, and empty one of its work.
+    #[cfg(feature = "full")]
+    Worker(super::worker::WorkerArgs),
     /// Check or list the settings.
     #[cfg(feature = "full")]
     Config(super::config::ConfigArgs),

@@ -1,27 +1,178 @@
 //! `dtf doctor` and `dtf migrate`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
+use dtf::config::Config;
+use dtf::lrmf::{BootClock, Clock};
 use dtf_sql::SqlTable;
+use serde::Serialize;
 
-use super::Usage;
 use super::args::Output;
 use super::settings::Settings;
+use super::{FAILED, Usage};
+use crate::serve::connect::{coordination, database, queues};
+
+/// A difference of clocks that is worth a word, in milliseconds.
+const MUCH: u64 = 2000;
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     settings: Settings,
-    /// For people, or for scripts
+    /// For people, or for scripts: one JSON document on standard output
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    /// It works, and there is something to know.
+    Warning,
+    /// It does not work.
+    Bad,
+}
+
+/// What was found of one thing.
+#[derive(Debug, Serialize)]
+struct Finding {
+    of: &'static str,
+    verdict: Verdict,
+    says: String,
+}
+
+impl Finding {
+    fn good(of: &'static str, says: impl Into<String>) -> Self {
+        Self { of, verdict: Verdict::Good, says: says.into() }
+    }
+
+    fn warning(of: &'static str, says: impl Into<String>) -> Self {
+        Self { of, verdict: Verdict::Warning, says: says.into() }
+    }
+
+    fn bad(of: &'static str, says: impl std::fmt::Display) -> Self {
+        Self { of, verdict: Verdict::Bad, says: says.to_string().replace('\n', " ") }
+    }
+
+    /// What the difference between a server's clock and ours comes to.
+    fn of_clock(of: &'static str, before: u64, theirs: u64, after: u64) -> Self {
+        // They looked at their clock at some time between.
+        let off = theirs.saturating_sub(after).max(before.saturating_sub(theirs));
+        if off > MUCH {
+            return Self::warning(
+                of,
+                format!(
+                    "its clock and this machine's differ by {off} ms or more: start times and timeouts will be off by as much; let both follow NTP"
+                ),
+            );
+        }
+        Self::good(of, "its clock is this machine's")
+    }
+}
+
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let _config = args.settings.load()?.config;
-    let _ = args.output;
-    Ok(ExitCode::SUCCESS)
+    let config = args.settings.load()?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let findings = runtime.block_on(async {
+        let (etcd, mysql, redis) = tokio::join!(etcd(&config), mysql(&config), redis(&config));
+        [etcd, mysql, redis].into_iter().flatten().collect::<Vec<_>>()
+    });
+    runtime.shutdown_background();
+    let mut out = std::io::stdout();
+    match args.output {
+        Output::Json => writeln!(out, "{}", serde_json::to_string(&findings)?)?,
+        Output::Text => {
+            for Finding { of, verdict, says } in &findings {
+                let mark = match verdict {
+                    Verdict::Good => "good",
+                    Verdict::Warning => "WARNING",
+                    Verdict::Bad => "BAD",
+                };
+                writeln!(out, "{mark:<8} {of:<6} {says}")?;
+            }
+        }
+    }
+    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    Ok(if bad { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+async fn etcd(config: &Config) -> Vec<Finding> {
+    const OF: &str = "etcd";
+    let store = match coordination(config).await {
+        Ok(store) => store,
+        Err(error) => return vec![Finding::bad(OF, error)],
+    };
+    match store.version().await {
+        Ok((version, faults)) if faults.is_empty() => vec![Finding::good(OF, format!("version {version}"))],
+        Ok((version, faults)) => {
+            vec![Finding::warning(OF, format!("version {version}: {}", faults.join("; ")))]
+        }
+        Err(error) => vec![Finding::bad(OF, error)],
+    }
+}
+
+async fn mysql(config: &Config) -> Vec<Finding> {
+    const OF: &str = "mysql";
+    let sql = match config.mysql() {
+        Ok(sql) => sql,
+        Err(error) => return vec![Finding::bad(OF, error)],
+    };
+    let before = BootClock.unix_millis();
+    let mut findings = Vec::new();
+    if let Ok(found) = SqlTable::inspect(&sql).await {
+        findings.push(Finding::good(OF, format!("version {}", found.version)));
+        findings.push(Finding::of_clock(OF, before, found.unix_millis, BootClock.unix_millis()));
+    }
+    // Says also why there was nothing to look at.
+    findings.push(match database(config).await {
+        Ok(_) => Finding::good(OF, "the schema is the one that this program needs"),
+        Err(error) => Finding::bad(OF, error),
+    });
+    findings
+}
+
+async fn redis(config: &Config) -> Vec<Finding> {
+    const OF: &str = "redis";
+    let redis = match queues(config).await {
+        Ok(redis) => redis,
+        Err(error) => return vec![Finding::bad(OF, error)],
+    };
+    let before = BootClock.unix_millis();
+    let found = match redis.inspect().await {
+        Ok(found) => found,
+        Err(error) => return vec![Finding::bad(OF, error)],
+    };
+    let after = BootClock.unix_millis();
+    let mebibytes = |bytes: u64| bytes / (1024 * 1024);
+    let memory = match found.max_memory {
+        0 => Finding::warning(
+            OF,
+            format!(
+                "{} MiB in use, and no maxmemory: set one below what the machine has",
+                mebibytes(found.used_memory)
+            ),
+        ),
+        most => {
+            Finding::good(OF, format!("{} of {} MiB in use", mebibytes(found.used_memory), mebibytes(most)))
+        }
+    };
+    let durable = if found.append_only {
+        Finding::good(OF, "appendonly is on")
+    } else {
+        Finding::warning(
+            OF,
+            "appendonly is off: a restart of it forgets the progress of all tasks, which then run again",
+        )
+    };
+    vec![
+        Finding::good(OF, format!("version {}, maxmemory-policy {}", found.version, found.eviction)),
+        durable,
+        memory,
+        Finding::of_clock(OF, before, found.unix_millis, after),
+    ]
 }
 
 /// Brings the schema up to date.

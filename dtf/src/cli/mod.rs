@@ -18,6 +18,8 @@ mod display;
 #[cfg(feature = "full")]
 mod doctor;
 #[cfg(feature = "full")]
+mod group;
+#[cfg(feature = "full")]
 mod health;
 mod oneshot;
 mod progress;
@@ -30,6 +32,8 @@ mod settings;
 mod task;
 #[cfg(feature = "full")]
 mod utc;
+#[cfg(feature = "full")]
+mod worker;
 
 use std::process::ExitCode;
 
@@ -49,7 +53,7 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// What there is only with the feature `full`.
-const NEED_SERVERS: [&str; 6] = ["serve", "task", "config", "migrate", "doctor", "health"];
+const NEED_SERVERS: [&str; 8] = ["serve", "task", "group", "worker", "config", "migrate", "doctor", "health"];
 
 /// Something asked for wrongly, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +101,8 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Run(args) => run::run(args),
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),
+        Command::Group(args) => group::run(args, types),
+        Command::Worker(args) => worker::run(args),
         Command::Config(args) => config::run(&args),
         Command::Migrate(settings) => doctor::migrate(&settings),
         Command::Doctor(args) => doctor::run(&args),
@@ -151,5 +157,14 @@ fn one_line(error: &clap::Error) -> String {
             let sentence = words.collect::<Vec<_>>().join(" ");
             sentence.trim_start_matches("error: ").to_owned()
         }
+    }
+}
+
+/// What is wrong with the settings is asked for wrongly; what a server says is not.
+#[cfg(feature = "full")]
+fn connecting(error: crate::serve::ConnectError) -> anyhow::Error {
+    match error {
+        crate::serve::ConnectError::Config(wrong) => Usage(wrong.to_string()).into(),
+        other => other.into(),
     }
 }

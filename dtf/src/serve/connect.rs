@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::StoreError;
 use dtf_model::memory::MemoryTable;
 use dtf_model::roles::Role;
 use dtf_model::table::TaskTable;
@@ -90,11 +91,27 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
     Ok(queues_on(redis, table, coordination))
 }
 
+/// etcd, for a command.
+pub(crate) async fn coordination(config: &Config) -> Result<EtcdStore, ConnectError> {
+    let etcd = config.etcd()?;
+    let place = etcd.endpoints.join(",");
+    let connect = async || Ok(EtcdStore::connect(etcd.clone()).await?);
+    until_there("etcd.endpoints", place, &Patience::none(), Instant::now(), connect).await
+}
+
+/// Redis, for a command.
+pub(crate) async fn queues(config: &Config) -> Result<Redis, ConnectError> {
+    redis(config, &Patience::none(), Instant::now()).await
+}
+
+/// The database, for a command: it has to have the schema.
+pub(crate) async fn database(config: &Config) -> Result<Arc<dyn TaskTable>, ConnectError> {
+    table(config, false, &Patience::none(), Instant::now()).await
+}
+
 /// The stores of a client, which holds nothing and so needs no etcd.
 pub(crate) async fn client_ports(config: &Config) -> Result<Ports, ConnectError> {
-    let (patience, begun) = (Patience::none(), Instant::now());
-    let table = table(config, false, &patience, begun).await?;
-    let redis = redis(config, &patience, begun).await?;
+    let (table, redis) = (database(config).await?, queues(config).await?);
     Ok(queues_on(redis, table, Arc::new(MemoryStore::new())))
 }
 
@@ -115,12 +132,16 @@ async fn table(
 }
 
 async fn redis(config: &Config, patience: &Patience<'_>, begun: Instant) -> Result<Redis, ConnectError> {
-    let (redis, place) = (config.redis()?, config.redis.url.to_string());
-    let redis = until_there("redis.url", place.clone(), patience, begun, async || {
-        Ok(Redis::connect(redis.clone()).await?)
+    let (settings, place) = (config.redis()?, config.redis.url.to_string());
+    until_there("redis.url", place, patience, begun, async || {
+        let redis = Redis::connect(settings.clone()).await?;
+        if config.redis.require_aof && !redis.inspect().await?.append_only {
+            let cause = "its appendonly is off, so a restart of it would forget all progress; set it to yes, or redis.require_aof to false";
+            return Err(StoreError::Refused { store: "Redis", cause: cause.to_owned() }.into());
+        }
+        Ok(redis)
     })
-    .await?;
-    Ok(redis)
+    .await
 }
 
 /// Connects again and again, with growing pauses, while the server is not there.

@@ -5,7 +5,7 @@
 //! 3. It starts its roles, one after the other: each joins its group.
 //! 4. Told to end, it says that it is not ready, hands over what it holds, and leaves.
 
-mod connect;
+pub(crate) mod connect;
 mod health;
 mod http;
 mod metrics;

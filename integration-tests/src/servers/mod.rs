@@ -23,6 +23,7 @@ use anyhow::Context;
 
 pub use etcd::Etcd;
 pub use mariadb::MariaDb;
+pub use ports::free as free_port;
 pub use process::Process;
 pub use redis::Redis;
 pub use redis_cluster::{RedisCluster, RedisSentinel};

@@ -10,7 +10,10 @@ const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 
 /// A port that is free now. Processes begin at different places, so that they seldom meet.
-pub(super) fn free() -> anyhow::Result<u16> {
+///
+/// # Errors
+/// None is free.
+pub fn free() -> anyhow::Result<u16> {
     static DRAWN: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id().wrapping_mul(101);
     (0..COUNT)

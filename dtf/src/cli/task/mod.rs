@@ -110,15 +110,12 @@ pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
 }
 
 /// A client of the cluster, and the names of the types that it knows.
-async fn client(
+pub(super) async fn client(
     config: &Config,
     types: Vec<TaskPluginRegistration>,
 ) -> anyhow::Result<(Client, BTreeMap<TaskType, String>)> {
     let names = types.iter().map(|known| (known.task_type, known.name.clone())).collect();
-    let ports = dtf::serve::client_ports(config).await.map_err(|error| match error {
-        dtf::serve::ConnectError::Config(wrong) => anyhow::Error::from(Usage(wrong.to_string())),
-        other => other.into(),
-    })?;
+    let ports = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let mut builder = Dtf::builder(ports).config(config.dtf()).plugins_on(Handle::current());
     for registration in types {
         builder = builder.register_task_type(registration)?;

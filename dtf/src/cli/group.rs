@@ -1,0 +1,81 @@
+//! `dtf group`: who shares the executors, and how.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+use dtf::Client;
+use dtf::model::group::ResourceGroup;
+use dtf::model::plugin::TaskPluginRegistration;
+use serde_json::json;
+
+use super::args::Output;
+use super::oneshot::refused;
+use super::settings::Settings;
+use super::task;
+
+#[derive(Debug, Args)]
+pub(crate) struct GroupArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// For people, or for scripts: one JSON document on standard output
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List the groups with their quotas
+    List,
+    /// Give a group a share of the executors, in proportion to the others' quotas; makes the group where there is none
+    SetQuota {
+        /// The group
+        name: String,
+        /// Its share; 100 is usual
+        quota: u32,
+    },
+}
+
+pub(crate) fn run(args: GroupArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    let config = args.settings.load()?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let done = runtime.block_on(async {
+        let (client, _) = task::client(&config, types).await?;
+        perform(&client, args.what, args.output).await
+    });
+    runtime.shutdown_background();
+    done?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<()> {
+    let groups = match what {
+        What::List => client.groups().await.map_err(refused)?,
+        What::SetQuota { name, quota } => {
+            client.set_quota(&name, quota).await.map_err(refused)?;
+            client.group(&name).await.map_err(refused)?.into_iter().collect()
+        }
+    };
+    let mut out = std::io::stdout();
+    match output {
+        Output::Json => writeln!(out, "{}", json!(groups))?,
+        Output::Text => writeln!(out, "{}", table(&groups))?,
+    }
+    Ok(())
+}
+
+fn table(groups: &[ResourceGroup]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["group", "quota", "description"]);
+    for group in groups {
+        table.add_row([group.name.clone(), group.quota.to_string(), group.description.clone()]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}

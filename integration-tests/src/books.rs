@@ -1,0 +1,196 @@
+//! The task type `books`: numbers, of which everybody can see from outside that each was executed and counted once.
+//!
+//! The executor writes the number of each subtask that it executed to the end of a file, so a number that is not there was
+//! never executed. The collector keeps the count, the sum and the sum of squares of the numbers it was told, in the status
+//! that is committed with the results: a number told twice or not at all shows in them.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use dtf::model::plugin::{
+    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
+    TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
+};
+use dtf::model::queue::Outcome;
+use dtf::model::{Counts, Invalid, TaskParam, TaskSpec, TaskType};
+use serde::{Deserialize, Serialize};
+
+/// The number of the type.
+pub const BOOKS: TaskType = TaskType(1000);
+
+/// What a task of the type needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BooksParam {
+    /// How many subtasks; their numbers begin at 0.
+    pub count: u64,
+    /// How long each takes, in milliseconds.
+    pub sleep_ms: u64,
+    /// Where the numbers of the executed ones go, eight bytes each.
+    pub file: PathBuf,
+}
+
+/// The numbers that were executed, in no order, those that were executed twice twice.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn executed(file: &Path) -> std::io::Result<Vec<u64>> {
+    match std::fs::read(file) {
+        Ok(bytes) => Ok(bytes.as_chunks::<8>().0.iter().map(|number| u64::from_be_bytes(*number)).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a collector was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// How many succeeded.
+    pub succeeded: u64,
+    /// How many ended otherwise.
+    pub otherwise: u64,
+    /// The sum of the numbers that succeeded.
+    pub sum: u64,
+    /// The sum of their squares, without what is over 64 bits.
+    pub squares: u64,
+}
+
+impl Told {
+    /// What it is when each number below `count` was told once.
+    pub fn once_each(count: u64) -> Self {
+        (0..count).fold(Self::default(), |told, number| told.and(number))
+    }
+
+    fn and(self, number: u64) -> Self {
+        Self {
+            succeeded: self.succeeded + 1,
+            sum: self.sum.wrapping_add(number),
+            squares: self.squares.wrapping_add(number.wrapping_mul(number)),
+            ..self
+        }
+    }
+}
+
+/// The task type `books`.
+#[derive(Clone, Copy, Debug)]
+pub struct Books;
+
+impl Books {
+    /// Under its number and name.
+    pub fn registration() -> TaskPluginRegistration {
+        TaskPluginRegistration {
+            task_type: BOOKS,
+            name: "books".to_owned(),
+            description: "numbers whose executions can be seen from outside".to_owned(),
+            plugin: Arc::new(Self),
+        }
+    }
+}
+
+fn read(param: &TaskParam) -> Result<BooksParam, Invalid> {
+    serde_json::from_value(param.type_param.clone()).map_err(|error| Invalid::TypeParam(error.to_string()))
+}
+
+impl TaskPlugin for Books {
+    fn conf(&self) -> TaskConf {
+        // A subtask that fails because of a fault shall be seen.
+        TaskConf { max_attempts: 1, backlog: 2000, ..TaskConf::default() }
+    }
+
+    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+        read(param).map(drop)
+    }
+
+    fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
+        Ok(Box::new(Numbers { count: read(&spec.param)?.count, next: 0 }))
+    }
+
+    fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
+        let BooksParam { sleep_ms, file, .. } = read(&spec.param)?;
+        let file = File::options().create(true).append(true).open(file)?;
+        Ok(Arc::new(Writer { sleep: Duration::from_millis(sleep_ms), file }))
+    }
+
+    fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        Ok(Box::new(Teller::default()))
+    }
+}
+
+struct Numbers {
+    count: u64,
+    next: u64,
+}
+
+#[async_trait]
+impl TaskGenerator for Numbers {
+    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+        self.next = saved.map_or(Ok(0), |saved| number_in(&saved))?;
+        Ok(())
+    }
+
+    async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
+        let end = self.count.min(self.next.saturating_add(most as u64));
+        let body = |number: u64| NewSubtask::new(Bytes::copy_from_slice(&number.to_be_bytes()));
+        let subtasks = (self.next..end).map(body).collect();
+        self.next = end;
+        Ok(Generated { subtasks, finished: self.next >= self.count })
+    }
+
+    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+        Ok(Some(Bytes::copy_from_slice(&self.next.to_be_bytes())))
+    }
+}
+
+fn number_in(body: &[u8]) -> anyhow::Result<u64> {
+    Ok(u64::from_be_bytes(*body.first_chunk().context("it is no number")?))
+}
+
+struct Writer {
+    sleep: Duration,
+    file: File,
+}
+
+#[async_trait]
+impl TaskExecutor for Writer {
+    async fn execute(&self, body: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+        tokio::time::sleep(self.sleep).await;
+        // One write of eight bytes to the end of a file: whole, whoever else writes, and there when this process is killed.
+        (&self.file).write_all(body)?;
+        Ok(SubtaskResult::new(body.clone()))
+    }
+}
+
+#[derive(Default)]
+struct Teller {
+    told: Told,
+}
+
+#[async_trait]
+impl TaskCollector for Teller {
+    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+        self.told = saved.map_or(Ok(Told::default()), |saved| serde_json::from_slice(&saved))?;
+        Ok(())
+    }
+
+    async fn after_execution(&mut self, result: &ResultOf, _: &mut CollectorSupport) -> anyhow::Result<()> {
+        match &result.outcome {
+            Outcome::Succeeded(done) => self.told = self.told.and(number_in(&done.body)?),
+            _ => self.told.otherwise += 1,
+        }
+        Ok(())
+    }
+
+    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+        Ok(Some(serde_json::to_vec(&self.told)?.into()))
+    }
+
+    async fn after_task_completed(&mut self, _: &Counts) -> anyhow::Result<TaskResult> {
+        Ok(TaskResult { data: serde_json::to_value(self.told)?, ..TaskResult::default() })
+    }
+}

@@ -1,0 +1,114 @@
+//! Each role as a process of its own, on a real etcd, a real MariaDB and a real Redis: they are killed, stopped and
+//! restarted, and so are the servers, and the books are right every time.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
+
+mod stage;
+
+use rustix::process::Signal;
+use stage::{ROLES, SHARDS, Service, Site, until};
+
+fn one_of_each(site: &Site) -> Vec<Service> {
+    let started: Vec<_> = ROLES.iter().map(|role| site.start(&format!("{role}-1"), role)).collect();
+    for service in &started {
+        service.until_ready();
+    }
+    started
+}
+
+#[test]
+fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut services = one_of_each(&site);
+    let file = site.file("executed");
+    let param = serde_json::json!({ "count": 5000, "sleep_ms": 0, "file": file }).to_string();
+    let out = site.run(&["task", "submit", "books", "--param", &param, "--watch", "-o", "json"]);
+    let (text, error) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(0), "{text} {error}");
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (summary["status"].as_str(), summary["counts"]["succeeded"].as_u64()),
+        (Some("completed"), Some(5000))
+    );
+    for service in &mut services {
+        service.ends_well();
+    }
+}
+
+#[test]
+fn every_role_is_killed_in_mid_task() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut services = one_of_each(&site);
+    let task = site.submit(8000, 10, &[]);
+    for (at, role) in ROLES.iter().enumerate() {
+        task.goes_on(400);
+        services[at].kill();
+        services[at] = site.start(&format!("{role}-2"), role);
+    }
+    site.balance(&task);
+}
+
+#[test]
+fn an_executor_is_stopped_for_longer_than_its_session_and_comes_back() {
+    let Some(site) = Site::to_harm() else { return };
+    let rest = site.serve("rest", "manager,generator,scheduler,collector");
+    let (stopped, other) = (site.serve("e1", "executor"), site.serve("e2", "executor"));
+    let task = site.submit(6000, 10, &[]);
+    until("both execute", || stopped.parts() > 0 && other.parts() > 0);
+    task.goes_on(300);
+    stopped.signal(Signal::STOP);
+    until("the other one has all shards", || other.parts() == SHARDS);
+    task.goes_on(300);
+    stopped.signal(Signal::CONT);
+    site.balance(&task);
+    until("it is back", || stopped.is_ready());
+    drop((rest, stopped, other));
+}
+
+#[test]
+fn no_subtask_fails_because_of_a_rolling_restart() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut services = vec![site.serve("a", "all"), site.serve("b", "all")];
+    let task = site.submit(6000, 10, &[]);
+    for at in [0, 1, 0, 1] {
+        task.goes_on(300);
+        services[at].ends_well();
+        services[at] = site.serve(&services[at].instance, "all");
+    }
+    site.balance(&task);
+    for service in &mut services {
+        service.ends_well();
+    }
+}
+
+#[test]
+fn a_running_task_goes_on_while_mysql_is_down_and_a_new_one_is_refused_clearly() {
+    let Some(mut site) = Site::to_harm() else { return };
+    let services = one_of_each(&site);
+    let task = site.submit(6000, 10, &[]);
+    task.goes_on(300);
+    site.sql.kill().unwrap();
+    let out =
+        site.run(&["task", "submit", "books", "--param", r#"{"count": 1, "sleep_ms": 0, "file": "x"}"#]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("mysql.url is mysql://") && said.contains("cannot be reached"), "{said}");
+    task.goes_on(2000);
+    site.sql.restart().unwrap();
+    site.balance(&task);
+    drop(services);
+}
+
+#[test]
+fn redis_is_killed_and_started_again_with_what_it_wrote() {
+    let Some(mut site) = Site::to_harm() else { return };
+    let services = one_of_each(&site);
+    let task = site.submit(6000, 10, &[]);
+    for _ in 0..2 {
+        task.goes_on(500);
+        site.redis.kill().unwrap();
+        site.redis.restart().unwrap();
+    }
+    site.balance(&task);
+    drop(services);
+}

@@ -1,0 +1,276 @@
+//! A cluster of real processes on real servers, and what tests do with it.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use integration_tests::books::{BooksParam, Told, executed};
+use integration_tests::servers::{Etcd, MariaDb, Redis, free_port};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use tempfile::TempDir;
+
+/// How long anything may take that has to happen. Much more than it needs: the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// All roles.
+pub(crate) const ROLES: [&str; 5] = ["manager", "generator", "scheduler", "executor", "collector"];
+/// The shards of the cluster.
+pub(crate) const SHARDS: u64 = 8;
+/// The database.
+const DATABASE: &str = "dtf";
+
+/// Waits until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < PATIENCE, "it did not come about that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Private servers, and where everything is kept.
+pub(crate) struct Site {
+    pub(crate) etcd: Etcd,
+    pub(crate) sql: MariaDb,
+    pub(crate) redis: Redis,
+    dir: TempDir,
+}
+
+impl Site {
+    /// None where the environment names servers, which are not to be harmed, and there are no programs for private ones.
+    pub(crate) fn to_harm() -> Option<Self> {
+        let (Some(etcd), Some(sql)) = (Etcd::to_harm().unwrap(), MariaDb::to_harm().unwrap()) else {
+            return None;
+        };
+        Redis::to_harm().unwrap()?;
+        // Every write is on disk when it is answered, so nothing is forgotten when it is killed.
+        let redis = Redis::private_with(&["--appendfsync", "always"]).unwrap();
+        create_database(&sql.url(""));
+        Some(Self { etcd, sql, redis, dir: tempfile::tempdir().unwrap() })
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The command, with the settings of the cluster.
+    pub(crate) fn dtf(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dtf-books"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("DTF_") {
+                command.env_remove(name);
+            }
+        }
+        let settings = [
+            ("DTF_ETCD_ENDPOINTS", self.etcd.url()),
+            ("DTF_MYSQL_URL", self.sql.url(DATABASE)),
+            ("DTF_REDIS_URL", self.redis.url()),
+            ("DTF_REDIS_REQUIRE_AOF", "true".to_owned()),
+            ("DTF_MEMBERSHIP_TTL", "5s".to_owned()),
+            ("DTF_MEMBERSHIP_MARGIN", "2s".to_owned()),
+            ("DTF_SHAPE_WATCH_BUCKETS", "2".to_owned()),
+            ("DTF_SHAPE_GENERATION_BUCKETS", "2".to_owned()),
+            ("DTF_SHAPE_SHARDS", SHARDS.to_string()),
+            ("DTF_SHAPE_COLLECTION_BUCKETS", "2".to_owned()),
+            ("DTF_EXECUTOR_SLOTS", "8".to_owned()),
+            ("DTF_EXECUTOR_WINDOW", "4".to_owned()),
+            ("DTF_LOG_FORMAT", "json".to_owned()),
+        ];
+        command.args(args).envs(settings).stdin(Stdio::null()).current_dir(self.dir.path());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.dtf(args).output().unwrap()
+    }
+
+    /// Starts a service and does not wait for it.
+    pub(crate) fn start(&self, instance: &str, roles: &str) -> Service {
+        let port = free_port().unwrap();
+        let listen = format!("127.0.0.1:{port}");
+        let log = self.file(&format!("{instance}.log"));
+        let to = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command =
+            self.dtf(&["serve", "--role", roles, "--instance", instance, "--http-listen", &listen]);
+        let child = command.stdout(Stdio::null()).stderr(to).spawn().unwrap();
+        Service { child, port, instance: instance.to_owned(), roles: roles.to_owned(), log }
+    }
+
+    /// Starts a service and waits until it is ready.
+    pub(crate) fn serve(&self, instance: &str, roles: &str) -> Service {
+        let service = self.start(instance, roles);
+        service.until_ready();
+        service
+    }
+
+    /// Creates a task.
+    pub(crate) fn submit(&self, count: u64, sleep_ms: u64, more: &[&str]) -> Task {
+        let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
+        let param = serde_json::to_string(&BooksParam { count, sleep_ms, file: file.clone() }).unwrap();
+        let out = self.run(&[&["task", "submit", "books", "--param", &param, "-o", "json"], more].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+        Task { id: answer["task"].as_u64().unwrap(), count, file }
+    }
+
+    /// Waits for a task's end by looking at it again and again, as watching is a test of its own.
+    pub(crate) fn until_ended(&self, task: &Task) -> Value {
+        let mut row = Value::Null;
+        until(
+            &format!("task {} has ended ({} of {} executed)", task.id, task.executed(), task.count),
+            || {
+                let out = self.run(&["task", "get", &task.id.to_string(), "-o", "json"]);
+                row = serde_json::from_slice(&out.stdout).unwrap_or_default();
+                !row["finished_at"].is_null()
+            },
+        );
+        row
+    }
+
+    /// Waits for a task's end and looks whether the books are right: every number executed, told once, counted once.
+    pub(crate) fn balance(&self, task: &Task) {
+        let row = self.until_ended(task);
+        assert_eq!(row["status"], "completed", "{row}");
+        let mut numbers = executed(&task.file).unwrap();
+        let times = numbers.len() as u64;
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers, (0..task.count).collect::<Vec<_>>(), "{row}");
+        let counts = &row["counts"];
+        assert_eq!(
+            (counts["created"].as_u64(), counts["succeeded"].as_u64()),
+            (Some(task.count), Some(task.count)),
+            "{row}"
+        );
+        let told: Told = serde_json::from_value(row["result"]["data"].clone()).unwrap();
+        assert_eq!(told, Told::once_each(task.count));
+        println!("task {}: {} subtasks, executed {times} times", task.id, task.count);
+    }
+}
+
+fn create_database(url: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options: MySqlConnectOptions = url.parse().unwrap();
+        let mut connection = options.connect().await.unwrap();
+        let statement = AssertSqlSafe(format!("CREATE DATABASE {DATABASE}"));
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    });
+}
+
+/// A task that was created.
+pub(crate) struct Task {
+    pub(crate) id: u64,
+    pub(crate) count: u64,
+    file: PathBuf,
+}
+
+impl Task {
+    /// How many executions there were.
+    pub(crate) fn executed(&self) -> u64 {
+        std::fs::metadata(&self.file).map_or(0, |file| file.len() / 8)
+    }
+
+    /// Waits until there were so many more executions, or the task cannot have any more.
+    pub(crate) fn goes_on(&self, by: u64) {
+        let goal = (self.executed() + by).min(self.count);
+        until(&format!("task {} goes on to {goal}", self.id), || self.executed() >= goal);
+    }
+}
+
+/// A process with some roles.
+pub(crate) struct Service {
+    child: Child,
+    port: u16,
+    pub(crate) instance: String,
+    pub(crate) roles: String,
+    log: PathBuf,
+}
+
+impl Service {
+    /// What its health page says; none where it does not answer.
+    pub(crate) fn report(&self) -> Option<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.report().is_some_and(|report| report["ready"] == true)
+    }
+
+    /// How many parts of all its roles it holds.
+    pub(crate) fn parts(&self) -> u64 {
+        let report = self.report().unwrap_or_default();
+        report["roles"]
+            .as_array()
+            .map_or(0, |roles| roles.iter().filter_map(|role| role["parts"].as_u64()).sum())
+    }
+
+    pub(crate) fn until_ready(&self) {
+        until(&format!("{} is ready: {}", self.instance, self.last_words()), || self.is_ready());
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Tells it to end, and waits until it has, in good order.
+    pub(crate) fn ends_well(&mut self) {
+        self.signal(Signal::TERM);
+        let mut status = None;
+        until(&format!("{} ends", self.instance), || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(
+            status.and_then(|status| status.code()),
+            Some(0),
+            "{}: {}",
+            self.instance,
+            self.last_words()
+        );
+    }
+
+    pub(crate) fn last_words(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{} ({}) said last:\n{}", self.instance, self.roles, self.last_words());
+        }
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
