@@ -1,5 +1,7 @@
 //! Tasks that do not run well, or do not stop: who hears of it, and what becomes of them. On paused time.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as tests do")]
+
 mod support;
 
 use std::sync::Arc;
