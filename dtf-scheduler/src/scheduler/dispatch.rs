@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use dtf_model::plugin::{Dispatch, TaskScheduler};
 use dtf_model::queue::{Fence, Parcel, ParcelId, Taken, Usage};
-use dtf_model::roles::{RoleContext, guarded};
+use dtf_model::roles::{PluginFault, RoleContext, guarded};
 use dtf_model::shard::Shipment;
 use dtf_model::{Control, Shard, StoreError, SubtaskId, TaskId};
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::tasks::Tasks;
@@ -136,9 +138,12 @@ impl Dispatcher {
         parcels: Vec<(Shard, Parcel)>,
     ) -> Result<Vec<(Shard, Parcel)>, StoreError> {
         let Some(callback) = callback else { return Ok(parcels) };
+        // All at once: one that takes its time delays the others of this hand, but not by its time for each of them.
+        let asked: Vec<_> =
+            parcels.iter().map(|(_, parcel)| self.ask(fence, callback.clone(), parcel)).collect();
         let mut admitted = Vec::new();
-        for (shard, parcel) in parcels {
-            match self.ask(fence, callback.clone(), &parcel).await {
+        for ((shard, parcel), asked) in parcels.into_iter().zip(asked) {
+            match said(fence.task, asked.await) {
                 Dispatch::Now => admitted.push((shard, parcel)),
                 Dispatch::After(span) => {
                     let span = span.max(Duration::from_millis(1));
@@ -173,26 +178,38 @@ impl Dispatcher {
         Ok(subtasks)
     }
 
-    /// Asks the plugin's callback about a parcel of one, on the plugins' runtime. A callback that fails delays the subtask
-    /// and nothing else.
-    async fn ask(&self, fence: Fence, callback: Arc<dyn TaskScheduler>, parcel: &Parcel) -> Dispatch {
+    /// Asks the plugin's callback about a parcel of one, on the plugins' runtime.
+    fn ask(
+        &self,
+        fence: Fence,
+        callback: Arc<dyn TaskScheduler>,
+        parcel: &Parcel,
+    ) -> AbortOnDropHandle<Asked> {
         let id = SubtaskId { task: fence.task, run: fence.run, epoch: parcel.id.epoch, seq: parcel.id.first };
-        let Some(body) = parcel.bodies.first().cloned() else { return Dispatch::Now };
-        let asked = self.context.plugin_runtime.spawn(guarded(CALLBACK_LIMIT, async move {
+        let body = parcel.bodies.first().cloned();
+        AbortOnDropHandle::new(self.context.plugin_runtime.spawn(guarded(CALLBACK_LIMIT, async move {
+            let Some(body) = body else { return Ok(Dispatch::Now) };
             let said = callback.before_dispatch(id, &body).await?;
             if said == Dispatch::Now {
                 callback.after_dispatch(id).await?;
             }
-            anyhow::Ok(said)
-        }));
-        let said = match asked.await {
-            Ok(Ok(said)) => said,
-            Ok(Err(fault)) => Err(fault.into()),
-            Err(error) => Err(error.into()),
-        };
-        said.unwrap_or_else(|error: anyhow::Error| {
-            warn!(task_id = %id.task, subtask = %id, %error, "the scheduler's callback failed");
-            Dispatch::After(AFTER_FAULT)
-        })
+            Ok(said)
+        })))
     }
+}
+
+/// What came of a call of the callback.
+type Asked = Result<anyhow::Result<Dispatch>, PluginFault>;
+
+/// What the callback said. One that failed delays its subtask and nothing else.
+fn said(task: TaskId, asked: Result<Asked, JoinError>) -> Dispatch {
+    let said = match asked {
+        Ok(Ok(said)) => said,
+        Ok(Err(fault)) => Err(fault.into()),
+        Err(error) => Err(error.into()),
+    };
+    said.unwrap_or_else(|error: anyhow::Error| {
+        warn!(task_id = %task, %error, "the scheduler's callback failed");
+        Dispatch::After(AFTER_FAULT)
+    })
 }

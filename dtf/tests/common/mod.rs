@@ -47,6 +47,8 @@ pub(crate) struct Numbers {
     /// What is wrong with the plugin, if anything.
     pub(crate) fault: Option<Fault>,
     pub(crate) books: Books,
+    /// Its say in dispatch, if it has any.
+    pub(crate) scheduler: Option<Arc<dyn TaskScheduler>>,
 }
 
 /// What can be wrong with the plugin besides its executor.
@@ -83,6 +85,7 @@ impl Numbers {
             slow: None,
             fault: None,
             books: Arc::default(),
+            scheduler: None,
         }
     }
 }
@@ -211,7 +214,7 @@ impl TaskPlugin for Numbers {
 
     fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
         fail(self.fault, Fault::SchedulerPanics);
-        None
+        self.scheduler.clone()
     }
 
     fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
