@@ -56,12 +56,21 @@
 //!   token it has seen, and refuses lower ones, is never written by a former holder. This depends on nothing.
 //! - Effects that no store can refuse (a mail, a call of somebody else's API) can happen twice. Make them idempotent.
 //!
+//! # Limits
+//! | what | at most | past it |
+//! |---|---|---|
+//! | a task's key, its value | [512 bytes](task::MAX_KEY_BYTES), [16 KiB](task::MAX_VALUE_BYTES) | the provider's list is refused, the last good one stays |
+//! | the tasks of a group | [1,000,000](task::MAX_TASKS) | the same |
+//! | the members of a group that hold tasks | [10,000](ids::MAX_MEMBERS) | who came last waits without tasks; [`Event::GroupFull`] |
+//! | an instance id, a part of a group's name | [128 bytes](ids::MAX_NAME_BYTES) | it is refused |
+//!
 //! # Map
 //! | module | what it is |
 //! |---|---|
 //! | [`coordinator`] | a member as its process sees it: start here |
 //! | [`task`], [`ids`], [`worker`], [`provider`] | what is placed, and what users implement |
 //! | [`runner`], [`smooth`] | ready-made workers |
+//! | [`hub`], [`typed`] | workers that see all they hold; users' own task types |
 //! | [`assignor`] | who gets what: the planners |
 //! | [`admin`] | for operators and their tools |
 //! | [`router`] | for callers: which member has a task now |
@@ -81,6 +90,7 @@ pub mod coordinator;
 mod driver;
 pub mod error;
 pub mod event;
+pub mod hub;
 pub mod ids;
 pub mod keys;
 pub mod memory;
@@ -98,6 +108,7 @@ pub mod smooth;
 pub mod task;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod typed;
 pub mod worker;
 
 pub use clock::{BootClock, Clock, Timestamp};
@@ -107,6 +118,7 @@ pub use coordinator::{Coordinator, CoordinatorBuilder, CoordinatorHandle, Events
 pub use driver::{HeldTasks, MemberStage, MemberStatus};
 pub use error::{InvalidName, InvalidTask, StoreError};
 pub use event::{Event, FenceReason};
+pub use hub::{Assignment, TaskHub};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};

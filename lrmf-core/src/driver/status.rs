@@ -104,6 +104,7 @@ fn log(member: &InstanceId, event: &Event) {
         Event::Committed { generation, granted, releasing } => {
             tracing::debug!(%member, %generation, granted, releasing, "committed");
         }
+        Event::HandedOver { key, took } => tracing::debug!(%member, task = %key, ?took, "handed over"),
         Event::AssignFailed { key, token, error } => {
             tracing::warn!(%member, task = %key, %token, %error, "assign failed");
         }
@@ -128,6 +129,9 @@ fn log(member: &InstanceId, event: &Event) {
         Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
         Event::CommitFailed { error } => tracing::error!(%member, %error, "commit failed"),
         Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
+        Event::GroupFull { members, most } => {
+            tracing::error!(%member, members, most, "more members than may hold tasks")
+        }
         Event::ControlRefused { error } => tracing::error!(%member, %error, "control record refused"),
         Event::Oversize { key } => tracing::error!(%member, task = %key, "task does not fit into a record"),
         other => tracing::info!(%member, event = ?other, "member event"),
