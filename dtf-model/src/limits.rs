@@ -18,6 +18,23 @@ impl Limits {
     /// No limits.
     pub const NONE: Limits = Limits { running: None, rate: None };
 
+    /// Both these limits and others.
+    #[must_use]
+    pub fn and(self, other: Limits) -> Limits {
+        let tighter = |one: Option<u32>, other: Option<u32>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Limits { running: tighter(self.running, other.running), rate: tighter(self.rate, other.rate) }
+    }
+
+    /// The share of one of so many that keep the limits each for itself; at least 1.
+    #[must_use]
+    pub fn shared_by(self, parts: u32) -> Limits {
+        let share = |limit: Option<u32>| limit.map(|limit| (limit / parts.max(1)).max(1));
+        Limits { running: share(self.running), rate: share(self.rate) }
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::limits::Limits;
 
 /// The longest task name, group name and creator name, in characters.
 pub const MAX_NAME_CHARS: usize = 128;
@@ -83,6 +84,10 @@ pub struct TaskParam {
     pub timeout: Duration,
     /// When it may start, in milliseconds since the Unix epoch; at once where there is none.
     pub start_at: Option<u64>,
+    /// How much of it may run, whatever its share; that of its type and of its group hold besides.
+    pub limits: Limits,
+    /// The task whose failed subtasks it runs again, where it is a retry.
+    pub retry_of: Option<TaskId>,
     /// What the task's type needs to know.
     pub type_param: serde_json::Value,
 }
@@ -97,6 +102,8 @@ impl Default for TaskParam {
             priority: Priority::default(),
             timeout: Duration::from_secs(30 * 60),
             start_at: None,
+            limits: Limits::NONE,
+            retry_of: None,
             type_param: serde_json::Value::Null,
         }
     }
@@ -123,6 +130,7 @@ impl TaskParam {
                 allowed: "1 ms to 365 days".to_owned(),
             });
         }
+        self.limits.check()?;
         let bytes = self.type_param.to_string().len();
         if bytes > MAX_TYPE_PARAM_BYTES {
             return Err(Invalid::OutOfRange {

@@ -77,10 +77,20 @@ impl Record for ResourceGroup {
         Ok(ResourceGroup {
             name: columns.text("name")?,
             quota: columns.number("quota")?,
-            limits: Limits { running: columns.maybe("max_running")?, rate: columns.maybe("max_rate")? },
+            limits: limits(columns)?,
             description: columns.text("description")?,
         })
     }
+}
+
+fn limits<R>(columns: &Columns<'_, R>) -> Result<Limits, Error>
+where
+    R: Row,
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    Ok(Limits { running: columns.maybe("max_running")?, rate: columns.maybe("max_rate")? })
 }
 
 fn param<R>(columns: &Columns<'_, R>) -> Result<TaskParam, Error>
@@ -98,6 +108,8 @@ where
         priority: Priority(columns.number("priority")?),
         timeout: Duration::from_millis(columns.number("timeout")?),
         start_at: columns.maybe("next_check_time")?,
+        limits: limits(columns)?,
+        retry_of: columns.maybe("retry_of")?.map(TaskId),
         type_param: columns.json("type_param")?.unwrap_or_default(),
     })
 }

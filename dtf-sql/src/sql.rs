@@ -18,9 +18,10 @@ pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 pub(crate) mod sqlite {
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 2] = [
+    pub(crate) const MIGRATIONS: [&str; 3] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
+        include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
     ];
 }
 
@@ -31,8 +32,9 @@ pub(crate) mod mysql {
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 2] = [
+    pub(crate) const MIGRATIONS: [&str; 3] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
+        include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
     ];
 }

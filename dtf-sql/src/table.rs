@@ -230,6 +230,7 @@ impl TaskTable for SqlTable {
 fn inserting(call: Call, task: &NewTask) -> Result<Call, StoreError> {
     let param = &task.param;
     let timeout = u64::try_from(param.timeout.as_millis()).unwrap_or(u64::MAX);
+    let retry_of = param.retry_of.map(|id| kept("the task retried", id.0)).transpose()?;
     let start_at = param.start_at.map(|at| kept("the start time", at)).transpose()?;
     Ok(call
         .with(task.request.to_string().as_str())
@@ -243,6 +244,9 @@ fn inserting(call: Call, task: &NewTask) -> Result<Call, StoreError> {
         .with(kept("the timeout", timeout)?)
         .with(param.type_param.to_string().as_str())
         .with(Value::Number(start_at))
+        .with(Value::Number(param.limits.running.map(i64::from)))
+        .with(Value::Number(param.limits.rate.map(i64::from)))
+        .with(Value::Number(retry_of))
         .with(kept("the time", task.now)?)
         .with(param.group.as_str())
         .with(param.group.as_str()))

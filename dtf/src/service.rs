@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dtf_collector::collector;
 use dtf_executor::{Executor, ExecutorConfig};
@@ -251,20 +252,39 @@ impl Dtf {
 
     /// Stops as a crash does: nothing is given back, and the others take over when this process's sessions end. For tests.
     pub async fn kill(&self) {
-        let members = std::mem::take(&mut *self.members.lock().await);
-        for (_, member) in members {
-            member.kill().await;
-        }
+        self.end(|member| async move { member.kill().await }).await;
     }
 
     /// Gives everything up in good order and leaves the groups: running subtasks may finish within the executors' drain
     /// time, the others run elsewhere.
     pub async fn stop(&self) {
-        let members = std::mem::take(&mut *self.members.lock().await);
-        let mut leaving = tokio::task::JoinSet::new();
-        for (_, member) in members {
-            leaving.spawn(async move { member.close().await });
+        self.end(|member| async move { member.close().await }).await;
+    }
+
+    /// Stops once a period is over in which everything goes on: time for those who reach this process from outside to be
+    /// told to go elsewhere. Returns when all roles have ended, as [`join`](Self::join) does meanwhile.
+    pub async fn notify_stop(&self, pre_stop: Duration) {
+        tracing::info!(instance = %self.config.instance, ?pre_stop, "stops after a last period of work");
+        tokio::time::sleep(pre_stop).await;
+        self.stop().await;
+    }
+
+    /// Waits until every role that has been started has ended.
+    pub async fn join(&self) {
+        let members: Vec<_> = self.members.lock().await.values().cloned().collect();
+        for member in members {
+            member.ended().await;
         }
-        leaving.join_all().await;
+    }
+
+    async fn end<F: Future<Output = ()> + Send + 'static>(&self, how: impl Fn(CoordinatorHandle) -> F) {
+        let members = self.members.lock().await.clone();
+        let mut ending = tokio::task::JoinSet::new();
+        for member in members.values() {
+            ending.spawn(how(member.clone()));
+        }
+        ending.join_all().await;
+        // Only now: who waits for them must find them until they have ended.
+        self.members.lock().await.retain(|role, _| !members.contains_key(role));
     }
 }

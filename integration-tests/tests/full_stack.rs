@@ -1,5 +1,9 @@
 //! All roles on a real etcd, a real MariaDB or MySQL, and a real Redis or Valkey.
 
+#[path = "../../dtf/examples/sample.rs"]
+#[expect(dead_code, reason = "the example's own main is not run here")]
+mod sample;
+
 use std::time::Duration;
 
 use dtf::lrmf::CoordinatorConfig;
@@ -65,6 +69,7 @@ impl Site {
         let config = DtfConfig { cluster, instance, shape, membership, ..DtfConfig::default() };
         let builder = Dtf::builder(ports(servers).await.expect("the servers are there")).config(config);
         let registered = builder.register_task_type(Noop::registration()).expect("the type is new");
+        let registered = registered.register_task_type(sample::registration()).expect("the type is new");
         let dtf = registered.build().expect("the settings are in range");
         dtf.start_all().await.expect("the groups can be joined");
         dtf
@@ -88,6 +93,20 @@ async fn a_task_runs_through_all_roles_and_is_counted_once() {
     let data = row.result.expect("the collector summed up").data;
     assert_eq!(data["failed_items"], row.counts.failed);
     dtf.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_of_the_original_runs_on_servers() {
+    let site = Site::new().await;
+    let dtf = site.start("a").await;
+    let row = sample::create_task(&dtf).await.unwrap().wait().await.unwrap();
+    assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 1000), "{}", row.reason);
+    let result = row.result.expect("the collector summed up");
+    assert_eq!((result.reason.as_str(), result.data), ("1000 greetings", 1000.into()));
+    // Whoever waits for the process to end does so until its roles have ended.
+    tokio::join!(dtf.notify_stop(Duration::from_millis(10)), dtf.join());
+    let asked = dtf.member(dtf::model::roles::Role::Manager).await;
+    assert!(asked.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

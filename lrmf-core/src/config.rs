@@ -67,6 +67,11 @@ pub struct CoordinatorConfig {
     /// How long `close()` waits for its tasks to be handed over, before it stops them and leaves.
     #[serde(with = "text")]
     pub drain_timeout: Duration,
+    /// How long `Worker::revoke` may take before that is reported: as an event, to the leader, and to operators. The task
+    /// stays this member's until it returns. (Whether to abort the run is the worker's to decide:
+    /// [`RunnerConfig::overrun`](crate::runner::RunnerConfig::overrun).)
+    #[serde(with = "text")]
+    pub revoke_timeout: Duration,
     /// The most tasks that are between two living members at a time.
     pub max_moves: usize,
     /// What happens when another living process already is this member.
@@ -92,6 +97,7 @@ impl Default for CoordinatorConfig {
             provider_period: Duration::from_secs(30),
             provider_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
+            revoke_timeout: Duration::from_secs(30),
             max_moves: 100_000,
             conflict: Conflict::Wait,
             evicted: Evicted::Rejoin,
@@ -141,6 +147,9 @@ impl CoordinatorConfig {
         }
         if self.provider_timeout.is_zero() {
             return refuse("provider_timeout", shown(self.provider_timeout), "it must be above 0");
+        }
+        if self.revoke_timeout.is_zero() {
+            return refuse("revoke_timeout", shown(self.revoke_timeout), "it must be above 0");
         }
         if self.max_moves == 0 {
             return refuse("max_moves", "0".into(), "it must be at least 1");
@@ -249,6 +258,7 @@ mod tests {
             CoordinatorConfig { keep_alive: Some(Duration::ZERO), ..default() },
             CoordinatorConfig { provider_period: Duration::ZERO, ..default() },
             CoordinatorConfig { provider_timeout: Duration::ZERO, ..default() },
+            CoordinatorConfig { revoke_timeout: Duration::ZERO, ..default() },
             CoordinatorConfig { max_moves: 0, ..default() },
             CoordinatorConfig { capacity: 0, ..default() },
         ];
@@ -263,6 +273,7 @@ mod tests {
                 "keep_alive",
                 "provider_period",
                 "provider_timeout",
+                "revoke_timeout",
                 "max_moves",
                 "capacity"
             ]

@@ -71,6 +71,32 @@ pub enum Event {
         /// What the worker said.
         error: String,
     },
+    /// The worker gave a task up that had started here; it is stopped, and the leader tries elsewhere.
+    GivenUp {
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+        /// What the worker said.
+        error: String,
+    },
+    /// `Worker::revoke` has not returned within `revoke_timeout`. The task is handed over only when it has, when this
+    /// member's session has ended, or when an operator releases it by force.
+    RevokeOverdue {
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+    },
+    /// Seen by the leader: a member cannot stop a task that it is to release.
+    TaskStuck {
+        /// Who.
+        instance: InstanceId,
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+    },
     /// The worker reported an error from stopping a task (which counts as stopped).
     RevokeFailed {
         /// The task's key.

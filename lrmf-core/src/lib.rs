@@ -113,4 +113,4 @@ pub use provider::{FixedTasks, TaskProvider};
 pub use router::{NotReady, Route, Router};
 pub use runner::{Held, RunTask, TaskRunner};
 pub use task::{Holding, Task};
-pub use worker::Worker;
+pub use worker::{GivenUp, Worker};

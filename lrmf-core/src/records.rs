@@ -266,6 +266,33 @@ pub struct Failure {
     pub error: String,
 }
 
+/// Why a task that a member is to stop has not stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StuckBy {
+    /// `Worker::revoke` has not returned within `revoke_timeout`.
+    Overdue,
+    /// `Worker::revoke` panicked, so that nobody knows.
+    Panicked,
+    /// A newer member had a reason that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// A holding that is to stop and does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// The task's key.
+    #[serde(rename = "k")]
+    pub key: Arc<str>,
+    /// The holding's token.
+    #[serde(rename = "t")]
+    pub token: Token,
+    /// Why.
+    #[serde(rename = "w")]
+    pub by: StuckBy,
+}
+
 /// How far a member has come with its assignment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AckRecord {
@@ -284,6 +311,9 @@ pub struct AckRecord {
     /// What could not be started, in key order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failure>,
+    /// What of the releasing does not stop, in key order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<Stuck>,
 }
 
 /// Who leads.

@@ -1,7 +1,10 @@
 //! What a member does with the tasks that it is given.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use crate::ids::Token;
 use crate::task::Holding;
 
 /// Takes tasks up and gives them back.
@@ -20,4 +23,22 @@ pub trait Worker: Send + Sync + 'static {
 
     /// These tasks are no longer this member's: stop them.
     async fn revoke(&self, holdings: &[Holding]) -> anyhow::Result<()>;
+
+    /// Waits until the worker cannot go on with a task that it was assigned, and says which. The member then revokes the
+    /// task, and the leader tries elsewhere, or here again, later and later. Dropping the future must lose nothing. Without
+    /// an implementation no task is ever given up. A worker that wraps another one passes this on.
+    async fn given_up(&self) -> GivenUp {
+        std::future::pending().await
+    }
+}
+
+/// A task that a worker cannot go on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The task's key.
+    pub key: Arc<str>,
+    /// The token of the holding; another one is not meant.
+    pub token: Token,
+    /// Why.
+    pub error: String,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Invalid;
+use crate::limits::Limits;
 
 /// Whether a collector may add subtasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct TaskConf {
     pub backlog: u64,
     /// How long a cancelled subtask may take to stop.
     pub cancel_grace: Duration,
+    /// How much of one task may run, whatever its group's share.
+    pub limits: Limits,
 }
 
 impl Default for TaskConf {
@@ -81,6 +84,7 @@ impl Default for TaskConf {
             on_failure: OnFailure::GoOn,
             backlog: 10_000,
             cancel_grace: Duration::from_secs(10),
+            limits: Limits::NONE,
         }
     }
 }
@@ -104,7 +108,8 @@ impl TaskConf {
             _ => Ok(()),
         };
         at_least_one("the number of attempts", u64::from(self.max_attempts))?;
-        at_least_one("the backlog", self.backlog)
+        at_least_one("the backlog", self.backlog)?;
+        self.limits.check()
     }
 }
 

@@ -36,6 +36,7 @@ impl Dispatcher {
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
     /// fast as it is filled, so the caller listens in between.
     pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
+        tasks.release_groups();
         if tasks.policy.is_idle() {
             return Ok(false);
         }
@@ -44,10 +45,10 @@ impl Dispatcher {
             return Ok(false);
         }
         while !places.is_empty() {
-            let Some(task) = tasks.next() else { break };
+            let Some((task, most)) = tasks.next() else { break };
             let hand = places.len().min(HAND);
             let shards: Vec<_> = places.drain(..hand).collect();
-            self.serve(tasks, task, &shards).await?;
+            self.serve(tasks, task, &shards, most).await?;
         }
         Ok(!tasks.policy.is_idle())
     }
@@ -64,22 +65,34 @@ impl Dispatcher {
 
     /// Gives one task its turn. Where a store fails in the middle, parcels may have been taken and not shipped: the task is
     /// taken up afresh then, and they are found.
-    async fn serve(&self, tasks: &mut Tasks, task: TaskId, shards: &[Shard]) -> Result<(), StoreError> {
-        let served = self.turn(tasks, task, shards).await;
+    async fn serve(
+        &self,
+        tasks: &mut Tasks,
+        task: TaskId,
+        shards: &[Shard],
+        most: u64,
+    ) -> Result<(), StoreError> {
+        let served = self.turn(tasks, task, shards, most).await;
         if served.is_err() {
             tasks.forget(task);
         }
         served
     }
 
-    async fn turn(&self, tasks: &mut Tasks, task: TaskId, shards: &[Shard]) -> Result<(), StoreError> {
+    async fn turn(
+        &self,
+        tasks: &mut Tasks,
+        task: TaskId,
+        shards: &[Shard],
+        most: u64,
+    ) -> Result<(), StoreError> {
         let Some(known) = tasks.get(task) else {
             tasks.policy.remove(task);
             return Ok(());
         };
         let fence = tasks.fence(task, known.run);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match self.context.queues.take(fence, shards, u64::MAX).await {
+        let taken = match self.context.queues.take(fence, shards, most).await {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
@@ -95,6 +108,7 @@ impl Dispatcher {
         let shipped = self.ship(fence, parcels).await?;
         // What went back is not charged.
         let running = taken.usage.running.saturating_sub(all - shipped);
+        tasks.spend(task, shipped);
         tasks.charge(task, &Usage { running, ..taken.usage });
         if shipped < admitted {
             tasks.quiet(task);

@@ -5,7 +5,9 @@
 //! order is decided as late as possible.
 
 mod dispatch;
+mod gate;
 mod groups;
+mod limiter;
 pub mod policy;
 mod tasks;
 

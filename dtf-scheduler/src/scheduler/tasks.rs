@@ -9,11 +9,12 @@ use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState, Usage};
 use dtf_model::roles::{RoleContext, caught};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::{BucketOf, TaskTable};
-use dtf_model::{ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
+use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use lrmf_core::Token;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::limiter::{Limiter, Permit};
 use super::policy::Policy;
 use super::policy::account::Accounts;
 
@@ -40,6 +41,7 @@ pub(super) struct Tasks {
     due: BTreeSet<(Instant, TaskId)>,
     pub(super) policy: Policy,
     accounts: Accounts,
+    limiter: Limiter,
 }
 
 impl Tasks {
@@ -49,6 +51,7 @@ impl Tasks {
         table: Arc<dyn TaskTable>,
         context: RoleContext,
     ) -> Self {
+        let limiter = Limiter::new(context.shape.partitions);
         Self {
             share,
             token,
@@ -59,6 +62,7 @@ impl Tasks {
             due: BTreeSet::new(),
             policy: Policy::default(),
             accounts: Accounts::default(),
+            limiter,
         }
     }
 
@@ -70,16 +74,18 @@ impl Tasks {
         Fence { task, run, token: self.token }
     }
 
-    /// Takes the groups' quotas as they are now.
+    /// Takes the groups' quotas and limits as they are now.
     pub(super) fn share_between(&mut self, groups: &[ResourceGroup]) {
         for group in groups {
             self.policy.set_quota(&group.name.as_str().into(), group.quota);
         }
+        self.limiter.limit_groups(groups);
     }
 
     pub(super) fn forget(&mut self, task: TaskId) {
         self.policy.remove(task);
         self.accounts.close(task);
+        self.limiter.close(task);
         self.known.remove(&task);
         self.set_due(task, None);
     }
@@ -99,8 +105,12 @@ impl Tasks {
         }
     }
 
+    /// When something is due: a delayed subtask, or a group that waits for its rate.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+        let now = self.context.clock.now();
+        let release = self.limiter.next_release().map(|until| Instant::now() + until.since(now));
+        let due = self.due.first().map(|(due, _)| *due);
+        due.into_iter().chain(release).min()
     }
 
     pub(super) fn wake_due(&mut self, now: Instant) {
@@ -110,9 +120,32 @@ impl Tasks {
         }
     }
 
-    /// The task whose turn it is.
-    pub(super) fn next(&mut self) -> Option<TaskId> {
-        self.policy.next(self.context.clock.now())
+    /// Lets groups go on whose limits allow it again.
+    pub(super) fn release_groups(&mut self) {
+        for group in self.limiter.released(self.context.clock.now()) {
+            self.policy.hold(&group, false);
+        }
+    }
+
+    /// The task whose turn it is, and how many subtasks of it may be dispatched.
+    pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
+        let now = self.context.clock.now();
+        loop {
+            let task = self.policy.next(now)?;
+            match self.limiter.permit(task, now) {
+                Permit::UpTo(most) => return Some((task, most)),
+                Permit::TaskWaits(until) => {
+                    self.policy.quiet(task, now);
+                    if let Some(until) = until {
+                        self.due_in(task, Some(until.since(now)));
+                    }
+                }
+                Permit::GroupWaits => {
+                    let group = self.policy.group_of(task)?.clone();
+                    self.policy.hold(&group, true);
+                }
+            }
+        }
     }
 
     /// The task has nothing to dispatch, until it is said that it has.
@@ -120,8 +153,14 @@ impl Tasks {
         self.policy.quiet(task, self.context.clock.now());
     }
 
+    /// So many subtasks of a task were dispatched.
+    pub(super) fn spend(&mut self, task: TaskId, subtasks: u64) {
+        self.limiter.spend(task, subtasks);
+    }
+
     /// Charges a task with what it has used since.
     pub(super) fn charge(&mut self, task: TaskId, usage: &Usage) {
+        self.limiter.note_running(task, usage.running);
         let nanos = self.accounts.settle(task, usage);
         self.policy.charge(task, nanos);
     }
@@ -218,8 +257,11 @@ impl Tasks {
         self.accounts.open(spec.id, spec.task_type, usage);
         let conf = self.context.plugins.conf(spec.task_type).ok();
         let backlog = conf.map_or(0, |conf| conf.backlog);
+        let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
+        let group: Arc<str> = spec.param.group.as_str().into();
+        self.limiter.open(spec.id, &group, limits, usage.running);
         self.known.insert(spec.id, Known { run: spec.run, callback, backlog });
-        self.policy.add(spec.id, &spec.param.group.as_str().into(), spec.param.priority);
+        self.policy.add(spec.id, &group, spec.param.priority);
     }
 
     /// An earlier scheduler may have died between taking parcels and shipping them: what is running but on no shard goes

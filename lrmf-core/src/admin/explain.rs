@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::records::{Cause, MemberState};
+use crate::records::{Cause, MemberState, StuckBy};
 
 use super::view::{TaskPhase, TaskView};
 use super::{GroupState, Place};
@@ -117,6 +117,7 @@ impl GroupState {
                 format!("{holder} has stopped it; it waits for the leader, or for a member that may have it"),
             ),
             TaskPhase::Releasing => self.what_is_awaited(place),
+            TaskPhase::Stuck => self.why_stuck(place),
         }
     }
 
@@ -132,6 +133,27 @@ impl GroupState {
             format!("{holder} was asked for it in generation {since} and has not answered yet")
         };
         reason("releasing", text)
+    }
+
+    fn why_stuck(&self, place: Place<'_>) -> Reason {
+        let holder = place.holder;
+        let why = match self.stuck(place) {
+            Some(StuckBy::Panicked) => {
+                format!("the worker of {holder} panicked in revoke, and nobody knows whether it still runs")
+            }
+            Some(StuckBy::Overdue) => {
+                format!("{holder} has been stopping it for longer than its revoke_timeout")
+            }
+            Some(StuckBy::Other) | None => {
+                format!("{holder} cannot stop it, for a reason that this version does not know")
+            }
+        };
+        reason(
+            "stuck",
+            format!(
+                "{why}: it goes elsewhere when that ends, when the session of {holder} ends, or with force-release"
+            ),
+        )
     }
 
     fn what_blocks(&self, place: Place<'_>) -> Vec<Reason> {

@@ -11,8 +11,7 @@ use crate::records::{
     AckRecord, ChunkRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, Record, RecordError, decode,
 };
 
-/// All records of a group at one revision. Built from a snapshot; kept up to date with
-/// [`changes`](super::changes).
+/// All records of a group at one revision: of a [read](super::Admin::read), or as a [watch](super::Admin::watch) begins.
 #[derive(Clone, Debug)]
 pub struct GroupState {
     pub(super) keys: Keys,

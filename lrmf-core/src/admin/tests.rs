@@ -8,7 +8,9 @@ use futures::StreamExt;
 use super::*;
 use crate::clock::RuntimeClock;
 use crate::memory::MemoryStore;
-use crate::records::{AckRecord, Cause, ChunkRecord, Entry, GenerationRecord, MemberState, Named};
+use crate::records::{
+    AckRecord, Cause, ChunkRecord, Entry, GenerationRecord, MemberState, Named, Stuck, StuckBy,
+};
 use crate::smooth::SmoothWorker;
 use crate::task::Task;
 use crate::{Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, Generation};
@@ -66,7 +68,7 @@ impl Written {
         self.put(self.keys.generation(), &record).await;
     }
 
-    async fn ack(&self, number: u128, generation: u64, releasing: &[u64]) {
+    async fn ack(&self, number: u128, generation: u64, releasing: &[u64], stuck: Option<StuckBy>) {
         let record = AckRecord {
             format: Format,
             incarnation: session(number),
@@ -77,6 +79,7 @@ impl Written {
                 .collect(),
             starting: vec![],
             failed: vec![],
+            stuck: stuck.into_iter().map(|by| Stuck { key: "x".into(), token: Token(7), by }).collect(),
         };
         self.put(self.keys.ack(&name("a")), &record).await;
     }
@@ -118,9 +121,19 @@ async fn every_phase_of_a_task_is_told_from_the_others() {
     written.task("a", 1, |entry| entry.releasing = Some(Generation(8))).await;
     assert_eq!(written.phase().await, TaskPhase::Releasing);
     assert_eq!(written.codes("x").await, ["new", "releasing", "no-leader"]);
-    written.ack(1, 8, &[7]).await;
+    written.ack(1, 8, &[7], None).await;
     assert_eq!(written.phase().await, TaskPhase::Releasing);
-    written.ack(1, 8, &[]).await;
+    for (by, text) in [(StuckBy::Overdue, "revoke_timeout"), (StuckBy::Panicked, "panicked")] {
+        written.ack(1, 8, &[7], Some(by)).await;
+        assert_eq!(written.phase().await, TaskPhase::Stuck);
+        let explained = written.admin.read().await.unwrap().explain("x");
+        assert!(
+            explained.reasons[1].code == "stuck" && explained.reasons[1].text.contains(text),
+            "{explained:?}"
+        );
+        assert!(explained.reasons[1].text.contains("force-release"));
+    }
+    written.ack(1, 8, &[], None).await;
     assert_eq!(written.phase().await, TaskPhase::Released);
     written.member("a", 1, MemberState::Restarting).await;
     assert_eq!(written.phase().await, TaskPhase::Waiting);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::ids::{Generation, Incarnation, InstanceId, Token};
-use crate::records::{Cause, MemberState};
+use crate::records::{Cause, MemberState, StuckBy};
 
 use super::state::{GroupState, Place};
 
@@ -102,6 +102,8 @@ pub enum TaskPhase {
     Failed,
     /// Its holder is to stop it.
     Releasing,
+    /// Its holder is to stop it, and cannot.
+    Stuck,
     /// Its holder has stopped it; nobody may have it now.
     Released,
     /// It waits for its holder to come back.
@@ -159,6 +161,7 @@ impl GroupState {
         }
         match place.entry.releasing {
             Some(_) if self.has_released(place) => TaskPhase::Released,
+            _ if self.stuck(place).is_some() => TaskPhase::Stuck,
             Some(_) => TaskPhase::Releasing,
             None if self.failure(place).is_some() => TaskPhase::Failed,
             None => TaskPhase::Held,
@@ -173,6 +176,13 @@ impl GroupState {
                 && ack.generation >= marked
                 && !ack.releasing.iter().any(|named| named.key == place.entry.key)
         })
+    }
+
+    /// Why a task that its holder is to stop does not stop.
+    pub fn stuck(&self, place: Place<'_>) -> Option<StuckBy> {
+        let ack = self.acks.get(place.holder).filter(|ack| ack.incarnation == place.incarnation)?;
+        let found = ack.stuck.iter().find(|stuck| stuck.key == place.entry.key);
+        found.map(|stuck| stuck.by)
     }
 
     /// What the holder's worker said where the task did not start.

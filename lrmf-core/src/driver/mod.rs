@@ -24,7 +24,7 @@ use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply, StopError};
 use crate::provider::TaskProvider;
 use crate::task::Holding;
-use crate::worker::Worker;
+use crate::worker::{GivenUp, Worker};
 
 pub(crate) use feed::Feed;
 pub(crate) use status::Board;
@@ -91,6 +91,7 @@ impl Driver {
 
     /// Runs until the member has ended. Cancelling `kill` ends it as a crash would, but for its tasks, which stop.
     pub(crate) async fn run(mut self, actions: Vec<Action>) {
+        self.feed_tasks.spawn(hear_of_given_up(self.ports.worker.clone(), self.to_inputs.clone()));
         let mut exit = self.perform(actions);
         let mut killed = false;
         while exit.is_none() {
@@ -225,6 +226,16 @@ impl Driver {
                 Err(panic) => Err(format!("panicked: {}", message(panic.as_ref()))),
             })
         });
+    }
+}
+
+/// Passes on what the worker gives up, until nobody listens or it is aborted.
+async fn hear_of_given_up(worker: Arc<dyn Worker>, inputs: mpsc::Sender<Input>) {
+    loop {
+        let GivenUp { key, token, error } = worker.given_up().await;
+        if inputs.send(Input::GivenUp { key, token, error }).await.is_err() {
+            return;
+        }
     }
 }
 

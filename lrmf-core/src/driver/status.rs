@@ -107,6 +107,15 @@ fn log(member: &InstanceId, event: &Event) {
         Event::AssignFailed { key, token, error } => {
             tracing::warn!(%member, task = %key, %token, %error, "assign failed");
         }
+        Event::GivenUp { key, token, error } => {
+            tracing::warn!(%member, task = %key, %token, %error, "given up");
+        }
+        Event::RevokeOverdue { key, token } => {
+            tracing::error!(%member, task = %key, %token, "revoke overdue");
+        }
+        Event::TaskStuck { instance, key, token } => {
+            tracing::error!(%member, holder = %instance, task = %key, %token, "task stuck");
+        }
         Event::RevokeFailed { key, token, error } => {
             tracing::warn!(%member, task = %key, %token, %error, "revoke failed");
         }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::config::CoordinatorConfig;
 use crate::coordination::{Revision, WatchEvent};
 use crate::event::Event;
 use crate::ids::{Generation, Incarnation, InstanceId, Token};
 use crate::keys::{Keys, Kind};
-use crate::records::{AckRecord, ChunkRecord, Failure, Format, Named, RecordError, decode};
+use crate::records::{AckRecord, ChunkRecord, Failure, Format, Named, RecordError, Stuck, StuckBy, decode};
 use crate::task::Holding;
 
 use super::{Action, FeedItem, Now, Rules};
@@ -29,10 +30,19 @@ enum Phase {
     Lost,
 }
 
+/// Since when a revoke is under way, and what to say of its task when it has ended.
+#[derive(Clone, Debug)]
+struct Stopping {
+    since: Timestamp,
+    /// The worker gave the task up: it is not to begin here again in this holding.
+    given_up: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 struct Run {
     holding: Holding,
     phase: Phase,
+    stopping: Option<Stopping>,
 }
 
 /// One chunk of the record, as applied.
@@ -52,6 +62,10 @@ pub struct Holdings {
     incarnation: Incarnation,
     rules: Rules,
     companions: Duration,
+    /// How long a revoke may take before it is reported.
+    revoke_timeout: Duration,
+    /// The revokes that are reported.
+    stuck: BTreeMap<Arc<str>, Stuck>,
     revision: Revision,
     chunks: BTreeMap<u8, Applied>,
     generation: Generation,
@@ -73,7 +87,7 @@ impl Holdings {
         keys: Keys,
         instance: InstanceId,
         incarnation: Incarnation,
-        companions: Duration,
+        settings: &CoordinatorConfig,
         rules: Rules,
     ) -> Self {
         let acked = AckRecord {
@@ -83,13 +97,16 @@ impl Holdings {
             releasing: Vec::new(),
             starting: Vec::new(),
             failed: Vec::new(),
+            stuck: Vec::new(),
         };
         Self {
             keys,
             instance,
             incarnation,
             rules,
-            companions,
+            companions: settings.companions,
+            revoke_timeout: settings.revoke_timeout,
+            stuck: BTreeMap::new(),
             revision: Revision(0),
             chunks: BTreeMap::new(),
             generation: Generation(0),
@@ -187,8 +204,7 @@ impl Holdings {
             }
             Err(error) => {
                 self.runs.remove(key);
-                let shown = Failure { key: key.clone(), token, error: cut(&error).to_owned() };
-                self.failed.insert(key.clone(), shown);
+                self.note_failure(key, token, &error);
                 actions.push(Action::Emit(Event::AssignFailed { key: key.clone(), token, error }));
             }
         }
@@ -203,12 +219,59 @@ impl Holdings {
         };
         if !stopped {
             run.phase = Phase::Lost;
+            let stuck = Stuck { key: key.clone(), token, by: StuckBy::Panicked };
+            self.stuck.insert(key.clone(), stuck);
+            self.schedule_ack(now);
             return actions;
         }
+        self.stuck.remove(key);
         if let Some(run) = self.runs.remove(key) {
+            if let Some(error) = run.stopping.and_then(|stopping| stopping.given_up) {
+                self.note_failure(key, token, &error);
+            }
             actions.push(Action::Emit(Event::Revoked(run.holding)));
         }
         self.settle(now, BTreeSet::from([key.clone()]), actions)
+    }
+
+    /// The worker gives a task up: it is stopped, and the leader is told as if it had not started.
+    pub fn on_given_up(&mut self, now: Now, key: &Arc<str>, token: Token, error: String) -> Vec<Action> {
+        let started = |run: &&mut Run| run.holding.token == token && run.phase == Phase::Started;
+        let Some(run) = self.runs.get_mut(key).filter(started) else { return Vec::new() };
+        run.phase = Phase::Stopping;
+        run.stopping = Some(Stopping { since: now.at, given_up: Some(error.clone()) });
+        let event = Event::GivenUp { key: key.clone(), token, error };
+        vec![Action::Emit(event), Action::Revoke(run.holding.clone())]
+    }
+
+    /// Reports the revokes that take too long.
+    pub fn tick(&mut self, now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (key, run) in &self.runs {
+            let since = run.stopping.as_ref().map(|stopping| stopping.since);
+            if since.is_none_or(|since| now.at < since + self.revoke_timeout) || self.stuck.contains_key(key)
+            {
+                continue;
+            }
+            let token = run.holding.token;
+            self.stuck.insert(key.clone(), Stuck { key: key.clone(), token, by: StuckBy::Overdue });
+            actions.push(Action::Emit(Event::RevokeOverdue { key: key.clone(), token }));
+        }
+        if !actions.is_empty() {
+            self.schedule_ack(now);
+        }
+        actions
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let waits = self.runs.iter().filter(|(key, _)| !self.stuck.contains_key(*key));
+        waits.filter_map(|(_, run)| Some(run.stopping.as_ref()?.since + self.revoke_timeout)).min()
+    }
+
+    fn note_failure(&mut self, key: &Arc<str>, token: Token, error: &str) {
+        let shown = Failure { key: key.clone(), token, error: cut(error).to_owned() };
+        self.failed.insert(key.clone(), shown);
     }
 
     /// Stops everything, for good.
@@ -245,11 +308,13 @@ impl Holdings {
                     let stays = wanted.is_some_and(|wanted| wanted.token == run.holding.token);
                     if run.phase == Phase::Started && !stays {
                         run.phase = Phase::Stopping;
+                        run.stopping = Some(Stopping { since: now.at, given_up: None });
                         actions.push(Action::Revoke(run.holding.clone()));
                     }
                 }
                 (None, Some(wanted)) if !self.failed.contains_key(&key) => {
-                    self.runs.insert(key, Run { holding: wanted.clone(), phase: Phase::Starting });
+                    self.runs
+                        .insert(key, Run { holding: wanted.clone(), phase: Phase::Starting, stopping: None });
                     assigns.push(Action::Assign(wanted));
                 }
                 (None, _) => {}
@@ -302,6 +367,7 @@ impl Holdings {
                 .collect(),
             starting: named(|phase| phase == Phase::Starting),
             failed: self.failed.values().cloned().collect(),
+            stuck: self.stuck.values().cloned().collect(),
         }
     }
 
@@ -311,7 +377,8 @@ impl Holdings {
         let ended = |named: &Named| self.unwanted.get(&named.key) != Some(&named.token);
         let owed = marked > self.acked.generation
             || self.acked.releasing.iter().any(ended)
-            || !self.acked.failed.iter().eq(self.failed.values());
+            || !self.acked.failed.iter().eq(self.failed.values())
+            || !self.acked.stuck.iter().eq(self.stuck.values());
         if !owed {
             self.ack_at = None;
         } else if self.unwanted.is_empty() {
@@ -353,135 +420,4 @@ fn cut(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::coordination::{KeyValue, Snapshot, WatchBatch};
-    use crate::ids::GroupId;
-    use crate::keys::chunk_of;
-    use crate::records::{Entry, encode};
-    use crate::task::Task;
-
-    const SESSION: Incarnation = Incarnation(uuid::Uuid::from_u128(1));
-
-    fn keys() -> Keys {
-        Keys::new(&GroupId::new("p", "b", "t").unwrap())
-    }
-
-    fn holdings() -> Holdings {
-        let companions = Duration::from_millis(10);
-        Holdings::new(keys(), InstanceId::new("a").unwrap(), SESSION, companions, Rules::ALL)
-    }
-
-    fn at(millis: u64) -> Now {
-        Now { at: Timestamp(Duration::from_millis(millis)), unix_millis: 0 }
-    }
-
-    /// The chunk of `x` at a generation, which is its revision too.
-    fn record(generation: u64, of: Incarnation, entry: Option<(u64, Option<u64>)>) -> FeedItem {
-        let mut chunk = ChunkRecord::empty(of);
-        chunk.generation = Generation(generation);
-        if let Some((token, releasing)) = entry {
-            let entry = Entry::held(&Task::new("x", ""), Token(token));
-            chunk.insert(Entry { releasing: releasing.map(Generation), ..entry });
-        }
-        let revision = Revision(generation);
-        let key = keys().chunk(&InstanceId::new("a").unwrap(), chunk_of("x"));
-        let value = encode(&chunk);
-        let kv = KeyValue { key, value, create_revision: revision, mod_revision: revision, lease: None };
-        FeedItem::Changed(WatchBatch { revision, events: vec![WatchEvent::Put(kv)] })
-    }
-
-    fn holding(token: u64) -> Holding {
-        Holding { task: Task::new("x", ""), token: Token(token) }
-    }
-
-    fn key() -> Arc<str> {
-        "x".into()
-    }
-
-    #[test]
-    fn a_task_comes_and_goes_and_only_its_going_is_acknowledged() {
-        let mut holdings = holdings();
-        let actions = holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-        assert_eq!(actions, [Action::Assign(holding(1))]);
-        holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
-        assert_eq!(holdings.ack_at(), None);
-        let actions = holdings.on_record(at(1), &record(2, SESSION, Some((1, Some(2)))));
-        assert_eq!(actions, [Action::Revoke(holding(1))]);
-        holdings.on_revoked(at(2), &key(), Token(1), true);
-        let ack = holdings.due_ack(at(2)).unwrap();
-        assert_eq!((ack.generation, ack.releasing), (Generation(2), vec![]));
-    }
-
-    #[test]
-    fn a_slow_revoke_is_named_after_a_while_and_again_when_it_ends() {
-        let mut holdings = holdings();
-        holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-        holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
-        holdings.on_record(at(0), &record(2, SESSION, Some((1, Some(2)))));
-        assert_eq!(holdings.due_ack(at(9)), None);
-        let ack = holdings.due_ack(at(10)).unwrap();
-        assert_eq!(ack.releasing, [Named { key: key(), token: Token(1) }]);
-        holdings.on_acked(at(11), ack);
-        assert_eq!(holdings.ack_at(), None);
-        holdings.on_revoked(at(500), &key(), Token(1), true);
-        assert_eq!(holdings.due_ack(at(500)).unwrap().releasing, []);
-    }
-
-    #[test]
-    fn a_new_token_in_place_is_a_stop_and_a_start() {
-        let mut holdings = holdings();
-        holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-        // It is still being started: nothing overlaps.
-        assert_eq!(holdings.on_record(at(0), &record(2, SESSION, Some((2, None)))), []);
-        let actions = holdings.on_assigned(at(1), &key(), Token(1), Ok(()));
-        assert_eq!(actions[1], Action::Revoke(holding(1)));
-        let actions = holdings.on_revoked(at(2), &key(), Token(1), true);
-        assert_eq!(actions[1], Action::Assign(holding(2)));
-    }
-
-    #[test]
-    fn what_is_for_another_session_is_not_started() {
-        let mut holdings = holdings();
-        let other = Incarnation(uuid::Uuid::from_u128(2));
-        assert_eq!(holdings.on_record(at(0), &record(1, other, Some((1, None)))), []);
-    }
-
-    #[test]
-    fn what_is_older_than_what_was_applied_is_ignored() {
-        let mut holdings = holdings();
-        holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-        holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
-        holdings.on_record(at(0), &record(5, SESSION, None));
-        holdings.on_revoked(at(0), &key(), Token(1), true);
-        assert_eq!(holdings.on_record(at(1), &record(1, SESSION, Some((1, None)))), []);
-        let old = Snapshot { revision: Revision(4), entries: vec![] };
-        assert_eq!(holdings.on_record(at(1), &FeedItem::Loaded(old)), []);
-    }
-
-    #[test]
-    fn a_start_that_fails_is_reported_until_the_holding_ends() {
-        let mut holdings = holdings();
-        holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-        holdings.on_assigned(at(0), &key(), Token(1), Err("é".repeat(300)));
-        let ack = holdings.due_ack(at(0)).unwrap();
-        assert_eq!((ack.failed[0].token, ack.failed[0].error.len()), (Token(1), 256));
-        holdings.on_acked(at(0), ack);
-        assert_eq!(holdings.ack_at(), None);
-        holdings.on_record(at(1), &record(2, SESSION, Some((1, Some(2)))));
-        assert_eq!(holdings.due_ack(at(1)).unwrap().failed, []);
-        let actions = holdings.on_record(at(2), &record(3, SESSION, Some((3, None))));
-        assert_eq!(actions, [Action::Assign(holding(3))]);
-    }
-
-    #[test]
-    fn what_may_still_run_is_never_acknowledged() {
-        let mut holdings = holdings();
-        holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-        holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
-        holdings.on_record(at(0), &record(2, SESSION, Some((1, Some(2)))));
-        holdings.on_revoked(at(0), &key(), Token(1), false);
-        assert_eq!(holdings.due_ack(at(10)).unwrap().releasing.len(), 1);
-        assert!(holdings.is_stopped() && !holdings.is_idle());
-    }
-}
+mod tests;

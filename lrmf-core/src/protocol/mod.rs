@@ -169,6 +169,15 @@ pub enum Input {
         /// What it said.
         result: Result<(), StopError>,
     },
+    /// The worker cannot go on with a task.
+    GivenUp {
+        /// The task's key.
+        key: Arc<str>,
+        /// The holding's token.
+        token: Token,
+        /// What it said.
+        error: String,
+    },
     /// The provider has answered, or failed to.
     Tasks(Result<Vec<Task>, String>),
     /// The user asks for something.

@@ -16,20 +16,21 @@
 mod crashes;
 mod supervisor;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::supervisor::Supervisor;
 use crate::ids::Token;
 use crate::task::{Holding, Task};
-use crate::worker::Worker;
+use crate::worker::{GivenUp, Worker};
 
 /// A task in the hands of its runner.
 #[derive(Clone, Debug)]
@@ -146,7 +147,7 @@ pub enum RunnerEvent {
         /// The wait.
         restart_in: Duration,
     },
-    /// The task crashed too often. It stays held and is not run again until it is assigned anew.
+    /// The task crashed too often. It is given up here: the leader tries elsewhere, or here again later.
     Quarantined {
         /// The last error or panic's message.
         error: String,
@@ -177,6 +178,32 @@ pub struct TaskRunner {
     observer: Observer,
     runtime: Option<Handle>,
     runs: Mutex<HashMap<Arc<str>, Run>>,
+    given_up: Arc<Quarantine>,
+}
+
+/// The quarantined tasks that nobody was told of yet; one a run at most.
+#[derive(Debug, Default)]
+struct Quarantine {
+    tasks: Mutex<VecDeque<GivenUp>>,
+    more: Notify,
+}
+
+impl Quarantine {
+    fn put(&self, task: GivenUp) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
+        self.more.notify_one();
+    }
+
+    async fn next(&self) -> GivenUp {
+        loop {
+            // Begun before the look, so that what comes in between is not missed.
+            let more = self.more.notified();
+            if let Some(task) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                return task;
+            }
+            more.await;
+        }
+    }
 }
 
 impl fmt::Debug for TaskRunner {
@@ -194,6 +221,7 @@ impl TaskRunner {
             observer: Arc::new(|_, _| {}),
             runtime: None,
             runs: Mutex::default(),
+            given_up: Arc::default(),
         }
     }
 
@@ -233,6 +261,7 @@ impl TaskRunner {
             body: self.body.clone(),
             config: self.config.clone(),
             observer: self.observer.clone(),
+            given_up: self.given_up.clone(),
             holding: holding.clone(),
             stop: stop.clone(),
         };
@@ -303,6 +332,10 @@ impl Worker for TaskRunner {
         });
         futures::future::join_all(waits).await;
         Ok(())
+    }
+
+    async fn given_up(&self) -> GivenUp {
+        self.given_up.next().await
     }
 }
 

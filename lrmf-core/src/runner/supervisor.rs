@@ -11,13 +11,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::crashes::{Crashes, Verdict};
-use super::{Held, Observer, RunTask, RunnerConfig, RunnerEvent};
+use super::{Held, Observer, Quarantine, RunTask, RunnerConfig, RunnerEvent};
 use crate::task::Holding;
+use crate::worker::GivenUp;
 
 pub(super) struct Supervisor {
     pub(super) body: Arc<dyn RunTask>,
     pub(super) config: Arc<RunnerConfig>,
     pub(super) observer: Observer,
+    pub(super) given_up: Arc<Quarantine>,
     pub(super) holding: Holding,
     pub(super) stop: CancellationToken,
 }
@@ -33,7 +35,7 @@ impl Supervisor {
             }
             let Err(error) = outcome else { return self.report(&RunnerEvent::Finished) };
             match crashes.note(Instant::now(), self.jitter(attempt), &self.config) {
-                Verdict::Quarantine => return self.report(&RunnerEvent::Quarantined { error }),
+                Verdict::Quarantine => return self.quarantine(&error),
                 Verdict::RestartIn(wait) => {
                     self.report(&RunnerEvent::Crashed { error, restart_in: wait });
                     if self.stopped_within(wait).await {
@@ -56,6 +58,12 @@ impl Supervisor {
             Ok(outcome) => outcome.map_err(|error| format!("{error:#}")),
             Err(panic) => Err(format!("panicked: {}", message_of(panic.as_ref()))),
         }
+    }
+
+    fn quarantine(&self, error: &str) {
+        self.report(&RunnerEvent::Quarantined { error: error.to_owned() });
+        let (key, token) = (self.holding.task.key.clone(), self.holding.token);
+        self.given_up.put(GivenUp { key, token, error: format!("it keeps crashing: {error}") });
     }
 
     async fn stopped_within(&self, wait: Duration) -> bool {

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use super::{CREATED, Desk, ends, must, new_task, unique};
 use crate::error::{Invalid, StoreError};
 use crate::ids::{RunEpoch, TaskId};
+use crate::limits::Limits;
 use crate::param::{
     Creator, MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, MAX_TYPE_PARAM_BYTES, Priority, TaskParam,
 };
@@ -24,6 +25,8 @@ fn full_param() -> TaskParam {
         priority: Priority::HIGH,
         timeout: Duration::from_millis(90_001),
         start_at: Some(CREATED + 5),
+        limits: Limits { running: Some(3), rate: Some(u32::MAX) },
+        retry_of: Some(TaskId(5)),
         type_param: serde_json::json!({"count": 3, "deep": [null, true, "x", {"y": 0.5}]}),
     }
 }

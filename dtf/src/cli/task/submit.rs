@@ -66,6 +66,7 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         timeout: args.timeout,
         start_at: args.start_at,
         type_param: json_of(&args.param)?,
+        ..TaskParam::default()
     };
     let task = create(desk, args.request_id.unwrap_or_else(Uuid::new_v4), task_type, param).await?;
     if args.watch {

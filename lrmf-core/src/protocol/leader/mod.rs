@@ -36,7 +36,7 @@ use crate::error::StoreError;
 use crate::event::Event;
 use crate::ids::InstanceId;
 use crate::keys::{Control, Keys};
-use crate::records::{LeaderRecord, RecordError};
+use crate::records::{LeaderRecord, RecordError, Stuck};
 use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
@@ -291,6 +291,10 @@ impl Leader {
         let refused =
             changes.refused.into_iter().map(|error| Event::ControlRefused { error: error.to_string() });
         self.out.extend(refused.map(LeaderAction::Emit));
+        let stuck = changes.stuck.into_iter().map(|(instance, Stuck { key, token, .. })| {
+            LeaderAction::Emit(Event::TaskStuck { instance, key, token })
+        });
+        self.out.extend(stuck);
         let lost = changes.lost.into_iter().map(|instance| Event::MemberLost { instance });
         let joined = changes.joined.into_iter().map(|instance| Event::MemberJoined { instance });
         self.out.extend(lost.chain(joined).map(LeaderAction::Emit));

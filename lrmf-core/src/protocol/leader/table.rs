@@ -134,6 +134,7 @@ impl Table {
             releasing: releasing.iter().map(named).collect(),
             starting: vec![],
             failed,
+            stuck: vec![],
         };
         self.put(self.keys.ack(&name(text)), &record);
     }

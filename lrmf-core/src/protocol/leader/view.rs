@@ -12,7 +12,7 @@ use crate::keys::{Keys, Kind};
 use crate::protocol::Rules;
 use crate::records::{
     AckRecord, ChunkRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, MemberState, RecordError,
-    decode,
+    Stuck, decode,
 };
 
 use super::controls::Controls;
@@ -30,6 +30,8 @@ pub(super) struct Changes {
     pub(super) assignment: bool,
     /// Members that acknowledged something.
     pub(super) acks: BTreeSet<InstanceId>,
+    /// Tasks that members were found unable to stop.
+    pub(super) stuck: Vec<(InstanceId, Stuck)>,
     /// Somebody asks for a new plan.
     pub(super) trigger: bool,
     /// Operators want something else than before.
@@ -136,7 +138,10 @@ impl View {
                 let ack: AckRecord = decode(key, value)?;
                 self.floor = self.floor.max(ack.generation);
                 changes.acks.insert(instance.clone());
-                self.acks.insert(instance, ack);
+                let before = self.acks.insert(instance.clone(), ack.clone()).map(|ack| ack.stuck);
+                let news =
+                    ack.stuck.into_iter().filter(|stuck| !before.iter().flatten().any(|old| old == stuck));
+                changes.stuck.extend(news.map(|stuck| (instance.clone(), stuck)));
             }
             Some(Kind::Chunk(instance, chunk)) if !own => {
                 self.set_chunk(&instance, chunk, Some(decode(key, value)?));

@@ -35,7 +35,7 @@ impl Node {
         let (incarnation, instance) = (session.record.incarnation, self.config.instance.clone());
         let LeaderConfig { keys, rules, .. } = self.config.leader.clone();
         let serving = Serving {
-            holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings.companions, rules),
+            holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings, rules),
             election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
             leader: None,
             mode: Mode::Member,

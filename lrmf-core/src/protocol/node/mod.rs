@@ -109,6 +109,11 @@ impl Node {
                 }
             }
             Input::Revoked { key, token, result } => self.on_revoked(now, &key, token, result),
+            Input::GivenUp { key, token, error } => {
+                if let Stage::Serving(serving) = &mut self.stage {
+                    self.out.extend(serving.holdings.on_given_up(now, &key, token, error));
+                }
+            }
             Input::Tasks(result) => {
                 let actions = self.leader().map(|leader| leader.on_tasks(now, result));
                 self.lead(now, actions.unwrap_or_default());
@@ -388,11 +393,17 @@ impl Node {
                 self.elect(now, verdict);
                 self.lead(now, actions);
                 self.keep_alive(now);
+                self.report_overdue(now);
                 self.change_mode(now);
                 self.write_own(now);
             }
             Stage::Over => {}
         }
+    }
+
+    fn report_overdue(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        self.out.extend(serving.holdings.tick(now));
     }
 
     fn keep_alive(&mut self, now: Now) {

@@ -65,7 +65,8 @@ impl Serving {
         let ack = self.holdings.ack_at().filter(|_| writable).map(|at| at.max(self.write_at));
         let leader = self.leader.as_ref().and_then(|leader| leader.next_wake(now));
         let (deadline, keep_alive) = (Some(self.session.deadline), Some(self.keep_alive_at));
-        [until, write, ack, leader, self.election.next_wake(), deadline, keep_alive]
+        let revokes = self.holdings.next_wake();
+        [until, write, revokes, ack, leader, self.election.next_wake(), deadline, keep_alive]
             .into_iter()
             .flatten()
             .filter(|at| *at > now.at)
