@@ -5,6 +5,8 @@
 //! collector's status, in one write. A collector that dies in between leaves them to the next holder of the bucket: the
 //! callback is told at least once, and its commit happens once.
 
+mod failures;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use dtf_model::roles::{
 };
 use dtf_model::table::{TaskTable, check_result};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
+
+use self::failures::Failures;
 
 /// The most result batches a round.
 const ROUND: usize = 64;
@@ -38,11 +42,12 @@ pub type Collector = BucketRunner<Collect>;
 pub fn collector(table: Arc<dyn TaskTable>, context: RoleContext) -> Collector {
     let (count, wake, on) =
         (context.shape.collection_buckets, context.wake.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Collector, count, table, wake, on, Collect { context })
+    BucketRunner::new(Role::Collector, count, table.clone(), wake, on, Collect { table, context })
 }
 
 /// What the collector role does for one task.
 pub struct Collect {
+    table: Arc<dyn TaskTable>,
     context: RoleContext,
 }
 
@@ -77,8 +82,18 @@ impl Collect {
         let mut collector = called(&turn.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
         called(&turn.stop, CALL_LIMIT, failing(collector.begin(load.saved))).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);
-        let collection =
-            Collection { context: &self.context, turn, fence, conf, collector, epoch, next, offset };
+        let failures = Failures::new(&*self.table, fence);
+        let collection = Collection {
+            context: &self.context,
+            turn,
+            fence,
+            conf,
+            collector,
+            failures,
+            epoch,
+            next,
+            offset,
+        };
         collection.run().await
     }
 }
@@ -90,6 +105,7 @@ struct Collection<'a> {
     fence: Fence,
     conf: &'a TaskConf,
     collector: Box<dyn TaskCollector>,
+    failures: Failures<'a>,
     epoch: EmitEpoch,
     /// The number of the next follow-up.
     next: Seq,
@@ -134,6 +150,7 @@ impl Collection<'_> {
 
     /// Gives the results to the callback and commits what came of it.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
+        self.failures.keep(&self.turn.stop, batches).await?;
         let mut support = CollectorSupport::default();
         let told = tell(self.collector.as_mut(), self.fence, batches, &mut support);
         called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;

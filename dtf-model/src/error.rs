@@ -51,9 +51,12 @@ pub enum Invalid {
         task: TaskId,
         /// Its status.
         status: TaskStatus,
-        /// What was asked: paused, resumed, cancelled.
+        /// What was asked: paused, resumed, cancelled, retried.
         asked: &'static str,
     },
+    /// A task that has no failed subtasks to run again.
+    #[error("of task {0} no failed subtask is kept that could be run again")]
+    NoFailures(TaskId),
     /// A process whose shape of the cluster differs from the recorded one.
     #[error("this process is configured for {ours}, the cluster for {theirs}; use the cluster's counts")]
     Shape {

@@ -11,6 +11,7 @@
 //! The roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts everything together.
 
 pub mod error;
+pub mod failure;
 pub mod group;
 pub mod ids;
 pub mod lifecycle;

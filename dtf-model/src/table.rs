@@ -5,6 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::{Invalid, StoreError};
+use crate::failure::FailureTable;
 use crate::group::GroupTable;
 use crate::ids::{RunEpoch, TaskId, TaskType};
 use crate::param::TaskParam;
@@ -168,7 +169,7 @@ pub fn kept_reason(reason: &str) -> &str {
     reason.char_indices().nth(MAX_REASON_CHARS).map_or(reason, |(end, _)| &reason[..end])
 }
 
-/// The table of tasks. The resource groups that they are in are kept beside it.
+/// The table of tasks. The resource groups that they are in and the failures of their subtasks are kept beside it.
 ///
 /// # What an implementor guarantees
 /// - A call that returned `Ok` is durable. Ids are given out once, in growing order, and never again.
@@ -177,7 +178,7 @@ pub fn kept_reason(reason: &str) -> &str {
 /// - Texts are kept and compared exactly: case, trailing spaces and all of Unicode.
 /// - What does not fit is refused with [`StoreError::Invalid`] and nothing is written; only a reason is cut.
 #[async_trait]
-pub trait TaskTable: GroupTable {
+pub trait TaskTable: GroupTable + FailureTable {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
     /// a group that is not there is refused with [`Invalid::UnknownGroup`].
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;

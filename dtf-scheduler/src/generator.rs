@@ -16,6 +16,8 @@ use dtf_model::roles::{
 use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
 
+use crate::retries::Retries;
+
 /// The most subtasks a batch.
 const BATCH: u64 = 4096;
 /// How many subtasks may wait as long as no run time is known.
@@ -38,11 +40,12 @@ pub type Generator = BucketRunner<Generate>;
 pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
     let (count, wake, on) =
         (context.shape.generation_buckets, context.wake.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Generator, count, table, wake, on, Generate { context })
+    BucketRunner::new(Role::Generator, count, table.clone(), wake, on, Generate { table, context })
 }
 
 /// What the generator role does for one task.
 pub struct Generate {
+    table: Arc<dyn TaskTable>,
     context: RoleContext,
 }
 
@@ -78,7 +81,10 @@ impl Generate {
         let spec = &state.spec;
         let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
         let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
-        let mut generator = called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?;
+        let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
+            Some(of) => Box::new(Retries::new(self.table.clone(), of)),
+            None => called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,
+        };
         called(&turn.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
         let (next, epoch, backlog) = (load.next, load.epoch, load.backlog);
         // A scheduler's callback decides about single subtasks, so they travel alone.

@@ -6,4 +6,5 @@
 
 pub mod generator;
 pub mod manager;
+mod retries;
 pub mod scheduler;

@@ -1,7 +1,8 @@
 //! `tbl_task`, the truth about tasks, on SQLite (feature `sqlite`, the default) and on MySQL 8 or MariaDB 10.6 and later
 //! (feature `mysql`).
 //!
-//! [`SqlTable`] is the port [`TaskTable`](dtf_model::table::TaskTable) on either, and with it that to the resource groups. Which one, the URL of its
+//! [`SqlTable`] is the port [`TaskTable`](dtf_model::table::TaskTable) on either, and with it those to the resource groups and to the
+//! failures that are kept. Which one, the URL of its
 //! [`SqlConfig`] says.
 //!
 //! - A SQLite file belongs to one process at a time; a second one is refused. Its schema is brought up to date when it
@@ -36,6 +37,7 @@ compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
 mod call;
 mod config;
 mod error;
+mod failure;
 mod filter;
 mod group;
 #[cfg(feature = "mysql")]

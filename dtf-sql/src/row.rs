@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::table::TaskRow;
 use dtf_model::{
-    Control, Counts, Creator, Limits, Priority, ResourceGroup, RunEpoch, TaskId, TaskParam, TaskStatus,
-    TaskType,
+    Control, Counts, Creator, EmitEpoch, Limits, Priority, ResourceGroup, RunEpoch, Seq, TaskId, TaskParam,
+    TaskStatus, TaskType,
 };
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
+
+use crate::failure::read_hex;
 
 /// What is read from rows.
 pub(crate) trait Record: Sized + Send + 'static {
@@ -63,6 +66,43 @@ impl Record for TaskRow {
             reason: columns.text("reason")?,
             result: columns.json("result")?,
         })
+    }
+}
+
+impl Record for Failure {
+    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
+    where
+        R: Row,
+        for<'c> &'c str: ColumnIndex<R>,
+        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        let body = columns.maybe_text("body")?;
+        let body = body.map(|hex| read_hex(&hex).ok_or_else(|| wrong("body", "no hex"))).transpose()?;
+        Ok(Failure {
+            key: FailureKey {
+                epoch: EmitEpoch(columns.number("emit_epoch")?),
+                seq: Seq(columns.number("seq")?),
+            },
+            timed_out: columns.number::<u8>("timed_out")? != 0,
+            error: columns.text("error")?,
+            body,
+        })
+    }
+}
+
+/// The answer to how many there are.
+pub(crate) struct Number(pub(crate) u64);
+
+impl Record for Number {
+    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
+    where
+        R: Row,
+        for<'c> &'c str: ColumnIndex<R>,
+        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        columns.number("number").map(Self)
     }
 }
 
@@ -139,7 +179,11 @@ where
     }
 
     fn text(&self, name: &str) -> Result<String, Error> {
-        self.0.try_get::<Option<String>, _>(name)?.ok_or_else(|| wrong(name, "NULL"))
+        self.maybe_text(name)?.ok_or_else(|| wrong(name, "NULL"))
+    }
+
+    fn maybe_text(&self, name: &str) -> Result<Option<String>, Error> {
+        self.0.try_get(name)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {

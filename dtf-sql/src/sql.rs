@@ -2,7 +2,9 @@
 
 pub(crate) const ACTIVE: &str = include_str!("../sql/active.sql");
 pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
+pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
+pub(crate) const FAILURES: &str = include_str!("../sql/failures.sql");
 pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
 pub(crate) const GET: &str = include_str!("../sql/get.sql");
 pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
@@ -17,11 +19,13 @@ pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite {
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
+    pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 3] = [
+    pub(crate) const MIGRATIONS: [&str; 4] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
+        include_str!("../migrations/sqlite/0004_tbl_task_failure.sql"),
     ];
 }
 
@@ -30,11 +34,13 @@ pub(crate) mod sqlite {
 pub(crate) mod mysql {
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
+    pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 3] = [
+    pub(crate) const MIGRATIONS: [&str; 4] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
+        include_str!("../migrations/mysql/0004_tbl_task_failure.sql"),
     ];
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::testkit::group;
 use dtf_model::testkit::table::run_all;
+use dtf_model::testkit::{failure, group};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use integration_tests::servers::MariaDb;
@@ -69,6 +69,7 @@ async fn conforms(server: &MariaDb) {
     let table = Arc::new(migrated(&config).await);
     run_all(table.clone()).await;
     group::run_all(table.clone()).await;
+    failure::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
     let other = Arc::new(SqlTable::connect(&config).await.unwrap());
     let runs = [table.clone(), other.clone(), table, other].map(|table| tokio::spawn(run_all(table)));
@@ -112,7 +113,7 @@ async fn only_the_schema_needed_is_used(server: &MariaDb) {
                  FROM dtf_migrations WHERE version = 1";
     run(&mut connection, later).await;
     for said in [refusal(SqlTable::connect(&config).await), refusal(SqlTable::migrate(&config).await)] {
-        assert!(said.contains("version 99, this program knows up to 3; use a newer program"), "{said}");
+        assert!(said.contains("version 99, this program knows up to 4; use a newer program"), "{said}");
     }
     drop_database(&config).await;
 }

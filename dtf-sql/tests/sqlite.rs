@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dtf_model::group::GroupTable;
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::testkit::group;
 use dtf_model::testkit::table::run_all;
+use dtf_model::testkit::{failure, group};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use uuid::Uuid;
@@ -30,7 +30,8 @@ async fn a_table_in_memory_conforms() {
     let table = Arc::new(SqlTable::in_memory().await.unwrap());
     run_all(table.clone()).await;
     run_all(table.clone()).await;
-    group::run_all(table).await;
+    group::run_all(table.clone()).await;
+    failure::run_all(table).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +104,7 @@ async fn the_schema_of_a_newer_program_is_refused() {
     .unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     let said = refusal(SqlTable::open_file(&path).await);
-    assert!(said.contains("version 99, this program knows up to 3; use a newer program"), "{said}");
+    assert!(said.contains("version 99, this program knows up to 4; use a newer program"), "{said}");
 }
 
 #[tokio::test]

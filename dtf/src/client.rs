@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::queue::TaskState;
 use dtf_model::roles::RoleContext;
@@ -167,6 +168,53 @@ impl Client {
         let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
         let queues = self.context.queues.state(id).await?.filter(|state| state.spec.run == row.run);
         Ok(TaskStatusView { row, queues })
+    }
+
+    /// The subtasks of a task that failed for good, with keys above `after`, at most so many: those of its last run, and the
+    /// first [`MAX_FAILURES`](dtf_model::failure::MAX_FAILURES) of them.
+    ///
+    /// # Errors
+    /// The task does not exist, or the store failed.
+    pub async fn failures(
+        &self,
+        id: TaskId,
+        after: Option<FailureKey>,
+        most: u32,
+    ) -> Result<Vec<Failure>, StoreError> {
+        let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+        self.table.failures(id, row.run, after, most).await
+    }
+
+    /// Runs the failed subtasks of an ended task again, those that are kept: as a new task of the same type and parameters,
+    /// whose `retry_of` is the old one.
+    ///
+    /// # Errors
+    /// The task does not exist, has not ended or has no failures that could be run again; else as
+    /// [`create_task`](Self::create_task).
+    pub async fn retry_failures(&self, id: TaskId) -> Result<TaskHandle, StoreError> {
+        self.retry_failures_once(Uuid::new_v4(), id).await
+    }
+
+    /// As [`retry_failures`](Self::retry_failures), under the creation's own name: asking again with the same one finds the
+    /// task made before.
+    ///
+    /// # Errors
+    /// As [`retry_failures`](Self::retry_failures).
+    pub async fn retry_failures_once(&self, request: Uuid, id: TaskId) -> Result<TaskHandle, StoreError> {
+        let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+        if !row.status.is_terminal() {
+            return Err(Invalid::NotAllowed { task: id, status: row.status, asked: "retried" }.into());
+        }
+        let mut after = None;
+        loop {
+            let page = self.table.failures(id, row.run, after, 100).await?;
+            if page.iter().any(|failure| failure.body.is_some()) {
+                break;
+            }
+            after = Some(page.last().ok_or(Invalid::NoFailures(id))?.key);
+        }
+        let param = TaskParam { retry_of: Some(id), start_at: None, ..row.param };
+        self.create_task_once(request, row.task_type, param).await
     }
 
     /// All resource groups, by name.

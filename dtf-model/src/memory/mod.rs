@@ -1,6 +1,7 @@
 //! The stores in memory: what the embedded default and the tests run on. They pass the same suites as all others.
 
 mod done;
+mod failures;
 mod groups;
 mod queues;
 mod shards;

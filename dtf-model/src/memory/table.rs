@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::failures::Failures;
 use super::groups::Groups;
 use crate::error::{Invalid, StoreError};
 use crate::ids::{RunEpoch, TaskId};
@@ -24,6 +25,7 @@ pub(super) struct State {
     by_request: HashMap<Uuid, TaskId>,
     last: TaskId,
     pub(super) groups: Groups,
+    pub(super) failures: Failures,
 }
 
 #[derive(Debug)]
@@ -225,6 +227,7 @@ mod tests {
         let table = Arc::new(MemoryTable::new());
         crate::testkit::table::run_all(table.clone()).await;
         crate::testkit::table::run_all(table.clone()).await;
-        crate::testkit::group::run_all(table).await;
+        crate::testkit::group::run_all(table.clone()).await;
+        crate::testkit::failure::run_all(table).await;
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf::Ports;
+use dtf::model::failure::{Failure, FailureKey, FailureTable};
 use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
@@ -122,6 +123,13 @@ wired! {
     set_group(group: &ResourceGroup) -> ();
     group(name: &str) -> Option<ResourceGroup>;
     groups(after: Option<&str>, most: u32) -> Vec<ResourceGroup>;
+}
+
+wired! {
+    FailureTable for TaskTable;
+    keep_failures(task: TaskId, run: RunEpoch, failures: &[Failure]) -> ();
+    failures(task: TaskId, run: RunEpoch, after: Option<FailureKey>, most: u32) -> Vec<Failure>;
+    count_failures(task: TaskId, run: RunEpoch) -> u64;
 }
 
 wired! {

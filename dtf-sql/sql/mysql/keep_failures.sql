@@ -1,0 +1,5 @@
+-- Keeps failures of a run; those that are there stay as they are. The marker stands for as many rows as are kept.
+-- Parameters of each row: task_id, run_epoch, emit_epoch, seq, timed_out, error, body. Result: nothing that is looked at.
+INSERT INTO tbl_task_failure (task_id, run_epoch, emit_epoch, seq, timed_out, error, body)
+VALUES /* rows */
+ON DUPLICATE KEY UPDATE seq = seq
