@@ -29,6 +29,7 @@ fn planner(criterion: &mut Criterion) {
         instance: InstanceId::new(&format!("member-{member:04}")).unwrap(),
         capacity: 1,
         zone: None,
+        load: None,
     };
     let members: Vec<_> = (0..=MEMBERS).map(member).collect();
     let nobody = vec![None; TASKS];

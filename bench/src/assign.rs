@@ -38,7 +38,7 @@ impl Group {
         let tasks = (0..options.tasks).map(|task| Task::new(format!("task-{task:09}"), "")).collect();
         let member = |member: usize| {
             let instance = InstanceId::new(&format!("member-{member:06}"))?;
-            Ok(Candidate { instance, capacity: 1, zone: None })
+            Ok(Candidate { instance, capacity: 1, zone: None, load: None })
         };
         let members = (0..=options.members).map(member).collect::<anyhow::Result<_>>()?;
         Ok(Self { tasks, members })

@@ -49,6 +49,16 @@ impl Clock for BootClock {
     }
 }
 
+/// Whether the time of the runtime that this is called from is paused, as in tests: it stands still while real time
+/// passes. Looks for a tenth of a millisecond.
+pub(crate) fn is_paused() -> bool {
+    let (real, runtime) = (std::time::Instant::now(), tokio::time::Instant::now());
+    while real.elapsed() < Duration::from_micros(100) {
+        std::hint::spin_loop();
+    }
+    tokio::time::Instant::now() == runtime
+}
+
 /// The clock of the async runtime: real time in production, virtual time under a paused runtime.
 ///
 /// It does not count suspension of the machine, so use it for tests and for members that share one process with

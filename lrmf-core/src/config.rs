@@ -80,6 +80,8 @@ pub struct CoordinatorConfig {
     pub evicted: Evicted,
     /// How much this member can hold, relative to the others; used by assignors that weigh.
     pub capacity: u32,
+    /// By how much, in thousandths, a reported load must differ from the one written last to be written.
+    pub load_step: u32,
     /// The failure domain that this member is in; used by assignors that spread.
     pub zone: Option<Arc<str>>,
     /// What else this member says about itself, for people and tools.
@@ -102,6 +104,7 @@ impl Default for CoordinatorConfig {
             conflict: Conflict::Wait,
             evicted: Evicted::Rejoin,
             capacity: 1,
+            load_step: 100,
             zone: None,
             labels: BTreeMap::new(),
         }
@@ -153,6 +156,9 @@ impl CoordinatorConfig {
         }
         if self.max_moves == 0 {
             return refuse("max_moves", "0".into(), "it must be at least 1");
+        }
+        if self.load_step == 0 {
+            return refuse("load_step", "0".into(), "it must be at least 1");
         }
         if self.capacity == 0 {
             return refuse("capacity", "0".into(), "it must be at least 1");
@@ -261,6 +267,7 @@ mod tests {
             CoordinatorConfig { revoke_timeout: Duration::ZERO, ..default() },
             CoordinatorConfig { max_moves: 0, ..default() },
             CoordinatorConfig { capacity: 0, ..default() },
+            CoordinatorConfig { load_step: 0, ..default() },
         ];
         let named: Vec<_> = refused.iter().map(|config| config.check().unwrap_err().setting).collect();
         assert_eq!(
@@ -275,7 +282,8 @@ mod tests {
                 "provider_timeout",
                 "revoke_timeout",
                 "max_moves",
-                "capacity"
+                "capacity",
+                "load_step"
             ]
         );
     }

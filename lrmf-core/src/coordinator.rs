@@ -7,11 +7,12 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::assignor::{Assignor, StickyBalanced};
-use crate::clock::{BootClock, Clock};
+use crate::clock::{BootClock, Clock, RuntimeClock, is_paused};
 use crate::config::{CoordinatorConfig, InvalidConfig};
 use crate::coordination::Coordination;
 use crate::driver::{Board, Driver, HeldTasks, MemberStage, MemberStatus, Ports};
 use crate::event::Event;
+use crate::hub::{HubWorker, TaskHub};
 use crate::ids::{GroupId, InstanceId};
 use crate::keys::Keys;
 use crate::protocol::leader::LeaderConfig;
@@ -49,6 +50,11 @@ pub enum StartError {
         /// What the store said.
         why: String,
     },
+    /// The runtime's time stands still and the member's clock goes on: none of its waits would ever end.
+    #[error(
+        "the runtime's time is paused and the member's clock goes on; leave the clock out, or use RuntimeClock, in tests with paused time"
+    )]
+    FrozenTime,
     /// It was stopped before it became a member.
     #[error("the coordinator was stopped before it became a member")]
     Stopped,
@@ -89,7 +95,7 @@ impl Coordinator {
             provider: None,
             worker: None,
             assignor: Arc::new(StickyBalanced),
-            clock: Arc::new(BootClock),
+            clock: None,
             config: CoordinatorConfig::default(),
         }
     }
@@ -104,7 +110,7 @@ pub struct CoordinatorBuilder {
     provider: Option<Arc<dyn TaskProvider>>,
     worker: Option<Arc<dyn Worker>>,
     assignor: Arc<dyn Assignor>,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     config: CoordinatorConfig,
 }
 
@@ -148,9 +154,19 @@ impl CoordinatorBuilder {
         self
     }
 
+    /// Like [`worker`](Self::worker), for one that sees all that the member holds whenever some of it changes.
+    pub fn task_hub(self, hub: impl TaskHub) -> Self {
+        self.worker(HubWorker::new(hub))
+    }
+
     /// Decides which task goes where; [`StickyBalanced`] when not set. All members should have the same one.
-    pub fn assignor(mut self, assignor: impl Assignor) -> Self {
-        self.assignor = Arc::new(assignor);
+    pub fn assignor(self, assignor: impl Assignor) -> Self {
+        self.shared_assignor(Arc::new(assignor))
+    }
+
+    /// The same, for an assignor that others use too, or that is chosen at run time.
+    pub fn shared_assignor(mut self, assignor: Arc<dyn Assignor>) -> Self {
+        self.assignor = assignor;
         self
     }
 
@@ -160,9 +176,10 @@ impl CoordinatorBuilder {
         self
     }
 
-    /// The clock that the member's deadline is kept on; [`BootClock`] when not set.
+    /// The clock that the member's deadline is kept on. When not set it is [`BootClock`], or where the runtime's time is
+    /// paused, [`RuntimeClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -189,11 +206,21 @@ impl CoordinatorBuilder {
             rules: Rules::ALL,
         };
         let node = NodeConfig { instance: instance.clone(), settings: self.config, leader };
-        let ports = Ports { store: self.store, worker, provider, clock: self.clock };
+        let clock = clock_for(self.clock)?;
+        let ports = Ports { store: self.store, worker, provider, clock };
         let handle = CoordinatorHandle::spawn(ports, node, self.group, instance.clone());
         handle.joined().await?;
         Ok(handle)
     }
+}
+
+/// The clock to use under this runtime, where that can work.
+fn clock_for(chosen: Option<Arc<dyn Clock>>) -> Result<Arc<dyn Clock>, StartError> {
+    let Some(clock) = chosen else {
+        return Ok(if is_paused() { Arc::new(RuntimeClock::new()) } else { Arc::new(BootClock) });
+    };
+    let before = clock.now();
+    if is_paused() && clock.now() > before { Err(StartError::FrozenTime) } else { Ok(clock) }
 }
 
 #[derive(Debug)]
@@ -304,6 +331,15 @@ impl CoordinatorHandle {
     pub fn trigger_rebalance(&self) {
         if self.0.commands.try_send(Command::Trigger).is_err() {
             tracing::debug!(member = %self.0.instance, "trigger dropped");
+        }
+    }
+
+    /// Says how busy this member is, in thousandths of what it can bear, for [`LoadAware`](crate::assignor::LoadAware). Call it
+    /// as often as you like: it is written the first time, and when it differs by `load_step` from what was written last. One
+    /// that comes while the member is busy with other commands may be dropped, so report again.
+    pub fn report_load(&self, per_mille: u32) {
+        if self.0.commands.try_send(Command::Load(per_mille)).is_err() {
+            tracing::debug!(member = %self.0.instance, per_mille, "load report dropped");
         }
     }
 

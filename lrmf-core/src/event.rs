@@ -1,6 +1,7 @@
 //! What a member reports about itself and its group.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{Generation, Incarnation, InstanceId, Token};
 use crate::task::Holding;
@@ -50,6 +51,13 @@ pub enum Event {
         granted: usize,
         /// How many tasks members were asked to release.
         releasing: usize,
+    },
+    /// Seen by the leader: a task that was asked back from a living member was granted to another one.
+    HandedOver {
+        /// The task's key.
+        key: Arc<str>,
+        /// The time from the one to the other.
+        took: Duration,
     },
     /// This member stops all its tasks.
     Fenced {

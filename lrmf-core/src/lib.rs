@@ -62,6 +62,7 @@
 //! | [`coordinator`] | a member as its process sees it: start here |
 //! | [`task`], [`ids`], [`worker`], [`provider`] | what is placed, and what users implement |
 //! | [`runner`], [`smooth`] | ready-made workers |
+//! | [`hub`], [`typed`] | workers that see all they hold; users' own task types |
 //! | [`assignor`] | who gets what: the planners |
 //! | [`admin`] | for operators and their tools |
 //! | [`router`] | for callers: which member has a task now |
@@ -81,6 +82,7 @@ pub mod coordinator;
 mod driver;
 pub mod error;
 pub mod event;
+pub mod hub;
 pub mod ids;
 pub mod keys;
 pub mod memory;
@@ -98,6 +100,7 @@ pub mod smooth;
 pub mod task;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod typed;
 pub mod worker;
 
 pub use clock::{BootClock, Clock, Timestamp};
@@ -107,6 +110,7 @@ pub use coordinator::{Coordinator, CoordinatorBuilder, CoordinatorHandle, Events
 pub use driver::{HeldTasks, MemberStage, MemberStatus};
 pub use error::{InvalidName, InvalidTask, StoreError};
 pub use event::{Event, FenceReason};
+pub use hub::{Assignment, TaskHub};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};

@@ -2,12 +2,31 @@
 //! recorder they cost nothing.
 //!
 //! Every metric has one label, `group`. Members and tasks are no labels, as there can be any number of them: where one
-//! process has several members of a group, their numbers add up.
+//! process has several members of a group, their counters and held tasks add up, and of the gauges of their sessions the last
+//! one set counts.
+//!
+//! | metric | kind | what |
+//! |---|---|---|
+//! | `lrmf_tasks_held` | gauge | tasks that run in this process |
+//! | `lrmf_assigned_total`, `lrmf_revoked_total`, `lrmf_assign_failed_total` | counters | tasks started, stopped, not started |
+//! | `lrmf_revoke_seconds` | histogram | from asking a worker to stop a task to its end |
+//! | `lrmf_keep_alive_age_seconds` | gauge | age of the last sign of life that the store confirmed |
+//! | `lrmf_deadline_seconds` | gauge | how long the tasks may run without another one; near 0 they are about to stop |
+//! | `lrmf_fenced_total` | counter | sessions lost, or given up before they could be |
+//! | `lrmf_leading` | gauge | 1 where this process leads; so the sum over all processes is 1 |
+//! | `lrmf_members`, `lrmf_tasks` | gauges | members with a session, and tasks, as the leader sees them; 0 elsewhere |
+//! | `lrmf_tasks_unassigned` | gauge | tasks that run nowhere, as the leader sees it; 0 elsewhere |
+//! | `lrmf_generation` | gauge | the generation that this process committed last as the leader |
+//! | `lrmf_granted_total`, `lrmf_moved_total` | counters | tasks that the leader granted, and asked back from living members |
+//! | `lrmf_handover_seconds` | histogram | from asking a member for a task to granting it to another one |
+//! | `lrmf_provider_failed_total`, `lrmf_plan_refused_total` | counters | answers and plans that could not be used |
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
 
 use crate::event::Event;
 use crate::ids::GroupId;
+use crate::protocol::Now;
+use crate::protocol::node::Node;
 
 /// Gauge: tasks that run in this process.
 pub const TASKS_HELD: &str = "lrmf_tasks_held";
@@ -32,6 +51,61 @@ pub const PLAN_REFUSED: &str = "lrmf_plan_refused_total";
 /// Histogram: seconds from stopping being asked for to its end.
 pub const REVOKE_SECONDS: &str = "lrmf_revoke_seconds";
 
+/// Gauge: seconds since the last sign of life that the store confirmed.
+pub const KEEP_ALIVE_AGE: &str = "lrmf_keep_alive_age_seconds";
+/// Gauge: seconds until the tasks stop, where no further sign of life is confirmed.
+pub const DEADLINE: &str = "lrmf_deadline_seconds";
+/// Gauge: whether this process leads the group.
+pub const LEADING: &str = "lrmf_leading";
+/// Gauge: members with a session, as the leader sees them.
+pub const MEMBERS: &str = "lrmf_members";
+/// Gauge: tasks, as the leader knows them.
+pub const TASKS: &str = "lrmf_tasks";
+/// Gauge: tasks that run nowhere, as the leader sees it.
+pub const TASKS_UNASSIGNED: &str = "lrmf_tasks_unassigned";
+/// Histogram: seconds from asking a living member for a task to granting it to another one.
+pub const HANDOVER_SECONDS: &str = "lrmf_handover_seconds";
+
+/// The gauges of one member.
+pub(crate) struct Gauges {
+    keep_alive_age: Gauge,
+    deadline: Gauge,
+    leading: Gauge,
+    group: [Gauge; 3],
+    leads: bool,
+}
+
+impl Gauges {
+    pub(crate) fn new(group: &GroupId) -> Self {
+        let gauge = |name: &'static str| gauge!(name, "group" => group.to_string());
+        Self {
+            keep_alive_age: gauge(KEEP_ALIVE_AGE),
+            deadline: gauge(DEADLINE),
+            leading: gauge(LEADING),
+            group: [MEMBERS, TASKS, TASKS_UNASSIGNED].map(gauge),
+            leads: false,
+        }
+    }
+
+    /// Shows the member as it is now.
+    pub(crate) fn show(&mut self, node: &Node, now: Now) {
+        let (age, left) = node.signs_of_life(now).unwrap_or_default();
+        self.keep_alive_age.set(age.as_secs_f64());
+        self.deadline.set(left.as_secs_f64());
+        let overview = node.overview();
+        // Who does not lead says so once: another member in this process may.
+        if overview.is_some() || self.leads {
+            self.leads = overview.is_some();
+            self.leading.set(f64::from(u8::from(self.leads)));
+            let overview = overview.unwrap_or_default();
+            let values = [overview.members, overview.tasks, overview.unassigned];
+            for (gauge, value) in self.group.iter().zip(values) {
+                gauge.set(value as f64);
+            }
+        }
+    }
+}
+
 /// Counts what events say.
 pub(crate) fn record(group: &GroupId, event: &Event) {
     let label = || [("group", group.to_string())];
@@ -53,6 +127,9 @@ pub(crate) fn record(group: &GroupId, event: &Event) {
             count(GRANTED, *granted as u64);
             count(MOVED, *releasing as u64);
         }
+        Event::HandedOver { took, .. } => {
+            histogram!(HANDOVER_SECONDS, &label()).record(took.as_secs_f64());
+        }
         Event::ProviderFailed { .. } => count(PROVIDER_FAILED, 1),
         Event::PlanRefused { .. } => count(PLAN_REFUSED, 1),
         _ => {}
@@ -69,12 +146,15 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use ::metrics::{
-        Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+        SharedString, Unit,
     };
 
     use super::*;
     use crate::ids::{Generation, Token};
+    use crate::smooth::SmoothWorker;
     use crate::task::{Holding, Task};
+    use crate::testkit::group::TestGroup;
 
     /// Writes down what is recorded.
     #[derive(Clone, Default)]
@@ -107,6 +187,57 @@ mod tests {
         }
     }
 
+    impl HistogramFn for Note {
+        fn record(&self, _: f64) {
+            self.write("~");
+        }
+    }
+
+    impl Notes {
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut *self.0.lock().unwrap())
+        }
+
+        /// What a gauge was set to last.
+        fn last(notes: &[String], gauge: &str) -> Option<f64> {
+            let of_gauge = |note: &String| note.strip_prefix(gauge)?.strip_prefix(" =")?.parse().ok();
+            notes.iter().rev().find_map(of_gauge)
+        }
+    }
+
+    /// Everything runs on this thread, so that the recorder, which is this thread's, hears all of it.
+    #[test]
+    fn a_group_shows_its_size_its_handovers_and_how_it_is_doing() {
+        let notes = Notes::default();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let join = async |group: &mut TestGroup, name| {
+            group.join(name, SmoothWorker::new(|_| {})).await;
+            group.settled().await;
+        };
+        ::metrics::with_local_recorder(&notes, || {
+            runtime.block_on(async {
+                let mut group = TestGroup::new((0..4).map(|task| Task::new(task.to_string(), "")));
+                join(&mut group, "a").await;
+                notes.take();
+                join(&mut group, "b").await;
+                let heard = notes.take();
+                let last = |gauge| Notes::last(&heard, gauge).unwrap();
+                let sizes = [LEADING, MEMBERS, TASKS, TASKS_UNASSIGNED].map(last);
+                assert_eq!(sizes, [1.0, 2.0, 4.0, 0.0]);
+                // TTL 10 s, margin 3 s, a sign of life every third of the rest.
+                assert!((0.0..3.0).contains(&last(KEEP_ALIVE_AGE)), "{}", last(KEEP_ALIVE_AGE));
+                assert!((4.0..=7.0).contains(&last(DEADLINE)), "{}", last(DEADLINE));
+                let handovers = heard.iter().filter(|note| note.starts_with(HANDOVER_SECONDS)).count();
+                assert_eq!(handovers, 2);
+                // The leader alone, and nobody after it.
+                group.stop("b").await;
+                group.stop("a").await;
+                assert_eq!(Notes::last(&notes.take(), LEADING), Some(0.0));
+            });
+        });
+    }
+
     impl Recorder for Notes {
         fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -117,8 +248,8 @@ mod tests {
         fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
             Gauge::from_arc(Arc::new(Note(key.name().to_owned(), self.clone())))
         }
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::noop()
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::from_arc(Arc::new(Note(key.name().to_owned(), self.clone())))
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which tasks there are.
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 use crate::task::Task;
 
@@ -12,6 +13,13 @@ use crate::task::Task;
 pub trait TaskProvider: Send + Sync + 'static {
     /// All tasks of the group, in any order, with unique keys.
     async fn tasks(&self) -> anyhow::Result<Vec<Task>>;
+
+    /// An item whenever the tasks may have changed, for providers that can tell: the leader then asks at once. It is a
+    /// hint: one that is missed or made for nothing does no harm, as the leader asks on its period all the same. Called
+    /// once a member, at its start; a stream that ends or panics is not asked for again. None by default.
+    fn changes(&self) -> Option<BoxStream<'static, ()>> {
+        None
+    }
 }
 
 /// A list that does not change.

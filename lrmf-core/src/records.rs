@@ -87,6 +87,18 @@ pub struct MemberRecord {
     /// What else it says about itself, for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// How busy it said it was, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
+}
+
+/// How busy a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// In thousandths of what it can bear; more than 1000 is too much.
+    pub per_mille: u32,
+    /// How many tasks it held then.
+    pub tasks: u32,
 }
 
 /// A process that waits to become a member whose session is still alive.

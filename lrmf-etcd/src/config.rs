@@ -4,9 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use etcd_client::ConnectOptions;
+use lrmf_core::config::text;
+use serde::Deserialize;
 
-/// A password or private key: shown as dots.
-#[derive(Clone, PartialEq, Eq)]
+/// A password or private key: shown as dots, read from text, written nowhere.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -23,7 +26,8 @@ impl fmt::Debug for Secret {
 }
 
 /// Who we are to etcd.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Credentials {
     /// The user's name.
     pub user: String,
@@ -33,7 +37,8 @@ pub struct Credentials {
 
 /// Encryption, and who proves what to whom. Everything is PEM text.
 #[cfg(feature = "tls")]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// The authority that signed etcd's certificate; the system's authorities where none is given.
     pub authority: Option<String>,
@@ -43,8 +48,19 @@ pub struct Tls {
     pub identity: Option<(String, Secret)>,
 }
 
-/// How to reach etcd, and how long to wait for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How to reach etcd, and how long to wait for it. Durations are read as text: `"3s"`, `"500ms"`.
+///
+/// ```
+/// use lrmf_etcd::EtcdConfig;
+/// let config: EtcdConfig = serde_json::from_str(
+///     r#"{"endpoints": ["etcd-0:2379"], "credentials": {"user": "root", "password": "…"}, "request_timeout": "5s"}"#,
+/// )?;
+/// assert_eq!(config.connect_timeout, EtcdConfig::default().connect_timeout);
+/// assert!(serde_json::from_str::<EtcdConfig>(r#"{"endpoint": "etcd-0:2379"}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct EtcdConfig {
     /// The nodes, as `host:port` or as a URL. Any of them will do; name them all.
     pub endpoints: Vec<String>,
@@ -54,13 +70,17 @@ pub struct EtcdConfig {
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
     /// How long a connection may take to come about.
+    #[serde(with = "text")]
     pub connect_timeout: Duration,
     /// How long a call may take, retries included. Keep it well below the TTL of the leases.
+    #[serde(with = "text")]
     pub request_timeout: Duration,
     /// How long a connection may be silent before it is asked for a sign of life. Keep it above etcd's
     /// `--grpc-keepalive-min-time`, by default 5 s: etcd closes connections that ask more often while nothing changes.
+    #[serde(with = "text")]
     pub ping_interval: Duration,
     /// How long the sign of life may take.
+    #[serde(with = "text")]
     pub ping_timeout: Duration,
 }
 

@@ -53,6 +53,7 @@ impl Written {
             capacity: 1,
             zone: None,
             labels: Default::default(),
+            load: None,
         };
         self.put(self.keys.session(&name(member)), &record).await;
     }

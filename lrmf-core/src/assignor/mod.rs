@@ -7,10 +7,12 @@
 
 mod consistent;
 mod hash;
+mod load;
 mod simple;
 mod sticky;
 mod string_order;
 mod weighted;
+mod zone;
 
 use std::collections::BTreeMap;
 
@@ -18,10 +20,13 @@ use crate::ids::InstanceId;
 use crate::task::Task;
 
 pub use self::consistent::ConsistentHashing;
+pub use self::load::LoadAware;
 pub use self::simple::Simple;
 pub use self::sticky::StickyBalanced;
 pub use self::string_order::StringOrderEvenly;
 pub use self::weighted::StickyWeighted;
+pub use self::zone::ZoneAware;
+pub use crate::records::LoadReport;
 
 /// Index of a task in [`Problem::tasks`].
 pub type TaskIx = u32;
@@ -37,6 +42,8 @@ pub struct Candidate {
     pub capacity: u32,
     /// The failure domain that it is in, where it said so.
     pub zone: Option<std::sync::Arc<str>>,
+    /// How busy it said it was, where it did.
+    pub load: Option<LoadReport>,
 }
 
 /// What is to be placed, where it may go and where it is. Tasks are in key order and members in name order, so that

@@ -14,7 +14,12 @@ struct Group {
 
 fn candidate(index: usize) -> Candidate {
     let instance = InstanceId::new(&format!("member-{index:05}")).unwrap();
-    Candidate { instance, capacity: 1, zone: None }
+    Candidate {
+        instance,
+        capacity: 1,
+        zone: (!index.is_multiple_of(4)).then(|| format!("zone-{}", index % 4).into()),
+        load: None,
+    }
 }
 
 impl Group {
@@ -100,6 +105,18 @@ impl PerformAssignment for RoundRobin {
     }
 }
 
+/// Five to a family, but for some that are of none.
+fn family(task: &Task) -> Option<String> {
+    let number: usize = task.key.strip_prefix("task-")?.parse().ok()?;
+    (!number.is_multiple_of(7)).then(|| (number / 5).to_string())
+}
+
+/// Every third task prefers a zone, sometimes one that is not there.
+fn wish(task: &Task) -> Option<String> {
+    let number: usize = task.key.strip_prefix("task-")?.parse().ok()?;
+    number.is_multiple_of(3).then(|| format!("zone-{}", number % 5))
+}
+
 fn all_assignors() -> Vec<Box<dyn Assignor>> {
     vec![
         Box::new(StickyBalanced),
@@ -108,6 +125,9 @@ fn all_assignors() -> Vec<Box<dyn Assignor>> {
         Box::new(ConsistentHashing::with_slack_percent(0)),
         Box::new(StringOrderEvenly),
         Box::new(Simple::new(RoundRobin)),
+        Box::new(ZoneAware::new()),
+        Box::new(ZoneAware::new().spreading(family).preferring(wish)),
+        Box::new(LoadAware::default()),
     ]
 }
 
@@ -179,10 +199,12 @@ proptest! {
     fn sticky_moves_a_share_on_a_join_and_orphans_on_a_loss(
         mut group in any_group(200, 9),
         changes in proptest::collection::vec(any_change(), 1..12),
-        weighted in any::<bool>(),
+        which in 0..4_usize,
     ) {
-        // With equal weights and capacities the weighted one keeps the same bounds.
-        let assignor: &dyn Assignor = if weighted { &StickyWeighted } else { &StickyBalanced };
+        // With equal weights and capacities, without wishes, families and reports, others keep the same bounds.
+        let (zone_aware, load_aware) = (ZoneAware::new(), LoadAware::default());
+        let assignors: [&dyn Assignor; 4] = [&StickyBalanced, &StickyWeighted, &zone_aware, &load_aware];
+        let assignor = assignors[which];
         group.step(assignor);
         for change in changes {
             let members = group.members.len();
@@ -242,6 +264,56 @@ proptest! {
             }
             let moved = level(loads[lowest] + u64::from(task.weight), lowest);
             prop_assert!(holder == lowest || !below(moved, level(loads[holder], holder)), "{:?}", task);
+        }
+    }
+
+    #[test]
+    fn zone_aware_heeds_wishes_then_families_then_loads(mut group in any_group(80, 9), wishes in any::<bool>()) {
+        prop_assume!(!group.members.is_empty());
+        let assignor = ZoneAware::new().spreading(family);
+        let assignor = if wishes { assignor.preferring(wish) } else { assignor };
+        group.step(&assignor);
+        let zone = |task: usize| group.members[group.holders[task].unwrap() as usize].zone.as_deref();
+        let zones: std::collections::BTreeSet<_> = group.members.iter().map(|member| member.zone.as_deref()).collect();
+        let mut families: BTreeMap<String, BTreeMap<Option<&str>, usize>> = BTreeMap::new();
+        for (ix, task) in group.tasks.iter().enumerate() {
+            if let Some(wish) = wish(task).filter(|wish| wishes && zones.contains(&Some(wish.as_str()))) {
+                prop_assert_eq!(zone(ix), Some(wish.as_str()));
+            }
+            if let Some(family) = family(task) {
+                *families.entry(family).or_default().entry(zone(ix)).or_default() += 1;
+            }
+        }
+        for counts in families.values().filter(|_| !wishes) {
+            let count = |zone: &Option<&str>| counts.get(zone).copied().unwrap_or(0);
+            let (most, least) = (zones.iter().map(count).max(), zones.iter().map(count).min());
+            prop_assert!(most <= least.map(|least| least + 1), "{:?}", counts);
+        }
+        let loads = group.loads();
+        for of in &zones {
+            let of_zone = || (0..loads.len()).filter(|ix| group.members[*ix].zone.as_deref() == *of).map(|ix| loads[ix]);
+            prop_assert!(of_zone().max() <= of_zone().min().map(|least| least + 1), "{:?}", loads);
+        }
+    }
+
+    #[test]
+    fn load_aware_relieves_within_its_budget(
+        mut group in any_group(80, 6),
+        reports in proptest::collection::vec(proptest::option::of(0_u32..1500), 6),
+        percent in 0_u32..60,
+    ) {
+        prop_assume!(!group.members.is_empty());
+        group.step(&StickyBalanced);
+        let loads = group.loads();
+        for ((member, tasks), report) in group.members.iter_mut().zip(&loads).zip(reports) {
+            let tasks = u32::try_from(*tasks).unwrap();
+            member.load = report.map(|per_mille| LoadReport { per_mille, tasks });
+        }
+        group.step(&LoadAware::default().with_budget_percent(percent));
+        for ((member, before), after) in group.members.iter().zip(&loads).zip(group.loads()) {
+            let budget = (before * percent as usize).div_ceil(100).max(1);
+            prop_assert!(after + budget >= *before || member.load.is_none(), "{:?}", member);
+            prop_assert!(after >= *before || member.load.is_some() || group.members.iter().all(|m| m.load.is_none()));
         }
     }
 
@@ -344,4 +416,26 @@ fn plans_that_break_their_obligations_are_found() {
     assert_eq!(problem.check(&[at(0, 0), at(0, 1), at(2, 1)]), surplus);
     assert_eq!(problem.check(&[at(0, 2), at(2, 1)]), Err(PlanError::NoSuchIndex(at(0, 2))));
     assert_eq!(problem.check(&[at(0, 0), at(3, 1)]), Err(PlanError::NoSuchIndex(at(3, 1))));
+}
+
+#[test]
+fn a_busy_member_gives_a_few_tasks_a_report_and_small_differences_move_nothing() {
+    let mut group = Group::of(40, 2);
+    group.step(&StickyBalanced);
+    let assignor = LoadAware::default();
+    let mut report = |loads: [u32; 2]| {
+        let tasks = group.loads();
+        for ((member, per_mille), tasks) in group.members.iter_mut().zip(loads).zip(tasks) {
+            member.load = Some(LoadReport { per_mille, tasks: u32::try_from(tasks).unwrap() });
+        }
+        group.step(&assignor);
+        group.loads()
+    };
+    assert_eq!(report([500, 400]), [20, 20]);
+    // A tenth of twenty a report.
+    assert_eq!(report([900, 300]), [18, 22]);
+    assert_eq!(report([810, 330]), [16, 24]);
+    // 240 apart: one task brings them below 200.
+    assert_eq!(report([600, 360]), [15, 25]);
+    assert_eq!(report([560, 375]), [15, 25]);
 }

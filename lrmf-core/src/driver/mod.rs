@@ -3,6 +3,7 @@
 //! One task runs the machine; everything that can take time runs beside it in tasks that it owns and that end with it.
 
 mod feed;
+mod spans;
 mod status;
 
 use std::any::Any;
@@ -11,15 +12,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::coordination::Coordination;
 use crate::ids::Incarnation;
+use crate::metrics::Gauges;
 use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply, StopError};
 use crate::provider::TaskProvider;
@@ -27,6 +30,7 @@ use crate::task::Holding;
 use crate::worker::{GivenUp, Worker};
 
 pub(crate) use feed::Feed;
+use spans::Spans;
 pub(crate) use status::Board;
 pub use status::{HeldTasks, MemberStage, MemberStatus};
 
@@ -58,6 +62,8 @@ pub(crate) struct Driver {
     /// Calls of the store, the worker and the provider.
     calls: JoinSet<Input>,
     board: Board,
+    gauges: Gauges,
+    spans: Spans,
 }
 
 impl Driver {
@@ -72,6 +78,7 @@ impl Driver {
         let settings = &config.settings;
         let (provider_timeout, longest_sleep) = (settings.provider_timeout, settings.margin / 4);
         let (node, actions) = Node::new(config);
+        let (gauges, spans) = (Gauges::new(&board.group), Spans::new(&board.group, &board.instance));
         let driver = Self {
             ports,
             node,
@@ -85,6 +92,8 @@ impl Driver {
             feed_tasks: JoinSet::new(),
             calls: JoinSet::new(),
             board,
+            gauges,
+            spans,
         };
         (driver, actions)
     }
@@ -93,6 +102,7 @@ impl Driver {
     pub(crate) async fn run(mut self, actions: Vec<Action>) {
         self.feed_tasks.spawn(hear_of_given_up(self.ports.worker.clone(), self.to_inputs.clone()));
         let mut exit = self.perform(actions);
+        self.heed_hints();
         let mut killed = false;
         while exit.is_none() {
             let pause = self.pause();
@@ -145,11 +155,15 @@ impl Driver {
                 Action::Assign(holding) => self.assign(holding),
                 Action::Revoke(holding) => self.revoke(holding),
                 Action::AskProvider => self.ask_provider(),
-                Action::Emit(event) => self.board.emit(event),
+                Action::Emit(event) => {
+                    self.spans.follow(&event);
+                    self.spans.current().in_scope(|| self.board.emit(event));
+                }
                 Action::Done(how) => exit = Some(how),
             }
         }
         self.board.update(&self.node);
+        self.gauges.show(&self.node, self.now());
         exit
     }
 
@@ -178,6 +192,19 @@ impl Driver {
         while self.feed_tasks.try_join_next().is_some() {}
     }
 
+    /// Passes on what the provider says about changes, for as long as it says something.
+    fn heed_hints(&mut self) {
+        let Some(mut changes) = self.ports.provider.changes() else { return };
+        let inputs = self.to_inputs.clone();
+        self.feed_tasks.spawn(async move {
+            while changes.next().await.is_some() {
+                if inputs.send(Input::Command(Command::Hint)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
     fn unfollow(&mut self, feed: FeedId) {
         if let Some(task) = self.feeds.remove(&feed) {
             task.abort();
@@ -186,7 +213,8 @@ impl Driver {
 
     fn assign(&mut self, holding: Holding) {
         let worker = self.ports.worker.clone();
-        self.calls.spawn(async move {
+        let span = self.spans.of_task("assign", &holding);
+        let call = async move {
             let (key, token) = (holding.task.key.clone(), holding.token);
             let holdings = [holding];
             let result = AssertUnwindSafe(worker.assign(&holdings)).catch_unwind().await;
@@ -195,14 +223,16 @@ impl Driver {
                 Err(panic) => Err(format!("panicked: {}", message(panic.as_ref()))),
             };
             Input::Assigned { key, token, result }
-        });
+        };
+        self.calls.spawn(call.instrument(span));
     }
 
     fn revoke(&mut self, holding: Holding) {
         self.board.revoking(&holding);
         let (worker, clock) = (self.ports.worker.clone(), self.ports.clock.clone());
         let group = self.board.group.clone();
-        self.calls.spawn(async move {
+        let span = self.spans.of_task("revoke", &holding);
+        let call = async move {
             let (key, token) = (holding.task.key.clone(), holding.token);
             let holdings = [holding];
             let begun = clock.now();
@@ -213,7 +243,8 @@ impl Driver {
                 Err(panic) => Err(StopError::Panicked(message(panic.as_ref()))),
             };
             Input::Revoked { key, token, result }
-        });
+        };
+        self.calls.spawn(call.instrument(span));
     }
 
     fn ask_provider(&mut self) {

@@ -104,6 +104,7 @@ fn log(member: &InstanceId, event: &Event) {
         Event::Committed { generation, granted, releasing } => {
             tracing::debug!(%member, %generation, granted, releasing, "committed");
         }
+        Event::HandedOver { key, took } => tracing::debug!(%member, task = %key, ?took, "handed over"),
         Event::AssignFailed { key, token, error } => {
             tracing::warn!(%member, task = %key, %token, %error, "assign failed");
         }

@@ -124,6 +124,10 @@ pub enum Command {
     Kill,
     /// Ask the provider again and plan anew.
     Trigger,
+    /// Ask the provider again: it says that its tasks may have changed.
+    Hint,
+    /// It is this busy, in thousandths of what it can bear.
+    Load(u32),
 }
 
 /// How `Worker::revoke` went wrong.

@@ -47,6 +47,8 @@ pub(super) struct Ready {
     pub(super) urgent: bool,
     /// How many tasks wait for an acknowledgement.
     pub(super) waiting: usize,
+    /// How many tasks nobody runs, though they exist.
+    pub(super) unassigned: usize,
     /// Tasks that are where they belong.
     pub(super) settled: Vec<Arc<str>>,
 }
@@ -58,7 +60,10 @@ pub(super) struct Batch {
     pub(super) generation: Generation,
     pub(super) chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
     pub(super) granted: usize,
-    pub(super) releasing: usize,
+    /// What is asked back from living members.
+    pub(super) marked: Vec<Arc<str>>,
+    /// What leaves its holder's record, and whether it goes to another one.
+    pub(super) parted: Vec<(Arc<str>, bool)>,
 }
 
 impl fmt::Debug for Batch {
@@ -109,6 +114,8 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
     for (key, goal) in goals {
         let chunk = chunk_of(key);
         let place = view.place(key);
+        let runs_nowhere = place.is_none_or(|place| is_free(view, place, rules));
+        ready.unassigned += usize::from(runs_nowhere && !matches!(goal, Goal::Drop));
         let step = |kind, from: Option<&InstanceId>, to: Option<&InstanceId>| Step {
             chunk,
             from: from.cloned(),
@@ -133,7 +140,7 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
                     ready.steps.push(step(Kind::Renew, None, Some(member)));
                 }
             }
-            (_, Some(place)) if is_free(view, place, rules) => match goal {
+            (_, Some(place)) if runs_nowhere => match goal {
                 Goal::To { member, .. } if view.holder(member).is_some() => {
                     ready.urgent |= place.entry.releasing.is_none();
                     ready.steps.push(step(Kind::Grant, Some(place.holder), Some(member)));
@@ -225,16 +232,17 @@ impl<'a> Builder<'a> {
     }
 
     fn build(mut self, steps: &[Step]) -> Batch {
-        let (mut granted, mut releasing) = (0, 0);
+        let (mut granted, mut marked, mut parted) = (0, Vec::new(), Vec::new());
         for step in steps {
             match step.kind {
                 Kind::Grant | Kind::Drop => {
                     if let Some(from) = &step.from {
+                        parted.push((step.key.clone(), step.to.is_some()));
                         self.as_it_is(from, step.chunk).remove(&step.key);
                     }
                 }
                 Kind::Mark => {
-                    releasing += 1;
+                    marked.push(step.key.clone());
                     self.mark(step);
                 }
                 Kind::Renew => {}
@@ -246,7 +254,7 @@ impl<'a> Builder<'a> {
                 self.grant(to, step);
             }
         }
-        self.finish(granted, releasing)
+        Batch { granted, marked, parted, ..self.finish() }
     }
 
     /// The chunk to take something from: whichever session it is for.
@@ -285,7 +293,8 @@ impl<'a> Builder<'a> {
         record.insert(Entry { cause, ..Entry::held(task, generation.into()) });
     }
 
-    fn finish(self, granted: usize, releasing: usize) -> Batch {
+    /// The transaction and what it makes of the records.
+    fn finish(self) -> Batch {
         let Self { view, authority, generation, work, .. } = self;
         let keys = &view.keys;
         let mut txn = Txn { guards: guards(view, authority), ops: Vec::with_capacity(work.len() + 1) };
@@ -305,7 +314,7 @@ impl<'a> Builder<'a> {
             txn.ops.push(Op::Put { key, value, lease: None });
             chunks.push(((member, chunk), Some(record)));
         }
-        Batch { txn, generation, chunks, granted, releasing }
+        Batch { txn, generation, chunks, granted: 0, marked: Vec::new(), parted: Vec::new() }
     }
 }
 

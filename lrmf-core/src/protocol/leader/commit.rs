@@ -17,6 +17,7 @@ impl Leader {
         let Some(tasks) = &self.tasks else { return };
         let rules = self.config.rules;
         let mut ready = batch::ready(&self.view, tasks, &self.goals, self.config.max_moves, rules);
+        self.unassigned = ready.unassigned;
         for key in ready.settled.drain(..) {
             self.goals.remove(&key);
         }

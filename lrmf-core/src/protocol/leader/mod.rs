@@ -25,6 +25,7 @@ mod tasks;
 mod tests;
 mod view;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +116,17 @@ enum InFlight {
     Tidying(Vec<Arc<str>>),
 }
 
+/// A group at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// How many members have a session.
+    pub members: usize,
+    /// How many tasks there are.
+    pub tasks: usize,
+    /// How many of them run nowhere.
+    pub unassigned: usize,
+}
+
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Leader {
@@ -128,6 +140,9 @@ pub struct Leader {
     tasks: Option<TaskList>,
     goals: Goals,
     failures: Failures,
+    /// What was asked back from living members, and when.
+    under_way: BTreeMap<Arc<str>, Timestamp>,
+    unassigned: usize,
     in_flight: Option<InFlight>,
     /// The goals are out of date.
     stale: bool,
@@ -164,6 +179,8 @@ impl Leader {
             tasks: None,
             goals: Goals::new(),
             failures: Failures::default(),
+            under_way: BTreeMap::new(),
+            unassigned: 0,
             in_flight: None,
             stale: true,
             refused: false,
@@ -200,7 +217,7 @@ impl Leader {
     pub fn on_committed(&mut self, now: Now, result: &Result<TxnOutcome, StoreError>) -> Vec<LeaderAction> {
         let Some(flight) = self.in_flight.take() else { return Vec::new() };
         match result {
-            Ok(TxnOutcome::Applied { revision }) => self.committed(*revision, flight),
+            Ok(TxnOutcome::Applied { revision }) => self.committed(now, *revision, flight),
             // Somebody else wrote, or nobody knows: whatever is true is in the store.
             Ok(TxnOutcome::Refused) => self.reload(),
             Err(error) => {
@@ -214,17 +231,33 @@ impl Leader {
         self.advance(now)
     }
 
-    fn committed(&mut self, revision: Revision, flight: InFlight) {
+    fn committed(&mut self, now: Now, revision: Revision, flight: InFlight) {
         match flight {
             InFlight::Candidates(candidates) => self.record.candidates = candidates,
             InFlight::Tidying(tasks) => {
                 tasks.into_iter().for_each(|task| self.view.controls.delete(&Control::Release(task)));
             }
-            InFlight::Assignment(Batch { generation, chunks, granted, releasing, .. }) => {
+            InFlight::Assignment(Batch { generation, chunks, granted, marked, parted, .. }) => {
                 self.view.wrote(revision, generation, chunks);
-                let event = Event::Committed { generation, granted, releasing };
+                let event = Event::Committed { generation, granted, releasing: marked.len() };
                 self.out.push(LeaderAction::Emit(event));
+                self.under_way.extend(marked.into_iter().map(|key| (key, now.at)));
+                for (key, granted) in parted {
+                    if let (Some(since), true) = (self.under_way.remove(&key), granted) {
+                        let event = Event::HandedOver { key, took: now.at.since(since) };
+                        self.out.push(LeaderAction::Emit(event));
+                    }
+                }
             }
+        }
+    }
+
+    /// The group as this leader sees it.
+    pub fn overview(&self) -> Overview {
+        Overview {
+            members: self.view.members.len(),
+            tasks: self.tasks.as_ref().map_or(0, |tasks| tasks.all().len()),
+            unassigned: self.unassigned,
         }
     }
 
@@ -253,6 +286,12 @@ impl Leader {
     /// Somebody asks for a new plan.
     pub fn on_trigger(&mut self, now: Now) -> Vec<LeaderAction> {
         self.trigger(now);
+        self.advance(now)
+    }
+
+    /// The provider may have other tasks than before.
+    pub fn on_hint(&mut self, now: Now) -> Vec<LeaderAction> {
+        self.ask_soon(now);
         self.advance(now)
     }
 
@@ -341,6 +380,10 @@ impl Leader {
 
     fn trigger(&mut self, now: Now) {
         self.stale = true;
+        self.ask_soon(now);
+    }
+
+    fn ask_soon(&mut self, now: Now) {
         if self.asking {
             self.ask_again = true;
         } else {
@@ -401,7 +444,10 @@ impl Leader {
         self.failures.tidy(now.at, |key| tasks.get(key).is_some());
         let (assignor, rules) = (self.config.assignor.as_ref(), self.config.rules);
         match plan::plan(&self.view, tasks, &self.goals, &mut self.failures, assignor, now.at, rules) {
-            Ok(goals) => self.goals = goals,
+            Ok(goals) => {
+                self.under_way.retain(|key, _| goals.contains_key(key));
+                self.goals = goals;
+            }
             Err(error) => {
                 self.refused = true;
                 self.out.push(LeaderAction::Emit(Event::PlanRefused { error: error.to_string() }));

@@ -106,6 +106,7 @@ impl<'a> Situation<'a> {
             instance: instance.clone(),
             capacity: record.capacity.max(1),
             zone: record.zone.clone(),
+            load: record.load,
         };
         let members: Vec<Candidate> = view.holders().map(candidate).collect();
         let sessions = view.holders().map(|(_, record)| record.incarnation).collect();

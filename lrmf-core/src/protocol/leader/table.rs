@@ -109,6 +109,7 @@ impl Table {
             state,
             capacity: 1,
             zone: None,
+            load: None,
             labels: Default::default(),
         };
         self.put(self.keys.session(&name(text)), &record);

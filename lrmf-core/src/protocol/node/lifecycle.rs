@@ -44,6 +44,7 @@ impl Node {
             unsure: false,
             write_at: now.at,
             evicted: false,
+            load: None,
             session,
         };
         tracing::debug!(member = %self.config.instance, %incarnation, former = former.len(), "joined");

@@ -7,6 +7,7 @@ mod serving;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::CoordinatorConfig;
@@ -17,7 +18,7 @@ use crate::ids::{InstanceId, Token};
 use crate::records::LeaderRecord;
 use crate::task::Holding;
 
-use super::leader::{Leader, LeaderConfig};
+use super::leader::{Leader, LeaderConfig, Overview};
 use super::session::{JoinAction, Joining, OwnKeys, RETRY, Session};
 use super::{Action, Call, CallId, Command, Exit, FeedId, FeedItem, Input, Now, Reply, StopError};
 use own::OwnWrite;
@@ -149,6 +150,23 @@ impl Node {
         }
     }
 
+    /// The group as this member sees it, while it leads.
+    pub fn overview(&self) -> Option<Overview> {
+        match &self.stage {
+            Stage::Serving(serving) => serving.leader.as_ref().map(Leader::overview),
+            Stage::Joining(_) | Stage::Over => None,
+        }
+    }
+
+    /// The age of the last sign of life that the store has confirmed, and how long the tasks may run without another one.
+    pub fn signs_of_life(&self, now: Now) -> Option<(Duration, Duration)> {
+        let deadline = self.session()?.deadline;
+        let settings = &self.config.settings;
+        let span = settings.ttl.saturating_sub(settings.margin);
+        let left = deadline.since(now.at);
+        Some((span.saturating_sub(left), left))
+    }
+
     /// Whether this member leads.
     pub fn is_leading(&self) -> bool {
         matches!(&self.stage, Stage::Serving(serving) if serving.leader.is_some())
@@ -221,7 +239,12 @@ impl Node {
         let until = now.at + self.config.settings.drain_timeout;
         match (&mut self.stage, command) {
             (Stage::Over, _) => {}
-            (Stage::Joining(_), Command::Trigger) => {}
+            (Stage::Joining(_), Command::Trigger | Command::Hint | Command::Load(_)) => {}
+            (Stage::Serving(_), Command::Hint) => {
+                let actions = self.leader().map(|leader| leader.on_hint(now));
+                self.lead(now, actions.unwrap_or_default());
+            }
+            (Stage::Serving(serving), Command::Load(per_mille)) => serving.load = Some(per_mille),
             (Stage::Joining(joining), _) => {
                 // A place as successor that nobody will take must not keep the tasks waiting.
                 if let Some(lease) = joining.lease() {

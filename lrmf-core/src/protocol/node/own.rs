@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::event::FenceReason;
 use crate::protocol::session::RETRY;
 use crate::protocol::{Call, Exit, FeedId, Now};
-use crate::records::{AckRecord, MemberRecord, MemberState, encode};
+use crate::records::{AckRecord, LoadReport, MemberRecord, MemberState, encode};
 
 use super::{Mode, Node, Purpose, Stage, Then};
 
@@ -15,6 +15,7 @@ use super::{Mode, Node, Purpose, Stage, Then};
 pub(super) enum OwnWrite {
     Ack(AckRecord),
     State(MemberState),
+    Load(LoadReport),
     Leave,
 }
 
@@ -57,10 +58,14 @@ impl Node {
                 OwnWrite::State(MemberState::Draining)
             }
             Mode::Halting(Then::Rejoin | Then::Die) => return,
-            Mode::Member | Mode::Draining { .. } | Mode::Halting(_) => match serving.holdings.due_ack(now) {
-                Some(ack) => OwnWrite::Ack(ack),
-                None => return,
-            },
+            Mode::Member | Mode::Draining { .. } | Mode::Halting(_) => {
+                let ack = serving.holdings.due_ack(now).map(OwnWrite::Ack);
+                let load = || serving.due_load(self.config.settings.load_step).map(OwnWrite::Load);
+                match ack.or_else(load) {
+                    Some(write) => write,
+                    None => return,
+                }
+            }
         };
         serving.writing = true;
         let Some(txn) = self.own_txn(&write) else { return };
@@ -85,6 +90,10 @@ impl Node {
             }
             OwnWrite::State(state) => {
                 let record = MemberRecord { state: *state, ..serving.session.record.clone() };
+                ops.push(Op::Put { key: session, value: encode(&record), lease });
+            }
+            OwnWrite::Load(report) => {
+                let record = MemberRecord { load: Some(*report), ..serving.session.record.clone() };
                 ops.push(Op::Put { key: session, value: encode(&record), lease });
             }
             OwnWrite::Leave => ops.extend([Op::Delete { key: session }, Op::Delete { key: ack }]),
@@ -135,6 +144,10 @@ impl Node {
                 } else {
                     self.change_mode(now);
                 }
+            }
+            OwnWrite::Load(report) => {
+                serving.session.record.load = Some(report);
+                self.own.wrote_session(revision, serving.session.record.clone());
             }
             OwnWrite::Leave => {
                 // The keys are gone; the lease ends now, or by itself.

@@ -6,6 +6,7 @@ use crate::protocol::election::Election;
 use crate::protocol::holdings::Holdings;
 use crate::protocol::leader::Leader;
 use crate::protocol::session::Session;
+use crate::records::LoadReport;
 
 /// What a serving member is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +47,20 @@ pub(super) struct Serving {
     pub(super) write_at: Timestamp,
     /// An operator wants this session ended.
     pub(super) evicted: bool,
+    /// How busy the member said last that it is, in thousandths.
+    pub(super) load: Option<u32>,
 }
 
 impl Serving {
+    /// The report to write: the first one, and each that differs by a step from the one written last.
+    pub(super) fn due_load(&self, step: u32) -> Option<LoadReport> {
+        let per_mille = self.load?;
+        let written = self.session.record.load;
+        let tasks = u32::try_from(self.holdings.held().count()).unwrap_or(u32::MAX);
+        let news = written.is_none_or(|written| written.per_mille.abs_diff(per_mille) >= step);
+        news.then_some(LoadReport { per_mille, tasks })
+    }
+
     /// What stops already is followed by this, and the process does not come back by itself.
     pub(super) fn leave_for_good(&mut self, then: Then) {
         self.mode = Mode::Halting(then);
