@@ -73,10 +73,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 async fn idle(url: &str, seconds: u64, report: &mut Report) -> anyhow::Result<()> {
     // What the start left to do has been done by then.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let (etcd, own, begin) = (usage::etcd_cpu_s(url)?, usage::own_cpu_s(), Instant::now());
+    let (etcd, own, begin) = (usage::etcd(url)?.cpu_s, usage::own_cpu_s(), Instant::now());
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let took = begin.elapsed().as_secs_f64();
-    report.add("etcd_cpu_s_per_s", (usage::etcd_cpu_s(url)? - etcd) / took);
+    report.add("etcd_cpu_s_per_s", (usage::etcd(url)?.cpu_s - etcd) / took);
     report.add("client_cpu_s_per_s", (usage::own_cpu_s() - own) / took);
     Ok(())
 }

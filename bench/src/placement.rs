@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::fleet::{Fleet, millis};
 use crate::report::{Report, percentile};
+use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -50,8 +51,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = EtcdStore::connect(EtcdConfig::new([url])).await?;
-        measure(options, config, Arc::new(store), &mut report).await
+        let store = EtcdStore::connect(EtcdConfig::new([url.clone()])).await?;
+        let before = usage::etcd(&url)?;
+        measure(options, config, Arc::new(store), &mut report).await?;
+        let after = usage::etcd(&url)?;
+        report.add("etcd_syncs", after.syncs - before.syncs);
+        report.add("etcd_syncs_over_64_ms", after.slow_syncs - before.slow_syncs);
+        anyhow::Ok(())
     })?;
     Ok(report)
 }

@@ -51,16 +51,29 @@ pub(crate) async fn reset_redis_peak(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The processor time that an etcd has used, in seconds, from its metrics.
-pub(crate) fn etcd_cpu_s(url: &str) -> anyhow::Result<f64> {
+/// What an etcd says of itself.
+pub(crate) struct EtcdUsage {
+    pub(crate) cpu_s: f64,
+    /// How many times it synced its log to the disk, and how many of these took longer than 64 ms.
+    pub(crate) syncs: f64,
+    pub(crate) slow_syncs: f64,
+}
+
+/// Asks an etcd what it has used, over its metrics.
+pub(crate) fn etcd(url: &str) -> anyhow::Result<EtcdUsage> {
     let place = url.strip_prefix("http://").context("etcd's metrics are read without TLS only")?;
     let mut stream = TcpStream::connect(place.trim_end_matches('/'))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {place}\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
-    Ok(line.context("etcd does not tell its processor time")?.trim().parse()?)
+    let figure = |name: &str| -> anyhow::Result<f64> {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(found.with_context(|| format!("etcd does not tell {name}"))?.trim().parse()?)
+    };
+    let syncs = figure("etcd_disk_wal_fsync_duration_seconds_count")?;
+    let fast = figure("etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.064\"}")?;
+    Ok(EtcdUsage { cpu_s: figure("process_cpu_seconds_total")?, syncs, slow_syncs: syncs - fast })
 }
 
 /// The processor time that another process has used, in seconds; none once it has gone.

@@ -23,7 +23,7 @@ const BATCH: u64 = 4096;
 /// How many subtasks may wait as long as no run time is known.
 const UNMEASURED: u64 = 1000;
 /// How much work a parcel should be.
-const PARCEL_WORK: Duration = Duration::from_millis(10);
+const PARCEL_WORK: Duration = Duration::from_millis(25);
 /// The most subtasks a parcel.
 const PARCEL: u64 = 1000;
 /// How long one call into a generator may take.
@@ -229,7 +229,7 @@ mod tests {
     fn parcels_grow_with_the_speed_of_the_work() {
         assert_eq!(parcel_size(None, PARCEL), 1);
         assert_eq!(parcel_size(Some(Duration::from_secs(1)), PARCEL), 1);
-        assert_eq!(parcel_size(Some(Duration::from_millis(1)), PARCEL), 10);
+        assert_eq!(parcel_size(Some(Duration::from_millis(1)), PARCEL), 25);
         assert_eq!(parcel_size(Some(Duration::ZERO), PARCEL), 1000);
         assert_eq!(parcel_size(Some(Duration::ZERO), 1), 1);
     }
