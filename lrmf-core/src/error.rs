@@ -61,6 +61,14 @@ pub enum InvalidTask {
         /// Whose weight.
         key: Arc<str>,
     },
+    /// More tasks than a group may have.
+    #[error("there are {count} tasks; a group has at most {most}: split it into several")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// Two tasks with one key.
     #[error("two tasks have the key {key:?}; keys are unique in a group")]
     Duplicate {

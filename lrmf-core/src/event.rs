@@ -144,6 +144,13 @@ pub enum Event {
         /// What was wrong.
         error: String,
     },
+    /// Seen by the leader: there are more members than may hold tasks. Those that came last wait.
+    GroupFull {
+        /// How many there are.
+        members: usize,
+        /// How many may hold tasks.
+        most: usize,
+    },
     /// Seen by the leader: an operator's record could not be read, and has no effect.
     ControlRefused {
         /// What was wrong.

@@ -56,6 +56,14 @@
 //!   token it has seen, and refuses lower ones, is never written by a former holder. This depends on nothing.
 //! - Effects that no store can refuse (a mail, a call of somebody else's API) can happen twice. Make them idempotent.
 //!
+//! # Limits
+//! | what | at most | past it |
+//! |---|---|---|
+//! | a task's key, its value | [512 bytes](task::MAX_KEY_BYTES), [16 KiB](task::MAX_VALUE_BYTES) | the provider's list is refused, the last good one stays |
+//! | the tasks of a group | [1,000,000](task::MAX_TASKS) | the same |
+//! | the members of a group that hold tasks | [10,000](ids::MAX_MEMBERS) | who came last waits without tasks; [`Event::GroupFull`] |
+//! | an instance id, a part of a group's name | [128 bytes](ids::MAX_NAME_BYTES) | it is refused |
+//!
 //! # Map
 //! | module | what it is |
 //! |---|---|

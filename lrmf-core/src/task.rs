@@ -12,6 +12,9 @@ pub const MAX_KEY_BYTES: usize = 512;
 /// The longest task value, in bytes.
 pub const MAX_VALUE_BYTES: usize = 16 * 1024;
 
+/// The most tasks of a group. A longer list of the provider is refused as a whole, and the last good one stays.
+pub const MAX_TASKS: usize = 1_000_000;
+
 /// A unit of placement. Keys are unique in a group; the value is the users' own and is handed to the holder as it is.
 ///
 /// Its JSON form is the one of the original framework, `{"k": …, "v": …}`, with the weight beside it when it is not 1.

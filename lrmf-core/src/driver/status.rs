@@ -129,6 +129,9 @@ fn log(member: &InstanceId, event: &Event) {
         Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
         Event::CommitFailed { error } => tracing::error!(%member, %error, "commit failed"),
         Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
+        Event::GroupFull { members, most } => {
+            tracing::error!(%member, members, most, "more members than may hold tasks")
+        }
         Event::ControlRefused { error } => tracing::error!(%member, %error, "control record refused"),
         Event::Oversize { key } => tracing::error!(%member, task = %key, "task does not fit into a record"),
         other => tracing::info!(%member, event = ?other, "member event"),

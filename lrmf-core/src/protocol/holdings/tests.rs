@@ -192,3 +192,19 @@ fn a_task_that_the_worker_gives_up_is_stopped_and_reported_as_failed() {
     let actions = holdings.on_record(at(3), &record(2, SESSION, Some((2, None))));
     assert_eq!(actions, [Action::Assign(holding(2))]);
 }
+
+#[test]
+fn an_own_record_of_a_newer_format_is_reported_and_changes_nothing() {
+    let mut holdings = holdings();
+    holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
+    holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
+    let FeedItem::Changed(mut batch) = record(2, SESSION, None) else { return };
+    let WatchEvent::Put(kv) = &mut batch.events[0] else { return };
+    kv.value = br#"{"format":2,"tasks":{}}"#.as_slice().into();
+    let actions = holdings.on_record(at(1), &FeedItem::Changed(batch));
+    assert!(
+        matches!(&actions[..], [Action::Emit(Event::Unreadable { error })] if error.contains("format 2")),
+        "{actions:?}"
+    );
+    assert_eq!(holdings.held().count(), 1);
+}

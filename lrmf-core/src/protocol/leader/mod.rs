@@ -330,6 +330,10 @@ impl Leader {
         let refused =
             changes.refused.into_iter().map(|error| Event::ControlRefused { error: error.to_string() });
         self.out.extend(refused.map(LeaderAction::Emit));
+        if changes.full {
+            let (members, most) = (self.view.members.len(), self.view.max_members);
+            self.out.push(LeaderAction::Emit(Event::GroupFull { members, most }));
+        }
         let stuck = changes.stuck.into_iter().map(|(instance, Stuck { key, token, .. })| {
             LeaderAction::Emit(Event::TaskStuck { instance, key, token })
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use crate::error::InvalidTask;
-use crate::task::Task;
+use crate::task::{MAX_TASKS, Task};
 
 /// A checked list of tasks in key order.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,9 @@ pub(super) struct TaskList {
 impl TaskList {
     /// Checks and sorts what a provider said.
     pub(super) fn new(mut tasks: Vec<Task>) -> Result<Self, InvalidTask> {
+        if tasks.len() > MAX_TASKS {
+            return Err(InvalidTask::TooMany { count: tasks.len(), most: MAX_TASKS });
+        }
         tasks.sort_unstable();
         if let Some(twice) = tasks.windows(2).find(|pair| pair[0].key == pair[1].key) {
             return Err(InvalidTask::Duplicate { key: twice[0].key.clone() });
@@ -47,6 +50,13 @@ mod tests {
     fn duplicates_are_named() {
         let found = TaskList::new(vec![Task::new("b", "1"), Task::new("a", ""), Task::new("b", "2")]);
         assert_eq!(found.unwrap_err(), InvalidTask::Duplicate { key: "b".into() });
+    }
+
+    #[test]
+    fn a_list_over_the_limit_is_refused_with_both_numbers() {
+        let task = Task::new("a", "");
+        let found = TaskList::new(vec![task; MAX_TASKS + 1]).unwrap_err();
+        assert_eq!(found, InvalidTask::TooMany { count: MAX_TASKS + 1, most: MAX_TASKS });
     }
 
     #[test]

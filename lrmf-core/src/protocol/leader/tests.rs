@@ -379,3 +379,22 @@ fn own_writes_that_the_feed_repeats_change_nothing() {
     assert_eq!(actions, []);
     assert_eq!(table.leader.view.entries().count(), 2);
 }
+
+#[test]
+fn members_over_the_limit_wait_until_one_before_them_leaves() {
+    let mut table = Table::placed(&[("b", 1), ("c", 2)], 4);
+    table.leader.view.max_members = 2;
+    table.member("a", 3, MemberState::Active);
+    assert!(table.run() < 2, "at most the list of candidates changes");
+    assert!(table.events.contains(&Event::GroupFull { members: 3, most: 2 }));
+    assert!(table.holders(4).iter().all(|holder| holder != "a"));
+    // Who comes back keeps the place; who comes after the one that waits does not get it.
+    table.member("b", 4, MemberState::Active);
+    table.member("z", 5, MemberState::Active);
+    table.run();
+    assert!(table.holders(4).iter().all(|holder| holder == "b" || holder == "c"));
+    table.gone("c");
+    table.run();
+    let holders = table.holders(4);
+    assert!(holders.contains(&"a".to_owned()) && !holders.contains(&"z".to_owned()));
+}

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 
 use crate::control::EvictionRecord;
 use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
-use crate::ids::{Generation, Incarnation, InstanceId};
+use crate::ids::{Generation, Incarnation, InstanceId, MAX_MEMBERS};
 use crate::keys::{Keys, Kind};
 use crate::protocol::Rules;
 use crate::records::{
@@ -36,6 +36,8 @@ pub(super) struct Changes {
     pub(super) trigger: bool,
     /// Operators want something else than before.
     pub(super) controls: bool,
+    /// There are more members than may hold tasks, and one more than before.
+    pub(super) full: bool,
     /// Control records that cannot be read, and so have no effect.
     pub(super) refused: Vec<RecordError>,
 }
@@ -49,6 +51,12 @@ pub(super) struct View {
     /// The leader's own writes up to here are in; the store's repetition of them is ignored.
     written: Revision,
     pub(super) members: BTreeMap<InstanceId, MemberRecord>,
+    /// How many of them may hold tasks.
+    pub(super) max_members: usize,
+    /// Since when each is a member, restarts included.
+    since: BTreeMap<InstanceId, Revision>,
+    /// Those that came when there were enough.
+    pub(super) surplus: BTreeSet<InstanceId>,
     pub(super) successors: BTreeSet<InstanceId>,
     pub(super) acks: BTreeMap<InstanceId, AckRecord>,
     pub(super) chunks: BTreeMap<InstanceId, BTreeMap<u8, ChunkRecord>>,
@@ -70,6 +78,9 @@ impl View {
             revision: Revision(0),
             written: Revision(0),
             members: BTreeMap::new(),
+            max_members: MAX_MEMBERS,
+            since: BTreeMap::new(),
+            surplus: BTreeSet::new(),
             successors: BTreeSet::new(),
             acks: BTreeMap::new(),
             chunks: BTreeMap::new(),
@@ -85,11 +96,13 @@ impl View {
     pub(super) fn load(&mut self, snapshot: &Snapshot) -> Result<Changes, RecordError> {
         let before = std::mem::replace(self, Self::new(self.keys.clone()));
         self.floor = before.floor;
+        self.max_members = before.max_members;
         let mut changes = Changes::default();
         for entry in &snapshot.entries {
             self.put(entry, &mut changes)?;
         }
         self.revision = snapshot.revision;
+        self.count_members(&mut changes, before.surplus.len());
         changes.membership = true;
         let lost = before.members.iter().filter(|(instance, old)| !self.is_alive(instance, old.incarnation));
         changes.lost = lost.map(|(instance, _)| instance.clone()).collect();
@@ -114,7 +127,21 @@ impl View {
                 WatchEvent::Delete { key } => self.delete(key, batch.revision, &mut changes),
             }
         }
+        if changes.membership {
+            self.count_members(&mut changes, self.surplus.len());
+        }
         Ok(changes)
+    }
+
+    /// Who came first may hold tasks.
+    fn count_members(&mut self, changes: &mut Changes, before: usize) {
+        self.surplus.clear();
+        if self.members.len() > self.max_members {
+            let mut by_age: Vec<_> = self.since.iter().map(|(instance, since)| (*since, instance)).collect();
+            by_age.sort_unstable();
+            self.surplus = by_age.into_iter().skip(self.max_members).map(|(_, name)| name.clone()).collect();
+        }
+        changes.full |= self.surplus.len() > before;
     }
 
     fn put(&mut self, entry: &KeyValue, changes: &mut Changes) -> Result<(), RecordError> {
@@ -125,6 +152,7 @@ impl View {
                 let member: MemberRecord = decode(key, value)?;
                 let incarnation = member.incarnation;
                 let before = self.members.insert(instance.clone(), member);
+                self.since.insert(instance.clone(), entry.create_revision);
                 changes.membership = true;
                 if before.as_ref().is_none_or(|before| before.incarnation != incarnation) {
                     changes.lost.extend(before.map(|_| instance.clone()));
@@ -171,6 +199,7 @@ impl View {
             Some(Kind::Session(instance)) => {
                 changes.membership = true;
                 self.members.remove(&instance);
+                self.since.remove(&instance);
                 changes.lost.push(instance);
             }
             Some(Kind::Successor(instance)) => changes.membership |= self.successors.remove(&instance),
@@ -274,7 +303,9 @@ impl View {
     }
 
     fn may_hold(&self, instance: &InstanceId, member: &MemberRecord) -> bool {
-        member.state == MemberState::Active && !self.controls.drains.contains(instance)
+        member.state == MemberState::Active
+            && !self.controls.drains.contains(instance)
+            && !self.surplus.contains(instance)
     }
 
     /// Whether an operator declared this very holding to be over.
