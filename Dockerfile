@@ -13,9 +13,15 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock -delete \
         crate=$(dirname "$manifest"); \
         mkdir -p "$crate/src"; \
         echo '//! Empty.' > "$crate/src/lib.rs"; \
+        sed -n 's/^path = "\(.*\.rs\)"$/\1/p' "$manifest" | while read -r path; do \
+            mkdir -p "$crate/$(dirname "$path")"; \
+            printf '//! Empty.\nfn main() {}\n' > "$crate/$path"; \
+        done; \
         sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | tail -n +2 | while read -r target; do \
-            mkdir -p "$crate/benches" "$crate/tests"; \
-            echo 'fn main() {}' | tee "$crate/benches/$target.rs" > "$crate/tests/$target.rs"; \
+            for kind in benches tests src/bin; do \
+                mkdir -p "$crate/$kind"; \
+                printf '//! Empty.\nfn main() {}\n' > "$crate/$kind/$target.rs"; \
+            done; \
         done; \
     done \
     && printf '//! Empty.\nfn main() {}\n' > dtf/src/main.rs

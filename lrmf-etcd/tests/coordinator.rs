@@ -27,9 +27,18 @@ async fn member_with(endpoint: String, name: &str, books: &Books, ttl: Duration)
     let config = EtcdConfig {
         connect_timeout: Duration::from_millis(500),
         request_timeout: Duration::from_millis(500),
-        ..EtcdConfig::new([endpoint])
+        ..EtcdConfig::new(endpoint.split(','))
     };
-    let store = EtcdStore::connect(config).await.unwrap();
+    // A cluster may be without a leader for a moment.
+    let connecting = async {
+        loop {
+            match EtcdStore::connect(config.clone()).await {
+                Ok(store) => break store,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let store = tokio::time::timeout(Duration::from_secs(60), connecting).await.unwrap();
     let tasks = (0..TASKS).map(|index| Task::new(format!("task-{index:02}"), ""));
     let settings = CoordinatorConfig {
         ttl,
@@ -152,4 +161,36 @@ async fn compaction_and_a_frozen_etcd_are_survived() {
     let c = member(etcd.endpoint(), "c", &books).await;
     books.wait_for_members(TASKS, &["a", "b", "c"]).await;
     tokio::join!(a.close(), b.close(), c.close());
+}
+
+/// Which of these nodes leads the cluster.
+async fn leader_of(nodes: &[Etcd]) -> usize {
+    for (ix, node) in nodes.iter().enumerate() {
+        let status = node.store().await.client().status().await.unwrap();
+        if status.header().unwrap().member_id() == status.leader() {
+            return ix;
+        }
+    }
+    panic!("no node leads the cluster");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_its_leader_and_with_one_node_dead_is_enough() {
+    let (mut nodes, books) = (Etcd::cluster(3), Books::new());
+    let all = nodes.iter().map(Etcd::endpoint).collect::<Vec<_>>().join(",");
+    let ttl = Duration::from_secs(60);
+    let a = member_with(all.clone(), "a", &books, ttl).await;
+    let b = member_with(all.clone(), "b", &books, ttl).await;
+    books.wait_for_members(TASKS, &["a", "b"]).await;
+    let starts = books.starts();
+    let leader = leader_of(&nodes).await;
+    nodes[leader].kill();
+    // With one node dead, everything goes on: a join, a leave.
+    let c = member_with(all, "c", &books, ttl).await;
+    books.wait_for_members(TASKS, &["a", "b", "c"]).await;
+    b.close().await;
+    books.wait_for_members(TASKS, &["a", "c"]).await;
+    assert!(books.starts() - starts <= TASKS + 1, "only what a join and a leave move was started again");
+    a.close().await;
+    c.close().await;
 }
