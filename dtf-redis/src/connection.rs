@@ -145,6 +145,7 @@ impl Redis {
         let url = self.inner.config.shown_url();
         for text in self.infos().await? {
             let server = ServerInfo(&text);
+            server.is_there()?;
             let fit = server.check(&self.inner.config.topology);
             fit.map_err(|cause| StoreError::Refused { store: STORE, cause })?;
             let version = server.field("redis_version");
@@ -165,6 +166,14 @@ impl ServerInfo<'_> {
         let value = |line: &'_ str| line.strip_prefix(name)?.strip_prefix(':').map(str::len);
         let line = self.0.lines().find(|line| value(line).is_some());
         line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value)
+    }
+
+    /// Whether it has its data. As long as it reads its file it does not tell the truth about the file either.
+    pub(crate) fn is_there(&self) -> Result<(), StoreError> {
+        match self.field("loading") {
+            "1" => Err(StoreError::Unreachable { store: STORE, cause: "it is loading its data".to_owned() }),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self, topology: &Topology) -> Result<(), String> {
@@ -270,6 +279,13 @@ mod tests {
         ] {
             assert!(wrong.as_ref().is_err_and(|cause| cause.contains(says)), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_reads_its_file_is_waited_for() {
+        let info = ServerInfo("loading:1\r\naof_enabled:0\r\n");
+        assert!(matches!(info.is_there(), Err(StoreError::Unreachable { .. })));
+        assert!(ServerInfo("loading:0\r\naof_enabled:1\r\n").is_there().is_ok());
     }
 
     #[test]

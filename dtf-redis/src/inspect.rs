@@ -25,11 +25,12 @@ impl Redis {
     /// Looks at the server.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not answer, or is still loading its data.
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
         let text: String = self.send(&redis::cmd("INFO")).await?;
         let (seconds, micros): (u64, u64) = self.send(&redis::cmd("TIME")).await?;
         let info = ServerInfo(&text);
+        info.is_there()?;
         let number = |field| info.field(field).parse().unwrap_or(0);
         Ok(Inspection {
             version: info.field("redis_version").to_owned(),
