@@ -80,17 +80,16 @@ fn tasks_groups_and_workers_are_shown_and_steered() {
     until("both hold shards", || one.parts() > 0 && two.parts() > 0);
     assert!(site.run(&["worker", "drain", "two"]).status.success());
     until("the drained one is empty", || two.parts() == 0);
-    let workers = json(&site, &["worker", "list"]);
     let row = |instance: &str| {
-        let rows = workers.as_array().unwrap();
-        rows.iter().find(|row| row["instance"] == instance && row["role"] == "executor").unwrap().clone()
+        let workers = json(&site, &["worker", "list"]);
+        let mut rows = workers.as_array().unwrap().iter();
+        rows.find(|row| row["instance"] == instance && row["role"] == "executor").unwrap().clone()
     };
-    assert_eq!(
-        (row("two")["parts"].as_u64(), row("two")["drained"].as_bool()),
-        (Some(0), Some(true)),
-        "{workers}"
-    );
-    assert_eq!(row("one")["parts"].as_u64(), Some(SHARDS), "{workers}");
+    assert_eq!(row("two")["drained"], true);
+    // A part has changed hands once the records say so, a moment after its holder has stopped it.
+    until("the other one has all parts", || {
+        (row("two")["parts"].as_u64(), row("one")["parts"].as_u64()) == (Some(0), Some(SHARDS))
+    });
     assert!(site.run(&["worker", "drain", "two", "--undo"]).status.success());
     until("it has work again", || two.parts() > 0);
     let out = site.run(&["worker", "drain", "nobody"]);
