@@ -111,6 +111,45 @@ fn tasks_groups_and_workers_are_shown_and_steered() {
 }
 
 #[test]
+fn what_failed_is_listed_and_run_again() {
+    let Some(site) = Site::to_harm() else { return };
+    let _service = site.serve("one", "all");
+    let param = r#"{"count": 40, "failure_rate": 0.5}"#;
+    let out = site.run(&["task", "submit", "noop", "--param", param, "--watch"]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    let first = json(&site, &["task", "list"])[0].clone();
+    let (id, failed) = (first["id"].to_string(), first["counts"]["failed"].as_u64().unwrap());
+    assert!((1..40).contains(&failed), "{first}");
+
+    let failures = json(&site, &["task", "failures", &id]);
+    let failures = failures.as_array().unwrap();
+    assert_eq!(failures.len() as u64, failed);
+    assert!(failures.iter().all(|failure| failure["error"].as_str().unwrap().contains("fails, as its task")));
+    let page = json(&site, &["task", "failures", &id, "--limit", "1"]);
+    assert_eq!(page.as_array().unwrap()[..], failures[..1]);
+    let after = failures[0]["subtask"].as_str().unwrap();
+    let rest = json(&site, &["task", "failures", &id, "--after", after]);
+    assert_eq!(rest.as_array().unwrap()[..], failures[1..]);
+
+    let again = json(&site, &["task", "retry", &id])["task"].to_string();
+    // The same ones fail again, and nothing else was run.
+    let out = site.run(&["task", "watch", &again]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    let row = json(&site, &["task", "get", &again]);
+    assert_eq!(
+        (row["counts"]["created"].as_u64(), row["counts"]["failed"].as_u64()),
+        (Some(failed), Some(failed))
+    );
+    assert_eq!(row["param"]["retry_of"].to_string(), id, "{row}");
+
+    let out = site.run(&["task", "submit", "noop", "--param", r#"{"count": 1}"#, "--watch"]);
+    assert!(out.status.success(), "{}", said(&out));
+    let clean = json(&site, &["task", "list"])[0]["id"].to_string();
+    let out = site.run(&["task", "retry", &clean]);
+    assert!(out.status.code() == Some(2) && said(&out).lines().count() == 1, "{}", said(&out));
+}
+
+#[test]
 fn servers_that_are_not_fit_are_refused_in_one_line_that_says_what_to_do() {
     let Some(site) = Site::to_harm() else { return };
     let line = refused(&site, &["task", "list"], &[]);

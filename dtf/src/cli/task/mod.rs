@@ -1,5 +1,6 @@
 //! `dtf task`: tasks of a cluster.
 
+mod failures;
 mod show;
 mod submit;
 mod watch;
@@ -14,6 +15,7 @@ use dtf::model::{StoreError, TaskId, TaskType};
 use dtf::{Client, Dtf};
 use tokio::runtime::Handle;
 
+use self::failures::{FailuresArgs, RetryArgs};
 use self::show::ListArgs;
 use self::submit::SubmitArgs;
 use super::Usage;
@@ -58,6 +60,10 @@ enum What {
         /// The task's id
         id: TaskId,
     },
+    /// List the subtasks that failed for good, with their errors
+    Failures(FailuresArgs),
+    /// Run what failed of an ended task again, as a new task
+    Retry(RetryArgs),
     /// Stop generating and dispatching; what runs may finish
     Pause(Ids),
     /// Go on with paused tasks
@@ -131,6 +137,8 @@ async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
         What::Get { id } => show::get(desk, id).await,
         What::Watch { id } => watch::watch(desk, client.task(id)).await,
         What::Result { id } => show::result(desk, id).await,
+        What::Failures(args) => failures::failures(desk, args).await,
+        What::Retry(args) => failures::retry(desk, args).await,
         What::Pause(Ids { ids }) => each(desk, ids, "paused", async |id| client.pause_task(id).await).await,
         What::Resume(Ids { ids }) => {
             each(desk, ids, "resumed", async |id| client.resume_task(id).await).await

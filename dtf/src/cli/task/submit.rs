@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dtf::TaskHandle;
-use dtf::model::{Priority, TaskParam, TaskType};
+use dtf::model::{Priority, StoreError, TaskParam};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -68,7 +68,9 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         type_param: json_of(&args.param)?,
         ..TaskParam::default()
     };
-    let task = create(desk, args.request_id.unwrap_or_else(Uuid::new_v4), task_type, param).await?;
+    let request = args.request_id.unwrap_or_else(Uuid::new_v4);
+    let create = async || desk.client.create_task_once(request, task_type, param.clone()).await;
+    let task = until_created(request, create).await?;
     if args.watch {
         if !desk.quiet {
             eprintln!("dtf: task {} was created", task.id());
@@ -82,17 +84,15 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// Creates the task, asking again where it is not known whether it was.
-async fn create(
-    desk: &Desk,
+/// Creates a task, asking again where it is not known whether it was. Each asks under the same name.
+pub(super) async fn until_created(
     request: Uuid,
-    task_type: TaskType,
-    param: TaskParam,
+    create: impl AsyncFn() -> Result<TaskHandle, StoreError>,
 ) -> anyhow::Result<TaskHandle> {
     let mut pause = PAUSE;
     let mut attempt = 1;
     loop {
-        match desk.client.create_task_once(request, task_type, param.clone()).await {
+        match create().await {
             Ok(task) => return Ok(task),
             Err(error) if error.is_retryable() && attempt < ATTEMPTS => {
                 tracing::warn!(%error, attempt, "creating again");
