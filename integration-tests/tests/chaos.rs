@@ -99,6 +99,8 @@ impl Chaos {
                 self.begin_again(at);
             }
             4..=5 => {
+                // A process that has only just begun does not listen to signals yet.
+                self.services[at].until_it_answers();
                 self.services[at].ends_well();
                 self.begin_again(at);
             }

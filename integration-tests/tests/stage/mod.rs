@@ -218,6 +218,10 @@ impl Service {
             .map_or(0, |roles| roles.iter().filter_map(|role| role["parts"].as_u64()).sum())
     }
 
+    pub(crate) fn until_it_answers(&self) {
+        until(&format!("{} answers", self.instance), || self.report().is_some());
+    }
+
     pub(crate) fn until_ready(&self) {
         until(&format!("{} is ready: {}", self.instance, self.last_words()), || self.is_ready());
     }
