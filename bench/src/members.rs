@@ -15,8 +15,8 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many members
-    #[arg(long, default_value_t = 10_000)]
+    /// How many members; one less than may hold tasks, as one more joins
+    #[arg(long, default_value_t = 9_999)]
     members: usize,
     /// How many tasks; more than members, so that one more member gets some
     #[arg(long, default_value_t = 20_000)]
