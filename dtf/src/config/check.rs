@@ -73,12 +73,30 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
         return refuse("mysql.url", format!("cannot be used: {error}"));
     }
     if !config.redis.url.is_empty()
-        && let Err(error) = config.redis_unchecked().check()
+        && let Err(error) = config.redis_without_files().check()
     {
         return refuse("redis.url", format!("cannot be used: {error}"));
     }
-    if config.etcd.cert.is_empty() != config.etcd.key.is_empty() {
-        return refuse("etcd.cert", "and etcd.key go together; set both or none".to_owned());
+    for (section, cert, key) in [
+        ("etcd", &config.etcd.cert, &config.etcd.key),
+        ("mysql", &config.mysql.cert, &config.mysql.key),
+        ("redis", &config.redis.cert, &config.redis.key),
+    ] {
+        if cert.is_empty() != key.is_empty() {
+            let why = format!("and {section}.key go together; set both or none");
+            return refuse(&format!("{section}.cert"), why);
+        }
+    }
+    let redis = &config.redis;
+    if !(redis.ca.is_empty() && redis.cert.is_empty()) && !redis.url.expose().starts_with("rediss://") {
+        return refuse("redis.url", "has to begin with rediss://, as certificates are given".to_owned());
+    }
+    let mysql = &config.mysql;
+    if !(mysql.ca.is_empty() && mysql.cert.is_empty()) && mysql.url.expose().contains("ssl-") {
+        return refuse(
+            "mysql.url",
+            "says how to use TLS, as do mysql.ca and mysql.cert; say it in one place".to_owned(),
+        );
     }
     let off = config.http.listen == "off";
     if !off

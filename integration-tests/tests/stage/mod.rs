@@ -41,7 +41,9 @@ pub(crate) struct Site {
     pub(crate) etcd: Etcd,
     pub(crate) sql: MariaDb,
     pub(crate) redis: Redis,
-    dir: TempDir,
+    /// Settings besides the usual ones, and instead of them, as variables.
+    pub(crate) further: Vec<(String, String)>,
+    pub(crate) dir: TempDir,
 }
 
 impl Site {
@@ -53,8 +55,19 @@ impl Site {
         Redis::to_harm().unwrap()?;
         // Every write is on disk when it is answered, so nothing is forgotten when it is killed.
         let redis = Redis::private_with(&["--appendfsync", "always"]).unwrap();
-        create_database(&sql.url(""));
-        Some(Self { etcd, sql, redis, dir: tempfile::tempdir().unwrap() })
+        Some(Self::on(etcd, sql, redis))
+    }
+
+    /// With these servers.
+    pub(crate) fn on(etcd: Etcd, sql: MariaDb, redis: Redis) -> Self {
+        // A server that needs TLS is spoken to so; the others have none.
+        statement(&sql.url(""), &format!("CREATE DATABASE {DATABASE}"));
+        Self { etcd, sql, redis, further: Vec::new(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// From now on the processes have this setting.
+    pub(crate) fn set(&mut self, variable: &str, value: impl Into<String>) {
+        self.further.push((variable.to_owned(), value.into()));
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -84,7 +97,12 @@ impl Site {
             ("DTF_EXECUTOR_WINDOW", "4".to_owned()),
             ("DTF_LOG_FORMAT", "json".to_owned()),
         ];
-        command.args(args).envs(settings).stdin(Stdio::null()).current_dir(self.dir.path());
+        command
+            .args(args)
+            .envs(settings)
+            .envs(self.further.iter().cloned())
+            .stdin(Stdio::null())
+            .current_dir(self.dir.path());
         command
     }
 
@@ -156,14 +174,30 @@ impl Site {
     }
 }
 
-fn create_database(url: &str) {
+/// Gives a database a statement, over TLS where it can be had.
+pub(crate) fn statement(url: &str, sql: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let options: MySqlConnectOptions = url.parse().unwrap();
         let mut connection = options.connect().await.unwrap();
-        let statement = AssertSqlSafe(format!("CREATE DATABASE {DATABASE}"));
-        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
     });
+}
+
+/// What a command says to people.
+pub(crate) fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+/// The one line of a command that is refused, with these variables.
+pub(crate) fn refused(site: &Site, args: &[&str], variables: &[(&str, String)]) -> String {
+    let out = site.dtf(args).envs(variables.iter().cloned()).output().unwrap();
+    let said = said(&out);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let mut lines = said.lines().filter(|line| line.starts_with("dtf: "));
+    let line = lines.next().unwrap().to_owned();
+    assert_eq!(lines.next(), None, "{said}");
+    line
 }
 
 /// A task that was created.
@@ -196,14 +230,24 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// What its health page says; none where it does not answer.
-    pub(crate) fn report(&self) -> Option<Value> {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One of its pages; none where it does not answer.
+    pub(crate) fn page(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// What its health page says; none where it does not answer.
+    pub(crate) fn report(&self) -> Option<Value> {
+        serde_json::from_str(&self.page("/ready")?).ok()
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -223,7 +267,16 @@ impl Service {
     }
 
     pub(crate) fn until_ready(&self) {
-        until(&format!("{} is ready: {}", self.instance, self.last_words()), || self.is_ready());
+        until(&format!("{} is ready: {}", self.instance, self.last_words()), || {
+            assert!(!self.is_over(), "{} ended instead of becoming ready", self.instance);
+            self.is_ready()
+        });
+    }
+
+    /// Whether it has ended and waits for being asked how.
+    fn is_over(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -255,6 +308,11 @@ impl Service {
             self.instance,
             self.last_words()
         );
+    }
+
+    /// All that it has logged.
+    pub(crate) fn whole_log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     pub(crate) fn last_words(&self) -> String {
