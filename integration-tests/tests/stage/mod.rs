@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use integration_tests::books::{BooksParam, Told, executed};
+use integration_tests::proxy::{Passage, Proxy};
 use integration_tests::servers::{Etcd, MariaDb, Redis, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -112,13 +113,35 @@ impl Site {
 
     /// Starts a service and does not wait for it.
     pub(crate) fn start(&self, instance: &str, roles: &str) -> Service {
+        self.start_with(instance, roles, &[])
+    }
+
+    /// Ways of its own to the servers, which can be cut, for one process.
+    pub(crate) fn network(&self) -> Network {
+        let to = |url: &str| {
+            let place = url.split_once("://").unwrap().1.trim_end_matches('/');
+            let place = place.rsplit('@').next().unwrap().split('/').next().unwrap();
+            (Proxy::to(place).unwrap(), place.to_owned())
+        };
+        let (etcd, sql, redis) = (self.etcd.url(), self.sql.url(DATABASE), self.redis.url());
+        let ((to_etcd, at_etcd), (to_sql, at_sql), (to_redis, at_redis)) = (to(&etcd), to(&sql), to(&redis));
+        let settings = [
+            ("DTF_ETCD_ENDPOINTS", etcd.replace(&at_etcd, &to_etcd.address())),
+            ("DTF_MYSQL_URL", sql.replace(&at_sql, &to_sql.address())),
+            ("DTF_REDIS_URL", redis.replace(&at_redis, &to_redis.address())),
+        ];
+        Network { ways: [to_etcd, to_sql, to_redis], settings }
+    }
+
+    /// Starts a service with further settings, as variables, and does not wait for it.
+    pub(crate) fn start_with(&self, instance: &str, roles: &str, settings: &[(&str, String)]) -> Service {
         let port = free_port().unwrap();
         let listen = format!("127.0.0.1:{port}");
         let log = self.file(&format!("{instance}.log"));
         let to = File::options().create(true).append(true).open(&log).unwrap();
         let mut command =
             self.dtf(&["serve", "--role", roles, "--instance", instance, "--http-listen", &listen]);
-        let child = command.stdout(Stdio::null()).stderr(to).spawn().unwrap();
+        let child = command.envs(settings.iter().cloned()).stdout(Stdio::null()).stderr(to).spawn().unwrap();
         Service { child, port, instance: instance.to_owned(), roles: roles.to_owned(), log }
     }
 
@@ -198,6 +221,20 @@ pub(crate) fn refused(site: &Site, args: &[&str], variables: &[(&str, String)]) 
     let line = lines.next().unwrap().to_owned();
     assert_eq!(lines.next(), None, "{said}");
     line
+}
+
+/// The ways of a process to etcd, the database and Redis.
+pub(crate) struct Network {
+    pub(crate) ways: [Proxy; 3],
+    /// What makes a process take these ways.
+    pub(crate) settings: [(&'static str, String); 3],
+}
+
+impl Network {
+    /// From now on this passes to and from all servers.
+    pub(crate) fn let_pass(&self, passage: Passage) {
+        self.ways.iter().for_each(|way| way.let_pass(passage));
+    }
 }
 
 /// A task that was created.
