@@ -87,16 +87,14 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
             return refuse(&format!("{section}.cert"), why);
         }
     }
-    let redis = &config.redis;
-    if !(redis.ca.is_empty() && redis.cert.is_empty()) && !redis.url.expose().starts_with("rediss://") {
+    let certified = |ca: &str, cert: &str| !ca.is_empty() || !cert.is_empty();
+    let (mysql, redis) = (&config.mysql, &config.redis);
+    if certified(&redis.ca, &redis.cert) && !redis.url.expose().starts_with("rediss://") {
         return refuse("redis.url", "has to begin with rediss://, as certificates are given".to_owned());
     }
-    let mysql = &config.mysql;
-    if !(mysql.ca.is_empty() && mysql.cert.is_empty()) && mysql.url.expose().contains("ssl-") {
-        return refuse(
-            "mysql.url",
-            "says how to use TLS, as do mysql.ca and mysql.cert; say it in one place".to_owned(),
-        );
+    if certified(&mysql.ca, &mysql.cert) && mysql.url.expose().contains("ssl-") {
+        let why = "says how to use TLS, as do mysql.ca and mysql.cert; say it in one place";
+        return refuse("mysql.url", why.to_owned());
     }
     let off = config.http.listen == "off";
     if !off
