@@ -80,6 +80,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// As what it is in the books, where its subtask can stay open: a cancelled one has ended with its task.
+    pub fn counted_as(&self) -> Option<CountedAs> {
+        match self {
+            Self::Succeeded(_) => Some(CountedAs::Succeeded),
+            Self::Failed { .. } => Some(CountedAs::Failed),
+            Self::TimedOut { .. } => Some(CountedAs::TimedOut),
+            Self::Cancelled => None,
+        }
+    }
+
     /// How large what it carries is.
     pub fn bytes(&self) -> u64 {
         let bytes = match self {
@@ -90,6 +100,28 @@ impl Outcome {
         };
         bytes as u64
     }
+}
+
+/// As what a result is in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CountedAs {
+    /// As a success.
+    Succeeded,
+    /// As a failure.
+    Failed,
+    /// As one that took too long.
+    TimedOut,
+}
+
+/// A subtask whose result was not its last: it leaves the books and is executed again, under a new number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillOpen {
+    /// As what the result was counted.
+    pub counted_as: CountedAs,
+    /// The body of the next execution.
+    pub body: Bytes,
+    /// How long until then.
+    pub after: Duration,
 }
 
 /// What an executor reports of one subtask.
@@ -322,8 +354,11 @@ pub struct Commit {
     pub offset: u64,
     /// How many batches to take off; at least one.
     pub batches: u64,
-    /// The number of the first follow-up.
+    /// The number that the first subtask still open gets; the follow-ups' are behind theirs.
     pub first: Seq,
+    /// Subtasks among the results that stay open, each a parcel of its own. They count as created once, and as ended by
+    /// their last result.
+    pub open: Vec<StillOpen>,
     /// Further subtasks, each a parcel of its own.
     pub follow_ups: Vec<Bytes>,
     /// The collector's status behind these results.
@@ -414,7 +449,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// taking them off.
     async fn peek(&self, fence: Fence, offset: u64, most: usize) -> Result<Vec<ResultBatch>, StoreError>;
 
-    /// Takes results off, adds follow-ups and saves the collector's status, all or nothing.
+    /// Takes results off, takes those of subtasks that stay open out of the books, adds follow-ups and saves the collector's
+    /// status, all or nothing. More can stay open neither than results are taken off, nor than are counted as that.
     async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError>;
 
     /// Records what the collector made of a task that [is complete](TaskState::is_complete).

@@ -31,7 +31,7 @@ scripts! {
     COMPLETE = ["common", "parcel", "stream", "done", "complete"];
     LOAD_COLLECTOR = ["common", "stream", "load_collector"];
     PEEK = ["common", "peek"];
-    COMMIT = ["common", "stream", "state", "commit"];
+    COMMIT = ["common", "parcel", "stream", "state", "commit"];
     CONCLUDE = ["common", "conclude"];
     SHARD_CLAIM = ["common", "shard_claim"];
     SHARD_SHIP = ["common", "shard_ship"];

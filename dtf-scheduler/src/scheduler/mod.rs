@@ -8,6 +8,7 @@ mod dispatch;
 mod gate;
 mod groups;
 mod limiter;
+mod lister;
 pub mod policy;
 mod tasks;
 
@@ -19,15 +20,14 @@ use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
 use lrmf_core::runner::{Held, RunTask};
 use std::sync::Arc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
+use self::lister::Lister;
 use self::tasks::Tasks;
 
-/// How often a partition looks at all of its tasks, in case hints were lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon after a failure of a store it is tried again.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -50,10 +50,9 @@ impl RunTask for Scheduler {
         let partition = part_number(&held.task)?;
         let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
-        let mut tasks = Tasks::new(share, held.token, self.table.clone(), self.context.clone());
+        let mut tasks = Tasks::new(share, held.token, self.context.clone());
         let dispatcher = Dispatcher::new(self.context.clone());
-        let mut look = tokio::time::interval(LOOK_AGAIN);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lister = Lister::new(self.table.clone(), share);
         let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {
@@ -61,11 +60,11 @@ impl RunTask for Scheduler {
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
-                _ = look.tick() => tasks.look_at_all().await,
+                page = lister.next() => tasks.look_at_page(page).await,
                 () = until(due) => tasks.wake_due(Instant::now()),
                 rung = listener.next() => match rung {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
-                    Rung::Anything => look.reset_immediately(),
+                    Rung::Anything => lister.list_within(Duration::ZERO),
                 },
                 read = groups.next(), if busy => tasks.share_between(&read),
                 () = tokio::task::yield_now(), if more => {}
@@ -74,7 +73,7 @@ impl RunTask for Scheduler {
                 Ok(more) => more,
                 Err(error) => {
                     warn!(partition, %error, "dispatch interrupted");
-                    look.reset_after(AFTER_FAILURE);
+                    lister.list_within(AFTER_FAILURE);
                     false
                 }
             };

@@ -64,6 +64,8 @@ pub(super) struct TaskQueue {
     waiting_bytes: u64,
     offset: u64,
     collected: u64,
+    /// Results that were not the last of their subtask, which then got a further number.
+    reopened: u64,
     collector_saved: Option<Bytes>,
     stop: Option<String>,
     ending: Option<Ending>,
@@ -106,6 +108,7 @@ impl TaskQueue {
             waiting_bytes: 0,
             offset: 0,
             collected: 0,
+            reopened: 0,
             collector_saved: None,
             stop: None,
             ending: None,
