@@ -4,6 +4,7 @@
 //! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
 //! order is decided as late as possible.
 
+mod audit;
 mod dispatch;
 mod gate;
 mod groups;
@@ -14,7 +15,7 @@ mod tasks;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::roles::{RoleContext, part_number};
+use dtf_model::roles::{Looker, RoleContext, part_number};
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
 use lrmf_core::runner::{Held, RunTask};
@@ -50,7 +51,9 @@ impl RunTask for Scheduler {
         let partition = part_number(&held.task)?;
         let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
-        let mut tasks = Tasks::new(share, held.token, self.table.clone(), self.context.clone());
+        let mut tasks = Tasks::new(share, held.token, self.context.clone());
+        // The table may take its time to answer: work is dealt out meanwhile.
+        let mut looking = Looker::new(self.table.clone(), self.context.queues.clone()).rest();
         let dispatcher = Dispatcher::new(self.context.clone());
         let mut look = tokio::time::interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -61,7 +64,14 @@ impl RunTask for Scheduler {
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
-                _ = look.tick() => tasks.look_at_all().await,
+                _ = look.tick(), if looking.is_resting() => {
+                    tasks.look_begins();
+                    looking.begin(share);
+                }
+                seen = looking.next() => match seen {
+                    Ok(seen) => tasks.look_at_all(&seen).await,
+                    Err(error) => warn!(partition, %error, "tasks not listed"),
+                },
                 () = until(due) => tasks.wake_due(Instant::now()),
                 rung = listener.next() => match rung {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,

@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState, Usage};
-use dtf_model::roles::{RoleContext, caught};
+use dtf_model::roles::{Look, RoleContext, caught};
 use dtf_model::shard::ShipmentId;
-use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use lrmf_core::Token;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::audit::Audit;
 use super::limiter::{Limiter, Permit};
 use super::policy::Policy;
 use super::policy::account::Accounts;
-
-/// Rows a page when looking at all tasks.
-const PAGE: u32 = 1000;
 
 /// What the scheduler knows of a task.
 pub(super) struct Known {
@@ -28,12 +26,14 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
+    /// How many looks at all tasks had been begun when it was taken up.
+    looks: u64,
+    audit: Audit,
 }
 
 pub(super) struct Tasks {
     share: BucketOf,
     token: Token,
-    table: Arc<dyn TaskTable>,
     context: RoleContext,
     known: HashMap<TaskId, Known>,
     /// When delayed subtasks are due: by task, and in order.
@@ -42,20 +42,16 @@ pub(super) struct Tasks {
     pub(super) policy: Policy,
     accounts: Accounts,
     limiter: Limiter,
+    /// How many looks at all tasks have been begun.
+    looks: u64,
 }
 
 impl Tasks {
-    pub(super) fn new(
-        share: BucketOf,
-        token: Token,
-        table: Arc<dyn TaskTable>,
-        context: RoleContext,
-    ) -> Self {
+    pub(super) fn new(share: BucketOf, token: Token, context: RoleContext) -> Self {
         let limiter = Limiter::new(context.shape.partitions);
         Self {
             share,
             token,
-            table,
             context,
             known: HashMap::new(),
             due_of: HashMap::new(),
@@ -63,6 +59,7 @@ impl Tasks {
             policy: Policy::default(),
             accounts: Accounts::default(),
             limiter,
+            looks: 0,
         }
     }
 
@@ -160,6 +157,9 @@ impl Tasks {
 
     /// Charges a task with what it has used since.
     pub(super) fn charge(&mut self, task: TaskId, usage: &Usage) {
+        if let Some(known) = self.known.get_mut(&task) {
+            known.audit.note(self.context.clock.now(), usage);
+        }
         self.limiter.note_running(task, usage.running);
         let nanos = self.accounts.settle(task, usage);
         self.policy.charge(task, nanos);
@@ -188,30 +188,48 @@ impl Tasks {
         self.known.get(&task).is_some_and(|known| known.run == run)
     }
 
-    /// Takes up the tasks that are new, forgets those that are gone, and looks at the others again.
-    pub(super) async fn look_at_all(&mut self) {
-        let mut seen = HashSet::new();
-        let mut after = TaskId(0);
-        loop {
-            let rows = match self.table.active(self.share, after, PAGE).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    warn!(partition = self.share.bucket, %error, "tasks not listed");
-                    return;
-                }
-            };
-            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-            seen.extend(ids.iter().copied());
-            self.look_at(&ids).await;
-            match ids.last() {
-                Some(last) if ids.len() as u32 == PAGE => after = *last,
-                _ => break,
-            }
-        }
-        let gone: Vec<_> = self.known.keys().filter(|task| !seen.contains(task)).copied().collect();
+    /// A look at all tasks begins: what it finds is older than what is taken up from now on.
+    pub(super) fn look_begins(&mut self) {
+        self.looks += 1;
+    }
+
+    /// Takes up the tasks that are new, forgets those that are gone, and looks at the others again. Where the store may have
+    /// forgotten something, all are taken up afresh: their tokens are raised, and what runs on no shard goes back to pending.
+    pub(super) async fn look_at_all(&mut self, look: &Look) {
+        let ids: Vec<_> = look.active.iter().map(|row| row.id).collect();
+        let seen: HashSet<_> = ids.iter().copied().collect();
+        let is_gone = |task, known: &Known| known.looks < self.looks && !seen.contains(task);
+        let gone =
+            self.known.iter().filter(|(task, known)| look.store_may_have_forgotten || is_gone(task, known));
+        let gone: Vec<_> = gone.map(|(task, _)| *task).collect();
         gone.into_iter().for_each(|task| self.forget(task));
+        self.look_at(&ids).await;
         let running: Vec<_> = self.accounts.running().collect();
         self.settle(&running).await;
+        self.audit().await;
+    }
+
+    /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
+    async fn audit(&mut self) {
+        let now = self.context.clock.now();
+        let running: Vec<_> = self.accounts.running().collect();
+        for task in running {
+            let Some(known) = self.known.get_mut(&task) else { continue };
+            if !known.audit.is_due(now) {
+                continue;
+            }
+            let fence = Fence { task, run: known.run, token: self.token };
+            match self.put_back_what_is_lost(fence).await {
+                Ok(()) => self.policy.pending(task, now),
+                Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
+                Err(_) => self.forget(task), // it has ended, or is somebody else's
+            }
+        }
+    }
+
+    async fn put_back_what_is_lost(&self, fence: Fence) -> Result<(), StoreError> {
+        let load = self.context.queues.load_scheduler(fence).await?;
+        self.recover(fence, &load).await
     }
 
     /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
@@ -260,7 +278,8 @@ impl Tasks {
         let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
-        self.known.insert(spec.id, Known { run: spec.run, callback, backlog });
+        let audit = Audit::begin(self.context.clock.now(), usage);
+        self.known.insert(spec.id, Known { run: spec.run, callback, backlog, looks: self.looks, audit });
         self.policy.add(spec.id, &group, spec.param.priority);
     }
 
