@@ -9,26 +9,26 @@ mod dispatch;
 mod gate;
 mod groups;
 mod limiter;
+mod lister;
 pub mod policy;
 mod tasks;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::roles::{Looker, RoleContext, part_number};
+use dtf_model::roles::{RoleContext, part_number};
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
 use lrmf_core::runner::{Held, RunTask};
 use std::sync::Arc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
+use self::lister::Lister;
 use self::tasks::Tasks;
 
-/// How often a partition looks at all of its tasks, in case hints were lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon after a failure of a store it is tried again.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -52,11 +52,8 @@ impl RunTask for Scheduler {
         let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
         let mut tasks = Tasks::new(share, held.token, self.context.clone());
-        // The table may take its time to answer: work is dealt out meanwhile.
-        let mut looking = Looker::new(self.table.clone(), self.context.queues.clone()).rest();
         let dispatcher = Dispatcher::new(self.context.clone());
-        let mut look = tokio::time::interval(LOOK_AGAIN);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lister = Lister::new(self.table.clone(), self.context.queues.clone(), share);
         let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {
@@ -64,18 +61,11 @@ impl RunTask for Scheduler {
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
-                _ = look.tick(), if looking.is_resting() => {
-                    tasks.look_begins();
-                    looking.begin(share);
-                }
-                seen = looking.next() => match seen {
-                    Ok(seen) => tasks.look_at_all(&seen).await,
-                    Err(error) => warn!(partition, %error, "tasks not listed"),
-                },
+                page = lister.next() => tasks.look_at_page(page).await,
                 () = until(due) => tasks.wake_due(Instant::now()),
                 rung = listener.next() => match rung {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
-                    Rung::Anything => look.reset_immediately(),
+                    Rung::Anything => lister.list_within(Duration::ZERO),
                 },
                 read = groups.next(), if busy => tasks.share_between(&read),
                 () = tokio::task::yield_now(), if more => {}
@@ -84,7 +74,7 @@ impl RunTask for Scheduler {
                 Ok(more) => more,
                 Err(error) => {
                     warn!(partition, %error, "dispatch interrupted");
-                    look.reset_after(AFTER_FAILURE);
+                    lister.list_within(AFTER_FAILURE);
                     false
                 }
             };

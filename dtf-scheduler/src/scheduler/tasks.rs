@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState, Usage};
-use dtf_model::roles::{Look, RoleContext, caught};
+use dtf_model::roles::{RoleContext, caught};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::audit::Audit;
 use super::limiter::{Limiter, Permit};
+use super::lister::Page;
 use super::policy::Policy;
 use super::policy::account::Accounts;
 
@@ -26,8 +27,6 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
-    /// How many looks at all tasks had been begun when it was taken up.
-    looks: u64,
     audit: Audit,
 }
 
@@ -42,8 +41,8 @@ pub(super) struct Tasks {
     pub(super) policy: Policy,
     accounts: Accounts,
     limiter: Limiter,
-    /// How many looks at all tasks have been begun.
-    looks: u64,
+    /// Those that were listed, or taken up, since the list began.
+    seen: HashSet<TaskId>,
 }
 
 impl Tasks {
@@ -59,7 +58,7 @@ impl Tasks {
             policy: Policy::default(),
             accounts: Accounts::default(),
             limiter,
-            looks: 0,
+            seen: HashSet::new(),
         }
     }
 
@@ -117,9 +116,14 @@ impl Tasks {
         }
     }
 
-    /// Lets groups go on whose limits allow it again.
-    pub(super) fn release_groups(&mut self) {
-        for group in self.limiter.released(self.context.clock.now()) {
+    /// Brings everything up to now that goes by the clock: charges for what runs longer than was guessed, and groups whose
+    /// limits allow it go on.
+    pub(super) fn catch_up(&mut self) {
+        let now = self.context.clock.now();
+        for (task, nanos) in self.accounts.accrue(now) {
+            self.policy.charge(task, nanos);
+        }
+        for group in self.limiter.released(now) {
             self.policy.hold(&group, false);
         }
     }
@@ -161,7 +165,7 @@ impl Tasks {
             known.audit.note(self.context.clock.now(), usage);
         }
         self.limiter.note_running(task, usage.running);
-        let nanos = self.accounts.settle(task, usage);
+        let nanos = self.accounts.settle(task, usage, self.context.clock.now());
         self.policy.charge(task, nanos);
     }
 
@@ -188,31 +192,29 @@ impl Tasks {
         self.known.get(&task).is_some_and(|known| known.run == run)
     }
 
-    /// A look at all tasks begins: what it finds is older than what is taken up from now on.
-    pub(super) fn look_begins(&mut self) {
-        self.looks += 1;
-    }
-
-    /// Takes up the tasks that are new, forgets those that are gone, and looks at the others again. Where the store may have
-    /// forgotten something, all are taken up afresh: their tokens are raised, and what runs on no shard goes back to pending.
-    pub(super) async fn look_at_all(&mut self, look: &Look) {
-        let ids: Vec<_> = look.active.iter().map(|row| row.id).collect();
-        let seen: HashSet<_> = ids.iter().copied().collect();
-        let is_gone = |task, known: &Known| known.looks < self.looks && !seen.contains(task);
-        let gone =
-            self.known.iter().filter(|(task, known)| look.store_may_have_forgotten || is_gone(task, known));
-        let gone: Vec<_> = gone.map(|(task, _)| *task).collect();
-        gone.into_iter().for_each(|task| self.forget(task));
-        self.look_at(&ids).await;
-        let running: Vec<_> = self.accounts.running().collect();
-        self.settle(&running).await;
-        self.audit().await;
+    /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
+    /// forgotten. Where the store may have forgotten something, all are taken up afresh: their tokens are raised, and what
+    /// runs on no shard goes back to pending.
+    pub(super) async fn look_at_page(&mut self, page: Page) {
+        if page.store_may_have_forgotten {
+            let all: Vec<_> = self.known.keys().copied().collect();
+            all.into_iter().for_each(|task| self.forget(task));
+        }
+        self.seen.extend(page.tasks.iter().copied());
+        self.look_at(&page.tasks).await;
+        if page.last {
+            let seen = std::mem::take(&mut self.seen);
+            let gone: Vec<_> = self.known.keys().filter(|task| !seen.contains(task)).copied().collect();
+            gone.into_iter().for_each(|task| self.forget(task));
+            self.audit().await;
+        }
     }
 
     /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
     async fn audit(&mut self) {
         let now = self.context.clock.now();
-        let running: Vec<_> = self.accounts.running().collect();
+        let running = self.known.keys().copied().filter(|task| self.accounts.is_running(*task));
+        let running: Vec<_> = running.collect();
         for task in running {
             let Some(known) = self.known.get_mut(&task) else { continue };
             if !known.audit.is_due(now) {
@@ -272,14 +274,15 @@ impl Tasks {
 
     fn know(&mut self, state: &TaskState, usage: &Usage, callback: Option<Arc<dyn TaskScheduler>>) {
         let spec = &state.spec;
-        self.accounts.open(spec.id, spec.task_type, usage);
+        self.accounts.open(spec.id, spec.task_type, usage, self.context.clock.now());
         let conf = self.context.plugins.conf(spec.task_type).ok();
         let backlog = conf.map_or(0, |conf| conf.backlog);
         let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
         let audit = Audit::begin(self.context.clock.now(), usage);
-        self.known.insert(spec.id, Known { run: spec.run, callback, backlog, looks: self.looks, audit });
+        self.known.insert(spec.id, Known { run: spec.run, callback, backlog, audit });
+        self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);
     }
 
