@@ -123,11 +123,11 @@ impl ShardLoop {
         Ok(())
     }
 
-    /// Lets what runs come to its end, for a while, then drops it. What was claimed and not started stays on the shard.
+    /// Lets what runs come to its end, for a while, longer where the process leaves, then drops it. What was claimed and not started stays on the shard.
     async fn drain(&mut self) {
         self.desk.stop.soon.cancel();
         let all = async { while self.parcels.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.config.drain, all).await.is_err() {
+        if !self.desk.context.departure.wait_for(self.config.drain, all).await {
             self.desk.stop.now.cancel();
             while self.parcels.join_next().await.is_some() {}
         }

@@ -109,6 +109,7 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         plugins: Arc::new(PluginRegistry::default()),
         shape: ClusterShape::embedded(),
         clock,
+        departure: dtf_model::roles::Departure::default(),
         plugin_runtime: tokio::runtime::Handle::current(),
     };
     let held = Held { task: Task::new("00000", ""), token: Token(1), stop };

@@ -8,7 +8,7 @@ use dtf_collector::collector;
 use dtf_executor::{Executor, ExecutorConfig};
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
-use dtf_model::roles::{Role, RoleContext};
+use dtf_model::roles::{Departure, Role, RoleContext};
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
@@ -19,11 +19,12 @@ use dtf_scheduler::scheduler::Scheduler;
 use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
-    BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks,
-    InstanceId, InvalidName,
+    BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, Event, Events,
+    FixedTasks, InstanceId, InvalidName,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
 use crate::plugin_runtime::PluginRuntime;
@@ -58,6 +59,8 @@ pub struct DtfConfig {
     pub manager: ManagerConfig,
     /// The executor role.
     pub executor: ExecutorConfig,
+    /// How long running subtasks may go on when the process is stopped in good order. Default 45 s.
+    pub grace: Duration,
     /// The threads of the runtime that plugin code runs on; at least 1.
     pub plugin_threads: usize,
 }
@@ -72,6 +75,7 @@ impl Default for DtfConfig {
             membership: CoordinatorConfig::default(),
             manager: ManagerConfig::default(),
             executor: ExecutorConfig::default(),
+            grace: Duration::from_secs(45),
             plugin_threads: cores.max(4),
         }
     }
@@ -166,8 +170,16 @@ impl DtfBuilder {
             shape: config.shape,
             clock,
             plugin_runtime: plugin_runtime.handle(),
+            departure: Departure::default(),
         };
-        Ok(Dtf { ports, config, context, members: Mutex::default(), _plugin_runtime: plugin_runtime })
+        Ok(Dtf {
+            ports,
+            config,
+            context,
+            members: Mutex::default(),
+            fence: Mutex::default(),
+            _plugin_runtime: plugin_runtime,
+        })
     }
 }
 
@@ -177,6 +189,8 @@ pub struct Dtf {
     config: DtfConfig,
     context: RoleContext,
     members: Mutex<BTreeMap<Role, CoordinatorHandle>>,
+    /// Tells the departure of the executor's session.
+    fence: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Ends with the process's last use of it.
     _plugin_runtime: PluginRuntime,
 }
@@ -216,6 +230,10 @@ impl Dtf {
             .start()
             .await
             .map_err(|error| ServiceError::Start { role, error })?;
+        if role == Role::Executor {
+            let told = tokio::spawn(tell_of_session(member.events(), self.context.departure.clone()));
+            *self.fence.lock().await = Some(AbortOnDropHandle::new(told));
+        }
         members.insert(role, member);
         Ok(())
     }
@@ -255,9 +273,10 @@ impl Dtf {
         self.end(|member| async move { member.kill().await }).await;
     }
 
-    /// Gives everything up in good order and leaves the groups: running subtasks may finish within the executors' drain
-    /// time, the others run elsewhere.
+    /// Gives everything up in good order and leaves the groups: running subtasks may finish within
+    /// [`grace`](DtfConfig::grace), the others run elsewhere.
     pub async fn stop(&self) {
+        self.context.departure.leave(self.config.grace);
         self.end(|member| async move { member.close().await }).await;
     }
 
@@ -286,5 +305,17 @@ impl Dtf {
         ending.join_all().await;
         // Only now: who waits for them must find them until they have ended.
         self.members.lock().await.retain(|role, _| !members.contains_key(role));
+    }
+}
+
+/// Tells of the session as the member's events do, until the member has ended.
+async fn tell_of_session(mut events: Events, departure: Departure) {
+    while let Some(event) = events.next().await {
+        match event {
+            // Among those that were missed may be the end.
+            Event::Fenced { .. } | Event::Missed(_) => departure.fence(true),
+            Event::Joined { .. } => departure.fence(false),
+            _ => {}
+        }
     }
 }

@@ -51,6 +51,11 @@ pub fn executed(file: &Path) -> std::io::Result<Vec<u64>> {
     }
 }
 
+/// Where a byte is written for each execution that begins, beside the file of the executed numbers.
+pub fn begun(file: &Path) -> PathBuf {
+    file.with_extension("begun")
+}
+
 /// What a collector was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
@@ -116,8 +121,9 @@ impl TaskPlugin for Books {
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
         let BooksParam { sleep_ms, file, .. } = read(&spec.param)?;
-        let file = File::options().create(true).append(true).open(file)?;
-        Ok(Arc::new(Writer { sleep: Duration::from_millis(sleep_ms), file }))
+        let open = |file: &Path| File::options().create(true).append(true).open(file);
+        let (file, begun) = (open(&file)?, open(&begun(&file))?);
+        Ok(Arc::new(Writer { sleep: Duration::from_millis(sleep_ms), file, begun }))
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
@@ -162,11 +168,13 @@ fn round_of(body: &[u8]) -> u8 {
 struct Writer {
     sleep: Duration,
     file: File,
+    begun: File,
 }
 
 #[async_trait]
 impl TaskExecutor for Writer {
     async fn execute(&self, body: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+        (&self.begun).write_all(&[0])?;
         tokio::time::sleep(self.sleep).await;
         // One write of eight bytes to the end of a file: whole, whoever else writes, and there when this process is killed.
         (&self.file).write_all(body.get(..8).context("it is no number")?)?;

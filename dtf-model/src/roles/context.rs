@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lrmf_core::Clock;
 use tokio::runtime::Handle;
 
+use super::Departure;
 use crate::plugin::PluginRegistry;
 use crate::queue::QueueStore;
 use crate::shape::ClusterShape;
@@ -28,6 +29,8 @@ pub struct RoleContext {
     pub clock: Arc<dyn Clock>,
     /// Where plugin code runs: never the runtime that keeps sessions alive.
     pub plugin_runtime: Handle,
+    /// When this process leaves.
+    pub departure: Departure,
 }
 
 impl std::fmt::Debug for RoleContext {

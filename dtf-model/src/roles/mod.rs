@@ -7,6 +7,7 @@
 mod bell;
 mod bucket;
 mod context;
+mod departure;
 mod guard;
 mod halt;
 mod look;
@@ -16,6 +17,7 @@ mod retry;
 pub use bell::Bell;
 pub use bucket::{BucketRunner, PerTask, Turn};
 pub use context::RoleContext;
+pub use departure::Departure;
 pub use guard::{PluginFault, caught, guarded, panic_text};
 pub use halt::{End, Halt, called};
 pub use look::{Active, Look, Looker, Looking};

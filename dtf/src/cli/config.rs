@@ -9,15 +9,12 @@ use dtf::config::settings;
 use serde_json::{Value, json};
 
 use super::args::Output;
-use super::settings::Settings;
+use super::settings::Head;
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
-    settings: Settings,
-    /// For people, or for scripts
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    head: Head,
     #[command(subcommand)]
     what: What,
 }
@@ -33,7 +30,7 @@ enum What {
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let (rows, head) = match args.what {
         What::Check => {
-            let shown = args.settings.load()?.shown();
+            let shown = args.head.settings.load()?.shown();
             let row = |(key, value, origin): (&str, Value, dtf::config::Origin)| {
                 vec![Value::from(key), value, Value::from(origin.to_string())]
             };
@@ -47,7 +44,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
             (settings::all().into_iter().map(row).collect(), ["key", "takes", "what for"])
         }
     };
-    match args.output {
+    match args.head.output {
         Output::Json => {
             let named = |row: &Vec<Value>| {
                 let pairs = head.iter().zip(row).map(|(name, value)| ((*name).to_owned(), value.clone()));

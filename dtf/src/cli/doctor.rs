@@ -9,10 +9,10 @@ use dtf::lrmf::{BootClock, Clock};
 use dtf_sql::SqlTable;
 use serde::Serialize;
 
+use super::FAILED;
 use super::args::Output;
-use super::settings::Settings;
-use super::{FAILED, Usage};
-use crate::serve::connect::{coordination, database, queues};
+use super::settings::Head;
+use crate::serve::connect::{coordination, database, migrated, queues};
 
 /// A difference of clocks that is worth a word, in milliseconds.
 const MUCH: u64 = 2000;
@@ -20,10 +20,7 @@ const MUCH: u64 = 2000;
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
-    settings: Settings,
-    /// For people, or for scripts: one JSON document on standard output
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    head: Head,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +71,7 @@ impl Finding {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let findings = runtime.block_on(async {
         let (etcd, mysql, redis) = tokio::join!(etcd(&config), mysql(&config), redis(&config));
@@ -82,7 +79,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     });
     runtime.shutdown_background();
     let mut out = std::io::stdout();
-    match args.output {
+    match args.head.output {
         Output::Json => writeln!(out, "{}", serde_json::to_string(&findings)?)?,
         Output::Text => {
             for Finding { of, verdict, says } in &findings {
@@ -176,11 +173,16 @@ async fn redis(config: &Config) -> Vec<Finding> {
 }
 
 /// Brings the schema up to date.
-pub(crate) fn migrate(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let config = settings.load()?.config;
-    let sql = config.mysql().map_err(|error| Usage(error.to_string()))?;
+pub(crate) fn migrate(head: &Head) -> anyhow::Result<ExitCode> {
+    let config = head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(SqlTable::migrate(&sql))?;
-    eprintln!("dtf: the schema at {} is up to date", config.mysql.url);
+    runtime.block_on(migrated(&config)).map_err(super::connecting)?;
+    match head.output {
+        Output::Json => {
+            let done = serde_json::json!({ "database": config.mysql.url, "schema": "up to date" });
+            writeln!(std::io::stdout(), "{done}")?;
+        }
+        Output::Text => eprintln!("dtf: the schema at {} is up to date", config.mysql.url),
+    }
     Ok(ExitCode::SUCCESS)
 }

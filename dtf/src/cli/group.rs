@@ -12,16 +12,13 @@ use serde_json::json;
 
 use super::args::Output;
 use super::oneshot::refused;
-use super::settings::Settings;
+use super::settings::Head;
 use super::task;
 
 #[derive(Debug, Args)]
 pub(crate) struct GroupArgs {
     #[command(flatten)]
-    settings: Settings,
-    /// For people, or for scripts: one JSON document on standard output
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    head: Head,
     #[command(subcommand)]
     what: What,
 }
@@ -40,11 +37,11 @@ enum What {
 }
 
 pub(crate) fn run(args: GroupArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
         let (client, _) = task::client(&config, types).await?;
-        perform(&client, args.what, args.output).await
+        perform(&client, args.what, args.head.output).await
     });
     runtime.shutdown_background();
     done?;

@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::FAILED;
-use super::settings::Settings;
+use super::args::Output;
+use super::settings::Head;
 
 /// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,14 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
     #[command(flatten)]
-    settings: Settings,
+    head: Head,
     /// Whether it runs at all, ready or not
     #[arg(long)]
     live: bool,
 }
 
 pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = args.head.settings.load()?.config;
     let page = if args.live { "/live" } else { "/ready" };
     if config.http.listen == "off" {
         bail!("http.listen is off, so nothing can be asked");
@@ -35,7 +36,12 @@ pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
     let answer = ask(&format!("{host}:{port}"), page)
         .with_context(|| format!("no service answers at {host}:{port} (http.listen)"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    writeln!(std::io::stdout(), "{}", body.trim_end())?;
+    let body = body.trim_end();
+    match args.head.output {
+        // What is ready says how in JSON already; what is alive says so in a word.
+        Output::Json if args.live => writeln!(std::io::stdout(), "{}", serde_json::json!({ "live": body }))?,
+        Output::Json | Output::Text => writeln!(std::io::stdout(), "{body}")?,
+    }
     let well = head.split(' ').nth(1) == Some("200");
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -2,13 +2,24 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use dtf::config::{Effective, Sources, read, settings};
 
 use super::Usage;
+use super::args::Output;
 
 /// The file that is read where none is named, if it is there.
 const USUAL_FILE: &str = "dtf.toml";
+
+/// What all commands that work with a cluster take.
+#[derive(Debug, Args)]
+pub(crate) struct Head {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// For people, or for scripts: one JSON document on standard output
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
 
 /// Where settings come from, as the command line says it.
 #[derive(Clone, Debug, Default)]

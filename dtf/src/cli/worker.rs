@@ -15,16 +15,13 @@ use serde_json::{Value, json};
 
 use super::Usage;
 use super::args::Output;
-use super::settings::Settings;
+use super::settings::Head;
 use crate::serve::connect::coordination;
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
-    settings: Settings,
-    /// For people, or for scripts: one JSON document on standard output
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    head: Head,
     #[command(subcommand)]
     what: What,
 }
@@ -44,14 +41,14 @@ enum What {
 }
 
 pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
         let store = coordination(&config).await.map_err(super::connecting)?;
         let desk = Desk { store: Arc::new(store), config };
         match args.what {
-            What::List => desk.list(args.output).await,
-            What::Drain { name, undo } => desk.drain(&name, undo, args.output).await,
+            What::List => desk.list(args.head.output).await,
+            What::Drain { name, undo } => desk.drain(&name, undo, args.head.output).await,
         }
     });
     runtime.shutdown_background();

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Time,
     /// Several texts.
     List,
+    /// Names and values, texts both.
+    Labels,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Roles.
@@ -40,6 +42,9 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Time => "a duration: a whole number and ms, s, m or h, as in \"10s\"".to_owned(),
             Self::List => "a list of texts, as in [\"a\", \"b\"]".to_owned(),
+            Self::Labels => {
+                "names and values, as in { rack = \"r1\" } in the file and rack=r1,row=2 elsewhere".to_owned()
+            }
             Self::Word(words) => words.join(" or "),
             Self::Roles => format!("a list of roles: all, {}", Role::ALL.map(Role::name).join(", ")),
         }
@@ -56,6 +61,13 @@ impl Kind {
             Self::List | Self::Roles => {
                 Value::Array(list().map(|item| Value::String(item.to_owned())).collect())
             }
+            Self::Labels => {
+                let pair = |item: &str| {
+                    let (name, value) = item.split_once('=')?;
+                    Some((name.trim().to_owned(), Value::String(value.trim().to_owned())))
+                };
+                list().map(pair).collect::<Option<_>>().map_or_else(as_text, Value::Table)
+            }
             Self::Text | Self::Secret | Self::Url | Self::Time | Self::Word(_) => as_text(),
         }
     }
@@ -69,6 +81,9 @@ impl Kind {
             (Self::Number(range), Value::Integer(number)) => range.contains(number),
             (Self::Time, Value::String(span)) => text::parse(span).is_ok(),
             (Self::List, Value::Array(items)) => items.iter().all(Value::is_str),
+            (Self::Labels, Value::Table(labels)) => {
+                labels.iter().all(|(name, value)| !name.is_empty() && value.is_str())
+            }
             (Self::Word(words), Value::String(word)) => words.contains(&word.as_str()),
             (Self::Roles, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_role)),
             _ => false,
@@ -97,6 +112,8 @@ mod tests {
             (Kind::Word(&["a", "b"]), "b"),
             (Kind::Roles, "manager, executor"),
             (Kind::Roles, "all"),
+            (Kind::Labels, "rack=r1, row=2"),
+            (Kind::Labels, ""),
         ] {
             assert_eq!(said(kind.clone(), text), "", "{kind:?} {text}");
         }
@@ -105,6 +122,7 @@ mod tests {
         assert_eq!(said(Kind::Flag, "yes"), "it takes true or false");
         assert!(said(Kind::Time, "10").contains("as in \"10s\""));
         assert_eq!(said(Kind::Word(&["a", "b"]), "c"), "it takes a or b");
+        assert!(said(Kind::Labels, "rack").contains("rack=r1"));
         assert!(said(Kind::Roles, "worker").contains("all, manager, generator"));
         assert!(Kind::List.check(&Value::Integer(1)).is_err());
     }

@@ -206,7 +206,7 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// How long it may take to hand its work over. Default 45 s.
+    /// How long running subtasks may go on; then the work is handed over. Default 45 s.
     #[serde(with = "text")]
     pub grace: Duration,
 }
@@ -252,6 +252,7 @@ impl Config {
                 window: self.executor.window,
                 drain: self.executor.drain,
             },
+            grace: self.stop.grace,
             plugin_threads: self.plugins.threads,
         }
     }

@@ -183,6 +183,17 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::Word(&["wait", "refuse"]),
             "What happens when another living process has this instance's name",
         ),
+        of(
+            "membership.capacity",
+            Kind::Number(COUNT),
+            "How much this process can hold, relative to the others, where work is placed by weight",
+        ),
+        of(
+            "membership.zone",
+            Kind::Text,
+            "The failure domain that this process is in, where work is spread over them",
+        ),
+        of("membership.labels", Kind::Labels, "What else this process says of itself, for people and tools"),
         of("manager.retention", Kind::Time, "How long the queues of an ended task are kept"),
         of("manager.sweep", Kind::Time, "How often ended tasks are looked for"),
         of(
@@ -194,7 +205,7 @@ pub(crate) fn all() -> Vec<Setting> {
         of(
             "executor.drain",
             Kind::Time,
-            "How long running subtasks may go on when their shard is given up; less than membership.margin",
+            "How long running subtasks may go on when their shard goes to another process; less than membership.margin",
         ),
         of("plugins.threads", Kind::Number(1..=1024), "The threads that plugin code runs on"),
         of(
@@ -213,6 +224,10 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::Time,
             "How long servers that are not there are waited for at the start; for ever where not set",
         ),
-        of("stop.grace", Kind::Time, "How long a process that is told to end may take to hand its work over"),
+        of(
+            "stop.grace",
+            Kind::Time,
+            "How long running subtasks may go on when the process is told to end; then its work is handed over",
+        ),
     ]
 }

@@ -29,7 +29,7 @@ fn every_setting_is_one_of_the_configuration() {
     let whole = serde_json::to_value(Config::default()).unwrap();
     for setting in settings::all() {
         // What is not set by default is not shown.
-        let unset = ["membership.keep_alive", "start.deadline"].contains(&setting.key);
+        let unset = ["membership.keep_alive", "membership.zone", "start.deadline"].contains(&setting.key);
         let pointer = format!("/{}", setting.key.replace('.', "/"));
         assert!(unset || whole.pointer(&pointer).is_some_and(|value| !value.is_null()), "{}", setting.key);
         assert!(setting.key.matches('.').count() <= 1, "{}", setting.key);
@@ -153,6 +153,45 @@ fn servers_that_are_not_named_are_asked_for() {
             .to_string()
             .starts_with("etcd.ca names /nonexistent, which cannot be read")
     );
+}
+
+#[test]
+fn a_process_says_what_it_is() {
+    let file = "[membership]\nzone = 'a'\ncapacity = 4\nlabels = { rack = 'r1' }";
+    let membership = read_all(file, &[], &[]).unwrap().config.membership;
+    assert_eq!((membership.zone.as_deref(), membership.capacity), (Some("a"), 4));
+    assert_eq!(membership.labels["rack"], "r1");
+    let set = read_all(file, &[("DTF_MEMBERSHIP_LABELS", "rack=r2,row=7")], &[]).unwrap().config.membership;
+    assert_eq!((set.labels["rack"].as_str(), set.labels["row"].as_str()), ("r2", "7"));
+    assert!(refused("[membership]\nlabels = { rack = 1 }").contains("membership.labels is"));
+}
+
+/// What the README says of the file is read, and by these settings alone.
+#[test]
+fn the_example_of_the_readme_is_a_configuration() {
+    let readme = include_str!("../../../README.md");
+    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config = read_all(example, &[("DTF_MYSQL_PASSWORD", "x")], &[]).unwrap().config;
+    assert_eq!(config.etcd().unwrap().endpoints, ["http://127.0.0.1:2379"]);
+    assert_eq!(config.mysql().unwrap().url, "mysql://dtf:x@127.0.0.1:3306/dtf");
+    assert_eq!(config.redis().unwrap().url, "redis://127.0.0.1:6379/0");
+    assert_eq!(readme.matches("```toml").count(), 1, "another example: read it here too");
+}
+
+#[test]
+fn certificates_belong_to_tls_and_to_keys() {
+    for (text, said) in [
+        ("[redis]\nurl = 'redis://h'\nca = 'x'", "dtf.toml: redis.url has to begin with rediss://"),
+        (
+            "[mysql]\nurl = 'mysql://h/d?ssl-mode=required'\nca = 'x'",
+            "dtf.toml: mysql.url says how to use TLS",
+        ),
+        ("[mysql]\nurl = 'mysql://h/d'\ncert = 'x'", "dtf.toml: mysql.cert and mysql.key go together"),
+    ] {
+        assert!(refused(text).starts_with(said), "{}", refused(text));
+    }
+    let config = read_all("[mysql]\nurl = 'mysql://h/d'\nca = '/a b.pem'", &[], &[]).unwrap().config;
+    assert_eq!(config.sql().url, "mysql://h/d?ssl-mode=VERIFY_IDENTITY&ssl-ca=%2Fa%20b.pem");
 }
 
 #[test]

@@ -113,6 +113,11 @@ pub(crate) async fn database(config: &Config) -> Result<Arc<dyn TaskTable>, Conn
     table(config, false, &Patience::none(), Instant::now()).await
 }
 
+/// Brings the schema of the database up to date, for a command.
+pub(crate) async fn migrated(config: &Config) -> Result<(), ConnectError> {
+    table(config, true, &Patience::none(), Instant::now()).await.map(drop)
+}
+
 /// The stores of a client, which holds nothing and so needs no etcd.
 pub(crate) async fn client_ports(config: &Config) -> Result<Ports, ConnectError> {
     let (table, redis) = (database(config).await?, queues(config).await?);

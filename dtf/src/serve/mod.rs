@@ -8,12 +8,13 @@
 pub(crate) mod connect;
 mod health;
 mod http;
+mod measured;
 mod metrics;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::plugin::TaskPluginRegistration;
+use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::roles::Role;
 use lrmf_core::config::text;
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ use tracing::info;
 use self::connect::{Patience, service_ports};
 use self::health::{Health, Phase};
 use self::http::Pages;
+use self::measured::{Sampler, measured};
 use self::metrics::Metrics;
 use crate::config::Config;
 use crate::service::{Dtf, Ports, ServiceError};
@@ -33,6 +35,9 @@ pub(crate) use self::connect::client_ports;
 
 /// How often what was recorded is put together.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long handing over may take once the running subtasks have had their time.
+const HANDOVER: Duration = Duration::from_secs(10);
 
 /// Why a service ended otherwise than it should.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +60,9 @@ pub enum ServeError {
     #[error("the role {0} ended by itself; the log says why")]
     Ended(Role),
     /// Handing over took too long. What was not handed over goes elsewhere when the sessions end.
-    #[error("the work was not handed over within stop.grace, {0}; others take over when the sessions end")]
+    #[error(
+        "the work was not handed over within 10s of stop.grace, {0}; others take over when the sessions end"
+    )]
     Grace(String),
 }
 
@@ -116,20 +123,38 @@ async fn serve(
     let Some(ports) = stop.run_until_cancelled(service_ports(config, &patience)).await.transpose()? else {
         return Ok(());
     };
-    let dtf = process(config, types, ports)?;
+    let mut plugins = PluginRegistry::default();
+    for registration in types.clone() {
+        plugins.register(registration).map_err(ServiceError::from)?;
+    }
+    let dtf = process(config, types, measured(ports.clone(), &plugins))?;
     let started = stop.run_until_cancelled(start(&dtf, config, health)).await.transpose();
     let ended = match started {
         Ok(Some(())) => {
             health.enter(Phase::Serving);
             info!(cluster = config.cluster, instance = config.instance, "serving");
-            until_ended(&dtf, config, stop).await
+            let sampler = dtf.member(Role::Manager).await.map(|manager| {
+                let stores = (ports.table.clone(), ports.queues.clone());
+                Sampler::new(stores, config.shape.watch_buckets, manager, &plugins).run()
+            });
+            let sampling = async {
+                match sampler {
+                    Some(sampling) => sampling.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ended = until_ended(&dtf, config, stop) => ended,
+                // It never ends.
+                () = sampling => Ok(()),
+            }
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
     health.enter(Phase::Draining);
     info!("handing over");
-    let drained = tokio::time::timeout(config.stop.grace, dtf.stop()).await;
+    let drained = tokio::time::timeout(config.stop.grace + HANDOVER, dtf.stop()).await;
     health.clear();
     ended?;
     drained.map_err(|_| ServeError::Grace(text::show(config.stop.grace)))?;
@@ -148,6 +173,7 @@ fn process(config: &Config, types: Vec<TaskPluginRegistration>, ports: Ports) ->
 async fn start(dtf: &Dtf, config: &Config, health: &Health) -> Result<(), ServeError> {
     for role in &config.role {
         health.enter(Phase::Joining(*role));
+        metrics::begin(*role, &config.cluster);
         dtf.start_service(*role).await?;
         if let Some(member) = dtf.member(*role).await {
             health.joined(*role, member);

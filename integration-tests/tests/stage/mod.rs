@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use integration_tests::books::{BooksParam, Told, executed};
+use integration_tests::books::{BooksParam, Told, begun, executed};
 use integration_tests::proxy::{Passage, Proxy};
 use integration_tests::servers::{Etcd, MariaDb, Redis, free_port};
 use rustix::process::{Pid, Signal, kill_process};
@@ -256,6 +256,11 @@ impl Task {
         std::fs::metadata(&self.file).map_or(0, |file| file.len() / 8)
     }
 
+    /// How many executions have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        std::fs::metadata(begun(&self.file)).map_or(0, |file| file.len())
+    }
+
     /// Waits until there were so many more executions, or the task cannot have any more.
     pub(crate) fn goes_on(&self, by: u64) {
         let goal = (self.executed() + by).min(self.count);
@@ -339,6 +344,11 @@ impl Service {
     /// Tells it to end, and waits until it has, in good order.
     pub(crate) fn ends_well(&mut self) {
         self.signal(Signal::TERM);
+        self.has_ended_with(0);
+    }
+
+    /// Waits until it has ended, with this code.
+    pub(crate) fn has_ended_with(&mut self, code: i32) {
         let mut status = None;
         until(&format!("{} ends", self.instance), || {
             status = self.child.try_wait().unwrap();
@@ -346,7 +356,7 @@ impl Service {
         });
         assert_eq!(
             status.and_then(|status| status.code()),
-            Some(0),
+            Some(code),
             "{}: {}",
             self.instance,
             self.last_words()

@@ -21,15 +21,12 @@ use self::submit::SubmitArgs;
 use super::Usage;
 use super::args::Output;
 use super::oneshot::refused;
-use super::settings::Settings;
+use super::settings::Head;
 
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
     #[command(flatten)]
-    settings: Settings,
-    /// For people, or for scripts: one JSON document on standard output
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    head: Head,
     /// No progress
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -104,11 +101,11 @@ impl Desk {
 }
 
 pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(async {
         let (client, names) = client(&config, types).await?;
-        let desk = Desk { client, names, output: args.output, quiet: args.quiet };
+        let desk = Desk { client, names, output: args.head.output, quiet: args.quiet };
         perform(&desk, args.what).await
     });
     runtime.shutdown_background();

@@ -1,0 +1,89 @@
+//! A process that is told to end: what runs may come to its end, the rest is handed over, and it ends in good order; told twice,
+//! it ends at once.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
+
+mod stage;
+
+use integration_tests::proxy::Passage;
+use rustix::process::Signal;
+use stage::{Service, Site, Task, until};
+
+const REST: &str = "manager,generator,scheduler,collector";
+/// Longer than any test.
+const FOR_EVER: u64 = 1_000_000;
+
+fn until_begun(task: &Task, count: u64) {
+    until(&format!("{count} have begun"), || task.begun() >= count);
+}
+
+fn until_draining(service: &Service) {
+    until("it is draining", || service.report().is_some_and(|report| report["phase"] == "draining"));
+}
+
+fn cancel(site: &Site, task: &Task) {
+    assert!(site.run(&["task", "cancel", &task.id.to_string()]).status.success());
+    assert_eq!(site.until_ended(task)["status"], "cancelled");
+}
+
+#[test]
+fn what_an_executor_runs_when_it_leaves_comes_to_its_end_there() {
+    let Some(site) = Site::to_harm() else { return };
+    let _rest = site.serve("rest", REST);
+    let mut executor = site.serve("leaves", "executor");
+    // As many as it has slots, and longer than the margin of its session (2 s).
+    let task = site.submit(8, 5000, &[]);
+    until_begun(&task, 8);
+    executor.ends_well();
+    assert_eq!((task.begun(), task.executed()), (8, 8));
+    site.balance(&task);
+}
+
+#[test]
+fn what_takes_longer_than_the_grace_is_run_elsewhere() {
+    let Some(mut site) = Site::to_harm() else { return };
+    site.set("DTF_STOP_GRACE", "1s");
+    let _rest = site.serve("rest", REST);
+    let mut executor = site.serve("leaves", "executor");
+    let task = site.submit(4, FOR_EVER, &[]);
+    until_begun(&task, 4);
+    let _other = site.serve("stays", "executor");
+    executor.ends_well();
+    until_begun(&task, 8);
+    assert_eq!(task.executed(), 0);
+    cancel(&site, &task);
+}
+
+#[test]
+fn told_twice_it_ends_at_once() {
+    let Some(site) = Site::to_harm() else { return };
+    let _rest = site.serve("rest", REST);
+    let mut executor = site.serve("leaves", "executor");
+    let task = site.submit(4, FOR_EVER, &[]);
+    until_begun(&task, 4);
+    executor.signal(Signal::TERM);
+    until_draining(&executor);
+    executor.signal(Signal::TERM);
+    executor.has_ended_with(130);
+    cancel(&site, &task);
+}
+
+/// Its session is what lets it go on: without, others run the same.
+#[test]
+fn who_loses_its_session_while_it_leaves_stops_at_once() {
+    let Some(site) = Site::to_harm() else { return };
+    let _rest = site.serve("rest", REST);
+    let network = site.network();
+    let executor = site.start_with("leaves", "executor", &network.settings);
+    executor.until_ready();
+    let task = site.submit(4, FOR_EVER, &[]);
+    until_begun(&task, 4);
+    let other = site.serve("stays", "executor");
+    executor.signal(Signal::TERM);
+    until_draining(&executor);
+    network.ways[0].let_pass(Passage::Nothing);
+    until("it has let go", || executor.parts() == 0);
+    until("the other one has all shards", || other.parts() == stage::SHARDS);
+    until_begun(&task, 8);
+    cancel(&site, &task);
+}
