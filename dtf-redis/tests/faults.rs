@@ -51,6 +51,7 @@ fn success(parcel: &Parcel) -> ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
         reports: reports.collect(),
+        together: 1,
         busy: Duration::ZERO,
     }
 }

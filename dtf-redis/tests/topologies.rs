@@ -119,6 +119,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         parcel: parcel.id,
         attempt: parcel.attempt,
         reports: vec![Report::Ended(Outcome::Succeeded(SubtaskResult::default()))],
+        together: 1,
         busy: Duration::ZERO,
     };
     let reported = until_answered(|| queues.complete(TaskId(7), RunEpoch(1), report.clone())).await;

@@ -16,6 +16,7 @@ use tracing::warn;
 use super::bell::Bell;
 use super::part::{Role, part_number};
 use super::retry::Backoff;
+use super::stuck::on_behalf_of;
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, TaskId};
 use crate::table::{BucketOf, TaskTable};
@@ -77,6 +78,7 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
         let bucket = part_number(&held.task)?;
         let mut listener = self.wake.listen(self.role.topic(bucket));
         let mut turns = Turns {
+            role: self.role,
             token: held.token,
             stop: held.stop.child_token(),
             on: self.on.clone(),
@@ -135,6 +137,7 @@ impl<P: PerTask> BucketRunner<P> {
 }
 
 struct Turns<P> {
+    role: Role,
     token: Token,
     stop: CancellationToken,
     on: Handle,
@@ -154,7 +157,8 @@ impl<P: PerTask> Turns<P> {
         let bell = Arc::<Bell>::default();
         self.bells.insert(task, bell.clone());
         let turn = Turn { task, token: self.token, bell, stop: self.stop.child_token() };
-        self.running.spawn_on(take_turn(self.per_task.clone(), turn), &self.on);
+        let turn = on_behalf_of(self.role, task, take_turn(self.per_task.clone(), turn));
+        self.running.spawn_on(turn, &self.on);
     }
 
     fn ended(&mut self, ended: Result<(TaskId, Option<RunEpoch>), tokio::task::JoinError>) {

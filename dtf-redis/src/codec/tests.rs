@@ -12,11 +12,8 @@ fn id() -> impl Strategy<Value = ParcelId> {
 }
 
 fn some_parcel() -> impl Strategy<Value = Parcel> {
-    (id(), any::<u32>(), prop::collection::vec(bytes(), 0..20)).prop_map(|(id, attempt, bodies)| Parcel {
-        id,
-        attempt,
-        bodies,
-    })
+    (id(), any::<u32>(), 0..4_u32, prop::collection::vec(bytes(), 0..20))
+        .prop_map(|(id, attempt, deaths, bodies)| Parcel { id, attempt, deaths, bodies })
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -43,7 +40,7 @@ fn results(id: ParcelId, outcomes: &[(u64, Outcome)]) -> Bytes {
 proptest! {
     #[test]
     fn parcels_are_read_as_written(each in some_parcel()) {
-        let written = Bytes::from(parcel(each.id, each.attempt, &each.bodies));
+        let written = Bytes::from(parcel(each.id, each.attempt, each.deaths, &each.bodies));
         prop_assert_eq!(read_parcel(written), Ok(each.clone()));
         let shipped = Shipment { task: TaskId(each.id.first.0), run: RunEpoch(each.attempt), parcel: each };
         prop_assert_eq!(read_shipment(shipment(&shipped).into()), Ok(shipped.clone()));
@@ -62,7 +59,7 @@ proptest! {
 
     #[test]
     fn what_is_cut_or_foreign_is_an_error_and_no_panic(each in some_parcel(), cut in any::<prop::sample::Index>(), noise in bytes()) {
-        let written = Bytes::from(parcel(each.id, each.attempt, &each.bodies));
+        let written = Bytes::from(parcel(each.id, each.attempt, each.deaths, &each.bodies));
         prop_assert!(read_parcel(written.slice(..cut.index(written.len()))).is_err());
         let mut longer = written.to_vec();
         longer.push(0);
@@ -100,5 +97,5 @@ fn numbers_end_at_their_width() {
 #[test]
 fn a_subtask_alone_costs_few_bytes() {
     let id = ParcelId { epoch: EmitEpoch(u32::MAX), first: Seq(10_000_000) };
-    assert!(parcel(id, 0, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
+    assert!(parcel(id, 0, 0, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
 }

@@ -17,7 +17,11 @@ for i = 4, #ARGV do
   if value then
     redis.call('HDEL', KEYS[4], ARGV[i])
     local _, entry = read_running(value)
-    local epoch, first, attempt, count, at = read_head(entry)
+    local epoch, first, attempt, count, at, deaths = read_head(entry)
+    if deaths >= MOST_DEATHS then
+      deaths = MOST_DEATHS - 1 -- an accusation falls
+      entry = parcel_of(epoch, first, attempt, deaths, count, string.sub(entry, at))
+    end
     subtasks = subtasks + count
     back[#back + 1] = entry
     if ARGV[3] ~= '0' then
@@ -26,7 +30,7 @@ for i = 4, #ARGV do
         body, at = read_body(entry, at)
         delays = delays + 1
         members[#members + 1] = txt(due)
-        members[#members + 1] = delayed_member(delays, single(epoch, first + index, attempt, body))
+        members[#members + 1] = delayed_member(delays, single(epoch, first + index, attempt, deaths, body))
       end
     end
   end

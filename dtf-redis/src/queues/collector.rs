@@ -45,7 +45,7 @@ impl RedisQueues {
         call.arg(optional(commit.saved.as_deref()));
         let mut id = ParcelId { epoch: commit.epoch, first: commit.first };
         for body in &commit.follow_ups {
-            call.arg(codec::parcel(id, 0, std::slice::from_ref::<Bytes>(body)));
+            call.arg(codec::parcel(id, 0, 0, std::slice::from_ref::<Bytes>(body)));
             id.first = id.first.plus(1);
         }
         self.by_holder(fence, &call).await?.state()

@@ -4,6 +4,7 @@
 //! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
 //! order is decided as late as possible.
 
+mod callback;
 mod dispatch;
 mod gate;
 mod groups;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
+use self::callback::Heard;
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
 use self::tasks::Tasks;
@@ -68,6 +70,13 @@ impl RunTask for Scheduler {
                     Rung::Anything => look.reset_immediately(),
                 },
                 read = groups.next(), if busy => tasks.share_between(&read),
+                heard = tasks.next_heard() => match heard {
+                    Heard::Made(made) => tasks.made(*made),
+                    Heard::Answers(answers) => if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
+                        warn!(partition, %error, "dispatch interrupted");
+                        look.reset_after(AFTER_FAILURE);
+                    },
+                },
                 () = tokio::task::yield_now(), if more => {}
             }
             more = match dispatcher.deal(&mut tasks).await {

@@ -74,7 +74,7 @@ impl TaskQueue {
         for body in commit.follow_ups {
             let id = ParcelId { epoch: commit.epoch, first: self.follow_ups.next };
             self.follow_ups.next = id.first.plus(1);
-            self.add_pending(Parcel { id, attempt: 0, bodies: vec![body] });
+            self.add_pending(Parcel { id, attempt: 0, deaths: 0, bodies: vec![body] });
         }
         self.counts.created = self.created();
         self.collector_saved = commit.saved;

@@ -33,6 +33,8 @@ struct Tokens {
 #[derive(Debug)]
 struct Running {
     shard: Shard,
+    /// The first subtask of the parcel that it was shipped with.
+    shipped_with: Seq,
     parcel: Parcel,
 }
 

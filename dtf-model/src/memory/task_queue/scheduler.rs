@@ -8,8 +8,8 @@ use super::{Running, TaskQueue, check, raise};
 use crate::error::StoreError;
 use crate::ids::Shard;
 use crate::queue::{
-    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken, Usage,
-    WAKE_MOST,
+    MOST_DEATHS, Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
+    Taken, Usage, WAKE_MOST,
 };
 use crate::status::Control;
 
@@ -19,8 +19,8 @@ impl TaskQueue {
         let parcels = self.running.iter();
         let mut running: Vec<_> = parcels
             .map(|(id, running)| {
-                let (attempt, shard) = (running.parcel.attempt, running.shard);
-                RunningParcel { id: *id, attempt, shard }
+                let Running { shard, shipped_with, ref parcel } = *running;
+                RunningParcel { id: *id, attempt: parcel.attempt, shard, shipped_with }
             })
             .collect();
         running.sort_unstable();
@@ -58,7 +58,8 @@ impl TaskQueue {
             left -= parcel.count();
             let shard = shards[parcels.len()];
             self.running_subtasks += parcel.count();
-            self.running.insert(parcel.id, Running { shard, parcel: parcel.clone() });
+            let shipped_with = parcel.id.first;
+            self.running.insert(parcel.id, Running { shard, shipped_with, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
@@ -91,7 +92,7 @@ impl TaskQueue {
         for id in parcels {
             let Some(running) = self.running.remove(id) else { continue };
             self.running_subtasks -= running.parcel.count();
-            back.push(running.parcel);
+            back.push(acquitted(running.parcel));
         }
         if after.is_zero() {
             for parcel in back.into_iter().rev() {
@@ -118,15 +119,21 @@ fn split(mut parcel: Parcel, most: u64) -> (Parcel, Option<Parcel>) {
     }
     let bodies = parcel.bodies.split_off(usize::try_from(most).unwrap_or(usize::MAX));
     let id = ParcelId { first: parcel.id.first.plus(most), ..parcel.id };
-    let rest = Parcel { id, attempt: parcel.attempt, bodies };
+    let rest = Parcel { id, bodies, ..parcel };
     (parcel, Some(rest))
 }
 
-fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
-    let (id, attempt) = (parcel.id, parcel.attempt);
-    parcel.bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
+pub(super) fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
+    let Parcel { id, attempt, deaths, bodies } = parcel;
+    bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
         id: ParcelId { first: id.first.plus(index), ..id },
         attempt,
+        deaths,
         bodies: vec![body],
     })
+}
+
+/// Without the death that it was charged with in advance.
+pub(super) fn acquitted(parcel: Parcel) -> Parcel {
+    Parcel { deaths: parcel.deaths.min(MOST_DEATHS - 1), ..parcel }
 }
