@@ -25,7 +25,26 @@ pub(crate) const LOAD: TaskType = TaskType(90);
 /// Subtasks executed by this process, whatever became of them.
 static EXECUTED: AtomicU64 = AtomicU64::new(0);
 /// How long subtasks of each resource group have run in this process.
-static SLOT_TIME: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
+static SLOT_TIME: Mutex<BTreeMap<String, SlotTime>> = Mutex::new(BTreeMap::new());
+
+/// How long subtasks have run, those included that still do.
+#[derive(Clone, Copy, Default)]
+struct SlotTime {
+    total: Duration,
+    running: u32,
+    since: Option<Instant>,
+}
+
+impl SlotTime {
+    /// Reckons up to now, from when on so many more run, or fewer.
+    fn change(&mut self, by: i32) -> Duration {
+        let now = Instant::now();
+        let before = self.since.replace(now).unwrap_or(now);
+        self.total += (now - before) * self.running;
+        self.running = self.running.saturating_add_signed(by);
+        self.total
+    }
+}
 
 /// When the first subtask of each task started in this process.
 static STARTED: Mutex<BTreeMap<TaskId, u64>> = Mutex::new(BTreeMap::new());
@@ -47,7 +66,33 @@ pub(crate) fn executed() -> u64 {
 
 /// How long subtasks of each resource group have run in this process.
 pub(crate) fn slot_time() -> BTreeMap<String, Duration> {
-    SLOT_TIME.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    let mut times = SLOT_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    times.iter_mut().map(|(group, time)| (group.clone(), time.change(0))).collect()
+}
+
+/// A subtask that runs. It ends when this is dropped, cut off or not.
+struct Runs<'a>(&'a str);
+
+impl<'a> Runs<'a> {
+    fn begin(group: &'a str) -> Self {
+        change_slot_time(group, 1);
+        Self(group)
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        change_slot_time(self.0, -1);
+    }
+}
+
+fn change_slot_time(group: &str, by: i32) {
+    let mut times = SLOT_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(time) = times.get_mut(group) {
+        time.change(by);
+    } else {
+        times.entry(group.to_owned()).or_default().change(by);
+    }
 }
 
 /// What a task of this type does.
@@ -192,7 +237,7 @@ impl TaskExecutor for Executor {
         EXECUTED.fetch_add(1, Ordering::Relaxed);
         if !self.param.micros.is_empty() {
             let micros = self.param.micros[number as usize % self.param.micros.len()];
-            let begin = Instant::now();
+            let runs = Runs::begin(&self.group);
             tell(Step::Starts, context.id.task, number);
             STARTED
                 .lock()
@@ -202,9 +247,7 @@ impl TaskExecutor for Executor {
             let work = tokio::time::sleep(Duration::from_micros(micros));
             let done = context.cancelled.run_until_cancelled(work).await;
             tell(Step::Ends, context.id.task, number);
-            let mut times = SLOT_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-            *times.entry(self.group.clone()).or_default() += begin.elapsed();
-            drop(times);
+            drop(runs);
             done.context("cancelled").map_err(ExecuteError::Final)?;
         }
         match self.param.books {

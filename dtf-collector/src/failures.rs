@@ -1,8 +1,10 @@
 //! Keeping what finally failed, before its results are taken off.
 
+use std::collections::BTreeMap;
+
 use dtf_model::StoreError;
 use dtf_model::failure::{Failure, FailureKey, MAX_FAILURES};
-use dtf_model::queue::{Fence, Outcome, ResultBatch};
+use dtf_model::queue::{Fence, Outcome, ResultBatch, StillOpen};
 use dtf_model::roles::until_answered;
 use dtf_model::table::TaskTable;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,8 @@ impl<'a> Failures<'a> {
         Self { table, fence, kept: None }
     }
 
-    /// Keeps the failures among these results, as long as there are not too many of the run. Results that are given again
+    /// Keeps the failures among these results, but for those of subtasks that stay open, as long as there are not too many
+    /// of the run. Results that are given again
     /// after a crash are kept once.
     ///
     /// # Errors
@@ -29,8 +32,10 @@ impl<'a> Failures<'a> {
         &mut self,
         stop: &CancellationToken,
         batches: &[ResultBatch],
+        open: &BTreeMap<FailureKey, StillOpen>,
     ) -> Result<(), StoreError> {
-        if batches.iter().flat_map(failures_of).next().is_none() {
+        let mut failures = for_good(batches, open);
+        if failures.is_empty() {
             return Ok(());
         }
         let (table, task, run) = (self.table, self.fence.task, self.fence.run);
@@ -39,7 +44,7 @@ impl<'a> Failures<'a> {
             None => until_answered(stop, || table.count_failures(task, run)).await?,
         };
         let room = usize::try_from(MAX_FAILURES.saturating_sub(kept)).unwrap_or(usize::MAX);
-        let failures: Vec<_> = batches.iter().flat_map(failures_of).take(room).collect();
+        failures.truncate(room);
         if !failures.is_empty() {
             until_answered(stop, || table.keep_failures(task, run, &failures)).await?;
         }
@@ -48,7 +53,11 @@ impl<'a> Failures<'a> {
     }
 }
 
-fn failures_of(batch: &ResultBatch) -> impl Iterator<Item = Failure> + Send {
+fn for_good(batches: &[ResultBatch], open: &BTreeMap<FailureKey, StillOpen>) -> Vec<Failure> {
+    batches.iter().flat_map(failures_of).filter(|failure| !open.contains_key(&failure.key)).collect()
+}
+
+fn failures_of(batch: &ResultBatch) -> impl Iterator<Item = Failure> {
     batch.results.iter().filter_map(|(seq, outcome)| {
         let key = FailureKey { epoch: batch.epoch, seq: *seq };
         match outcome {

@@ -3,18 +3,23 @@
 //!
 //! Results are looked at, given to the callback, and only then taken off, together with the follow-ups and the
 //! collector's status, in one write. A collector that dies in between leaves them to the next holder of the bucket: the
-//! callback is told at least once, and its commit happens once.
+//! callback is told at least once, and its commit happens once. A subtask whose result the callback does not take for its
+//! last is taken out of the books again in that write, and executed again under a further number.
 
 mod failures;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use dtf_model::plugin::{CollectorSupport, IterationMode, OnFailure, ResultOf, TaskCollector, TaskConf};
-use dtf_model::queue::{Commit, Fence, ResultBatch, TaskState};
+use dtf_model::failure::FailureKey;
+use dtf_model::plugin::{
+    CollectorSupport, IterationMode, NewSubtask, OnFailure, ResultOf, TaskCollector, TaskConf,
+};
+use dtf_model::queue::{Commit, Fence, ResultBatch, StillOpen, TaskState};
 use dtf_model::roles::{
     BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
 };
@@ -150,21 +155,20 @@ impl Collection<'_> {
 
     /// Gives the results to the callback and commits what came of it.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
-        self.failures.keep(&self.turn.stop, batches).await?;
-        let mut support = CollectorSupport::default();
-        let told = tell(self.collector.as_mut(), self.fence, batches, &mut support);
-        called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
-        let added = support.take_added();
+        let told = tell(self.collector.as_mut(), self.fence, batches);
+        let Told { added, open } = called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
+        self.failures.keep(&self.turn.stop, batches, &open).await?;
         if !added.is_empty() && self.conf.iteration == IterationMode::No {
             let why = "the collector added a subtask, and the task type's iteration mode is No";
             return Err(anyhow::anyhow!(why).into());
         }
-        let count = added.len() as u64;
+        let count = (open.len() + added.len()) as u64;
         let commit = Commit {
             epoch: self.epoch,
             offset: self.offset,
             batches: batches.len() as u64,
             first: self.next,
+            open: open.into_values().collect(),
             follow_ups: added.into_iter().map(|subtask| subtask.body).collect(),
             saved: self.status()?,
         };
@@ -201,21 +205,32 @@ impl Collection<'_> {
     }
 }
 
+/// What the callback said to some results.
+struct Told {
+    added: Vec<NewSubtask>,
+    /// Those whose subtasks are not finished.
+    open: BTreeMap<FailureKey, StillOpen>,
+}
+
 /// Gives results to the callback, one by one.
 async fn tell(
     collector: &mut dyn TaskCollector,
     fence: Fence,
     batches: &[ResultBatch],
-    support: &mut CollectorSupport,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Told> {
+    let (mut support, mut open) = (CollectorSupport::default(), BTreeMap::new());
     for batch in batches {
         for (seq, outcome) in &batch.results {
             let id = SubtaskId { task: fence.task, run: fence.run, epoch: batch.epoch, seq: *seq };
             let result = ResultOf { id, outcome: outcome.clone() };
-            collector.after_execution(&result, support).await?;
+            collector.after_execution(&result, &mut support).await?;
+            if let (Some((next, after)), Some(counted_as)) = (support.take_open(), outcome.counted_as()) {
+                let key = FailureKey { epoch: batch.epoch, seq: *seq };
+                open.insert(key, StillOpen { counted_as, body: next.body, after });
+            }
         }
     }
-    Ok(())
+    Ok(Told { added: support.take_added(), open })
 }
 
 /// A call into the plugin, whose errors say whose they are.

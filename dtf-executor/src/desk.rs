@@ -48,8 +48,10 @@ impl Desk {
 
     async fn recover(&self, shipment: &Shipment) -> Result<(), StoreError> {
         let Shipment { task, run, parcel } = shipment;
+        let Some(work) = self.book.find(*task, *run).await? else { return Ok(()) };
         let (id, attempt, count) = (parcel.id, parcel.attempt, parcel.count());
-        let lost = LostParcel { id, attempt, count, shard: self.shard };
+        let most_deaths = work.conf.max_deaths;
+        let lost = LostParcel { id, attempt, count, shard: self.shard, most_deaths };
         match self.context.queues.recover(*task, *run, lost).await {
             Ok(_) => {
                 warn!(task_id = %task, first = %id.first, count, shard = self.shard.0, "taken back from an executor that is gone");

@@ -27,11 +27,11 @@ const PARTS: usize = 16;
 pub(crate) async fn serve(desk: &Desk, shipment: &Shipment) {
     let Some(work) = desk.find(shipment).await else { return };
     let Some(work) = work else { return desk.acknowledge(shipment).await };
-    if shipment.parcel.is_quarantined() {
+    if shipment.parcel.is_quarantined(work.conf.max_deaths) {
         let report = quarantined(&shipment.parcel);
         return desk.finish(shipment, &work, report).await;
     }
-    if !shipment.parcel.is_suspect() {
+    if !shipment.parcel.is_suspect(work.conf.max_deaths) {
         return Execution::new(desk, shipment, work).run().await;
     }
     // Alone among suspects, so that the next death is proof.

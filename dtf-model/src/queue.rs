@@ -34,11 +34,8 @@ pub const PARCEL_WORK: Duration = Duration::from_millis(25);
 pub const MAX_PARCEL: u64 = 1000;
 /// How many delayed subtasks one [`take`](QueueStore::take) makes pending at most.
 pub const WAKE_MOST: usize = 1000;
-/// A subtask that has taken so many executors down is not run again: it has failed.
-///
-/// Whoever was with a lost executor is one death nearer, as it cannot be told who was to blame. The last one needs proof: a
-/// [suspect](Parcel::is_suspect) is charged with it [in advance](QueueStore::accuse), before it is run.
-pub const MOST_DEATHS: u32 = 3;
+/// The highest number that [`TaskConf::max_deaths`](crate::plugin::TaskConf::max_deaths) can have.
+pub const DEATHS_AT_MOST: u32 = 7;
 
 /// Names a parcel within its task's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,7 +53,10 @@ pub struct Parcel {
     pub id: ParcelId,
     /// How many attempts at it have failed. Only parcels of one subtask are tried again.
     pub attempt: u32,
-    /// How many executors were lost while they had it, see [`MOST_DEATHS`].
+    /// How many executors were lost while they had it. One that has taken too many down is not run again: it has failed.
+    ///
+    /// Whoever was with a lost executor is one death nearer to that, as it cannot be told who was to blame. The last death
+    /// needs proof: a [suspect](Self::is_suspect) is [accused](QueueStore::accuse) before it is run.
     pub deaths: u32,
     /// The subtasks' bodies, in the order of their numbers.
     pub bodies: Vec<Bytes>,
@@ -68,14 +68,14 @@ impl Parcel {
         self.bodies.len() as u64
     }
 
-    /// Whether one more executor lost while it runs this parcel is proof against it. Such a parcel has one subtask.
-    pub fn is_suspect(&self) -> bool {
-        self.deaths + 1 == MOST_DEATHS
+    /// Whether it is one death from the most. Such a parcel has one subtask.
+    pub fn is_suspect(&self, most_deaths: u32) -> bool {
+        self.deaths + 1 == most_deaths
     }
 
     /// Whether it is not to be run any more.
-    pub fn is_quarantined(&self) -> bool {
-        self.deaths >= MOST_DEATHS
+    pub fn is_quarantined(&self, most_deaths: u32) -> bool {
+        self.deaths >= most_deaths
     }
 }
 
@@ -101,6 +101,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// As what it is in the books, where its subtask can stay open: a cancelled one has ended with its task.
+    pub fn counted_as(&self) -> Option<CountedAs> {
+        match self {
+            Self::Succeeded(_) => Some(CountedAs::Succeeded),
+            Self::Failed { .. } => Some(CountedAs::Failed),
+            Self::TimedOut { .. } => Some(CountedAs::TimedOut),
+            Self::Cancelled => None,
+        }
+    }
+
     /// How large what it carries is.
     pub fn bytes(&self) -> u64 {
         let bytes = match self {
@@ -111,6 +121,28 @@ impl Outcome {
         };
         bytes as u64
     }
+}
+
+/// As what a result is in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CountedAs {
+    /// As a success.
+    Succeeded,
+    /// As a failure.
+    Failed,
+    /// As one that took too long.
+    TimedOut,
+}
+
+/// A subtask whose result was not its last: it leaves the books and is executed again, under a new number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillOpen {
+    /// As what the result was counted.
+    pub counted_as: CountedAs,
+    /// The body of the next execution.
+    pub body: Bytes,
+    /// How long until then.
+    pub after: Duration,
 }
 
 /// What an executor reports of one subtask.
@@ -310,6 +342,8 @@ pub struct LostParcel {
     pub count: u64,
     /// On which shard it was.
     pub shard: Shard,
+    /// How many executors a subtask of it may take down.
+    pub most_deaths: u32,
 }
 
 /// What a scheduler gets of a task.
@@ -362,8 +396,11 @@ pub struct Commit {
     pub offset: u64,
     /// How many batches to take off; at least one.
     pub batches: u64,
-    /// The number of the first follow-up.
+    /// The number that the first subtask still open gets; the follow-ups' are behind theirs.
     pub first: Seq,
+    /// Subtasks among the results that stay open, each a parcel of its own. They count as created once, and as ended by
+    /// their last result.
+    pub open: Vec<StillOpen>,
     /// Further subtasks, each a parcel of its own.
     pub follow_ups: Vec<Bytes>,
     /// The collector's status behind these results.
@@ -447,11 +484,11 @@ pub trait QueueStore: Send + Sync + 'static {
     ) -> Result<Reported, StoreError>;
 
     /// Takes back what an executor had that is gone: what of it is still recorded as running there goes back in front of all
-    /// others, as the same attempt, each subtask by itself and one death nearer to [`MOST_DEATHS`]. Only a suspect that was
-    /// [accused](Self::accuse) reaches them.
+    /// others, as the same attempt, each subtask by itself and one death nearer to the most. Only one that was
+    /// [accused](Self::accuse) reaches that.
     async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError>;
 
-    /// Charges a [suspect](Parcel::is_suspect) that runs now with the death that it may be about to cause. Says whether this
+    /// Says that a [suspect](Parcel::is_suspect) begins to run, so that it is to blame for what happens now. Says whether this
     /// attempt runs.
     async fn accuse(
         &self,
@@ -471,7 +508,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// taking them off.
     async fn peek(&self, fence: Fence, offset: u64, most: usize) -> Result<Vec<ResultBatch>, StoreError>;
 
-    /// Takes results off, adds follow-ups and saves the collector's status, all or nothing.
+    /// Takes results off, takes those of subtasks that stay open out of the books, adds follow-ups and saves the collector's
+    /// status, all or nothing. More can stay open neither than results are taken off, nor than are counted as that.
     async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError>;
 
     /// Records what the collector made of a task that [is complete](TaskState::is_complete).

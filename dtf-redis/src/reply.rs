@@ -146,9 +146,9 @@ impl Reply {
     pub(crate) fn state(&mut self) -> Result<TaskState, StoreError> {
         let spec = serde_json::from_slice(&self.bytes()?).map_err(malformed)?;
         let control = self.control()?;
-        let (generated, followed) = (self.count()?, self.count()?);
+        let (generated, followed, reopened) = (self.count()?, self.count()?, self.count()?);
         let counts = Counts {
-            created: created(generated, followed)?,
+            created: created(generated, followed, reopened)?,
             succeeded: self.count()?,
             failed: self.count()?,
             cancelled: self.count()?,
@@ -182,9 +182,11 @@ pub(crate) fn mean_run(busy: f64, timed: u64) -> Option<Duration> {
     (timed > 0).then(|| Duration::from_nanos((busy / timed as f64).round() as u64))
 }
 
-fn created(generated: u64, followed: u64) -> Result<u64, StoreError> {
+/// As `created_of` in `common.lua`.
+fn created(generated: u64, followed: u64, reopened: u64) -> Result<u64, StoreError> {
     let follow_ups = followed.checked_sub(Seq::FIRST_FOLLOW_UP.0);
-    follow_ups.map(|follow_ups| generated + follow_ups).ok_or_else(|| malformed("no number of a follow-up"))
+    let created = follow_ups.and_then(|follow_ups| (generated + follow_ups).checked_sub(reopened));
+    created.ok_or_else(|| malformed("no number of a follow-up"))
 }
 
 fn parse<T: FromStr>(text: &str) -> Result<T, StoreError> {

@@ -33,7 +33,7 @@ scripts! {
     ACCUSE = ["common", "parcel", "accuse"];
     LOAD_COLLECTOR = ["common", "stream", "load_collector"];
     PEEK = ["common", "peek"];
-    COMMIT = ["common", "stream", "state", "commit"];
+    COMMIT = ["common", "parcel", "stream", "state", "commit"];
     CONCLUDE = ["common", "conclude"];
     SHARD_CLAIM = ["common", "shard_claim"];
     SHARD_SHIP = ["common", "shard_ship"];

@@ -34,6 +34,9 @@ pub struct BooksParam {
     pub sleep_ms: u64,
     /// Where the numbers of the executed ones go, eight bytes each.
     pub file: PathBuf,
+    /// How often each stays open before a result of it is the last: it is executed so often besides.
+    #[serde(default)]
+    pub rounds: u8,
 }
 
 /// The numbers that were executed, in no order, those that were executed twice twice.
@@ -117,8 +120,8 @@ impl TaskPlugin for Books {
         Ok(Arc::new(Writer { sleep: Duration::from_millis(sleep_ms), file }))
     }
 
-    fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        Ok(Box::new(Teller::default()))
+    fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        Ok(Box::new(Teller { rounds: read(&spec.param)?.rounds, told: Told::default() }))
     }
 }
 
@@ -151,6 +154,11 @@ fn number_in(body: &[u8]) -> anyhow::Result<u64> {
     Ok(u64::from_be_bytes(*body.first_chunk().context("it is no number")?))
 }
 
+/// How often it stayed open: what stands behind the number.
+fn round_of(body: &[u8]) -> u8 {
+    body.get(8).copied().unwrap_or(0)
+}
+
 struct Writer {
     sleep: Duration,
     file: File,
@@ -161,13 +169,13 @@ impl TaskExecutor for Writer {
     async fn execute(&self, body: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         tokio::time::sleep(self.sleep).await;
         // One write of eight bytes to the end of a file: whole, whoever else writes, and there when this process is killed.
-        (&self.file).write_all(body)?;
+        (&self.file).write_all(body.get(..8).context("it is no number")?)?;
         Ok(SubtaskResult::new(body.clone()))
     }
 }
 
-#[derive(Default)]
 struct Teller {
+    rounds: u8,
     told: Told,
 }
 
@@ -178,8 +186,17 @@ impl TaskCollector for Teller {
         Ok(())
     }
 
-    async fn after_execution(&mut self, result: &ResultOf, _: &mut CollectorSupport) -> anyhow::Result<()> {
+    async fn after_execution(
+        &mut self,
+        result: &ResultOf,
+        support: &mut CollectorSupport,
+    ) -> anyhow::Result<()> {
         match &result.outcome {
+            Outcome::Succeeded(done) if round_of(&done.body) < self.rounds => {
+                let round = [round_of(&done.body) + 1];
+                let next = [&number_in(&done.body)?.to_be_bytes()[..], &round].concat();
+                support.keep_open(NewSubtask::new(next), Duration::from_millis(5));
+            }
             Outcome::Succeeded(done) => self.told = self.told.and(number_in(&done.body)?),
             _ => self.told.otherwise += 1,
         }

@@ -112,3 +112,17 @@ fn redis_is_killed_and_started_again_with_what_it_wrote() {
     site.balance(&task);
     drop(services);
 }
+
+#[test]
+fn subtasks_that_stay_open_are_executed_again_and_counted_once_whoever_is_killed() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut services = one_of_each(&site);
+    let task = site.submit_open(1500, 2, 2, &[]);
+    for (at, role) in ROLES.iter().enumerate().filter(|(_, role)| ["executor", "collector"].contains(role)) {
+        task.goes_on(400);
+        services[at].kill();
+        services[at] = site.start(&format!("{role}-2"), role);
+    }
+    site.balance(&task);
+    assert!(task.executed() >= 3 * task.count, "{} executions", task.executed());
+}

@@ -190,7 +190,8 @@ impl QueueStore for MemoryQueues {
     }
 
     async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError> {
-        self.with(fence.task, fence.run, |queue| queue.commit(fence.token, commit))
+        let now = self.clock.now();
+        self.with(fence.task, fence.run, |queue| queue.commit(fence.token, now, commit))
     }
 
     async fn conclude(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! The collector's callback: is told every result, may add subtasks, and sums the task up.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -33,12 +35,28 @@ pub struct TaskResult {
 #[derive(Debug, Default)]
 pub struct CollectorSupport {
     added: Vec<NewSubtask>,
+    open: Option<(NewSubtask, Duration)>,
 }
 
 impl CollectorSupport {
     /// Adds a subtask to the task (iteration).
     pub fn add_subtask(&mut self, subtask: NewSubtask) {
         self.added.push(subtask);
+    }
+
+    /// Says that the subtask of the result at hand is not finished: it stays open for another result.
+    ///
+    /// It is executed again after this wait, with this body, in which it can be told how far it is. It stands in the books
+    /// once, as its last result says; until that comes, the task is not complete. Each execution that the collector asked for
+    /// has an id, and so an idempotency key, and attempts of its own. Said twice for one result, the last word counts. Of no
+    /// effect on a subtask that was cancelled.
+    pub fn keep_open(&mut self, next: NewSubtask, after: Duration) {
+        self.open = Some((next, after));
+    }
+
+    /// Takes what was said of the result at hand: none where its subtask is finished.
+    pub fn take_open(&mut self) -> Option<(NewSubtask, Duration)> {
+        self.open.take()
     }
 
     /// Takes what was added.
@@ -57,7 +75,8 @@ pub trait TaskCollector: Send {
     /// Prepares to collect: from the start, or from the status saved last.
     async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()>;
 
-    /// A subtask has ended. What is added to `support` is committed together with the collection of this result.
+    /// A subtask has ended, unless this says that it [is not finished](CollectorSupport::keep_open). What is said to
+    /// `support` is committed together with the collection of this result.
     async fn after_execution(
         &mut self,
         result: &ResultOf,

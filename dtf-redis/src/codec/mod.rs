@@ -5,13 +5,13 @@ use std::fmt;
 
 use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Outcome, Parcel, ParcelId, ResultBatch};
+use dtf_model::queue::{DEATHS_AT_MOST, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
 use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId};
 
 const VERSION: u8 = 1;
 /// Attempts and deaths are one number: so many times the attempts, and the deaths.
-const TRIES: u64 = 4;
+const TRIES: u64 = DEATHS_AT_MOST as u64 + 1;
 
 /// Why stored bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub(crate) fn parcel(id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) 
 fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) {
     put_number(to, id.epoch.0.into());
     put_number(to, id.first.0);
-    // Deaths end at `MOST_DEATHS`.
+    // Deaths end at `DEATHS_AT_MOST`.
     put_number(to, u64::from(attempt) * TRIES + u64::from(deaths).min(TRIES - 1));
     put_number(to, bodies.len() as u64);
     for body in bodies {

@@ -12,7 +12,7 @@ fn id() -> impl Strategy<Value = ParcelId> {
 }
 
 fn some_parcel() -> impl Strategy<Value = Parcel> {
-    (id(), any::<u32>(), 0..4_u32, prop::collection::vec(bytes(), 0..20))
+    (id(), any::<u32>(), 0..=DEATHS_AT_MOST, prop::collection::vec(bytes(), 0..20))
         .prop_map(|(id, attempt, deaths, bodies)| Parcel { id, attempt, deaths, bodies })
 }
 

@@ -11,12 +11,10 @@ local value = redis.call('HGET', KEYS[2], ARGV[2])
 if not value then
   return { OK, 0 }
 end
-local _, entry = read_running(value)
-local epoch, first, attempt, count, at = read_head(entry)
+local shard, entry, with = read_running(value)
+local _, _, attempt = read_head(entry)
 if txt(attempt) ~= ARGV[3] then
   return { OK, 0 }
 end
-local place = string.sub(value, 1, #value - #entry)
-redis.call('HSET', KEYS[2], ARGV[2],
-  place .. parcel_of(epoch, first, attempt, MOST_DEATHS, count, string.sub(entry, at)))
+redis.call('HSET', KEYS[2], ARGV[2], shard .. (with and '/' .. with or '') .. '!:' .. entry)
 return { OK, 1 }

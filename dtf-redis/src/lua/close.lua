@@ -2,14 +2,14 @@
 -- KEYS: info pending delayed running results sizes settled
 -- ARGV: run
 -- Reply: OK, created, succeeded, failed, cancelled, timed out | GONE
-local there, control, gnext, fnext, succeeded, failed, cancelled, timed_out, ending = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'control', 'gnext', 'fnext', 'succeeded', 'failed', 'cancelled', 'timed_out', 'ending'))
+local there, control, gnext, fnext, reopened, succeeded, failed, cancelled, timed_out, ending = unpack(redis.call('HMGET',
+  KEYS[1], 'run', 'control', 'gnext', 'fnext', 'reopened', 'succeeded', 'failed', 'cancelled', 'timed_out', 'ending'))
 local no = refused(there, ARGV[1])
 if no then
   return no
 end
 pass_when_full(KEYS[1])
-local created = num(gnext) + num(fnext) - FIRST_FOLLOW_UP
+local created = created_of(gnext, fnext, reopened)
 if not ending then
   cancelled = txt(created - num(succeeded) - num(failed) - num(timed_out))
   redis.call('HSET', KEYS[1], 'cancelled', cancelled, 'pending', 0, 'running', 0, 'waiting', 0, 'wbytes', 0,

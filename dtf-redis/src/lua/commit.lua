@@ -1,9 +1,12 @@
--- Takes results off, adds follow-ups and saves the collector's status, all or nothing, once.
+-- Takes results off, reopens subtasks, adds follow-ups and saves the collector's status, all or nothing, once.
 -- KEYS: info pending delayed results sizes
--- ARGV: run, token, epoch, offset, batches, first, saved with a '+' before it or '', then the follow-ups as parcels of one
+-- ARGV: run, token, epoch, offset, batches, first, saved with a '+' before it or '',
+--   a letter for each subtask that stays open, as what it was counted: s(ucceeded) f(ailed) t(imed out),
+--   the delay in microseconds of each of these, then these and the follow-ups as parcels of one
 -- Reply: OK and the state | GONE | FENCED, token | CONFLICT, why
-local there, seen, fown, fnext, offset, ending, pending, waiting, wbytes, collected = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'ctoken', 'fown', 'fnext', 'offset', 'ending', 'pending', 'waiting', 'wbytes', 'collected'))
+local there, seen, fown, fnext, offset, ending, pending, waiting, wbytes, collected, reopened, delays, succeeded, failed,
+  timed_out = unpack(redis.call('HMGET', KEYS[1], 'run', 'ctoken', 'fown', 'fnext', 'offset', 'ending', 'pending', 'waiting',
+  'wbytes', 'collected', 'reopened', 'delays', 'succeeded', 'failed', 'timed_out'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -12,7 +15,9 @@ pass_when_full(KEYS[1])
 if latest(fown) ~= ARGV[3] then
   return { CONFLICT, 'another load of the collector has begun' }
 end
-local batches, added = num(ARGV[5]), #ARGV - 7
+local batches, open = num(ARGV[5]), #ARGV[8]
+local entries = 9 + open -- where they begin
+local added = #ARGV - entries + 1
 offset = num(offset)
 if ending or num(ARGV[4]) + batches == offset then
   return state(KEYS[1], KEYS[3]) -- closed meanwhile, or sent again
@@ -26,14 +31,45 @@ for _, size in ipairs(sizes) do
   local results, length = string.match(size, '(%d+):(%d+)')
   count, bytes = count + num(results), bytes + num(length)
 end
+
+local set = {}
+if open > 0 then
+  local left = { s = num(succeeded), f = num(failed), t = num(timed_out) }
+  for letter in string.gmatch(ARGV[8], '.') do
+    left[letter] = left[letter] - 1
+  end
+  if open > count or left.s < 0 or left.f < 0 or left.t < 0 then
+    return { CONFLICT, 'more stays open than was counted' }
+  end
+  set = { 'succeeded', txt(left.s), 'failed', txt(left.f), 'timed_out', txt(left.t), 'reopened', txt(num(reopened) + open) }
+end
+
 redis.call('LTRIM', KEYS[4], batches, -1)
 redis.call('LTRIM', KEYS[5], batches, -1)
-for from = 8, #ARGV, 6000 do
+local members, at_once = {}, {}
+local time
+for i = 1, open do
+  local entry, delay = ARGV[entries + i - 1], num(ARGV[8 + i])
+  if delay == 0 then
+    at_once[#at_once + 1] = entry
+  else
+    time = time or now()
+    delays = num(delays) + 1
+    members[#members + 1] = txt(time + delay)
+    members[#members + 1] = delayed_member(delays, entry)
+  end
+end
+in_portions('RPUSH', KEYS[2], at_once, 1)
+if #members > 0 then
+  in_portions('ZADD', KEYS[3], members, 2)
+  set[#set + 1], set[#set + 2] = 'delays', txt(delays)
+end
+for from = entries + open, #ARGV, 6000 do
   redis.call('RPUSH', KEYS[2], unpack(ARGV, from, math.min(from + 5999, #ARGV)))
 end
-redis.call('HSET', KEYS[1], 'offset', txt(offset + batches), 'collected', txt(num(collected) + count),
+redis.call('HSET', KEYS[1], 'offset', txt(offset + batches), 'collected', txt(num(collected) + count - open),
   'waiting', txt(num(waiting) - count), 'wbytes', txt(num(wbytes) - bytes),
-  'pending', txt(num(pending) + added), 'fnext', txt(num(fnext) + added))
+  'pending', txt(num(pending) + added - #members / 2), 'fnext', txt(num(fnext) + added), unpack(set))
 if ARGV[7] == '' then
   redis.call('HDEL', KEYS[1], 'csaved')
 else

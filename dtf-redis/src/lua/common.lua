@@ -9,6 +9,11 @@ local function num(text)
   return tonumber(text or 0)
 end
 
+-- How many subtasks there are. One that stayed open got a further number each time.
+local function created_of(gnext, fnext, reopened)
+  return num(gnext) + num(fnext) - FIRST_FOLLOW_UP - num(reopened)
+end
+
 -- A whole number as text; `..` would round from 2^47 on.
 local function txt(number)
   return string.format('%.0f', number)

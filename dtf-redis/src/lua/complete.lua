@@ -140,7 +140,7 @@ if #back > 0 then
       these[#these + 1] = number(#body) .. body
       to = to + 1
     until to > #back or to - from >= together or back[to] ~= back[to - 1] + 1
-    parcels[#parcels + 1] = parcel_of(num(epoch), back[from], num(ARGV[4]), math.min(deaths, MOST_DEATHS - 1), to - from,
+    parcels[#parcels + 1] = parcel_of(num(epoch), back[from], num(ARGV[4]), deaths, to - from,
       table.concat(these))
     from = to
   end

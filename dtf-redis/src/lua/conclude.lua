@@ -2,9 +2,9 @@
 -- KEYS: info
 -- ARGV: run, token, ending as JSON
 -- Reply: OK | GONE | FENCED, token | CONFLICT, why
-local there, seen, ending, finished, gnext, fnext, succeeded, failed, cancelled, timed_out, collected = unpack(redis.call(
-  'HMGET', KEYS[1], 'run', 'ctoken', 'ending', 'finished', 'gnext', 'fnext', 'succeeded', 'failed', 'cancelled',
-  'timed_out', 'collected'))
+local there, seen, ending, finished, gnext, fnext, reopened, succeeded, failed, cancelled, timed_out, collected =
+  unpack(redis.call('HMGET', KEYS[1], 'run', 'ctoken', 'ending', 'finished', 'gnext', 'fnext', 'reopened', 'succeeded',
+  'failed', 'cancelled', 'timed_out', 'collected'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -13,7 +13,7 @@ pass_when_full(KEYS[1])
 if ending then
   return { OK }
 end
-local created = num(gnext) + num(fnext) - FIRST_FOLLOW_UP
+local created = created_of(gnext, fnext, reopened)
 local counted = num(succeeded) + num(failed) + num(cancelled) + num(timed_out)
 if not finished or counted ~= created or num(collected) ~= counted then
   return { CONFLICT, 'the task is not complete' }

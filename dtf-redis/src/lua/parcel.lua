@@ -1,10 +1,7 @@
 -- Parcels as they are stored: version byte, then as variable-length numbers the epoch, the first subtask, TRIES times the
 -- attempt and the deaths, and the count of the bodies, then each body behind its length. Written and read by `codec.rs` too.
 local VERSION = string.char(1)
-local TRIES = 4
-
--- Where the deaths of a parcel end, as `dtf_model::queue` says.
-local MOST_DEATHS = 3
+local TRIES = 8 -- deaths end at 7, as `dtf_model::queue` says
 
 local function read_number(text, at)
   local value, scale = 0, 1
@@ -76,12 +73,12 @@ local function name(epoch, first)
 end
 
 -- Those that run are stored with the shard that they are recorded for, `shard:parcel`; what goes on of a parcel, with the
--- first subtask of what was shipped too, `shard/first:parcel`.
+-- first subtask of what was shipped too, `shard/first:parcel`. One that is accused has a `!` before the colon.
 local function read_running(value)
   local colon = string.find(value, ':', 1, true)
   local place = string.sub(value, 1, colon - 1)
-  local shard, with = string.match(place, '^(%d+)/(%d+)$')
-  return shard or place, string.sub(value, colon + 1), with
+  local shard, with, accused = string.match(place, '^(%d+)/?(%d*)(!?)$')
+  return shard, string.sub(value, colon + 1), with ~= '' and with, accused == '!'
 end
 
 -- Puts parcels in front of the pending ones, the first of them at the very front.

@@ -18,10 +18,6 @@ for i = 4, #ARGV do
     redis.call('HDEL', KEYS[4], ARGV[i])
     local _, entry = read_running(value)
     local epoch, first, attempt, count, at, deaths = read_head(entry)
-    if deaths >= MOST_DEATHS then
-      deaths = MOST_DEATHS - 1 -- an accusation falls
-      entry = parcel_of(epoch, first, attempt, deaths, count, string.sub(entry, at))
-    end
     subtasks = subtasks + count
     back[#back + 1] = entry
     if ARGV[3] ~= '0' then

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use dtf_model::plugin::TaskResult;
-use dtf_model::queue::{CollectorLoad, Commit, Ending, Fence, PEEK_BYTES, ParcelId, ResultBatch, TaskState};
+use dtf_model::queue::{
+    CollectorLoad, Commit, CountedAs, Ending, Fence, PEEK_BYTES, ParcelId, ResultBatch, TaskState,
+};
 use dtf_model::{EmitEpoch, Seq, StoreError};
 
 use super::RedisQueues;
 use super::calls::{nonce, optional, read_optional};
+use super::scheduler::micros;
 use crate::codec;
 use crate::keys::Of;
 use crate::reply::{Malformed, malformed};
@@ -43,8 +46,12 @@ impl RedisQueues {
         let mut call = self.fenced(&scripts::COMMIT, fence, &keys);
         call.arg(commit.epoch.0).arg(commit.offset).arg(commit.batches).arg(commit.first.0);
         call.arg(optional(commit.saved.as_deref()));
+        call.arg(commit.open.iter().map(|open| letter(open.counted_as)).collect::<Vec<_>>());
+        for open in &commit.open {
+            call.arg(micros(open.after));
+        }
         let mut id = ParcelId { epoch: commit.epoch, first: commit.first };
-        for body in &commit.follow_ups {
+        for body in commit.open.iter().map(|open| &open.body).chain(&commit.follow_ups) {
             call.arg(codec::parcel(id, 0, 0, std::slice::from_ref::<Bytes>(body)));
             id.first = id.first.plus(1);
         }
@@ -56,5 +63,13 @@ impl RedisQueues {
         let mut call = self.fenced(&scripts::CONCLUDE, fence, &[Of::Info]);
         call.arg(serde_json::to_vec(&ending).map_err(malformed)?);
         self.by_holder(fence, &call).await.map(drop)
+    }
+}
+
+fn letter(counted_as: CountedAs) -> u8 {
+    match counted_as {
+        CountedAs::Succeeded => b's',
+        CountedAs::Failed => b'f',
+        CountedAs::TimedOut => b't',
     }
 }

@@ -48,6 +48,7 @@ impl RedisQueues {
             call.key(names.done(chunk));
         }
         call.arg(lost.id.epoch.0).arg(lost.id.first.0).arg(lost.attempt).arg(lost.count).arg(lost.shard.0);
+        call.arg(lost.most_deaths);
         reported(self.on_task(task, run, &call).await?)
     }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dtf_model::plugin::{Dispatch, TaskPlugin, TaskScheduler};
-use dtf_model::queue::{Fence, Parcel, TaskState, Usage};
+use dtf_model::queue::{Fence, Parcel, ParcelId, TaskState, Usage};
 use dtf_model::roles::{CERTAINLY_STUCK, PluginFault, guarded};
 use dtf_model::{Shard, SubtaskId, TaskId};
 use futures::future::join_all;
@@ -60,7 +61,7 @@ pub(super) async fn ask(
     parcels: Vec<(Shard, Parcel)>,
 ) -> Heard {
     let asked = parcels.into_iter().map(|(shard, parcel)| {
-        let about = about(callback.clone(), fence, &parcel);
+        let about = about(callback.clone(), fence, parcel.id, parcel.bodies.first().cloned());
         let on = on.clone();
         async move {
             let said = on_plugins(&on, about).await.unwrap_or_else(|error| failed(fence.task, &error));
@@ -73,10 +74,10 @@ pub(super) async fn ask(
 fn about(
     callback: Arc<dyn TaskScheduler>,
     fence: Fence,
-    parcel: &Parcel,
+    parcel: ParcelId,
+    body: Option<Bytes>,
 ) -> impl Future<Output = Result<anyhow::Result<Dispatch>, PluginFault>> + Send + 'static {
-    let id = SubtaskId { task: fence.task, run: fence.run, epoch: parcel.id.epoch, seq: parcel.id.first };
-    let body = parcel.bodies.first().cloned();
+    let id = SubtaskId { task: fence.task, run: fence.run, epoch: parcel.epoch, seq: parcel.first };
     guarded(LIMIT, async move {
         let Some(body) = body else { return Ok(Dispatch::Now) };
         let said = callback.before_dispatch(id, &body).await?;

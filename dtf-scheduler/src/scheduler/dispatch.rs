@@ -32,7 +32,7 @@ impl Dispatcher {
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
     /// fast as it is filled, so the caller listens in between.
     pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
-        tasks.release_groups();
+        tasks.catch_up();
         if tasks.policy.is_idle() {
             return Ok(false);
         }

@@ -9,6 +9,7 @@ mod dispatch;
 mod gate;
 mod groups;
 mod limiter;
+mod lister;
 pub mod policy;
 mod tasks;
 
@@ -20,16 +21,15 @@ use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
 use lrmf_core::runner::{Held, RunTask};
 use std::sync::Arc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::callback::Heard;
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
+use self::lister::Lister;
 use self::tasks::Tasks;
 
-/// How often a partition looks at all of its tasks, in case hints were lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon after a failure of a store it is tried again.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -52,10 +52,9 @@ impl RunTask for Scheduler {
         let partition = part_number(&held.task)?;
         let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
-        let mut tasks = Tasks::new(share, held.token, self.table.clone(), self.context.clone());
+        let mut tasks = Tasks::new(share, held.token, self.context.clone());
         let dispatcher = Dispatcher::new(self.context.clone());
-        let mut look = tokio::time::interval(LOOK_AGAIN);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lister = Lister::new(self.table.clone(), share);
         let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {
@@ -63,18 +62,18 @@ impl RunTask for Scheduler {
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
-                _ = look.tick() => tasks.look_at_all().await,
+                page = lister.next() => tasks.look_at_page(page).await,
                 () = until(due) => tasks.wake_due(Instant::now()),
                 rung = listener.next() => match rung {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
-                    Rung::Anything => look.reset_immediately(),
+                    Rung::Anything => lister.list_within(Duration::ZERO),
                 },
                 read = groups.next(), if busy => tasks.share_between(&read),
                 heard = tasks.next_heard() => match heard {
                     Heard::Made(made) => tasks.made(*made),
                     Heard::Answers(answers) => if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
                         warn!(partition, %error, "dispatch interrupted");
-                        look.reset_after(AFTER_FAILURE);
+                        lister.list_within(AFTER_FAILURE);
                     },
                 },
                 () = tokio::task::yield_now(), if more => {}
@@ -83,7 +82,7 @@ impl RunTask for Scheduler {
                 Ok(more) => more,
                 Err(error) => {
                     warn!(partition, %error, "dispatch interrupted");
-                    look.reset_after(AFTER_FAILURE);
+                    lister.list_within(AFTER_FAILURE);
                     false
                 }
             };

@@ -8,7 +8,7 @@ use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, TaskState, Usage};
 use dtf_model::roles::RoleContext;
 use dtf_model::shard::ShipmentId;
-use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId};
 use lrmf_core::Token;
 use tokio::task::JoinSet;
@@ -17,11 +17,9 @@ use tracing::warn;
 
 use super::callback::{self, Heard, Made};
 use super::limiter::{Limiter, Permit};
+use super::lister::Page;
 use super::policy::Policy;
 use super::policy::account::Accounts;
-
-/// Rows a page when looking at all tasks.
-const PAGE: u32 = 1000;
 
 /// What the scheduler knows of a task.
 pub(super) struct Known {
@@ -44,7 +42,6 @@ impl Known {
 pub(super) struct Tasks {
     share: BucketOf,
     token: Token,
-    table: Arc<dyn TaskTable>,
     context: RoleContext,
     known: HashMap<TaskId, Known>,
     /// When delayed subtasks are due: by task, and in order.
@@ -59,20 +56,16 @@ pub(super) struct Tasks {
     making: HashMap<TaskId, RunEpoch>,
     /// Hands that the callback was asked about so far.
     hands: u64,
+    /// Those that were listed, or taken up, since the list began.
+    seen: HashSet<TaskId>,
 }
 
 impl Tasks {
-    pub(super) fn new(
-        share: BucketOf,
-        token: Token,
-        table: Arc<dyn TaskTable>,
-        context: RoleContext,
-    ) -> Self {
+    pub(super) fn new(share: BucketOf, token: Token, context: RoleContext) -> Self {
         let limiter = Limiter::new(context.shape.partitions);
         Self {
             share,
             token,
-            table,
             context,
             known: HashMap::new(),
             due_of: HashMap::new(),
@@ -83,6 +76,7 @@ impl Tasks {
             plugins: JoinSet::new(),
             making: HashMap::new(),
             hands: 0,
+            seen: HashSet::new(),
         }
     }
 
@@ -195,9 +189,14 @@ impl Tasks {
         }
     }
 
-    /// Lets groups go on whose limits allow it again.
-    pub(super) fn release_groups(&mut self) {
-        for group in self.limiter.released(self.context.clock.now()) {
+    /// Brings everything up to now that goes by the clock: charges for what runs longer than was guessed, and groups whose
+    /// limits allow it go on.
+    pub(super) fn catch_up(&mut self) {
+        let now = self.context.clock.now();
+        for (task, nanos) in self.accounts.accrue(now) {
+            self.policy.charge(task, nanos);
+        }
+        for group in self.limiter.released(now) {
             self.policy.hold(&group, false);
         }
     }
@@ -236,7 +235,7 @@ impl Tasks {
     /// Charges a task with what it has used since.
     pub(super) fn charge(&mut self, task: TaskId, usage: &Usage) {
         self.limiter.note_running(task, usage.running);
-        let nanos = self.accounts.settle(task, usage);
+        let nanos = self.accounts.settle(task, usage, self.context.clock.now());
         self.policy.charge(task, nanos);
     }
 
@@ -263,36 +262,17 @@ impl Tasks {
         self.known.get(&task).is_some_and(|known| known.run == run)
     }
 
-    /// Takes up the tasks that are new, forgets those that are gone, and looks at the others again.
-    pub(super) async fn look_at_all(&mut self) {
-        let mut seen = HashSet::new();
-        let mut after = TaskId(0);
-        loop {
-            let rows = match self.table.active(self.share, after, PAGE).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    warn!(partition = self.share.bucket, %error, "tasks not listed");
-                    return;
-                }
-            };
-            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-            seen.extend(ids.iter().copied());
-            self.look_at(&ids).await;
-            match ids.last() {
-                Some(last) if ids.len() as u32 == PAGE => after = *last,
-                _ => break,
-            }
+    /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
+    /// forgotten.
+    pub(super) async fn look_at_page(&mut self, page: Page) {
+        self.seen.extend(page.tasks.iter().copied());
+        self.look_at(&page.tasks).await;
+        if page.last {
+            let seen = std::mem::take(&mut self.seen);
+            let mine = self.known.keys().chain(self.making.keys());
+            let gone: Vec<_> = mine.filter(|task| !seen.contains(task)).copied().collect();
+            gone.into_iter().for_each(|task| self.forget(task));
         }
-        let gone: Vec<_> = self
-            .known
-            .keys()
-            .chain(self.making.keys())
-            .filter(|task| !seen.contains(task))
-            .copied()
-            .collect();
-        gone.into_iter().for_each(|task| self.forget(task));
-        let running: Vec<_> = self.accounts.running().collect();
-        self.settle(&running).await;
     }
 
     /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
@@ -330,19 +310,21 @@ impl Tasks {
         };
         let (on, plugin) = (self.context.plugin_runtime.clone(), found.plugin.clone());
         self.making.insert(task, state.spec.run);
+        self.seen.insert(task);
         self.plugins.spawn(callback::make(on, plugin, state, load.usage));
         Ok(())
     }
 
     fn know(&mut self, state: &TaskState, usage: &Usage, callback: Option<Arc<dyn TaskScheduler>>) {
         let spec = &state.spec;
-        self.accounts.open(spec.id, spec.task_type, usage);
+        self.accounts.open(spec.id, spec.task_type, usage, self.context.clock.now());
         let conf = self.context.plugins.conf(spec.task_type).ok();
         let backlog = conf.map_or(0, |conf| conf.backlog);
         let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
         self.known.insert(spec.id, Known { run: spec.run, callback, backlog, asked: None });
+        self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);
     }
 

@@ -28,6 +28,9 @@ use self::wires::Faults;
 
 pub(crate) const KIND: TaskType = TaskType(100);
 
+/// What the body of a subtask has more in each round that the subtask stays open.
+const ROUND: u64 = 1 << 48;
+
 /// What the collector was told of each number.
 pub(crate) type Books = Arc<Mutex<BTreeMap<u64, Vec<String>>>>;
 
@@ -40,18 +43,23 @@ pub(crate) struct Numbers {
     pub(crate) execute: Arc<Execute>,
     /// Added by the collector for each number below it.
     pub(crate) follow_up_below: u64,
+    /// How often each subtask stays open before a result of it is the last.
+    pub(crate) rounds: u64,
     /// How long each execution takes.
     pub(crate) takes: Duration,
     /// One that takes longer, and how long.
     pub(crate) slow: Option<(u64, Duration)>,
     /// Called before each execution takes its time.
-    pub(crate) on_start: Arc<dyn Fn(u64, &ExecuteContext) + Send + Sync>,
+    pub(crate) on_start: Arc<OnStart>,
     /// What is wrong with the plugin, if anything.
     pub(crate) fault: Option<Fault>,
     pub(crate) books: Books,
     /// Its say in dispatch, if it has any.
     pub(crate) scheduler: Option<Arc<dyn TaskScheduler>>,
 }
+
+/// What a test does when an execution begins.
+pub(crate) type OnStart = dyn Fn(u64, &ExecuteContext) + Send + Sync;
 
 /// What can be wrong with the plugin besides its executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +92,7 @@ impl Numbers {
             conf: TaskConf::default(),
             execute: Arc::new(execute),
             follow_up_below: 0,
+            rounds: 0,
             takes: Duration::ZERO,
             slow: None,
             on_start: Arc::new(|_, _| {}),
@@ -135,7 +144,7 @@ struct Call {
     execute: Arc<Execute>,
     takes: Duration,
     slow: Option<(u64, Duration)>,
-    on_start: Arc<dyn Fn(u64, &ExecuteContext) + Send + Sync>,
+    on_start: Arc<OnStart>,
     fault: Option<Fault>,
 }
 
@@ -167,6 +176,7 @@ impl TaskExecutor for Call {
 
 struct Book {
     follow_up_below: u64,
+    rounds: u64,
     fault: Option<Fault>,
     books: Books,
 }
@@ -189,6 +199,12 @@ impl TaskCollector for Book {
             Outcome::TimedOut { body } => (number(body), "timed out".to_owned()),
             Outcome::Cancelled => return Ok(()),
         };
+        let (round, number) = (number / ROUND, number % ROUND);
+        if round < self.rounds {
+            let next = (number + (round + 1) * ROUND).to_le_bytes().to_vec();
+            support.keep_open(NewSubtask::new(next), Duration::from_millis(round * 500));
+            return Ok(());
+        }
         if number < self.follow_up_below {
             support.add_subtask(NewSubtask::new((number + 1_000_000).to_le_bytes().to_vec()));
         }
@@ -238,7 +254,8 @@ impl TaskPlugin for Numbers {
 
     fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
         let books = self.books.clone();
-        Ok(Box::new(Book { follow_up_below: self.follow_up_below, fault: self.fault, books }))
+        let (follow_up_below, rounds, fault) = (self.follow_up_below, self.rounds, self.fault);
+        Ok(Box::new(Book { follow_up_below, rounds, fault, books }))
     }
 }
 

@@ -113,8 +113,14 @@ impl Site {
 
     /// Creates a task.
     pub(crate) fn submit(&self, count: u64, sleep_ms: u64, more: &[&str]) -> Task {
+        self.submit_open(count, sleep_ms, 0, more)
+    }
+
+    /// Creates a task each of whose subtasks stays open for so many rounds.
+    pub(crate) fn submit_open(&self, count: u64, sleep_ms: u64, rounds: u8, more: &[&str]) -> Task {
         let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
-        let param = serde_json::to_string(&BooksParam { count, sleep_ms, file: file.clone() }).unwrap();
+        let param =
+            serde_json::to_string(&BooksParam { count, sleep_ms, file: file.clone(), rounds }).unwrap();
         let out = self.run(&[&["task", "submit", "books", "--param", &param, "-o", "json"], more].concat());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let answer: Value = serde_json::from_slice(&out.stdout).unwrap();

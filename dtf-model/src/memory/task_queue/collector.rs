@@ -1,11 +1,16 @@
 //! The collector's calls: looking at results and taking them off.
 
-use lrmf_core::Token;
+use bytes::Bytes;
+use lrmf_core::{Timestamp, Token};
 
 use super::{TaskQueue, check, raise};
 use crate::error::StoreError;
+use crate::ids::EmitEpoch;
 use crate::plugin::TaskResult;
-use crate::queue::{CollectorLoad, Commit, Ending, PEEK_BYTES, Parcel, ParcelId, ResultBatch, TaskState};
+use crate::queue::{
+    CollectorLoad, Commit, CountedAs, Ending, PEEK_BYTES, Parcel, ParcelId, ResultBatch, StillOpen, TaskState,
+};
+use crate::status::Counts;
 
 impl TaskQueue {
     pub(in crate::memory) fn stop_by_collector(
@@ -52,6 +57,7 @@ impl TaskQueue {
     pub(in crate::memory) fn commit(
         &mut self,
         token: Token,
+        now: Timestamp,
         commit: Commit,
     ) -> Result<TaskState, StoreError> {
         check(self.tokens.collector, token)?;
@@ -65,20 +71,43 @@ impl TaskQueue {
         if commit.offset != self.offset || commit.first != self.follow_ups.next || !enough {
             return self.conflict("the commit does not follow the last one");
         }
+        let taken = self.results.iter().take(commit.batches as usize);
+        let taken: u64 = taken.map(|batch| batch.results.len() as u64).sum();
+        let Some(counts) = without(self.counts, &commit.open).filter(|_| commit.open.len() as u64 <= taken)
+        else {
+            return self.conflict("more stays open than was counted");
+        };
+        self.counts = counts;
         for batch in self.results.drain(..commit.batches as usize) {
             self.waiting_results -= batch.results.len() as u64;
             self.waiting_bytes -= batch.bytes();
             self.collected += batch.results.len() as u64;
         }
         self.offset += commit.batches;
+        self.collected -= commit.open.len() as u64;
+        self.reopened += commit.open.len() as u64;
+        for StillOpen { body, after, .. } in commit.open {
+            let parcel = self.follow_up(commit.epoch, body);
+            if after.is_zero() {
+                self.add_pending(parcel);
+            } else {
+                self.delay(now + after, parcel);
+            }
+        }
         for body in commit.follow_ups {
-            let id = ParcelId { epoch: commit.epoch, first: self.follow_ups.next };
-            self.follow_ups.next = id.first.plus(1);
-            self.add_pending(Parcel { id, attempt: 0, deaths: 0, bodies: vec![body] });
+            let parcel = self.follow_up(commit.epoch, body);
+            self.add_pending(parcel);
         }
         self.counts.created = self.created();
         self.collector_saved = commit.saved;
         Ok(self.state())
+    }
+
+    /// The next subtask that the collector adds.
+    fn follow_up(&mut self, epoch: EmitEpoch, body: Bytes) -> Parcel {
+        let id = ParcelId { epoch, first: self.follow_ups.next };
+        self.follow_ups.next = id.first.plus(1);
+        Parcel { id, attempt: 0, deaths: 0, bodies: vec![body] }
     }
 
     pub(in crate::memory) fn conclude(
@@ -96,4 +125,17 @@ impl TaskQueue {
         self.ending = Some(Ending::Completed(result.clone()));
         Ok(())
     }
+}
+
+/// The books without the results of subtasks that stay open; none where not so many are counted.
+fn without(mut counts: Counts, open: &[StillOpen]) -> Option<Counts> {
+    for one in open {
+        let count = match one.counted_as {
+            CountedAs::Succeeded => &mut counts.succeeded,
+            CountedAs::Failed => &mut counts.failed,
+            CountedAs::TimedOut => &mut counts.timed_out,
+        };
+        *count = count.checked_sub(1)?;
+    }
+    Some(counts)
 }

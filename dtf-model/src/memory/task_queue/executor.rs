@@ -2,12 +2,12 @@
 
 use lrmf_core::Timestamp;
 
-use super::scheduler::{acquitted, singles};
+use super::scheduler::singles;
 use super::{Running, TaskQueue};
 use crate::error::StoreError;
 use crate::ids::Seq;
 use crate::queue::{
-    LostParcel, MOST_DEATHS, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch,
+    DEATHS_AT_MOST, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch,
 };
 
 impl TaskQueue {
@@ -53,7 +53,7 @@ impl TaskQueue {
                 }
             }
         }
-        let returned = returned.into_iter().map(|running| acquitted(running.parcel));
+        let returned = returned.into_iter().map(|running| running.parcel);
         for parcel in grouped(returned, report.together).into_iter().rev() {
             self.return_to_pending(parcel);
         }
@@ -101,19 +101,21 @@ impl TaskQueue {
             });
             let Some(running) = there.then(|| self.running.remove(&id)).flatten() else { continue };
             self.running_subtasks -= running.parcel.count();
-            back.extend(singles(running.parcel));
+            let deaths = running.parcel.deaths + 1;
+            let proven = running.accused || deaths < lost.most_deaths;
+            let deaths = if proven { deaths.min(DEATHS_AT_MOST) } else { running.parcel.deaths };
+            back.extend(singles(Parcel { deaths, ..running.parcel }));
         }
         for parcel in back.into_iter().rev().filter(|parcel| !self.done.contains(parcel.id.first)) {
-            let deaths = if parcel.deaths + 1 < MOST_DEATHS { parcel.deaths + 1 } else { parcel.deaths };
             self.pending_subtasks += 1;
-            self.pending.push_front(Parcel { deaths, ..parcel });
+            self.pending.push_front(parcel);
         }
         self.reported(0)
     }
 
     pub(in crate::memory) fn accuse(&mut self, parcel: ParcelId, attempt: u32) -> bool {
         let running = self.running.get_mut(&parcel).filter(|running| running.parcel.attempt == attempt);
-        running.map(|running| running.parcel.deaths = MOST_DEATHS).is_some()
+        running.map(|running| running.accused = true).is_some()
     }
 
     pub(super) fn owns(&self, parcel: ParcelId, count: u64) -> bool {
@@ -143,10 +145,11 @@ impl TaskQueue {
 
 /// A subtask of a parcel that ran, as a parcel of its own there.
 fn single(running: Option<&Running>, index: usize) -> Option<Running> {
-    let Running { shard, shipped_with, parcel: ref whole } = *running?;
+    let Running { shard, shipped_with, parcel: ref whole, .. } = *running?;
     let id = ParcelId { first: whole.id.first.plus(index as u64), ..whole.id };
     let bodies = vec![whole.bodies.get(index)?.clone()];
-    Some(Running { shard, shipped_with, parcel: Parcel { id, bodies, ..*whole } })
+    let parcel = Parcel { id, bodies, ..*whole };
+    Some(Running { shard, shipped_with, accused: false, parcel })
 }
 
 /// Parcels of one, those of neighbours together as parcels of at most so many.

@@ -77,7 +77,7 @@ impl TaskQueue {
     }
 
     pub(super) fn created(&self) -> u64 {
-        self.generated.next.0 + (self.follow_ups.next.0 - Seq::FIRST_FOLLOW_UP.0)
+        self.generated.next.0 + (self.follow_ups.next.0 - Seq::FIRST_FOLLOW_UP.0) - self.reopened
     }
 
     pub(super) fn add_pending(&mut self, parcel: Parcel) {

@@ -35,6 +35,8 @@ struct Running {
     shard: Shard,
     /// The first subtask of the parcel that it was shipped with.
     shipped_with: Seq,
+    /// Whether it is to blame if its executor is lost now.
+    accused: bool,
     parcel: Parcel,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct TaskQueue {
     waiting_bytes: u64,
     offset: u64,
     collected: u64,
+    /// Results that were not the last of their subtask, which then got a further number.
+    reopened: u64,
     collector_saved: Option<Bytes>,
     stop: Option<String>,
     ending: Option<Ending>,
@@ -108,6 +112,7 @@ impl TaskQueue {
             waiting_bytes: 0,
             offset: 0,
             collected: 0,
+            reopened: 0,
             collector_saved: None,
             stop: None,
             ending: None,

@@ -8,8 +8,8 @@ use super::{Running, TaskQueue, check, raise};
 use crate::error::StoreError;
 use crate::ids::Shard;
 use crate::queue::{
-    MOST_DEATHS, Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
-    Taken, Usage, WAKE_MOST,
+    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken, Usage,
+    WAKE_MOST,
 };
 use crate::status::Control;
 
@@ -19,7 +19,7 @@ impl TaskQueue {
         let parcels = self.running.iter();
         let mut running: Vec<_> = parcels
             .map(|(id, running)| {
-                let Running { shard, shipped_with, ref parcel } = *running;
+                let Running { shard, shipped_with, ref parcel, .. } = *running;
                 RunningParcel { id: *id, attempt: parcel.attempt, shard, shipped_with }
             })
             .collect();
@@ -59,7 +59,8 @@ impl TaskQueue {
             let shard = shards[parcels.len()];
             self.running_subtasks += parcel.count();
             let shipped_with = parcel.id.first;
-            self.running.insert(parcel.id, Running { shard, shipped_with, parcel: parcel.clone() });
+            self.running
+                .insert(parcel.id, Running { shard, shipped_with, accused: false, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
@@ -92,7 +93,7 @@ impl TaskQueue {
         for id in parcels {
             let Some(running) = self.running.remove(id) else { continue };
             self.running_subtasks -= running.parcel.count();
-            back.push(acquitted(running.parcel));
+            back.push(running.parcel);
         }
         if after.is_zero() {
             for parcel in back.into_iter().rev() {
@@ -131,9 +132,4 @@ pub(super) fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
         deaths,
         bodies: vec![body],
     })
-}
-
-/// Without the death that it was charged with in advance.
-pub(super) fn acquitted(parcel: Parcel) -> Parcel {
-    Parcel { deaths: parcel.deaths.min(MOST_DEATHS - 1), ..parcel }
 }

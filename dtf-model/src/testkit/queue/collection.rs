@@ -1,14 +1,16 @@
 //! What a collector commits is committed once, and the task ends when all of it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Desk, body, is_conflict, must, push, success};
+use super::{Desk, body, failure, is_conflict, must, push, success};
 use crate::ids::{EmitEpoch, Seq};
 use crate::plugin::{SubtaskResult, TaskResult};
 use crate::queue::{
-    CollectorLoad, Commit, Ending, Outcome, PEEK_BYTES, Parcel, ParcelId, Push, QueueStore, Report,
+    CollectorLoad, Commit, CountedAs, Ending, Outcome, PEEK_BYTES, Parcel, ParcelId, Push, QueueStore,
+    Report, StillOpen,
 };
 
 /// A commit that only takes results off.
@@ -131,6 +133,62 @@ pub async fn follow_ups_are_subtasks_like_others(store: &Arc<dyn QueueStore>) {
         let results = desk.peek(1, 9).await.remove(index as usize).results;
         assert_eq!(results.first().map(|(seq, _)| *seq), Some(first));
     }
+}
+
+/// A subtask that stays open leaves the books, is executed again, and is counted by its last result.
+pub async fn what_stays_open_is_executed_again_and_counted_once(store: &Arc<dyn QueueStore>) {
+    let (desk, epoch, load) = executed(store, &[1, 1]).await;
+    must(store.push(desk.fence(), Push { finished: true, ..push(epoch, 2, &[]) }).await);
+    let open = |after| StillOpen { counted_as: CountedAs::Succeeded, body: body(50), after };
+    let commit = Commit {
+        open: vec![open(Duration::ZERO), open(Duration::from_millis(30))],
+        follow_ups: vec![body(60)],
+        ..take_off(&load, 0, 2)
+    };
+    let state = must(store.commit(desk.fence(), commit.clone()).await);
+    assert_eq!((state.counts.created, state.counts.counted(), state.collected), (3, 0, 0));
+    assert_eq!((state.pending, state.delayed), (2, 1));
+    assert_eq!(must(store.commit(desk.fence(), commit).await), state, "once");
+    // What is reported of the earlier number once more is in the books no more, nor again.
+    let old = Parcel { id: ParcelId { epoch, first: Seq(0) }, attempt: 0, deaths: 0, bodies: vec![body(0)] };
+    assert_eq!(desk.succeed(&old).await.counted, 0);
+    let mut again = Vec::new();
+    while again.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        again.extend(desk.take(&[0, 0, 0]).await.parcels.into_iter().map(|(_, parcel)| parcel));
+    }
+    let mut bodies: Vec<_> =
+        again.iter().map(|parcel| (parcel.id.first.0, parcel.bodies[0].clone())).collect();
+    bodies.sort();
+    let first = Seq::FIRST_FOLLOW_UP.0;
+    assert_eq!(bodies, [(first, body(50)), (first + 1, body(50)), (first + 2, body(60))]);
+    desk.report(&again[0], vec![Report::Ended(failure("for good"))]).await;
+    for parcel in &again[1..] {
+        desk.succeed(parcel).await;
+    }
+    let state =
+        must(store.commit(desk.fence(), Commit { first: load.next.plus(3), ..take_off(&load, 2, 3) }).await);
+    assert_eq!((state.counts.created, state.counts.succeeded, state.counts.failed), (3, 2, 1));
+    assert!(state.is_complete());
+    must(store.conclude(desk.fence(), &TaskResult::default()).await);
+}
+
+/// No more subtasks stay open than results are taken off, nor than are counted that way; a close counts those that are.
+pub async fn no_more_stays_open_than_was_counted(store: &Arc<dyn QueueStore>) {
+    let (desk, _, load) = executed(store, &[1, 1]).await;
+    let open = |counted_as| StillOpen { counted_as, body: body(50), after: Duration::ZERO };
+    let before = desk.state().await;
+    for wrong in
+        [vec![open(CountedAs::Failed)], vec![open(CountedAs::TimedOut)], vec![open(CountedAs::Succeeded); 2]]
+    {
+        let commit = Commit { open: wrong, ..take_off(&load, 0, 1) };
+        assert!(is_conflict(&store.commit(desk.fence(), commit).await));
+    }
+    assert_eq!(desk.state().await, before);
+    let commit = Commit { open: vec![open(CountedAs::Succeeded)], ..take_off(&load, 0, 1) };
+    must(store.commit(desk.fence(), commit).await);
+    let counts = must(store.close(desk.task, desk.run).await);
+    assert_eq!((counts.created, counts.succeeded, counts.cancelled), (2, 1, 1));
 }
 
 /// A task is concluded when everything is generated, counted and collected, and not before.

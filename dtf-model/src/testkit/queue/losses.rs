@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use super::{Desk, body, failure, firsts, must, retry, success};
 use crate::ids::{Seq, Shard};
-use crate::queue::{
-    LostParcel, MOST_DEATHS, Parcel, ParcelId, ParcelReport, QueueStore, Report, Reported, RunningParcel,
-};
+use crate::queue::{LostParcel, Parcel, ParcelId, ParcelReport, QueueStore, Report, Reported, RunningParcel};
 use crate::status::Control;
 
 const SOME_SHARD: Shard = Shard(0);
+const MOST: u32 = 3;
 
 fn lost(parcel: &Parcel) -> LostParcel {
-    LostParcel { id: parcel.id, attempt: parcel.attempt, count: parcel.count(), shard: SOME_SHARD }
+    LostParcel {
+        id: parcel.id,
+        attempt: parcel.attempt,
+        count: parcel.count(),
+        shard: SOME_SHARD,
+        most_deaths: MOST,
+    }
 }
 
 async fn recover(desk: &Desk<'_>, parcel: &Parcel) -> Reported {
@@ -118,15 +123,15 @@ pub async fn only_what_the_lost_executor_had_comes_back(store: &Arc<dyn QueueSto
 pub async fn a_suspect_needs_proof(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[1]).await;
     let mut parcel = desk.take_one().await;
-    for deaths in 1..MOST_DEATHS {
+    for deaths in 1..MOST {
         recover(&desk, &parcel).await;
         parcel = desk.take_one().await;
         assert_eq!((parcel.deaths, parcel.attempt), (deaths, 0));
     }
-    assert!(parcel.is_suspect());
+    assert!(parcel.is_suspect(MOST));
     recover(&desk, &parcel).await;
     parcel = desk.take_one().await;
-    assert!(parcel.is_suspect(), "without proof");
+    assert!(parcel.is_suspect(MOST), "without proof");
     for _ in 0..2 {
         assert!(accuse(&desk, &parcel).await);
     }
@@ -134,22 +139,30 @@ pub async fn a_suspect_needs_proof(store: &Arc<dyn QueueStore>) {
     recover(&desk, &parcel).await;
     assert!(!accuse(&desk, &parcel).await, "it does not run");
     parcel = desk.take_one().await;
-    assert!(parcel.is_quarantined());
-    assert_eq!((parcel.deaths, &parcel.bodies), (MOST_DEATHS, &vec![body(0)]));
+    assert!(parcel.is_quarantined(MOST));
+    assert_eq!((parcel.deaths, &parcel.bodies), (MOST, &vec![body(0)]));
 }
 
 /// Whoever came back from an executor did not take it down.
 pub async fn an_accusation_falls_with_what_is_returned(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[1]).await;
-    let parcel = desk.take_one().await;
+    let mut parcel = desk.take_one().await;
+    for _ in 1..MOST {
+        recover(&desk, &parcel).await;
+        parcel = desk.take_one().await;
+    }
     assert!(accuse(&desk, &parcel).await);
     desk.report(&parcel, vec![Report::Returned]).await;
-    let parcel = desk.take_one().await;
-    assert!(parcel.is_suspect());
+    parcel = desk.take_one().await;
+    recover(&desk, &parcel).await;
+    parcel = desk.take_one().await;
+    assert!(parcel.is_suspect(MOST));
     assert!(accuse(&desk, &parcel).await);
     desk.put_back(&[parcel.id], Duration::ZERO).await;
-    let parcel = desk.take_one().await;
-    assert!(parcel.is_suspect());
+    parcel = desk.take_one().await;
+    recover(&desk, &parcel).await;
+    parcel = desk.take_one().await;
+    assert!(parcel.is_suspect(MOST));
     assert!(accuse(&desk, &parcel).await);
     desk.report(&parcel, vec![retry(1)]).await;
     tokio::time::sleep(Duration::from_millis(10)).await;

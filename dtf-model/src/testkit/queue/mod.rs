@@ -118,6 +118,8 @@ obligations!(
     a_commit_that_does_not_follow_is_refused,
     a_commit_of_a_superseded_load_is_refused,
     follow_ups_are_subtasks_like_others,
+    what_stays_open_is_executed_again_and_counted_once,
+    no_more_stays_open_than_was_counted,
     a_task_is_concluded_when_it_is_complete,
     at_the_same_time_everything_is_counted_once,
     a_random_history_is_as_in_memory,

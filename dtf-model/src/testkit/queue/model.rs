@@ -15,8 +15,8 @@ use crate::memory::MemoryQueues;
 use crate::param::{TaskParam, TaskSpec};
 use crate::plugin::TaskResult;
 use crate::queue::{
-    Commit, Fence, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report,
-    ResultBatch, Taken,
+    Commit, CountedAs, Fence, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report,
+    ResultBatch, StillOpen, Taken,
 };
 use crate::status::Control;
 
@@ -325,7 +325,13 @@ impl<'a> Pair<'a> {
     async fn recover(&mut self) {
         let Some(parcel) = self.some_parcel() else { return };
         let shard = Shard(self.dice.below(9) as u32);
-        let lost = LostParcel { id: parcel.id, attempt: parcel.attempt, count: parcel.count(), shard };
+        let lost = LostParcel {
+            id: parcel.id,
+            attempt: parcel.attempt,
+            count: parcel.count(),
+            shard,
+            most_deaths: 3,
+        };
         let real = LostParcel { id: self.real_id(lost.id), ..lost };
         let model = self.model.recover(self.task, self.run, lost).await;
         self.same("recover", &model, &self.real.recover(self.task, self.run, real).await);
@@ -353,6 +359,7 @@ impl<'a> Pair<'a> {
             offset: self.offset,
             batches: 1 + self.dice.below(batches.len() as u64 + 1),
             first: self.next_follow_up,
+            open: self.some_open(),
             follow_ups,
             saved: self.dice.one_in(2).then(|| Bytes::from_static(b"status")),
         };
@@ -369,9 +376,22 @@ impl<'a> Pair<'a> {
         self.same("commit", &model, &self.real.commit(fence, real).await);
         if model.is_ok() {
             self.offset = self.offset.max(commit.offset + commit.batches);
-            self.next_follow_up = self.next_follow_up.max(commit.first.plus(commit.follow_ups.len() as u64));
+            self.next_follow_up = self
+                .next_follow_up
+                .max(commit.first.plus((commit.open.len() + commit.follow_ups.len()) as u64));
             self.last_commit = Some(commit);
         }
+    }
+
+    fn some_open(&mut self) -> Vec<StillOpen> {
+        let some = self.dice.below(6).saturating_sub(3);
+        let mut open = |number| {
+            let counted_as = [CountedAs::Succeeded, CountedAs::Failed, CountedAs::TimedOut];
+            let after = [Duration::ZERO, Duration::from_secs(3600)][self.dice.below(2) as usize];
+            let counted_as = counted_as[self.dice.below(6).saturating_sub(3) as usize];
+            StillOpen { counted_as, body: body(number), after }
+        };
+        (0..some).map(&mut open).collect()
     }
 
     async fn peek(&mut self) -> Option<Vec<ResultBatch>> {

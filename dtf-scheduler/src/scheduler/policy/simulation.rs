@@ -12,6 +12,8 @@ use lrmf_core::Timestamp;
 use super::Policy;
 use super::account::Accounts;
 
+/// All tasks are of one type: how long one runs says nothing of the next.
+const KIND: TaskType = TaskType(1);
 struct Task {
     group: Arc<str>,
     /// Parcels that are left, and how long each runs.
@@ -51,7 +53,7 @@ impl Slots {
         let (id, group): (_, Arc<str>) = (TaskId(task), group.into());
         self.policy.add(id, &group, priority);
         let usage = Usage::default();
-        self.accounts.open(id, TaskType(runs.as_millis() as u32), &usage);
+        self.accounts.open(id, KIND, &usage, self.now);
         self.tasks.insert(id, Task { group, left: 0, runs, usage, started: None });
         self.give(task, parcels);
     }
@@ -91,12 +93,15 @@ impl Slots {
             known.usage.running -= 1;
             known.usage.used += at.since(begun);
             known.usage.mean_run = Some(known.runs);
-            let charge = self.accounts.settle(task, &known.usage);
+            let charge = self.accounts.settle(task, &known.usage, self.now);
             self.policy.charge(task, charge);
         }
     }
 
     fn fill(&mut self) {
+        for (task, nanos) in self.accounts.accrue(self.now) {
+            self.policy.charge(task, nanos);
+        }
         while self.free > 0 {
             let Some(task) = self.policy.next(self.now) else { return };
             let known = self.tasks.get_mut(&task).expect("only known tasks are next");
@@ -106,7 +111,7 @@ impl Slots {
             if known.left == 0 {
                 self.policy.quiet(task, self.now);
             }
-            let charge = self.accounts.settle(task, &known.usage);
+            let charge = self.accounts.settle(task, &known.usage, self.now);
             self.policy.charge(task, charge);
             self.free -= 1;
             self.running.push(Reverse((self.now + known.runs, task, self.now)));

@@ -1,0 +1,143 @@
+//! Listing the tasks of a partition, in case hints were lost.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtf_model::table::{BucketOf, TaskRow, TaskTable};
+use dtf_model::{StoreError, TaskId};
+use tokio::time::Instant;
+use tracing::warn;
+
+/// How often all tasks are listed.
+const LIST_AGAIN: Duration = Duration::from_secs(5);
+/// Rows a page.
+const PAGE: u32 = 1000;
+
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<TaskRow>, StoreError>> + Send>>;
+
+/// Some of the tasks of a partition.
+pub(super) struct Page {
+    pub(super) tasks: Vec<TaskId>,
+    /// Whether all tasks have been listed now.
+    pub(super) last: bool,
+}
+
+/// Lists the tasks of a partition on a period, a page at a time. Neither thousands of tasks nor a database that does not
+/// answer keep the scheduler from dispatching what it knows of.
+pub(super) struct Lister {
+    table: Arc<dyn TaskTable>,
+    share: BucketOf,
+    /// When the list begins next.
+    due: Instant,
+    /// The last task listed, where the list has begun.
+    after: Option<TaskId>,
+    reading: Option<Reading>,
+}
+
+impl Lister {
+    /// Lists at once, and then on the period.
+    pub(super) fn new(table: Arc<dyn TaskTable>, share: BucketOf) -> Self {
+        Self { table, share, due: Instant::now(), after: None, reading: None }
+    }
+
+    /// Begins the next list after this span at the latest, the present one ended.
+    pub(super) fn list_within(&mut self, span: Duration) {
+        self.due = self.due.min(Instant::now() + span);
+    }
+
+    /// Waits for the next page. Dropping the future loses nothing: the next call goes on.
+    pub(super) async fn next(&mut self) -> Page {
+        loop {
+            let after = match self.after {
+                Some(after) => after,
+                None => {
+                    tokio::time::sleep_until(self.due).await;
+                    self.due = Instant::now() + LIST_AGAIN;
+                    *self.after.insert(TaskId(0))
+                }
+            };
+            let (table, share) = (&self.table, self.share);
+            let reading = self.reading.get_or_insert_with(|| {
+                let table = table.clone();
+                Box::pin(async move { table.active(share, after, PAGE).await })
+            });
+            let read = reading.await;
+            self.reading = None;
+            match read {
+                Ok(rows) => {
+                    let tasks: Vec<_> = rows.iter().map(|row| row.id).collect();
+                    self.after = tasks.last().copied().filter(|_| rows.len() as u32 == PAGE);
+                    return Page { tasks, last: self.after.is_none() };
+                }
+                Err(error) => {
+                    warn!(partition = self.share.bucket, %error, "tasks not listed");
+                    self.after = None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dtf_model::memory::MemoryTable;
+    use dtf_model::table::NewTask;
+    use dtf_model::{TaskParam, TaskType};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ALL: BucketOf = BucketOf { bucket: 0, of: 1 };
+
+    async fn add(table: &MemoryTable, tasks: std::ops::Range<u128>) {
+        for request in tasks.map(Uuid::from_u128) {
+            let task = NewTask { request, task_type: TaskType(1), param: TaskParam::default(), now: 0 };
+            table.insert(&task).await.expect("a new task");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_listed_again_and_again() {
+        let table = Arc::new(MemoryTable::new());
+        add(&table, 1..2501).await;
+        let mut lister = Lister::new(table.clone(), ALL);
+        let mut page = async || {
+            let page = lister.next().await;
+            (page.tasks.len(), page.last)
+        };
+        assert_eq!([page().await, page().await, page().await], [(1000, false), (1000, false), (500, true)]);
+        add(&table, 2501..3001).await;
+        let begin = Instant::now();
+        assert_eq!([page().await, page().await], [(1000, false), (1000, false)]);
+        assert_eq!(begin.elapsed(), LIST_AGAIN);
+        // The page that ends with the last task is not known to be the last.
+        assert_eq!([page().await, page().await], [(1000, false), (0, true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_lists_at_once_when_told_to_even_while_it_lists() {
+        let table = Arc::new(MemoryTable::new());
+        add(&table, 1..1002).await;
+        let mut lister = Lister::new(table, ALL);
+        let begin = Instant::now();
+        assert!(!lister.next().await.last);
+        lister.list_within(Duration::ZERO);
+        assert!(lister.next().await.last);
+        assert!(!lister.next().await.last);
+        assert!(begin.elapsed() < LIST_AGAIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_dropped_loses_nothing() {
+        let table = Arc::new(MemoryTable::new());
+        add(&table, 1..2).await;
+        let mut lister = Lister::new(table, ALL);
+        assert!(lister.next().await.last);
+        for _ in 0..10 {
+            assert!(tokio::time::timeout(LIST_AGAIN / 20, lister.next()).await.is_err());
+        }
+        assert_eq!(lister.next().await.tasks, [TaskId(1)]);
+    }
+}
