@@ -1,6 +1,7 @@
 //! What can be set about a member, with defaults, checks and typed durations.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,44 @@ pub enum Evicted {
     Rejoin,
     /// End; the process sees that in its status and decides what to do.
     End,
+}
+
+/// What a group does about a member that is out of contact. All members of a group have the same mode; those that have
+/// another one than the group are given nothing and are told so.
+///
+/// | | `exclusive` | `available` |
+/// |---|---|---|
+/// | a dead or cut-off member's tasks go elsewhere after | `ttl` | a third of `ttl` |
+/// | a task runs at two members at once | not while pauses and clocks are within bounds | for as long as the member that lost it is cut off and has not reached its own deadline (`ttl` less `margin` since it was heard of last) |
+/// | the token of each holding is higher than the one before | always | always |
+///
+/// So in mode `available` **every** effect that must not happen twice needs the token or has to be idempotent: a store
+/// that compares tokens refuses the former holder at once; a mail or a call of somebody else's API is sent twice.
+/// Choose it where a task that stands still costs more than one that runs twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupMode {
+    /// A task goes to another member when its holder has released it or its holder's session has ended.
+    #[default]
+    Exclusive,
+    /// It does so also when its holder was not heard of for a third of the TTL.
+    Available,
+}
+
+impl GroupMode {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for GroupMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exclusive => "exclusive",
+            Self::Available => "available",
+        })
+    }
 }
 
 /// The settings of a member. Durations are read from and written as text: `"10s"`, `"250ms"`.
@@ -74,6 +113,8 @@ pub struct CoordinatorConfig {
     pub revoke_timeout: Duration,
     /// The most tasks that are between two living members at a time.
     pub max_moves: usize,
+    /// What the group does about members that are out of contact; the same for all its members.
+    pub mode: GroupMode,
     /// What happens when another living process already is this member.
     pub conflict: Conflict,
     /// What happens after an operator sent this member away.
@@ -101,6 +142,7 @@ impl Default for CoordinatorConfig {
             drain_timeout: Duration::from_secs(30),
             revoke_timeout: Duration::from_secs(30),
             max_moves: 100_000,
+            mode: GroupMode::Exclusive,
             conflict: Conflict::Wait,
             evicted: Evicted::Rejoin,
             capacity: 1,
@@ -169,6 +211,12 @@ impl CoordinatorConfig {
     /// How often a sign of life is sent.
     pub fn keep_alive_interval(&self) -> Duration {
         self.keep_alive.unwrap_or((self.ttl.saturating_sub(self.margin)) / 3)
+    }
+
+    /// In mode [`GroupMode::Available`], how long after its last sign of life a member is out of contact: a third of the
+    /// TTL. Stores may have a minimum: with etcd it is 2 s, and whole seconds.
+    pub fn contact_ttl(&self) -> Duration {
+        self.ttl / 3
     }
 }
 

@@ -200,6 +200,7 @@ impl CoordinatorBuilder {
             assignor: self.assignor,
             limits: self.store.limits(),
             settle: self.config.settle,
+            mode: self.config.mode,
             companions: self.config.companions,
             provider_period: self.config.provider_period,
             max_moves: self.config.max_moves,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Generation, Incarnation, InstanceId, Token};
+use crate::records::Barred;
 use crate::task::Holding;
 
 /// Why a member stopped all its tasks.
@@ -59,6 +60,18 @@ pub enum Event {
         /// The time from the one to the other.
         took: Duration,
     },
+    /// This member, of a group of mode `available`, was not heard of in time: its tasks go to others. It is about to come
+    /// back into contact, and stops what it has lost as soon as it hears of it.
+    OutOfContact,
+    /// Seen by the leader of a group of mode `available`: a member was not heard of in time; its tasks go to others.
+    ContactLost {
+        /// Who.
+        instance: InstanceId,
+    },
+    /// The leader gives this member no tasks, although it would take some.
+    Barred(Barred),
+    /// The leader gives this member tasks again.
+    Unbarred,
     /// This member stops all its tasks.
     Fenced {
         /// Why.
@@ -144,7 +157,7 @@ pub enum Event {
         /// What was wrong.
         error: String,
     },
-    /// Seen by the leader: there are more members than may hold tasks. Those that came last wait.
+    /// Seen by the leader: there are more members than may hold tasks. Those that came last wait, and are told so.
     GroupFull {
         /// How many there are.
         members: usize,

@@ -12,8 +12,8 @@ use crate::error::InvalidName;
 pub const MAX_NAME_BYTES: usize = 128;
 
 /// The most members of a group that are given tasks. Further ones are members all the same, in the order in which they
-/// came, and get their first tasks when one before them has left.
-pub const MAX_MEMBERS: usize = 10_000;
+/// came; they are told so, and get their first tasks when one before them has left.
+pub const MAX_MEMBERS: usize = 100_000;
 
 fn check_name(what: &'static str, name: &str) -> Result<(), InvalidName> {
     if name.is_empty() {

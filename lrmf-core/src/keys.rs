@@ -3,9 +3,12 @@
 //! | below `/lrmf/{protocol}/{biz}/{tenancy}/` | written by | bound to a lease | holds |
 //! |---|---|---|---|
 //! | `leader` | the winner of the election | yes | [`LeaderRecord`](crate::records::LeaderRecord) |
+//! | `mode` | the leader | no | [`ModeRecord`](crate::records::ModeRecord); absent where the mode is `exclusive` |
 //! | `generation` | the leader | no | [`GenerationRecord`](crate::records::GenerationRecord) |
 //! | `members/{instance}/session` | the member | yes | [`MemberRecord`](crate::records::MemberRecord) |
 //! | `members/{instance}/successor` | who waits to be that member | yes | [`SuccessorRecord`](crate::records::SuccessorRecord) |
+//! | `members/{instance}/contact` | the member, in mode `available` | a shorter one | [`ContactRecord`](crate::records::ContactRecord) |
+//! | `members/{instance}/notice` | the leader | the member's | [`NoticeRecord`](crate::records::NoticeRecord) |
 //! | `members/{instance}/ack` | the member | yes | [`AckRecord`](crate::records::AckRecord) |
 //! | `assignments/{instance}/{chunk}` | the leader | no | [`ChunkRecord`](crate::records::ChunkRecord) |
 //! | `members/{instance}/eviction` | operators | the member's | [`EvictionRecord`](crate::control::EvictionRecord) |
@@ -50,10 +53,16 @@ pub enum Kind {
     Leader,
     /// The counter of generations.
     Generation,
+    /// The group's mode.
+    Mode,
     /// A member's session.
     Session(InstanceId),
     /// Somebody who waits to become that member.
     Successor(InstanceId),
+    /// That a member is in contact.
+    Contact(InstanceId),
+    /// What the leader has to say to a member.
+    Notice(InstanceId),
     /// A member's acknowledgement.
     Ack(InstanceId),
     /// A chunk of a member's assignment.
@@ -100,6 +109,11 @@ impl Keys {
         format!("{}generation", self.root)
     }
 
+    /// The group's mode.
+    pub fn mode(&self) -> String {
+        format!("{}mode", self.root)
+    }
+
     /// The prefix of what members write.
     pub fn members(&self) -> String {
         format!("{}members/", self.root)
@@ -118,6 +132,16 @@ impl Keys {
     /// The key of who waits to become that member.
     pub fn successor(&self, instance: &InstanceId) -> String {
         format!("{}members/{instance}/successor", self.root)
+    }
+
+    /// That a member is in contact.
+    pub fn contact(&self, instance: &InstanceId) -> String {
+        format!("{}members/{instance}/contact", self.root)
+    }
+
+    /// What the leader has to say to a member.
+    pub fn notice(&self, instance: &InstanceId) -> String {
+        format!("{}members/{instance}/notice", self.root)
     }
 
     /// A member's acknowledgement.
@@ -176,8 +200,11 @@ impl Keys {
         let kind = match (parts.next()?, parts.next(), parts.next()) {
             ("leader", None, None) => Kind::Leader,
             ("generation", None, None) => Kind::Generation,
+            ("mode", None, None) => Kind::Mode,
             ("members", Some(name), Some("session")) => Kind::Session(InstanceId::new(name).ok()?),
             ("members", Some(name), Some("successor")) => Kind::Successor(InstanceId::new(name).ok()?),
+            ("members", Some(name), Some("contact")) => Kind::Contact(InstanceId::new(name).ok()?),
+            ("members", Some(name), Some("notice")) => Kind::Notice(InstanceId::new(name).ok()?),
             ("members", Some(name), Some("ack")) => Kind::Ack(InstanceId::new(name).ok()?),
             ("members", Some(name), Some("eviction")) => Kind::Eviction(InstanceId::new(name).ok()?),
             ("assignments", Some(name), Some(chunk)) => {
@@ -223,6 +250,9 @@ mod tests {
         assert_eq!(keys.kind(&keys.session(&a)), Some(Kind::Session(a.clone())));
         assert_eq!(keys.kind(&keys.successor(&a)), Some(Kind::Successor(a.clone())));
         assert_eq!(keys.kind(&keys.ack(&a)), Some(Kind::Ack(a.clone())));
+        assert_eq!(keys.kind(&keys.contact(&a)), Some(Kind::Contact(a.clone())));
+        assert_eq!(keys.kind(&keys.notice(&a)), Some(Kind::Notice(a.clone())));
+        assert_eq!(keys.kind(&keys.mode()), Some(Kind::Mode));
         assert_eq!(keys.kind(&keys.chunk(&a, 63)), Some(Kind::Chunk(a.clone(), 63)));
         assert_eq!(keys.kind(&keys.trigger()), Some(Kind::Trigger));
         assert_eq!(keys.kind(&keys.eviction(&a)), Some(Kind::Eviction(a.clone())));

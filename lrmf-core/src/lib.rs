@@ -56,12 +56,16 @@
 //!   token it has seen, and refuses lower ones, is never written by a former holder. This depends on nothing.
 //! - Effects that no store can refuse (a mail, a call of somebody else's API) can happen twice. Make them idempotent.
 //!
+//! - All of this is of groups of mode [`Exclusive`](GroupMode::Exclusive), the default. In mode
+//!   [`Available`](GroupMode::Available) a member that was not heard of for a third of the TTL loses its tasks at once,
+//!   and may run them for a while beside their new holders: there the token is all that protects.
+//!
 //! # Limits
 //! | what | at most | past it |
 //! |---|---|---|
 //! | a task's key, its value | [512 bytes](task::MAX_KEY_BYTES), [16 KiB](task::MAX_VALUE_BYTES) | the provider's list is refused, the last good one stays |
 //! | the tasks of a group | [1,000,000](task::MAX_TASKS) | the same |
-//! | the members of a group that hold tasks | [10,000](ids::MAX_MEMBERS) | who came last waits without tasks; [`Event::GroupFull`] |
+//! | the members of a group that hold tasks | [100,000](ids::MAX_MEMBERS) | who came last waits without tasks and is told so: [`Event::GroupFull`], [`Event::Barred`] |
 //! | an instance id, a part of a group's name | [128 bytes](ids::MAX_NAME_BYTES) | it is refused |
 //!
 //! # Map
@@ -112,7 +116,7 @@ pub mod typed;
 pub mod worker;
 
 pub use clock::{BootClock, Clock, Timestamp};
-pub use config::{Conflict, CoordinatorConfig, Evicted, InvalidConfig};
+pub use config::{Conflict, CoordinatorConfig, Evicted, GroupMode, InvalidConfig};
 pub use coordination::Coordination;
 pub use coordinator::{Coordinator, CoordinatorBuilder, CoordinatorHandle, Events, StartError};
 pub use driver::{HeldTasks, MemberStage, MemberStatus};
@@ -122,6 +126,7 @@ pub use hub::{Assignment, TaskHub};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use provider::{FixedTasks, TaskProvider};
+pub use records::Barred;
 pub use router::{NotReady, Route, Router};
 pub use runner::{Held, RunTask, TaskRunner};
 pub use task::{Holding, Task};

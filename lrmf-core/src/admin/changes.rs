@@ -113,9 +113,9 @@ impl GroupState {
     fn touched(&self, batch: &WatchBatch) -> Vec<Arc<str>> {
         let of_key = |key: &str| match self.keys.kind(key) {
             Some(Kind::Chunk(member, chunk)) => self.tasks_at(&member, chunk..=chunk).collect(),
-            Some(Kind::Session(member) | Kind::Ack(member) | Kind::Successor(member)) => {
-                self.tasks_at(&member, 0..=u8::MAX).collect()
-            }
+            Some(
+                Kind::Session(member) | Kind::Ack(member) | Kind::Successor(member) | Kind::Contact(member),
+            ) => self.tasks_at(&member, 0..=u8::MAX).collect(),
             _ => Vec::new(),
         };
         batch.events.iter().flat_map(|event| of_key(event.key())).collect()

@@ -112,6 +112,12 @@ impl GroupState {
                 "orphaned",
                 format!("the session of {holder} has ended; the leader gives it to somebody else"),
             ),
+            TaskPhase::Unreached => reason(
+                "unreached",
+                format!(
+                    "{holder} is out of contact; the leader gives it to somebody else, as the group's mode is available"
+                ),
+            ),
             TaskPhase::Released => reason(
                 "released",
                 format!("{holder} has stopped it; it waits for the leader, or for a member that may have it"),

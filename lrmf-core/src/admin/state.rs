@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::GroupMode;
 use crate::control::{DrainRecord, EvictionRecord, FreezeRecord, PinRecord, ReleaseRecord};
 use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
 use crate::ids::{Generation, GroupId, Incarnation, InstanceId};
 use crate::keys::{Control, Keys, Kind};
 use crate::records::{
-    AckRecord, ChunkRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, Record, RecordError, decode,
+    AckRecord, ChunkRecord, ContactRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, ModeRecord,
+    NoticeRecord, Record, RecordError, decode,
 };
 
 /// All records of a group at one revision: of a [read](super::Admin::read), or as a [watch](super::Admin::watch) begins.
@@ -23,6 +25,12 @@ pub struct GroupState {
     pub generation: Option<Generation>,
     /// The sessions.
     pub sessions: BTreeMap<InstanceId, MemberRecord>,
+    /// The group's mode.
+    pub mode: GroupMode,
+    /// Which session of each member is in contact, in a group of mode `available`.
+    pub contacts: BTreeMap<InstanceId, Incarnation>,
+    /// What the leader has to say to members.
+    pub notices: BTreeMap<InstanceId, NoticeRecord>,
     /// Members that another process waits to become.
     pub successors: BTreeSet<InstanceId>,
     /// What members acknowledged last.
@@ -63,6 +71,9 @@ impl GroupState {
             leader: None,
             generation: None,
             sessions: BTreeMap::new(),
+            mode: GroupMode::default(),
+            contacts: BTreeMap::new(),
+            notices: BTreeMap::new(),
             successors: BTreeSet::new(),
             acks: BTreeMap::new(),
             freeze: None,
@@ -118,6 +129,13 @@ impl GroupState {
         self.sessions.get(place.holder).is_some_and(|session| session.incarnation == place.incarnation)
     }
 
+    /// Whether a member's session was heard of lately; where that is not kept track of, its session says so.
+    pub fn is_in_contact(&self, member: &InstanceId) -> bool {
+        self.sessions.get(member).is_none_or(|session| {
+            session.mode == GroupMode::Exclusive || self.contacts.get(member) == Some(&session.incarnation)
+        })
+    }
+
     /// All members that are there or hold something.
     pub fn members(&self) -> BTreeSet<&InstanceId> {
         self.sessions.keys().chain(self.chunks.keys().map(|(member, _)| member)).collect()
@@ -148,6 +166,11 @@ impl GroupState {
             Kind::Generation => self.generation = Some(record::<GenerationRecord>(kv)?.generation),
             Kind::Session(member) => drop(self.sessions.insert(member, record(kv)?)),
             Kind::Successor(member) => drop(self.successors.insert(member)),
+            Kind::Mode => self.mode = record::<ModeRecord>(kv)?.mode,
+            Kind::Contact(member) => {
+                self.contacts.insert(member, record::<ContactRecord>(kv)?.incarnation);
+            }
+            Kind::Notice(member) => drop(self.notices.insert(member, record(kv)?)),
             Kind::Ack(member) => drop(self.acks.insert(member, record(kv)?)),
             Kind::Eviction(member) => drop(self.evictions.insert(member, record(kv)?)),
             Kind::Chunk(member, chunk) => {
@@ -173,6 +196,9 @@ impl GroupState {
             Some(Kind::Generation) => self.generation = None,
             Some(Kind::Session(member)) => drop(self.sessions.remove(&member)),
             Some(Kind::Successor(member)) => drop(self.successors.remove(&member)),
+            Some(Kind::Mode) => self.mode = GroupMode::default(),
+            Some(Kind::Contact(member)) => drop(self.contacts.remove(&member)),
+            Some(Kind::Notice(member)) => drop(self.notices.remove(&member)),
             Some(Kind::Ack(member)) => drop(self.acks.remove(&member)),
             Some(Kind::Eviction(member)) => drop(self.evictions.remove(&member)),
             Some(Kind::Chunk(member, chunk)) => {

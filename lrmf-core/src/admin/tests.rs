@@ -50,6 +50,7 @@ impl Written {
             format: Format,
             incarnation: session(number),
             state,
+            mode: Default::default(),
             capacity: 1,
             zone: None,
             labels: Default::default(),

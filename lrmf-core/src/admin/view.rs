@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::config::GroupMode;
 use crate::ids::{Generation, Incarnation, InstanceId, Token};
-use crate::records::{Cause, MemberState, StuckBy};
+use crate::records::{Barred, Cause, MemberState, StuckBy};
 
 use super::state::{GroupState, Place};
 
@@ -25,6 +26,12 @@ pub struct MemberView {
     pub evicted: bool,
     /// Whether another process waits to become it.
     pub successor: bool,
+    /// What it does when it is out of contact; the group's mode, or it is given nothing.
+    pub mode: GroupMode,
+    /// Whether it is out of contact, in a group of mode `available`.
+    pub silent: bool,
+    /// Why the leader gives it nothing, although it would take something.
+    pub barred: Option<Barred>,
     /// Its session, while that lives.
     pub incarnation: Option<Incarnation>,
     /// How many tasks it has.
@@ -110,6 +117,8 @@ pub enum TaskPhase {
     Waiting,
     /// Its holder's session has ended.
     Orphaned,
+    /// Its holder is out of contact, in a group of mode `available`: it goes to somebody else.
+    Unreached,
 }
 
 impl GroupState {
@@ -159,6 +168,9 @@ impl GroupState {
             let waits = state.is_none() && self.successors.contains(place.holder);
             return if waits { TaskPhase::Waiting } else { TaskPhase::Orphaned };
         }
+        if !self.is_in_contact(place.holder) {
+            return TaskPhase::Unreached;
+        }
         match place.entry.releasing {
             Some(_) if self.has_released(place) => TaskPhase::Released,
             _ if self.stuck(place).is_some() => TaskPhase::Stuck,
@@ -207,6 +219,13 @@ impl GroupState {
                 == session.map(|session| session.incarnation)
                 && session.is_some(),
             successor: self.successors.contains(member),
+            mode: session.map(|session| session.mode).unwrap_or_default(),
+            silent: !self.is_in_contact(member),
+            barred: self
+                .notices
+                .get(member)
+                .filter(|notice| session.is_some_and(|session| session.incarnation == notice.incarnation))
+                .map(|notice| notice.barred),
             incarnation: session.map(|session| session.incarnation),
             tasks: 0,
             releasing: 0,

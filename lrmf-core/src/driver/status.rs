@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::protocol::Exit;
 use crate::protocol::node::Node;
+use crate::records::Barred;
 use crate::task::Holding;
 
 /// The tasks that a member runs now, by key.
@@ -34,11 +35,13 @@ pub struct MemberStatus {
     pub leading: bool,
     /// Who leads the group, as far as it knows.
     pub leader: Option<InstanceId>,
+    /// Why the leader gives it no tasks, where it does not although the member would take some.
+    pub barred: Option<Barred>,
 }
 
 impl Default for MemberStatus {
     fn default() -> Self {
-        Self { stage: MemberStage::Joining, leading: false, leader: None }
+        Self { stage: MemberStage::Joining, leading: false, leader: None, barred: None }
     }
 }
 
@@ -74,11 +77,13 @@ impl Board {
             .session()
             .map_or(MemberStage::Joining, |session| MemberStage::Serving(session.record.incarnation));
         let (leading, leader) = (node.is_leading(), node.leader_record().map(|record| &record.instance));
+        let barred = node.barred();
         self.status.send_if_modified(|status| {
-            if status.stage == stage && status.leading == leading && status.leader.as_ref() == leader {
+            let same = status.stage == stage && status.leading == leading && status.barred == barred;
+            if same && status.leader.as_ref() == leader {
                 return false;
             }
-            *status = MemberStatus { stage: stage.clone(), leading, leader: leader.cloned() };
+            *status = MemberStatus { stage: stage.clone(), leading, leader: leader.cloned(), barred };
             true
         });
     }
@@ -89,6 +94,7 @@ impl Board {
             stage: MemberStage::Ended(exit),
             leading: false,
             leader: None,
+            barred: None,
         });
     }
 }
@@ -123,6 +129,9 @@ fn log(member: &InstanceId, event: &Event) {
         Event::RevokePanicked { key, token, error } => {
             tracing::error!(%member, task = %key, %token, %error, "revoke panicked");
         }
+        Event::Barred(why) => tracing::error!(%member, %why, "no tasks"),
+        Event::OutOfContact => tracing::warn!(%member, "out of contact"),
+        Event::ContactLost { instance } => tracing::warn!(%member, %instance, "contact lost"),
         Event::Evicted => tracing::warn!(%member, "evicted"),
         Event::Fenced { reason } => tracing::warn!(%member, ?reason, "fenced"),
         Event::ProviderFailed { error } => tracing::warn!(%member, %error, "provider failed"),

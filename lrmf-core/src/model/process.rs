@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::assignor::StickyBalanced;
-use crate::config::CoordinatorConfig;
+use crate::config::{CoordinatorConfig, GroupMode};
 use crate::coordination::{LeaseId, TxnLimits};
 use crate::ids::{Incarnation, Token};
 use crate::protocol::leader::LeaderConfig;
@@ -90,6 +90,7 @@ impl State {
             assignor: Arc::new(StickyBalanced),
             limits: TxnLimits::ETCD,
             settle: Duration::ZERO,
+            mode: GroupMode::Exclusive,
             companions: Duration::ZERO,
             provider_period: Duration::from_secs(1000),
             max_moves: 10,

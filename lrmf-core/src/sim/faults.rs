@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::GroupMode;
 use crate::coordination::{Op, Txn};
 use crate::ids::InstanceId;
 use crate::protocol::{Command, FeedId, Input};
@@ -25,6 +26,12 @@ impl World {
         let kind = self.rng.below(100);
         let name = self.processes[ix].instance.clone();
         if !self.strikes() {
+            return Ok(());
+        }
+        if self.mode == GroupMode::Available && self.rng.per_mille(80) {
+            // The contact's lease ends, or somebody deletes the key.
+            let ops = vec![Op::Delete { key: self.keys.contact(&name) }];
+            drop(self.store.commit(&Txn { guards: Vec::new(), ops }));
             return Ok(());
         }
         self.note(|| format!("fault {kind} at {name} (process {ix}) for {span:?}"));

@@ -112,8 +112,13 @@ impl Oracle {
     }
 
     /// P1 on the processes: a task runs in two only if all but the one with the highest token have outlived their
-    /// sessions.
-    pub(super) fn running(&self, store: &Store, processes: &[Process]) -> Result<(), Violation> {
+    /// sessions. In mode `available` that is given up, and what is left is that no two have one token.
+    pub(super) fn running(
+        &self,
+        store: &Store,
+        processes: &[Process],
+        exclusive: bool,
+    ) -> Result<(), Violation> {
         let mut runs: BTreeMap<&str, Vec<(Token, bool, usize)>> = BTreeMap::new();
         for (ix, process) in processes.iter().enumerate().filter(|(_, process)| process.is_up()) {
             let alive = self.session_lives(store, process);
@@ -127,7 +132,7 @@ impl Oracle {
         for (key, mut holders) in runs {
             holders.sort_unstable();
             let lower = &holders[..holders.len() - 1];
-            if lower.iter().any(|(_, alive, _)| *alive) {
+            if exclusive && lower.iter().any(|(_, alive, _)| *alive) {
                 return Err(format!("P1: {key} runs in several living sessions: {holders:?}"));
             }
             if holders.windows(2).any(|pair| pair[0].0 == pair[1].0) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::assignor::StickyBalanced;
-use crate::config::CoordinatorConfig;
+use crate::config::{CoordinatorConfig, GroupMode};
 use crate::coordination::{Op, TxnLimits};
 use crate::event::Event;
 use crate::ids::{GroupId, Incarnation, InstanceId};
@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     pub(super) keys: Keys,
     pub(super) rules: Rules,
+    pub(super) mode: GroupMode,
+    pub(super) exclusive: bool,
     pub(super) instances: Vec<InstanceId>,
     pub(super) tasks: Vec<Task>,
     pub(super) next_incarnation: u128,
@@ -69,6 +71,9 @@ pub(super) struct World {
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) rules: Rules,
+    pub(super) mode: GroupMode,
+    /// Whether P1 is asked for on the processes too, which a group of mode `available` gives up.
+    pub(super) exclusive: bool,
     pub(super) faulty_for: Duration,
     /// Of the misfortunes that the seed has in store, numbered as they come, those that happen; all where none is named.
     pub(super) only: Option<BTreeSet<u32>>,
@@ -117,6 +122,8 @@ impl World {
             oracle: Oracle::default(),
             keys: Keys::new(&GroupId::new("p", "b", "t").unwrap()),
             rules: plan.rules,
+            mode: plan.mode,
+            exclusive: plan.exclusive,
             instances,
             tasks,
             next_incarnation: 1,
@@ -192,7 +199,7 @@ impl World {
     fn check(&mut self) -> Result<(), Violation> {
         let grace = Duration::from_millis(LONGEST_REVOKE + 200);
         self.oracle.records(&self.keys, &self.store)?;
-        self.oracle.running(&self.store, &self.processes)?;
+        self.oracle.running(&self.store, &self.processes, self.exclusive)?;
         self.oracle.fenced(&self.store, &self.processes, self.now, grace)
     }
 
@@ -265,12 +272,14 @@ impl World {
             assignor: Arc::new(StickyBalanced),
             limits: TxnLimits { ops: if self.rng.per_mille(300) { 5 } else { 128 }, bytes: 1 << 20 },
             settle: settings().settle,
+            mode: self.mode,
             companions: settings().companions,
             provider_period: settings().provider_period,
             max_moves: if self.rng.per_mille(300) { 1 } else { 1000 },
             rules: self.rules,
         };
-        let config = NodeConfig { instance: instance.clone(), settings: settings(), leader };
+        let settings = CoordinatorConfig { mode: self.mode, ..settings() };
+        let config = NodeConfig { instance: instance.clone(), settings, leader };
         let (node, actions) = Node::new(config);
         let rate = 995_000 + self.rng.below(10_001);
         self.note(|| format!("{instance} starts"));

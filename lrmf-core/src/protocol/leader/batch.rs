@@ -96,6 +96,10 @@ fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
     if member.state == MemberState::Restarting || view.is_released(place, rules) {
         return true;
     }
+    // In mode `available` its tokens alone keep the old holder from doing harm.
+    if !view.is_in_contact(place.holder, member) {
+        return true;
+    }
     let Some(marked) = place.entry.releasing else { return false };
     if !rules.await_ack {
         return true;
@@ -354,6 +358,7 @@ fn cause_of(view: &View, step: &Step, to: &InstanceId, goals: &Goals, rules: Rul
         Some(_) if view.is_released(place, rules) => Cause::Forced,
         _ if view.controls.pins.get(&step.key) == Some(to) => Cause::Pinned,
         None => Cause::Lost,
+        Some(member) if !view.is_in_contact(place.holder, member) => Cause::Lost,
         Some(member) if leaves(member.state) => Cause::Left,
         Some(_) => Cause::Planned,
     }

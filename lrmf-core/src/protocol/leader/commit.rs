@@ -14,6 +14,9 @@ const CANDIDATES: usize = 5;
 
 impl Leader {
     pub(super) fn commit(&mut self, now: Now) {
+        if self.set_mode() {
+            return;
+        }
         let Some(tasks) = &self.tasks else { return };
         let rules = self.config.rules;
         let mut ready = batch::ready(&self.view, tasks, &self.goals, self.config.max_moves, rules);
@@ -26,6 +29,9 @@ impl Leader {
             self.name_candidates();
             if self.in_flight.is_none() {
                 self.tidy();
+            }
+            if self.in_flight.is_none() {
+                self.tell_members();
             }
             return;
         }
@@ -63,11 +69,15 @@ impl Leader {
         let view = &self.view;
         let mut candidates = self.record.candidates.clone();
         candidates.retain(|instance| view.holder(instance).is_some());
-        for instance in view.members.keys().filter(|instance| view.holder(instance).is_some()) {
-            if candidates.len() < CANDIDATES && !candidates.contains(instance) {
-                candidates.push(instance.clone());
-            }
-        }
+        // Whoever may hold tasks; one look at all of them only where there are too few.
+        let others = view.members.keys().filter(|instance| view.holder(instance).is_some());
+        let missing = CANDIDATES.saturating_sub(candidates.len());
+        let more: Vec<_> = if missing == 0 {
+            Vec::new()
+        } else {
+            others.filter(|instance| !candidates.contains(instance)).take(missing).cloned().collect()
+        };
+        candidates.extend(more);
         if candidates == self.record.candidates {
             return;
         }

@@ -11,13 +11,17 @@
 //! builds on, so one that arrives late is refused. What a transaction relies on (a session has ended, something was
 //! acknowledged) never becomes untrue again.
 
+#[cfg(test)]
+mod available_tests;
 mod batch;
 mod commit;
 #[cfg(test)]
 mod control_tests;
 mod controls;
 mod failures;
+mod notices;
 mod plan;
+mod seats;
 #[cfg(test)]
 mod table;
 mod tasks;
@@ -32,12 +36,13 @@ use std::time::Duration;
 
 use crate::assignor::Assignor;
 use crate::clock::Timestamp;
+use crate::config::GroupMode;
 use crate::coordination::{LeaseId, Revision, Txn, TxnLimits, TxnOutcome};
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::ids::InstanceId;
 use crate::keys::{Control, Keys};
-use crate::records::{LeaderRecord, RecordError, Stuck};
+use crate::records::{Barred, LeaderRecord, NoticeRecord, RecordError, Stuck};
 use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
@@ -61,6 +66,8 @@ pub struct LeaderConfig {
     pub limits: TxnLimits,
     /// The settle window at the start of a group.
     pub settle: Duration,
+    /// The mode that the group is to have.
+    pub mode: GroupMode,
     /// How long a handover waits for others.
     pub companions: Duration,
     /// How often the provider is asked.
@@ -88,8 +95,8 @@ pub enum LeaderAction {
     AskProvider,
     /// It is no longer the leader, or cannot be.
     StepDown {
-        /// It must not campaign again soon, as it cannot read the records.
-        unreadable: bool,
+        /// It must not campaign again soon, as it cannot read the records, or is not of the group's mode.
+        abstain: bool,
     },
     /// Tell listeners.
     Emit(Event),
@@ -114,6 +121,10 @@ enum InFlight {
     Candidates(Vec<InstanceId>),
     /// Deletes the forced releases of these tasks.
     Tidying(Vec<Arc<str>>),
+    /// Makes this leader's mode the group's.
+    Mode,
+    /// Tells these members this, or nothing any more.
+    Notices(Vec<(InstanceId, Option<NoticeRecord>)>),
 }
 
 /// A group at a glance.
@@ -146,6 +157,8 @@ pub struct Leader {
     in_flight: Option<InFlight>,
     /// The goals are out of date.
     stale: bool,
+    /// Members may have to be told something else than before.
+    notices_due: bool,
     /// The last plan was refused.
     refused: bool,
     /// The provider is being asked; and is to be asked once more after that.
@@ -168,7 +181,7 @@ impl Leader {
         lease: LeaseId,
         now: Now,
     ) -> (Self, Vec<LeaderAction>) {
-        let view = View::new(config.keys.clone());
+        let view = View::new(config.keys.clone(), config.mode);
         let mut leader = Self {
             config,
             created,
@@ -183,6 +196,7 @@ impl Leader {
             unassigned: 0,
             in_flight: None,
             stale: true,
+            notices_due: true,
             refused: false,
             asking: false,
             ask_again: false,
@@ -221,7 +235,7 @@ impl Leader {
             // Somebody else wrote, or nobody knows: whatever is true is in the store.
             Ok(TxnOutcome::Refused) => self.reload(),
             Err(error) => {
-                if !error.is_retryable() {
+                if !error.is_retryable() && !matches!(error, StoreError::LeaseGone) {
                     self.out.push(LeaderAction::Emit(Event::CommitFailed { error: error.to_string() }));
                 }
                 self.not_before = now.at + RETRY;
@@ -236,6 +250,15 @@ impl Leader {
             InFlight::Candidates(candidates) => self.record.candidates = candidates,
             InFlight::Tidying(tasks) => {
                 tasks.into_iter().for_each(|task| self.view.controls.delete(&Control::Release(task)));
+            }
+            InFlight::Mode => self.view.stored_mode = Some((self.config.mode, revision)),
+            InFlight::Notices(notices) => {
+                for (instance, notice) in notices {
+                    match notice {
+                        Some(notice) => drop(self.view.notices.insert(instance, notice)),
+                        None => drop(self.view.notices.remove(&instance)),
+                    }
+                }
             }
             InFlight::Assignment(Batch { generation, chunks, granted, marked, parted, .. }) => {
                 self.view.wrote(revision, generation, chunks);
@@ -318,9 +341,17 @@ impl Leader {
     fn changed(&mut self, now: Now, loaded: bool, changes: Changes) {
         if self.view.leader.as_ref().is_none_or(|(created, _)| *created != self.created) {
             self.phase = Phase::Over;
-            self.out.push(LeaderAction::StepDown { unreadable: false });
+            self.out.push(LeaderAction::StepDown { abstain: false });
             return;
         }
+        if self.view.is_led_by_wrong_mode() {
+            self.phase = Phase::Over;
+            let barred = Barred::Mode { group: self.view.group_mode() };
+            self.out.push(LeaderAction::Emit(Event::Barred(barred)));
+            self.out.push(LeaderAction::StepDown { abstain: true });
+            return;
+        }
+        self.notices_due |= changes.membership;
         if let (true, Some((_, record))) = (loaded, &self.view.leader) {
             self.record = record.clone();
         }
@@ -331,7 +362,7 @@ impl Leader {
             changes.refused.into_iter().map(|error| Event::ControlRefused { error: error.to_string() });
         self.out.extend(refused.map(LeaderAction::Emit));
         if changes.full {
-            let (members, most) = (self.view.members.len(), self.view.max_members);
+            let (members, most) = (self.view.members.len(), self.view.seats.most());
             self.out.push(LeaderAction::Emit(Event::GroupFull { members, most }));
         }
         let stuck = changes.stuck.into_iter().map(|(instance, Stuck { key, token, .. })| {
@@ -339,6 +370,8 @@ impl Leader {
         });
         self.out.extend(stuck);
         let lost = changes.lost.into_iter().map(|instance| Event::MemberLost { instance });
+        let silent = changes.out_of_contact.into_iter().map(|instance| Event::ContactLost { instance });
+        self.out.extend(silent.map(LeaderAction::Emit));
         let joined = changes.joined.into_iter().map(|instance| Event::MemberJoined { instance });
         self.out.extend(lost.chain(joined).map(LeaderAction::Emit));
         if changes.trigger && !loaded {
@@ -352,7 +385,8 @@ impl Leader {
             Phase::Loading => {
                 self.stale = true;
                 let since = now.at;
-                let young = self.is_starting_up();
+                // After a failure that cut everybody off, whoever is back first must not be given everything.
+                let young = self.is_starting_up() || self.view.misses_anybody();
                 self.phase =
                     if young { Phase::Settling { since, until: since + window } } else { Phase::Active };
             }
@@ -418,7 +452,7 @@ impl Leader {
     fn unreadable(&mut self, error: &RecordError) {
         self.phase = Phase::Over;
         self.out.push(LeaderAction::Emit(Event::Unreadable { error: error.to_string() }));
-        self.out.push(LeaderAction::StepDown { unreadable: true });
+        self.out.push(LeaderAction::StepDown { abstain: true });
     }
 
     /// Goes as far as it can.

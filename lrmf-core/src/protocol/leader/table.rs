@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::seats::Seats;
 use super::*;
 use crate::assignor::StickyBalanced;
 use crate::clock::Timestamp;
@@ -48,6 +49,7 @@ impl Table {
             assignor: Arc::new(StickyBalanced),
             limits: TxnLimits { ops: 128, bytes: 1 << 20 },
             settle: Duration::ZERO,
+            mode: GroupMode::Exclusive,
             companions: Duration::from_millis(10),
             provider_period: Duration::from_secs(30),
             max_moves: 1000,
@@ -89,6 +91,22 @@ impl Table {
         table
     }
 
+    /// Another leader comes after this one.
+    pub(super) fn succeed(&mut self) {
+        let Leader { config, record, lease, .. } = self.leader.clone();
+        self.delete(self.keys.leader());
+        let op = Op::Put { key: self.keys.leader(), value: encode(&record), lease: Some(lease) };
+        self.store.commit(&Txn { guards: vec![], ops: vec![op] }).unwrap();
+        self.leader = Leader::new(config, self.store.revision(), record, lease, self.now()).0;
+    }
+
+    /// Lowers how many members may hold tasks.
+    pub(super) fn most_members(&mut self, most: usize) {
+        let view = &mut self.leader.view;
+        view.seats = Seats::new(most);
+        view.sessions.iter().for_each(|(instance, session)| view.seats.enter(session.created, instance));
+    }
+
     pub(super) fn now(&self) -> Now {
         Now { at: Timestamp(self.at), unix_millis: 1000 }
     }
@@ -103,10 +121,15 @@ impl Table {
     }
 
     pub(super) fn member(&mut self, text: &str, number: u128, state: MemberState) {
+        self.member_of(GroupMode::Exclusive, text, number, state);
+    }
+
+    pub(super) fn member_of(&mut self, mode: GroupMode, text: &str, number: u128, state: MemberState) {
         let record = MemberRecord {
             format: Format,
             incarnation: incarnation(number),
             state,
+            mode,
             capacity: 1,
             zone: None,
             load: None,

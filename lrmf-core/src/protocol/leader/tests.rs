@@ -383,7 +383,7 @@ fn own_writes_that_the_feed_repeats_change_nothing() {
 #[test]
 fn members_over_the_limit_wait_until_one_before_them_leaves() {
     let mut table = Table::placed(&[("b", 1), ("c", 2)], 4);
-    table.leader.view.max_members = 2;
+    table.most_members(2);
     table.member("a", 3, MemberState::Active);
     assert!(table.run() < 2, "at most the list of candidates changes");
     assert!(table.events.contains(&Event::GroupFull { members: 3, most: 2 }));

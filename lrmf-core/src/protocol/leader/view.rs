@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use crate::config::GroupMode;
 use crate::control::EvictionRecord;
-use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
+use crate::coordination::{KeyValue, LeaseId, Revision, Snapshot, WatchBatch, WatchEvent};
 use crate::ids::{Generation, Incarnation, InstanceId, MAX_MEMBERS};
 use crate::keys::{Keys, Kind};
 use crate::protocol::Rules;
 use crate::records::{
-    AckRecord, ChunkRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, MemberState, RecordError,
-    Stuck, decode,
+    AckRecord, ChunkRecord, ContactRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, MemberState,
+    ModeRecord, NoticeRecord, RecordError, Stuck, decode,
 };
 
 use super::controls::Controls;
+use super::seats::Seats;
 
 /// What a change means to the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(super) struct Changes {
     pub(super) joined: Vec<InstanceId>,
     /// Members whose session ended.
     pub(super) lost: Vec<InstanceId>,
+    /// Members whose contact ended, and whose session did not.
+    pub(super) out_of_contact: Vec<InstanceId>,
     /// The assignment was written, by whomever.
     pub(super) assignment: bool,
     /// Members that acknowledged something.
@@ -51,12 +55,18 @@ pub(super) struct View {
     /// The leader's own writes up to here are in; the store's repetition of them is ignored.
     written: Revision,
     pub(super) members: BTreeMap<InstanceId, MemberRecord>,
-    /// How many of them may hold tasks.
-    pub(super) max_members: usize,
-    /// Since when each is a member, restarts included.
-    since: BTreeMap<InstanceId, Revision>,
-    /// Those that came when there were enough.
-    pub(super) surplus: BTreeSet<InstanceId>,
+    /// The keys of their sessions.
+    pub(super) sessions: BTreeMap<InstanceId, SessionKey>,
+    /// Which of them may hold tasks.
+    pub(super) seats: Seats,
+    /// The mode of this leader, which is the group's once [`mode_agrees`](Self::mode_agrees).
+    mode: GroupMode,
+    /// The group's mode, where a record says so.
+    pub(super) stored_mode: Option<(GroupMode, Revision)>,
+    /// Which session of each member is in contact.
+    contacts: BTreeMap<InstanceId, Incarnation>,
+    /// What members were told.
+    pub(super) notices: BTreeMap<InstanceId, NoticeRecord>,
     pub(super) successors: BTreeSet<InstanceId>,
     pub(super) acks: BTreeMap<InstanceId, AckRecord>,
     pub(super) chunks: BTreeMap<InstanceId, BTreeMap<u8, ChunkRecord>>,
@@ -72,15 +82,18 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(keys: Keys) -> Self {
+    pub(super) fn new(keys: Keys, mode: GroupMode) -> Self {
         Self {
             keys,
             revision: Revision(0),
             written: Revision(0),
             members: BTreeMap::new(),
-            max_members: MAX_MEMBERS,
-            since: BTreeMap::new(),
-            surplus: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            seats: Seats::new(MAX_MEMBERS),
+            mode,
+            stored_mode: None,
+            contacts: BTreeMap::new(),
+            notices: BTreeMap::new(),
             successors: BTreeSet::new(),
             acks: BTreeMap::new(),
             chunks: BTreeMap::new(),
@@ -94,15 +107,15 @@ impl View {
 
     /// Replaces everything by what the store has.
     pub(super) fn load(&mut self, snapshot: &Snapshot) -> Result<Changes, RecordError> {
-        let before = std::mem::replace(self, Self::new(self.keys.clone()));
+        let before = std::mem::replace(self, Self::new(self.keys.clone(), self.mode));
         self.floor = before.floor;
-        self.max_members = before.max_members;
+        self.seats = Seats::new(before.seats.most());
         let mut changes = Changes::default();
         for entry in &snapshot.entries {
             self.put(entry, &mut changes)?;
         }
         self.revision = snapshot.revision;
-        self.count_members(&mut changes, before.surplus.len());
+        changes.full = self.seats.waiting() > before.seats.waiting();
         changes.membership = true;
         let lost = before.members.iter().filter(|(instance, old)| !self.is_alive(instance, old.incarnation));
         changes.lost = lost.map(|(instance, _)| instance.clone()).collect();
@@ -121,27 +134,20 @@ impl View {
             return Ok(changes);
         }
         self.revision = batch.revision;
+        let waiting = self.seats.waiting();
         for event in &batch.events {
             match event {
                 WatchEvent::Put(entry) => self.put(entry, &mut changes)?,
                 WatchEvent::Delete { key } => self.delete(key, batch.revision, &mut changes),
             }
         }
-        if changes.membership {
-            self.count_members(&mut changes, self.surplus.len());
-        }
+        changes.full = self.seats.waiting() > waiting;
+        let mut out_of_contact = std::mem::take(&mut changes.out_of_contact);
+        out_of_contact.retain(|instance| {
+            self.members.get(instance).is_some_and(|member| !self.is_in_contact(instance, member))
+        });
+        changes.out_of_contact = out_of_contact;
         Ok(changes)
-    }
-
-    /// Who came first may hold tasks.
-    fn count_members(&mut self, changes: &mut Changes, before: usize) {
-        self.surplus.clear();
-        if self.members.len() > self.max_members {
-            let mut by_age: Vec<_> = self.since.iter().map(|(instance, since)| (*since, instance)).collect();
-            by_age.sort_unstable();
-            self.surplus = by_age.into_iter().skip(self.max_members).map(|(_, name)| name.clone()).collect();
-        }
-        changes.full |= self.surplus.len() > before;
     }
 
     fn put(&mut self, entry: &KeyValue, changes: &mut Changes) -> Result<(), RecordError> {
@@ -152,7 +158,14 @@ impl View {
                 let member: MemberRecord = decode(key, value)?;
                 let incarnation = member.incarnation;
                 let before = self.members.insert(instance.clone(), member);
-                self.since.insert(instance.clone(), entry.create_revision);
+                let (created, modified, lease) = (entry.create_revision, entry.mod_revision, entry.lease);
+                let key = SessionKey { created, modified, lease };
+                if let Some(old) = self.sessions.insert(instance.clone(), key)
+                    && old.created != created
+                {
+                    self.seats.leave(old.created, &instance);
+                }
+                self.seats.enter(created, &instance);
                 changes.membership = true;
                 if before.as_ref().is_none_or(|before| before.incarnation != incarnation) {
                     changes.lost.extend(before.map(|_| instance.clone()));
@@ -161,6 +174,17 @@ impl View {
             }
             Some(Kind::Successor(instance)) => {
                 changes.membership |= self.successors.insert(instance);
+            }
+            Some(Kind::Contact(instance)) => {
+                let contact: ContactRecord = decode(key, value)?;
+                let before = self.contacts.insert(instance, contact.incarnation);
+                changes.membership |= before != Some(contact.incarnation);
+            }
+            Some(Kind::Notice(instance)) => drop(self.notices.insert(instance, decode(key, value)?)),
+            Some(Kind::Mode) => {
+                let record: ModeRecord = decode(key, value)?;
+                self.stored_mode = Some((record.mode, entry.mod_revision));
+                changes.membership = true;
             }
             Some(Kind::Ack(instance)) => {
                 let ack: AckRecord = decode(key, value)?;
@@ -199,12 +223,23 @@ impl View {
             Some(Kind::Session(instance)) => {
                 changes.membership = true;
                 self.members.remove(&instance);
-                self.since.remove(&instance);
+                if let Some(session) = self.sessions.remove(&instance) {
+                    self.seats.leave(session.created, &instance);
+                }
                 changes.lost.push(instance);
             }
             Some(Kind::Successor(instance)) => changes.membership |= self.successors.remove(&instance),
             Some(Kind::Ack(instance)) => {
                 self.acks.remove(&instance);
+            }
+            Some(Kind::Contact(instance)) => {
+                changes.membership |= self.contacts.remove(&instance).is_some();
+                changes.out_of_contact.push(instance);
+            }
+            Some(Kind::Notice(instance)) => drop(self.notices.remove(&instance)),
+            Some(Kind::Mode) => {
+                changes.membership = true;
+                self.stored_mode = None;
             }
             Some(Kind::Chunk(instance, chunk)) if !own => {
                 self.set_chunk(&instance, chunk, None);
@@ -304,8 +339,46 @@ impl View {
 
     fn may_hold(&self, instance: &InstanceId, member: &MemberRecord) -> bool {
         member.state == MemberState::Active
+            && member.mode == self.mode
+            && self.is_in_contact(instance, member)
             && !self.controls.drains.contains(instance)
-            && !self.surplus.contains(instance)
+            && self.has_seat(instance)
+    }
+
+    /// Whether the member is among the first so many.
+    pub(super) fn has_seat(&self, instance: &InstanceId) -> bool {
+        if self.seats.waiting() == 0 {
+            return true;
+        }
+        let created = self.sessions.get(instance).map(|session| session.created);
+        created.is_some_and(|created| self.seats.has(created, instance))
+    }
+
+    /// Whether the member was heard of lately; in mode `exclusive` its session says that by itself.
+    pub(super) fn is_in_contact(&self, instance: &InstanceId, member: &MemberRecord) -> bool {
+        member.mode == GroupMode::Exclusive || self.contacts.get(instance) == Some(&member.incarnation)
+    }
+
+    /// Whether any member that may be about to come back is out of contact.
+    pub(super) fn misses_anybody(&self) -> bool {
+        self.members.iter().any(|(instance, member)| {
+            member.state != MemberState::Restarting && !self.is_in_contact(instance, member)
+        })
+    }
+
+    /// The mode of the group; without a record it is the default.
+    pub(super) fn group_mode(&self) -> GroupMode {
+        self.stored_mode.map_or_else(GroupMode::default, |(mode, _)| mode)
+    }
+
+    /// Whether this leader's mode is the group's.
+    pub(super) fn mode_agrees(&self) -> bool {
+        self.group_mode() == self.mode
+    }
+
+    /// Whether somebody else has the group's mode, so that this leader, which has not, must leave it to them.
+    pub(super) fn is_led_by_wrong_mode(&self) -> bool {
+        !self.mode_agrees() && self.members.values().any(|member| member.mode == self.group_mode())
     }
 
     /// Whether an operator declared this very holding to be over.
@@ -331,7 +404,9 @@ impl View {
     pub(super) fn rests(&self, place: Place<'_>) -> bool {
         place.entry.releasing.is_none()
             && self.members.get(place.holder).is_some_and(|member| {
-                member.incarnation == place.incarnation && member.state == MemberState::Active
+                member.incarnation == place.incarnation
+                    && member.state == MemberState::Active
+                    && self.is_in_contact(place.holder, member)
             })
     }
 
@@ -350,6 +425,16 @@ impl View {
             None => self.successors.contains(instance),
         }
     }
+}
+
+/// A session's key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionKey {
+    /// Since when the member is one, restarts included.
+    pub(super) created: Revision,
+    /// The write that last changed it.
+    pub(super) modified: Revision,
+    pub(super) lease: Option<LeaseId>,
 }
 
 /// An entry with the record that it is in.

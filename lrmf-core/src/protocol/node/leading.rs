@@ -1,6 +1,7 @@
 //! Campaigning, and doing what the leader's machine asks for.
 
-use crate::coordination::{Guard, Op, Txn};
+use crate::coordination::{Guard, LeaseId, Op, Txn};
+use crate::error::StoreError;
 use crate::event::Event;
 use crate::ids::{Incarnation, InstanceId};
 use crate::protocol::election::Verdict;
@@ -12,20 +13,30 @@ use super::{Mode, Node, Purpose, Stage};
 
 impl Node {
     pub(super) fn elect(&mut self, now: Now, verdict: Verdict) {
+        let lease = self.leader_lease();
         let Stage::Serving(serving) = &mut self.stage else { return };
         let stays = matches!(serving.mode, Mode::Member | Mode::Draining { .. });
         match verdict {
             Verdict::Nothing => {}
             Verdict::Campaign => {
-                if stays {
-                    let txn = self.campaign();
-                    self.call(Purpose::Campaign, Call::Commit(txn));
+                if !stays {
+                    return;
+                }
+                match lease {
+                    Some(lease) => {
+                        let txn = self.campaign(lease);
+                        self.call(Purpose::Campaign { lease }, Call::Commit(txn));
+                    }
+                    // Out of contact, and about to be back.
+                    None => drop(serving.election.on_campaign(now, Err(StoreError::LeaseGone))),
                 }
             }
             Verdict::Lead(created) if stays => {
                 self.stop_leading();
+                // The key was bound to a contact that is lost, so it is gone as well: that is about to be heard.
+                let Some(lease) = lease else { return };
                 let Stage::Serving(serving) = &mut self.stage else { return };
-                let (record, lease) = (self.config.instance.clone(), serving.session.lease);
+                let record = self.config.instance.clone();
                 let assignor = self.config.leader.assignor.name();
                 let record = own_record(record, serving.session.record.incarnation, assignor);
                 let (leader, actions) = Leader::new(self.config.leader.clone(), created, record, lease, now);
@@ -45,14 +56,14 @@ impl Node {
         }
     }
 
-    pub(super) fn campaign(&self) -> Txn {
+    pub(super) fn campaign(&self, lease: LeaseId) -> Txn {
         let Stage::Serving(serving) = &self.stage else { return Txn::default() };
         let assignor = self.config.leader.assignor.name();
         let record = own_record(self.config.instance.clone(), serving.session.record.incarnation, assignor);
         let key = self.config.leader.keys.leader();
         Txn {
             guards: vec![Guard::Absent { key: key.clone() }],
-            ops: vec![Op::Put { key, value: encode(&record), lease: Some(serving.session.lease) }],
+            ops: vec![Op::Put { key, value: encode(&record), lease: Some(lease) }],
         }
     }
 
@@ -63,9 +74,9 @@ impl Node {
                 LeaderAction::Commit(txn) => self.call(Purpose::LeaderTxn, Call::Commit(txn)),
                 LeaderAction::AskProvider => self.out.push(Action::AskProvider),
                 LeaderAction::Emit(event) => self.out.push(Action::Emit(event)),
-                LeaderAction::StepDown { unreadable } => {
+                LeaderAction::StepDown { abstain } => {
                     self.stop_leading();
-                    if unreadable {
+                    if abstain {
                         self.abstain(now);
                     }
                 }
@@ -73,7 +84,7 @@ impl Node {
         }
     }
 
-    /// Leaves the leadership to a member that can read the records.
+    /// Leaves the leadership to a member that can read the records and is of the group's mode.
     pub(super) fn abstain(&mut self, now: Now) {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let Some(created) = serving.election.leading() else { return };

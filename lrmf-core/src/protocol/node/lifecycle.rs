@@ -12,6 +12,7 @@ use crate::protocol::session::{Joining, OwnKeys, Session};
 use crate::protocol::{Action, Call, Exit, FeedId, Now};
 use crate::records::MemberState;
 
+use super::contact::Contact;
 use super::{Mode, Node, Purpose, Serving, Stage, Then};
 
 /// How long the group may be without a leader before members that are no candidates campaign too.
@@ -35,6 +36,7 @@ impl Node {
         let (incarnation, instance) = (session.record.incarnation, self.config.instance.clone());
         let LeaderConfig { keys, rules, .. } = self.config.leader.clone();
         let serving = Serving {
+            contact: Contact::new(now, session.contact),
             holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings, rules),
             election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
             leader: None,
@@ -45,6 +47,7 @@ impl Node {
             write_at: now.at,
             evicted: false,
             load: None,
+            barred: None,
             session,
         };
         tracing::debug!(member = %self.config.instance, %incarnation, former = former.len(), "joined");

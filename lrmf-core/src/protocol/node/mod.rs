@@ -1,8 +1,10 @@
 //! A member as a whole: joins, serves, stops in time, and comes back.
 
+mod contact;
 mod leading;
 mod lifecycle;
 mod own;
+mod replies;
 mod serving;
 
 use std::collections::BTreeMap;
@@ -12,15 +14,14 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::config::CoordinatorConfig;
 use crate::coordination::{LeaseId, Op, Txn};
-use crate::error::StoreError;
-use crate::event::{Event, FenceReason};
+use crate::event::Event;
 use crate::ids::{InstanceId, Token};
-use crate::records::LeaderRecord;
+use crate::records::{Barred, LeaderRecord};
 use crate::task::Holding;
 
 use super::leader::{Leader, LeaderConfig, Overview};
-use super::session::{JoinAction, Joining, OwnKeys, RETRY, Session};
-use super::{Action, Call, CallId, Command, Exit, FeedId, FeedItem, Input, Now, Reply, StopError};
+use super::session::{Joining, OwnKeys, Session};
+use super::{Action, Call, CallId, Command, Exit, FeedId, FeedItem, Input, Now, StopError};
 use own::OwnWrite;
 use serving::{Mode, Serving, Then};
 
@@ -47,7 +48,13 @@ enum Purpose {
         sent: Timestamp,
     },
     Own(OwnWrite),
-    Campaign,
+    Campaign {
+        lease: LeaseId,
+    },
+    GrantContact {
+        sent: Timestamp,
+    },
+    KeepContact(LeaseId),
     LeaderTxn,
     /// Nobody waits for it.
     Courtesy,
@@ -177,6 +184,14 @@ impl Node {
         match &self.stage {
             Stage::Serving(serving) => serving.holdings.held().cloned().collect(),
             Stage::Joining(_) | Stage::Over => Vec::new(),
+        }
+    }
+
+    /// Why the leader gives this member no tasks, where it does not.
+    pub fn barred(&self) -> Option<Barred> {
+        match &self.stage {
+            Stage::Serving(serving) => serving.barred,
+            Stage::Joining(_) | Stage::Over => None,
         }
     }
 
@@ -330,75 +345,6 @@ impl Node {
         }
     }
 
-    fn on_reply(&mut self, now: Now, id: CallId, reply: Reply) {
-        let Some(purpose) = self.calls.remove(&id) else { return };
-        match (purpose, reply, &mut self.stage) {
-            (Purpose::Grant { sent }, Reply::Granted(result), Stage::Joining(joining)) => {
-                let actions = joining.on_granted(now, &self.own, sent, result);
-                self.joining(now, actions);
-            }
-            (Purpose::Claim, Reply::Committed(result), Stage::Joining(joining)) => {
-                let actions = joining.on_claimed(now, &mut self.own, result);
-                self.joining(now, actions);
-            }
-            (Purpose::KeepAlive { lease, sent }, Reply::KeptAlive(result), Stage::Joining(joining)) => {
-                joining.on_kept_alive(now, lease, sent, &result);
-            }
-            (Purpose::KeepAlive { lease, .. }, _, Stage::Serving(serving))
-                if lease != serving.session.lease => {}
-            (Purpose::KeepAlive { sent, .. }, Reply::KeptAlive(result), Stage::Serving(serving)) => {
-                match result {
-                    Ok(ttl) => {
-                        let deadline = sent + ttl.saturating_sub(self.config.settings.margin);
-                        serving.session.deadline = serving.session.deadline.max(deadline);
-                    }
-                    Err(StoreError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
-                    Err(_) => serving.keep_alive_at = serving.keep_alive_at.min(now.at + RETRY),
-                }
-            }
-            (Purpose::Own(write), Reply::Committed(result), Stage::Serving(_)) => {
-                self.on_own_write(now, write, &result)
-            }
-            (Purpose::Campaign, Reply::Committed(Err(StoreError::LeaseGone)), Stage::Serving(_)) => {
-                self.fence(now, FenceReason::SessionEnded);
-            }
-            (Purpose::Campaign, Reply::Committed(result), Stage::Serving(serving)) => {
-                let verdict = serving.election.on_campaign(now, result);
-                self.elect(now, verdict);
-            }
-            (Purpose::LeaderTxn, Reply::Committed(result), Stage::Serving(serving)) => {
-                let actions = serving.leader.as_mut().map(|leader| leader.on_committed(now, &result));
-                self.lead(now, actions.unwrap_or_default());
-            }
-            _ => {}
-        }
-    }
-
-    fn joining(&mut self, now: Now, actions: Vec<JoinAction>) {
-        for action in actions {
-            match action {
-                JoinAction::Grant => {
-                    let ttl = self.config.settings.ttl;
-                    self.call(Purpose::Grant { sent: now.at }, Call::Grant { ttl });
-                }
-                JoinAction::Claim(txn) => self.call(Purpose::Claim, Call::Commit(txn)),
-                JoinAction::KeepAlive(lease) => {
-                    self.call(Purpose::KeepAlive { lease, sent: now.at }, Call::KeepAlive(lease));
-                }
-                JoinAction::Reload => self.follow(FeedId::Own),
-                JoinAction::Abandon(lease) => self.call(Purpose::Courtesy, Call::Revoke(lease)),
-                JoinAction::Conflict => return self.end(Exit::Conflict),
-                JoinAction::Refused(why) => return self.end(Exit::Refused(why)),
-                JoinAction::Joined(session) => {
-                    let Stage::Joining(joining) = &self.stage else { return };
-                    let former = joining.former().to_vec();
-                    self.serve(now, session, &former);
-                    return;
-                }
-            }
-        }
-    }
-
     // ---- what is due ----
 
     fn progress(&mut self, now: Now) {
@@ -416,6 +362,7 @@ impl Node {
                 self.elect(now, verdict);
                 self.lead(now, actions);
                 self.keep_alive(now);
+                self.keep_contact(now);
                 self.report_overdue(now);
                 self.change_mode(now);
                 self.write_own(now);

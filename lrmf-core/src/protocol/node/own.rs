@@ -1,12 +1,14 @@
 //! What a member writes about itself: acknowledgements, its state, its end. One write at a time, each guarded by the
 //! session key; where nobody answered, the own keys are read before the next one.
 
-use crate::coordination::{Guard, Op, Revision, Txn, TxnOutcome};
+use crate::config::GroupMode;
+use crate::coordination::{Guard, LeaseId, Op, Revision, Txn, TxnOutcome};
 use crate::error::StoreError;
-use crate::event::FenceReason;
+use crate::event::{Event, FenceReason};
+use crate::ids::Incarnation;
 use crate::protocol::session::RETRY;
-use crate::protocol::{Call, Exit, FeedId, Now};
-use crate::records::{AckRecord, LoadReport, MemberRecord, MemberState, encode};
+use crate::protocol::{Action, Call, Exit, FeedId, Now};
+use crate::records::{AckRecord, ContactRecord, Format, LoadReport, MemberRecord, MemberState, encode};
 
 use super::{Mode, Node, Purpose, Stage, Then};
 
@@ -16,6 +18,7 @@ pub(super) enum OwnWrite {
     Ack(AckRecord),
     State(MemberState),
     Load(LoadReport),
+    Contact(LeaseId),
     Leave,
 }
 
@@ -24,6 +27,9 @@ impl Node {
     pub(super) fn check_own(&mut self, now: Now) {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let incarnation = serving.session.record.incarnation;
+        self.watch_contact();
+        self.watch_notice(incarnation);
+        let Stage::Serving(serving) = &mut self.stage else { return };
         match self.own.session() {
             None if serving.mode == Mode::Leaving => self.left(now),
             None => self.fence(now, FenceReason::SessionEnded),
@@ -43,7 +49,18 @@ impl Node {
         }
     }
 
+    /// Says why the leader gives this member no tasks, and when it does again.
+    fn watch_notice(&mut self, incarnation: Incarnation) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let notice = self.own.notice().filter(|notice| notice.incarnation == incarnation);
+        let barred = notice.map(|notice| notice.barred);
+        if barred != std::mem::replace(&mut serving.barred, barred) {
+            self.out.push(Action::Emit(barred.map_or(Event::Unbarred, Event::Barred)));
+        }
+    }
+
     pub(super) fn write_own(&mut self, now: Now) {
+        let contact = self.due_contact();
         let Stage::Serving(serving) = &mut self.stage else { return };
         if serving.writing || serving.unsure || now.at < serving.write_at {
             return;
@@ -61,7 +78,7 @@ impl Node {
             Mode::Member | Mode::Draining { .. } | Mode::Halting(_) => {
                 let ack = serving.holdings.due_ack(now).map(OwnWrite::Ack);
                 let load = || serving.due_load(self.config.settings.load_step).map(OwnWrite::Load);
-                match ack.or_else(load) {
+                match contact.map(OwnWrite::Contact).or(ack).or_else(load) {
                     Some(write) => write,
                     None => return,
                 }
@@ -96,7 +113,17 @@ impl Node {
                 let record = MemberRecord { load: Some(*report), ..serving.session.record.clone() };
                 ops.push(Op::Put { key: session, value: encode(&record), lease });
             }
-            OwnWrite::Leave => ops.extend([Op::Delete { key: session }, Op::Delete { key: ack }]),
+            OwnWrite::Contact(contact) => {
+                let incarnation = serving.session.record.incarnation;
+                let value = encode(&ContactRecord { format: Format, incarnation });
+                ops.push(Op::Put { key: keys.contact(&self.config.instance), value, lease: Some(*contact) });
+            }
+            OwnWrite::Leave => {
+                ops.extend([Op::Delete { key: session }, Op::Delete { key: ack }]);
+                if self.config.settings.mode == GroupMode::Available {
+                    ops.push(Op::Delete { key: keys.contact(&self.config.instance) });
+                }
+            }
         }
         let goes = matches!(write, OwnWrite::Leave | OwnWrite::State(MemberState::Restarting));
         if let (true, Some(created)) = (goes, serving.election.leading()) {
@@ -116,7 +143,10 @@ impl Node {
         serving.writing = false;
         match result {
             Ok(TxnOutcome::Applied { revision }) => self.own_written(now, write, *revision),
-            Err(StoreError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
+            Err(StoreError::LeaseGone) => match write {
+                OwnWrite::Contact(lease) => serving.contact.forget(now, lease),
+                _ => self.fence(now, FenceReason::SessionEnded),
+            },
             Ok(TxnOutcome::Refused) | Err(_) => {
                 let leads = serving.election.leading().is_some();
                 serving.unsure = true;
@@ -148,6 +178,10 @@ impl Node {
             OwnWrite::Load(report) => {
                 serving.session.record.load = Some(report);
                 self.own.wrote_session(revision, serving.session.record.clone());
+            }
+            OwnWrite::Contact(_) => {
+                self.own.wrote_contact(revision, serving.session.record.incarnation);
+                self.watch_contact();
             }
             OwnWrite::Leave => {
                 // The keys are gone; the lease ends now, or by itself.

@@ -6,7 +6,9 @@ use crate::protocol::election::Election;
 use crate::protocol::holdings::Holdings;
 use crate::protocol::leader::Leader;
 use crate::protocol::session::Session;
-use crate::records::LoadReport;
+use crate::records::{Barred, LoadReport};
+
+use super::contact::Contact;
 
 /// What a serving member is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) enum Then {
 #[derive(Clone, Debug)]
 pub(super) struct Serving {
     pub(super) session: Session,
+    /// In a group of mode `available`.
+    pub(super) contact: Contact,
     pub(super) holdings: Holdings,
     pub(super) election: Election,
     pub(super) leader: Option<Leader>,
@@ -49,6 +53,8 @@ pub(super) struct Serving {
     pub(super) evicted: bool,
     /// How busy the member said last that it is, in thousandths.
     pub(super) load: Option<u32>,
+    /// Why the leader gives it no tasks.
+    pub(super) barred: Option<Barred>,
 }
 
 impl Serving {
@@ -78,7 +84,8 @@ impl Serving {
         let leader = self.leader.as_ref().and_then(|leader| leader.next_wake(now));
         let (deadline, keep_alive) = (Some(self.session.deadline), Some(self.keep_alive_at));
         let revokes = self.holdings.next_wake();
-        [until, write, revokes, ack, leader, self.election.next_wake(), deadline, keep_alive]
+        let contact = self.session.contact.and(self.contact.next_wake());
+        [until, write, revokes, contact, ack, leader, self.election.next_wake(), deadline, keep_alive]
             .into_iter()
             .flatten()
             .filter(|at| *at > now.at)

@@ -1,6 +1,7 @@
 use super::*;
-use crate::coordination::{Snapshot, WatchBatch};
+use crate::coordination::{KeyValue, LeaseId, Revision, Snapshot, WatchBatch, WatchEvent};
 use crate::ids::GroupId;
+use crate::protocol::FeedItem;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -118,5 +119,5 @@ fn an_own_write_hides_nothing_that_happened_before_it() {
     let events = vec![WatchEvent::Delete { key: keys().session(&me()) }];
     own.on_feed(&keys(), &FeedItem::Changed(WatchBatch { revision: Revision(5), events }));
     assert!(own.session().is_none());
-    assert_eq!((own.successor.value, own.ack()), (Some(session(1)), Some(Revision(6))));
+    assert_eq!((own.successor(), own.ack()), (Some(session(1)), Some(Revision(6))));
 }

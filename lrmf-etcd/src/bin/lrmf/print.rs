@@ -4,6 +4,7 @@ use std::io::Write;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use lrmf_core::GroupMode;
 use lrmf_core::admin::{Change, Explanation, GroupState, MemberView, TaskView};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ pub(crate) fn summary(state: &GroupState) -> Value {
         "generation": state.generation,
         "leader": state.leader.as_ref().map(|leader| &leader.instance),
         "assignor": state.leader.as_ref().map(|leader| &leader.assignor),
+        "mode": state.mode,
         "frozen": state.freeze.is_some(),
     })
 }
@@ -40,8 +42,12 @@ pub(crate) fn headline(state: &GroupState, what: &str) -> String {
         None => "without a leader now".to_owned(),
     };
     let generation = state.generation.map(|generation| generation.to_string());
+    let mode = match state.mode {
+        GroupMode::Exclusive => String::new(),
+        mode => format!(", mode {mode}"),
+    };
     let frozen = if state.freeze.is_some() { ", frozen" } else { "" };
-    format!("{what}; generation {}, {leader}{frozen}", generation.as_deref().unwrap_or("none"))
+    format!("{what}; generation {}, {leader}{mode}{frozen}", generation.as_deref().unwrap_or("none"))
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
@@ -73,8 +79,11 @@ pub(crate) fn members(members: &[MemberView]) -> String {
                 (member.drained, "drained"),
                 (member.evicted, "evicted"),
                 (member.successor, "has a successor"),
+                (member.silent, "out of contact"),
             ];
-            let notes: Vec<_> = notes.into_iter().filter_map(|(is, note)| is.then_some(note)).collect();
+            let mut notes: Vec<_> = notes.into_iter().filter_map(|(is, note)| is.then_some(note)).collect();
+            let barred = member.barred.map(|barred| format!("no tasks: {barred}"));
+            notes.extend(barred.as_deref());
             vec![
                 member.member.to_string(),
                 word(&member.state),

@@ -7,159 +7,28 @@
 //! Where somebody else is the member, this process registers as the successor, so that the leader leaves the tasks
 //! where they are when that session ends, and this one takes them over. There is one successor at a time; others wait
 //! for its place.
+//!
+//! In a group of mode `available` the claim makes the member's *contact* too, a key that is bound to a shorter lease.
+//! The two come together, so that nobody ever sees the new session of a member that came back without it.
+
+mod own;
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::{Conflict, CoordinatorConfig};
-use crate::control::EvictionRecord;
-use crate::coordination::{Guard, KeyValue, Lease, LeaseId, Op, Revision, Txn, TxnOutcome, WatchEvent};
+use crate::config::{Conflict, CoordinatorConfig, GroupMode};
+use crate::coordination::{Guard, Lease, LeaseId, Op, Txn, TxnOutcome};
 use crate::error::StoreError;
 use crate::ids::{Incarnation, InstanceId};
-use crate::keys::{Keys, Kind};
-use crate::records::{Format, MemberRecord, MemberState, SuccessorRecord, decode, encode};
+use crate::keys::Keys;
+use crate::records::{ContactRecord, Format, MemberRecord, MemberState, SuccessorRecord, encode};
 
-use super::{FeedItem, Now};
+use super::Now;
+
+pub use own::{Claimed, OwnKeys};
 
 /// How long a call that failed is not repeated.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
-
-/// A key as of a revision. What is older is ignored, key by key: an own write that is known early must not hide what
-/// happened to another key before it.
-#[derive(Clone, Debug)]
-struct Slot<T> {
-    at: Revision,
-    value: Option<T>,
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self { at: Revision(0), value: None }
-    }
-}
-
-impl<T> Slot<T> {
-    fn set(&mut self, at: Revision, value: Option<T>) {
-        if at >= self.at {
-            *self = Self { at, value };
-        }
-    }
-}
-
-/// What the store has of this member: its session, its successor and its acknowledgement.
-#[derive(Clone, Debug, Default)]
-pub struct OwnKeys {
-    /// How far the feed has come; none before its first delivery.
-    seen: Option<Revision>,
-    session: Slot<Claimed>,
-    successor: Slot<Incarnation>,
-    ack: Slot<Revision>,
-    eviction: Slot<Incarnation>,
-}
-
-/// A session key as found.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    /// The write that last changed it.
-    pub revision: Revision,
-    /// Its record; none where it cannot be read.
-    pub record: Option<MemberRecord>,
-}
-
-impl OwnKeys {
-    /// Takes a delivery of the feed in; says whether it was news.
-    pub fn on_feed(&mut self, keys: &Keys, item: &FeedItem) -> bool {
-        let revision = match item {
-            FeedItem::Loaded(snapshot) => snapshot.revision,
-            FeedItem::Changed(batch) => batch.revision,
-        };
-        if self.seen.is_some_and(|seen| revision < seen) {
-            return false;
-        }
-        self.seen = Some(revision);
-        match item {
-            FeedItem::Loaded(snapshot) => {
-                self.session.set(revision, None);
-                self.successor.set(revision, None);
-                self.ack.set(revision, None);
-                self.eviction.set(revision, None);
-                snapshot.entries.iter().for_each(|kv| self.put(keys, revision, kv));
-            }
-            FeedItem::Changed(batch) => batch.events.iter().for_each(|event| match event {
-                WatchEvent::Put(kv) => self.put(keys, revision, kv),
-                WatchEvent::Delete { key } => self.delete(keys, revision, key),
-            }),
-        }
-        true
-    }
-
-    fn put(&mut self, keys: &Keys, at: Revision, kv: &KeyValue) {
-        match keys.kind(&kv.key) {
-            Some(Kind::Session(_)) => {
-                let record = decode(&kv.key, &kv.value).ok();
-                self.session.set(at, Some(Claimed { revision: kv.mod_revision, record }));
-            }
-            // One that cannot be read is somebody all the same.
-            Some(Kind::Successor(_)) => {
-                let record = decode::<SuccessorRecord>(&kv.key, &kv.value);
-                let incarnation = record.map_or(Incarnation(uuid::Uuid::nil()), |record| record.incarnation);
-                self.successor.set(at, Some(incarnation));
-            }
-            Some(Kind::Ack(_)) => self.ack.set(at, Some(kv.mod_revision)),
-            // One that cannot be read has no effect; the leader says so.
-            Some(Kind::Eviction(_)) => {
-                let record = decode::<EvictionRecord>(&kv.key, &kv.value).ok();
-                self.eviction.set(at, record.map(|record| record.incarnation));
-            }
-            _ => {}
-        }
-    }
-
-    fn delete(&mut self, keys: &Keys, at: Revision, key: &str) {
-        match keys.kind(key) {
-            Some(Kind::Session(_)) => self.session.set(at, None),
-            Some(Kind::Successor(_)) => self.successor.set(at, None),
-            Some(Kind::Ack(_)) => self.ack.set(at, None),
-            Some(Kind::Eviction(_)) => self.eviction.set(at, None),
-            _ => {}
-        }
-    }
-
-    /// The session key.
-    pub fn session(&self) -> Option<&Claimed> {
-        self.session.value.as_ref()
-    }
-
-    /// The session that an operator wants ended.
-    pub fn evicted(&self) -> Option<Incarnation> {
-        self.eviction.value
-    }
-
-    /// The write that last changed the acknowledgement.
-    pub fn ack(&self) -> Option<Revision> {
-        self.ack.value
-    }
-
-    /// Takes an own committed write of the session in.
-    pub fn wrote_session(&mut self, revision: Revision, record: MemberRecord) {
-        self.session.set(revision, Some(Claimed { revision, record: Some(record) }));
-    }
-
-    /// Takes the own committed claim in: the acknowledgement of the session before went with it.
-    pub fn wrote_claim(&mut self, revision: Revision, record: MemberRecord) {
-        self.wrote_session(revision, record);
-        self.ack.set(revision, None);
-    }
-
-    fn wrote_successor(&mut self, revision: Revision, incarnation: Incarnation) {
-        self.successor.set(revision, Some(incarnation));
-    }
-
-    /// Takes an own committed write of the acknowledgement in.
-    pub fn wrote_ack(&mut self, revision: Revision) {
-        self.ack.set(revision, Some(revision));
-    }
-}
 
 /// A session that is this process's.
 #[derive(Clone, Debug)]
@@ -170,6 +39,8 @@ pub struct Session {
     pub record: MemberRecord,
     /// When all tasks must begin to stop.
     pub deadline: Timestamp,
+    /// What its contact is bound to, in a group of mode `available`.
+    pub contact: Option<Lease>,
 }
 
 /// What joining asks for.
@@ -177,6 +48,8 @@ pub struct Session {
 pub enum JoinAction {
     /// Start a lease.
     Grant,
+    /// Start a lease for the contact.
+    GrantContact,
     /// Claim the member key, or a place as its successor.
     Claim(Txn),
     /// Prolong a lease.
@@ -197,6 +70,7 @@ pub enum JoinAction {
 enum State {
     Idle,
     Granting,
+    GrantingContact,
     Claiming {
         successor: bool,
     },
@@ -212,6 +86,17 @@ struct Held {
     /// The sending time of the last answered call that prolonged it.
     confirmed: Timestamp,
     keep_alive_at: Timestamp,
+    /// A lease for the contact, and when it was asked for. It is made right before the claim; where it is not used, it
+    /// ends by itself.
+    contact: Option<(Lease, Timestamp)>,
+}
+
+impl Held {
+    /// The contact's lease, where there is enough left of it.
+    fn contact(&self, now: Now) -> Option<Lease> {
+        let (lease, since) = self.contact?;
+        (now.at.since(since) * 2 < lease.ttl).then_some(lease)
+    }
 }
 
 /// The machine.
@@ -297,10 +182,28 @@ impl Joining {
         match result {
             Ok((lease, incarnation)) => {
                 let keep_alive_at = sent + self.config.keep_alive_interval();
-                self.held = Some(Held { lease, incarnation, confirmed: sent, keep_alive_at });
+                self.held = Some(Held { lease, incarnation, confirmed: sent, keep_alive_at, contact: None });
             }
             Err(error) if error.is_retryable() => self.not_before = now.at + RETRY,
             Err(error) => return vec![JoinAction::Refused(error.to_string())],
+        }
+        self.tick(now, own)
+    }
+
+    /// The lease for the contact was granted, or not.
+    pub fn on_contact_granted(
+        &mut self,
+        now: Now,
+        own: &OwnKeys,
+        sent: Timestamp,
+        result: Result<Lease, StoreError>,
+    ) -> Vec<JoinAction> {
+        self.state = State::Idle;
+        match (result, &mut self.held) {
+            (Ok(lease), Some(held)) => held.contact = Some((lease, sent)),
+            (Ok(_), None) => {}
+            (Err(error), _) if error.is_retryable() => self.not_before = now.at + RETRY,
+            (Err(error), _) => return vec![JoinAction::Refused(error.to_string())],
         }
         self.tick(now, own)
     }
@@ -337,6 +240,9 @@ impl Joining {
             }
             (Ok(TxnOutcome::Applied { revision }), Some(held)) => {
                 own.wrote_claim(revision, self.record(held.incarnation));
+                if self.config.mode == GroupMode::Available {
+                    own.wrote_contact(revision, held.incarnation);
+                }
                 return self.tick(now, own);
             }
             (Ok(_), _) => {}
@@ -358,7 +264,7 @@ impl Joining {
     /// Goes as far as it can.
     pub fn tick(&mut self, now: Now, own: &OwnKeys) -> Vec<JoinAction> {
         let mut actions = self.keep_alive(now);
-        if self.state != State::Idle || own.seen.is_none() {
+        if self.state != State::Idle || !own.is_loaded() {
             return actions;
         }
         if let Some(session) = self.adopted(now, own) {
@@ -378,7 +284,7 @@ impl Joining {
         });
         let mine = self.held.map(|held| held.incarnation);
         let second =
-            own.successor.value.is_some_and(|other| Some(other) != mine && !self.former.contains(&other));
+            own.successor().is_some_and(|other| Some(other) != mine && !self.former.contains(&other));
         if !free && self.config.conflict == Conflict::Refuse && !self.again {
             actions.push(JoinAction::Conflict);
             return actions;
@@ -391,11 +297,15 @@ impl Joining {
                 self.state = State::Granting;
                 actions.push(JoinAction::Grant);
             }
+            Some(held) if free && self.config.mode == GroupMode::Available && held.contact(now).is_none() => {
+                self.state = State::GrantingContact;
+                actions.push(JoinAction::GrantContact);
+            }
             Some(held) if free => {
                 self.state = State::Claiming { successor: false };
                 actions.push(JoinAction::Claim(self.claim(own, held)));
             }
-            Some(held) if own.successor.value.is_none() => {
+            Some(held) if own.successor().is_none() => {
                 self.state = State::Claiming { successor: true };
                 actions.push(JoinAction::Claim(self.register(held)));
             }
@@ -429,7 +339,8 @@ impl Joining {
         let record = own.session()?.record.clone()?;
         let deadline = held.confirmed + held.lease.ttl.saturating_sub(self.config.margin);
         let lives = record.incarnation == held.incarnation && now.at < deadline;
-        lives.then_some(Session { lease: held.lease.id, record, deadline })
+        let contact = held.contact.map(|(lease, _)| lease);
+        lives.then_some(Session { lease: held.lease.id, record, deadline, contact })
     }
 
     fn record(&self, incarnation: Incarnation) -> MemberRecord {
@@ -437,6 +348,7 @@ impl Joining {
             format: Format,
             incarnation,
             state: MemberState::Active,
+            mode: self.config.mode,
             capacity: self.config.capacity,
             zone: self.config.zone.clone(),
             labels: self.config.labels.clone(),
@@ -455,7 +367,12 @@ impl Joining {
             Op::Put { key, value, lease: Some(held.lease.id) },
             Op::Delete { key: self.keys.ack(&self.instance) },
         ];
-        if own.successor.value == Some(held.incarnation) {
+        if let Some((contact, _)) = held.contact {
+            let record = ContactRecord { format: Format, incarnation: held.incarnation };
+            let key = self.keys.contact(&self.instance);
+            ops.push(Op::Put { key, value: encode(&record), lease: Some(contact.id) });
+        }
+        if own.successor() == Some(held.incarnation) {
             ops.push(Op::Delete { key: self.keys.successor(&self.instance) });
         }
         Txn { guards: vec![guard], ops }

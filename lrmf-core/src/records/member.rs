@@ -1,0 +1,157 @@
+//! What members say about themselves, and who leads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Format, Record};
+use crate::config::GroupMode;
+use crate::ids::{Incarnation, InstanceId};
+
+/// Whether a member takes tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberState {
+    /// It does.
+    Active,
+    /// It is leaving: it gets nothing new, and what it holds goes elsewhere.
+    Draining,
+    /// It has stopped all its tasks and is about to come back under the same name: they wait for it.
+    Restarting,
+}
+
+/// A member's session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    /// The record format.
+    pub format: Format,
+    /// Which session this is.
+    pub incarnation: Incarnation,
+    /// Whether it takes tasks.
+    pub state: MemberState,
+    /// What its group does when it is out of contact.
+    #[serde(default, skip_serializing_if = "GroupMode::is_default")]
+    pub mode: GroupMode,
+    /// How much it can hold, relative to the others.
+    pub capacity: u32,
+    /// The failure domain that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Arc<str>>,
+    /// What else it says about itself, for people and tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How busy it said it was, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
+}
+
+/// How busy a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// In thousandths of what it can bear; more than 1000 is too much.
+    pub per_mille: u32,
+    /// How many tasks it held then.
+    pub tasks: u32,
+}
+
+/// A process that waits to become a member whose session is still alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuccessorRecord {
+    /// The record format.
+    pub format: Format,
+    /// The session that it will be.
+    pub incarnation: Incarnation,
+}
+/// Who leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderRecord {
+    /// The record format.
+    pub format: Format,
+    /// The member.
+    pub instance: InstanceId,
+    /// Its session.
+    pub incarnation: Incarnation,
+    /// Who campaigns at once when the leader goes; the others only when nobody does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<InstanceId>,
+    /// The assignor that it plans with: for people and tools.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub assignor: String,
+}
+
+/// That a member of a group of mode `available` was heard of within the last contact time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactRecord {
+    /// The record format.
+    pub format: Format,
+    /// The session that is in contact.
+    pub incarnation: Incarnation,
+}
+
+/// The mode of a group, where it is another one than [`GroupMode::Exclusive`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeRecord {
+    /// The record format.
+    pub format: Format,
+    /// The mode.
+    pub mode: GroupMode,
+}
+
+/// What the leader has to say to one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeRecord {
+    /// The record format.
+    pub format: Format,
+    /// The session that is meant.
+    pub incarnation: Incarnation,
+    /// Why it is given no tasks.
+    #[serde(flatten)]
+    pub barred: Barred,
+}
+
+/// Why a member is given no tasks, although it would take some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "barred", rename_all = "lowercase")]
+pub enum Barred {
+    /// The group has as many members with tasks as it may have; this one came later.
+    Full {
+        /// How many may have tasks.
+        most: usize,
+    },
+    /// The group has another mode than this member.
+    Mode {
+        /// The group's.
+        group: GroupMode,
+    },
+    /// A newer leader had a reason that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for Barred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { most } => write!(
+                f,
+                "the group is full: {most} members may have tasks, and this one waits until one of them has left"
+            ),
+            Self::Mode { group } => write!(
+                f,
+                "the group's mode is {group} and this member's is not: set mode = \"{group}\" here, or stop the members \
+                 of that mode first"
+            ),
+            Self::Other => {
+                f.write_str("the leader has a reason that this version does not know: update this process")
+            }
+        }
+    }
+}
+
+impl Record for ContactRecord {}
+impl Record for ModeRecord {}
+impl Record for NoticeRecord {}
+impl Record for MemberRecord {}
+impl Record for SuccessorRecord {}
+impl Record for LeaderRecord {}
