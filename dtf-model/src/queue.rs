@@ -365,6 +365,10 @@ pub struct Commit {
     pub saved: Option<Bytes>,
 }
 
+/// One life of a store, as it calls itself. Another one may lack the last writes of the one before, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Incarnation(pub String);
+
 /// The queues of tasks, one set a task.
 ///
 /// # What an implementor guarantees
@@ -378,6 +382,13 @@ pub struct Commit {
 /// - A subtask is counted at most once in a run, however it is reported: see [`complete`](Self::complete).
 #[async_trait]
 pub trait QueueStore: Send + Sync + 'static {
+    /// In which incarnation the store is. It is another one once a server of the store has been started again, or another
+    /// server has taken its place: what was written before may be lost. Holders then take everything up afresh: they raise
+    /// their tokens, read again, and look for what is running and on no shard.
+    ///
+    /// It may lag behind by a second. A store that forgets nothing as long as it is there has one for ever.
+    async fn incarnation(&self) -> Result<Incarnation, StoreError>;
+
     /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens.
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError>;
 

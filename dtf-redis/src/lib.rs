@@ -60,6 +60,7 @@ mod connection;
 mod inspect;
 mod keys;
 mod link;
+mod lives;
 mod queues;
 mod reply;
 mod scripts;

@@ -43,6 +43,26 @@ async fn shards_on_a_cluster_conform() {
 }
 
 #[tokio::test]
+async fn a_cluster_is_looked_at_as_one_and_has_another_life_when_a_node_of_it_has() {
+    let (mut cluster, redis) = cluster().await;
+    let found = redis.inspect().await.unwrap();
+    assert!(found.append_only && found.eviction == "noeviction" && found.used_memory > 0, "{found:?}");
+    let queues = RedisQueues::new(redis);
+    let before = until_answered(|| queues.incarnation()).await;
+    let restarting = tokio::task::spawn_blocking(move || {
+        cluster.nodes()[2].restart().unwrap();
+        cluster
+    });
+    let cluster = restarting.await.unwrap();
+    let begin = Instant::now();
+    while until_answered(|| queues.incarnation()).await == before {
+        assert!(begin.elapsed() < PATIENCE, "nothing is noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(cluster);
+}
+
+#[tokio::test]
 async fn wake_ups_on_a_cluster_conform() {
     let (_cluster, redis) = cluster().await;
     let [here, there] = [(); 2].map(|()| Arc::new(RedisWakeUp::start(redis.clone())));

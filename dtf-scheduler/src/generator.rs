@@ -38,9 +38,8 @@ pub type Generator = BucketRunner<Generate>;
 
 /// Makes the generator role for tasks in `table`. Plugin code runs on the context's plugin runtime.
 pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
-    let (count, wake, on) =
-        (context.shape.generation_buckets, context.wake.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Generator, count, table.clone(), wake, on, Generate { table, context })
+    let (of, on) = (context.clone(), context.plugin_runtime.clone());
+    BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context })
 }
 
 /// What the generator role does for one task.

@@ -9,6 +9,7 @@ mod bucket;
 mod context;
 mod guard;
 mod halt;
+mod look;
 mod part;
 mod retry;
 
@@ -17,5 +18,6 @@ pub use bucket::{BucketRunner, PerTask, Turn};
 pub use context::RoleContext;
 pub use guard::{PluginFault, caught, guarded, panic_text};
 pub use halt::{End, Halt, called};
+pub use look::{Active, Look, Looker, Looking};
 pub use part::{Role, part_number};
 pub use retry::until_answered;

@@ -4,6 +4,7 @@
 //! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
 //! order is decided as late as possible.
 
+mod audit;
 mod dispatch;
 mod gate;
 mod groups;
@@ -52,7 +53,7 @@ impl RunTask for Scheduler {
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
         let mut tasks = Tasks::new(share, held.token, self.context.clone());
         let dispatcher = Dispatcher::new(self.context.clone());
-        let mut lister = Lister::new(self.table.clone(), share);
+        let mut lister = Lister::new(self.table.clone(), self.context.queues.clone(), share);
         let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {

@@ -14,6 +14,7 @@ use lrmf_core::Token;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::audit::Audit;
 use super::limiter::{Limiter, Permit};
 use super::lister::Page;
 use super::policy::Policy;
@@ -26,6 +27,7 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
+    audit: Audit,
 }
 
 pub(super) struct Tasks {
@@ -159,6 +161,9 @@ impl Tasks {
 
     /// Charges a task with what it has used since.
     pub(super) fn charge(&mut self, task: TaskId, usage: &Usage) {
+        if let Some(known) = self.known.get_mut(&task) {
+            known.audit.note(self.context.clock.now(), usage);
+        }
         self.limiter.note_running(task, usage.running);
         let nanos = self.accounts.settle(task, usage, self.context.clock.now());
         self.policy.charge(task, nanos);
@@ -188,15 +193,45 @@ impl Tasks {
     }
 
     /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
-    /// forgotten.
+    /// forgotten. Where the store may have forgotten something, all are taken up afresh: their tokens are raised, and what
+    /// runs on no shard goes back to pending.
     pub(super) async fn look_at_page(&mut self, page: Page) {
+        if page.store_may_have_forgotten {
+            let all: Vec<_> = self.known.keys().copied().collect();
+            all.into_iter().for_each(|task| self.forget(task));
+        }
         self.seen.extend(page.tasks.iter().copied());
         self.look_at(&page.tasks).await;
         if page.last {
             let seen = std::mem::take(&mut self.seen);
             let gone: Vec<_> = self.known.keys().filter(|task| !seen.contains(task)).copied().collect();
             gone.into_iter().for_each(|task| self.forget(task));
+            self.audit().await;
         }
+    }
+
+    /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
+    async fn audit(&mut self) {
+        let now = self.context.clock.now();
+        let running = self.known.keys().copied().filter(|task| self.accounts.is_running(*task));
+        let running: Vec<_> = running.collect();
+        for task in running {
+            let Some(known) = self.known.get_mut(&task) else { continue };
+            if !known.audit.is_due(now) {
+                continue;
+            }
+            let fence = Fence { task, run: known.run, token: self.token };
+            match self.put_back_what_is_lost(fence).await {
+                Ok(()) => self.policy.pending(task, now),
+                Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
+                Err(_) => self.forget(task), // it has ended, or is somebody else's
+            }
+        }
+    }
+
+    async fn put_back_what_is_lost(&self, fence: Fence) -> Result<(), StoreError> {
+        let load = self.context.queues.load_scheduler(fence).await?;
+        self.recover(fence, &load).await
     }
 
     /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
@@ -245,7 +280,8 @@ impl Tasks {
         let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
-        self.known.insert(spec.id, Known { run: spec.run, callback, backlog });
+        let audit = Audit::begin(self.context.clock.now(), usage);
+        self.known.insert(spec.id, Known { run: spec.run, callback, backlog, audit });
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);
     }

@@ -241,6 +241,7 @@ impl TaskPlugin for Numbers {
 pub(crate) struct Stage {
     pub(crate) ports: Ports,
     pub(crate) queues: Arc<MemoryQueues>,
+    pub(crate) shards: Arc<MemoryShards>,
     clock: Arc<dyn Clock>,
 }
 
@@ -248,14 +249,15 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::new());
         let queues = Arc::new(MemoryQueues::new(clock.clone()));
+        let shards = Arc::new(MemoryShards::default());
         let ports = Ports {
             table: Arc::new(MemoryTable::default()),
             queues: queues.clone(),
-            shards: Arc::new(MemoryShards::default()),
+            shards: shards.clone(),
             wake: Arc::new(MemoryWakeUp::default()),
             coordination: Arc::new(MemoryStore::new()),
         };
-        Self { ports, queues, clock }
+        Self { ports, queues, shards, clock }
     }
 
     /// A process, with no role started.

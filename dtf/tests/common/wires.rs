@@ -9,8 +9,8 @@ use dtf::model::failure::{Failure, FailureKey, FailureTable};
 use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, ParcelId, ParcelReport, Push,
+    QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf::model::shard::{ShardQueue, Shipment, ShipmentId};
 use dtf::model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
@@ -86,6 +86,7 @@ macro_rules! wired {
 
 wired! {
     QueueStore;
+    incarnation() -> Incarnation;
     open(spec: &TaskSpec) -> ();
     state(task: TaskId) -> Option<TaskState>;
     controls(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Control)>;

@@ -11,6 +11,7 @@
 //! threads where something has to go on meanwhile.
 
 mod etcd;
+mod forgetting;
 mod mariadb;
 mod ports;
 mod process;

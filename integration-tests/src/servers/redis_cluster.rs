@@ -150,7 +150,7 @@ impl Redis {
         }
     }
 
-    fn command(&self, words: &[String]) -> anyhow::Result<String> {
+    pub(super) fn command(&self, words: &[String]) -> anyhow::Result<String> {
         command(self.port()?, words)
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Site {
     pub(crate) etcd: Etcd,
     pub(crate) sql: MariaDb,
     pub(crate) redis: Redis,
+    /// Settings of all processes besides, as variables.
+    pub(crate) settings: Vec<(&'static str, String)>,
     dir: TempDir,
 }
 
@@ -54,7 +56,7 @@ impl Site {
         // Every write is on disk when it is answered, so nothing is forgotten when it is killed.
         let redis = Redis::private_with(&["--appendfsync", "always"]).unwrap();
         create_database(&sql.url(""));
-        Some(Self { etcd, sql, redis, dir: tempfile::tempdir().unwrap() })
+        Some(Self { etcd, sql, redis, settings: Vec::new(), dir: tempfile::tempdir().unwrap() })
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -84,7 +86,12 @@ impl Site {
             ("DTF_EXECUTOR_WINDOW", "4".to_owned()),
             ("DTF_LOG_FORMAT", "json".to_owned()),
         ];
-        command.args(args).envs(settings).stdin(Stdio::null()).current_dir(self.dir.path());
+        command
+            .args(args)
+            .envs(settings)
+            .envs(self.settings.clone())
+            .stdin(Stdio::null())
+            .current_dir(self.dir.path());
         command
     }
 

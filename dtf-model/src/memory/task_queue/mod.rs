@@ -23,20 +23,20 @@ use crate::queue::{Ending, Parcel, ParcelId, ResultBatch, TaskState};
 use crate::status::{Control, Counts};
 
 /// The highest token seen of each role.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tokens {
     generator: Token,
     scheduler: Token,
     collector: Token,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     shard: Shard,
     parcel: Parcel,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TaskQueue {
     spec: TaskSpec,
     control: Control,
@@ -170,6 +170,11 @@ impl TaskQueue {
             self.ending = Some(Ending::Closed);
         }
         self.counts
+    }
+
+    /// Epochs that were drawn are not drawn again, even where it is forgotten that they were.
+    pub(super) fn forget_nothing_drawn(&mut self) {
+        self.last_epoch.0 += 1 << 16;
     }
 
     fn next_epoch(&mut self) -> EmitEpoch {
