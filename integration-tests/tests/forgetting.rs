@@ -21,9 +21,9 @@ fn one_of_each(site: &Site) -> Vec<Service> {
 fn on_a_cluster() -> Option<(Site, RedisCluster)> {
     let mut site = Site::to_harm()?;
     let cluster = RedisCluster::private().unwrap();
-    site.settings.push(("DTF_REDIS_URL", cluster.urls().swap_remove(0)));
-    site.settings.push(("DTF_REDIS_FURTHER_URLS", cluster.urls()[1..].join(",")));
-    site.settings.push(("DTF_REDIS_TOPOLOGY", "cluster".to_owned()));
+    site.set("DTF_REDIS_URL", cluster.urls().swap_remove(0));
+    site.set("DTF_REDIS_FURTHER_URLS", cluster.urls()[1..].join(","));
+    site.set("DTF_REDIS_TOPOLOGY", "cluster".to_owned());
     Some((site, cluster))
 }
 

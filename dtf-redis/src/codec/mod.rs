@@ -7,7 +7,8 @@ use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{DEATHS_AT_MOST, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
-use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId};
+use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId, TaskSpec};
+use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
 /// Attempts and deaths are one number: so many times the attempts, and the deaths.
@@ -25,7 +26,10 @@ pub(crate) enum Unreadable {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newer(version) => write!(f, "an entry has format {version}; this version reads {VERSION}"),
+            Self::Newer(version) => write!(
+                f,
+                "an entry has format {version}; this version reads up to {VERSION}: update this process"
+            ),
             Self::Corrupt => f.write_str("an entry is corrupt"),
         }
     }
@@ -230,6 +234,34 @@ pub(crate) fn read_shipment_name(name: &str) -> Result<ShipmentId, Unreadable> {
     let [task, run, epoch, first, attempt] = parts[..] else { return Err(Unreadable::Corrupt) };
     let parcel = ParcelId { epoch: read(epoch)?, first: read(first)? };
     Ok(ShipmentId { task: read(task)?, run: read(run)?, parcel, attempt: read(attempt)? })
+}
+
+/// What a task's hash says of the task.
+#[derive(Serialize)]
+struct Stored<'a> {
+    format: u8,
+    #[serde(flatten)]
+    spec: &'a TaskSpec,
+}
+
+/// A task's description, as it is stored with its queues.
+pub(crate) fn spec(spec: &TaskSpec) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Stored { format: VERSION, spec })
+}
+
+pub(crate) fn read_spec(json: &[u8]) -> Result<TaskSpec, Unreadable> {
+    // The first version wrote none.
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        format: u8,
+    }
+    // What a later version wrote may be anything but for this.
+    match serde_json::from_slice(json) {
+        Ok(Head { format }) if format > VERSION => Err(Unreadable::Newer(format)),
+        Ok(_) => serde_json::from_slice(json).map_err(|_| Unreadable::Corrupt),
+        Err(_) => Err(Unreadable::Corrupt),
+    }
 }
 
 fn read<T: std::str::FromStr>(text: &str) -> Result<T, Unreadable> {

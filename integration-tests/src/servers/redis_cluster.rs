@@ -104,7 +104,7 @@ impl RedisSentinel {
             ),
         )?;
         let arguments: Vec<OsString> = vec![file.into(), "--sentinel".into()];
-        let sentinel = Process::start(program, arguments, dir, port, answers)?;
+        let sentinel = Process::start(program, arguments, dir, port, (port, answers))?;
         let servers = Self { master, replica, sentinel };
         until("the replica follows its master", || {
             Ok(servers.is_followed()? && servers.knows_the_replica()?)
