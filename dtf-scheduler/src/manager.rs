@@ -72,7 +72,11 @@ impl PerTask for Steps {
     async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
         loop {
             let Some(row) = self.table.get(turn.task).await? else { return Ok(None) };
-            let state = self.context.queues.state(turn.task).await?;
+            // Before its first run there are no queues.
+            let state = match row.run {
+                RunEpoch(0) => None,
+                RunEpoch(_) => self.context.queues.state(turn.task).await?,
+            };
             let now = self.context.clock.unix_millis();
             match self.next_step(now, &row, state.as_ref()) {
                 Step::Rest => return Ok(Some(row.run)),

@@ -81,6 +81,8 @@ impl Chaos {
             Ok(SubtaskResult::default())
         });
         plugin.conf.iteration = IterationMode::Yes;
+        // Nobody here is to blame.
+        plugin.conf.max_deaths = 7;
         plugin.conf.backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(4) };
         plugin.follow_up_below = FOLLOW_UPS;
         plugin.takes = Duration::from_millis(200);

@@ -1,7 +1,7 @@
 //! Faults at random over all roles and servers while tasks of several groups run; then the books are balanced from outside.
 //!
 //! Which faults come in which order follows from a seed; when they come follows from it and from the machine. A failure
-//! names its seed. `DTF_SEED=n` chooses one, `DTF_CHAOS_SECONDS=n` how long the faults go on (45 by default).
+//! names its seed. `DTF_SEED=n` chooses one, `DTF_CHAOS_SECONDS=n` how long the faults go on (two minutes by default).
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
 
@@ -9,8 +9,9 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
+use integration_tests::proxy::Passage;
 use rustix::process::Signal;
-use stage::{Service, Site, Task};
+use stage::{Network, Service, Site, Task};
 
 /// Two of each role, some together.
 const PROCESSES: [&str; 7] = [
@@ -22,6 +23,8 @@ const PROCESSES: [&str; 7] = [
     "manager,generator,scheduler",
     "executor,collector",
 ];
+/// The ways of a process: to etcd, the database, Redis.
+const WAYS: usize = 3;
 const GROUPS: [&str; 3] = ["default", "gold", "silver"];
 /// Tasks that run at a time.
 const TASKS: usize = 4;
@@ -44,19 +47,23 @@ impl Dice {
 }
 
 struct Chaos {
-    site: Site,
     services: Vec<Service>,
+    /// By process.
+    networks: Vec<Network>,
     tasks: Vec<Task>,
     dice: Dice,
     incarnations: usize,
+    /// Last, as the processes' logs are in it.
+    site: Site,
 }
 
 impl Chaos {
     fn new(site: Site, seed: u64) -> Self {
-        let mut chaos =
-            Self { site, services: Vec::new(), tasks: Vec::new(), dice: Dice(seed), incarnations: 0 };
-        for roles in PROCESSES {
-            let service = chaos.start(roles);
+        let networks = PROCESSES.iter().map(|_| site.network()).collect();
+        let (services, tasks) = (Vec::new(), Vec::new());
+        let mut chaos = Self { services, networks, tasks, dice: Dice(seed), incarnations: 0, site };
+        for (at, roles) in PROCESSES.iter().enumerate() {
+            let service = chaos.start(at, roles);
             chaos.services.push(service);
         }
         for service in &chaos.services {
@@ -69,9 +76,9 @@ impl Chaos {
         chaos
     }
 
-    fn start(&mut self, roles: &str) -> Service {
+    fn start(&mut self, at: usize, roles: &str) -> Service {
         self.incarnations += 1;
-        self.site.start(&format!("p{}", self.incarnations), roles)
+        self.site.start_with(&format!("p{}", self.incarnations), roles, &self.networks[at].settings)
     }
 
     /// Creates a task; the servers are there.
@@ -90,7 +97,7 @@ impl Chaos {
 
     fn fault(&mut self) {
         let at = self.dice.choose(self.services.len());
-        let what = self.dice.below(12);
+        let what = self.dice.below(18);
         println!("fault {what} on {} ({})", self.services[at].instance, self.services[at].roles);
         match what {
             0..=3 => {
@@ -109,27 +116,44 @@ impl Chaos {
                 self.while_it_lasts();
                 self.services[at].signal(Signal::CONT);
             }
-            9 => {
-                self.site.etcd.kill().unwrap();
-                self.while_it_lasts();
-                self.site.etcd.restart().unwrap();
+            9 => self.cut(at, 0..WAYS, Passage::Nothing),
+            10 => self.cut(at, 0..WAYS, Passage::Questions),
+            11 => {
+                let way = self.dice.choose(WAYS);
+                self.cut(at, way..way + 1, Passage::Nothing);
             }
-            10 => {
-                self.site.sql.kill().unwrap();
+            _ => self.harm_server(what % 3, what < 15),
+        }
+    }
+
+    /// Cuts some of a process's ways.
+    fn cut(&mut self, at: usize, ways: std::ops::Range<usize>, passage: Passage) {
+        self.networks[at].ways[ways].iter().for_each(|way| way.let_pass(passage));
+        self.while_it_lasts();
+        self.networks[at].let_pass(Passage::Open);
+    }
+
+    /// Kills a server and starts it again, or stops it and lets it go on.
+    fn harm_server(&mut self, which: u64, kill: bool) {
+        macro_rules! harm {
+            ($server:ident) => {{
+                let server = &mut self.site.$server;
+                if kill { server.kill() } else { server.stop() }.unwrap();
                 self.while_it_lasts();
-                self.site.sql.restart().unwrap();
-            }
-            _ => {
-                self.site.redis.kill().unwrap();
-                self.while_it_lasts();
-                self.site.redis.restart().unwrap();
-            }
+                let server = &mut self.site.$server;
+                if kill { server.restart() } else { server.cont() }.unwrap();
+            }};
+        }
+        match which {
+            0 => harm!(etcd),
+            1 => harm!(sql),
+            _ => harm!(redis),
         }
     }
 
     fn begin_again(&mut self, at: usize) {
         let roles = self.services[at].roles.clone();
-        self.services[at] = self.start(&roles);
+        self.services[at] = self.start(at, &roles);
     }
 
     fn run(&mut self, span: Duration) {
@@ -158,7 +182,7 @@ impl Chaos {
 fn whatever_is_killed_or_stopped_the_books_are_right() {
     let number =
         |name: &str, usual| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
-    let (seed, seconds) = (number("DTF_SEED", 1), number("DTF_CHAOS_SECONDS", 45));
+    let (seed, seconds) = (number("DTF_SEED", 1), number("DTF_CHAOS_SECONDS", 120));
     println!("DTF_SEED={seed}");
     let Some(site) = Site::to_harm() else { return };
     let mut chaos = Chaos::new(site, seed);

@@ -39,6 +39,27 @@ fn what_an_executor_runs_when_it_leaves_comes_to_its_end_there() {
     site.balance(&task);
 }
 
+/// Whoever leaves takes nothing new, and gives back what waits behind the work that it still does.
+#[test]
+fn nothing_waits_for_a_process_that_leaves() {
+    let Some(mut site) = Site::to_harm() else { return };
+    site.set("DTF_STOP_GRACE", "10m");
+    let _rest = site.serve("rest", REST);
+    let mut executor = site.serve("leaves", "executor");
+    // More than it has slots: the others wait on its shards.
+    let long = site.submit(20, FOR_EVER, &[]);
+    until_begun(&long, 8);
+    let _other = site.serve("stays", "executor");
+    executor.signal(Signal::TERM);
+    until_draining(&executor);
+    until_begun(&long, 16);
+    assert!(!executor.has_ended());
+    cancel(&site, &long);
+    let short = site.submit(500, 1, &[]);
+    site.balance(&short);
+    executor.has_ended_with(0);
+}
+
 #[test]
 fn what_takes_longer_than_the_grace_is_run_elsewhere() {
     let Some(mut site) = Site::to_harm() else { return };

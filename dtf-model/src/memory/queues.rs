@@ -13,8 +13,8 @@ use crate::ids::{RunEpoch, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, ParcelId, ParcelReport, Push,
-    QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
+    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use crate::status::{Control, Counts};
 
@@ -188,6 +188,20 @@ impl QueueStore for MemoryQueues {
     ) -> Result<Reported, StoreError> {
         let now = self.clock.now();
         self.with(task, run, |queue| queue.complete(now, report))
+    }
+
+    async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError> {
+        self.with(task, run, |queue| Ok(queue.recover(lost)))
+    }
+
+    async fn accuse(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        parcel: ParcelId,
+        attempt: u32,
+    ) -> Result<bool, StoreError> {
+        self.with(task, run, |queue| Ok(queue.accuse(parcel, attempt)))
     }
 
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {

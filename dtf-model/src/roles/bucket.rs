@@ -18,6 +18,7 @@ use super::context::RoleContext;
 use super::look::{Look, Looker};
 use super::part::{Role, part_number};
 use super::retry::Backoff;
+use super::stuck::on_behalf_of;
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, TaskId};
 use crate::table::{BucketOf, TaskTable};
@@ -82,6 +83,7 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
         let bucket = part_number(&held.task)?;
         let mut listener = self.wake.listen(self.role.topic(bucket));
         let mut turns = Turns {
+            role: self.role,
             token: held.token,
             stop: held.stop.child_token(),
             on: self.on.clone(),
@@ -124,6 +126,7 @@ struct Going {
 }
 
 struct Turns<P> {
+    role: Role,
     token: Token,
     stop: CancellationToken,
     on: Handle,
@@ -167,7 +170,8 @@ impl<P: PerTask> Turns<P> {
         let (bell, stop) = (Arc::<Bell>::default(), self.stop.child_token());
         let turn = Turn { task, token: self.token, bell: bell.clone(), stop: stop.clone() };
         self.going.insert(task, Going { bell, stop, afresh: false });
-        self.running.spawn_on(take_turn(self.per_task.clone(), turn), &self.on);
+        let turn = on_behalf_of(self.role, task, take_turn(self.per_task.clone(), turn));
+        self.running.spawn_on(turn, &self.on);
     }
 
     fn ended(&mut self, ended: Result<(TaskId, Option<RunEpoch>), tokio::task::JoinError>) {

@@ -34,6 +34,11 @@ impl Departure {
         self.0.send_modify(|state| state.until = Some(Instant::now() + grace));
     }
 
+    /// Whether the process leaves.
+    pub fn is_leaving(&self) -> bool {
+        self.0.borrow().until.is_some()
+    }
+
     /// Whether the session is at its end.
     pub fn fence(&self, fenced: bool) {
         self.0.send_modify(|state| state.fenced = fenced);

@@ -5,12 +5,14 @@ use std::fmt;
 
 use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Outcome, Parcel, ParcelId, ResultBatch};
+use dtf_model::queue::{DEATHS_AT_MOST, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
 use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
+/// Attempts and deaths are one number: so many times the attempts, and the deaths.
+const TRIES: u64 = DEATHS_AT_MOST as u64 + 1;
 
 /// Why stored bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,14 +95,16 @@ impl Reader {
 
     fn parcel(&mut self) -> Result<Parcel, Unreadable> {
         let id = ParcelId { epoch: EmitEpoch(self.small()?), first: Seq(self.number()?) };
-        let attempt = self.small()?;
+        let tries = self.number()?;
+        let attempt = u32::try_from(tries / TRIES).map_err(|_| Unreadable::Corrupt)?;
+        let deaths = (tries % TRIES) as u32;
         let count = usize::try_from(self.number()?).map_err(|_| Unreadable::Corrupt)?;
         // Every body takes a byte at least, so a wrong count allocates nothing.
         if count > self.0.len() {
             return Err(Unreadable::Corrupt);
         }
         let bodies = (0..count).map(|_| self.bytes()).collect::<Result<_, _>>()?;
-        Ok(Parcel { id, attempt, bodies })
+        Ok(Parcel { id, attempt, deaths, bodies })
     }
 
     fn end(self) -> Result<(), Unreadable> {
@@ -109,18 +113,19 @@ impl Reader {
 }
 
 /// A parcel of these bodies.
-pub(crate) fn parcel(id: ParcelId, attempt: u32, bodies: &[Bytes]) -> Vec<u8> {
+pub(crate) fn parcel(id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) -> Vec<u8> {
     let size: usize = bodies.iter().map(|body| body.len() + 3).sum();
     let mut to = Vec::with_capacity(size + 20);
     to.push(VERSION);
-    put_parcel(&mut to, id, attempt, bodies);
+    put_parcel(&mut to, id, attempt, deaths, bodies);
     to
 }
 
-fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, bodies: &[Bytes]) {
+fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) {
     put_number(to, id.epoch.0.into());
     put_number(to, id.first.0);
-    put_number(to, attempt.into());
+    // Deaths end at `DEATHS_AT_MOST`.
+    put_number(to, u64::from(attempt) * TRIES + u64::from(deaths).min(TRIES - 1));
     put_number(to, bodies.len() as u64);
     for body in bodies {
         put_bytes(to, body);
@@ -195,7 +200,8 @@ pub(crate) fn shipment(shipment: &Shipment) -> Vec<u8> {
     to.push(VERSION);
     put_number(&mut to, shipment.task.0);
     put_number(&mut to, shipment.run.0.into());
-    put_parcel(&mut to, shipment.parcel.id, shipment.parcel.attempt, &shipment.parcel.bodies);
+    let Parcel { id, attempt, deaths, bodies } = &shipment.parcel;
+    put_parcel(&mut to, *id, *attempt, *deaths, bodies);
     to
 }
 

@@ -5,6 +5,7 @@
 //! order is decided as late as possible.
 
 mod audit;
+mod callback;
 mod dispatch;
 mod gate;
 mod groups;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::callback::Heard;
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
 use self::lister::Lister;
@@ -68,6 +70,13 @@ impl RunTask for Scheduler {
                     Rung::Anything => lister.list_within(Duration::ZERO),
                 },
                 read = groups.next(), if busy => tasks.share_between(&read),
+                heard = tasks.next_heard() => match heard {
+                    Heard::Made(made) => tasks.made(*made),
+                    Heard::Answers(answers) => if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
+                        warn!(partition, %error, "dispatch interrupted");
+                        lister.list_within(AFTER_FAILURE);
+                    },
+                },
                 () = tokio::task::yield_now(), if more => {}
             }
             more = match dispatcher.deal(&mut tasks).await {

@@ -33,6 +33,10 @@ struct Tokens {
 #[derive(Clone, Debug)]
 struct Running {
     shard: Shard,
+    /// The first subtask of the parcel that it was shipped with.
+    shipped_with: Seq,
+    /// Whether it is to blame if its executor is lost now.
+    accused: bool,
     parcel: Parcel,
 }
 

@@ -14,8 +14,8 @@ use dtf_model::failure::{Failure, FailureKey, FailureTable};
 use dtf_model::group::{GroupTable, ResourceGroup};
 use dtf_model::plugin::{PluginRegistry, TaskResult};
 use dtf_model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, Outcome, ParcelId, ParcelReport, Push,
-    QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, Outcome, ParcelId,
+    ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
@@ -84,6 +84,8 @@ measured! {
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
     load_scheduler(fence: Fence) -> SchedulerLoad;
     usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
+    recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
+    accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
     put_back(fence: Fence, parcels: &[ParcelId], after: std::time::Duration) -> ();
     stop_by_collector(fence: Fence, reason: &str) -> ();
     load_collector(fence: Fence) -> CollectorLoad;
