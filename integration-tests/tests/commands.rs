@@ -152,6 +152,18 @@ fn servers_that_are_not_fit_are_refused_in_one_line_that_says_what_to_do() {
     let line = refused(&site, &["serve", "--http-listen", "off"], &user("wr0ng"));
     assert!(line.contains("DTF_MYSQL_PASSWORD"), "{line}");
 
+    for (server, url) in [
+        ("ETCD_ENDPOINTS", "http://127.0.0.1:1"),
+        ("MYSQL_URL", "mysql://dtf@127.0.0.1:1/dtf"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+    ] {
+        let variable = format!("DTF_{server}");
+        let serve = ["serve", "--http-listen", "off", "--start-deadline", "1s"];
+        let line = refused(&site, &serve, &[(&variable, url.to_owned())]);
+        assert!(line.contains("127.0.0.1:1") && line.contains("start it, or correct "), "{line}");
+        assert!(line.contains("given up after"), "{line}");
+    }
+
     let redis = |settings: &[&str]| {
         let server = Redis::private_with(settings).unwrap();
         let variable = [("DTF_REDIS_URL", server.url())];
