@@ -17,6 +17,7 @@ use dtf_model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, Outcome, ParcelId,
     ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
+use dtf_model::roles::Role;
 use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use metrics::{Label, counter, histogram};
@@ -86,6 +87,7 @@ measured! {
     usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
     recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
     accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
+    set_waits(fence: Fence, role: Role, reason: Option<&str>) -> ();
     put_back(fence: Fence, parcels: &[ParcelId], after: std::time::Duration) -> ();
     stop_by_collector(fence: Fence, reason: &str) -> ();
     load_collector(fence: Fence) -> CollectorLoad;
