@@ -42,6 +42,8 @@ RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin dtf
 COPY --from=build /src/target/release/dtf /usr/local/bin/dtf
+# The system's authorities, for servers whose certificates one of them signed.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 USER dtf
 # In a container nobody reaches the loopback interface from outside; which ports are published is the platform's decision.
 ENV DTF_HTTP_LISTEN=0.0.0.0:7070

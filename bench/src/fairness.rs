@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use dtf::Dtf;
-use dtf::model::TaskParam;
+use dtf::model::{TaskId, TaskParam};
 use serde_json::json;
 
 use crate::control::until;
@@ -39,6 +39,8 @@ pub(crate) struct Options {
 /// How long a short and a long subtask run, in microseconds.
 const SHORT: u64 = 1000;
 const LONG: u64 = 1_000_000;
+/// How long after a change the time begins that is reckoned up.
+const SETTLED: Duration = Duration::from_secs(10);
 /// More subtasks than any run of this gets through.
 const ENDLESS: u64 = 1 << 40;
 
@@ -101,37 +103,83 @@ fn busy(times: &BTreeMap<String, Duration>, options: &Options, wall: f64) -> f64
     times.values().map(Duration::as_secs_f64).sum::<f64>() / (options.slots as f64 * wall)
 }
 
+/// A group and what its quota entitles it to.
+struct Group {
+    name: String,
+    quota: u32,
+    tasks: Vec<TaskId>,
+}
+
+/// The shares while all groups have work, while the first has paused all of its tasks, and after it has come back.
 async fn shares(options: &Options, dtf: &Dtf, alone: f64, report: &mut Report) -> anyhow::Result<()> {
     let client = dtf.client();
-    let names: Vec<String> = (0..options.groups.len()).map(|group| format!("group-{group}")).collect();
-    for (name, quota) in names.iter().zip(&options.groups) {
-        client.set_quota(name, *quota).await?;
-    }
-    for task in 0..options.tasks {
-        let micros = if (task / names.len()).is_multiple_of(2) { SHORT } else { LONG };
-        let param = LoadParam { count: ENDLESS, micros: vec![micros], ..LoadParam::default() };
-        let group = names[task % names.len()].clone();
-        client.create_task(LOAD, TaskParam { group, ..param.task() }).await?;
-    }
-    // All have begun, and what ran before that has ended.
-    until(|| async { load::slot_time().len() > names.len() }).await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut groups = saturate(options, dtf).await?;
     let (times, wall) = reckon(options).await;
-    let time = |name: &String| times.get(name).copied().unwrap_or_default().as_secs_f64();
-    let (used, quotas): (f64, u32) = (names.iter().map(time).sum(), options.groups.iter().sum());
-    let mut fair = Vec::new();
-    let mut worst = 0.0_f64;
-    for (name, quota) in names.iter().zip(&options.groups) {
-        let (got, due) = (time(name) / used, f64::from(*quota) / f64::from(quotas));
-        worst = worst.max((got - due).abs());
-        fair.push(got / due);
-    }
-    let (sum, squares): (f64, f64) = (fair.iter().sum(), fair.iter().map(|share| share * share).sum());
-    report.add("max_share_error_pct", 100.0 * worst);
-    report.add("jain", sum * sum / (fair.len() as f64 * squares));
+    report.add("max_share_error_pct", 100.0 * share_error(&times, &groups));
+    report.add("jain", jain(&times, &groups));
     report.add("busy_pct", 100.0 * busy(&times, options, wall));
     report.add("throughput_vs_fifo_pct", 100.0 * busy(&times, options, wall) / alone);
+
+    let first = groups.remove(0);
+    for task in &first.tasks {
+        client.pause_task(*task).await?;
+    }
+    tokio::time::sleep(SETTLED).await;
+    let (times, _) = reckon(options).await;
+    report.add("idle_share_error_pct", 100.0 * share_error(&times, &groups));
+    for task in &first.tasks {
+        client.resume_task(*task).await?;
+    }
+    groups.push(first);
+    tokio::time::sleep(SETTLED).await;
+    let (times, _) = reckon(options).await;
+    report.add("back_share_error_pct", 100.0 * share_error(&times, &groups));
     Ok(())
+}
+
+/// Creates the tasks, and waits until all slots are busy with them.
+async fn saturate(options: &Options, dtf: &Dtf) -> anyhow::Result<Vec<Group>> {
+    let client = dtf.client();
+    let group =
+        |(at, quota): (usize, &u32)| Group { name: format!("group-{at}"), quota: *quota, tasks: Vec::new() };
+    let mut groups: Vec<Group> = options.groups.iter().enumerate().map(group).collect();
+    for group in &groups {
+        client.set_quota(&group.name, group.quota).await?;
+    }
+    for number in 0..options.tasks {
+        let at = number % groups.len();
+        let micros = if (number / groups.len()).is_multiple_of(2) { SHORT } else { LONG };
+        let param = LoadParam { count: ENDLESS, micros: vec![micros], ..LoadParam::default() };
+        let param = TaskParam { group: groups[at].name.clone(), ..param.task() };
+        groups[at].tasks.push(client.create_task(LOAD, param).await?.id());
+    }
+    // All groups have begun, and what ran before them has ended.
+    until(|| async { groups.iter().all(|group| load::slot_time().contains_key(&group.name)) }).await;
+    tokio::time::sleep(SETTLED).await;
+    Ok(groups)
+}
+
+/// The largest difference between a group's part of the time and its part of the quotas.
+fn share_error(times: &BTreeMap<String, Duration>, groups: &[Group]) -> f64 {
+    parts(times, groups).map(|(got, due)| (got - due).abs()).fold(0.0, f64::max)
+}
+
+/// Jain's index of fairness, of what each group got for its quota.
+fn jain(times: &BTreeMap<String, Duration>, groups: &[Group]) -> f64 {
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for (got, due) in parts(times, groups) {
+        sum += got / due;
+        squares += (got / due).powi(2);
+    }
+    sum * sum / (groups.len() as f64 * squares)
+}
+
+/// The part of the time that each group got, and the part that it was due.
+fn parts(times: &BTreeMap<String, Duration>, groups: &[Group]) -> impl Iterator<Item = (f64, f64)> {
+    let time = |group: &Group| times.get(&group.name).copied().unwrap_or_default().as_secs_f64();
+    let used: f64 = groups.iter().map(time).sum();
+    let quotas: u32 = groups.iter().map(|group| group.quota).sum();
+    groups.iter().map(move |group| (time(group) / used, f64::from(group.quota) / f64::from(quotas)))
 }
 
 /// From the creation of a one-subtask task to its start, while a task of a million has everything to itself.

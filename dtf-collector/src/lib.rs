@@ -45,9 +45,8 @@ pub type Collector = BucketRunner<Collect>;
 
 /// Makes the collector role for tasks in `table`. Plugin code runs on the context's plugin runtime.
 pub fn collector(table: Arc<dyn TaskTable>, context: RoleContext) -> Collector {
-    let (count, wake, on) =
-        (context.shape.collection_buckets, context.wake.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Collector, count, table.clone(), wake, on, Collect { table, context })
+    let (of, on) = (context.clone(), context.plugin_runtime.clone());
+    BucketRunner::new(Role::Collector, table.clone(), &of, on, Collect { table, context })
 }
 
 /// What the collector role does for one task.

@@ -1,9 +1,15 @@
 //! The executor role: runs the subtasks of the shards that its member holds.
 //!
 //! All shards of a process share its *slots*; a slot runs one parcel at a time. A parcel is claimed when a slot is free for
-//! it, its subtasks are executed one after the other, and it is reported as a whole, whatever became of each. Only then is it
-//! acknowledged to its shard: an executor that dies leaves it there, and the next holder runs it again.
+//! it, its subtasks are executed one after the other, and it is reported as a whole, whatever became of each; one that takes
+//! too long is reported in two. Only then is it acknowledged to its shard: an executor that dies leaves it there, and the next
+//! holder gives it back to the task's queues, subtask by subtask and as the same attempt. A subtask that took three executors
+//! down is not run again.
 
+mod bench;
+mod crew;
+mod desk;
+mod outcome;
 mod parcel;
 mod shard;
 mod work;
@@ -15,12 +21,12 @@ use async_trait::async_trait;
 use dtf_model::roles::{RoleContext, part_number};
 use dtf_model::{Invalid, Shard};
 use lrmf_core::runner::{Held, RunTask};
-use tokio::sync::Semaphore;
 
+use self::crew::Crew;
 use self::shard::ShardLoop;
 use self::work::WorkBook;
 
-pub use self::parcel::{MAX_ERROR_BYTES, MAX_RESULT_BYTES};
+pub use self::outcome::{MAX_ERROR_BYTES, MAX_RESULT_BYTES};
 
 /// Settings of the executor role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +34,8 @@ pub struct ExecutorConfig {
     /// How many parcels run at once in this process; at least 1.
     pub slots: usize,
     /// How many parcels a shard may have in hand, waiting or running; at least 1. More hides latency, fewer keeps
-    /// priorities sharp.
+    /// priorities sharp. Where the shards of this process could not keep all slots busy so, it is more: for each slot two
+    /// parcels, over all shards.
     pub window: u32,
     /// How long running subtasks may go on when their shard is to be given up. They are run again elsewhere then. It must
     /// fit into the margin of the session.
@@ -61,9 +68,8 @@ impl ExecutorConfig {
 
 /// The executor role, for the shards that its member holds.
 pub struct Executor {
-    config: ExecutorConfig,
     context: RoleContext,
-    slots: Arc<Semaphore>,
+    crew: Arc<Crew>,
     book: Arc<WorkBook>,
 }
 
@@ -74,9 +80,8 @@ impl Executor {
     /// A setting is out of range.
     pub fn new(config: ExecutorConfig, context: RoleContext) -> Result<Self, Invalid> {
         config.check()?;
-        let slots = Arc::new(Semaphore::new(config.slots));
         let book = WorkBook::start(context.clone());
-        Ok(Self { config, context, slots, book })
+        Ok(Self { context, crew: Crew::new(config), book })
     }
 }
 
@@ -84,7 +89,7 @@ impl Executor {
 impl RunTask for Executor {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let shard = Shard(part_number(&held.task)?);
-        let (slots, book) = (self.slots.clone(), self.book.clone());
-        ShardLoop::new(shard, &held, self.config, self.context.clone(), slots, book).run().await
+        let (crew, book) = (self.crew.clone(), self.book.clone());
+        ShardLoop::new(shard, &held, self.context.clone(), crew, book).run().await
     }
 }

@@ -1,167 +1,153 @@
-//! Running the subtasks of one parcel.
+//! One parcel, from its claim to its acknowledgement.
+//!
+//! It is reported as a whole when all of it is done; except that one subtask which takes long does not keep its neighbours
+//! waiting: when the parcel has [overrun](OVERRUN), what is done and what has not begun is reported, and the one that
+//! runs goes on as a parcel of its own. Code that blocks its thread past its time is told of and counted as timed out; its slot
+//! stays taken until it comes back.
 
-use std::future::Future;
-use std::hash::{BuildHasher, Hash};
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use dtf_model::plugin::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
-use dtf_model::queue::{Outcome, Parcel, ParcelReport, Report};
-use dtf_model::roles::panic_text;
-use dtf_model::{Control, SubtaskId};
-use futures::FutureExt;
+use dtf_model::queue::{Outcome, Parcel, ParcelId, ParcelReport, Report};
+use dtf_model::roles::{CERTAINLY_STUCK, StuckCall};
+use dtf_model::shard::Shipment;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::bench::{self, Bench, OVERRUN, Seen};
+use crate::desk::Desk;
+use crate::outcome::failed;
 use crate::work::Work;
 
-/// The longest error text that is kept of a failed subtask, in bytes.
-pub const MAX_ERROR_BYTES: usize = 4 * 1024;
-/// The largest body of a result, in bytes. A subtask with a larger one has failed.
-pub const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
+/// Into how many parts at least the rest of a parcel that has overrun is divided.
+const PARTS: usize = 16;
 
-/// When a parcel is to end early.
-#[derive(Clone, Debug)]
-pub(crate) struct Stop {
-    /// Start nothing more.
-    pub(crate) soon: CancellationToken,
-    /// Drop what runs.
-    pub(crate) now: CancellationToken,
+/// Runs a shipment, reports it and acknowledges it. Where the shard is given up before the stores answer, it stays on the
+/// shard.
+pub(crate) async fn serve(desk: &Desk, shipment: &Shipment) {
+    let Some(work) = desk.find(shipment).await else { return };
+    let Some(work) = work else { return desk.acknowledge(shipment).await };
+    if shipment.parcel.is_quarantined(work.conf.max_deaths) {
+        let report = quarantined(&shipment.parcel);
+        return desk.finish(shipment, &work, report).await;
+    }
+    if !shipment.parcel.is_suspect(work.conf.max_deaths) {
+        return Execution::new(desk, shipment, work).run().await;
+    }
+    // Alone among suspects, so that the next death is proof.
+    let Some(_alone) = desk.alone().await else { return };
+    match desk.accuse(shipment).await {
+        Some(true) => Execution::new(desk, shipment, work).run().await,
+        Some(false) => desk.acknowledge(shipment).await,
+        None => {}
+    }
 }
 
-/// Executes the subtasks of a parcel, one after the other, and says what became of each.
-pub(crate) async fn run(work: &Work, parcel: &Parcel, stop: &Stop) -> ParcelReport {
-    let started = Instant::now();
-    let id =
-        SubtaskId { task: work.spec.id, run: work.spec.run, epoch: parcel.id.epoch, seq: parcel.id.first };
-    let cancelled = work.cancelled.child_token();
-    let mut context = ExecuteContext { id, attempt: parcel.attempt, cancelled };
-    let mut reports = Vec::with_capacity(parcel.bodies.len());
-    for (index, body) in parcel.bodies.iter().enumerate() {
-        context.id.seq = parcel.id.first.plus(index as u64);
-        if context.cancelled.is_cancelled() && !work.cancelled.is_cancelled() {
-            // The one before it was over its time, and was told so.
-            context.cancelled = work.cancelled.child_token();
+fn quarantined(parcel: &Parcel) -> ParcelReport {
+    let why = format!("quarantined: {} executors were lost while they ran it", parcel.deaths);
+    let reports = parcel.bodies.iter().map(|body| failed(&why, body)).collect();
+    let (id, attempt) = (parcel.id, parcel.attempt);
+    ParcelReport { parcel: id, attempt, reports, together: 1, busy: Duration::ZERO }
+}
+
+struct Execution<'a> {
+    desk: &'a Desk,
+    shipment: &'a Shipment,
+    work: Arc<Work>,
+    bench: Arc<Bench>,
+    /// The first subtask that has not been reported, and how many there are from there on.
+    from: usize,
+    count: usize,
+    /// The time of what has been reported.
+    busy: Duration,
+}
+
+impl<'a> Execution<'a> {
+    fn new(desk: &'a Desk, shipment: &'a Shipment, work: Arc<Work>) -> Self {
+        let bench = Bench::new(work.clone(), shipment.parcel.clone(), desk.stop());
+        let count = shipment.parcel.bodies.len();
+        Self { desk, shipment, work, bench, from: 0, count, busy: Duration::ZERO }
+    }
+
+    async fn run(mut self) {
+        let mut worker = AbortOnDropHandle::new(tokio::spawn(bench::execute(self.bench.clone())));
+        let mut alone_since = self.bench.begun();
+        if self.count > 1 {
+            tokio::select! {
+                biased;
+                ended = &mut worker => return self.end(ended.is_err()).await,
+                () = tokio::time::sleep_until(self.bench.begun() + OVERRUN) => {}
+            }
+            if !self.give_back_the_rest().await {
+                return drop(worker.await);
+            }
+            alone_since = Instant::now();
         }
-        reports.push(subtask(work, body, &context, stop).await);
-    }
-    ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports, busy: started.elapsed() }
-}
-
-async fn subtask(work: &Work, body: &Bytes, context: &ExecuteContext, stop: &Stop) -> Report {
-    match work.control() {
-        Control::Cancel | Control::Abort => return Report::Ended(Outcome::Cancelled),
-        Control::Pause => return Report::Returned,
-        Control::Run if stop.soon.is_cancelled() => return Report::Returned,
-        Control::Run => {}
-    }
-    let executor = match &work.executor {
-        Ok(executor) => executor.as_ref(),
-        Err(error) => return failed(error, body),
-    };
-    match execute(work, executor, body, context, stop).await {
-        Executed::Returned(Ok(result)) => succeeded(result, body),
-        Executed::Returned(Err(_)) if context.cancelled.is_cancelled() => Report::Ended(Outcome::Cancelled),
-        Executed::Returned(Err(error)) => failure(work, &error, body, context),
-        Executed::Panicked(text) => failed(&format!("the plugin panicked: {text}"), body),
-        Executed::TimedOut => Report::Ended(Outcome::TimedOut { body: body.clone() }),
-        Executed::Cancelled => Report::Ended(Outcome::Cancelled),
-        Executed::Dropped => Report::Returned,
-    }
-}
-
-/// How the execution of a subtask ended.
-enum Executed {
-    Returned(Result<SubtaskResult, ExecuteError>),
-    Panicked(String),
-    TimedOut,
-    Cancelled,
-    Dropped,
-}
-
-type Caught = Result<Result<SubtaskResult, ExecuteError>, Box<dyn std::any::Any + Send>>;
-
-async fn execute(
-    work: &Work,
-    executor: &dyn TaskExecutor,
-    body: &Bytes,
-    context: &ExecuteContext,
-    stop: &Stop,
-) -> Executed {
-    let mut call = pin!(AssertUnwindSafe(executor.execute(body, context)).catch_unwind());
-    // Work that never waits needs no timers.
-    if let std::task::Poll::Ready(caught) = futures::poll!(call.as_mut()) {
-        return returned(caught);
-    }
-    wait_for(work, call, context, stop).await
-}
-
-async fn wait_for(
-    work: &Work,
-    call: Pin<&mut impl Future<Output = Caught>>,
-    context: &ExecuteContext,
-    stop: &Stop,
-) -> Executed {
-    let grace_over = async {
-        context.cancelled.cancelled().await;
-        tokio::time::sleep(work.conf.cancel_grace).await;
-    };
-    tokio::select! {
-        caught = call => returned(caught),
-        () = tokio::time::sleep(work.conf.subtask_timeout) => {
-            context.cancelled.cancel();
-            Executed::TimedOut
+        let stuck_at = alone_since + self.work.conf.subtask_timeout + CERTAINLY_STUCK;
+        tokio::select! {
+            biased;
+            ended = &mut worker => self.end(ended.is_err()).await,
+            () = tokio::time::sleep_until(stuck_at) => {
+                let _stuck = self.stuck().await;
+                // The slot stays taken, and so does the shard, while plugin code runs.
+                drop(worker.await);
+            }
         }
-        () = grace_over => Executed::Cancelled,
-        () = stop.now.cancelled() => Executed::Dropped,
     }
-}
 
-fn returned(caught: Caught) -> Executed {
-    match caught {
-        Ok(returned) => Executed::Returned(returned),
-        Err(panic) => Executed::Panicked(panic_text(panic.as_ref())),
-    }
-}
-
-fn succeeded(result: SubtaskResult, body: &Bytes) -> Report {
-    let size = result.body.len() + result.msg.len();
-    if size > MAX_RESULT_BYTES {
-        return failed(&format!("the result has {size} bytes; at most {MAX_RESULT_BYTES} are allowed"), body);
-    }
-    Report::Ended(Outcome::Succeeded(result))
-}
-
-fn failure(work: &Work, error: &ExecuteError, body: &Bytes, context: &ExecuteContext) -> Report {
-    let failed_so_far = context.attempt + 1;
-    let text = error.to_string();
-    match error {
-        ExecuteError::Retryable(_) if failed_so_far < work.conf.max_attempts => {
-            let after = work.conf.backoff.wait(failed_so_far, jitter(context));
-            // A wait of zero would be a retry without one.
-            Report::Retry { after: after.max(Duration::from_millis(1)), error: shortened(&text) }
+    /// Reports what is done and what has not begun. Says false where the shard is given up.
+    async fn give_back_the_rest(&mut self) -> bool {
+        let seen = self.bench.call_off();
+        if !seen.one_goes_on {
+            return true; // it ends now
         }
-        _ => failed(&text, body),
+        let goes_on = seen.reports.len();
+        let busy = seen.busy;
+        let mut report = self.report(seen, true);
+        report.reports[goes_on] = Report::GoesOn;
+        if !self.desk.report(self.shipment, &self.work, report).await {
+            return false;
+        }
+        (self.from, self.count, self.busy) = (goes_on, 1, busy);
+        true
     }
-}
 
-fn failed(error: &str, body: &Bytes) -> Report {
-    Report::Ended(Outcome::Failed { error: shortened(error), body: body.clone() })
-}
-
-fn shortened(text: &str) -> String {
-    let mut end = text.len().min(MAX_ERROR_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    async fn end(self, panicked: bool) {
+        let mut seen = self.bench.call_off();
+        if panicked && let Some(body) = self.shipment.parcel.bodies.get(seen.reports.len()) {
+            seen.reports.push(failed("its execution panicked", body));
+        }
+        let overran = seen.busy >= OVERRUN;
+        let report = self.report(seen, overran);
+        self.desk.finish(self.shipment, &self.work, report).await;
     }
-    text[..end].to_owned()
-}
 
-/// A number from 0 to 1 that differs between subtasks and attempts, and is the same each time for one of them.
-fn jitter(context: &ExecuteContext) -> f64 {
-    let mut hasher = foldhash::quality::FixedState::with_seed(0).build_hasher();
-    (context.id, context.attempt).hash(&mut hasher);
-    std::hash::Hasher::finish(&hasher) as f64 / u64::MAX as f64
+    /// Counts what blocks its thread as timed out.
+    async fn stuck(&self) -> StuckCall {
+        let mut seen = self.bench.call_off();
+        let (task, seq) = (self.shipment.task, self.shipment.parcel.id.first.plus(seen.reports.len() as u64));
+        let stuck = StuckCall::enter(format!("execute, task {task}, subtask {seq}"));
+        if let Some(body) = self.shipment.parcel.bodies.get(seen.reports.len()) {
+            seen.reports.push(Report::Ended(Outcome::TimedOut { body: body.clone() }));
+        }
+        let report = self.report(seen, false);
+        self.desk.finish(self.shipment, &self.work, report).await;
+        stuck
+    }
+
+    /// The report on what has not been reported, with the rest returned.
+    fn report(&self, seen: Seen, overran: bool) -> ParcelReport {
+        let Parcel { id, attempt, .. } = self.shipment.parcel;
+        let mut reports: Vec<_> = seen.reports.into_iter().skip(self.from).collect();
+        let busy = seen.busy.saturating_sub(self.busy);
+        self.work.note(busy, reports.len());
+        let rest = self.count.saturating_sub(reports.len());
+        reports.resize(self.count, Report::Returned);
+        let together = match self.work.together() {
+            fitting if overran => fitting.min(rest.div_ceil(PARTS)),
+            fitting => fitting,
+        };
+        let parcel = ParcelId { first: id.first.plus(self.from as u64), ..id };
+        ParcelReport { parcel, attempt, reports, together: together.max(1), busy }
+    }
 }

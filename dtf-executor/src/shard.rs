@@ -1,32 +1,31 @@
 //! One shard, held by this process: claims parcels as slots become free, runs and reports them.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dtf_model::queue::{ParcelReport, Reported};
 use dtf_model::roles::{RoleContext, until_answered};
-use dtf_model::shard::{Shipment, ShipmentId};
+use dtf_model::shard::Shipment;
 use dtf_model::wake::Topic;
-use dtf_model::{Shard, StoreError, TaskId};
-use lrmf_core::Token;
+use dtf_model::{Shard, StoreError};
 use lrmf_core::runner::Held;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::ExecutorConfig;
-use crate::parcel::{self, Stop};
+use crate::bench::Stop;
+use crate::crew::{Crew, HeldShard};
+use crate::desk::Desk;
+use crate::parcel;
 use crate::work::WorkBook;
 
 /// How often a shard is looked at without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct ShardLoop {
-    config: ExecutorConfig,
-    slots: Arc<Semaphore>,
+    crew: Arc<Crew>,
     stop: CancellationToken,
     desk: Arc<Desk>,
     parcels: JoinSet<()>,
@@ -34,22 +33,23 @@ pub(crate) struct ShardLoop {
     waiting: VecDeque<Shipment>,
     /// Whether the shard may have more.
     more: bool,
+    _held: HeldShard,
 }
 
 impl ShardLoop {
     pub(crate) fn new(
         shard: Shard,
         held: &Held,
-        config: ExecutorConfig,
         context: RoleContext,
-        slots: Arc<Semaphore>,
+        crew: Arc<Crew>,
         book: Arc<WorkBook>,
     ) -> Self {
-        let stop = Stop { soon: held.stop.clone(), now: CancellationToken::new() };
-        let (token, window) = (held.token, config.window);
-        let desk = Arc::new(Desk { shard, token, window, context, book, stop, in_hand: Mutex::default() });
+        let stop = Stop { soon: held.stop.child_token(), now: CancellationToken::new() };
+        let (token, in_hand) = (held.token, Mutex::default());
+        let desk = Arc::new(Desk { shard, token, context, book, crew: crew.clone(), stop, in_hand });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
-        Self { config, slots, stop: held.stop.clone(), desk, parcels, waiting, more: true }
+        let stop = held.stop.clone();
+        Self { _held: crew.hold(), crew, stop, desk, parcels, waiting, more: true }
     }
 
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
@@ -60,8 +60,9 @@ impl ShardLoop {
 
     async fn work(&mut self) -> Result<(), StoreError> {
         let mut listener = self.desk.context.wake.listen(Topic::Shard(self.desk.shard.0));
-        let Some(left) = self.take_up().await? else { return Ok(()) };
-        self.waiting.extend(left);
+        if !self.take_up().await? {
+            return Ok(());
+        }
         let mut look = tokio::time::interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -73,7 +74,7 @@ impl ShardLoop {
                         tracing::error!(shard = self.desk.shard.0, %error, "a parcel's run panicked");
                     }
                 }
-                permit = self.slots.clone().acquire_owned(), if wanted => match permit {
+                permit = self.crew.slots().clone().acquire_owned(), if wanted => match permit {
                     Ok(permit) => self.use_slot(permit).await?,
                     Err(_) => return Ok(()), // the slots are never closed
                 },
@@ -83,23 +84,19 @@ impl ShardLoop {
         }
     }
 
-    /// Takes the shard up, again while the store does not answer: none where the shard is given up before.
-    async fn take_up(&self) -> Result<Option<Vec<Shipment>>, StoreError> {
+    /// Takes the shard up, again while the store does not answer. Says false where the shard is given up before.
+    async fn take_up(&self) -> Result<bool, StoreError> {
         let desk = &self.desk;
         match until_answered(&self.stop, || desk.hold()).await {
-            Err(error) if error.is_retryable() => Ok(None),
-            answered => {
-                // There may be room now that no scheduler has heard of.
-                desk.ring_schedulers(TaskId(0));
-                answered.map(Some)
-            }
+            Err(error) if error.is_retryable() => Ok(false),
+            answered => answered.map(|()| true),
         }
     }
 
     /// Runs the next parcel on a slot, claiming as many as there are slots free.
     async fn use_slot(&mut self, permit: OwnedSemaphorePermit) -> Result<(), StoreError> {
         if self.waiting.is_empty() {
-            let most = 1 + self.slots.available_permits();
+            let most = 1 + self.crew.slots().available_permits();
             let claimed = match self.desk.claim(most).await {
                 Err(error) if error.is_retryable() => {
                     warn!(shard = self.desk.shard.0, %error, "nothing claimed");
@@ -115,7 +112,7 @@ impl ShardLoop {
             let desk = self.desk.clone();
             let on = desk.context.plugin_runtime.clone();
             let run = async move {
-                desk.serve(&shipment).await;
+                parcel::serve(&desk, &shipment).await;
                 drop(permit);
             };
             self.parcels.spawn_on(run, &on);
@@ -123,112 +120,15 @@ impl ShardLoop {
         Ok(())
     }
 
-    /// Lets what runs come to its end, for a while, then drops it. What was claimed and not started stays on the shard.
+    /// Gives back what has not begun and lets what runs come to its end, for a while, then drops it.
     async fn drain(&mut self) {
         self.desk.stop.soon.cancel();
+        let waiting = std::mem::take(&mut self.waiting).into();
         let all = async { while self.parcels.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.config.drain, all).await.is_err() {
+        let all = async { tokio::join!(self.desk.give_back(waiting), all) };
+        if tokio::time::timeout(self.crew.config().drain, all).await.is_err() {
             self.desk.stop.now.cancel();
             while self.parcels.join_next().await.is_some() {}
-        }
-    }
-}
-
-/// What the parcels of a shard need to be run and reported.
-struct Desk {
-    shard: Shard,
-    token: Token,
-    window: u32,
-    context: RoleContext,
-    book: Arc<WorkBook>,
-    stop: Stop,
-    /// What was claimed and is not acknowledged.
-    in_hand: Mutex<HashSet<ShipmentId>>,
-}
-
-impl Desk {
-    async fn hold(&self) -> Result<Vec<Shipment>, StoreError> {
-        let left = self.context.shards.hold(self.shard, self.token, self.window).await?;
-        self.in_hand().extend(left.iter().map(Shipment::id));
-        Ok(left)
-    }
-
-    async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
-        let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
-        let claimed = self.context.shards.claim(self.shard, self.token, self.window, &in_hand, most).await?;
-        self.in_hand().extend(claimed.iter().map(Shipment::id));
-        Ok(claimed)
-    }
-
-    fn in_hand(&self) -> MutexGuard<'_, HashSet<ShipmentId>> {
-        // A panic while it is held can only come from an allocation failure.
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs a parcel, reports it and acknowledges it.
-    async fn serve(&self, shipment: &Shipment) {
-        let Some(found) = self.until_answered(|| self.book.find(shipment.task, shipment.run)).await else {
-            return;
-        };
-        if let Ok(Some(work)) = found {
-            let report = parcel::run(&work, &shipment.parcel, &self.stop).await;
-            let Some(reported) = self.report(shipment, report).await else { return };
-            match reported {
-                Ok(reported) => {
-                    work.set_control(reported.control);
-                    self.hint(shipment.task, &reported);
-                }
-                Err(error) => debug!(task_id = %shipment.task, %error, "report refused"),
-            }
-        }
-        self.acknowledge(shipment).await;
-    }
-
-    /// Reports, again while the store does not answer: what is counted already is not counted twice.
-    async fn report(
-        &self,
-        shipment: &Shipment,
-        report: ParcelReport,
-    ) -> Option<Result<Reported, StoreError>> {
-        let (task, run) = (shipment.task, shipment.run);
-        self.until_answered(|| self.context.queues.complete(task, run, report.clone())).await
-    }
-
-    async fn acknowledge(&self, shipment: &Shipment) {
-        let id = [shipment.id()];
-        let acknowledge = || self.context.shards.acknowledge(self.shard, self.token, &id);
-        if let Some(Err(error)) = self.until_answered(acknowledge).await {
-            debug!(shard = self.shard.0, %error, "not acknowledged");
-        }
-        self.in_hand().remove(&shipment.id());
-        self.ring_schedulers(shipment.task);
-    }
-
-    /// Calls until the store answers; none where the shard is given up before. The parcel is run again then.
-    async fn until_answered<T, F>(&self, call: impl Fn() -> F) -> Option<Result<T, StoreError>>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        match until_answered(&self.stop.now, call).await {
-            Err(error) if error.is_retryable() => None,
-            answered => Some(answered),
-        }
-    }
-
-    fn hint(&self, task: TaskId, reported: &Reported) {
-        let (wake, shape) = (&self.context.wake, &self.context.shape);
-        if reported.counted > 0 {
-            wake.ring(shape.collection(task), task);
-        }
-        if reported.control.ends() && reported.running == 0 {
-            wake.ring(shape.watch(task), task);
-        }
-    }
-
-    /// Room on a shard concerns the schedulers of all partitions.
-    fn ring_schedulers(&self, task: TaskId) {
-        for partition in 0..self.context.shape.partitions {
-            self.context.wake.ring(Topic::Scheduling(partition), task);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What an executor knows of the tasks whose subtasks it runs: their executors, and what is wanted of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dtf_model::plugin::{TaskConf, TaskExecutor};
-use dtf_model::roles::{RoleContext, panic_text};
+use dtf_model::queue::{MAX_PARCEL, PARCEL_WORK};
+use dtf_model::roles::{RoleContext, guarded};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ use tracing::warn;
 
 /// How often it is looked up what is wanted of tasks, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a plugin may take to make its executor.
+const MAKING: Duration = Duration::from_secs(60);
 
 /// A task that subtasks are run for.
 pub(crate) struct Work {
@@ -25,14 +28,16 @@ pub(crate) struct Work {
     /// Fires when the task is to end.
     pub(crate) cancelled: CancellationToken,
     control: AtomicU8,
+    /// The mean run time of a subtask of it in this process, in nanoseconds; 0 where none is known.
+    mean: AtomicU64,
 }
 
 impl Work {
-    fn new(spec: TaskSpec, control: Control, context: &RoleContext) -> Self {
+    async fn new(spec: TaskSpec, control: Control, context: &RoleContext) -> Self {
         let conf = context.plugins.conf(spec.task_type).cloned().unwrap_or_default();
-        let executor = make_executor(&spec, context);
-        let work =
-            Self { spec, conf, executor, cancelled: CancellationToken::new(), control: AtomicU8::new(0) };
+        let executor = make_executor(&spec, context).await;
+        let (cancelled, mean) = (CancellationToken::new(), AtomicU64::new(0));
+        let work = Self { spec, conf, executor, cancelled, control: AtomicU8::new(0), mean };
         work.set_control(control);
         work
     }
@@ -53,14 +58,30 @@ impl Work {
             self.cancelled.cancel();
         }
     }
+
+    /// So many subtasks took so long.
+    pub(crate) fn note(&self, busy: Duration, subtasks: usize) {
+        let Some(now) = busy.as_nanos().checked_div(subtasks as u128) else { return };
+        let now = u64::try_from(now).unwrap_or(u64::MAX).max(1);
+        let before = self.mean.load(Ordering::Relaxed);
+        // Two that do this at once lose one of them, which is of no consequence.
+        self.mean.store(if before == 0 { now } else { before / 2 + now / 2 }, Ordering::Relaxed);
+    }
+
+    /// How many subtasks fit into a parcel, as far as is known here.
+    pub(crate) fn together(&self) -> usize {
+        match u128::from(self.mean.load(Ordering::Relaxed)) {
+            0 => 1,
+            mean => (PARCEL_WORK.as_nanos() / mean).clamp(1, u128::from(MAX_PARCEL)) as usize,
+        }
+    }
 }
 
-fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn TaskExecutor>, String> {
+async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn TaskExecutor>, String> {
     let registration = context.plugins.get(spec.task_type).map_err(|unknown| unknown.to_string())?;
-    let make = std::panic::AssertUnwindSafe(|| registration.plugin.executor(spec));
-    match std::panic::catch_unwind(make) {
+    match guarded(MAKING, async { registration.plugin.executor(spec) }).await {
         Ok(made) => made.map_err(|error| format!("no executor: {error:#}")),
-        Err(panic) => Err(format!("the plugin panicked: {}", panic_text(panic.as_ref()))),
+        Err(fault) => Err(fault.to_string()),
     }
 }
 
@@ -103,7 +124,7 @@ impl WorkBook {
         if state.spec.run != run || state.ending.is_some() {
             return Ok(None);
         }
-        let work = Arc::new(Work::new(state.spec, state.control, &self.context));
+        let work = Arc::new(Work::new(state.spec, state.control, &self.context).await);
         Ok(Some(self.tasks().entry(task).and_modify(|old| replace(old, &work)).or_insert(work).clone()))
     }
 

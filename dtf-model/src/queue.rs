@@ -28,8 +28,14 @@ pub const RESULTS_WATERMARK: u64 = 100_000;
 pub const RESULTS_WATERMARK_BYTES: u64 = 64 << 20;
 /// How large the result batches of one [`peek`](QueueStore::peek) may be together. A larger one is given alone.
 pub const PEEK_BYTES: u64 = 8 << 20;
+/// How much work a parcel should be.
+pub const PARCEL_WORK: Duration = Duration::from_millis(25);
+/// The most subtasks a parcel.
+pub const MAX_PARCEL: u64 = 1000;
 /// How many delayed subtasks one [`take`](QueueStore::take) makes pending at most.
 pub const WAKE_MOST: usize = 1000;
+/// The highest number that [`TaskConf::max_deaths`](crate::plugin::TaskConf::max_deaths) can have.
+pub const DEATHS_AT_MOST: u32 = 7;
 
 /// Names a parcel within its task's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +53,11 @@ pub struct Parcel {
     pub id: ParcelId,
     /// How many attempts at it have failed. Only parcels of one subtask are tried again.
     pub attempt: u32,
+    /// How many executors were lost while they had it. One that has taken too many down is not run again: it has failed.
+    ///
+    /// Whoever was with a lost executor is one death nearer to that, as it cannot be told who was to blame. The last death
+    /// needs proof: a [suspect](Self::is_suspect) is [accused](QueueStore::accuse) before it is run.
+    pub deaths: u32,
     /// The subtasks' bodies, in the order of their numbers.
     pub bodies: Vec<Bytes>,
 }
@@ -55,6 +66,16 @@ impl Parcel {
     /// How many subtasks it has.
     pub fn count(&self) -> u64 {
         self.bodies.len() as u64
+    }
+
+    /// Whether it is one death from the most. Such a parcel has one subtask.
+    pub fn is_suspect(&self, most_deaths: u32) -> bool {
+        self.deaths + 1 == most_deaths
+    }
+
+    /// Whether it is not to be run any more.
+    pub fn is_quarantined(&self, most_deaths: u32) -> bool {
+        self.deaths >= most_deaths
     }
 }
 
@@ -136,8 +157,10 @@ pub enum Report {
         /// Why it failed.
         error: String,
     },
-    /// It was not started; dispatch it again, as the same attempt.
+    /// It was not started, or broken off; dispatch it again, as the same attempt.
     Returned,
+    /// It runs and goes on where it is, as a parcel of its own, which is reported by itself. Its neighbours need not wait.
+    GoesOn,
 }
 
 /// What an executor reports of a parcel: all of it, at once.
@@ -149,6 +172,8 @@ pub struct ParcelReport {
     pub attempt: u32,
     /// One report a subtask, in their order.
     pub reports: Vec<Report>,
+    /// How many neighbours of those that were returned travel together again; at least 1.
+    pub together: usize,
     /// How long its subtasks ran, all together.
     pub busy: Duration,
 }
@@ -302,6 +327,23 @@ pub struct RunningParcel {
     pub attempt: u32,
     /// The shard that it is recorded for.
     pub shard: Shard,
+    /// The first subtask of the parcel that it was shipped with: another one where it [goes on](Report::GoesOn).
+    pub shipped_with: Seq,
+}
+
+/// A parcel that was in the hands of an executor that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostParcel {
+    /// Which parcel, as it was shipped.
+    pub id: ParcelId,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// How many subtasks it had.
+    pub count: u64,
+    /// On which shard it was.
+    pub shard: Shard,
+    /// How many executors a subtask of it may take down.
+    pub most_deaths: u32,
 }
 
 /// What a scheduler gets of a task.
@@ -365,6 +407,10 @@ pub struct Commit {
     pub saved: Option<Bytes>,
 }
 
+/// One life of a store, as it calls itself. Another one may lack the last writes of the one before, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Incarnation(pub String);
+
 /// The queues of tasks, one set a task.
 ///
 /// # What an implementor guarantees
@@ -378,6 +424,13 @@ pub struct Commit {
 /// - A subtask is counted at most once in a run, however it is reported: see [`complete`](Self::complete).
 #[async_trait]
 pub trait QueueStore: Send + Sync + 'static {
+    /// In which incarnation the store is. It is another one once a server of the store has been started again, or another
+    /// server has taken its place: what was written before may be lost. Holders then take everything up afresh: they raise
+    /// their tokens, read again, and look for what is running and on no shard.
+    ///
+    /// It may lag behind by a second. A store that forgets nothing as long as it is there has one for ever.
+    async fn incarnation(&self) -> Result<Incarnation, StoreError>;
+
     /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens.
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError>;
 
@@ -424,7 +477,7 @@ pub trait QueueStore: Send + Sync + 'static {
     async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError>;
 
     /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
-    /// is not zero. What is not running is passed over.
+    /// is not zero. What is not running is passed over. An [accusation](Self::accuse) falls.
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError>;
 
     /// Counts what an executor reports.
@@ -432,12 +485,29 @@ pub trait QueueStore: Send + Sync + 'static {
     /// A success counts from any attempt, as long as its epoch owns the number. Everything else counts only from the
     /// attempt that is running now. What is counted already is passed over. What was returned goes back in front of all
     /// others. Of a task that has ended nothing is counted.
+    ///
+    /// An [accusation](Self::accuse) falls with what is returned; what is to be tried again has no deaths.
     async fn complete(
         &self,
         task: TaskId,
         run: RunEpoch,
         report: ParcelReport,
     ) -> Result<Reported, StoreError>;
+
+    /// Takes back what an executor had that is gone: what of it is still recorded as running there goes back in front of all
+    /// others, as the same attempt, each subtask by itself and one death nearer to the most. Only one that was
+    /// [accused](Self::accuse) reaches that.
+    async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError>;
+
+    /// Says that a [suspect](Parcel::is_suspect) begins to run, so that it is to blame for what happens now. Says whether this
+    /// attempt runs.
+    async fn accuse(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        parcel: ParcelId,
+        attempt: u32,
+    ) -> Result<bool, StoreError>;
 
     /// Says that the task cannot go on, and why. The first reason stays. Fenced as the collector.
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;

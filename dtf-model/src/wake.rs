@@ -25,6 +25,21 @@ pub enum Topic {
     Row(TaskId),
 }
 
+impl Topic {
+    /// Whether one process listens at a time, as parts of a role are held by one. Another that has just taken a part over
+    /// looks at everything first.
+    pub fn has_one_listener(self) -> bool {
+        match self {
+            Self::Watch(_)
+            | Self::Generation(_)
+            | Self::Scheduling(_)
+            | Self::Collection(_)
+            | Self::Shard(_) => true,
+            Self::Control | Self::Row(_) => false,
+        }
+    }
+}
+
 /// What a listener was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rung {

@@ -73,7 +73,7 @@ fn report(parcel: &Parcel) -> ParcelReport {
     let reports =
         parcel.bodies.iter().map(|body| Report::Ended(Outcome::Succeeded(SubtaskResult::new(body.clone()))));
     let busy = Duration::from_micros(10);
-    ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports: reports.collect(), busy }
+    ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports: reports.collect(), together: 1, busy }
 }
 
 /// How many subtasks went through, in which time.

@@ -25,14 +25,39 @@ pub enum Topology {
     },
 }
 
+/// Encryption, and who proves what to whom, for addresses that begin with `rediss://`. Everything is PEM text.
+#[cfg(feature = "tls")]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The authority that signed the servers' certificates; the system's authorities where none is given.
+    pub authority: Option<String>,
+    /// Our own certificate and its key, for servers that ask for one.
+    pub identity: Option<(String, String)>,
+}
+
+/// Without the key.
+#[cfg(feature = "tls")]
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("authority", &self.authority.is_some())
+            .field("identity", &self.identity.is_some())
+            .finish()
+    }
+}
+
 /// Settings of the connection to Redis. In files, times are whole milliseconds.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// Where the server is: `redis://[[user]:password@]host[:port][/database]` or `redis+unix:///path`.
+    /// Where the server is: `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, or `redis+unix:///path`.
     pub url: String,
     /// Further addresses, of nodes of the same Cluster or of other Sentinels. Default none.
     pub further_urls: Vec<String>,
+    /// Certificates for TLS. All addresses begin with `rediss://`, or none does.
+    #[cfg(feature = "tls")]
+    pub tls: Tls,
     /// What is at the addresses. Default one server.
     pub topology: Topology,
     /// How long making a connection may take. Default 2 s.
@@ -50,6 +75,8 @@ impl Default for RedisConfig {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
             further_urls: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
             topology: Topology::Single,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
@@ -68,8 +95,17 @@ impl RedisConfig {
             Err(Invalid::OutOfRange { what, got, allowed: allowed.to_owned() })
         };
         if let Some(url) = self.urls().find(|url| redis::Client::open(*url).is_err()) {
-            let form = "redis://[[user]:password@]host[:port][/database] or redis+unix:///path";
+            let form = "redis://[[user]:password@]host[:port][/database], rediss://… or redis+unix:///path";
             return wrong("the address of Redis", shown(url), form);
+        }
+        if let Some(url) = self.urls().find(|url| is_encrypted(url) != self.is_encrypted()) {
+            let first = "with rediss:// where the first address has it, and only there";
+            return wrong("an address of Redis", shown(url), first);
+        }
+        #[cfg(feature = "tls")]
+        if !self.is_encrypted() && self.tls != Tls::default() {
+            let form = "rediss://…, as certificates are given";
+            return wrong("the address of Redis", self.shown_url(), form);
         }
         if self.topology == Topology::Single && !self.further_urls.is_empty() {
             let got = (self.further_urls.len() + 1).to_string();
@@ -101,10 +137,19 @@ impl RedisConfig {
         std::iter::once(&self.url).chain(&self.further_urls).map(String::as_str)
     }
 
+    /// Whether the servers are spoken to over TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        is_encrypted(&self.url)
+    }
+
     /// The first address without what may be a password.
     pub(crate) fn shown_url(&self) -> String {
         shown(&self.url)
     }
+}
+
+fn is_encrypted(url: &str) -> bool {
+    url.starts_with("rediss://")
 }
 
 /// An address without what may be a password: nothing before the last `@` and behind the first `?`.
@@ -122,6 +167,7 @@ impl fmt::Debug for RedisConfig {
             .field("url", &self.shown_url())
             .field("further_urls", &self.further_urls.iter().map(|url| shown(url)).collect::<Vec<_>>())
             .field("topology", &self.topology)
+            .field("encrypted", &self.is_encrypted())
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("key_prefix", &self.key_prefix)
@@ -175,6 +221,16 @@ mod tests {
             RedisConfig { response_timeout: Duration::from_secs(61), ..RedisConfig::default() },
             RedisConfig { key_prefix: "{x}".into(), ..RedisConfig::default() },
             RedisConfig { further_urls: vec!["redis://other".into()], ..RedisConfig::default() },
+            RedisConfig {
+                further_urls: vec!["rediss://other".into()],
+                topology: Topology::Cluster,
+                ..RedisConfig::default()
+            },
+            #[cfg(feature = "tls")]
+            RedisConfig {
+                tls: Tls { authority: Some("x".into()), ..Tls::default() },
+                ..RedisConfig::default()
+            },
         ];
         for config in wrong {
             assert!(matches!(config.check(), Err(Invalid::OutOfRange { .. })), "{config:?}");

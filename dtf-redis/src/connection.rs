@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dtf_model::StoreError;
+use dtf_model::queue::Incarnation;
 use redis::aio::PubSub;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
@@ -11,6 +12,7 @@ use tracing::{info, warn};
 use crate::config::{RedisConfig, Topology};
 use crate::keys::Keys;
 use crate::link::{Connection, Link, on};
+use crate::lives::{Lives, incarnation_of};
 use crate::reply::Reply;
 
 /// How this store is called in errors.
@@ -28,6 +30,7 @@ struct Inner {
     link: Link,
     config: RedisConfig,
     keys: Keys,
+    lives: Lives,
 }
 
 impl std::fmt::Debug for Redis {
@@ -50,7 +53,7 @@ impl Redis {
             other => other,
         })?;
         let keys = Keys::new(&config.key_prefix);
-        let redis = Self { inner: Arc::new(Inner { link, config, keys }) };
+        let redis = Self { inner: Arc::new(Inner { link, config, keys, lives: Lives::default() }) };
         redis.check_servers().await?;
         Ok(redis)
     }
@@ -126,8 +129,9 @@ impl Redis {
     }
 
     /// What every server that is written to says of itself.
-    async fn infos(&self) -> Result<Vec<String>, StoreError> {
-        let info = redis::cmd("INFO");
+    pub(crate) async fn infos(&self, section: &str) -> Result<Vec<String>, StoreError> {
+        let mut info = redis::cmd("INFO");
+        info.arg(section);
         let Connection::Cluster(mut cluster) = self.connection().await? else {
             return Ok(vec![self.send(&info).await?]);
         };
@@ -141,9 +145,14 @@ impl Redis {
         self.answered(texts.map_err(RedisError::from))
     }
 
+    /// Which lives the servers are in, all that are written to; as they said within the last second.
+    pub(crate) async fn incarnation(&self) -> Result<Incarnation, StoreError> {
+        self.inner.lives.known_or(async || Ok(incarnation_of(&Box::pin(self.infos("server")).await?))).await
+    }
+
     async fn check_servers(&self) -> Result<(), StoreError> {
         let url = self.inner.config.shown_url();
-        for text in self.infos().await? {
+        for text in self.infos("default").await? {
             let server = ServerInfo(&text);
             server.is_there()?;
             let fit = server.check(&self.inner.config.topology);

@@ -22,22 +22,25 @@ pub struct Inspection {
 }
 
 impl Redis {
-    /// Looks at the server.
+    /// Looks at the server; at all masters of a Cluster, of which the least fit speaks for all and memory is added up.
     ///
     /// # Errors
     /// It does not answer, or is still loading its data.
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
-        let text: String = self.send(&redis::cmd("INFO")).await?;
+        let texts = self.infos("default").await?;
         let (seconds, micros): (u64, u64) = self.send(&redis::cmd("TIME")).await?;
-        let info = ServerInfo(&text);
-        info.is_there()?;
-        let number = |field| info.field(field).parse().unwrap_or(0);
+        let infos: Vec<_> = texts.iter().map(|text| ServerInfo(text)).collect();
+        infos.iter().try_for_each(ServerInfo::is_there)?;
+        let least = |field| infos.iter().map(|info| info.field(field)).min().unwrap_or_default();
+        let sum = |field| infos.iter().map(|info| info.field(field).parse::<u64>().unwrap_or(0)).sum();
+        let policies = infos.iter().map(|info| info.field("maxmemory_policy"));
+        let evicting = policies.clone().find(|policy| *policy != "noeviction").or(policies.clone().next());
         Ok(Inspection {
-            version: info.field("redis_version").to_owned(),
-            append_only: info.field("aof_enabled") == "1",
-            eviction: info.field("maxmemory_policy").to_owned(),
-            used_memory: number("used_memory"),
-            max_memory: number("maxmemory"),
+            version: least("redis_version").to_owned(),
+            append_only: infos.iter().all(|info| info.field("aof_enabled") == "1"),
+            eviction: evicting.unwrap_or_default().to_owned(),
+            used_memory: sum("used_memory"),
+            max_memory: sum("maxmemory"),
             unix_millis: seconds * 1000 + micros / 1000,
         })
     }

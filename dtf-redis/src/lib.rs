@@ -25,7 +25,8 @@
 //!   slot, those of one task or one shard, and declares all of them; commands on several tasks or shards are sent one by one.
 //!   A failover loses what the old master had not replicated yet; the framework makes up for that as for the last second of a
 //!   file.
-//! - **TLS** is not built in; use a tunnel or a private network.
+//! - **TLS** for addresses that begin with `rediss://`, with the feature `tls`, which is on unless switched off; `Tls` has the
+//!   certificates. The name in the server's certificate has to be the host of the address.
 //!
 //! # Keys
 //! All keys of task `T` have the hash tag `{T}`, those of shard `s` the tag `{s}`; all begin with the configured prefix.
@@ -60,12 +61,17 @@ mod connection;
 mod inspect;
 mod keys;
 mod link;
+mod lives;
 mod queues;
 mod reply;
 mod scripts;
 mod shards;
+#[cfg(feature = "tls")]
+mod tls;
 mod wake;
 
+#[cfg(feature = "tls")]
+pub use self::config::Tls;
 pub use self::config::{RedisConfig, Topology};
 pub use self::connection::Redis;
 pub use self::inspect::Inspection;

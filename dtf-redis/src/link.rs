@@ -108,14 +108,19 @@ impl Link {
 
 fn cluster_client(config: &RedisConfig, nodes: &[ConnectionInfo]) -> RedisResult<ClusterClient> {
     let most_ms = u64::try_from(REDIRECT_WAIT.as_millis()).unwrap_or(u64::MAX);
-    ClusterClientBuilder::new(nodes.to_vec())
+    let builder = ClusterClientBuilder::new(nodes.to_vec())
         .retries(REDIRECTS)
         .min_retry_wait(10)
         .max_retry_wait(most_ms)
         .connection_timeout(config.connect_timeout)
         .response_timeout(config.response_timeout)
-        .tcp_settings(tcp(config))
-        .build()
+        .tcp_settings(tcp(config));
+    #[cfg(feature = "tls")]
+    let builder = match crate::tls::certificates(config) {
+        Some(certificates) => builder.certs(certificates),
+        None => builder,
+    };
+    builder.build()
 }
 
 /// All addresses of the settings.
@@ -124,7 +129,10 @@ fn addresses(config: &RedisConfig) -> RedisResult<Vec<ConnectionInfo>> {
 }
 
 fn address(config: &RedisConfig, url: &str) -> RedisResult<ConnectionInfo> {
-    Ok(url.into_connection_info()?.set_tcp_settings(tcp(config)))
+    let info = url.into_connection_info()?;
+    #[cfg(feature = "tls")]
+    let info = crate::tls::with_certificates(config, info)?;
+    Ok(info.set_tcp_settings(tcp(config)))
 }
 
 fn tcp(config: &RedisConfig) -> TcpSettings {
@@ -170,6 +178,13 @@ impl Sentinel {
         }
         if let Some(password) = servers.password() {
             builder = builder.set_client_to_redis_password(password);
+        }
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = crate::tls::certificates(&self.config) {
+            // The Sentinels' addresses have theirs already.
+            builder = builder
+                .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
+                .set_client_to_redis_certificates(certificates);
         }
         if let Some(password) = &self.password {
             builder = builder.set_client_to_sentinel_password(password);

@@ -8,7 +8,7 @@ use dtf_model::queue::{Backlog, TaskState, Usage};
 use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId};
 use redis::Value;
 
-use crate::codec::Unreadable;
+use crate::codec::{self, Unreadable};
 use crate::connection::STORE;
 
 /// The values of a reply, behind its code.
@@ -144,7 +144,7 @@ impl Reply {
 
     /// What `state.lua` replies.
     pub(crate) fn state(&mut self) -> Result<TaskState, StoreError> {
-        let spec = serde_json::from_slice(&self.bytes()?).map_err(malformed)?;
+        let spec = codec::read_spec(&self.bytes()?).map_err(Malformed::from)?;
         let control = self.control()?;
         let (generated, followed, reopened) = (self.count()?, self.count()?, self.count()?);
         let counts = Counts {

@@ -29,6 +29,8 @@ scripts! {
     TAKE = ["common", "parcel", "take"];
     PUT_BACK = ["common", "parcel", "put_back"];
     COMPLETE = ["common", "parcel", "stream", "done", "complete"];
+    RECOVER = ["common", "parcel", "done", "recover"];
+    ACCUSE = ["common", "parcel", "accuse"];
     LOAD_COLLECTOR = ["common", "stream", "load_collector"];
     PEEK = ["common", "peek"];
     COMMIT = ["common", "parcel", "stream", "state", "commit"];

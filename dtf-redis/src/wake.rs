@@ -3,6 +3,9 @@
 //! One task of this process publishes hints, one listens on a connection of its own. Hints are gathered while the publisher is
 //! busy, so a storm of them costs one round trip at a time; a message names tasks, or none for "anything". What is heard is
 //! handed out within the process by [`MemoryWakeUp`].
+//!
+//! Who listens in the same process is told at once. A message says who sent it, so that its sender does not hear it again;
+//! where only one process listens, and it is this one, none is sent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +21,7 @@ use redis::aio::PubSubSink;
 use redis::{Msg, RedisError};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use crate::connection::{Redis, STORE, store_error};
 use crate::keys::Keys;
@@ -51,9 +55,10 @@ impl RedisWakeUp {
     pub fn start(redis: Redis) -> Self {
         let (outbox, wanted) = (Arc::new(Outbox::default()), Arc::new(Wanted::default()));
         let local = Arc::new(MemoryWakeUp::default());
-        let publisher = tokio::spawn(publish(redis.clone(), outbox.clone()));
-        let subscriber =
-            Subscriber { redis, wanted: wanted.clone(), local: local.clone(), heard: BTreeSet::new() };
+        let sender = Uuid::new_v4().as_u64_pair().0;
+        let publisher = tokio::spawn(publish(redis.clone(), outbox.clone(), sender));
+        let (heard, wanted_there) = (BTreeSet::new(), wanted.clone());
+        let subscriber = Subscriber { redis, sender, wanted: wanted_there, local: local.clone(), heard };
         let subscriber = tokio::spawn(subscriber.run());
         Self {
             outbox,
@@ -67,7 +72,10 @@ impl RedisWakeUp {
 
 impl WakeUp for RedisWakeUp {
     fn ring(&self, topic: Topic, task: TaskId) {
-        self.outbox.put(topic, task);
+        let told = self.local.tell(topic, task);
+        if !(told && topic.has_one_listener()) {
+            self.outbox.put(topic, task);
+        }
     }
 
     fn listen(&self, topic: Topic) -> Box<dyn Listener> {
@@ -129,15 +137,16 @@ impl Outbox {
 }
 
 /// Publishes what is rung, for as long as the process lives. A failure loses hints, and nothing else.
-async fn publish(redis: Redis, outbox: Arc<Outbox>) {
+async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
     loop {
         outbox.bell.wait().await;
         let topics = outbox.take();
         if topics.is_empty() {
             continue;
         }
-        let message =
-            |(topic, tasks): (&Topic, &BTreeSet<TaskId>)| (redis.keys().channel(*topic), message(tasks));
+        let message = |(topic, tasks): (&Topic, &BTreeSet<TaskId>)| {
+            (redis.keys().channel(*topic), message(sender, tasks))
+        };
         let messages: Vec<_> = topics.iter().map(message).collect();
         if let Err(error) = redis.publish(&messages).await {
             debug!(%error, topics = topics.len(), "hints not published");
@@ -145,12 +154,10 @@ async fn publish(redis: Redis, outbox: Arc<Outbox>) {
     }
 }
 
-/// The tasks' numbers, eight bytes each; empty for "anything".
-fn message(tasks: &BTreeSet<TaskId>) -> Vec<u8> {
-    if tasks.len() > NAMES {
-        return Vec::new();
-    }
-    tasks.iter().flat_map(|task| task.0.to_le_bytes()).collect()
+/// The sender and the tasks' numbers, eight bytes each; no tasks for "anything".
+fn message(sender: u64, tasks: &BTreeSet<TaskId>) -> Vec<u8> {
+    let named = (tasks.len() <= NAMES).then_some(tasks).into_iter().flatten();
+    std::iter::once(sender).chain(named.map(|task| task.0)).flat_map(u64::to_le_bytes).collect()
 }
 
 /// How many listen to which topics here, and which of them have changed since the subscriber looked.
@@ -206,6 +213,7 @@ impl Wanted {
 /// Listens on the channels of the wanted topics.
 struct Subscriber {
     redis: Redis,
+    sender: u64,
     wanted: Arc<Wanted>,
     local: Arc<MemoryWakeUp>,
     /// Topics that this connection is subscribed to.
@@ -272,12 +280,16 @@ impl Subscriber {
 
     fn hand_out(&self, message: &Msg) {
         let Some(topic) = self.redis.keys().topic(message.get_channel_name()) else { return };
-        let (tasks, rest) = message.get_payload_bytes().as_chunks::<8>();
-        if tasks.is_empty() || !rest.is_empty() {
+        let (numbers, rest) = message.get_payload_bytes().as_chunks::<8>();
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        if numbers.next() == Some(self.sender) {
+            return;
+        }
+        if numbers.len() == 0 || !rest.is_empty() {
             self.local.lost(topic);
         }
-        for task in tasks {
-            self.local.ring(topic, TaskId(u64::from_le_bytes(*task)));
+        for task in numbers {
+            self.local.ring(topic, TaskId(task));
         }
     }
 }

@@ -5,7 +5,8 @@ mod server;
 use std::sync::Arc;
 
 use dtf_model::queue::QueueStore;
-use dtf_model::testkit;
+use dtf_model::wake::{Rung, Topic, WakeUp};
+use dtf_model::{TaskId, testkit};
 use dtf_redis::{RedisQueues, RedisShards, RedisWakeUp};
 
 #[tokio::test]
@@ -32,5 +33,24 @@ async fn shards_conform() {
 #[tokio::test]
 async fn wake_ups_conform() {
     let (_server, redis) = server::any().await;
-    testkit::wake::run_all(Arc::new(RedisWakeUp::start(redis))).await;
+    let [here, there] = [(); 2].map(|()| Arc::new(RedisWakeUp::start(redis.clone())));
+    testkit::wake::run_all(here.clone()).await;
+    testkit::wake::run_all(testkit::wake::between(here, there)).await;
+}
+
+#[tokio::test]
+async fn who_rings_does_not_hear_it_again() {
+    let (_server, redis) = server::any().await;
+    let [here, there] = [(); 2].map(|()| RedisWakeUp::start(redis.clone()));
+    let mut listeners = [&here, &there].map(|wake| wake.listen(Topic::Control));
+    for listener in &mut listeners {
+        assert_eq!(listener.next().await, Rung::Anything, "the subscription stands");
+    }
+    let [mut own, mut other] = listeners;
+    here.ring(Topic::Control, TaskId(1));
+    assert_eq!(own.next().await, Rung::Tasks(vec![TaskId(1)]));
+    // When the next comes, the first has come round.
+    assert_eq!(other.next().await, Rung::Tasks(vec![TaskId(1)]));
+    there.ring(Topic::Control, TaskId(2));
+    assert_eq!(own.next().await, Rung::Tasks(vec![TaskId(2)]));
 }

@@ -51,6 +51,7 @@ fn success(parcel: &Parcel) -> ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
         reports: reports.collect(),
+        together: 1,
         busy: Duration::ZERO,
     }
 }
@@ -302,18 +303,19 @@ async fn no_epoch_is_drawn_again_by_a_server_that_forgot() {
 #[tokio::test]
 async fn after_a_lost_connection_listeners_look_at_everything() {
     let mut server = Server::start();
-    let wake = RedisWakeUp::start(server.connect().await);
+    let redis = server.connect().await;
+    let [here, there] = [(); 2].map(|()| RedisWakeUp::start(redis.clone()));
     let topic = Topic::Shard(3);
-    let mut listener = wake.listen(topic);
+    let mut listener = there.listen(topic);
     // The subscription stands.
     assert_eq!(tokio::time::timeout(BOUNDED, listener.next()).await, Ok(Rung::Anything));
     server.kill();
-    wake.ring(topic, TaskId(1)); // lost
+    here.ring(topic, TaskId(1)); // lost
     server.restart();
     assert_eq!(tokio::time::timeout(BOUNDED, listener.next()).await, Ok(Rung::Anything));
     let until = Instant::now() + BOUNDED;
     loop {
-        wake.ring(topic, TaskId(2));
+        here.ring(topic, TaskId(2));
         match tokio::time::timeout(Duration::from_millis(100), listener.next()).await {
             Ok(Rung::Tasks(tasks)) if tasks == [TaskId(2)] => break,
             _ => assert!(Instant::now() < until, "nothing is heard any more"),

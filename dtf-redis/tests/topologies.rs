@@ -43,9 +43,30 @@ async fn shards_on_a_cluster_conform() {
 }
 
 #[tokio::test]
+async fn a_cluster_is_looked_at_as_one_and_has_another_life_when_a_node_of_it_has() {
+    let (mut cluster, redis) = cluster().await;
+    let found = redis.inspect().await.unwrap();
+    assert!(found.append_only && found.eviction == "noeviction" && found.used_memory > 0, "{found:?}");
+    let queues = RedisQueues::new(redis);
+    let before = until_answered(|| queues.incarnation()).await;
+    let restarting = tokio::task::spawn_blocking(move || {
+        cluster.nodes()[2].restart().unwrap();
+        cluster
+    });
+    let cluster = restarting.await.unwrap();
+    let begin = Instant::now();
+    while until_answered(|| queues.incarnation()).await == before {
+        assert!(begin.elapsed() < PATIENCE, "nothing is noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(cluster);
+}
+
+#[tokio::test]
 async fn wake_ups_on_a_cluster_conform() {
     let (_cluster, redis) = cluster().await;
-    testkit::wake::run_all(Arc::new(RedisWakeUp::start(redis))).await;
+    let [here, there] = [(); 2].map(|()| Arc::new(RedisWakeUp::start(redis.clone())));
+    testkit::wake::run_all(testkit::wake::between(here, there)).await;
 }
 
 #[tokio::test]
@@ -92,8 +113,8 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         ..RedisConfig::default()
     };
     let redis = Redis::connect(config).await.unwrap();
-    let wake = RedisWakeUp::start(redis.clone());
-    let mut listener = wake.listen(Topic::Watch(1));
+    let [here, there] = [(); 2].map(|()| RedisWakeUp::start(redis.clone()));
+    let mut listener = there.listen(Topic::Watch(1));
     let queues = RedisQueues::new(redis);
     let fence = Fence { task: TaskId(7), run: RunEpoch(1), token: Token(5) };
     queues.open(&spec()).await.unwrap();
@@ -119,6 +140,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         parcel: parcel.id,
         attempt: parcel.attempt,
         reports: vec![Report::Ended(Outcome::Succeeded(SubtaskResult::default()))],
+        together: 1,
         busy: Duration::ZERO,
     };
     let reported = until_answered(|| queues.complete(TaskId(7), RunEpoch(1), report.clone())).await;
@@ -126,7 +148,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
     // Wake-ups are heard over the new master.
     let heard = async {
         loop {
-            wake.ring(Topic::Watch(1), TaskId(3));
+            here.ring(Topic::Watch(1), TaskId(3));
             let rung = tokio::time::timeout(Duration::from_millis(100), listener.next()).await;
             if matches!(rung, Ok(Rung::Tasks(tasks)) if tasks.contains(&TaskId(3))) {
                 return;

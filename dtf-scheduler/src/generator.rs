@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{Generated, TaskConf, TaskGenerator};
-use dtf_model::queue::{Backlog, Fence, Push, TaskState};
+use dtf_model::queue::{Backlog, Fence, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
 use dtf_model::roles::{
     BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
 };
@@ -22,10 +22,6 @@ use crate::retries::Retries;
 const BATCH: u64 = 4096;
 /// How many subtasks may wait as long as no run time is known.
 const UNMEASURED: u64 = 1000;
-/// How much work a parcel should be.
-const PARCEL_WORK: Duration = Duration::from_millis(25);
-/// The most subtasks a parcel.
-const PARCEL: u64 = 1000;
 /// How long one call into a generator may take.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 /// How soon a generator that had nothing to give, or a backlog that was full, is looked at again without a hint.
@@ -38,9 +34,8 @@ pub type Generator = BucketRunner<Generate>;
 
 /// Makes the generator role for tasks in `table`. Plugin code runs on the context's plugin runtime.
 pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
-    let (count, wake, on) =
-        (context.shape.generation_buckets, context.wake.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Generator, count, table.clone(), wake, on, Generate { table, context })
+    let (of, on) = (context.clone(), context.plugin_runtime.clone());
+    BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context })
 }
 
 /// What the generator role does for one task.
@@ -91,7 +86,7 @@ impl Generate {
         let largest = if caught(|| plugin.scheduler(spec)).map_err(anyhow::Error::from)?.is_some() {
             1
         } else {
-            PARCEL
+            MAX_PARCEL
         };
         let generation = Generation {
             context: &self.context,
@@ -227,10 +222,10 @@ mod tests {
 
     #[test]
     fn parcels_grow_with_the_speed_of_the_work() {
-        assert_eq!(parcel_size(None, PARCEL), 1);
-        assert_eq!(parcel_size(Some(Duration::from_secs(1)), PARCEL), 1);
-        assert_eq!(parcel_size(Some(Duration::from_millis(1)), PARCEL), 25);
-        assert_eq!(parcel_size(Some(Duration::ZERO), PARCEL), 1000);
+        assert_eq!(parcel_size(None, MAX_PARCEL), 1);
+        assert_eq!(parcel_size(Some(Duration::from_secs(1)), MAX_PARCEL), 1);
+        assert_eq!(parcel_size(Some(Duration::from_millis(1)), MAX_PARCEL), 25);
+        assert_eq!(parcel_size(Some(Duration::ZERO), MAX_PARCEL), 1000);
         assert_eq!(parcel_size(Some(Duration::ZERO), 1), 1);
     }
 

@@ -8,3 +8,4 @@ pub mod generator;
 pub mod manager;
 mod retries;
 pub mod scheduler;
+mod sweeper;

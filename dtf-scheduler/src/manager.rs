@@ -10,16 +10,14 @@ use async_trait::async_trait;
 use dtf_model::lifecycle::{self, Step};
 use dtf_model::queue::TaskState;
 use dtf_model::roles::{BucketRunner, PerTask, Role, RoleContext, Turn, part_number};
-use dtf_model::table::{BucketOf, Finish, TaskRow, TaskTable};
+use dtf_model::table::{Finish, TaskRow, TaskTable};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId};
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Rows a page when looking for ended tasks whose queues can go.
-const PAGE: u32 = 1000;
+use crate::sweeper::Sweeper;
 
 /// Settings of the manager role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +43,10 @@ pub struct Manager {
 impl Manager {
     /// A manager of tasks in `table`.
     pub fn new(config: ManagerConfig, table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
-        let count = context.shape.watch_buckets;
-        let wake = context.wake.clone();
-        let sweeper = Sweeper { config, buckets: count, table: table.clone(), context: context.clone() };
+        let sweeper = Sweeper::new(config, table.clone(), context.clone());
+        let of = context.clone();
         let steps = Steps { table: table.clone(), context };
-        let buckets = BucketRunner::new(Role::Manager, count, table, wake, Handle::current(), steps);
+        let buckets = BucketRunner::new(Role::Manager, table, &of, Handle::current(), steps);
         Self { buckets, sweeper }
     }
 }
@@ -75,7 +72,11 @@ impl PerTask for Steps {
     async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
         loop {
             let Some(row) = self.table.get(turn.task).await? else { return Ok(None) };
-            let state = self.context.queues.state(turn.task).await?;
+            // Before its first run there are no queues.
+            let state = match row.run {
+                RunEpoch(0) => None,
+                RunEpoch(_) => self.context.queues.state(turn.task).await?,
+            };
             let now = self.context.clock.unix_millis();
             match self.next_step(now, &row, state.as_ref()) {
                 Step::Rest => return Ok(Some(row.run)),
@@ -168,46 +169,6 @@ impl Steps {
     fn hint(&self, id: TaskId, topics: &[Topic]) {
         for topic in topics {
             self.context.wake.ring(*topic, id);
-        }
-    }
-}
-
-/// Deletes the queues of tasks that ended a while ago.
-struct Sweeper {
-    config: ManagerConfig,
-    buckets: u32,
-    table: Arc<dyn TaskTable>,
-    context: RoleContext,
-}
-
-impl Sweeper {
-    async fn run(&self, bucket: u32, stop: &CancellationToken) {
-        let share = BucketOf { bucket, of: self.buckets };
-        let mut sweep = tokio::time::interval(self.config.sweep);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = sweep.tick() => {}
-            }
-            if let Err(error) = self.sweep(share).await {
-                warn!(bucket, %error, "ended tasks not purged");
-            }
-        }
-    }
-
-    async fn sweep(&self, share: BucketOf) -> Result<(), StoreError> {
-        let retention = u64::try_from(self.config.retention.as_millis()).unwrap_or(u64::MAX);
-        let finished_by = self.context.clock.unix_millis().saturating_sub(retention);
-        loop {
-            let rows = self.table.unpurged(share, finished_by, PAGE).await?;
-            for row in &rows {
-                self.context.queues.purge(row.id, row.run).await?;
-                self.table.purged(row.id).await?;
-            }
-            if rows.is_empty() {
-                return Ok(());
-            }
         }
     }
 }

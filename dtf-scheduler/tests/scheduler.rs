@@ -47,7 +47,7 @@ impl ShardQueue for Bottomless {
         for Shipment { task, run, parcel } in shipments {
             let reports = vec![Report::Returned; parcel.bodies.len()];
             let (parcel, attempt) = (parcel.id, parcel.attempt);
-            let report = ParcelReport { parcel, attempt, reports, busy: Duration::ZERO };
+            let report = ParcelReport { parcel, attempt, reports, together: 1, busy: Duration::ZERO };
             self.queues.complete(*task, *run, report).await?;
         }
         if self.shipped.fetch_add(shipments.len(), Ordering::Relaxed) >= ENOUGH {

@@ -1,4 +1,5 @@
-//! Processes that are killed, stopped and replaced at random, on wires that lose calls and answers: whatever happens, every
+//! Processes that are killed, stopped and replaced at random, on wires that lose calls and answers, over stores that lose their
+//! last writes: whatever happens, every
 //! task ends, every input is executed, and the books are right.
 //!
 //! Each run follows from a seed, but for the order in which a runtime polls what is ready at the same time. A failure
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage};
+use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
 use dtf::model::plugin::{Backoff, ExecuteError, IterationMode, SubtaskResult};
 use dtf::model::{Counts, TaskId, TaskParam, TaskStatus};
 use dtf::{Dtf, TaskHandle};
@@ -79,6 +81,8 @@ impl Chaos {
             Ok(SubtaskResult::default())
         });
         plugin.conf.iteration = IterationMode::Yes;
+        // Nobody here is to blame.
+        plugin.conf.max_deaths = 7;
         plugin.conf.backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(4) };
         plugin.follow_up_below = FOLLOW_UPS;
         plugin.takes = Duration::from_millis(200);
@@ -112,7 +116,8 @@ impl Chaos {
         let (which, task) = (self.dice.below(PROCESSES as u64), self.dice.below(tasks.len() as u64));
         let client = self.stage.process("client", self.plugin()).client();
         let id = tasks[task as usize].id();
-        match self.dice.below(10) {
+        match self.dice.below(13) {
+            10..13 => self.forget().await,
             0..4 => {
                 let killed = processes.swap_remove(which as usize);
                 killed.dead.store(true, Ordering::Relaxed);
@@ -127,6 +132,25 @@ impl Chaos {
             6..8 => drop(client.pause_task(id).await),
             8 => drop(client.resume_task(id).await),
             _ => drop(client.cancel_task(id).await),
+        }
+    }
+
+    /// The stores of queues and shards lose what they were told in the last moment: both, as one server, or one of them, as a
+    /// node of several; now and then everything.
+    async fn forget(&self) {
+        let (mut queues, mut shards) = (self.stage.queues.snapshot(), self.stage.shards.snapshot());
+        let what = self.dice.below(4);
+        if self.dice.below(5) == 0 {
+            (queues, shards) = (QueuesSnapshot::default(), ShardsSnapshot::default());
+        }
+        tokio::time::sleep(Duration::from_millis(self.dice.below(2000))).await;
+        match what {
+            0 => self.stage.queues.roll_back(&queues),
+            1 => self.stage.shards.roll_back(&shards),
+            _ => {
+                self.stage.queues.roll_back(&queues);
+                self.stage.shards.roll_back(&shards);
+            }
         }
     }
 

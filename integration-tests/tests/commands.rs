@@ -6,33 +6,17 @@ mod stage;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Output;
 
 use serde_json::Value;
-use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions};
-use stage::{SHARDS, Site, until};
+use stage::{SHARDS, Site, refused, said, statement, until};
 
 use integration_tests::servers::Redis;
-
-fn said(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
 
 /// The JSON document that a command prints.
 fn json(site: &Site, args: &[&str]) -> Value {
     let out = site.run(&[args, &["-o", "json"]].concat());
     assert!(out.status.success(), "{args:?}: {}", said(&out));
     serde_json::from_slice(&out.stdout).unwrap()
-}
-
-fn statement(url: &str, sql: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let options: MySqlConnectOptions = url.parse().unwrap();
-        let mut connection = options.connect().await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
-    });
 }
 
 /// Gives a Redis a command.
@@ -43,17 +27,6 @@ fn command(url: &str, words: &str) {
     let mut answer = [0; 5];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"+OK\r\n");
-}
-
-/// The one line of a command that is refused, with these variables.
-fn refused(site: &Site, args: &[&str], variables: &[(&str, String)]) -> String {
-    let out = site.dtf(args).envs(variables.iter().cloned()).output().unwrap();
-    let said = said(&out);
-    assert_eq!(out.status.code(), Some(1), "{said}");
-    let mut lines = said.lines().filter(|line| line.starts_with("dtf: "));
-    let line = lines.next().unwrap().to_owned();
-    assert_eq!(lines.next(), None, "{said}");
-    line
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) fn store_error(error: &Error) -> StoreError {
 fn of_status(status: &Status) -> StoreError {
     let message = status.message().to_owned();
     if never_sent(status) {
-        return StoreError::Unreachable(message);
+        return StoreError::Unreachable(with_cause(status));
     }
     match status.code() {
         Code::NotFound if message.contains("requested lease not found") => StoreError::LeaseGone,
@@ -39,7 +39,16 @@ fn of_status(status: &Status) -> StoreError {
         Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => {
             StoreError::Refused(message)
         }
-        _ => StoreError::Unknown(format!("{:?}: {message}", status.code())),
+        _ => StoreError::Unknown(format!("{:?}: {}", status.code(), with_cause(status))),
+    }
+}
+
+/// The message with what lies at the bottom of it: that a connection was refused, or whose certificate is not believed.
+fn with_cause(status: &Status) -> String {
+    let causes = std::iter::successors(status.source(), |&error| error.source());
+    match causes.last().map(ToString::to_string) {
+        Some(cause) if !status.message().contains(&cause) => format!("{}: {cause}", status.message()),
+        _ => status.message().to_owned(),
     }
 }
 

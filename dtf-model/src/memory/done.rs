@@ -10,7 +10,7 @@ const WORDS: usize = (CHUNK / 64) as usize;
 
 /// A set of subtask numbers. Memory is a bit for each number in a chunk that has gaps, and next to nothing for a chunk
 /// that is full, so it depends on how far the numbers are apart that come in, not on how many there are.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct DoneSet {
     /// Chunks with gaps.
     open: BTreeMap<u64, Chunk>,
@@ -18,7 +18,7 @@ pub(super) struct DoneSet {
     full: BTreeSet<(u64, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chunk {
     bits: Box<[u64; WORDS]>,
     count: u32,

@@ -9,8 +9,8 @@ mod table;
 mod task_queue;
 mod wake;
 
-pub use queues::MemoryQueues;
-pub use shards::MemoryShards;
+pub use queues::{MemoryQueues, QueuesSnapshot};
+pub use shards::{MemoryShards, ShardsSnapshot};
 pub use table::MemoryTable;
 pub use wake::MemoryWakeUp;
 

@@ -13,8 +13,8 @@ use crate::ids::{RunEpoch, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
+    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use crate::status::{Control, Counts};
 
@@ -25,7 +25,12 @@ type Shared = Arc<Mutex<TaskQueue>>;
 pub struct MemoryQueues {
     clock: Arc<dyn Clock>,
     tasks: Mutex<HashMap<TaskId, Shared>>,
+    incarnation: Mutex<Incarnation>,
 }
+
+/// What was there at some time, see [`MemoryQueues::snapshot`].
+#[derive(Clone, Debug, Default)]
+pub struct QueuesSnapshot(HashMap<TaskId, TaskQueue>);
 
 /// A panic while a lock is held can only come from an allocation failure; what it guards is whole or unreachable then.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -35,12 +40,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl MemoryQueues {
     /// Empty queues, with delays reckoned on this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tasks: Mutex::default() }
+        Self { clock, tasks: Mutex::default(), incarnation: Mutex::default() }
     }
 
     /// Whether nothing is left of any task.
     pub fn is_empty(&self) -> bool {
         lock(&self.tasks).is_empty()
+    }
+
+    /// Everything as it is now, to be [rolled back](Self::roll_back) to.
+    pub fn snapshot(&self) -> QueuesSnapshot {
+        let tasks = lock(&self.tasks);
+        QueuesSnapshot(tasks.iter().map(|(task, queue)| (*task, lock(queue).clone())).collect())
+    }
+
+    /// Forgets what has happened since, and begins another life: as a server does that is killed and has not written its last
+    /// writes to its file. Back to a default snapshot, it forgets everything.
+    pub fn roll_back(&self, to: &QueuesSnapshot) {
+        let shared = |(task, queue): (&TaskId, &TaskQueue)| {
+            let mut queue = queue.clone();
+            queue.forget_nothing_drawn();
+            (*task, Arc::new(Mutex::new(queue)))
+        };
+        *lock(&self.tasks) = to.0.iter().map(shared).collect();
+        lock(&self.incarnation).0.push('+');
     }
 
     fn find(&self, task: TaskId) -> Option<Shared> {
@@ -65,6 +88,10 @@ impl MemoryQueues {
 
 #[async_trait]
 impl QueueStore for MemoryQueues {
+    async fn incarnation(&self) -> Result<Incarnation, StoreError> {
+        Ok(lock(&self.incarnation).clone())
+    }
+
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError> {
         let mut tasks = lock(&self.tasks);
         if let Some(there) = tasks.get(&spec.id) {
@@ -161,6 +188,20 @@ impl QueueStore for MemoryQueues {
     ) -> Result<Reported, StoreError> {
         let now = self.clock.now();
         self.with(task, run, |queue| queue.complete(now, report))
+    }
+
+    async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError> {
+        self.with(task, run, |queue| Ok(queue.recover(lost)))
+    }
+
+    async fn accuse(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        parcel: ParcelId,
+        attempt: u32,
+    ) -> Result<bool, StoreError> {
+        self.with(task, run, |queue| Ok(queue.accuse(parcel, attempt)))
     }
 
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {

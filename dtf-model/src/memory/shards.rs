@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::ids::Shard;
 use crate::shard::{ShardQueue, Shipment, ShipmentId};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Queue {
     token: Token,
     window: u32,
@@ -35,7 +35,21 @@ pub struct MemoryShards {
     shards: Mutex<HashMap<Shard, Queue>>,
 }
 
+/// What was there at some time, see [`MemoryShards::snapshot`].
+#[derive(Clone, Debug, Default)]
+pub struct ShardsSnapshot(HashMap<Shard, Queue>);
+
 impl MemoryShards {
+    /// Everything as it is now, to be [rolled back](Self::roll_back) to.
+    pub fn snapshot(&self) -> ShardsSnapshot {
+        ShardsSnapshot(self.lock().clone())
+    }
+
+    /// Forgets what has happened since; everything, back to a default snapshot.
+    pub fn roll_back(&self, to: &ShardsSnapshot) {
+        self.lock().clone_from(&to.0);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Shard, Queue>> {
         // A panic while it is held can only come from an allocation failure.
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)

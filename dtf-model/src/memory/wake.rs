@@ -76,15 +76,18 @@ impl MemoryWakeUp {
             inbox.overflow();
         }
     }
+
+    /// Hints at a task, and says whether anybody listens.
+    pub fn tell(&self, topic: Topic, task: TaskId) -> bool {
+        let topics = self.topics();
+        let listening = topics.get(&topic).into_iter().flatten().filter_map(Weak::upgrade);
+        listening.map(|inbox| inbox.ring(task)).count() > 0
+    }
 }
 
 impl WakeUp for MemoryWakeUp {
     fn ring(&self, topic: Topic, task: TaskId) {
-        let topics = self.topics();
-        let Some(inboxes) = topics.get(&topic) else { return };
-        for inbox in inboxes.iter().filter_map(Weak::upgrade) {
-            inbox.ring(task);
-        }
+        self.tell(topic, task);
     }
 
     fn listen(&self, topic: Topic) -> Box<dyn Listener> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::Invalid;
 use crate::limits::Limits;
+use crate::queue::DEATHS_AT_MOST;
 
 /// Whether a collector may add subtasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,9 @@ pub struct TaskConf {
     pub subtask_timeout: Duration,
     /// How often a subtask is tried before it has failed for good; at least 1.
     pub max_attempts: u32,
+    /// How many executors a subtask may take down, or be with when they are lost, before it is not run again and has failed;
+    /// 2 to 7. A lost executor uses up no attempt.
+    pub max_deaths: u32,
     /// The wait between attempts.
     pub backoff: Backoff,
     /// What a failed subtask means for its task.
@@ -80,6 +84,7 @@ impl Default for TaskConf {
             task_type_timeout: Duration::from_secs(24 * 3600),
             subtask_timeout: Duration::from_secs(300),
             max_attempts: 3,
+            max_deaths: 3,
             backoff: Backoff::default(),
             on_failure: OnFailure::GoOn,
             backlog: 10_000,
@@ -109,6 +114,10 @@ impl TaskConf {
         };
         at_least_one("the number of attempts", u64::from(self.max_attempts))?;
         at_least_one("the backlog", self.backlog)?;
+        if !(2..=DEATHS_AT_MOST).contains(&self.max_deaths) {
+            let (got, allowed) = (self.max_deaths.to_string(), format!("2 to {DEATHS_AT_MOST}"));
+            return Err(Invalid::OutOfRange { what: "the number of executors lost", got, allowed });
+        }
         self.limits.check()
     }
 }
@@ -128,6 +137,7 @@ mod tests {
     #[test]
     fn zeroes_are_refused() {
         assert!(TaskConf::default().check().is_ok());
+        assert!(TaskConf { max_deaths: 8, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { max_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
     }

@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::bell::Bell;
+use super::context::RoleContext;
+use super::look::{Look, Looker};
 use super::part::{Role, part_number};
 use super::retry::Backoff;
+use super::stuck::on_behalf_of;
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, TaskId};
 use crate::table::{BucketOf, TaskTable};
@@ -23,8 +26,6 @@ use crate::wake::{Rung, WakeUp};
 
 /// How often a bucket looks at all of its tasks, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Rows a page when looking at all tasks.
-const PAGE: u32 = 1000;
 
 /// One task's turn.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ pub struct Turn {
     pub token: Token,
     /// Rung when the task may want attention.
     pub bell: Arc<Bell>,
-    /// Fires when the bucket is to be given up.
+    /// Fires when the turn is to end: the bucket is given up, or the task is to be taken up afresh.
     pub stop: CancellationToken,
 }
 
@@ -48,26 +49,31 @@ pub trait PerTask: Send + Sync + 'static {
 }
 
 /// Runs a role on the buckets that its member holds.
+///
+/// What the store of the queues has forgotten, as a server of it was started again, may be the last writes of any task: also
+/// those that a turn relies on, or after which there was nothing more to do. All turns are then ended and taken afresh, which
+/// raises their tokens, and nothing counts as settled any more.
 pub struct BucketRunner<P> {
     role: Role,
     buckets: u32,
-    table: Arc<dyn TaskTable>,
+    looker: Looker,
     wake: Arc<dyn WakeUp>,
     on: Handle,
     per_task: Arc<P>,
 }
 
 impl<P: PerTask> BucketRunner<P> {
-    /// A runner for a role with so many buckets, whose futures run on `on`.
+    /// A runner for a role on the tasks in `table`, whose futures run on `on`.
     pub fn new(
         role: Role,
-        buckets: u32,
         table: Arc<dyn TaskTable>,
-        wake: Arc<dyn WakeUp>,
+        context: &RoleContext,
         on: Handle,
         per_task: P,
     ) -> Self {
-        Self { role, buckets, table, wake, on, per_task: Arc::new(per_task) }
+        let looker = Looker::new(table, context.queues.clone());
+        let (buckets, wake) = (role.parts(&context.shape), context.wake.clone());
+        Self { role, buckets, looker, wake, on, per_task: Arc::new(per_task) }
     }
 }
 
@@ -77,21 +83,28 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
         let bucket = part_number(&held.task)?;
         let mut listener = self.wake.listen(self.role.topic(bucket));
         let mut turns = Turns {
+            role: self.role,
             token: held.token,
             stop: held.stop.child_token(),
             on: self.on.clone(),
             per_task: self.per_task.clone(),
-            bells: HashMap::new(),
+            going: HashMap::new(),
             settled: HashMap::new(),
             running: JoinSet::new(),
         };
         let share = BucketOf { bucket, of: self.buckets };
         let mut look = tokio::time::interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Hints are heeded while the table takes its time to answer, or does not.
+        let mut looking = self.looker.rest();
         loop {
             tokio::select! {
                 () = held.stop.cancelled() => break,
-                _ = look.tick() => self.look_at_all(share, &mut turns).await,
+                _ = look.tick(), if looking.is_resting() => looking.begin(share),
+                seen = looking.next() => match seen {
+                    Ok(seen) => turns.attend_all(&seen),
+                    Err(error) => warn!(role = %self.role, bucket, %error, "tasks not listed"),
+                },
                 rung = listener.next() => match rung {
                     Rung::Tasks(tasks) => tasks.into_iter().for_each(|task| turns.attend(task)),
                     Rung::Anything => look.reset_immediately(),
@@ -104,74 +117,81 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
     }
 }
 
-impl<P: PerTask> BucketRunner<P> {
-    /// Attends to every task of the bucket that is not settled. An error costs nothing but time: the next look is near.
-    async fn look_at_all(&self, share: BucketOf, turns: &mut Turns<P>) {
-        let mut after = TaskId(0);
-        let mut settled = HashMap::new();
-        loop {
-            let rows = match self.table.active(share, after, PAGE).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    warn!(role = %self.role, bucket = share.bucket, %error, "tasks not listed");
-                    return;
-                }
-            };
-            for row in &rows {
-                match turns.settled.get(&row.id) {
-                    Some(run) if *run == row.run => {
-                        settled.insert(row.id, row.run);
-                    }
-                    _ => turns.attend(row.id),
-                }
-            }
-            match rows.last() {
-                Some(last) if rows.len() as u32 == PAGE => after = last.id,
-                _ => break,
-            }
-        }
-        turns.settled = settled;
-    }
+/// A turn that is being taken.
+struct Going {
+    bell: Arc<Bell>,
+    stop: CancellationToken,
+    /// Whether the task is to be taken up afresh when it has ended.
+    afresh: bool,
 }
 
 struct Turns<P> {
+    role: Role,
     token: Token,
     stop: CancellationToken,
     on: Handle,
     per_task: Arc<P>,
-    bells: HashMap<TaskId, Arc<Bell>>,
+    going: HashMap<TaskId, Going>,
     /// The run for which a task wants no more attention.
     settled: HashMap<TaskId, RunEpoch>,
     running: JoinSet<(TaskId, Option<RunEpoch>)>,
 }
 
 impl<P: PerTask> Turns<P> {
+    /// Attends to every task of the bucket that is not settled.
+    fn attend_all(&mut self, seen: &Look) {
+        if seen.store_may_have_forgotten {
+            self.take_up_afresh();
+        }
+        let settled = std::mem::take(&mut self.settled);
+        for row in &seen.active {
+            match settled.get(&row.id) {
+                Some(run) if *run == row.run => {
+                    self.settled.insert(row.id, row.run);
+                }
+                _ => self.attend(row.id),
+            }
+        }
+    }
+
+    fn take_up_afresh(&mut self) {
+        self.settled.clear();
+        for going in self.going.values_mut() {
+            going.afresh = true;
+            going.stop.cancel();
+        }
+    }
+
     fn attend(&mut self, task: TaskId) {
-        if let Some(bell) = self.bells.get(&task) {
-            bell.ring();
+        if let Some(going) = self.going.get(&task) {
+            going.bell.ring();
             return;
         }
-        let bell = Arc::<Bell>::default();
-        self.bells.insert(task, bell.clone());
-        let turn = Turn { task, token: self.token, bell, stop: self.stop.child_token() };
-        self.running.spawn_on(take_turn(self.per_task.clone(), turn), &self.on);
+        let (bell, stop) = (Arc::<Bell>::default(), self.stop.child_token());
+        let turn = Turn { task, token: self.token, bell: bell.clone(), stop: stop.clone() };
+        self.going.insert(task, Going { bell, stop, afresh: false });
+        let turn = on_behalf_of(self.role, task, take_turn(self.per_task.clone(), turn));
+        self.running.spawn_on(turn, &self.on);
     }
 
     fn ended(&mut self, ended: Result<(TaskId, Option<RunEpoch>), tokio::task::JoinError>) {
         let (task, settled) = match ended {
             Ok(ended) => ended,
-            // A role's own code panicked. Its entry in `bells` stays, so the task rests until the bucket moves: loud and
+            // A role's own code panicked. Its entry in `going` stays, so the task rests until the bucket moves: loud and
             // contained, where trying again at once would spin.
             Err(error) => {
                 tracing::error!(%error, "a turn panicked");
                 return;
             }
         };
+        let Some(going) = self.going.remove(&task) else { return };
+        if going.afresh {
+            return self.attend(task);
+        }
         if let Some(run) = settled {
             self.settled.insert(task, run);
         }
-        let rung_meanwhile = self.bells.remove(&task).is_some_and(|bell| bell.take());
-        if rung_meanwhile {
+        if going.bell.take() {
             self.attend(task);
         }
     }

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
+use super::apart::{apart, beside};
+use super::stuck::watch;
+
 /// What a plugin did other than return.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PluginFault {
@@ -20,24 +23,26 @@ pub enum PluginFault {
 
 /// Awaits a call into a plugin.
 ///
-/// The time limit works for calls that await now and then; a call that blocks its thread is noticed when it returns.
+/// The time limit works for calls that await now and then. One that blocks its thread cannot be broken off: it is told of
+/// while it lasts, and costs nobody else a thread, see [`apart`].
 ///
 /// # Errors
 /// The call panicked or did not return within `limit`.
 pub async fn guarded<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, PluginFault> {
-    match tokio::time::timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
+    let _watch = watch(limit);
+    match tokio::time::timeout(limit, AssertUnwindSafe(apart(call)).catch_unwind()).await {
         Ok(Ok(returned)) => Ok(returned),
         Ok(Err(panic)) => Err(PluginFault::Panicked(panic_text(panic.as_ref()))),
         Err(_) => Err(PluginFault::TimedOut(limit)),
     }
 }
 
-/// Makes a call into a plugin that does not wait.
+/// Makes a call into a plugin that does not wait. Where it blocks its thread nevertheless, that costs nobody else a thread.
 ///
 /// # Errors
 /// The call panicked.
 pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, PluginFault> {
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(call));
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| beside(call)));
     caught.map_err(|panic| PluginFault::Panicked(panic_text(panic.as_ref())))
 }
 

@@ -110,6 +110,7 @@ fn shipment(number: u64) -> Shipment {
         parcel: Parcel {
             id: ParcelId { epoch: EmitEpoch(3), first: Seq::FIRST_FOLLOW_UP.plus(number) },
             attempt: 4,
+            deaths: 2,
             bodies: vec![Bytes::from(format!("body {number}")), Bytes::new()],
         },
     }

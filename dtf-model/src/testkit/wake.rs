@@ -32,6 +32,26 @@ obligations!(
     who_no_longer_listens_disturbs_nobody,
 );
 
+/// Two carriers as one that rings at the first and listens at the second, as two processes do.
+pub fn between(here: Arc<dyn WakeUp>, there: Arc<dyn WakeUp>) -> Arc<dyn WakeUp> {
+    Arc::new(Between { here, there })
+}
+
+struct Between {
+    here: Arc<dyn WakeUp>,
+    there: Arc<dyn WakeUp>,
+}
+
+impl WakeUp for Between {
+    fn ring(&self, topic: Topic, task: TaskId) {
+        self.here.ring(topic, task);
+    }
+
+    fn listen(&self, topic: Topic) -> Box<dyn Listener> {
+        self.there.listen(topic)
+    }
+}
+
 /// How long to wait before ringing again, and how often.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES: u32 = 50;

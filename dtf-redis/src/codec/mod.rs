@@ -5,11 +5,14 @@ use std::fmt;
 
 use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Outcome, Parcel, ParcelId, ResultBatch};
+use dtf_model::queue::{DEATHS_AT_MOST, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
-use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId};
+use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId, TaskSpec};
+use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
+/// Attempts and deaths are one number: so many times the attempts, and the deaths.
+const TRIES: u64 = DEATHS_AT_MOST as u64 + 1;
 
 /// Why stored bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,10 @@ pub(crate) enum Unreadable {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newer(version) => write!(f, "an entry has format {version}; this version reads {VERSION}"),
+            Self::Newer(version) => write!(
+                f,
+                "an entry has format {version}; this version reads up to {VERSION}: update this process"
+            ),
             Self::Corrupt => f.write_str("an entry is corrupt"),
         }
     }
@@ -89,14 +95,16 @@ impl Reader {
 
     fn parcel(&mut self) -> Result<Parcel, Unreadable> {
         let id = ParcelId { epoch: EmitEpoch(self.small()?), first: Seq(self.number()?) };
-        let attempt = self.small()?;
+        let tries = self.number()?;
+        let attempt = u32::try_from(tries / TRIES).map_err(|_| Unreadable::Corrupt)?;
+        let deaths = (tries % TRIES) as u32;
         let count = usize::try_from(self.number()?).map_err(|_| Unreadable::Corrupt)?;
         // Every body takes a byte at least, so a wrong count allocates nothing.
         if count > self.0.len() {
             return Err(Unreadable::Corrupt);
         }
         let bodies = (0..count).map(|_| self.bytes()).collect::<Result<_, _>>()?;
-        Ok(Parcel { id, attempt, bodies })
+        Ok(Parcel { id, attempt, deaths, bodies })
     }
 
     fn end(self) -> Result<(), Unreadable> {
@@ -105,18 +113,19 @@ impl Reader {
 }
 
 /// A parcel of these bodies.
-pub(crate) fn parcel(id: ParcelId, attempt: u32, bodies: &[Bytes]) -> Vec<u8> {
+pub(crate) fn parcel(id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) -> Vec<u8> {
     let size: usize = bodies.iter().map(|body| body.len() + 3).sum();
     let mut to = Vec::with_capacity(size + 20);
     to.push(VERSION);
-    put_parcel(&mut to, id, attempt, bodies);
+    put_parcel(&mut to, id, attempt, deaths, bodies);
     to
 }
 
-fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, bodies: &[Bytes]) {
+fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) {
     put_number(to, id.epoch.0.into());
     put_number(to, id.first.0);
-    put_number(to, attempt.into());
+    // Deaths end at `DEATHS_AT_MOST`.
+    put_number(to, u64::from(attempt) * TRIES + u64::from(deaths).min(TRIES - 1));
     put_number(to, bodies.len() as u64);
     for body in bodies {
         put_bytes(to, body);
@@ -191,7 +200,8 @@ pub(crate) fn shipment(shipment: &Shipment) -> Vec<u8> {
     to.push(VERSION);
     put_number(&mut to, shipment.task.0);
     put_number(&mut to, shipment.run.0.into());
-    put_parcel(&mut to, shipment.parcel.id, shipment.parcel.attempt, &shipment.parcel.bodies);
+    let Parcel { id, attempt, deaths, bodies } = &shipment.parcel;
+    put_parcel(&mut to, *id, *attempt, *deaths, bodies);
     to
 }
 
@@ -224,6 +234,34 @@ pub(crate) fn read_shipment_name(name: &str) -> Result<ShipmentId, Unreadable> {
     let [task, run, epoch, first, attempt] = parts[..] else { return Err(Unreadable::Corrupt) };
     let parcel = ParcelId { epoch: read(epoch)?, first: read(first)? };
     Ok(ShipmentId { task: read(task)?, run: read(run)?, parcel, attempt: read(attempt)? })
+}
+
+/// What a task's hash says of the task.
+#[derive(Serialize)]
+struct Stored<'a> {
+    format: u8,
+    #[serde(flatten)]
+    spec: &'a TaskSpec,
+}
+
+/// A task's description, as it is stored with its queues.
+pub(crate) fn spec(spec: &TaskSpec) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Stored { format: VERSION, spec })
+}
+
+pub(crate) fn read_spec(json: &[u8]) -> Result<TaskSpec, Unreadable> {
+    // The first version wrote none.
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        format: u8,
+    }
+    // What a later version wrote may be anything but for this.
+    match serde_json::from_slice(json) {
+        Ok(Head { format }) if format > VERSION => Err(Unreadable::Newer(format)),
+        Ok(_) => serde_json::from_slice(json).map_err(|_| Unreadable::Corrupt),
+        Err(_) => Err(Unreadable::Corrupt),
+    }
 }
 
 fn read<T: std::str::FromStr>(text: &str) -> Result<T, Unreadable> {

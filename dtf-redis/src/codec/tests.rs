@@ -12,11 +12,8 @@ fn id() -> impl Strategy<Value = ParcelId> {
 }
 
 fn some_parcel() -> impl Strategy<Value = Parcel> {
-    (id(), any::<u32>(), prop::collection::vec(bytes(), 0..20)).prop_map(|(id, attempt, bodies)| Parcel {
-        id,
-        attempt,
-        bodies,
-    })
+    (id(), any::<u32>(), 0..=DEATHS_AT_MOST, prop::collection::vec(bytes(), 0..20))
+        .prop_map(|(id, attempt, deaths, bodies)| Parcel { id, attempt, deaths, bodies })
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -43,7 +40,7 @@ fn results(id: ParcelId, outcomes: &[(u64, Outcome)]) -> Bytes {
 proptest! {
     #[test]
     fn parcels_are_read_as_written(each in some_parcel()) {
-        let written = Bytes::from(parcel(each.id, each.attempt, &each.bodies));
+        let written = Bytes::from(parcel(each.id, each.attempt, each.deaths, &each.bodies));
         prop_assert_eq!(read_parcel(written), Ok(each.clone()));
         let shipped = Shipment { task: TaskId(each.id.first.0), run: RunEpoch(each.attempt), parcel: each };
         prop_assert_eq!(read_shipment(shipment(&shipped).into()), Ok(shipped.clone()));
@@ -62,7 +59,7 @@ proptest! {
 
     #[test]
     fn what_is_cut_or_foreign_is_an_error_and_no_panic(each in some_parcel(), cut in any::<prop::sample::Index>(), noise in bytes()) {
-        let written = Bytes::from(parcel(each.id, each.attempt, &each.bodies));
+        let written = Bytes::from(parcel(each.id, each.attempt, each.deaths, &each.bodies));
         prop_assert!(read_parcel(written.slice(..cut.index(written.len()))).is_err());
         let mut longer = written.to_vec();
         longer.push(0);
@@ -77,11 +74,47 @@ fn a_newer_format_is_refused_by_its_number() {
         read_parcel(Bytes::from_static(&[2, 0, 0, 0, 0])).err(),
         read_results(Bytes::from_static(&[2, 0, 0])).err(),
         read_shipment(Bytes::from_static(&[2])).err(),
+        read_spec(br#"{"format":2,"quite":"different"}"#).err(),
     ] {
         assert_eq!(read, Some(Unreadable::Newer(2)));
     }
     assert_eq!(read_parcel(Bytes::new()).err(), Some(Unreadable::Corrupt));
     assert_eq!(read_parcel(Bytes::from_static(&[0])).err(), Some(Unreadable::Corrupt));
+}
+
+/// What earlier versions have written stays readable: these bytes are never to be changed, only added to.
+#[test]
+fn the_first_format_is_read() {
+    let read = read_parcel(Bytes::from_static(&[1, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c'])).unwrap();
+    let id = ParcelId { epoch: EmitEpoch(7), first: Seq(300) };
+    let bodies = vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")];
+    assert_eq!(read, Parcel { id, attempt: 3, deaths: 2, bodies: bodies.clone() });
+
+    let shipment = Bytes::from_static(&[1, 5, 6, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c']);
+    let parcel = Parcel { id, attempt: 3, deaths: 2, bodies };
+    assert_eq!(read_shipment(shipment), Ok(Shipment { task: TaskId(5), run: RunEpoch(6), parcel }));
+
+    let results =
+        [1, 7, 9, 0, b's', 0, 0, 1, b'r', 1, b'f', 2, b'n', b'o', 1, b'x', 2, b't', 1, b'y', 3, b'c'];
+    let read = read_results(Bytes::copy_from_slice(&results)).unwrap();
+    assert_eq!(read.epoch, EmitEpoch(7));
+    let kinds: Vec<_> =
+        read.results.iter().map(|(seq, outcome)| (seq.0, std::mem::discriminant(outcome))).collect();
+    let body = Bytes::from_static(b"x");
+    let outcomes = [
+        Outcome::Succeeded(SubtaskResult::new(body.clone())),
+        Outcome::Failed { error: String::new(), body: body.clone() },
+        Outcome::TimedOut { body },
+        Outcome::Cancelled,
+    ];
+    let expected: Vec<_> = (9..).zip(outcomes.iter().map(std::mem::discriminant)).collect();
+    assert_eq!(kinds, expected);
+
+    // Before descriptions had a format.
+    let param = serde_json::to_string(&dtf_model::TaskParam::default()).unwrap();
+    let spec = read_spec(format!(r#"{{"id":5,"run":6,"task_type":1,"param":{param}}}"#).as_bytes()).unwrap();
+    assert_eq!((spec.id, spec.run), (TaskId(5), RunEpoch(6)));
+    assert_eq!(read_spec(&super::spec(&spec).unwrap()), Ok(spec));
 }
 
 #[test]
@@ -100,5 +133,5 @@ fn numbers_end_at_their_width() {
 #[test]
 fn a_subtask_alone_costs_few_bytes() {
     let id = ParcelId { epoch: EmitEpoch(u32::MAX), first: Seq(10_000_000) };
-    assert!(parcel(id, 0, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
+    assert!(parcel(id, 0, 0, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
 }

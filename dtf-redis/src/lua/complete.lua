@@ -1,9 +1,9 @@
 -- Counts what an executor reports of a parcel.
 -- KEYS: info pending delayed running results sizes settled chunks full, then the bitmaps that the parcel's subtasks are in
 -- ARGV: run, epoch, first, attempt, nanoseconds busy,
---   a letter each subtask: s(ucceeded) f(ailed) t(imed out) c(ancelled) d(elayed) r(eturned),
+--   a letter each subtask: s(ucceeded) f(ailed) t(imed out) c(ancelled) d(elayed) r(eturned) g(oes on),
 --   the head of the results, the results one behind the other, the length of each as four bytes,
---   then the delay in microseconds of each d
+--   how many that were returned travel together, then the delay in microseconds of each d
 -- Reply: OK, counted, running, pending, control | GONE | CONFLICT, why
 local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays, waiting, wbytes, succeeded,
   failed, timed_out, cancelled, used = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
@@ -35,11 +35,13 @@ local set = {}
 local parcel = epoch .. ':' .. ARGV[3]
 local value = redis.call('HGET', KEYS[4], parcel)
 local current, bodies = false, {}
+local place, deaths
 if value then
-  local _, entry = read_running(value)
-  local _, _, attempt, size, at = read_head(entry)
+  local shard, entry, with = read_running(value)
+  local _, _, attempt, size, at, died = read_head(entry)
+  place, deaths = shard .. '/' .. (with or ARGV[3]) .. ':', died
   current = txt(attempt) == ARGV[4] and size == count
-  if current and string.find(letters, '[dr]') then
+  if current and string.find(letters, '[drg]') then
     for i = 1, count do
       bodies[i], at = read_body(entry, at)
     end
@@ -51,7 +53,7 @@ else
   redis.call('HDEL', KEYS[4], parcel) -- as good as `pass_when_full`
   running = running - count
   busy, timed = num(busy), num(timed)
-  local _, ran = string.gsub(letters, '[^r]', '') -- what was returned did not run
+  local _, ran = string.gsub(letters, '[^rg]', '') -- what was returned did not run, and what goes on is not done
   if ran > 0 then
     busy, timed = busy + num(ARGV[5]), timed + ran
   end
@@ -63,7 +65,7 @@ end
 
 local counted, tally = 0, { s = 0, f = 0, t = 0, c = 0 }
 local whole, keep, settled, unsettled = true, {}, {}, {}
-local back, members, delay = {}, {}, 0
+local back, members, delay, going_on = {}, {}, 0, {}
 local s = string.byte('s')
 local time
 
@@ -91,12 +93,15 @@ local function settle(seq)
     return true
   end
   if letter == 'r' then
-    back[#back + 1] = single(num(epoch), seq, num(ARGV[4]), bodies[i])
+    back[#back + 1] = seq
+  elseif letter == 'g' then
+    going_on[#going_on + 1] = name(num(epoch), seq)
+    going_on[#going_on + 1] = place .. single(num(epoch), seq, num(ARGV[4]), deaths, bodies[i])
   else
     time = time or now()
     delays = num(delays) + 1
-    members[#members + 1] = txt(time + num(ARGV[9 + delay]))
-    members[#members + 1] = delayed_member(delays, single(num(epoch), seq, num(ARGV[4]) + 1, bodies[i]))
+    members[#members + 1] = txt(time + num(ARGV[10 + delay]))
+    members[#members + 1] = delayed_member(delays, single(num(epoch), seq, num(ARGV[4]) + 1, 0, bodies[i]))
   end
   return false
 end
@@ -120,8 +125,26 @@ end
 in_portions('SADD', KEYS[7], settled, 1)
 in_portions('SREM', KEYS[7], unsettled, 1)
 
+if #going_on > 0 then
+  in_portions('HSET', KEYS[4], going_on, 2)
+  running = running + #going_on / 2
+  set[2] = txt(running)
+end
 if #back > 0 then
-  to_front(KEYS[2], back)
+  local together, parcels = num(ARGV[10]), {}
+  local from = 1
+  while from <= #back do
+    local to, these = from, {}
+    repeat
+      local body = bodies[back[to] - first + 1]
+      these[#these + 1] = number(#body) .. body
+      to = to + 1
+    until to > #back or to - from >= together or back[to] ~= back[to - 1] + 1
+    parcels[#parcels + 1] = parcel_of(num(epoch), back[from], num(ARGV[4]), deaths, to - from,
+      table.concat(these))
+    from = to
+  end
+  to_front(KEYS[2], parcels)
   pending = pending + #back
   set[#set + 1], set[#set + 2] = 'pending', txt(pending)
 end

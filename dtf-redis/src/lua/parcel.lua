@@ -1,6 +1,7 @@
--- Parcels as they are stored: version byte, then as variable-length numbers the epoch, the first subtask, the attempt and
--- the count of the bodies, then each body behind its length. Written and read by `codec.rs` too.
+-- Parcels as they are stored: version byte, then as variable-length numbers the epoch, the first subtask, TRIES times the
+-- attempt and the deaths, and the count of the bodies, then each body behind its length. Written and read by `codec.rs` too.
 local VERSION = string.char(1)
+local TRIES = 8 -- deaths end at 7, as `dtf_model::queue` says
 
 local function read_number(text, at)
   local value, scale = 0, 1
@@ -25,17 +26,17 @@ local function number(value)
   return table.concat(bytes)
 end
 
--- Epoch, first subtask, attempt, count, and where the bodies begin.
+-- Epoch, first subtask, attempt, count, where the bodies begin, and deaths.
 local function read_head(entry)
   if string.sub(entry, 1, 1) ~= VERSION then
     error('a parcel was written by a newer version')
   end
-  local epoch, first, attempt, count, at
+  local epoch, first, tries, count, at
   epoch, at = read_number(entry, 2)
   first, at = read_number(entry, at)
-  attempt, at = read_number(entry, at)
+  tries, at = read_number(entry, at)
   count, at = read_number(entry, at)
-  return epoch, first, attempt, count, at
+  return epoch, first, math.floor(tries / TRIES), count, at, tries % TRIES
 end
 
 -- The body that begins at `at`, and where the next one does.
@@ -45,23 +46,25 @@ local function read_body(entry, at)
   return string.sub(entry, at, at + length - 1), at + length
 end
 
-local function single(epoch, seq, attempt, body)
-  return VERSION .. number(epoch) .. number(seq) .. number(attempt) .. number(1) .. number(#body) .. body
+-- A parcel of subtasks whose bodies are encoded already.
+local function parcel_of(epoch, first, attempt, deaths, count, bodies)
+  return VERSION .. number(epoch) .. number(first) .. number(attempt * TRIES + deaths) .. number(count) .. bodies
+end
+
+local function single(epoch, seq, attempt, deaths, body)
+  return parcel_of(epoch, seq, attempt, deaths, 1, number(#body) .. body)
 end
 
 -- The first so many subtasks of a parcel, and the others, as parcels of their own.
-local function split(entry, epoch, first, attempt, count, at, most)
+local function split(entry, epoch, first, attempt, deaths, count, at, most)
   local middle = at
   for _ = 1, most do
     local length
     length, middle = read_number(entry, middle)
     middle = middle + length
   end
-  local function part(from, size, bodies)
-    return VERSION .. number(epoch) .. number(from) .. number(attempt) .. number(size) .. bodies
-  end
-  return part(first, most, string.sub(entry, at, middle - 1)),
-    part(first + most, count - most, string.sub(entry, middle))
+  return parcel_of(epoch, first, attempt, deaths, most, string.sub(entry, at, middle - 1)),
+    parcel_of(epoch, first + most, attempt, deaths, count - most, string.sub(entry, middle))
 end
 
 -- The name of a parcel in the hash of those that run.
@@ -69,10 +72,13 @@ local function name(epoch, first)
   return txt(epoch) .. ':' .. txt(first)
 end
 
--- Those that run are stored with the shard that they are recorded for: `shard:parcel`.
+-- Those that run are stored with the shard that they are recorded for, `shard:parcel`; what goes on of a parcel, with the
+-- first subtask of what was shipped too, `shard/first:parcel`. One that is accused has a `!` before the colon.
 local function read_running(value)
   local colon = string.find(value, ':', 1, true)
-  return string.sub(value, 1, colon - 1), string.sub(value, colon + 1)
+  local place = string.sub(value, 1, colon - 1)
+  local shard, with, accused = string.match(place, '^(%d+)/?(%d*)(!?)$')
+  return shard, string.sub(value, colon + 1), with ~= '' and with, accused == '!'
 end
 
 -- Puts parcels in front of the pending ones, the first of them at the very front.

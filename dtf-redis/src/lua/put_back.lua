@@ -17,7 +17,7 @@ for i = 4, #ARGV do
   if value then
     redis.call('HDEL', KEYS[4], ARGV[i])
     local _, entry = read_running(value)
-    local epoch, first, attempt, count, at = read_head(entry)
+    local epoch, first, attempt, count, at, deaths = read_head(entry)
     subtasks = subtasks + count
     back[#back + 1] = entry
     if ARGV[3] ~= '0' then
@@ -26,7 +26,7 @@ for i = 4, #ARGV do
         body, at = read_body(entry, at)
         delays = delays + 1
         members[#members + 1] = txt(due)
-        members[#members + 1] = delayed_member(delays, single(epoch, first + index, attempt, body))
+        members[#members + 1] = delayed_member(delays, single(epoch, first + index, attempt, deaths, body))
       end
     end
   end

@@ -42,13 +42,13 @@ while given < wanted and taken < most do
       left = i
       break
     end
-    local epoch, first, attempt, count, at = read_head(entry)
+    local epoch, first, attempt, count, at, deaths = read_head(entry)
     pending = pending - count
     -- A late success of an earlier attempt may have settled it meanwhile.
     if not (settled and count == 1 and redis.call('SREM', KEYS[5], txt(first)) == 1) then
       local fitting = most - taken
       if count > fitting then
-        entry, entries[i] = split(entry, epoch, first, attempt, count, at, fitting)
+        entry, entries[i] = split(entry, epoch, first, attempt, deaths, count, at, fitting)
         pending = pending + count - fitting
         count, left = fitting, i
       end

@@ -52,7 +52,7 @@ impl RedisQueues {
         }
         let mut id = ParcelId { epoch: commit.epoch, first: commit.first };
         for body in commit.open.iter().map(|open| &open.body).chain(&commit.follow_ups) {
-            call.arg(codec::parcel(id, 0, std::slice::from_ref::<Bytes>(body)));
+            call.arg(codec::parcel(id, 0, 0, std::slice::from_ref::<Bytes>(body)));
             id.first = id.first.plus(1);
         }
         self.by_holder(fence, &call).await?.state()

@@ -1,12 +1,13 @@
 //! The executors' side.
 
-use dtf_model::queue::{Outcome, ParcelReport, Report, Reported};
+use dtf_model::queue::{LostParcel, Outcome, ParcelId, ParcelReport, Report, Reported};
 use dtf_model::{RunEpoch, StoreError, TaskId};
 
 use super::RedisQueues;
 use super::scheduler::micros;
 use crate::codec;
 use crate::keys::{Of, chunks};
+use crate::reply::Reply;
 use crate::scripts;
 
 impl RedisQueues {
@@ -28,17 +29,49 @@ impl RedisQueues {
             .arg(codec::results_head(report.parcel))
             .arg(packed.results)
             .arg(packed.lengths);
+        call.arg(report.together);
         for delay in packed.delays {
             call.arg(delay);
         }
-        let mut reply = self.on_task(task, run, &call).await?;
-        Ok(Reported {
-            counted: reply.count()?,
-            running: reply.count()?,
-            pending: reply.count()?,
-            control: reply.control()?,
-        })
+        reported(self.on_task(task, run, &call).await?)
     }
+
+    pub(super) async fn take_back(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        lost: LostParcel,
+    ) -> Result<Reported, StoreError> {
+        let names = self.redis.keys().task(task);
+        let mut call = self.script(&scripts::RECOVER, task, run, &Of::ALL);
+        for chunk in chunks(lost.id.first, lost.count) {
+            call.key(names.done(chunk));
+        }
+        call.arg(lost.id.epoch.0).arg(lost.id.first.0).arg(lost.attempt).arg(lost.count).arg(lost.shard.0);
+        call.arg(lost.most_deaths);
+        reported(self.on_task(task, run, &call).await?)
+    }
+
+    pub(super) async fn charge_in_advance(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        parcel: ParcelId,
+        attempt: u32,
+    ) -> Result<bool, StoreError> {
+        let mut call = self.script(&scripts::ACCUSE, task, run, &[Of::Info, Of::Running]);
+        call.arg(codec::parcel_name(parcel)).arg(attempt);
+        Ok(self.on_task(task, run, &call).await?.number::<u8>()? == 1)
+    }
+}
+
+fn reported(mut reply: Reply) -> Result<Reported, StoreError> {
+    Ok(Reported {
+        counted: reply.count()?,
+        running: reply.count()?,
+        pending: reply.count()?,
+        control: reply.control()?,
+    })
 }
 
 /// The reports of a parcel as `complete.lua` takes them.
@@ -59,7 +92,7 @@ impl Packed {
             match report {
                 Report::Ended(outcome) => codec::put_result(&mut packed.results, index, outcome),
                 Report::Retry { after, .. } => packed.delays.push(micros(*after)),
-                Report::Returned => {}
+                Report::Returned | Report::GoesOn => {}
             }
             // A result over 4 GiB would not fit into a string of Redis either.
             let length = u32::try_from(packed.results.len() - before).unwrap_or(u32::MAX);
@@ -77,5 +110,6 @@ fn letter(report: &Report) -> u8 {
         Report::Ended(Outcome::Cancelled) => b'c',
         Report::Retry { .. } => b'd',
         Report::Returned => b'r',
+        Report::GoesOn => b'g',
     }
 }

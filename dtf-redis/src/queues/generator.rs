@@ -37,7 +37,7 @@ impl RedisQueues {
         let mut first = push.first;
         for size in push.parcels.into_iter().filter(|size| *size > 0) {
             let (these, others) = bodies.split_at(size);
-            call.arg(codec::parcel(ParcelId { epoch: push.epoch, first }, 0, these));
+            call.arg(codec::parcel(ParcelId { epoch: push.epoch, first }, 0, 0, these));
             first = first.plus(size as u64);
             bodies = others;
         }

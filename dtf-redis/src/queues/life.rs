@@ -8,6 +8,7 @@ use redis::Script;
 
 use super::RedisQueues;
 use super::calls::{RoleToken, token_text};
+use crate::codec;
 use crate::keys::{Of, chunks};
 use crate::reply::{Reply, malformed};
 use crate::scripts;
@@ -17,7 +18,7 @@ pub(super) const TOGETHER: usize = 256;
 
 impl RedisQueues {
     pub(super) async fn make(&self, spec: &TaskSpec) -> Result<(), StoreError> {
-        let json = serde_json::to_vec(spec).map_err(malformed)?;
+        let json = codec::spec(spec).map_err(malformed)?;
         self.discarding(&scripts::OPEN, spec.id, spec.run, Some(&json)).await
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dtf_model::plugin::TaskResult;
 use dtf_model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
+    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 
@@ -36,6 +36,10 @@ impl RedisQueues {
 
 #[async_trait]
 impl QueueStore for RedisQueues {
+    async fn incarnation(&self) -> Result<Incarnation, StoreError> {
+        self.redis.incarnation().await
+    }
+
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError> {
         self.make(spec).await
     }
@@ -99,6 +103,20 @@ impl QueueStore for RedisQueues {
         report: ParcelReport,
     ) -> Result<Reported, StoreError> {
         self.count(task, run, report).await
+    }
+
+    async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError> {
+        self.take_back(task, run, lost).await
+    }
+
+    async fn accuse(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        parcel: ParcelId,
+        attempt: u32,
+    ) -> Result<bool, StoreError> {
+        self.charge_in_advance(task, run, parcel, attempt).await
     }
 
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {

@@ -25,7 +25,8 @@ impl RedisQueues {
         let pending = reply.count()?;
         let usage = reply.usage()?;
         let running = reply.rest()?;
-        let running = running.chunks_exact(3).map(|each| read_running(&each[0], &each[1], &each[2]));
+        let running =
+            running.chunks_exact(4).map(|each| read_running([&each[0], &each[1], &each[2], &each[3]]));
         Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()?, usage })
     }
 
@@ -113,9 +114,10 @@ pub(super) fn micros(span: Duration) -> u64 {
 /// A hundred years. A due time has to be a number that Lua keeps exactly.
 const MOST_MICROS: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
 
-fn read_running(name: &Bytes, shard: &Bytes, attempt: &Bytes) -> Result<RunningParcel, StoreError> {
+fn read_running([name, shard, attempt, with]: [&Bytes; 4]) -> Result<RunningParcel, StoreError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(malformed);
     let id = codec::read_parcel_name(text(name)?).map_err(Malformed::from)?;
     let attempt = text(attempt)?.parse().map_err(malformed)?;
-    Ok(RunningParcel { id, attempt, shard: text(shard)?.parse().map_err(malformed)? })
+    let shipped_with = text(with)?.parse().map_err(malformed)?;
+    Ok(RunningParcel { id, attempt, shard: text(shard)?.parse().map_err(malformed)?, shipped_with })
 }

@@ -1,28 +1,22 @@
 //! Dealing the shards' room out to tasks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::plugin::{Dispatch, TaskScheduler};
+use dtf_model::plugin::Dispatch;
 use dtf_model::queue::{Fence, Parcel, ParcelId, Taken, Usage};
-use dtf_model::roles::{PluginFault, RoleContext, guarded};
+use dtf_model::roles::RoleContext;
 use dtf_model::shard::Shipment;
-use dtf_model::{Control, Shard, StoreError, SubtaskId, TaskId};
-use tokio::task::JoinError;
-use tokio_util::task::AbortOnDropHandle;
+use dtf_model::{Control, Shard, StoreError, TaskId};
 use tracing::warn;
 
+use super::callback::{Answers, Said};
 use super::tasks::Tasks;
 
 /// The most parcels that one task is given at a time, so that others get their turn.
 const HAND: usize = 16;
 /// How soon a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
-/// How long the plugin's callback may take.
-const CALLBACK_LIMIT: Duration = Duration::from_secs(5);
-/// How long a subtask waits whose callback failed.
-const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 pub(super) struct Dispatcher {
     context: RoleContext,
@@ -92,6 +86,10 @@ impl Dispatcher {
             tasks.policy.remove(task);
             return Ok(());
         };
+        if known.is_asked() {
+            tasks.quiet(task); // until the answers are there
+            return Ok(());
+        }
         let fence = tasks.fence(task, known.run);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
         let taken = match self.context.queues.take(fence, shards, most).await {
@@ -103,16 +101,18 @@ impl Dispatcher {
             Err(error) => return Err(error),
         };
         self.note(tasks, task, &taken, backlog);
-        let count = |parcels: &[(Shard, Parcel)]| parcels.iter().map(|(_, each)| each.count()).sum::<u64>();
         let all = count(&taken.parcels);
-        let parcels = self.admitted(fence, callback, taken.parcels).await?;
-        let admitted = count(&parcels);
-        let shipped = self.ship(fence, parcels).await?;
+        if let Some(callback) = callback.filter(|_| all > 0) {
+            tasks.charge(task, &taken.usage);
+            tasks.ask(fence, callback, taken.parcels);
+            return Ok(());
+        }
+        let shipped = self.ship(fence, taken.parcels).await?;
         // What went back is not charged.
         let running = taken.usage.running.saturating_sub(all - shipped);
         tasks.spend(task, shipped);
         tasks.charge(task, &Usage { running, ..taken.usage });
-        if shipped < admitted {
+        if shipped < all {
             tasks.quiet(task);
             let soon = taken.next_due.map_or(AFTER_REFUSAL, |due| due.min(AFTER_REFUSAL));
             tasks.due_in(task, Some(soon));
@@ -130,25 +130,43 @@ impl Dispatcher {
         }
     }
 
-    /// What the plugin's callback lets pass; the rest goes back, to be asked about again.
-    async fn admitted(
-        &self,
-        fence: Fence,
-        callback: Option<Arc<dyn TaskScheduler>>,
-        parcels: Vec<(Shard, Parcel)>,
-    ) -> Result<Vec<(Shard, Parcel)>, StoreError> {
-        let Some(callback) = callback else { return Ok(parcels) };
-        // All at once: one that takes its time delays the others of this hand, but not by its time for each of them.
-        let asked: Vec<_> =
-            parcels.iter().map(|(_, parcel)| self.ask(fence, callback.clone(), parcel)).collect();
+    /// Ships what the plugin's callback lets pass; the rest goes back, to be asked about again.
+    pub(super) async fn heard(&self, tasks: &mut Tasks, answers: Answers) -> Result<(), StoreError> {
+        let fence = answers.fence;
+        if !tasks.heard(fence.task, answers.number) {
+            return Ok(()); // it was taken up afresh meanwhile, and what ran on no shard was put back
+        }
+        let admitted = self.admitted(fence, answers.said).await;
+        let count = admitted.as_ref().map_or(0, |parcels| count(parcels));
+        let shipped = match admitted {
+            Ok(parcels) => self.ship(fence, parcels).await,
+            Err(error) => Err(error),
+        };
+        match shipped {
+            Ok(shipped) => {
+                tasks.spend(fence.task, shipped);
+                if shipped < count {
+                    tasks.due_in(fence.task, Some(AFTER_REFUSAL));
+                } else {
+                    tasks.pending(fence.task);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tasks.forget(fence.task);
+                Err(error)
+            }
+        }
+    }
+
+    async fn admitted(&self, fence: Fence, said: Vec<Said>) -> Result<Vec<(Shard, Parcel)>, StoreError> {
         let mut admitted = Vec::new();
-        for ((shard, parcel), asked) in parcels.into_iter().zip(asked) {
-            match said(fence.task, asked.await) {
+        for (shard, parcel, said) in said {
+            match said {
                 Dispatch::Now => admitted.push((shard, parcel)),
                 Dispatch::After(span) => {
                     let span = span.max(Duration::from_millis(1));
                     self.context.queues.put_back(fence, &[parcel.id], span).await?;
-                    self.context.wake.ring(self.context.shape.scheduling(fence.task), fence.task);
                 }
             }
         }
@@ -177,39 +195,8 @@ impl Dispatcher {
         }
         Ok(subtasks)
     }
-
-    /// Asks the plugin's callback about a parcel of one, on the plugins' runtime.
-    fn ask(
-        &self,
-        fence: Fence,
-        callback: Arc<dyn TaskScheduler>,
-        parcel: &Parcel,
-    ) -> AbortOnDropHandle<Asked> {
-        let id = SubtaskId { task: fence.task, run: fence.run, epoch: parcel.id.epoch, seq: parcel.id.first };
-        let body = parcel.bodies.first().cloned();
-        AbortOnDropHandle::new(self.context.plugin_runtime.spawn(guarded(CALLBACK_LIMIT, async move {
-            let Some(body) = body else { return Ok(Dispatch::Now) };
-            let said = callback.before_dispatch(id, &body).await?;
-            if said == Dispatch::Now {
-                callback.after_dispatch(id).await?;
-            }
-            Ok(said)
-        })))
-    }
 }
 
-/// What came of a call of the callback.
-type Asked = Result<anyhow::Result<Dispatch>, PluginFault>;
-
-/// What the callback said. One that failed delays its subtask and nothing else.
-fn said(task: TaskId, asked: Result<Asked, JoinError>) -> Dispatch {
-    let said = match asked {
-        Ok(Ok(said)) => said,
-        Ok(Err(fault)) => Err(fault.into()),
-        Err(error) => Err(error.into()),
-    };
-    said.unwrap_or_else(|error: anyhow::Error| {
-        warn!(task_id = %task, %error, "the scheduler's callback failed");
-        Dispatch::After(AFTER_FAULT)
-    })
+fn count(parcels: &[(Shard, Parcel)]) -> u64 {
+    parcels.iter().map(|(_, each)| each.count()).sum()
 }

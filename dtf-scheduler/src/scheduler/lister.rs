@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::queue::{Incarnation, QueueStore};
 use dtf_model::table::{BucketOf, TaskRow, TaskTable};
 use dtf_model::{StoreError, TaskId};
 use tokio::time::Instant;
@@ -15,20 +16,25 @@ const LIST_AGAIN: Duration = Duration::from_secs(5);
 /// Rows a page.
 const PAGE: u32 = 1000;
 
-type Reading = Pin<Box<dyn Future<Output = Result<Vec<TaskRow>, StoreError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<(Vec<TaskRow>, Option<Incarnation>), StoreError>> + Send>>;
 
 /// Some of the tasks of a partition.
 pub(super) struct Page {
     pub(super) tasks: Vec<TaskId>,
     /// Whether all tasks have been listed now.
     pub(super) last: bool,
+    /// Whether the store of the queues may have forgotten something since the list before.
+    pub(super) store_may_have_forgotten: bool,
 }
 
 /// Lists the tasks of a partition on a period, a page at a time. Neither thousands of tasks nor a database that does not
 /// answer keep the scheduler from dispatching what it knows of.
 pub(super) struct Lister {
     table: Arc<dyn TaskTable>,
+    queues: Arc<dyn QueueStore>,
     share: BucketOf,
+    /// In which life the store of the queues was when the list before began.
+    known: Option<Incarnation>,
     /// When the list begins next.
     due: Instant,
     /// The last task listed, where the list has begun.
@@ -38,8 +44,8 @@ pub(super) struct Lister {
 
 impl Lister {
     /// Lists at once, and then on the period.
-    pub(super) fn new(table: Arc<dyn TaskTable>, share: BucketOf) -> Self {
-        Self { table, share, due: Instant::now(), after: None, reading: None }
+    pub(super) fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueStore>, share: BucketOf) -> Self {
+        Self { table, queues, share, known: None, due: Instant::now(), after: None, reading: None }
     }
 
     /// Begins the next list after this span at the latest, the present one ended.
@@ -58,18 +64,27 @@ impl Lister {
                     *self.after.insert(TaskId(0))
                 }
             };
-            let (table, share) = (&self.table, self.share);
+            let (table, queues, share) = (&self.table, &self.queues, self.share);
             let reading = self.reading.get_or_insert_with(|| {
-                let table = table.clone();
-                Box::pin(async move { table.active(share, after, PAGE).await })
+                let (table, queues) = (table.clone(), queues.clone());
+                Box::pin(async move {
+                    // Before everything else: what is read behind it is as new as it at least.
+                    let incarnation = match after {
+                        TaskId(0) => Some(queues.incarnation().await?),
+                        _ => None,
+                    };
+                    Ok((table.active(share, after, PAGE).await?, incarnation))
+                })
             });
             let read = reading.await;
             self.reading = None;
             match read {
-                Ok(rows) => {
+                Ok((rows, incarnation)) => {
+                    let store_may_have_forgotten = incarnation.is_some() && incarnation != self.known;
+                    self.known = incarnation.or(self.known.take());
                     let tasks: Vec<_> = rows.iter().map(|row| row.id).collect();
                     self.after = tasks.last().copied().filter(|_| rows.len() as u32 == PAGE);
-                    return Page { tasks, last: self.after.is_none() };
+                    return Page { tasks, last: self.after.is_none(), store_may_have_forgotten };
                 }
                 Err(error) => {
                     warn!(partition = self.share.bucket, %error, "tasks not listed");
@@ -82,14 +97,19 @@ impl Lister {
 
 #[cfg(test)]
 mod tests {
-    use dtf_model::memory::MemoryTable;
+    use dtf_model::memory::{MemoryQueues, MemoryTable};
     use dtf_model::table::NewTask;
     use dtf_model::{TaskParam, TaskType};
+    use lrmf_core::clock::RuntimeClock;
     use uuid::Uuid;
 
     use super::*;
 
     const ALL: BucketOf = BucketOf { bucket: 0, of: 1 };
+
+    fn queues() -> Arc<MemoryQueues> {
+        Arc::new(MemoryQueues::new(Arc::new(RuntimeClock::new())))
+    }
 
     async fn add(table: &MemoryTable, tasks: std::ops::Range<u128>) {
         for request in tasks.map(Uuid::from_u128) {
@@ -102,7 +122,7 @@ mod tests {
     async fn all_are_listed_again_and_again() {
         let table = Arc::new(MemoryTable::new());
         add(&table, 1..2501).await;
-        let mut lister = Lister::new(table.clone(), ALL);
+        let mut lister = Lister::new(table.clone(), queues(), ALL);
         let mut page = async || {
             let page = lister.next().await;
             (page.tasks.len(), page.last)
@@ -120,7 +140,7 @@ mod tests {
     async fn it_lists_at_once_when_told_to_even_while_it_lists() {
         let table = Arc::new(MemoryTable::new());
         add(&table, 1..1002).await;
-        let mut lister = Lister::new(table, ALL);
+        let mut lister = Lister::new(table, queues(), ALL);
         let begin = Instant::now();
         assert!(!lister.next().await.last);
         lister.list_within(Duration::ZERO);
@@ -133,11 +153,27 @@ mod tests {
     async fn a_call_that_is_dropped_loses_nothing() {
         let table = Arc::new(MemoryTable::new());
         add(&table, 1..2).await;
-        let mut lister = Lister::new(table, ALL);
+        let mut lister = Lister::new(table, queues(), ALL);
         assert!(lister.next().await.last);
         for _ in 0..10 {
             assert!(tokio::time::timeout(LIST_AGAIN / 20, lister.next()).await.is_err());
         }
         assert_eq!(lister.next().await.tasks, [TaskId(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_once_that_the_store_lives_another_life() {
+        let (table, queues) = (Arc::new(MemoryTable::new()), queues());
+        add(&table, 1..1500).await;
+        let mut lister = Lister::new(table, queues.clone(), ALL);
+        let mut forgotten = Vec::new();
+        for page in 0..6 {
+            forgotten.push(lister.next().await.store_may_have_forgotten);
+            if page == 2 {
+                queues.roll_back(&queues.snapshot());
+            }
+        }
+        // Two pages a list; nothing is known before the first.
+        assert_eq!(forgotten, [true, false, false, false, true, false]);
     }
 }

@@ -4,6 +4,8 @@
 //! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
 //! order is decided as late as possible.
 
+mod audit;
+mod callback;
 mod dispatch;
 mod gate;
 mod groups;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::callback::Heard;
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
 use self::lister::Lister;
@@ -52,7 +55,7 @@ impl RunTask for Scheduler {
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
         let mut tasks = Tasks::new(share, held.token, self.context.clone());
         let dispatcher = Dispatcher::new(self.context.clone());
-        let mut lister = Lister::new(self.table.clone(), share);
+        let mut lister = Lister::new(self.table.clone(), self.context.queues.clone(), share);
         let mut groups = GroupReader::new(self.table.clone());
         let mut more = false;
         loop {
@@ -67,6 +70,13 @@ impl RunTask for Scheduler {
                     Rung::Anything => lister.list_within(Duration::ZERO),
                 },
                 read = groups.next(), if busy => tasks.share_between(&read),
+                heard = tasks.next_heard() => match heard {
+                    Heard::Made(made) => tasks.made(*made),
+                    Heard::Answers(answers) => if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
+                        warn!(partition, %error, "dispatch interrupted");
+                        lister.list_within(AFTER_FAILURE);
+                    },
+                },
                 () = tokio::task::yield_now(), if more => {}
             }
             more = match dispatcher.deal(&mut tasks).await {

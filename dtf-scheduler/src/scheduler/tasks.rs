@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
-use dtf_model::queue::{Fence, RunningParcel, SchedulerLoad, TaskState, Usage};
-use dtf_model::roles::{RoleContext, caught};
+use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, TaskState, Usage};
+use dtf_model::roles::RoleContext;
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::BucketOf;
-use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
+use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId};
 use lrmf_core::Token;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::audit::Audit;
+use super::callback::{self, Heard, Made};
 use super::limiter::{Limiter, Permit};
 use super::lister::Page;
 use super::policy::Policy;
@@ -26,6 +29,16 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
+    audit: Audit,
+    /// The hand that the callback is being asked about.
+    asked: Option<u64>,
+}
+
+impl Known {
+    /// Whether the callback is being asked.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
 }
 
 pub(super) struct Tasks {
@@ -39,6 +52,12 @@ pub(super) struct Tasks {
     pub(super) policy: Policy,
     accounts: Accounts,
     limiter: Limiter,
+    /// Calls into plugins that are under way, of each task one at most.
+    plugins: JoinSet<Heard>,
+    /// Tasks whose callback is being made.
+    making: HashMap<TaskId, RunEpoch>,
+    /// Hands that the callback was asked about so far.
+    hands: u64,
     /// Those that were listed, or taken up, since the list began.
     seen: HashSet<TaskId>,
 }
@@ -56,6 +75,9 @@ impl Tasks {
             policy: Policy::default(),
             accounts: Accounts::default(),
             limiter,
+            plugins: JoinSet::new(),
+            making: HashMap::new(),
+            hands: 0,
             seen: HashSet::new(),
         }
     }
@@ -76,7 +98,62 @@ impl Tasks {
         self.limiter.limit_groups(groups);
     }
 
+    /// The next answer of a plugin.
+    pub(super) async fn next_heard(&mut self) -> Heard {
+        loop {
+            match self.plugins.join_next().await {
+                Some(Ok(heard)) => return heard,
+                // It cannot panic but by a fault of ours; its parcels are found when the task is taken up again.
+                Some(Err(error)) => tracing::error!(%error, "a call into a plugin panicked"),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks a task's callback about what was taken.
+    pub(super) fn ask(
+        &mut self,
+        fence: Fence,
+        callback: Arc<dyn TaskScheduler>,
+        parcels: Vec<(Shard, Parcel)>,
+    ) {
+        self.hands += 1;
+        if let Some(known) = self.known.get_mut(&fence.task) {
+            known.asked = Some(self.hands);
+        }
+        let on = self.context.plugin_runtime.clone();
+        self.plugins.spawn(callback::ask(on, callback, fence, self.hands, parcels));
+        self.quiet(fence.task);
+    }
+
+    /// The answers about a hand are there. Says whether they are still waited for.
+    pub(super) fn heard(&mut self, task: TaskId, hand: u64) -> bool {
+        let known = self.known.get_mut(&task).filter(|known| known.asked == Some(hand));
+        known.is_some_and(|known| known.asked.take().is_some())
+    }
+
+    /// The task has something to dispatch, as far as is known.
+    pub(super) fn pending(&mut self, task: TaskId) {
+        self.policy.pending(task, self.context.clock.now());
+    }
+
+    /// A task's callback has been made, or could not be.
+    pub(super) fn made(&mut self, made: Made) {
+        let (task, run) = (made.state.spec.id, made.state.spec.run);
+        if self.making.get(&task) != Some(&run) {
+            return; // forgotten meanwhile
+        }
+        self.making.remove(&task);
+        match made.callback {
+            Ok(callback) => self.know(&made.state, &made.usage, callback),
+            // The generator meets the same fault, and stops the task for it.
+            Err(error) => warn!(task_id = %task, %error, "no scheduler's callback, task not taken up"),
+        }
+        self.pending(task);
+    }
+
     pub(super) fn forget(&mut self, task: TaskId) {
+        self.making.remove(&task);
         self.policy.remove(task);
         self.accounts.close(task);
         self.limiter.close(task);
@@ -159,6 +236,9 @@ impl Tasks {
 
     /// Charges a task with what it has used since.
     pub(super) fn charge(&mut self, task: TaskId, usage: &Usage) {
+        if let Some(known) = self.known.get_mut(&task) {
+            known.audit.note(self.context.clock.now(), usage);
+        }
         self.limiter.note_running(task, usage.running);
         let nanos = self.accounts.settle(task, usage, self.context.clock.now());
         self.policy.charge(task, nanos);
@@ -188,15 +268,47 @@ impl Tasks {
     }
 
     /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
-    /// forgotten.
+    /// forgotten. Where the store may have forgotten something, all are taken up afresh: their tokens are raised, and what
+    /// runs on no shard goes back to pending.
     pub(super) async fn look_at_page(&mut self, page: Page) {
+        if page.store_may_have_forgotten {
+            let all: Vec<_> = self.known.keys().copied().collect();
+            all.into_iter().for_each(|task| self.forget(task));
+        }
         self.seen.extend(page.tasks.iter().copied());
         self.look_at(&page.tasks).await;
         if page.last {
             let seen = std::mem::take(&mut self.seen);
-            let gone: Vec<_> = self.known.keys().filter(|task| !seen.contains(task)).copied().collect();
+            let mine = self.known.keys().chain(self.making.keys());
+            let gone: Vec<_> = mine.filter(|task| !seen.contains(task)).copied().collect();
             gone.into_iter().for_each(|task| self.forget(task));
+            self.audit().await;
         }
+    }
+
+    /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
+    async fn audit(&mut self) {
+        let now = self.context.clock.now();
+        let running = self.known.keys().copied().filter(|task| self.accounts.is_running(*task));
+        let running: Vec<_> = running.collect();
+        for task in running {
+            let Some(known) = self.known.get_mut(&task) else { continue };
+            // What the callback is asked about is on no shard yet.
+            if !known.audit.is_due(now) || known.is_asked() {
+                continue;
+            }
+            let fence = Fence { task, run: known.run, token: self.token };
+            match self.put_back_what_is_lost(fence).await {
+                Ok(()) => self.policy.pending(task, now),
+                Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
+                Err(_) => self.forget(task), // it has ended, or is somebody else's
+            }
+        }
+    }
+
+    async fn put_back_what_is_lost(&self, fence: Fence) -> Result<(), StoreError> {
+        let load = self.context.queues.load_scheduler(fence).await?;
+        self.recover(fence, &load).await
     }
 
     /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
@@ -206,7 +318,10 @@ impl Tasks {
         self.settle(tasks).await;
         for task in tasks.iter().filter(|task| share.has(**task)) {
             if self.known.contains_key(task) {
-                self.policy.pending(*task, self.context.clock.now());
+                self.pending(*task);
+                continue;
+            }
+            if self.making.contains_key(task) {
                 continue;
             }
             match self.take_up(*task).await {
@@ -224,17 +339,16 @@ impl Tasks {
         let fence = self.fence(task, state.spec.run);
         let load = self.context.queues.load_scheduler(fence).await?;
         self.recover(fence, &load).await?;
-        match caught(|| self.callback(&state.spec)) {
-            Ok(callback) => self.know(&state, &load.usage, callback),
-            // The generator meets the same panic, and stops the task for it.
-            Err(fault) => warn!(task_id = %task, %fault, "no scheduler's callback, task not taken up"),
-        }
-        self.policy.pending(task, self.context.clock.now());
+        let Ok(found) = self.context.plugins.get(state.spec.task_type) else {
+            self.know(&state, &load.usage, None);
+            self.pending(task);
+            return Ok(());
+        };
+        let (on, plugin) = (self.context.plugin_runtime.clone(), found.plugin.clone());
+        self.making.insert(task, state.spec.run);
+        self.seen.insert(task);
+        self.plugins.spawn(callback::make(on, plugin, state, load.usage));
         Ok(())
-    }
-
-    fn callback(&self, spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
-        self.context.plugins.get(spec.task_type).ok().and_then(|found| found.plugin.scheduler(spec))
     }
 
     fn know(&mut self, state: &TaskState, usage: &Usage, callback: Option<Arc<dyn TaskScheduler>>) {
@@ -245,7 +359,8 @@ impl Tasks {
         let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
-        self.known.insert(spec.id, Known { run: spec.run, callback, backlog });
+        let audit = Audit::begin(self.context.clock.now(), usage);
+        self.known.insert(spec.id, Known { run: spec.run, callback, backlog, audit, asked: None });
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);
     }
@@ -262,7 +377,7 @@ impl Tasks {
             let shipment = |running: &RunningParcel| ShipmentId {
                 task: fence.task,
                 run: fence.run,
-                parcel: running.id,
+                parcel: ParcelId { first: running.shipped_with, ..running.id },
                 attempt: running.attempt,
             };
             let lost = parcels.iter().filter(|running| !there.contains(&shipment(running)));

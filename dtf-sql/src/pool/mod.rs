@@ -14,7 +14,7 @@ use std::time::Duration;
 use dtf_model::StoreError;
 use sqlx::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::call::Call;
@@ -23,6 +23,9 @@ use crate::row::Record;
 
 /// How often a statement is sent that the database gave up in favour of another one.
 const ATTEMPTS: u32 = 4;
+
+/// For how long a connection that has just answered needs no check. A check is a round trip of its own, before every call.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection that can do what the table needs.
 pub(crate) trait Driver: Sized + Send + 'static {
@@ -69,9 +72,15 @@ pub(crate) struct Pool<D: Driver> {
     target: D::Target,
     limits: Limits,
     permits: Semaphore,
-    idle: Mutex<Vec<D>>,
+    idle: Mutex<Vec<Idle<D>>>,
     /// Why the last attempt to connect failed, if it did.
     last_failure: Mutex<Option<String>>,
+}
+
+/// A connection that nobody uses, and when it answered last; none where there is doubt.
+struct Idle<D> {
+    connection: D,
+    answered: Option<Instant>,
 }
 
 /// A connection in use. It goes back when dropped, if it can be trusted.
@@ -84,8 +93,12 @@ struct Lease<'a, D: Driver> {
 
 impl<D: Driver> Drop for Lease<'_, D> {
     fn drop(&mut self) {
+        let mut idle = locked(&self.pool.idle);
         if let Some(connection) = self.connection.take().filter(|_| self.trusted) {
-            locked(&self.pool.idle).push(connection);
+            idle.push(Idle { connection, answered: Some(Instant::now()) });
+        } else {
+            // What befell this one may have befallen the others.
+            idle.iter_mut().for_each(|other| other.answered = None);
         }
     }
 }
@@ -192,8 +205,11 @@ impl<D: Driver> Pool<D> {
     }
 
     /// An idle connection, if it can be used. If not, neither can the others: they had the same server.
-    async fn good(&self, idle: Option<D>) -> Option<D> {
-        let mut connection = idle?;
+    async fn good(&self, idle: Option<Idle<D>>) -> Option<D> {
+        let Idle { mut connection, answered } = idle?;
+        if answered.is_some_and(|at| at.elapsed() < FRESH) {
+            return Some(connection);
+        }
         // A server that fell silent must leave time to connect to its successor.
         if let Ok(Ok(())) = timeout(self.limits.acquire / 4, connection.check()).await {
             return Some(connection);

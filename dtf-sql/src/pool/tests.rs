@@ -186,9 +186,25 @@ async fn one_dead_idle_connection_condemns_the_others() {
     let (first, second) = tokio::join!(pool.acquire(), pool.acquire());
     drop((first.unwrap(), second.unwrap()));
     assert_eq!(locked(&pool.idle).len(), 2);
+    tokio::time::advance(FRESH).await;
     server.checks_fail.store(true, Ordering::Relaxed);
     assert!(call(&pool).await.is_ok());
     assert_eq!((server.opened(), locked(&pool.idle).len()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_just_answered_is_not_checked_unless_there_is_doubt() {
+    let (server, pool) = pool();
+    let (first, second) = tokio::join!(pool.acquire(), pool.acquire());
+    drop((first.unwrap(), second.unwrap()));
+    let checked = || !server.checks_fail.load(Ordering::Relaxed);
+    server.checks_fail.store(true, Ordering::Relaxed);
+    assert!(call(&pool).await.is_ok());
+    assert!(!checked());
+    server.calls(&[Fate::Broken]);
+    assert!(call(&pool).await.is_err());
+    assert!(call(&pool).await.is_ok());
+    assert!(checked());
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,12 +73,28 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
         return refuse("mysql.url", format!("cannot be used: {error}"));
     }
     if !config.redis.url.is_empty()
-        && let Err(error) = config.redis_unchecked().check()
+        && let Err(error) = config.redis_without_files().check()
     {
         return refuse("redis.url", format!("cannot be used: {error}"));
     }
-    if config.etcd.cert.is_empty() != config.etcd.key.is_empty() {
-        return refuse("etcd.cert", "and etcd.key go together; set both or none".to_owned());
+    for (section, cert, key) in [
+        ("etcd", &config.etcd.cert, &config.etcd.key),
+        ("mysql", &config.mysql.cert, &config.mysql.key),
+        ("redis", &config.redis.cert, &config.redis.key),
+    ] {
+        if cert.is_empty() != key.is_empty() {
+            let why = format!("and {section}.key go together; set both or none");
+            return refuse(&format!("{section}.cert"), why);
+        }
+    }
+    let certified = |ca: &str, cert: &str| !ca.is_empty() || !cert.is_empty();
+    let (mysql, redis) = (&config.mysql, &config.redis);
+    if certified(&redis.ca, &redis.cert) && !redis.url.expose().starts_with("rediss://") {
+        return refuse("redis.url", "has to begin with rediss://, as certificates are given".to_owned());
+    }
+    if certified(&mysql.ca, &mysql.cert) && mysql.url.expose().contains("ssl-") {
+        let why = "says how to use TLS, as do mysql.ca and mysql.cert; say it in one place";
+        return refuse("mysql.url", why.to_owned());
     }
     let off = config.http.listen == "off";
     if !off

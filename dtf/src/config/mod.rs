@@ -28,6 +28,7 @@ pub use self::check::ConfigError;
 pub use self::origin::Origin;
 pub use self::read::{Effective, Sources, read};
 pub use self::secret::{Secret, ServerUrl};
+pub use self::servers::{Etcd, MySql, RedisServer, RedisTopology};
 
 /// All settings of a process of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,139 +97,6 @@ fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Role>, D::Err
     let names = Vec::<String>::deserialize(deserializer)?;
     let named = |role: &Role| names.iter().any(|name| name == "all" || name == role.name());
     Ok(Role::ALL.into_iter().filter(named).collect())
-}
-
-/// etcd.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Etcd {
-    /// The nodes; any of them will do.
-    pub endpoints: Vec<String>,
-    /// The user, where etcd asks for one.
-    pub user: String,
-    /// The user's password.
-    pub password: Secret,
-    /// A PEM file with the authority that signed etcd's certificate.
-    pub ca: String,
-    /// A PEM file with our own certificate.
-    pub cert: String,
-    /// A PEM file with its key.
-    pub key: String,
-    /// The name in etcd's certificate, where it is not the endpoint's.
-    pub domain: String,
-    /// How long a connection may take to come about. Default 1 s.
-    #[serde(with = "text")]
-    pub connect_timeout: Duration,
-    /// How long a call may take. Default 3 s.
-    #[serde(with = "text")]
-    pub request_timeout: Duration,
-}
-
-impl Default for Etcd {
-    fn default() -> Self {
-        let lrmf_etcd::EtcdConfig { connect_timeout, request_timeout, .. } = lrmf_etcd::EtcdConfig::default();
-        Self {
-            endpoints: Vec::new(),
-            user: String::new(),
-            password: Secret::default(),
-            ca: String::new(),
-            cert: String::new(),
-            key: String::new(),
-            domain: String::new(),
-            connect_timeout,
-            request_timeout,
-        }
-    }
-}
-
-/// MySQL or MariaDB.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MySql {
-    /// `mysql://USER@HOST:PORT/DATABASE`.
-    pub url: ServerUrl,
-    /// The user's password; it replaces the one in the URL.
-    pub password: Secret,
-    /// Whether a service brings the schema up to date when it starts. Default true.
-    pub migrate: bool,
-    /// The most connections at once. Default 8.
-    pub max_connections: u32,
-    /// How long a call may wait for a connection. Default 3 s.
-    #[serde(with = "text")]
-    pub acquire_timeout: Duration,
-    /// How long the database may take to answer. Default 10 s.
-    #[serde(with = "text")]
-    pub call_timeout: Duration,
-}
-
-impl Default for MySql {
-    fn default() -> Self {
-        let dtf_sql::SqlConfig { max_connections, acquire_timeout, call_timeout, .. } =
-            dtf_sql::SqlConfig::default();
-        let (url, password) = Default::default();
-        Self { url, password, migrate: true, max_connections, acquire_timeout, call_timeout }
-    }
-}
-
-/// Redis or Valkey.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RedisServer {
-    /// `redis://[USER@]HOST:PORT/DATABASE`.
-    pub url: ServerUrl,
-    /// The password; it replaces the one in the URL.
-    pub password: Secret,
-    /// What is at the addresses. Default one server.
-    pub topology: RedisTopology,
-    /// Further nodes of the Cluster, or further Sentinels. Default none.
-    pub further_urls: Vec<String>,
-    /// The name under which the Sentinels watch the master. User, password and database of `url` are for that one.
-    pub sentinel_master: String,
-    /// The Sentinels' own password. Default none.
-    pub sentinel_password: Secret,
-    /// What all keys begin with. Default empty.
-    pub key_prefix: String,
-    /// Whether a server without an append-only file is refused. Default false: it is warned of.
-    pub require_aof: bool,
-    /// How long a connection may take to come about. Default 2 s.
-    #[serde(with = "text")]
-    pub connect_timeout: Duration,
-    /// How long an answer may take. Default 5 s.
-    #[serde(with = "text")]
-    pub response_timeout: Duration,
-}
-
-/// What is at the addresses of Redis.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RedisTopology {
-    /// One server.
-    #[default]
-    Single,
-    /// Nodes of a Cluster.
-    Cluster,
-    /// Sentinels.
-    Sentinel,
-}
-
-impl Default for RedisServer {
-    fn default() -> Self {
-        let dtf_redis::RedisConfig { connect_timeout, response_timeout, key_prefix, .. } =
-            dtf_redis::RedisConfig::default();
-        let (url, password, sentinel_password) = Default::default();
-        Self {
-            url,
-            password,
-            topology: RedisTopology::default(),
-            further_urls: Vec::new(),
-            sentinel_master: String::new(),
-            sentinel_password,
-            key_prefix,
-            require_aof: false,
-            connect_timeout,
-            response_timeout,
-        }
-    }
 }
 
 /// The manager role.

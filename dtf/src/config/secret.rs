@@ -90,7 +90,7 @@ impl ServerUrl {
 }
 
 /// Everything but letters, digits and the signs that URLs leave alone, as `%XX`.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -1,13 +1,174 @@
-//! The settings of the servers, as their adapters take them.
+//! The settings of the servers, and how their adapters take them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use dtf_redis::{RedisConfig, Topology};
 use dtf_sql::SqlConfig;
+use lrmf_core::config::text;
 use lrmf_etcd::{Credentials, EtcdConfig, Tls};
+use serde::{Deserialize, Serialize};
 
 use super::check::ConfigError;
-use super::{Config, Origin, RedisTopology, settings};
+use super::secret::escaped;
+use super::{Config, Origin, Secret, ServerUrl, settings};
+
+/// etcd.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Etcd {
+    /// The nodes; any of them will do.
+    pub endpoints: Vec<String>,
+    /// The user, where etcd asks for one.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// A PEM file with the authority that signed etcd's certificate.
+    pub ca: String,
+    /// A PEM file with our own certificate.
+    pub cert: String,
+    /// A PEM file with its key.
+    pub key: String,
+    /// The name in etcd's certificate, where it is not the endpoint's.
+    pub domain: String,
+    /// How long a connection may take to come about. Default 1 s.
+    #[serde(with = "text")]
+    pub connect_timeout: Duration,
+    /// How long a call may take. Default 3 s.
+    #[serde(with = "text")]
+    pub request_timeout: Duration,
+}
+
+impl Default for Etcd {
+    fn default() -> Self {
+        let lrmf_etcd::EtcdConfig { connect_timeout, request_timeout, .. } = lrmf_etcd::EtcdConfig::default();
+        Self {
+            endpoints: Vec::new(),
+            user: String::new(),
+            password: Secret::default(),
+            ca: String::new(),
+            cert: String::new(),
+            key: String::new(),
+            domain: String::new(),
+            connect_timeout,
+            request_timeout,
+        }
+    }
+}
+
+/// MySQL or MariaDB.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MySql {
+    /// `mysql://USER@HOST:PORT/DATABASE`.
+    pub url: ServerUrl,
+    /// The user's password; it replaces the one in the URL.
+    pub password: Secret,
+    /// A PEM file with the authority that signed the database's certificate; turns TLS on.
+    pub ca: String,
+    /// A PEM file with our own certificate.
+    pub cert: String,
+    /// A PEM file with its key.
+    pub key: String,
+    /// Whether a service brings the schema up to date when it starts. Default true.
+    pub migrate: bool,
+    /// The most connections at once. Default 8.
+    pub max_connections: u32,
+    /// How long a call may wait for a connection. Default 3 s.
+    #[serde(with = "text")]
+    pub acquire_timeout: Duration,
+    /// How long the database may take to answer. Default 10 s.
+    #[serde(with = "text")]
+    pub call_timeout: Duration,
+}
+
+impl Default for MySql {
+    fn default() -> Self {
+        let dtf_sql::SqlConfig { max_connections, acquire_timeout, call_timeout, .. } =
+            dtf_sql::SqlConfig::default();
+        Self {
+            url: ServerUrl::default(),
+            password: Secret::default(),
+            ca: String::new(),
+            cert: String::new(),
+            key: String::new(),
+            migrate: true,
+            max_connections,
+            acquire_timeout,
+            call_timeout,
+        }
+    }
+}
+
+/// Redis or Valkey.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisServer {
+    /// `redis://[USER@]HOST:PORT/DATABASE`, `rediss://…` for TLS.
+    pub url: ServerUrl,
+    /// The password; it replaces the one in the URL.
+    pub password: Secret,
+    /// A PEM file with the authority that signed the servers' certificates; the system's authorities where there is none.
+    pub ca: String,
+    /// A PEM file with our own certificate.
+    pub cert: String,
+    /// A PEM file with its key.
+    pub key: String,
+    /// What is at the addresses. Default one server.
+    pub topology: RedisTopology,
+    /// Further nodes of the Cluster, or further Sentinels. Default none.
+    pub further_urls: Vec<String>,
+    /// The name under which the Sentinels watch the master. User, password and database of `url` are for that one.
+    pub sentinel_master: String,
+    /// The Sentinels' own password. Default none.
+    pub sentinel_password: Secret,
+    /// What all keys begin with. Default empty.
+    pub key_prefix: String,
+    /// Whether a server without an append-only file is refused. Default false: it is warned of.
+    pub require_aof: bool,
+    /// How long a connection may take to come about. Default 2 s.
+    #[serde(with = "text")]
+    pub connect_timeout: Duration,
+    /// How long an answer may take. Default 5 s.
+    #[serde(with = "text")]
+    pub response_timeout: Duration,
+}
+
+/// What is at the addresses of Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedisTopology {
+    /// One server.
+    #[default]
+    Single,
+    /// Nodes of a Cluster.
+    Cluster,
+    /// Sentinels.
+    Sentinel,
+}
+
+impl Default for RedisServer {
+    fn default() -> Self {
+        let dtf_redis::RedisConfig { connect_timeout, response_timeout, key_prefix, .. } =
+            dtf_redis::RedisConfig::default();
+        let (url, password, sentinel_password) = Default::default();
+        Self {
+            url,
+            password,
+            ca: String::new(),
+            cert: String::new(),
+            key: String::new(),
+            topology: RedisTopology::default(),
+            further_urls: Vec::new(),
+            sentinel_master: String::new(),
+            sentinel_password,
+            key_prefix,
+            require_aof: false,
+            connect_timeout,
+            response_timeout,
+        }
+    }
+}
 
 impl Config {
     /// etcd, but for what stands in files.
@@ -33,7 +194,6 @@ impl Config {
         let mut config = self.etcd_without_files();
         let encrypted = self.etcd.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
         if encrypted || !self.etcd.ca.is_empty() || !self.etcd.cert.is_empty() {
-            let optional = |key, path: &str| (!path.is_empty()).then(|| pem(key, path)).transpose();
             let certificate = optional("etcd.cert", &self.etcd.cert)?;
             let key = optional("etcd.key", &self.etcd.key)?.map(lrmf_etcd::Secret::new);
             let domain = (!self.etcd.domain.is_empty()).then(|| self.etcd.domain.clone());
@@ -48,8 +208,18 @@ impl Config {
 
     /// The database.
     pub(super) fn sql(&self) -> SqlConfig {
+        let MySql { url, password, ca, cert, key, .. } = &self.mysql;
+        let mut url = url.with_password(password);
+        // The strictest there is; whoever needs less says so in the URL.
+        let strict = if ca.is_empty() && cert.is_empty() { "" } else { "VERIFY_IDENTITY" };
+        for (name, value) in [("ssl-mode", strict), ("ssl-ca", ca), ("ssl-cert", cert), ("ssl-key", key)] {
+            if !value.is_empty() {
+                let sign = if url.contains('?') { '&' } else { '?' };
+                url = format!("{url}{sign}{name}={}", escaped(value));
+            }
+        }
         SqlConfig {
-            url: self.mysql.url.with_password(&self.mysql.password),
+            url,
             max_connections: self.mysql.max_connections,
             acquire_timeout: self.mysql.acquire_timeout,
             call_timeout: self.mysql.call_timeout,
@@ -59,12 +229,21 @@ impl Config {
     /// The database of `tbl_task`.
     ///
     /// # Errors
-    /// It is not named.
+    /// It is not named, or a file with a certificate or a key cannot be read.
     pub fn mysql(&self) -> Result<SqlConfig, ConfigError> {
-        if self.mysql.url.is_empty() { Err(missing("mysql.url")) } else { Ok(self.sql()) }
+        if self.mysql.url.is_empty() {
+            return Err(missing("mysql.url"));
+        }
+        let MySql { ca, cert, key, .. } = &self.mysql;
+        // Read by the driver; here it is only found out what of it cannot be read.
+        for (setting, path) in [("mysql.ca", ca), ("mysql.cert", cert), ("mysql.key", key)] {
+            optional(setting, path)?;
+        }
+        Ok(self.sql())
     }
 
-    pub(super) fn redis_unchecked(&self) -> RedisConfig {
+    /// The queues, but for what stands in files.
+    pub(super) fn redis_without_files(&self) -> RedisConfig {
         let password = self.redis.sentinel_password.expose();
         let topology = match self.redis.topology {
             RedisTopology::Single => Topology::Single,
@@ -76,6 +255,7 @@ impl Config {
         };
         RedisConfig {
             url: self.redis.url.with_password(&self.redis.password),
+            tls: dtf_redis::Tls::default(),
             further_urls: self.redis.further_urls.clone(),
             topology,
             connect_timeout: self.redis.connect_timeout,
@@ -87,9 +267,15 @@ impl Config {
     /// The queues.
     ///
     /// # Errors
-    /// They are not named.
+    /// They are not named, or a file with a certificate or a key cannot be read.
     pub fn redis(&self) -> Result<RedisConfig, ConfigError> {
-        if self.redis.url.is_empty() { Err(missing("redis.url")) } else { Ok(self.redis_unchecked()) }
+        if self.redis.url.is_empty() {
+            return Err(missing("redis.url"));
+        }
+        let RedisServer { ca, cert, key, .. } = &self.redis;
+        let identity = optional("redis.cert", cert)?.zip(optional("redis.key", key)?);
+        let tls = dtf_redis::Tls { authority: optional("redis.ca", ca)?, identity };
+        Ok(RedisConfig { tls, ..self.redis_without_files() })
     }
 }
 
@@ -100,6 +286,10 @@ fn missing(key: &'static str) -> ConfigError {
     ConfigError::plain(format!(
         "{key} is not set; name it in the file (--config), as {variable} in the environment, or with --{flag}"
     ))
+}
+
+fn optional(key: &'static str, path: &str) -> Result<Option<String>, ConfigError> {
+    (!path.is_empty()).then(|| pem(key, path)).transpose()
 }
 
 fn pem(key: &'static str, path: &str) -> Result<String, ConfigError> {

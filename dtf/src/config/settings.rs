@@ -72,12 +72,15 @@ pub(crate) fn all() -> Vec<Setting> {
         of("etcd.domain", Kind::Text, "The name in etcd's certificate, where it is not that of the endpoint"),
         of("etcd.connect_timeout", Kind::Time, "How long a connection to etcd may take to come about"),
         of("etcd.request_timeout", Kind::Time, "How long a call to etcd may take, retries included"),
-        of(
-            "mysql.url",
-            Kind::Url,
-            "The database of tbl_task: mysql://USER@HOST:PORT/DATABASE, with ?ssl-mode=verify_ca&ssl-ca=FILE for TLS",
-        ),
+        of("mysql.url", Kind::Url, "The database of tbl_task: mysql://USER@HOST:PORT/DATABASE"),
         of("mysql.password", Kind::Secret, "The user's password at MySQL"),
+        of(
+            "mysql.ca",
+            Kind::Text,
+            "A PEM file with the authority that signed MySQL's certificate, which has to be for the host of the URL; turns TLS on",
+        ),
+        of("mysql.cert", Kind::Text, "A PEM file with our own certificate, where MySQL asks for one"),
+        of("mysql.key", Kind::Text, "A PEM file with the key of mysql.cert"),
         of(
             "mysql.migrate",
             Kind::Flag,
@@ -86,8 +89,15 @@ pub(crate) fn all() -> Vec<Setting> {
         of("mysql.max_connections", Kind::Number(1..=1000), "The most connections to MySQL at once"),
         of("mysql.acquire_timeout", Kind::Time, "How long a call may wait for a connection to MySQL"),
         of("mysql.call_timeout", Kind::Time, "How long MySQL may take to answer"),
-        of("redis.url", Kind::Url, "The queues: redis://[USER@]HOST:PORT/DATABASE"),
+        of("redis.url", Kind::Url, "The queues: redis://[USER@]HOST:PORT/DATABASE; rediss:// for TLS"),
         of("redis.password", Kind::Secret, "The password at Redis"),
+        of(
+            "redis.ca",
+            Kind::Text,
+            "A PEM file with the authority that signed Redis' certificate; the system's authorities where not set",
+        ),
+        of("redis.cert", Kind::Text, "A PEM file with our own certificate, where Redis asks for one"),
+        of("redis.key", Kind::Text, "A PEM file with the key of redis.cert"),
         of(
             "redis.topology",
             Kind::Word(&["single", "cluster", "sentinel"]),

@@ -11,7 +11,7 @@ use dtf_redis::Redis;
 use dtf_sql::SqlTable;
 use lrmf_core::config::text;
 use lrmf_core::{Coordination, MemoryStore};
-use lrmf_etcd::EtcdStore;
+use lrmf_etcd::{EtcdConfig, EtcdStore};
 use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError};
@@ -42,7 +42,7 @@ pub enum ConnectError {
         advice: String,
     },
     /// A server that was not there in time.
-    #[error("{key} is {place}, and {error}; start it, or correct {key} (given up after {waited})")]
+    #[error("{key} is {place}, and {error}; start it, or correct {key}{advice} (given up after {waited})")]
     Away {
         /// The setting that names it.
         key: &'static str,
@@ -50,6 +50,8 @@ pub enum ConnectError {
         place: String,
         /// The last failure.
         error: ServersError,
+        /// What else may be wrong.
+        advice: String,
         /// How long it was waited for.
         waited: String,
     },
@@ -76,10 +78,13 @@ impl Patience<'static> {
 pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> Result<Ports, ConnectError> {
     let begun = Instant::now();
     let etcd = config.etcd()?;
-    let place = etcd.endpoints.join(",");
-    let coordination = until_there("etcd.endpoints", place, patience, begun, async || {
-        Ok(EtcdStore::connect(etcd.clone()).await?)
-    });
+    let coordination =
+        until_there(
+            etcd_server(&etcd),
+            patience,
+            begun,
+            async || Ok(EtcdStore::connect(etcd.clone()).await?),
+        );
     let only_executes = config.role.iter().all(|role| *role == Role::Executor);
     // Nobody asks this one: it stands where a table has to stand.
     let nowhere: Arc<dyn TaskTable> = Arc::new(MemoryTable::default());
@@ -94,9 +99,8 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
 /// etcd, for a command.
 pub(crate) async fn coordination(config: &Config) -> Result<EtcdStore, ConnectError> {
     let etcd = config.etcd()?;
-    let place = etcd.endpoints.join(",");
     let connect = async || Ok(EtcdStore::connect(etcd.clone()).await?);
-    until_there("etcd.endpoints", place, &Patience::none(), Instant::now(), connect).await
+    until_there(etcd_server(&etcd), &Patience::none(), Instant::now(), connect).await
 }
 
 /// Redis, for a command.
@@ -122,7 +126,12 @@ async fn table(
     begun: Instant,
 ) -> Result<Arc<dyn TaskTable>, ConnectError> {
     let sql = config.mysql()?;
-    let table = until_there("mysql.url", config.mysql.url.to_string(), patience, begun, async || {
+    let server = Server {
+        key: "mysql.url",
+        place: config.mysql.url.to_string(),
+        anonymous: !config.mysql.ca.is_empty() && config.mysql.cert.is_empty(),
+    };
+    let table = until_there(server, patience, begun, async || {
         if migrate {
             SqlTable::migrate(&sql).await?;
         }
@@ -132,8 +141,13 @@ async fn table(
 }
 
 async fn redis(config: &Config, patience: &Patience<'_>, begun: Instant) -> Result<Redis, ConnectError> {
-    let (settings, place) = (config.redis()?, config.redis.url.to_string());
-    until_there("redis.url", place, patience, begun, async || {
+    let settings = config.redis()?;
+    let server = Server {
+        key: "redis.url",
+        place: config.redis.url.to_string(),
+        anonymous: settings.url.starts_with("rediss://") && settings.tls.identity.is_none(),
+    };
+    until_there(server, patience, begun, async || {
         let redis = Redis::connect(settings.clone()).await?;
         if config.redis.require_aof && !redis.inspect().await?.append_only {
             let cause = "its appendonly is off, so a restart of it would forget all progress; set it to yes, or redis.require_aof to false";
@@ -144,28 +158,46 @@ async fn redis(config: &Config, patience: &Patience<'_>, begun: Instant) -> Resu
     .await
 }
 
+fn etcd_server(etcd: &EtcdConfig) -> Server {
+    let anonymous = etcd.tls.as_ref().is_some_and(|tls| tls.identity.is_none());
+    Server { key: "etcd.endpoints", place: etcd.endpoints.join(","), anonymous }
+}
+
+/// A server that is connected to.
+struct Server {
+    /// The setting that names it.
+    key: &'static str,
+    /// What it says, without a password.
+    place: String,
+    /// Whether it is spoken to over TLS without a certificate of ours.
+    anonymous: bool,
+}
+
 /// Connects again and again, with growing pauses, while the server is not there.
 async fn until_there<T>(
-    key: &'static str,
-    place: String,
+    server: Server,
     patience: &Patience<'_>,
     begun: Instant,
     connect: impl AsyncFn() -> Result<T, ServersError>,
 ) -> Result<T, ConnectError> {
+    let Server { key, place, anonymous } = server;
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match connect().await {
             Ok(connected) => return Ok(connected),
             Err(error) => error,
         };
-        if !error.is_retryable() {
-            let advice = advice(key, &error.to_string());
+        let speaks = error.to_string();
+        if !error.is_retryable() || is_about_certificates(&speaks) {
+            let advice = advice(key, &speaks, anonymous);
             return Err(ConnectError::Refused { key, place, error, advice });
         }
         let waited = begun.elapsed();
         if patience.deadline.is_some_and(|deadline| waited + pause > deadline) {
             let waited = text::show(waited);
-            return Err(ConnectError::Away { key, place, error, waited });
+            // A server that wants to see a certificate may hang up before its saying so is read.
+            let advice = if anonymous { certificate_of_ours(key) } else { String::new() };
+            return Err(ConnectError::Away { key, place, error, advice, waited });
         }
         (patience.waiting)(key);
         tracing::warn!(server = key, %place, %error, again_in = %text::show(pause), "waiting for a server");
@@ -174,10 +206,31 @@ async fn until_there<T>(
     }
 }
 
+/// The part of the settings that a key is in.
+fn section(key: &'static str) -> &'static str {
+    key.split('.').next().unwrap_or(key)
+}
+
+fn certificate_of_ours(key: &'static str) -> String {
+    let section = section(key);
+    format!(", or set {section}.cert and {section}.key if it asks for a certificate")
+}
+
+/// Whether one side does not believe the other's certificate. That does not get better by waiting for the server.
+fn is_about_certificates(error: &str) -> bool {
+    let error = error.to_lowercase();
+    ["certificate", "unknownissuer", "unknownca", "handshake"].iter().any(|words| error.contains(words))
+}
+
 /// What to do about a refusal that does not say it itself.
-fn advice(key: &'static str, error: &str) -> String {
-    let section = key.split('.').next().unwrap_or(key);
+fn advice(key: &'static str, error: &str, anonymous: bool) -> String {
+    let section = section(key);
     let variable = section.to_uppercase();
+    if is_about_certificates(error) {
+        return format!(
+            "; correct {section}.ca, the authority that vouches for the server, or {section}.cert and {section}.key, which vouch for us"
+        );
+    }
     let error = error.to_lowercase();
     let credentials = [
         "access denied",
@@ -189,7 +242,10 @@ fn advice(key: &'static str, error: &str) -> String {
         "invalid username",
     ];
     if credentials.iter().any(|words| error.contains(words)) {
-        return format!("; correct the user or the password ({section}.password, DTF_{variable}_PASSWORD)");
+        let more = if anonymous { certificate_of_ours(key) } else { String::new() };
+        return format!(
+            "; correct the user or the password ({section}.password, DTF_{variable}_PASSWORD){more}"
+        );
     }
     if error.contains("unknown database") {
         return "; create it (CREATE DATABASE), or name another one".to_owned();
@@ -204,9 +260,15 @@ mod tests {
     #[test]
     fn wrong_passwords_are_pointed_at() {
         assert!(
-            advice("mysql.url", "MySQL refused: Access denied for user 'x'").contains("DTF_MYSQL_PASSWORD")
+            advice("mysql.url", "MySQL refused: Access denied for user 'x'", false)
+                .contains("DTF_MYSQL_PASSWORD")
         );
-        assert!(advice("redis.url", "Redis refused: WRONGPASS invalid").contains("redis.password"));
-        assert_eq!(advice("redis.url", "it must be noeviction"), "");
+        assert!(advice("redis.url", "Redis refused: WRONGPASS invalid", false).contains("redis.password"));
+        let said =
+            advice("redis.url", "Redis cannot be reached: invalid peer certificate: UnknownIssuer", false);
+        assert!(said.contains("redis.ca"), "{said}");
+        let said = advice("mysql.url", "Access denied", true);
+        assert!(said.contains("mysql.cert"), "{said}");
+        assert_eq!(advice("redis.url", "it must be noeviction", false), "");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dtf_model::roles::Role;
+use dtf_model::roles::{Role, stuck_calls};
 use lrmf_core::{CoordinatorHandle, MemberStage};
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) phase: Phase,
     pub(crate) roles: Vec<RoleHealth>,
+    /// Calls into plugins that block their threads past their time limit, and keep their slots.
+    pub(crate) stuck_calls: usize,
 }
 
 /// What a service knows of its own health.
@@ -74,7 +76,7 @@ impl Health {
         let inner = self.inner();
         let roles: Vec<_> = inner.members.iter().map(|(role, member)| role_health(*role, member)).collect();
         let ready = inner.phase == Phase::Serving && roles.iter().all(|role| role.serving);
-        Report { ready, phase: inner.phase, roles }
+        Report { ready, phase: inner.phase, roles, stuck_calls: stuck_calls() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

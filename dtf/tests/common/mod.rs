@@ -35,12 +35,12 @@ const ROUND: u64 = 1 << 48;
 pub(crate) type Books = Arc<Mutex<BTreeMap<u64, Vec<String>>>>;
 
 /// What a test's plugin does with one subtask.
-type Execute = dyn Fn(u64, &ExecuteContext) -> Result<SubtaskResult, ExecuteError> + Send + Sync;
+pub(crate) type Execute = dyn Fn(u64, &ExecuteContext) -> Result<SubtaskResult, ExecuteError> + Send + Sync;
 
 /// Emits the numbers below `count`, executes each with a function, and books what it is told.
 pub(crate) struct Numbers {
     pub(crate) conf: TaskConf,
-    execute: Arc<Execute>,
+    pub(crate) execute: Arc<Execute>,
     /// Added by the collector for each number below it.
     pub(crate) follow_up_below: u64,
     /// How often each subtask stays open before a result of it is the last.
@@ -49,12 +49,17 @@ pub(crate) struct Numbers {
     pub(crate) takes: Duration,
     /// One that takes longer, and how long.
     pub(crate) slow: Option<(u64, Duration)>,
+    /// Called before each execution takes its time.
+    pub(crate) on_start: Arc<OnStart>,
     /// What is wrong with the plugin, if anything.
     pub(crate) fault: Option<Fault>,
     pub(crate) books: Books,
     /// Its say in dispatch, if it has any.
     pub(crate) scheduler: Option<Arc<dyn TaskScheduler>>,
 }
+
+/// What a test does when an execution begins.
+pub(crate) type OnStart = dyn Fn(u64, &ExecuteContext) + Send + Sync;
 
 /// What can be wrong with the plugin besides its executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,7 @@ pub(crate) enum Fault {
     CollectorStatusPanics,
     CollectorHangs,
     ResultTooLarge,
+    ExecutorPanicsWhenDropped,
 }
 
 fn fail(fault: Option<Fault>, here: Fault) {
@@ -89,6 +95,7 @@ impl Numbers {
             rounds: 0,
             takes: Duration::ZERO,
             slow: None,
+            on_start: Arc::new(|_, _| {}),
             fault: None,
             books: Arc::default(),
             scheduler: None,
@@ -137,16 +144,30 @@ struct Call {
     execute: Arc<Execute>,
     takes: Duration,
     slow: Option<(u64, Duration)>,
+    on_start: Arc<OnStart>,
+    fault: Option<Fault>,
+}
+
+/// Panics where a call is dropped before it has ended.
+struct Fragile(bool);
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(!self.0, "dropped");
+    }
 }
 
 #[async_trait]
 impl TaskExecutor for Call {
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+        (self.on_start)(number(body), context);
+        let mut fragile = Fragile(self.fault == Some(Fault::ExecutorPanicsWhenDropped));
         let slow = self.slow.filter(|(slow, _)| *slow == number(body));
         tokio::select! {
             () = tokio::time::sleep(slow.map_or(self.takes, |(_, takes)| takes)) => {}
-            () = context.cancelled.cancelled() => return Err(anyhow::anyhow!("told to stop").into()),
+            () = context.cancelled.cancelled(), if !fragile.0 => return Err(anyhow::anyhow!("told to stop").into()),
         }
+        fragile.0 = false;
         let mut result = (self.execute)(number(body), context)?;
         result.body = body.clone();
         Ok(result)
@@ -222,7 +243,8 @@ impl TaskPlugin for Numbers {
     }
 
     fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        Ok(Arc::new(Call { execute: self.execute.clone(), takes: self.takes, slow: self.slow }))
+        let (on_start, execute) = (self.on_start.clone(), self.execute.clone());
+        Ok(Arc::new(Call { execute, takes: self.takes, slow: self.slow, on_start, fault: self.fault }))
     }
 
     fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
@@ -241,6 +263,7 @@ impl TaskPlugin for Numbers {
 pub(crate) struct Stage {
     pub(crate) ports: Ports,
     pub(crate) queues: Arc<MemoryQueues>,
+    pub(crate) shards: Arc<MemoryShards>,
     clock: Arc<dyn Clock>,
 }
 
@@ -248,14 +271,15 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::new());
         let queues = Arc::new(MemoryQueues::new(clock.clone()));
+        let shards = Arc::new(MemoryShards::default());
         let ports = Ports {
             table: Arc::new(MemoryTable::default()),
             queues: queues.clone(),
-            shards: Arc::new(MemoryShards::default()),
+            shards: shards.clone(),
             wake: Arc::new(MemoryWakeUp::default()),
             coordination: Arc::new(MemoryStore::new()),
         };
-        Self { ports, queues, clock }
+        Self { ports, queues, shards, clock }
     }
 
     /// A process, with no role started.
@@ -265,6 +289,15 @@ impl Stage {
 
     /// A process that sees the stores through these ports.
     pub(crate) fn process_on(&self, ports: Ports, instance: &str, plugin: Numbers) -> Dtf {
+        self.made(ports, instance, plugin, 4)
+    }
+
+    /// A process that runs so many parcels at once.
+    pub(crate) fn process_with_slots(&self, instance: &str, plugin: Numbers, slots: usize) -> Dtf {
+        self.made(self.ports.clone(), instance, plugin, slots)
+    }
+
+    fn made(&self, ports: Ports, instance: &str, plugin: Numbers, slots: usize) -> Dtf {
         let membership = CoordinatorConfig {
             settle: Duration::ZERO,
             companions: Duration::ZERO,
@@ -272,7 +305,7 @@ impl Stage {
         };
         let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
         let instance = instance.to_owned();
-        let executor = ExecutorConfig { slots: 4, ..ExecutorConfig::default() };
+        let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
         let config = DtfConfig { instance, shape, membership, executor, ..DtfConfig::default() };
         let registration = TaskPluginRegistration {
             task_type: KIND,

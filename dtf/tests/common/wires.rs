@@ -9,8 +9,8 @@ use dtf::model::failure::{Failure, FailureKey, FailureTable};
 use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, ParcelId, ParcelReport, Push, QueueStore, Reported,
-    ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
+    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf::model::shard::{ShardQueue, Shipment, ShipmentId};
 use dtf::model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
@@ -24,6 +24,8 @@ pub(crate) enum Fate {
     Pass,
     /// It is not made.
     Unreachable,
+    /// It is refused.
+    Refused,
     /// It is made, and its answer is lost.
     Unknown,
     /// It is made, and its answer comes when this is notified.
@@ -58,6 +60,7 @@ impl<S: ?Sized> Wire<S> {
         match (self.faults)(name) {
             Fate::Pass => call.await,
             Fate::Unreachable => Err(StoreError::Unreachable { store, cause: format!("{name} not sent") }),
+            Fate::Refused => Err(StoreError::Refused { store, cause: format!("{name} not wanted") }),
             Fate::Unknown => {
                 call.await?;
                 Err(StoreError::Unknown { store, cause: format!("{name} not answered") })
@@ -86,6 +89,7 @@ macro_rules! wired {
 
 wired! {
     QueueStore;
+    incarnation() -> Incarnation;
     open(spec: &TaskSpec) -> ();
     state(task: TaskId) -> Option<TaskState>;
     controls(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Control)>;
@@ -101,6 +105,8 @@ wired! {
     usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
     put_back(fence: Fence, parcels: &[ParcelId], after: Duration) -> ();
     complete(task: TaskId, run: RunEpoch, report: ParcelReport) -> Reported;
+    recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
+    accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
     stop_by_collector(fence: Fence, reason: &str) -> ();
     load_collector(fence: Fence) -> CollectorLoad;
     peek(fence: Fence, offset: u64, most: usize) -> Vec<ResultBatch>;

@@ -1,16 +1,19 @@
 //! etcd, one node.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 
 use super::process::{Process, directory, find, option};
-use super::{Source, life, ports};
+use super::{Source, TlsFiles, life, ports};
 
 /// An etcd server.
 #[derive(Debug)]
 pub struct Etcd {
     source: Source,
+    /// How a private one is spoken to.
+    scheme: &'static str,
 }
 
 impl Etcd {
@@ -26,7 +29,7 @@ impl Etcd {
     /// # Errors
     /// A private one cannot be started.
     pub fn get() -> anyhow::Result<Self> {
-        Source::named(Self::VARIABLE).map_or_else(Self::private, |source| Ok(Self { source }))
+        Source::named(Self::VARIABLE).map_or_else(Self::private, |source| Ok(Self { source, scheme: "http" }))
     }
 
     /// A private one.
@@ -34,27 +37,49 @@ impl Etcd {
     /// # Errors
     /// etcd is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
+        Self::start("http", Vec::new())
+    }
+
+    /// A private one whose clients need TLS and a certificate of the files' authority.
+    ///
+    /// # Errors
+    /// etcd is not installed, or does not start.
+    pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
+        let tls = vec![
+            option("--trusted-ca-file", &files.ca),
+            option("--cert-file", &files.cert),
+            option("--key-file", &files.key),
+            "--client-cert-auth=true".into(),
+        ];
+        Self::start("https", tls)
+    }
+
+    fn start(scheme: &'static str, further: Vec<OsString>) -> anyhow::Result<Self> {
         let program = Self::find()?;
-        let (dir, port, peer) = (directory()?, ports::free()?, ports::free()?);
-        let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
-        let arguments = vec![
+        let (dir, port, health) = (directory()?, ports::free()?, ports::free()?);
+        let (client, peer) =
+            (format!("{scheme}://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", ports::free()?));
+        let mut arguments = vec![
             option("--name", "test"),
             option("--data-dir", dir.path().join("data")),
             option("--listen-client-urls", &client),
             option("--advertise-client-urls", &client),
+            // Where it says whether it is well, in plain text also when clients need TLS.
+            option("--listen-metrics-urls", format!("http://127.0.0.1:{health}")),
             option("--listen-peer-urls", &peer),
             option("--initial-advertise-peer-urls", &peer),
             option("--initial-cluster", format!("test={peer}")),
         ];
-        let process = Process::start(program, arguments, dir, port, is_healthy)?;
-        Ok(Self { source: Source::Private(Box::new(process)) })
+        arguments.extend(further);
+        let process = Process::start(program, arguments, dir, port, (health, is_healthy))?;
+        Ok(Self { source: Source::Private(Box::new(process)), scheme })
     }
 
-    /// Its endpoint, `http://HOST:PORT`.
+    /// Its endpoint, `http://HOST:PORT`, or with `https`.
     pub fn url(&self) -> String {
         match &self.source {
             Source::Named(url) => url.clone(),
-            Source::Private(process) => format!("http://127.0.0.1:{}", process.port()),
+            Source::Private(process) => format!("{}://127.0.0.1:{}", self.scheme, process.port()),
         }
     }
 }

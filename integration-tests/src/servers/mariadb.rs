@@ -1,5 +1,6 @@
 //! MariaDB.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -9,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::process::{Process, directory, find, option};
-use super::{Source, life, ports};
+use super::{Source, TlsFiles, life, ports};
 
 /// A MariaDB or MySQL server.
 #[derive(Debug)]
@@ -39,6 +40,23 @@ impl MariaDb {
     /// # Errors
     /// MariaDB is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
+        Self::start(Vec::new())
+    }
+
+    /// A private one whose clients need TLS.
+    ///
+    /// # Errors
+    /// MariaDB is not installed, or does not start.
+    pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
+        Self::start(vec![
+            option("--ssl-ca", &files.ca),
+            option("--ssl-cert", &files.cert),
+            option("--ssl-key", &files.key),
+            "--require-secure-transport=ON".into(),
+        ])
+    }
+
+    fn start(further: Vec<OsString>) -> anyhow::Result<Self> {
         let program = Self::find()?;
         let (dir, port) = (directory()?, ports::free()?);
         let data = dir.path().join("data");
@@ -57,7 +75,8 @@ impl MariaDb {
             "--performance-schema=OFF".into(),
         ];
         arguments.extend(user().map(Into::into));
-        let process = Process::start(program, arguments, dir, port, greets)?;
+        arguments.extend(further);
+        let process = Process::start(program, arguments, dir, port, (port, greets))?;
         Ok(Self { source: Source::Private(Box::new(process)) })
     }
 

@@ -11,6 +11,7 @@
 //! threads where something has to go on meanwhile.
 
 mod etcd;
+mod forgetting;
 mod mariadb;
 mod ports;
 mod process;
@@ -27,6 +28,17 @@ pub use ports::free as free_port;
 pub use process::Process;
 pub use redis::Redis;
 pub use redis_cluster::{RedisCluster, RedisSentinel};
+
+/// Files with the certificates of a server whose clients need TLS, each PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The authority whose clients are let in, where clients are asked for certificates.
+    pub ca: PathBuf,
+    /// The server's certificate, for 127.0.0.1.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
 
 /// A server, somebody else's or private.
 #[derive(Debug)]

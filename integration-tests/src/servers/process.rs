@@ -26,20 +26,21 @@ pub struct Process {
     program: PathBuf,
     arguments: Vec<OsString>,
     port: u16,
-    probe: Probe,
+    /// Where it is asked whether it is ready, without TLS, and how.
+    probe: (u16, Probe),
     child: Option<Child>,
     // After the child: its files are deleted last.
     dir: TempDir,
 }
 
 impl Process {
-    /// Starts `program` and waits until it answers on the port.
+    /// Starts `program`, whose clients connect to the port, and waits until it answers.
     pub(super) fn start(
         program: PathBuf,
         arguments: Vec<OsString>,
         dir: TempDir,
         port: u16,
-        probe: Probe,
+        probe: (u16, Probe),
     ) -> anyhow::Result<Self> {
         let mut process = Self { program, arguments, port, probe, child: None, dir };
         process.restart()?;
@@ -112,10 +113,10 @@ impl Process {
 
     fn is_ready(&self) -> bool {
         let ask = || -> io::Result<bool> {
-            let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+            let address = SocketAddr::from(([127, 0, 0, 1], self.probe.0));
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            (self.probe)(&mut stream)
+            (self.probe.1)(&mut stream)
         };
         // Refused, reset and silent all mean: not yet.
         ask().unwrap_or(false)

@@ -6,12 +6,14 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 
 use super::process::{Process, directory, find};
-use super::{Source, life, ports};
+use super::{Source, TlsFiles, life, ports};
 
 /// A Redis server. A private one has an append-only file, written every second, and evicts nothing.
 #[derive(Debug)]
 pub struct Redis {
     pub(super) source: Source,
+    /// How a private one is spoken to.
+    scheme: &'static str,
 }
 
 impl Redis {
@@ -27,7 +29,8 @@ impl Redis {
     /// # Errors
     /// A private one cannot be started.
     pub fn get() -> anyhow::Result<Self> {
-        Source::named(Self::VARIABLE).map_or_else(Self::private, |source| Ok(Self { source }))
+        Source::named(Self::VARIABLE)
+            .map_or_else(Self::private, |source| Ok(Self { source, scheme: "redis" }))
     }
 
     /// A private one.
@@ -43,33 +46,56 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private_with(further: &[&str]) -> anyhow::Result<Self> {
+        let port = ports::free()?;
+        Self::start("redis", port, port, further.iter().map(OsString::from).collect())
+    }
+
+    /// A private one whose clients need TLS and a certificate of the files' authority.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
+        let (port, plain) = (ports::free()?, ports::free()?);
+        let tls = [
+            ("--tls-port", port.to_string().into()),
+            ("--tls-ca-cert-file", files.ca.clone().into_os_string()),
+            ("--tls-cert-file", files.cert.clone().into()),
+            ("--tls-key-file", files.key.clone().into()),
+        ];
+        let further = tls.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+        Self::start("rediss", port, plain, further)
+    }
+
+    /// Starts one whose clients connect to `port`, and that says without TLS at `plain` whether it is ready.
+    fn start(scheme: &'static str, port: u16, plain: u16, further: Vec<OsString>) -> anyhow::Result<Self> {
         let program = Self::find()?;
-        let (dir, port) = (directory()?, ports::free()?);
-        let mut arguments = vec!["--dir".into(), dir.path().into(), "--port".into(), port.to_string().into()];
+        let dir = directory()?;
+        let mut arguments =
+            vec!["--dir".into(), dir.path().into(), "--port".into(), plain.to_string().into()];
         let settings =
             "--bind 127.0.0.1 --appendonly yes --appendfsync everysec --maxmemory-policy noeviction";
         arguments.extend(settings.split(' ').map(OsString::from));
         arguments.extend(["--save".into(), "".into()]);
-        arguments.extend(further.iter().map(OsString::from));
-        let process = Process::start(program, arguments, dir, port, answers)?;
-        Ok(Self { source: Source::Private(Box::new(process)) })
+        arguments.extend(further);
+        let process = Process::start(program, arguments, dir, port, (plain, answers))?;
+        Ok(Self { source: Source::Private(Box::new(process)), scheme })
     }
 
-    /// Its URL, `redis://HOST:PORT/`.
+    /// Its URL, `redis://HOST:PORT/`, or with `rediss`.
     pub fn url(&self) -> String {
         match &self.source {
             Source::Named(url) => url.clone(),
-            Source::Private(process) => format!("redis://127.0.0.1:{}/", process.port()),
+            Source::Private(process) => format!("{}://127.0.0.1:{}/", self.scheme, process.port()),
         }
     }
 }
 
 life!(Redis);
 
-/// While it loads its file it answers, but not with this.
+/// While it loads its file it answers, but not with these. One that asks for a password says so.
 pub(super) fn answers(stream: &mut TcpStream) -> io::Result<bool> {
     stream.write_all(b"PING\r\n")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
-    Ok(&answer == b"+PONG")
+    Ok([b"+PONG", b"-NOAU"].contains(&&answer))
 }

@@ -104,7 +104,7 @@ impl RedisSentinel {
             ),
         )?;
         let arguments: Vec<OsString> = vec![file.into(), "--sentinel".into()];
-        let sentinel = Process::start(program, arguments, dir, port, answers)?;
+        let sentinel = Process::start(program, arguments, dir, port, (port, answers))?;
         let servers = Self { master, replica, sentinel };
         until("the replica follows its master", || {
             Ok(servers.is_followed()? && servers.knows_the_replica()?)
@@ -150,7 +150,7 @@ impl Redis {
         }
     }
 
-    fn command(&self, words: &[String]) -> anyhow::Result<String> {
+    pub(super) fn command(&self, words: &[String]) -> anyhow::Result<String> {
         command(self.port()?, words)
     }
 

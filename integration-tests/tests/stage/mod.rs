@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use integration_tests::books::{BooksParam, Told, executed};
+use integration_tests::proxy::{Passage, Proxy};
 use integration_tests::servers::{Etcd, MariaDb, Redis, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -41,7 +42,9 @@ pub(crate) struct Site {
     pub(crate) etcd: Etcd,
     pub(crate) sql: MariaDb,
     pub(crate) redis: Redis,
-    dir: TempDir,
+    /// Settings besides the usual ones, and instead of them, as variables.
+    pub(crate) further: Vec<(String, String)>,
+    pub(crate) dir: TempDir,
 }
 
 impl Site {
@@ -53,8 +56,19 @@ impl Site {
         Redis::to_harm().unwrap()?;
         // Every write is on disk when it is answered, so nothing is forgotten when it is killed.
         let redis = Redis::private_with(&["--appendfsync", "always"]).unwrap();
-        create_database(&sql.url(""));
-        Some(Self { etcd, sql, redis, dir: tempfile::tempdir().unwrap() })
+        Some(Self::on(etcd, sql, redis))
+    }
+
+    /// With these servers.
+    pub(crate) fn on(etcd: Etcd, sql: MariaDb, redis: Redis) -> Self {
+        // A server that needs TLS is spoken to so; the others have none.
+        statement(&sql.url(""), &format!("CREATE DATABASE {DATABASE}"));
+        Self { etcd, sql, redis, further: Vec::new(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// From now on the processes have this setting.
+    pub(crate) fn set(&mut self, variable: &str, value: impl Into<String>) {
+        self.further.push((variable.to_owned(), value.into()));
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -84,7 +98,12 @@ impl Site {
             ("DTF_EXECUTOR_WINDOW", "4".to_owned()),
             ("DTF_LOG_FORMAT", "json".to_owned()),
         ];
-        command.args(args).envs(settings).stdin(Stdio::null()).current_dir(self.dir.path());
+        command
+            .args(args)
+            .envs(settings)
+            .envs(self.further.iter().cloned())
+            .stdin(Stdio::null())
+            .current_dir(self.dir.path());
         command
     }
 
@@ -94,13 +113,35 @@ impl Site {
 
     /// Starts a service and does not wait for it.
     pub(crate) fn start(&self, instance: &str, roles: &str) -> Service {
+        self.start_with(instance, roles, &[])
+    }
+
+    /// Ways of its own to the servers, which can be cut, for one process.
+    pub(crate) fn network(&self) -> Network {
+        let to = |url: &str| {
+            let place = url.split_once("://").unwrap().1.trim_end_matches('/');
+            let place = place.rsplit('@').next().unwrap().split('/').next().unwrap();
+            (Proxy::to(place).unwrap(), place.to_owned())
+        };
+        let (etcd, sql, redis) = (self.etcd.url(), self.sql.url(DATABASE), self.redis.url());
+        let ((to_etcd, at_etcd), (to_sql, at_sql), (to_redis, at_redis)) = (to(&etcd), to(&sql), to(&redis));
+        let settings = [
+            ("DTF_ETCD_ENDPOINTS", etcd.replace(&at_etcd, &to_etcd.address())),
+            ("DTF_MYSQL_URL", sql.replace(&at_sql, &to_sql.address())),
+            ("DTF_REDIS_URL", redis.replace(&at_redis, &to_redis.address())),
+        ];
+        Network { ways: [to_etcd, to_sql, to_redis], settings }
+    }
+
+    /// Starts a service with further settings, as variables, and does not wait for it.
+    pub(crate) fn start_with(&self, instance: &str, roles: &str, settings: &[(&str, String)]) -> Service {
         let port = free_port().unwrap();
         let listen = format!("127.0.0.1:{port}");
         let log = self.file(&format!("{instance}.log"));
         let to = File::options().create(true).append(true).open(&log).unwrap();
         let mut command =
             self.dtf(&["serve", "--role", roles, "--instance", instance, "--http-listen", &listen]);
-        let child = command.stdout(Stdio::null()).stderr(to).spawn().unwrap();
+        let child = command.envs(settings.iter().cloned()).stdout(Stdio::null()).stderr(to).spawn().unwrap();
         Service { child, port, instance: instance.to_owned(), roles: roles.to_owned(), log }
     }
 
@@ -162,14 +203,44 @@ impl Site {
     }
 }
 
-fn create_database(url: &str) {
+/// Gives a database a statement, over TLS where it can be had.
+pub(crate) fn statement(url: &str, sql: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let options: MySqlConnectOptions = url.parse().unwrap();
         let mut connection = options.connect().await.unwrap();
-        let statement = AssertSqlSafe(format!("CREATE DATABASE {DATABASE}"));
-        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
     });
+}
+
+/// What a command says to people.
+pub(crate) fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+/// The one line of a command that is refused, with these variables.
+pub(crate) fn refused(site: &Site, args: &[&str], variables: &[(&str, String)]) -> String {
+    let out = site.dtf(args).envs(variables.iter().cloned()).output().unwrap();
+    let said = said(&out);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let mut lines = said.lines().filter(|line| line.starts_with("dtf: "));
+    let line = lines.next().unwrap().to_owned();
+    assert_eq!(lines.next(), None, "{said}");
+    line
+}
+
+/// The ways of a process to etcd, the database and Redis.
+pub(crate) struct Network {
+    pub(crate) ways: [Proxy; 3],
+    /// What makes a process take these ways.
+    pub(crate) settings: [(&'static str, String); 3],
+}
+
+impl Network {
+    /// From now on this passes to and from all servers.
+    pub(crate) fn let_pass(&self, passage: Passage) {
+        self.ways.iter().for_each(|way| way.let_pass(passage));
+    }
 }
 
 /// A task that was created.
@@ -202,14 +273,24 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// What its health page says; none where it does not answer.
-    pub(crate) fn report(&self) -> Option<Value> {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One of its pages; none where it does not answer.
+    pub(crate) fn page(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// What its health page says; none where it does not answer.
+    pub(crate) fn report(&self) -> Option<Value> {
+        serde_json::from_str(&self.page("/ready")?).ok()
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -229,7 +310,16 @@ impl Service {
     }
 
     pub(crate) fn until_ready(&self) {
-        until(&format!("{} is ready: {}", self.instance, self.last_words()), || self.is_ready());
+        until(&format!("{} is ready: {}", self.instance, self.last_words()), || {
+            assert!(!self.is_over(), "{} ended instead of becoming ready", self.instance);
+            self.is_ready()
+        });
+    }
+
+    /// Whether it has ended and waits for being asked how.
+    fn is_over(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -261,6 +351,11 @@ impl Service {
             self.instance,
             self.last_words()
         );
+    }
+
+    /// All that it has logged.
+    pub(crate) fn whole_log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     pub(crate) fn last_words(&self) -> String {

@@ -107,7 +107,7 @@ impl TaskQueue {
     fn follow_up(&mut self, epoch: EmitEpoch, body: Bytes) -> Parcel {
         let id = ParcelId { epoch, first: self.follow_ups.next };
         self.follow_ups.next = id.first.plus(1);
-        Parcel { id, attempt: 0, bodies: vec![body] }
+        Parcel { id, attempt: 0, deaths: 0, bodies: vec![body] }
     }
 
     pub(in crate::memory) fn conclude(

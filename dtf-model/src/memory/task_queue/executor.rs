@@ -2,10 +2,13 @@
 
 use lrmf_core::Timestamp;
 
-use super::TaskQueue;
+use super::scheduler::singles;
+use super::{Running, TaskQueue};
 use crate::error::StoreError;
 use crate::ids::Seq;
-use crate::queue::{Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch};
+use crate::queue::{
+    DEATHS_AT_MOST, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch,
+};
 
 impl TaskQueue {
     pub(in crate::memory) fn complete(
@@ -20,17 +23,7 @@ impl TaskQueue {
         if count == 0 || !self.owns(report.parcel, count) {
             return self.conflict("the reported subtasks are not of this load");
         }
-        let current = self.running.get(&report.parcel).is_some_and(|running| {
-            running.parcel.attempt == report.attempt && running.parcel.count() == count
-        });
-        let settled = current.then(|| self.running.remove(&report.parcel)).flatten();
-        if settled.is_some() {
-            self.running_subtasks -= count;
-            self.used += report.busy;
-            // What was returned did not run.
-            let ran = report.reports.iter().filter(|each| **each != Report::Returned).count();
-            self.run_time.add(report.busy, ran as u64);
-        }
+        let settled = self.settle(&report, count);
         let mut results = Vec::with_capacity(report.reports.len());
         let mut returned = Vec::new();
         for (index, each) in report.reports.into_iter().enumerate() {
@@ -38,37 +31,91 @@ impl TaskQueue {
             if self.done.contains(seq) {
                 continue;
             }
-            let single = || -> Option<Parcel> {
-                let body = settled.as_ref()?.parcel.bodies.get(index)?.clone();
-                let id = ParcelId { epoch: report.parcel.epoch, first: seq };
-                Some(Parcel { id, attempt: report.attempt, bodies: vec![body] })
-            };
             match each {
                 Report::Ended(outcome) => {
-                    if current || matches!(outcome, Outcome::Succeeded(_)) {
+                    if settled.is_some() || matches!(outcome, Outcome::Succeeded(_)) {
                         self.count(seq, &outcome);
                         results.push((seq, outcome));
                     }
                 }
                 Report::Retry { after, .. } => {
-                    if let Some(parcel) = single() {
-                        self.delay(now + after, Parcel { attempt: report.attempt + 1, ..parcel });
+                    if let Some(Running { parcel, .. }) = single(settled.as_ref(), index) {
+                        let attempt = parcel.attempt + 1;
+                        self.delay(now + after, Parcel { attempt, deaths: 0, ..parcel });
                     }
                 }
-                Report::Returned => returned.extend(single()),
+                Report::Returned => returned.extend(single(settled.as_ref(), index)),
+                Report::GoesOn => {
+                    if let Some(running) = single(settled.as_ref(), index) {
+                        self.running_subtasks += 1;
+                        self.running.insert(running.parcel.id, running);
+                    }
+                }
             }
         }
-        for parcel in returned.into_iter().rev() {
+        let returned = returned.into_iter().map(|running| running.parcel);
+        for parcel in grouped(returned, report.together).into_iter().rev() {
             self.return_to_pending(parcel);
         }
-        let counted = results.len() as u64;
+        Ok(self.keep(ResultBatch { epoch: report.parcel.epoch, results }))
+    }
+
+    /// Takes the reported attempt off those that run, where it is the one that runs.
+    fn settle(&mut self, report: &ParcelReport, count: u64) -> Option<Running> {
+        let current = self.running.get(&report.parcel).is_some_and(|running| {
+            running.parcel.attempt == report.attempt && running.parcel.count() == count
+        });
+        let settled = current.then(|| self.running.remove(&report.parcel)).flatten();
+        if settled.is_some() {
+            self.running_subtasks -= count;
+            self.used += report.busy;
+            // What was returned did not run, and what goes on is not done.
+            let ran = report.reports.iter().filter(|each| !matches!(each, Report::Returned | Report::GoesOn));
+            self.run_time.add(report.busy, ran.count() as u64);
+        }
+        settled
+    }
+
+    /// Keeps results for the collector.
+    fn keep(&mut self, batch: ResultBatch) -> Reported {
+        let counted = batch.results.len() as u64;
         if counted > 0 {
-            let batch = ResultBatch { epoch: report.parcel.epoch, results };
             self.waiting_results += counted;
             self.waiting_bytes += batch.bytes();
             self.results.push_back(batch);
         }
-        Ok(self.reported(counted))
+        self.reported(counted)
+    }
+
+    pub(in crate::memory) fn recover(&mut self, lost: LostParcel) -> Reported {
+        if self.ending.is_some() {
+            return self.reported(0);
+        }
+        let mut back = Vec::new();
+        for index in 0..lost.count {
+            let id = ParcelId { first: lost.id.first.plus(index), ..lost.id };
+            let there = self.running.get(&id).is_some_and(|running| {
+                running.parcel.attempt == lost.attempt
+                    && running.shard == lost.shard
+                    && running.shipped_with == lost.id.first
+            });
+            let Some(running) = there.then(|| self.running.remove(&id)).flatten() else { continue };
+            self.running_subtasks -= running.parcel.count();
+            let deaths = running.parcel.deaths + 1;
+            let proven = running.accused || deaths < lost.most_deaths;
+            let deaths = if proven { deaths.min(DEATHS_AT_MOST) } else { running.parcel.deaths };
+            back.extend(singles(Parcel { deaths, ..running.parcel }));
+        }
+        for parcel in back.into_iter().rev().filter(|parcel| !self.done.contains(parcel.id.first)) {
+            self.pending_subtasks += 1;
+            self.pending.push_front(parcel);
+        }
+        self.reported(0)
+    }
+
+    pub(in crate::memory) fn accuse(&mut self, parcel: ParcelId, attempt: u32) -> bool {
+        let running = self.running.get_mut(&parcel).filter(|running| running.parcel.attempt == attempt);
+        running.map(|running| running.accused = true).is_some()
     }
 
     pub(super) fn owns(&self, parcel: ParcelId, count: u64) -> bool {
@@ -94,4 +141,29 @@ impl TaskQueue {
             control: self.control,
         }
     }
+}
+
+/// A subtask of a parcel that ran, as a parcel of its own there.
+fn single(running: Option<&Running>, index: usize) -> Option<Running> {
+    let Running { shard, shipped_with, parcel: ref whole, .. } = *running?;
+    let id = ParcelId { first: whole.id.first.plus(index as u64), ..whole.id };
+    let bodies = vec![whole.bodies.get(index)?.clone()];
+    let parcel = Parcel { id, bodies, ..*whole };
+    Some(Running { shard, shipped_with, accused: false, parcel })
+}
+
+/// Parcels of one, those of neighbours together as parcels of at most so many.
+fn grouped(singles: impl Iterator<Item = Parcel>, together: usize) -> Vec<Parcel> {
+    let mut parcels: Vec<Parcel> = Vec::new();
+    for single in singles {
+        match parcels.last_mut() {
+            Some(last)
+                if last.bodies.len() < together && last.id.first.plus(last.count()) == single.id.first =>
+            {
+                last.bodies.extend(single.bodies);
+            }
+            _ => parcels.push(single),
+        }
+    }
+    parcels
 }

@@ -62,7 +62,12 @@ impl TaskQueue {
         for size in push.parcels.into_iter().filter(|size| *size > 0) {
             let id = ParcelId { epoch: push.epoch, first: self.generated.next };
             self.generated.next = id.first.plus(size as u64);
-            self.add_pending(Parcel { id, attempt: 0, bodies: bodies.by_ref().take(size).collect() });
+            self.add_pending(Parcel {
+                id,
+                attempt: 0,
+                deaths: 0,
+                bodies: bodies.by_ref().take(size).collect(),
+            });
         }
         self.counts.created = self.created();
         self.generator_saved = push.saved;

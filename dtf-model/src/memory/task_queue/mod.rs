@@ -23,20 +23,24 @@ use crate::queue::{Ending, Parcel, ParcelId, ResultBatch, TaskState};
 use crate::status::{Control, Counts};
 
 /// The highest token seen of each role.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tokens {
     generator: Token,
     scheduler: Token,
     collector: Token,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     shard: Shard,
+    /// The first subtask of the parcel that it was shipped with.
+    shipped_with: Seq,
+    /// Whether it is to blame if its executor is lost now.
+    accused: bool,
     parcel: Parcel,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TaskQueue {
     spec: TaskSpec,
     control: Control,
@@ -170,6 +174,11 @@ impl TaskQueue {
             self.ending = Some(Ending::Closed);
         }
         self.counts
+    }
+
+    /// Epochs that were drawn are not drawn again, even where it is forgotten that they were.
+    pub(super) fn forget_nothing_drawn(&mut self) {
+        self.last_epoch.0 += 1 << 16;
     }
 
     fn next_epoch(&mut self) -> EmitEpoch {

@@ -3,7 +3,7 @@
 use crate::ids::{EmitEpoch, Seq};
 
 /// Numbers given out so far, and which load owns which.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stream {
     pub(super) next: Seq,
     /// Each load that emitted something, and its first number.

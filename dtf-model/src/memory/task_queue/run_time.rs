@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Mean run time of a task's subtasks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RunTime {
     busy: Duration,
     subtasks: u64,

@@ -19,8 +19,8 @@ impl TaskQueue {
         let parcels = self.running.iter();
         let mut running: Vec<_> = parcels
             .map(|(id, running)| {
-                let (attempt, shard) = (running.parcel.attempt, running.shard);
-                RunningParcel { id: *id, attempt, shard }
+                let Running { shard, shipped_with, ref parcel, .. } = *running;
+                RunningParcel { id: *id, attempt: parcel.attempt, shard, shipped_with }
             })
             .collect();
         running.sort_unstable();
@@ -58,7 +58,9 @@ impl TaskQueue {
             left -= parcel.count();
             let shard = shards[parcels.len()];
             self.running_subtasks += parcel.count();
-            self.running.insert(parcel.id, Running { shard, parcel: parcel.clone() });
+            let shipped_with = parcel.id.first;
+            self.running
+                .insert(parcel.id, Running { shard, shipped_with, accused: false, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
@@ -118,15 +120,16 @@ fn split(mut parcel: Parcel, most: u64) -> (Parcel, Option<Parcel>) {
     }
     let bodies = parcel.bodies.split_off(usize::try_from(most).unwrap_or(usize::MAX));
     let id = ParcelId { first: parcel.id.first.plus(most), ..parcel.id };
-    let rest = Parcel { id, attempt: parcel.attempt, bodies };
+    let rest = Parcel { id, bodies, ..parcel };
     (parcel, Some(rest))
 }
 
-fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
-    let (id, attempt) = (parcel.id, parcel.attempt);
-    parcel.bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
+pub(super) fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
+    let Parcel { id, attempt, deaths, bodies } = parcel;
+    bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
         id: ParcelId { first: id.first.plus(index), ..id },
         attempt,
+        deaths,
         bodies: vec![body],
     })
 }

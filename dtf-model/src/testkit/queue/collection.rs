@@ -150,7 +150,7 @@ pub async fn what_stays_open_is_executed_again_and_counted_once(store: &Arc<dyn 
     assert_eq!((state.pending, state.delayed), (2, 1));
     assert_eq!(must(store.commit(desk.fence(), commit).await), state, "once");
     // What is reported of the earlier number once more is in the books no more, nor again.
-    let old = Parcel { id: ParcelId { epoch, first: Seq(0) }, attempt: 0, bodies: vec![body(0)] };
+    let old = Parcel { id: ParcelId { epoch, first: Seq(0) }, attempt: 0, deaths: 0, bodies: vec![body(0)] };
     assert_eq!(desk.succeed(&old).await.counted, 0);
     let mut again = Vec::new();
     while again.len() < 3 {

@@ -28,6 +28,7 @@ pub async fn parcels_are_taken_in_order_and_recorded(store: &Arc<dyn QueueStore>
     let parcel = |first: u64, count: u64| Parcel {
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
+        deaths: 0,
         bodies: (first..first + count).map(body).collect(),
     };
     let expected = [(Shard(9), parcel(0, 2)), (Shard(7), parcel(2, 3)), (Shard(9), parcel(5, 1))];
@@ -46,6 +47,7 @@ pub async fn a_take_is_limited_and_splits_parcels(store: &Arc<dyn QueueStore>) {
     let parcel = |first: u64, count: u64| Parcel {
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
+        deaths: 0,
         bodies: (first..first + count).map(body).collect(),
     };
     assert!(desk.take_at_most(&[1, 2], 0).await.parcels.is_empty());
@@ -86,6 +88,7 @@ pub async fn what_was_used_is_known(store: &Arc<dyn QueueStore>) {
         parcel: parcel.id,
         attempt: 0,
         reports,
+        together: 1,
         busy: Duration::from_millis(millis),
     };
     let parcels: Vec<_> = taken.parcels.into_iter().map(|(_, parcel)| parcel).collect();
@@ -212,6 +215,7 @@ pub async fn a_new_scheduler_finds_what_runs(store: &Arc<dyn QueueStore>) {
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
         shard: Shard(shard),
+        shipped_with: Seq(first),
     };
     assert_eq!(running, [expected(0, 3), expected(3, 5)]);
 }

@@ -14,7 +14,12 @@ use crate::queue::{Backlog, Commit, Ending, Fence, Parcel, ParcelId, QueueStore,
 use crate::status::{Control, Counts};
 
 fn some_parcel() -> Parcel {
-    Parcel { id: ParcelId { epoch: EmitEpoch(1), first: Seq(0) }, attempt: 0, bodies: vec![Bytes::new()] }
+    Parcel {
+        id: ParcelId { epoch: EmitEpoch(1), first: Seq(0) },
+        attempt: 0,
+        deaths: 0,
+        bodies: vec![Bytes::new()],
+    }
 }
 
 /// Whether every call that names a run is answered with this.

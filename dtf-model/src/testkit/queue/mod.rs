@@ -19,6 +19,7 @@ mod collection;
 mod dispatch;
 mod generation;
 mod life;
+mod losses;
 pub mod model;
 mod reports;
 
@@ -32,6 +33,7 @@ pub use self::collection::*;
 pub use self::dispatch::*;
 pub use self::generation::*;
 pub use self::life::*;
+pub use self::losses::*;
 pub use self::model::a_random_history_is_as_in_memory;
 pub use self::reports::*;
 use super::{must, unique_number};
@@ -101,6 +103,12 @@ obligations!(
     a_report_of_another_load_is_refused,
     a_report_that_is_not_of_this_task_is_refused,
     numbers_of_an_earlier_load_stay_its_own,
+    what_goes_on_is_a_parcel_of_its_own,
+    what_is_returned_travels_together,
+    what_a_lost_executor_had_comes_back_one_by_one,
+    only_what_the_lost_executor_had_comes_back,
+    a_suspect_needs_proof,
+    an_accusation_falls_with_what_is_returned,
     a_long_run_of_subtasks_is_counted_once,
     the_mean_run_time_is_known,
     results_are_peeked_in_order_and_stay,
@@ -212,6 +220,7 @@ impl<'a> Desk<'a> {
             parcel: parcel.id,
             attempt: parcel.attempt,
             reports,
+            together: 1,
             busy: Duration::from_millis(10),
         };
         self.store.complete(self.task, self.run, report).await

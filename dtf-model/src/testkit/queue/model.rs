@@ -15,8 +15,8 @@ use crate::memory::MemoryQueues;
 use crate::param::{TaskParam, TaskSpec};
 use crate::plugin::TaskResult;
 use crate::queue::{
-    Commit, CountedAs, Fence, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, ResultBatch,
-    StillOpen, Taken,
+    Commit, CountedAs, Fence, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report,
+    ResultBatch, StillOpen, Taken,
 };
 use crate::status::Control;
 
@@ -157,7 +157,9 @@ impl<'a> Pair<'a> {
             17..19 => self.load_scheduler().await,
             19..44 => self.take().await,
             44..52 => self.put_back().await,
-            52..80 => self.complete().await,
+            52..76 => self.complete().await,
+            76..78 => self.accuse().await,
+            78..80 => self.recover().await,
             80..82 => self.load_collector().await,
             82..92 => self.commit().await,
             92..95 => self.control().await,
@@ -278,9 +280,11 @@ impl<'a> Pair<'a> {
         if self.dice.one_in(30) {
             parcel.id.first = parcel.id.first.plus(1);
         }
-        let reports = (0..parcel.count()).map(|_| self.some_report()).collect();
+        let reports: Vec<_> = (0..parcel.count()).map(|_| self.some_report()).collect();
+        self.note_those_that_go_on(&parcel, &reports);
         let busy = Duration::from_millis(self.dice.below(50));
-        let report = ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports, busy };
+        let together = 1 + self.dice.below(3) as usize;
+        let report = ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports, together, busy };
         let real = ParcelReport { parcel: self.real_id(parcel.id), ..report.clone() };
         let model = self.model.complete(self.task, self.run, report).await;
         self.same("complete", &model, &self.real.complete(self.task, self.run, real).await);
@@ -289,15 +293,48 @@ impl<'a> Pair<'a> {
 
     fn some_report(&mut self) -> Report {
         let text = format!("{}", self.dice.below(1000));
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0 => Report::Retry { after: Duration::from_millis(1), error: text },
             1 => Report::Retry { after: Duration::from_secs(3600), error: text },
             2 => Report::Returned,
             3 => Report::Ended(Outcome::Failed { error: text, body: body(1) }),
             4 => Report::Ended(Outcome::TimedOut { body: Bytes::from(text) }),
             5 => Report::Ended(Outcome::Cancelled),
+            6 => Report::GoesOn,
             _ => Report::Ended(success(&text)),
         }
+    }
+
+    /// What goes on of a parcel is a parcel of its own.
+    fn note_those_that_go_on(&mut self, parcel: &Parcel, reports: &[Report]) {
+        for (index, _) in (0..).zip(reports).filter(|(_, report)| **report == Report::GoesOn) {
+            let id = ParcelId { first: parcel.id.first.plus(index), ..parcel.id };
+            let body = parcel.bodies[index as usize].clone();
+            self.parcels.push(Parcel { id, bodies: vec![body], ..*parcel });
+        }
+    }
+
+    async fn accuse(&mut self) {
+        let Some(parcel) = self.some_parcel() else { return };
+        let (id, attempt) = (parcel.id, parcel.attempt);
+        let model = self.model.accuse(self.task, self.run, id, attempt).await;
+        let real = self.real.accuse(self.task, self.run, self.real_id(id), attempt).await;
+        self.same("accuse", &model, &real);
+    }
+
+    async fn recover(&mut self) {
+        let Some(parcel) = self.some_parcel() else { return };
+        let shard = Shard(self.dice.below(9) as u32);
+        let lost = LostParcel {
+            id: parcel.id,
+            attempt: parcel.attempt,
+            count: parcel.count(),
+            shard,
+            most_deaths: 3,
+        };
+        let real = LostParcel { id: self.real_id(lost.id), ..lost };
+        let model = self.model.recover(self.task, self.run, lost).await;
+        self.same("recover", &model, &self.real.recover(self.task, self.run, real).await);
     }
 
     async fn load_collector(&mut self) {

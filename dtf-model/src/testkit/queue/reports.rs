@@ -155,6 +155,7 @@ pub async fn a_report_of_another_load_is_refused(store: &Arc<dyn QueueStore>) {
         let wrong = Parcel {
             id: ParcelId { epoch, first: Seq(first) },
             attempt: 0,
+            deaths: 0,
             bodies: vec![Bytes::new(); count],
         };
         assert!(is_conflict(&desk.try_report(&wrong, all_succeeded(&wrong)).await), "{wrong:?}");
@@ -176,7 +177,12 @@ pub async fn a_report_that_is_not_of_this_task_is_refused(store: &Arc<dyn QueueS
         (collector.epoch, Seq::FIRST_FOLLOW_UP, 1),
         (collector.epoch, Seq(0), 1),
     ] {
-        let wrong = Parcel { id: ParcelId { epoch, first }, attempt: 0, bodies: vec![Bytes::new(); count] };
+        let wrong = Parcel {
+            id: ParcelId { epoch, first },
+            attempt: 0,
+            deaths: 0,
+            bodies: vec![Bytes::new(); count],
+        };
         assert!(is_conflict(&desk.try_report(&wrong, all_succeeded(&wrong)).await), "{wrong:?}");
     }
     assert_eq!(desk.state().await.counts.counted(), 0);
@@ -223,7 +229,12 @@ pub async fn a_long_run_of_subtasks_is_counted_once(store: &Arc<dyn QueueStore>)
     // Numbers behind what is full are not.
     let behind = 499 * PARCELS as u64;
     must(store.push(desk.fence(), push(epoch, behind, &[1])).await);
-    let wrong = Parcel { attempt: 9, id: ParcelId { epoch, first: Seq(behind) }, bodies: vec![Bytes::new()] };
+    let wrong = Parcel {
+        attempt: 9,
+        deaths: 0,
+        id: ParcelId { epoch, first: Seq(behind) },
+        bodies: vec![Bytes::new()],
+    };
     assert_eq!(desk.succeed(&wrong).await.counted, 1);
     must(store.close(desk.task, desk.run).await);
     must(store.purge(desk.task, desk.run).await);

@@ -1,0 +1,198 @@
+//! What the parcels of a held shard have in common: the stores, and who is told.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dtf_model::queue::{LostParcel, ParcelReport, Report, Reported};
+use dtf_model::roles::{RoleContext, until_answered};
+use dtf_model::shard::{Shipment, ShipmentId};
+use dtf_model::wake::Topic;
+use dtf_model::{Shard, StoreError, TaskId};
+use lrmf_core::Token;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::bench::Stop;
+use crate::crew::{Alone, Crew};
+use crate::work::{Work, WorkBook};
+
+/// How soon a store that refuses a report is given it again. What was executed is not thrown away.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+pub(crate) struct Desk {
+    pub(crate) shard: Shard,
+    pub(crate) token: Token,
+    pub(crate) context: RoleContext,
+    pub(crate) book: Arc<WorkBook>,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) stop: Stop,
+    /// What was claimed and is not acknowledged.
+    pub(crate) in_hand: Mutex<HashSet<ShipmentId>>,
+}
+
+impl Desk {
+    /// Takes the shard up. What an earlier holder had in hand is lost with it, and runs again from the task's queues.
+    pub(crate) async fn hold(&self) -> Result<(), StoreError> {
+        let left = self.context.shards.hold(self.shard, self.token, self.crew.window()).await?;
+        for shipment in &left {
+            self.recover(shipment).await?;
+        }
+        let ids: Vec<_> = left.iter().map(Shipment::id).collect();
+        self.context.shards.acknowledge(self.shard, self.token, &ids).await?;
+        left.iter().for_each(|shipment| self.ring_schedulers(shipment.task));
+        // There may be room now that no scheduler has heard of.
+        self.ring_schedulers(TaskId(0));
+        Ok(())
+    }
+
+    async fn recover(&self, shipment: &Shipment) -> Result<(), StoreError> {
+        let Shipment { task, run, parcel } = shipment;
+        let Some(work) = self.book.find(*task, *run).await? else { return Ok(()) };
+        let (id, attempt, count) = (parcel.id, parcel.attempt, parcel.count());
+        let most_deaths = work.conf.max_deaths;
+        let lost = LostParcel { id, attempt, count, shard: self.shard, most_deaths };
+        match self.context.queues.recover(*task, *run, lost).await {
+            Ok(_) => {
+                warn!(task_id = %task, first = %id.first, count, shard = self.shard.0, "taken back from an executor that is gone");
+                Ok(())
+            }
+            // The task has moved on, and nothing of this is wanted.
+            Err(StoreError::Gone { .. } | StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
+        let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
+        let window = self.crew.window();
+        let claimed = self.context.shards.claim(self.shard, self.token, window, &in_hand, most).await?;
+        self.in_hand().extend(claimed.iter().map(Shipment::id));
+        Ok(claimed)
+    }
+
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<ShipmentId>> {
+        // A panic while it is held can only come from an allocation failure.
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry of a shipment's task, or that its run is over; none where the shard is given up before the store answers.
+    pub(crate) async fn find(&self, shipment: &Shipment) -> Option<Option<Arc<Work>>> {
+        self.insist(|| self.book.find(shipment.task, shipment.run)).await.map(Result::ok).map(Option::flatten)
+    }
+
+    /// Waits until no other suspect runs in this process; none where the shard is given up before.
+    pub(crate) async fn alone(&self) -> Option<Alone> {
+        tokio::select! {
+            () = self.stop.soon.cancelled() => None,
+            alone = self.crew.alone() => Some(alone),
+        }
+    }
+
+    /// Whether the shipment runs, and is charged with the death that it may cause.
+    pub(crate) async fn accuse(&self, shipment: &Shipment) -> Option<bool> {
+        let (task, run, parcel) = (shipment.task, shipment.run, &shipment.parcel);
+        let accuse = || self.context.queues.accuse(task, run, parcel.id, parcel.attempt);
+        self.insist(accuse).await.map(|answered| answered.unwrap_or(false))
+    }
+
+    /// Reports, again while the store does not answer or refuses: what is counted already is not counted twice. Says false
+    /// where the shard is given up before. Where the task has moved on there is nobody to report to.
+    pub(crate) async fn report(&self, shipment: &Shipment, work: &Work, report: ParcelReport) -> bool {
+        let (task, run) = (shipment.task, shipment.run);
+        let Some(answered) = self.insist(|| self.context.queues.complete(task, run, report.clone())).await
+        else {
+            return false;
+        };
+        match answered {
+            Ok(reported) => {
+                work.set_control(reported.control);
+                self.hint(task, &reported);
+                if report.reports.iter().any(|each| matches!(each, Report::Returned | Report::Retry { .. })) {
+                    self.ring_schedulers(task);
+                }
+            }
+            Err(error) => debug!(task_id = %task, %error, "not wanted any more"),
+        }
+        true
+    }
+
+    /// Reports the last of a shipment, and acknowledges it.
+    pub(crate) async fn finish(&self, shipment: &Shipment, work: &Work, report: ParcelReport) {
+        if self.report(shipment, work, report).await {
+            self.acknowledge(shipment).await;
+        }
+    }
+
+    pub(crate) async fn acknowledge(&self, shipment: &Shipment) {
+        let id = [shipment.id()];
+        let acknowledge = || self.context.shards.acknowledge(self.shard, self.token, &id);
+        if let Some(Err(error)) = self.insist(acknowledge).await {
+            debug!(shard = self.shard.0, %error, "not acknowledged");
+        }
+        self.in_hand().remove(&shipment.id());
+        self.ring_schedulers(shipment.task);
+    }
+
+    /// Gives back what was claimed and has not begun, so that it need not wait for the next holder, who would take it for lost.
+    pub(crate) async fn give_back(&self, shipments: Vec<Shipment>) {
+        for shipment in shipments {
+            let Shipment { task, run, ref parcel } = shipment;
+            let (id, attempt, together) = (parcel.id, parcel.attempt, parcel.bodies.len());
+            let reports = vec![Report::Returned; together];
+            let report = ParcelReport { parcel: id, attempt, reports, together, busy: Duration::ZERO };
+            let returned = self.insist(|| self.context.queues.complete(task, run, report.clone())).await;
+            if returned.is_some() {
+                self.acknowledge(&shipment).await;
+            }
+        }
+    }
+
+    /// Calls until the store answers anything but a refusal; none where the shard is given up before.
+    async fn insist<T, F>(&self, call: impl Fn() -> F) -> Option<Result<T, StoreError>>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match until_answered(&self.stop.now, &call).await {
+                Err(error) if error.is_retryable() => return None,
+                Err(error @ StoreError::Refused { .. }) => {
+                    error!(shard = self.shard.0, %error, "a store refuses, it is asked again");
+                    if !wait(&self.stop.now, AFTER_REFUSAL).await {
+                        return None;
+                    }
+                }
+                answered => return Some(answered),
+            }
+        }
+    }
+
+    fn hint(&self, task: TaskId, reported: &Reported) {
+        let (wake, shape) = (&self.context.wake, &self.context.shape);
+        if reported.counted > 0 {
+            wake.ring(shape.collection(task), task);
+        }
+        if reported.control.ends() && reported.running == 0 {
+            wake.ring(shape.watch(task), task);
+        }
+    }
+
+    /// Room on a shard concerns the schedulers of all partitions.
+    pub(crate) fn ring_schedulers(&self, task: TaskId) {
+        for partition in 0..self.context.shape.partitions {
+            self.context.wake.ring(Topic::Scheduling(partition), task);
+        }
+    }
+}
+
+/// Waits; says false where `stop` fired first.
+async fn wait(stop: &CancellationToken, span: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(span) => true,
+    }
+}

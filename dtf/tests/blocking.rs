@@ -1,0 +1,85 @@
+//! Plugin code that blocks its thread: it costs its slot, and nobody else anything.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use common::{Books, KIND, Numbers, count, ok};
+use dtf::embedded::{self, Database, Embedded};
+use dtf::model::plugin::TaskPluginRegistration;
+use dtf::model::roles::stuck_calls;
+use dtf::model::{TaskStatus, TaskType};
+use dtf::{Dtf, DtfConfig};
+
+const OTHER: TaskType = TaskType(101);
+/// How long anything may take on a machine with much else to do.
+const AGES: Duration = Duration::from_secs(60);
+
+/// A door that plugin code waits at, blocking its thread.
+#[derive(Default)]
+struct Door {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Door {
+    fn wait(&self) {
+        let open = self.open.lock().unwrap();
+        drop(self.opened.wait_while(open, |open| !*open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+async fn until(what: &str, reached: impl Fn() -> bool) {
+    let look = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(AGES, look).await.is_ok(), "it never comes to that: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_blocks_is_timed_out_keeps_its_slot_and_harms_no_other_task() {
+    let door = Arc::<Door>::default();
+    let at = door.clone();
+    let mut blocking = Numbers::new(ok);
+    blocking.on_start = Arc::new(move |_, _| at.wait());
+    blocking.conf.subtask_timeout = Duration::from_millis(100);
+    let other = Numbers::new(ok);
+    let books: Books = other.books.clone();
+    let registration = |task_type, name: &str, plugin: Numbers| TaskPluginRegistration {
+        task_type,
+        name: name.to_owned(),
+        description: String::new(),
+        plugin: Arc::new(plugin),
+    };
+    // As many threads for plugins as there are subtasks that block one: nobody else would find any.
+    let config = DtfConfig { plugin_threads: 2, ..Embedded { jobs: 3 }.config() };
+    let dtf = Dtf::builder(embedded::ports(Database::Memory).await.unwrap()).config(config);
+    let dtf = dtf.register_task_type(registration(KIND, "blocking", blocking)).unwrap();
+    let dtf = dtf.register_task_type(registration(OTHER, "other", other)).unwrap().build().unwrap();
+    dtf.start_all().await.unwrap();
+
+    let stuck = dtf.client().create_task(KIND, count(2)).await.unwrap();
+    until("two calls are stuck", || stuck_calls() == 2).await;
+    // They are counted at once, and the task ends, whatever the code does.
+    let row = tokio::time::timeout(AGES, stuck.wait()).await.unwrap().unwrap();
+    assert_eq!((row.status, row.counts.timed_out), (TaskStatus::Completed, 2));
+    // The third slot works for the others.
+    let task = dtf.client().create_task(OTHER, count(500)).await.unwrap();
+    let row = tokio::time::timeout(AGES, task.wait()).await.unwrap().unwrap();
+    assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 500));
+    assert_eq!(books.lock().unwrap().len(), 500);
+    assert_eq!(stuck_calls(), 2);
+    door.open();
+    until("they have come back", || stuck_calls() == 0).await;
+    dtf.stop().await;
+}

@@ -1,0 +1,85 @@
+//! Processes of this version beside those of a later one: what the later one wrote is refused by name and number, and everything
+//! else goes on.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
+
+mod stage;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use dtf::lrmf::coordination::{Op, Txn};
+use dtf::lrmf::keys::Keys;
+use dtf::lrmf::{Coordination, InstanceId};
+use dtf::model::roles::Role;
+use lrmf_etcd::{EtcdConfig, EtcdStore};
+use stage::{SHARDS, Site, until};
+
+/// Writes something into etcd.
+fn put(site: &Site, key: String, value: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = EtcdStore::connect(EtcdConfig::new([site.etcd.url()])).await.unwrap();
+        let ops = vec![Op::Put { key, value: value.to_owned().into(), lease: None }];
+        store.commit(Txn { guards: Vec::new(), ops }).await.unwrap();
+    });
+}
+
+/// Gives Redis a command, and has its answer.
+fn redis(site: &Site, words: &[&str]) -> String {
+    let mut stream =
+        TcpStream::connect(site.redis.url().trim_start_matches("redis://").trim_end_matches('/')).unwrap();
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A leader steps down before what it cannot read, for one that can; until there is one, everything stays where it is.
+#[test]
+fn a_member_of_a_later_version_is_named_and_left_alone_and_the_others_go_on() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut service = site.serve("now", "all");
+    until("everything is placed", || service.parts() == 2 + 2 + 1 + SHARDS + 2);
+    let keys = Keys::new(&Role::Executor.group("default").unwrap());
+    let later = InstanceId::new("later").unwrap();
+    put(&site, keys.session(&later), r#"{"format":99,"quite":"different"}"#);
+    until("it is named", || {
+        let log = service.whole_log();
+        log.contains("record format 99") && log.contains("update this process")
+    });
+    let task = site.submit(2000, 0, &[]);
+    site.balance(&task);
+    service.ends_well();
+}
+
+#[test]
+fn a_task_that_a_later_version_runs_is_left_alone_and_the_others_go_on() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut service = site.serve("now", "all");
+    let theirs = site.submit(1_000_000, 10, &[]);
+    theirs.goes_on(10);
+    assert!(site.run(&["task", "pause", &theirs.id.to_string()]).status.success());
+    let key = format!("dtf.task.info.{{{}}}", theirs.id);
+    let before = redis(&site, &["HGET", &key, "spec"]);
+    assert!(before.contains(r#""format":1"#), "{before}");
+    assert!(redis(&site, &["HSET", &key, "spec", r#"{"format":99,"quite":"different"}"#]).starts_with(":0"));
+    let out = site.run(&["task", "get", &theirs.id.to_string()]);
+    let said = stage::said(&out);
+    assert!(said.contains("has format 99") && said.contains("update this process"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let ours = site.submit(2000, 0, &[]);
+    site.balance(&ours);
+    // Whoever takes tasks up meets it.
+    service.ends_well();
+    let mut next = site.serve("next", "all");
+    until("it is named", || next.whole_log().contains("has format 99"));
+    let ours = site.submit(2000, 0, &[]);
+    site.balance(&ours);
+    next.ends_well();
+}
