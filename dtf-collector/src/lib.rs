@@ -79,10 +79,20 @@ impl PerTask for Collect {
 
 impl Collect {
     async fn collect(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
-        let load = self.context.queues.load_collector(fence).await?;
         let spec = &state.spec;
-        let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
-        let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
+        let (Ok(found), Ok(conf)) =
+            (self.context.plugins.get(spec.task_type), self.context.plugins.conf(spec.task_type))
+        else {
+            let reason =
+                format!("a collector that knows task type {}; the one that it has does not", spec.task_type);
+            self.context.queues.set_waits(fence, Role::Collector, Some(&reason)).await?;
+            return Ok(End::Stopped);
+        };
+        let plugin = &found.plugin;
+        let load = self.context.queues.load_collector(fence).await?;
+        if !state.waits.is_empty() {
+            self.context.queues.set_waits(fence, Role::Collector, None).await?;
+        }
         let mut collector = called(&turn.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
         called(&turn.stop, CALL_LIMIT, failing(collector.begin(load.saved))).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);

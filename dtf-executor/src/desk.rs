@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtf_model::queue::{LostParcel, ParcelReport, Report, Reported};
 use dtf_model::roles::{RoleContext, until_answered};
-use dtf_model::shard::{Shipment, ShipmentId};
+use dtf_model::shard::{Offer, Shipment, ShipmentId};
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
 use lrmf_core::Token;
@@ -34,7 +34,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// Takes the shard up. What an earlier holder had in hand is lost with it, and runs again from the task's queues.
     pub(crate) async fn hold(&self) -> Result<(), StoreError> {
-        let left = self.context.shards.hold(self.shard, self.token, self.crew.window()).await?;
+        let left = self.context.shards.hold(self.shard, self.token, &self.offer()).await?;
         for shipment in &left {
             self.recover(shipment).await?;
         }
@@ -63,10 +63,15 @@ impl Desk {
         }
     }
 
+    /// What this process takes.
+    fn offer(&self) -> Offer {
+        Offer { window: self.crew.window(), kinds: self.book.kinds() }
+    }
+
     pub(crate) async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
         let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
-        let window = self.crew.window();
-        let claimed = self.context.shards.claim(self.shard, self.token, window, &in_hand, most).await?;
+        let offer = self.offer();
+        let claimed = self.context.shards.claim(self.shard, self.token, &offer, &in_hand, most).await?;
         self.in_hand().extend(claimed.iter().map(Shipment::id));
         Ok(claimed)
     }

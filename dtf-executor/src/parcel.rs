@@ -27,6 +27,10 @@ const PARTS: usize = 16;
 pub(crate) async fn serve(desk: &Desk, shipment: &Shipment) {
     let Some(work) = desk.find(shipment).await else { return };
     let Some(work) = work else { return desk.acknowledge(shipment).await };
+    if !work.is_known {
+        // It was shipped to an earlier holder. The scheduler knows better by now.
+        return desk.give_back(vec![shipment.clone()]).await;
+    }
     if shipment.parcel.is_quarantined(work.conf.max_deaths) {
         let report = quarantined(&shipment.parcel);
         return desk.finish(shipment, &work, report).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dtf_model::plugin::{TaskConf, TaskExecutor};
 use dtf_model::queue::{MAX_PARCEL, PARCEL_WORK};
 use dtf_model::roles::{RoleContext, guarded};
+use dtf_model::shard::Kinds;
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ const MAKING: Duration = Duration::from_secs(60);
 pub(crate) struct Work {
     pub(crate) spec: TaskSpec,
     pub(crate) conf: TaskConf,
+    /// Whether its kind is registered here.
+    pub(crate) is_known: bool,
     /// The plugin's executor, or why there is none.
     pub(crate) executor: Result<Arc<dyn TaskExecutor>, String>,
     /// Fires when the task is to end.
@@ -37,7 +40,8 @@ impl Work {
         let conf = context.plugins.conf(spec.task_type).cloned().unwrap_or_default();
         let executor = make_executor(&spec, context).await;
         let (cancelled, mean) = (CancellationToken::new(), AtomicU64::new(0));
-        let work = Self { spec, conf, executor, cancelled, control: AtomicU8::new(0), mean };
+        let is_known = context.plugins.get(spec.task_type).is_ok();
+        let work = Self { spec, conf, is_known, executor, cancelled, control: AtomicU8::new(0), mean };
         work.set_control(control);
         work
     }
@@ -88,14 +92,21 @@ async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn
 /// The tasks that subtasks are run for in this process.
 pub(crate) struct WorkBook {
     context: RoleContext,
+    kinds: Kinds,
     tasks: Mutex<HashMap<TaskId, Arc<Work>>>,
     /// Keeps the book up to date for as long as somebody uses it.
     refresher: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl WorkBook {
+    /// The kinds of task that can be executed here.
+    pub(crate) fn kinds(&self) -> Kinds {
+        self.kinds.clone()
+    }
+
     pub(crate) fn start(context: RoleContext) -> Arc<Self> {
-        let book = Arc::new(Self { context, tasks: Mutex::default(), refresher: OnceLock::new() });
+        let kinds = context.plugins.iter().map(|known| known.task_type).collect();
+        let book = Arc::new(Self { context, kinds, tasks: Mutex::default(), refresher: OnceLock::new() });
         let weak = Arc::downgrade(&book);
         let mut listener = book.context.wake.listen(Topic::Control);
         let refresher = tokio::spawn(async move {

@@ -175,6 +175,7 @@ mod tests {
             generated: false,
             progress: None,
             stop: None,
+            waits: Vec::new(),
             ending: None,
         }
     }

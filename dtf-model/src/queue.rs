@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::{SubtaskResult, TaskResult};
+use crate::roles::Role;
 use crate::status::{Control, Counts};
 
 /// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
@@ -228,6 +229,8 @@ pub struct TaskState {
     pub progress: Option<f32>,
     /// Why the task cannot go on, when a role says so. The manager will end it as exceptional.
     pub stop: Option<String>,
+    /// What it waits for that only people can mend, as the roles say.
+    pub waits: Vec<String>,
     /// How it ended, once it has.
     pub ending: Option<Ending>,
 }
@@ -451,6 +454,10 @@ pub trait QueueStore: Send + Sync + 'static {
 
     /// Says that the task cannot go on, and why. The first reason stays. Fenced as the generator.
     async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
+
+    /// Says what the task waits for in a role (its generator, scheduler or collector), or that it waits no more. Fenced as that
+    /// role.
+    async fn set_waits(&self, fence: Fence, role: Role, reason: Option<&str>) -> Result<(), StoreError>;
 
     /// Takes a task up as its generator: draws an epoch, refuses all earlier holders.
     async fn load_generator(&self, fence: Fence) -> Result<GeneratorLoad, StoreError>;

@@ -3,11 +3,13 @@
 //! A shard's holder says how many parcels it is willing to have in hand (its *window*). A scheduler ships no more than
 //! that, so work waits with its task, where priorities still count, and not in front of a busy executor.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use lrmf_core::Token;
 
 use crate::error::StoreError;
-use crate::ids::{RunEpoch, Shard, TaskId};
+use crate::ids::{RunEpoch, Shard, TaskId, TaskType};
 use crate::queue::{Parcel, ParcelId};
 
 /// A parcel on its way to an executor.
@@ -41,6 +43,60 @@ pub struct ShipmentId {
     pub attempt: u32,
 }
 
+/// The kinds of task that somebody can execute: their numbers with commas between them, or nothing for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinds(Arc<str>);
+
+impl Kinds {
+    /// Every kind.
+    pub fn all() -> Self {
+        Self("".into())
+    }
+
+    /// As it was written by [`as_str`](Self::as_str).
+    pub fn read(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this kind is among them.
+    pub fn has(&self, kind: TaskType) -> bool {
+        self.0.is_empty() || self.0.split(',').any(|number| number.parse() == Ok(kind))
+    }
+}
+
+impl FromIterator<TaskType> for Kinds {
+    fn from_iter<I: IntoIterator<Item = TaskType>>(kinds: I) -> Self {
+        let mut text: Vec<_> = kinds.into_iter().map(|kind| kind.to_string()).collect();
+        if text.is_empty() {
+            text.push("-".to_owned()); // none, which is not all
+        }
+        Self(text.join(",").into())
+    }
+}
+
+/// What a shard's holder takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// How many parcels it is willing to have in hand.
+    pub window: u32,
+    /// Of which kinds of task.
+    pub kinds: Kinds,
+}
+
+/// What a shard takes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many more parcels; 0 for a shard that nobody ever held.
+    pub free: u32,
+    /// Of which kinds of task: what its latest holder said.
+    pub kinds: Kinds,
+}
+
 /// The queues of shards.
 ///
 /// # What an implementor guarantees
@@ -48,14 +104,14 @@ pub struct ShipmentId {
 ///   a higher one for that shard; [`hold`](Self::hold) raises it.
 /// - What was shipped stays until it is acknowledged, or the store loses its data.
 /// - A claim may be sent again, and repairs what was lost: the reply to an earlier claim, or, with the store's last writes
-///   or all of them, the token, the window, or an acknowledgement.
+///   or all of them, the token, the offer, or an acknowledgement.
 #[async_trait]
 pub trait ShardQueue: Send + Sync + 'static {
-    /// Takes a shard up, with a window of so many parcels, and gives back what is claimed, in the order of the claims.
-    async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError>;
+    /// Takes a shard up, says what its holder takes, and gives back what is claimed, in the order of the claims.
+    async fn hold(&self, shard: Shard, token: Token, offer: &Offer) -> Result<Vec<Shipment>, StoreError>;
 
-    /// How many more parcels each shard takes now; 0 for one that nobody ever held.
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError>;
+    /// What each shard takes now.
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError>;
 
     /// Puts parcels on a shard, in their order and as many as it has room for, and says how many. What waits there already
     /// counts as put. What is claimed there already ends it: it has been reported, and its acknowledgement, still on its
@@ -63,14 +119,14 @@ pub trait ShardQueue: Send + Sync + 'static {
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError>;
 
     /// Claims up to `most` parcels: first those that are claimed already and not in hand, then others in the order in which
-    /// they were shipped. Raises the token and sets the window, as [`hold`](Self::hold) does.
+    /// they were shipped. Raises the token and sets the offer, as [`hold`](Self::hold) does.
     ///
     /// `in_hand` names everything that the holder got and has not acknowledged.
     async fn claim(
         &self,
         shard: Shard,
         token: Token,
-        window: u32,
+        offer: &Offer,
         in_hand: &[ShipmentId],
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError>;

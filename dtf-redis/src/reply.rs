@@ -160,6 +160,7 @@ impl Reply {
         let stop = self.optional_text()?;
         let ending =
             self.optional()?.map(|json| serde_json::from_slice(&json)).transpose().map_err(malformed)?;
+        let waits = [self.optional_text()?, self.optional_text()?, self.optional_text()?];
         let delayed = self.count()?;
         Ok(TaskState {
             spec,
@@ -172,6 +173,7 @@ impl Reply {
             generated,
             progress,
             stop,
+            waits: waits.into_iter().flatten().collect(),
             ending,
         })
     }

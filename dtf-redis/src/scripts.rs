@@ -22,6 +22,7 @@ scripts! {
     SET_CONTROL = ["common", "set_control"];
     CLOSE = ["common", "close"];
     STOP = ["common", "stop"];
+    SET_WAITS = ["common", "set_waits"];
     LOAD_GENERATOR = ["common", "stream", "backlog", "load_generator"];
     PUSH = ["common", "stream", "backlog", "push"];
     READ_BACKLOG = ["common", "backlog", "read_backlog"];

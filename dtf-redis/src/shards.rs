@@ -1,7 +1,7 @@
 //! [`ShardQueue`] on Redis.
 
 use async_trait::async_trait;
-use dtf_model::shard::{ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf_model::{Shard, StoreError};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -43,24 +43,26 @@ impl RedisShards {
         Ok(shipments.collect::<Result<_, _>>().map_err(Malformed::from)?)
     }
 
-    async fn room(&self, shard: Shard) -> Result<u32, StoreError> {
+    async fn room(&self, shard: Shard) -> Result<Room, StoreError> {
         let [fence, ..] = self.redis.keys().shard(shard);
         let mut command = redis::cmd("HMGET");
-        command.arg(fence).arg("window").arg("used");
-        let (window, used): (Option<u32>, Option<u32>) = self.redis.send(&command).await?;
-        Ok(window.unwrap_or(0).saturating_sub(used.unwrap_or(0)))
+        command.arg(fence).arg("window").arg("used").arg("kinds");
+        let (window, used, kinds): (Option<u32>, Option<u32>, Option<String>) =
+            self.redis.send(&command).await?;
+        let free = window.unwrap_or(0).saturating_sub(used.unwrap_or(0));
+        Ok(Room { free, kinds: kinds.map_or_else(Kinds::all, |kinds| Kinds::read(&kinds)) })
     }
 }
 
 #[async_trait]
 impl ShardQueue for RedisShards {
-    async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError> {
+    async fn hold(&self, shard: Shard, token: Token, offer: &Offer) -> Result<Vec<Shipment>, StoreError> {
         let mut call = self.script(&scripts::SHARD_CLAIM, shard);
-        call.arg(token_text(token)).arg(window).arg("");
+        call.arg(token_text(token)).arg(offer.window).arg(offer.kinds.as_str()).arg("");
         self.shipments(&call).await
     }
 
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError> {
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
         let mut rooms = Vec::with_capacity(shards.len());
         for some in shards.chunks(TOGETHER) {
             let mut reads = FuturesOrdered::new();
@@ -86,12 +88,12 @@ impl ShardQueue for RedisShards {
         &self,
         shard: Shard,
         token: Token,
-        window: u32,
+        offer: &Offer,
         in_hand: &[ShipmentId],
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError> {
         let mut call = self.script(&scripts::SHARD_CLAIM, shard);
-        call.arg(token_text(token)).arg(window).arg(most);
+        call.arg(token_text(token)).arg(offer.window).arg(offer.kinds.as_str()).arg(most);
         for id in in_hand {
             call.arg(codec::shipment_name(id));
         }

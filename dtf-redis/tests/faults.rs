@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{Commit, Fence, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
-use dtf_model::shard::{ShardQueue, Shipment};
+use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment};
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{
     Control, Counts, EmitEpoch, RunEpoch, Seq, Shard, StoreError, TaskId, TaskParam, TaskSpec, TaskType,
@@ -43,6 +43,10 @@ fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> Push {
         progress: None,
         finished: false,
     }
+}
+
+fn offer(window: u32) -> Offer {
+    Offer { window, kinds: Kinds::all() }
 }
 
 fn success(parcel: &Parcel) -> ParcelReport {
@@ -111,7 +115,7 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     let taken = queues.take(FENCE, &[Shard(1), Shard(1)], u64::MAX).await.unwrap();
     let parcel = taken.parcels[0].1.clone();
     queues.complete(TASK, RUN, success(&parcel)).await.unwrap();
-    shards.hold(Shard(1), Token(3), 4).await.unwrap();
+    shards.hold(Shard(1), Token(3), &offer(4)).await.unwrap();
     let shipment = Shipment { task: TASK, run: RUN, parcel: taken.parcels[1].1.clone() };
     shards.ship(Shard(1), std::slice::from_ref(&shipment)).await.unwrap();
     let before = queues.state(TASK).await.unwrap();
@@ -135,7 +139,7 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     assert_eq!(until_answered(|| shards.contents(Shard(1))).await, [shipment.id()]);
     // What may have been applied is sent again and has its effect once.
     assert_eq!(queues.complete(TASK, RUN, success(&parcel)).await.unwrap().counted, 0);
-    let claimed = shards.claim(Shard(1), Token(3), 4, &[], 9).await.unwrap();
+    let claimed = shards.claim(Shard(1), Token(3), &offer(4), &[], 9).await.unwrap();
     assert_eq!(claimed, [shipment]);
 }
 
@@ -243,12 +247,12 @@ async fn a_full_server_takes_no_more_and_everything_else_goes_on() {
     queues.load_scheduler(FENCE).await.unwrap();
     let epoch = queues.load_generator(FENCE).await.unwrap().epoch;
     let collector = queues.load_collector(FENCE).await.unwrap();
-    shards.hold(Shard(0), Token(1), 1).await.unwrap();
+    shards.hold(Shard(0), Token(1), &offer(1)).await.unwrap();
     let mut offset = 0;
     while let Some((_, parcel)) = queues.take(FENCE, &[Shard(0)], u64::MAX).await.unwrap().parcels.pop() {
         let shipment = Shipment { task: TASK, run: RUN, parcel: parcel.clone() };
         assert_eq!(shards.ship(Shard(0), std::slice::from_ref(&shipment)).await.unwrap(), 1);
-        assert_eq!(shards.claim(Shard(0), Token(1), 1, &[], 1).await.unwrap().len(), 1);
+        assert_eq!(shards.claim(Shard(0), Token(1), &offer(1), &[], 1).await.unwrap().len(), 1);
         shards.acknowledge(Shard(0), Token(1), &[shipment.id()]).await.unwrap();
         assert_eq!(queues.complete(TASK, RUN, success(&parcel)).await.unwrap().counted, 1);
         let (epoch, first) = (collector.epoch, collector.next);
@@ -349,9 +353,9 @@ async fn a_server_that_is_not_fit_or_not_there_is_refused() {
 async fn a_stored_format_of_a_newer_version_is_refused() {
     let server = Server::start();
     let shards = RedisShards::new(server.connect().await);
-    shards.hold(Shard(1), Token(1), 4).await.unwrap();
+    shards.hold(Shard(1), Token(1), &offer(4)).await.unwrap();
     command(&server.config().url, &["RPUSH", "dtf.shard.ready.{1}", "1:1:1:0:0"]).await;
     command(&server.config().url, &["HSET", "dtf.shard.shipped.{1}", "1:1:1:0:0", "\u{2}later"]).await;
-    let refused = shards.claim(Shard(1), Token(1), 4, &[], 1).await.unwrap_err();
+    let refused = shards.claim(Shard(1), Token(1), &offer(4), &[], 1).await.unwrap_err();
     assert!(refused.to_string().contains("format 2"), "{refused}");
 }

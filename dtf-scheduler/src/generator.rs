@@ -75,13 +75,23 @@ impl PerTask for Generate {
 
 impl Generate {
     async fn generate(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
+        let spec = &state.spec;
+        let (Ok(found), Ok(conf)) =
+            (self.context.plugins.get(spec.task_type), self.context.plugins.conf(spec.task_type))
+        else {
+            let reason =
+                format!("a generator that knows task type {}; the one that it has does not", spec.task_type);
+            self.context.queues.set_waits(fence, Role::Generator, Some(&reason)).await?;
+            return Ok(End::Stopped);
+        };
+        let plugin = &found.plugin;
         let load = self.context.queues.load_generator(fence).await?;
+        if !state.waits.is_empty() {
+            self.context.queues.set_waits(fence, Role::Generator, None).await?;
+        }
         if load.finished {
             return Ok(End::Settled);
         }
-        let spec = &state.spec;
-        let plugin = &self.context.plugins.get(spec.task_type).map_err(anyhow::Error::from)?.plugin;
-        let conf = self.context.plugins.conf(spec.task_type).map_err(anyhow::Error::from)?;
         let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
             Some(of) => Box::new(Retries::new(self.table.clone(), of)),
             None => called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf_model::lifecycle::{self, Step};
+use dtf_model::plugin::TaskConf;
 use dtf_model::queue::TaskState;
 use dtf_model::roles::{BucketRunner, PerTask, Role, RoleContext, Turn, part_number};
 use dtf_model::table::{Finish, TaskRow, TaskTable};
@@ -114,7 +115,11 @@ impl Steps {
     fn next_step(&self, now: u64, row: &TaskRow, state: Option<&TaskState>) -> Step {
         match self.context.plugins.conf(row.task_type) {
             Ok(conf) => lifecycle::decide(now, row, state, conf),
-            Err(_) => lifecycle::decide(now, row, state, &dtf_model::plugin::TaskConf::default()),
+            // What the type says besides is not known here; what the task itself says holds.
+            Err(_) => {
+                let conf = TaskConf { task_type_timeout: Duration::MAX, ..TaskConf::default() };
+                lifecycle::decide(now, row, state, &conf)
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use dtf_model::memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::queue::{Fence, ParcelReport, Push, QueueStore, Report};
 use dtf_model::roles::RoleContext;
-use dtf_model::shard::{ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ClusterShape, RunEpoch, Shard, StoreError, TaskParam, TaskType};
 use dtf_scheduler::scheduler::Scheduler;
@@ -33,14 +33,14 @@ struct Bottomless {
 
 #[async_trait]
 impl ShardQueue for Bottomless {
-    async fn hold(&self, _: Shard, _: Token, _: u32) -> Result<Vec<Shipment>, StoreError> {
+    async fn hold(&self, _: Shard, _: Token, _: &Offer) -> Result<Vec<Shipment>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError> {
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
         // A scheduler that does not stop is stopped here, so that the test fails instead of running for ever.
         let room = u32::from(self.shipped.load(Ordering::Relaxed) < 10 * ENOUGH);
-        Ok(vec![room; shards.len()])
+        Ok(vec![Room { free: room, kinds: Kinds::all() }; shards.len()])
     }
 
     async fn ship(&self, _: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
@@ -61,7 +61,7 @@ impl ShardQueue for Bottomless {
         &self,
         _: Shard,
         _: Token,
-        _: u32,
+        _: &Offer,
         _: &[ShipmentId],
         _: usize,
     ) -> Result<Vec<Shipment>, StoreError> {

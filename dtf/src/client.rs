@@ -51,6 +51,11 @@ pub struct Progress {
 }
 
 impl TaskStatusView {
+    /// What it waits for that only people can mend, such as a process that knows its type.
+    pub fn waits(&self) -> &[String] {
+        self.queues.as_ref().map_or(&[], |queues| &queues.waits)
+    }
+
     /// How far it is.
     pub fn progress(&self) -> Progress {
         let counts = self.queues.as_ref().map_or(self.row.counts, |queues| queues.counts);

@@ -9,7 +9,7 @@ use dtf_executor::{Executor, ExecutorConfig};
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
 use dtf_model::roles::{Role, RoleContext};
-use dtf_model::shard::ShardQueue;
+use dtf_model::shard::{Kinds, ShardQueue};
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid};
@@ -215,7 +215,7 @@ impl Dtf {
             .instance_id(InstanceId::new(&self.config.instance)?)
             .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
             .worker(self.worker(role)?)
-            .config(self.config.membership.clone())
+            .config(self.membership())
             .clock(self.context.clock.clone())
             .start()
             .await
@@ -238,6 +238,14 @@ impl Dtf {
     /// The member that this process has in a role's group, where the role was started.
     pub async fn member(&self, role: Role) -> Option<CoordinatorHandle> {
         self.members.lock().await.get(&role).cloned()
+    }
+
+    /// The membership of a role, which says which types of task this process knows.
+    fn membership(&self) -> CoordinatorConfig {
+        let mut membership = self.config.membership.clone();
+        let kinds: Kinds = self.context.plugins.iter().map(|known| known.task_type).collect();
+        membership.labels.insert("task_types".to_owned(), kinds.as_str().to_owned());
+        membership
     }
 
     fn worker(&self, role: Role) -> Result<TaskRunner, ServiceError> {

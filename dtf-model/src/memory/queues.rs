@@ -16,6 +16,7 @@ use crate::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
     Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
+use crate::roles::Role;
 use crate::status::{Control, Counts};
 
 type Shared = Arc<Mutex<TaskQueue>>;
@@ -142,6 +143,10 @@ impl QueueStore for MemoryQueues {
 
     async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {
         self.with(fence.task, fence.run, |queue| queue.stop_by_generator(fence.token, reason))
+    }
+
+    async fn set_waits(&self, fence: Fence, role: Role, reason: Option<&str>) -> Result<(), StoreError> {
+        self.with(fence.task, fence.run, |queue| queue.set_waits(fence.token, role, reason))
     }
 
     async fn load_generator(&self, fence: Fence) -> Result<GeneratorLoad, StoreError> {

@@ -8,12 +8,12 @@ use lrmf_core::Token;
 
 use crate::error::StoreError;
 use crate::ids::Shard;
-use crate::shard::{ShardQueue, Shipment, ShipmentId};
+use crate::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 
 #[derive(Clone, Debug, Default)]
 struct Queue {
     token: Token,
-    window: u32,
+    offer: Option<Offer>,
     ready: VecDeque<Shipment>,
     claimed: Vec<Shipment>,
 }
@@ -25,7 +25,8 @@ impl Queue {
 
     fn room(&self) -> u32 {
         let used = self.ready.len() + self.claimed.len();
-        self.window.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+        let window = self.offer.as_ref().map_or(0, |offer| offer.window);
+        window.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
 }
 
@@ -70,17 +71,17 @@ impl MemoryShards {
 
 #[async_trait]
 impl ShardQueue for MemoryShards {
-    async fn hold(&self, shard: Shard, token: Token, window: u32) -> Result<Vec<Shipment>, StoreError> {
+    async fn hold(&self, shard: Shard, token: Token, offer: &Offer) -> Result<Vec<Shipment>, StoreError> {
         self.with(shard, token, |queue| {
             queue.token = token;
-            queue.window = window;
+            queue.offer = Some(offer.clone());
             queue.claimed.clone()
         })
     }
 
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<u32>, StoreError> {
+    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
         let known = self.lock();
-        Ok(shards.iter().map(|shard| known.get(shard).map_or(0, Queue::room)).collect())
+        Ok(shards.iter().map(|shard| room_of(known.get(shard))).collect())
     }
 
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
@@ -103,13 +104,13 @@ impl ShardQueue for MemoryShards {
         &self,
         shard: Shard,
         token: Token,
-        window: u32,
+        offer: &Offer,
         in_hand: &[ShipmentId],
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError> {
         self.with(shard, token, |queue| {
             queue.token = token;
-            queue.window = window;
+            queue.offer = Some(offer.clone());
             let missed = queue.claimed.iter().filter(|shipment| !in_hand.contains(&shipment.id()));
             let mut claimed: Vec<_> = missed.take(most).cloned().collect();
             let count = (most - claimed.len()).min(queue.ready.len());
@@ -130,4 +131,10 @@ impl ShardQueue for MemoryShards {
         let Some(queue) = shards.get(&shard) else { return Ok(Vec::new()) };
         Ok(queue.ready.iter().chain(&queue.claimed).map(Shipment::id).collect())
     }
+}
+
+fn room_of(queue: Option<&Queue>) -> Room {
+    let kinds =
+        queue.and_then(|queue| queue.offer.as_ref()).map_or_else(Kinds::all, |offer| offer.kinds.clone());
+    Room { free: queue.map_or(0, Queue::room), kinds }
 }

@@ -9,9 +9,9 @@ use lrmf_core::Token;
 
 use super::{must, unique_number};
 use crate::error::StoreError;
-use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId};
+use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
 use crate::queue::{Parcel, ParcelId};
-use crate::shard::{ShardQueue, Shipment, ShipmentId};
+use crate::shard::{Kinds, Offer, ShardQueue, Shipment, ShipmentId};
 
 macro_rules! obligations {
     ($($name:ident),* $(,)?) => {
@@ -37,11 +37,16 @@ obligations!(
     an_earlier_holder_is_refused,
     a_claim_whose_reply_was_lost_is_repaired,
     a_claim_renews_token_and_window,
+    the_latest_holder_says_what_a_shard_takes,
     contents_are_all_that_is_there,
     shards_do_not_see_each_other,
 );
 
 const WINDOW: u32 = 4;
+
+fn offer(window: u32) -> Offer {
+    Offer { window, kinds: Kinds::all() }
+}
 
 struct Desk<'a> {
     store: &'a Arc<dyn ShardQueue>,
@@ -63,13 +68,13 @@ impl<'a> Desk<'a> {
     }
 
     async fn hold(&self) -> Vec<Shipment> {
-        must(self.store.hold(self.shard, self.token, WINDOW).await)
+        must(self.store.hold(self.shard, self.token, &offer(WINDOW)).await)
     }
 
     async fn room(&self) -> u32 {
         let rooms = must(self.store.rooms(&[self.shard]).await);
         assert_eq!(rooms.len(), 1);
-        rooms[0]
+        rooms[0].free
     }
 
     async fn ship(&self, numbers: &[u64]) -> usize {
@@ -88,7 +93,7 @@ impl<'a> Desk<'a> {
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError> {
         let in_hand: Vec<_> = in_hand.iter().map(|number| shipment(*number).id()).collect();
-        self.store.claim(self.shard, token, WINDOW, &in_hand, most).await
+        self.store.claim(self.shard, token, &offer(WINDOW), &in_hand, most).await
     }
 
     async fn acknowledge(&self, numbers: &[u64]) {
@@ -218,7 +223,7 @@ pub async fn a_new_holder_gets_what_was_claimed(store: &Arc<dyn ShardQueue>) {
     desk.ship(&[3, 1, 2]).await;
     desk.claim(&[], 2).await;
     let new = Desk { token: Token(10), ..desk };
-    assert_eq!(must(store.hold(new.shard, new.token, 7).await), [shipment(3), shipment(1)]);
+    assert_eq!(must(store.hold(new.shard, new.token, &offer(7)).await), [shipment(3), shipment(1)]);
     assert_eq!(new.room().await, 4);
     assert_eq!(numbers(&new.claim(&[3, 1], 9).await), [2]);
     // Holding again is no change.
@@ -232,12 +237,12 @@ pub async fn an_earlier_holder_is_refused(store: &Arc<dyn ShardQueue>) {
     old.ship(&[1, 2]).await;
     old.claim(&[], 1).await;
     for seen in [10, u64::MAX] {
-        must(store.hold(old.shard, Token(seen), WINDOW).await);
+        must(store.hold(old.shard, Token(seen), &offer(WINDOW)).await);
         let late = Token(seen - 1);
         let refused = |answer: Result<(), StoreError>| {
             assert!(matches!(answer, Err(StoreError::Fenced { seen: by }) if by == seen), "{answer:?}");
         };
-        refused(store.hold(old.shard, late, 99).await.map(drop));
+        refused(store.hold(old.shard, late, &offer(99)).await.map(drop));
         refused(old.try_claim(late, &[], 9).await.map(drop));
         refused(store.acknowledge(old.shard, late, &[shipment(1).id()]).await);
     }
@@ -265,9 +270,9 @@ pub async fn a_claim_renews_token_and_window(store: &Arc<dyn ShardQueue>) {
     assert_eq!(desk.room().await, WINDOW);
     let late = desk.try_claim(Token(desk.token.0 - 1), &[], 9).await;
     assert!(matches!(late, Err(StoreError::Fenced { seen: 9 })), "{late:?}");
-    must(store.claim(desk.shard, desk.token, 1, &[], 9).await);
+    must(store.claim(desk.shard, desk.token, &offer(1), &[], 9).await);
     assert_eq!(desk.ship(&[1, 2]).await, 1);
-    must(store.claim(desk.shard, desk.token, 0, &[], 0).await);
+    must(store.claim(desk.shard, desk.token, &offer(0), &[], 0).await);
     assert_eq!(desk.room().await, 0);
 }
 
@@ -287,7 +292,25 @@ pub async fn shards_do_not_see_each_other(store: &Arc<dyn ShardQueue>) {
     one.ship(&[1, 2]).await;
     two.ship(&[1]).await;
     let rooms = must(store.rooms(&[two.shard, absent.shard, one.shard, two.shard]).await);
-    assert_eq!(rooms, [WINDOW - 1, 0, WINDOW - 2, WINDOW - 1]);
-    must(store.hold(one.shard, Token(20), WINDOW).await);
+    let free: Vec<_> = rooms.iter().map(|room| room.free).collect();
+    assert_eq!(free, [WINDOW - 1, 0, WINDOW - 2, WINDOW - 1]);
+    must(store.hold(one.shard, Token(20), &offer(WINDOW)).await);
     assert_eq!(numbers(&two.claim(&[], 9).await), [1]);
+}
+
+/// Which kinds of task a shard takes is what its holder said last, with a claim too.
+pub async fn the_latest_holder_says_what_a_shard_takes(store: &Arc<dyn ShardQueue>) {
+    let desk = Desk::absent(store);
+    let kinds = async || must(store.rooms(&[desk.shard]).await).remove(0).kinds;
+    assert_eq!(kinds().await, Kinds::all());
+    let some: Kinds = [TaskType(7), TaskType(70)].into_iter().collect();
+    let offer = Offer { window: WINDOW, kinds: some.clone() };
+    must(store.hold(desk.shard, desk.token, &offer).await);
+    assert_eq!(kinds().await, some);
+    assert!(some.has(TaskType(7)) && some.has(TaskType(70)) && !some.has(TaskType(0)));
+    let none = Offer { window: WINDOW, kinds: Kinds::from_iter([]) };
+    must(store.claim(desk.shard, desk.token, &none, &[], 1).await);
+    assert!(!kinds().await.has(TaskType(7)));
+    must(store.hold(desk.shard, Token(desk.token.0 + 1), &Offer { window: 1, kinds: Kinds::all() }).await);
+    assert!(kinds().await.has(TaskType(7)));
 }

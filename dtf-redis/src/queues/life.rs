@@ -1,6 +1,7 @@
 //! A task's queues come, are steered, are closed and go.
 
 use dtf_model::queue::{Fence, TaskState};
+use dtf_model::roles::Role;
 use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId, TaskSpec};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -112,6 +113,22 @@ impl RedisQueues {
             cancelled: reply.count()?,
             timed_out: reply.count()?,
         })
+    }
+
+    pub(super) async fn say_waits(
+        &self,
+        fence: Fence,
+        role: Role,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (token, waits) = match role {
+            Role::Generator => ("gtoken", "gwaits"),
+            Role::Scheduler => ("stoken", "swaits"),
+            Role::Manager | Role::Executor | Role::Collector => ("ctoken", "cwaits"),
+        };
+        let mut call = self.script(&scripts::SET_WAITS, fence.task, fence.run, &[Of::Info]);
+        call.arg(token).arg(token_text(fence.token)).arg(waits).arg(reason.unwrap_or_default());
+        self.by_holder(fence, &call).await.map(drop)
     }
 
     pub(super) async fn say_stop(

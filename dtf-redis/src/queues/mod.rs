@@ -15,6 +15,7 @@ use dtf_model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
     Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
+use dtf_model::roles::Role;
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 
 use self::calls::RoleToken;
@@ -66,6 +67,10 @@ impl QueueStore for RedisQueues {
 
     async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {
         self.say_stop(fence, RoleToken::Generator, reason).await
+    }
+
+    async fn set_waits(&self, fence: Fence, role: Role, reason: Option<&str>) -> Result<(), StoreError> {
+        self.say_waits(fence, role, reason).await
     }
 
     async fn load_generator(&self, fence: Fence) -> Result<GeneratorLoad, StoreError> {

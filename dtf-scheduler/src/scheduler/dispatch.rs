@@ -11,12 +11,14 @@ use dtf_model::{Control, Shard, StoreError, TaskId};
 use tracing::warn;
 
 use super::callback::{Answers, Said};
+use super::places::Places;
 use super::tasks::Tasks;
 
-/// The most parcels that one task is given at a time, so that others get their turn.
-const HAND: usize = 16;
 /// How soon a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
+
+/// How soon a task is looked at again that nobody with room can execute.
+const UNTIL_CAPABLE: Duration = Duration::from_millis(100);
 
 pub(super) struct Dispatcher {
     context: RoleContext,
@@ -42,21 +44,29 @@ impl Dispatcher {
         }
         while !places.is_empty() {
             let Some((task, most)) = tasks.next() else { break };
-            let hand = places.len().min(HAND);
-            let shards: Vec<_> = places.drain(..hand).collect();
-            self.serve(tasks, task, &shards, most).await?;
+            let shards = places.hand(tasks.kind(task));
+            if shards.is_empty() {
+                self.await_capable(tasks, task, &places).await;
+            } else {
+                self.serve(tasks, task, &shards, most).await?;
+            }
         }
         Ok(!tasks.policy.is_idle())
     }
 
-    /// A shard for each parcel that there is room for, those with the most room first and each once a round.
-    async fn places(&self) -> Result<Vec<Shard>, StoreError> {
-        let rooms = self.context.shards.rooms(&self.shards).await?;
-        let most = rooms.iter().copied().max().unwrap_or(0);
-        let round = |level: u32| {
-            self.shards.iter().zip(&rooms).filter(move |(_, room)| **room >= level).map(|(shard, _)| *shard)
-        };
-        Ok((1..=most).rev().flat_map(round).collect())
+    async fn places(&self) -> Result<Places, StoreError> {
+        Ok(Places::new(&self.shards, self.context.shards.rooms(&self.shards).await?))
+    }
+
+    /// No shard that has room is held by somebody who can execute the task's kind.
+    async fn await_capable(&self, tasks: &mut Tasks, task: TaskId, places: &Places) {
+        tasks.quiet(task);
+        tasks.due_in(task, Some(UNTIL_CAPABLE));
+        if let Some(kind) = tasks.kind(task).filter(|kind| !places.is_anybody_capable(*kind)) {
+            let reason =
+                format!("an executor that knows task type {kind}; none of those that are there does");
+            tasks.say_waits(task, Some(&reason)).await;
+        }
     }
 
     /// Gives one task its turn. Where a store fails in the middle, parcels may have been taken and not shipped: the task is
@@ -90,7 +100,7 @@ impl Dispatcher {
             tasks.quiet(task); // until the answers are there
             return Ok(());
         }
-        let fence = tasks.fence(task, known.run);
+        let (fence, waits) = (tasks.fence(task, known.run), known.waits);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
         let taken = match self.context.queues.take(fence, shards, most).await {
             Ok(taken) => taken,
@@ -100,6 +110,9 @@ impl Dispatcher {
             }
             Err(error) => return Err(error),
         };
+        if waits {
+            tasks.say_waits(task, None).await;
+        }
         self.note(tasks, task, &taken, backlog);
         let all = count(&taken.parcels);
         if let Some(callback) = callback.filter(|_| all > 0) {

@@ -11,6 +11,7 @@ mod gate;
 mod groups;
 mod limiter;
 mod lister;
+mod places;
 pub mod policy;
 mod tasks;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, TaskState, Usage};
-use dtf_model::roles::RoleContext;
+use dtf_model::roles::{Role, RoleContext};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::BucketOf;
-use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId};
+use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskType};
 use lrmf_core::Token;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,6 +30,9 @@ pub(super) struct Known {
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
     audit: Audit,
+    kind: TaskType,
+    /// Whether it was said that it waits for somebody capable.
+    pub(super) waits: bool,
     /// The hand that the callback is being asked about.
     asked: Option<u64>,
 }
@@ -130,6 +133,24 @@ impl Tasks {
     pub(super) fn heard(&mut self, task: TaskId, hand: u64) -> bool {
         let known = self.known.get_mut(&task).filter(|known| known.asked == Some(hand));
         known.is_some_and(|known| known.asked.take().is_some())
+    }
+
+    /// The kind of a task.
+    pub(super) fn kind(&self, task: TaskId) -> Option<TaskType> {
+        self.known.get(&task).map(|known| known.kind)
+    }
+
+    /// Says for people what a task waits for, or that it waits no more. What is not said now is said the next time.
+    pub(super) async fn say_waits(&mut self, task: TaskId, reason: Option<&str>) {
+        let token = self.token;
+        let Some(known) = self.known.get_mut(&task).filter(|known| known.waits != reason.is_some()) else {
+            return;
+        };
+        let fence = Fence { task, run: known.run, token };
+        match self.context.queues.set_waits(fence, Role::Scheduler, reason).await {
+            Ok(()) => known.waits = reason.is_some(),
+            Err(error) => warn!(task_id = %task, %error, "not said what the task waits for"),
+        }
     }
 
     /// The task has something to dispatch, as far as is known.
@@ -340,9 +361,11 @@ impl Tasks {
         let load = self.context.queues.load_scheduler(fence).await?;
         self.recover(fence, &load).await?;
         let Ok(found) = self.context.plugins.get(state.spec.task_type) else {
-            self.know(&state, &load.usage, None);
-            self.pending(task);
-            return Ok(());
+            let reason = format!(
+                "a scheduler that knows task type {}; the one that it has does not",
+                state.spec.task_type
+            );
+            return self.context.queues.set_waits(fence, Role::Scheduler, Some(&reason)).await;
         };
         let (on, plugin) = (self.context.plugin_runtime.clone(), found.plugin.clone());
         self.making.insert(task, state.spec.run);
@@ -360,7 +383,9 @@ impl Tasks {
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
         let audit = Audit::begin(self.context.clock.now(), usage);
-        self.known.insert(spec.id, Known { run: spec.run, callback, backlog, audit, asked: None });
+        let (run, kind, waits) = (spec.run, spec.task_type, !state.waits.is_empty());
+        let known = Known { run, callback, backlog, audit, kind, waits, asked: None };
+        self.known.insert(spec.id, known);
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);
     }

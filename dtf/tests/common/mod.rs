@@ -297,7 +297,16 @@ impl Stage {
         self.made(self.ports.clone(), instance, plugin, slots)
     }
 
+    /// A process that knows these types.
+    pub(crate) fn process_knowing(&self, instance: &str, types: Vec<(TaskType, Numbers)>) -> Dtf {
+        self.knowing(self.ports.clone(), instance, types, 4)
+    }
+
     fn made(&self, ports: Ports, instance: &str, plugin: Numbers, slots: usize) -> Dtf {
+        self.knowing(ports, instance, vec![(KIND, plugin)], slots)
+    }
+
+    fn knowing(&self, ports: Ports, instance: &str, types: Vec<(TaskType, Numbers)>, slots: usize) -> Dtf {
         let membership = CoordinatorConfig {
             settle: Duration::ZERO,
             companions: Duration::ZERO,
@@ -307,16 +316,16 @@ impl Stage {
         let instance = instance.to_owned();
         let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
         let config = DtfConfig { instance, shape, membership, executor, ..DtfConfig::default() };
-        let registration = TaskPluginRegistration {
-            task_type: KIND,
-            name: "numbers".to_owned(),
-            description: "for tests".to_owned(),
-            plugin: Arc::new(plugin),
-        };
         let builder = Dtf::builder(ports).config(config).clock(self.clock.clone());
-        let builder = builder.plugins_on(Handle::current());
-        let registered = builder.register_task_type(registration).expect("the type is new");
-        registered.build().expect("the settings are in range")
+        let mut builder = builder.plugins_on(Handle::current());
+        for (task_type, plugin) in types {
+            let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };
+            let description = "for tests".to_owned();
+            let plugin = Arc::new(plugin);
+            let registration = TaskPluginRegistration { task_type, name, description, plugin };
+            builder = builder.register_task_type(registration).expect("the type is new");
+        }
+        builder.build().expect("the settings are in range")
     }
 
     /// A process with all roles.

@@ -12,7 +12,8 @@ use dtf::model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
     Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
-use dtf::model::shard::{ShardQueue, Shipment, ShipmentId};
+use dtf::model::roles::Role;
+use dtf::model::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf::model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf::model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use lrmf_core::Token;
@@ -97,6 +98,7 @@ wired! {
     close(task: TaskId, run: RunEpoch) -> Counts;
     purge(task: TaskId, run: RunEpoch) -> ();
     stop_by_generator(fence: Fence, reason: &str) -> ();
+    set_waits(fence: Fence, role: Role, reason: Option<&str>) -> ();
     load_generator(fence: Fence) -> GeneratorLoad;
     push(fence: Fence, push: Push) -> Backlog;
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
@@ -116,10 +118,10 @@ wired! {
 
 wired! {
     ShardQueue;
-    hold(shard: Shard, token: Token, window: u32) -> Vec<Shipment>;
-    rooms(shards: &[Shard]) -> Vec<u32>;
+    hold(shard: Shard, token: Token, offer: &Offer) -> Vec<Shipment>;
+    rooms(shards: &[Shard]) -> Vec<Room>;
     ship(shard: Shard, shipments: &[Shipment]) -> usize;
-    claim(shard: Shard, token: Token, window: u32, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
+    claim(shard: Shard, token: Token, offer: &Offer, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
     acknowledge(shard: Shard, token: Token, done: &[ShipmentId]) -> ();
     contents(shard: Shard) -> Vec<ShipmentId>;
 }

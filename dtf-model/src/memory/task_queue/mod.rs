@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::ids::{EmitEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::queue::{Ending, Parcel, ParcelId, ResultBatch, TaskState};
+use crate::roles::Role;
 use crate::status::{Control, Counts};
 
 /// The highest token seen of each role.
@@ -72,6 +73,8 @@ pub(super) struct TaskQueue {
     reopened: u64,
     collector_saved: Option<Bytes>,
     stop: Option<String>,
+    /// What each role waits for.
+    waits: BTreeMap<Role, String>,
     ending: Option<Ending>,
 }
 
@@ -115,6 +118,7 @@ impl TaskQueue {
             reopened: 0,
             collector_saved: None,
             stop: None,
+            waits: BTreeMap::new(),
             ending: None,
         }
     }
@@ -147,6 +151,7 @@ impl TaskQueue {
             generated: self.finished,
             progress: self.progress,
             stop: self.stop.clone(),
+            waits: self.waits.values().cloned().collect(),
             ending: self.ending.clone(),
         }
     }
@@ -184,6 +189,25 @@ impl TaskQueue {
     fn next_epoch(&mut self) -> EmitEpoch {
         self.last_epoch = EmitEpoch(self.last_epoch.0 + 1);
         self.last_epoch
+    }
+
+    pub(super) fn set_waits(
+        &mut self,
+        token: Token,
+        role: Role,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let seen = match role {
+            Role::Generator => self.tokens.generator,
+            Role::Scheduler => self.tokens.scheduler,
+            Role::Manager | Role::Executor | Role::Collector => self.tokens.collector,
+        };
+        check(seen, token)?;
+        match reason {
+            Some(reason) => drop(self.waits.insert(role, reason.to_owned())),
+            None => drop(self.waits.remove(&role)),
+        }
+        Ok(())
     }
 
     fn stop(&mut self, reason: &str) {

@@ -72,6 +72,7 @@ pub async fn an_opened_task_is_empty(store: &Arc<dyn QueueStore>) {
         generated: false,
         progress: None,
         stop: None,
+        waits: Vec::new(),
         ending: None,
     };
     assert_eq!(desk.state().await, empty);
@@ -270,4 +271,27 @@ pub async fn tokens_are_told_apart_over_their_whole_range(store: &Arc<dyn QueueS
     }
     let stale = Fence { token: Token(10), ..desk.fence() };
     assert!(is_conflict(&store.push(stale, push(EmitEpoch(77), 0, &[1])).await));
+}
+
+/// What a role waits for is seen until it says that it waits no more; an earlier holder has no say.
+pub async fn what_a_task_waits_for_is_seen(store: &Arc<dyn QueueStore>) {
+    use crate::roles::Role::{Collector, Generator, Scheduler};
+    let desk = Desk::open(store).await;
+    must(store.load_generator(desk.fence()).await);
+    must(store.load_scheduler(desk.fence()).await);
+    must(store.load_collector(desk.fence()).await);
+    let say = async |role, reason| must(store.set_waits(desk.fence(), role, reason).await);
+    say(Scheduler, Some("an executor")).await;
+    say(Generator, Some("a generator")).await;
+    say(Collector, Some("a \"collector\" ü")).await;
+    assert_eq!(desk.state().await.waits, ["a generator", "an executor", "a \"collector\" ü"]);
+    say(Generator, None).await;
+    say(Scheduler, Some("another")).await;
+    for role in [Generator, Scheduler, Collector] {
+        let late = store.set_waits(desk.with_token(super::TOKEN.0 - 1), role, Some("late")).await;
+        assert!(is_fenced(&late, super::TOKEN.0), "{late:?}");
+    }
+    assert_eq!(desk.state().await.waits, ["another", "a \"collector\" ü"]);
+    must(store.purge(desk.task, desk.run).await);
+    assert!(is_gone(&store.set_waits(desk.fence(), Generator, Some("late")).await));
 }

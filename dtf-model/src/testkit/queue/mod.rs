@@ -68,6 +68,7 @@ obligations!(
     controls_are_listed_for_those_that_are_there,
     a_wish_to_end_is_never_taken_back,
     the_first_reason_to_stop_stays,
+    what_a_task_waits_for_is_seen,
     closing_counts_the_rest_as_cancelled,
     after_the_close_nothing_is_counted,
     purging_deletes_up_to_the_run,
