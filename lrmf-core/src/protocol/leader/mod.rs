@@ -19,9 +19,11 @@ mod commit;
 mod control_tests;
 mod controls;
 mod failures;
+mod ledger;
 mod notices;
 mod plan;
 mod seats;
+mod situation;
 #[cfg(test)]
 mod table;
 mod tasks;
@@ -29,7 +31,7 @@ mod tasks;
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,9 +48,10 @@ use crate::records::{Barred, LeaderRecord, NoticeRecord, RecordError, Stuck};
 use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
-use batch::Batch;
+use batch::{Batch, Step};
 use failures::Failures;
-use plan::Goals;
+use ledger::{Ledger, Touched};
+use plan::{Goals, Seen};
 use tasks::TaskList;
 use view::{Changes, View};
 
@@ -149,7 +152,13 @@ pub struct Leader {
     phase: Phase,
     view: View,
     tasks: Option<TaskList>,
+    /// Where each of them is.
+    ledger: Ledger,
+    /// The list is another one than the ledger has.
+    relisted: bool,
     goals: Goals,
+    /// What can be done for them, as of the last look, and was not begun yet.
+    queue: VecDeque<Step>,
     failures: Failures,
     /// What was asked back from living members, and when.
     under_way: BTreeMap<Arc<str>, Timestamp>,
@@ -190,7 +199,10 @@ impl Leader {
             phase: Phase::Loading,
             view,
             tasks: None,
+            ledger: Ledger::default(),
+            relisted: true,
             goals: Goals::new(),
+            queue: VecDeque::new(),
             failures: Failures::default(),
             under_way: BTreeMap::new(),
             unassigned: 0,
@@ -288,11 +300,15 @@ impl Leader {
     pub fn on_tasks(&mut self, now: Now, result: Result<Vec<Task>, String>) -> Vec<LeaderAction> {
         self.asking = false;
         self.ask_at = now.at + self.config.provider_period;
-        match result.and_then(|tasks| TaskList::new(tasks).map_err(|error| error.to_string())) {
+        let before = self.tasks.as_ref();
+        let list = |tasks| TaskList::unless_same(before, tasks).map_err(|error| error.to_string());
+        match result.and_then(list) {
             Ok(tasks) => {
-                let changed = self.tasks.as_ref().is_none_or(|before| before.all() != tasks.all());
-                self.stale |= changed || std::mem::take(&mut self.refused);
-                self.tasks = Some(tasks);
+                self.stale |= tasks.is_some() || std::mem::take(&mut self.refused);
+                if tasks.is_some() {
+                    self.tasks = tasks;
+                    self.relisted = true;
+                }
             }
             Err(error) => {
                 self.ask_at = now.at + self.config.provider_period.min(RETRY * 10);
@@ -352,6 +368,9 @@ impl Leader {
             return;
         }
         self.notices_due |= changes.membership;
+        if changes.membership || changes.assignment || changes.controls || !changes.acks.is_empty() {
+            self.queue.clear();
+        }
         if let (true, Some((_, record))) = (loaded, &self.view.leader) {
             self.record = record.clone();
         }
@@ -440,11 +459,13 @@ impl Leader {
         if self.tasks.is_none() && !matches!(self.phase, Phase::Loading | Phase::Over) {
             let known = self.view.entries().map(|place| place.entry.task()).collect();
             self.tasks = TaskList::new(known).ok();
+            self.relisted = true;
             self.stale = true;
         }
     }
 
     fn reload(&mut self) {
+        self.queue.clear();
         self.phase = Phase::Loading;
         self.out.push(LeaderAction::Reload);
     }
@@ -479,9 +500,14 @@ impl Leader {
             return;
         }
         self.stale = false;
+        self.queue.clear();
+        let touched = self.view.take_touched();
+        let touched = if std::mem::take(&mut self.relisted) { Touched::All } else { touched };
+        self.ledger.update(&self.view, tasks, touched);
         self.failures.tidy(now.at, |key| tasks.get(key).is_some());
         let (assignor, rules) = (self.config.assignor.as_ref(), self.config.rules);
-        match plan::plan(&self.view, tasks, &self.goals, &mut self.failures, assignor, now.at, rules) {
+        let seen = Seen { view: &self.view, tasks, ledger: &self.ledger, before: &self.goals, rules };
+        match plan::plan(seen, &mut self.failures, assignor, now.at) {
             Ok(goals) => {
                 self.under_way.retain(|key, _| goals.contains_key(key));
                 self.goals = goals;
