@@ -14,9 +14,12 @@ use dtf_model::roles::{
     BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
 };
 use dtf_model::table::TaskTable;
-use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
+use dtf_model::{Control, EmitEpoch, Invalid, RunEpoch, Seq, StoreError};
 
+use crate::budget::{Budget, Stake};
 use crate::retries::Retries;
+
+pub use crate::budget::GeneratorConfig;
 
 /// The most subtasks a batch.
 const BATCH: u64 = 4096;
@@ -33,15 +36,26 @@ pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
 pub type Generator = BucketRunner<Generate>;
 
 /// Makes the generator role for tasks in `table`. Plugin code runs on the context's plugin runtime.
-pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
+///
+/// # Errors
+/// A setting is out of range.
+pub fn generator(
+    config: GeneratorConfig,
+    table: Arc<dyn TaskTable>,
+    context: RoleContext,
+) -> Result<Generator, Invalid> {
+    config.check()?;
+    let budget = Budget::new(config);
+
     let (of, on) = (context.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context })
+    Ok(BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context, budget }))
 }
 
 /// What the generator role does for one task.
 pub struct Generate {
     table: Arc<dyn TaskTable>,
     context: RoleContext,
+    budget: Arc<Budget>,
 }
 
 #[async_trait]
@@ -104,6 +118,7 @@ impl Generate {
             fence,
             conf,
             largest,
+            stake: self.budget.enter(&spec.param.group),
             generator,
             next,
             epoch,
@@ -121,6 +136,8 @@ struct Generation<'a> {
     conf: &'a TaskConf,
     /// The most subtasks a parcel.
     largest: u64,
+    /// Its part of the budgets.
+    stake: Stake,
     generator: Box<dyn TaskGenerator>,
     next: Seq,
     epoch: EmitEpoch,
@@ -151,7 +168,8 @@ impl Generation<'_> {
 
     /// The next subtasks; none while the backlog is full or the task paused.
     async fn next_batch(&mut self) -> Result<Generated, Halt> {
-        let most = room(&self.backlog, self.conf);
+        let left = usize::try_from(self.stake.note(self.backlog.waiting)).unwrap_or(usize::MAX);
+        let most = room(&self.backlog, self.conf).min(left);
         if most == 0 {
             return Ok(Generated::default());
         }
@@ -213,7 +231,7 @@ impl Generation<'_> {
 /// How many subtasks to ask for now. A backlog is filled up when half of it has drained, so that batches stay large.
 fn room(backlog: &Backlog, conf: &TaskConf) -> usize {
     let full = if backlog.mean_run.is_some() { conf.backlog } else { conf.backlog.min(UNMEASURED) };
-    if backlog.control != Control::Run || backlog.waiting > full / 2 {
+    if backlog.control != Control::Run || backlog.flooded || backlog.waiting > full / 2 {
         return 0;
     }
     usize::try_from((full - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
@@ -243,10 +261,11 @@ mod tests {
     fn nothing_is_asked_for_while_the_backlog_is_more_than_half_full() {
         let conf = TaskConf { backlog: 5000, ..TaskConf::default() };
         let mean_run = Some(Duration::from_millis(1));
-        let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run };
+        let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run, flooded: false };
         assert_eq!(room(&backlog(0), &conf), 4096);
         assert_eq!(room(&backlog(2500), &conf), 2500);
         assert_eq!(room(&backlog(2501), &conf), 0);
+        assert_eq!(room(&Backlog { flooded: true, ..backlog(0) }, &conf), 0);
         assert_eq!(room(&Backlog { control: Control::Pause, ..backlog(0) }, &conf), 0);
         assert_eq!(room(&Backlog { mean_run: None, ..backlog(0) }, &conf), 1000);
         assert_eq!(room(&Backlog::default(), &TaskConf { backlog: 1, ..conf }), 1);
