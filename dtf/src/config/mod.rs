@@ -247,6 +247,7 @@ impl Config {
             shape: self.shape,
             membership: self.membership.clone(),
             manager: ManagerConfig { retention: self.manager.retention, sweep: self.manager.sweep },
+            generator: dtf_scheduler::generator::GeneratorConfig::default(),
             executor: ExecutorConfig {
                 slots: self.executor.slots,
                 window: self.executor.window,
