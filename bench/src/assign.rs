@@ -1,14 +1,16 @@
-//! Planning: how long the leader needs to say which task goes where.
+//! Planning: how long assignors need to say which task goes where, and what the leader makes of it needs in all.
 
 use std::time::Instant;
 
 use clap::Args;
 use lrmf_core::assignor::{
-    Assignor, Candidate, ConsistentHashing, MemberIx, Placement, Problem, StickyBalanced, StringOrderEvenly,
+    Assignor, Candidate, ConsistentHashing, LoadAware, LoadReport, MemberIx, Placement, Problem,
+    StickyBalanced, StickyWeighted, StringOrderEvenly, ZoneAware,
 };
 use lrmf_core::{InstanceId, Task};
 use serde_json::json;
 
+use crate::leading;
 use crate::report::Report;
 
 #[derive(Args)]
@@ -23,8 +25,34 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>> {
     anyhow::ensure!(options.members > 1, "--members is {}; at least 2 are needed", options.members);
-    let assignors: [&dyn Assignor; 3] = [&StickyBalanced, &ConsistentHashing::default(), &StringOrderEvenly];
-    assignors.into_iter().map(|assignor| measure(assignor, options, runs)).collect()
+    let zones = ZoneAware::default();
+    let loads = LoadAware::default();
+    let assignors: [&dyn Assignor; 6] =
+        [&StickyBalanced, &StickyWeighted, &ConsistentHashing::default(), &StringOrderEvenly, &zones, &loads];
+    let mut reports = assignors
+        .into_iter()
+        .map(|assignor| measure(assignor, options, runs))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    reports.push(lead(options, runs)?);
+    Ok(reports)
+}
+
+/// The leader's own work: news of a member taken in, the plan, the records and transactions that come of it.
+fn lead(options: &Options, runs: usize) -> anyhow::Result<Report> {
+    let params = json!({ "tasks": options.tasks, "members": options.members, "what": "the leader's steps" });
+    let mut report = Report::new("assign", params);
+    let (led, costs) = leading::measure(options.tasks, options.members, runs)?;
+    report.add("load_ms", led.load_ms);
+    report.add("same_list_ms", led.relist_ms);
+    for [join, loss] in costs {
+        report.add("join_first_ms", join.first_ms);
+        report.add("join_all_ms", join.all_ms);
+        report.add("join_steps", join.steps as f64);
+        report.add("loss_first_ms", loss.first_ms);
+        report.add("loss_all_ms", loss.all_ms);
+    }
+    report.add_peak_memory();
+    Ok(report)
 }
 
 /// A group with one member to spare.
@@ -38,7 +66,11 @@ impl Group {
         let tasks = (0..options.tasks).map(|task| Task::new(format!("task-{task:09}"), "")).collect();
         let member = |member: usize| {
             let instance = InstanceId::new(&format!("member-{member:06}"))?;
-            Ok(Candidate { instance, capacity: 1, zone: None, load: None })
+            // As planners see them that look at zones and loads: three zones, everybody at half of what it bears.
+            let zone = Some(format!("zone-{}", member % 3).into());
+            let load =
+                Some(LoadReport { per_mille: 500, tasks: u32::try_from(options.tasks / options.members)? });
+            Ok(Candidate { instance, capacity: 1, zone, load })
         };
         let members = (0..=options.members).map(member).collect::<anyhow::Result<_>>()?;
         Ok(Self { tasks, members })

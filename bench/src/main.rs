@@ -12,6 +12,7 @@ mod fairness;
 mod fanout;
 mod fleet;
 mod latency;
+mod leading;
 mod load;
 mod members;
 mod placement;

@@ -1,51 +1,33 @@
-//! How much may wait for dispatch in all, whatever each task may have: memory depends on budgets, not on how many tasks there are.
+//! How much may wait for dispatch in all, so that thousands of tasks do not fill the queues each with its own backlog.
 //!
-//! A task whose backlog is nearly empty is always given a few subtasks, so that everybody gets on. As long as less than half of a
-//! budget is used, a task may have what its type says; from there on no more than an equal share. What a task does not use
-//! is there for the others.
-//!
-//! Pure but for the lock: what waits is told by the stores.
+//! A bucket's generator has its part of the cluster's budgets, of all and of each resource group. Tasks have equal shares
+//! of that, and as soon as others have less to give, or end, the rest have more. Where a budget is used up every task may
+//! still have [`LEAST`] waiting: none waits for another's backlog to drain.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dtf_model::Invalid;
+use dtf_model::ClusterShape;
 
-/// What a task is given always.
-const FLOOR: u64 = 16;
+/// How much every task may have waiting, whatever the budgets.
+pub const LEAST: u64 = 16;
 
-/// Settings of the generator role.
+/// How many subtasks may wait for dispatch in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GeneratorConfig {
-    /// How many subtasks of all tasks that this process generates may wait for dispatch; at least 1.
-    pub backlog: u64,
-    /// How many of those of one resource group; at least 1.
-    pub group_backlog: u64,
+pub struct Budgets {
+    /// Over all tasks: 500,000 by default.
+    pub all: u64,
+    /// Over the tasks of a resource group: 250,000 by default.
+    pub group: u64,
 }
 
-impl Default for GeneratorConfig {
+impl Default for Budgets {
     fn default() -> Self {
-        Self { backlog: 2_000_000, group_backlog: 1_000_000 }
+        Self { all: 500_000, group: 250_000 }
     }
 }
 
-impl GeneratorConfig {
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// The first number that is 0.
-    pub fn check(&self) -> Result<(), Invalid> {
-        let numbers = [("the backlog", self.backlog), ("a group's backlog", self.group_backlog)];
-        match numbers.into_iter().find(|(_, number)| *number == 0) {
-            None => Ok(()),
-            Some((what, _)) => {
-                Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() })
-            }
-        }
-    }
-}
-
-/// What waits of some tasks.
+/// Some tasks, and what of theirs waits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     tasks: u64,
@@ -53,78 +35,98 @@ struct Sum {
 }
 
 impl Sum {
-    /// What a task that has `own` waiting may add.
-    fn room(&self, most: u64, own: u64) -> u64 {
-        let left = most.saturating_sub(self.waiting);
-        let share = if self.waiting < most / 2 { most } else { most / self.tasks.max(1) };
-        left.min(share.saturating_sub(own)).max(FLOOR.saturating_sub(own))
+    fn change(&mut self, before: u64, now: u64) {
+        self.waiting = self.waiting.saturating_sub(before) + now;
+    }
+
+    /// What one of these tasks may have waiting, that has so much waiting now.
+    fn share(&self, budget: u64, own: u64) -> u64 {
+        let others = self.waiting.saturating_sub(own);
+        (budget / self.tasks.max(1)).min(budget.saturating_sub(others))
     }
 }
 
 #[derive(Debug, Default)]
-struct Sums {
+struct Bucket {
     all: Sum,
-    groups: HashMap<String, Sum>,
+    groups: BTreeMap<String, Sum>,
 }
 
-/// The budgets of a process.
+/// Who has what of the budgets, in the buckets of this process.
 #[derive(Debug)]
-pub(crate) struct Budget {
-    config: GeneratorConfig,
-    sums: Mutex<Sums>,
+pub(crate) struct Ledger {
+    /// Those of one bucket.
+    budgets: Budgets,
+    buckets: Mutex<BTreeMap<u32, Bucket>>,
 }
 
-impl Budget {
-    pub(crate) fn new(config: GeneratorConfig) -> Arc<Self> {
-        Arc::new(Self { config, sums: Mutex::default() })
+impl Ledger {
+    pub(crate) fn new(budgets: Budgets, shape: &ClusterShape) -> Self {
+        let parts = u64::from(shape.generation_buckets.max(1));
+        let budgets = Budgets { all: budgets.all / parts, group: budgets.group / parts };
+        Self { budgets, buckets: Mutex::default() }
     }
 
-    /// A task that is being generated, with nothing waiting yet.
-    pub(crate) fn enter(self: &Arc<Self>, group: &str) -> Stake {
-        let mut sums = self.sums();
-        sums.all.tasks += 1;
-        sums.groups.entry(group.to_owned()).or_default().tasks += 1;
-        drop(sums);
-        Stake { budget: self.clone(), group: group.to_owned(), waiting: 0 }
+    /// Takes a task in, with nothing waiting.
+    pub(crate) fn open(&self, bucket: u32, group: &str) -> Share<'_> {
+        let share = Share { ledger: self, bucket, group: group.to_owned(), waiting: 0 };
+        share.with(|_, all, group| {
+            all.tasks += 1;
+            group.tasks += 1;
+        });
+        share
     }
 
-    fn sums(&self) -> MutexGuard<'_, Sums> {
+    fn buckets(&self) -> MutexGuard<'_, BTreeMap<u32, Bucket>> {
         // A panic while it is held can only come from an allocation failure.
-        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A task's part of the budgets, until it is dropped.
+/// A task's share of the budgets. It is given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Stake {
-    budget: Arc<Budget>,
+pub(crate) struct Share<'a> {
+    ledger: &'a Ledger,
+    bucket: u32,
     group: String,
     waiting: u64,
 }
 
-impl Stake {
-    /// So much of the task waits now. Says how much may be added.
-    pub(crate) fn note(&mut self, waiting: u64) -> u64 {
-        let mut sums = self.budget.sums();
-        sums.all.waiting = (sums.all.waiting + waiting).saturating_sub(self.waiting);
-        let all = sums.all.room(self.budget.config.backlog, waiting);
-        let group = sums.groups.entry(self.group.clone()).or_default();
-        group.waiting = (group.waiting + waiting).saturating_sub(self.waiting);
-        self.waiting = waiting;
-        all.min(group.room(self.budget.config.group_backlog, waiting))
+impl Share<'_> {
+    /// So much of the task waits now. Says how much may.
+    pub(crate) fn most(&mut self, waiting: u64) -> u64 {
+        let before = std::mem::replace(&mut self.waiting, waiting);
+        self.with(|budgets, all, group| {
+            all.change(before, waiting);
+            group.change(before, waiting);
+            all.share(budgets.all, waiting).min(group.share(budgets.group, waiting)).max(LEAST)
+        })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&Budgets, &mut Sum, &mut Sum) -> T) -> T {
+        let mut buckets = self.ledger.buckets();
+        let Bucket { all, groups } = buckets.entry(self.bucket).or_default();
+        change(&self.ledger.budgets, all, groups.entry(self.group.clone()).or_default())
     }
 }
 
-impl Drop for Stake {
+impl Drop for Share<'_> {
     fn drop(&mut self) {
-        let mut sums = self.budget.sums();
-        sums.all.waiting = sums.all.waiting.saturating_sub(self.waiting);
-        sums.all.tasks = sums.all.tasks.saturating_sub(1);
-        let Some(group) = sums.groups.get_mut(&self.group) else { return };
-        group.waiting = group.waiting.saturating_sub(self.waiting);
-        group.tasks = group.tasks.saturating_sub(1);
-        if group.tasks == 0 {
-            sums.groups.remove(&self.group);
+        let waiting = self.waiting;
+        let left = self.with(|_, all, group| {
+            for sum in [&mut *all, &mut *group] {
+                sum.change(waiting, 0);
+                sum.tasks = sum.tasks.saturating_sub(1);
+            }
+            (all.tasks, group.tasks)
+        });
+        let mut buckets = self.ledger.buckets();
+        if left.0 == 0 {
+            buckets.remove(&self.bucket);
+        } else if left.1 == 0
+            && let Some(bucket) = buckets.get_mut(&self.bucket)
+        {
+            bucket.groups.remove(&self.group);
         }
     }
 }
@@ -133,40 +135,44 @@ impl Drop for Stake {
 mod tests {
     use super::*;
 
-    #[test]
-    fn all_tasks_together_stay_within_the_budgets() {
-        let budget = Budget::new(GeneratorConfig { backlog: 10_000, group_backlog: 4_000 });
-        let mut stakes: Vec<_> = (0..1000).map(|task| (budget.enter(&format!("g{}", task % 4)), 0)).collect();
-        for _ in 0..5 {
-            for (stake, waiting) in &mut stakes {
-                *waiting += stake.note(*waiting).min(4096);
-                stake.note(*waiting);
-            }
-        }
-        let all: u64 = stakes.iter().map(|(_, waiting)| waiting).sum();
-        assert!(all <= 10_000 + 1000 * FLOOR, "{all}");
-        assert!(stakes.iter().all(|(_, waiting)| *waiting >= FLOOR));
-        for group in 0..4 {
-            let of = stakes.iter().skip(group).step_by(4).map(|(_, waiting)| waiting).sum::<u64>();
-            assert!(of <= 4_000 + 250 * FLOOR, "{of}");
-        }
+    fn ledger(all: u64, group: u64) -> Ledger {
+        let shape = ClusterShape { generation_buckets: 4, ..ClusterShape::default() };
+        Ledger::new(Budgets { all: 4 * all, group: 4 * group }, &shape)
     }
 
     #[test]
-    fn what_nobody_else_wants_is_there_for_one() {
-        let budget = Budget::new(GeneratorConfig { backlog: 10_000, group_backlog: 10_000 });
-        let (mut busy, mut idle) = (budget.enter("g"), budget.enter("g"));
-        assert_eq!(idle.note(0), 10_000);
-        assert_eq!(busy.note(4_000), 6_000);
-        // From half of it on, everybody has an equal share.
-        assert_eq!(busy.note(5_000), 0);
-        assert_eq!(idle.note(0), 5_000);
-        idle.note(5_000);
-        assert_eq!((busy.note(5_000), busy.note(1_000)), (0, 4_000));
-        drop(idle);
-        assert_eq!(busy.note(1_000), 9_000);
-        drop(busy);
-        let sums = budget.sums();
-        assert_eq!((sums.all.tasks, sums.all.waiting, sums.groups.len()), (0, 0, 0));
+    fn who_is_alone_has_it_all_and_many_share() {
+        let ledger = ledger(1000, 600);
+        let mut first = ledger.open(0, "a");
+        assert_eq!(first.most(0), 600);
+        assert_eq!(first.most(600), 600);
+        // Another of the group: nothing is left for it, and the first may not add to what it has.
+        let mut second = ledger.open(0, "a");
+        assert_eq!(second.most(0), LEAST);
+        assert_eq!(first.most(600), 300);
+        assert_eq!(first.most(100), 300);
+        assert_eq!(second.most(0), 300);
+        // Other groups, other buckets.
+        assert_eq!(ledger.open(0, "b").most(0), 333);
+        assert_eq!(ledger.open(1, "a").most(0), 600);
+        drop(second);
+        assert_eq!(first.most(100), 600);
+        drop(first);
+        assert!(ledger.buckets().is_empty());
+    }
+
+    #[test]
+    fn thousands_of_tasks_keep_to_the_budget_but_for_the_least() {
+        let ledger = ledger(10_000, 10_000);
+        let mut shares: Vec<_> = (0..2000).map(|task| ledger.open(0, ["a", "b"][task % 2])).collect();
+        for _ in 0..3 {
+            for share in &mut shares {
+                let most = share.most(share.waiting);
+                let _ = share.most(share.waiting.max(most));
+            }
+        }
+        let waiting: u64 = shares.iter().map(|share| share.waiting).sum();
+        assert!(waiting <= 10_000 + 2000 * LEAST, "{waiting}");
+        assert!(shares.iter().all(|share| share.waiting >= LEAST));
     }
 }

@@ -13,7 +13,8 @@ use dtf_model::shard::{Kinds, ShardQueue};
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid};
-use dtf_scheduler::generator::{GeneratorConfig, generator};
+use dtf_scheduler::budget::Budgets;
+use dtf_scheduler::generator::generator;
 use dtf_scheduler::manager::{Manager, ManagerConfig};
 use dtf_scheduler::scheduler::Scheduler;
 use lrmf_core::coordinator::StartError;
@@ -56,8 +57,8 @@ pub struct DtfConfig {
     pub membership: CoordinatorConfig,
     /// The manager role.
     pub manager: ManagerConfig,
-    /// The generator role.
-    pub generator: GeneratorConfig,
+    /// How many subtasks may wait for dispatch in the cluster. The same in all of its processes.
+    pub generator: Budgets,
     /// The executor role.
     pub executor: ExecutorConfig,
     /// The threads of the runtime that plugin code runs on; at least 1.
@@ -73,7 +74,7 @@ impl Default for DtfConfig {
             shape: ClusterShape::default(),
             membership: CoordinatorConfig::default(),
             manager: ManagerConfig::default(),
-            generator: GeneratorConfig::default(),
+            generator: Budgets::default(),
             executor: ExecutorConfig::default(),
             plugin_threads: cores.max(4),
         }
@@ -157,7 +158,6 @@ impl DtfBuilder {
         let Self { ports, config, plugins, clock, plugins_on } = self;
         config.shape.check()?;
         config.executor.check()?;
-        config.generator.check()?;
         let plugin_runtime = match plugins_on {
             Some(handle) => PluginRuntime::Shared(handle),
             None => PluginRuntime::start(config.plugin_threads)?,
@@ -252,7 +252,7 @@ impl Dtf {
         let (table, context) = (self.ports.table.clone(), self.context.clone());
         let runner = match role {
             Role::Manager => TaskRunner::new(Manager::new(self.config.manager, table, context)),
-            Role::Generator => TaskRunner::new(generator(self.config.generator, table, context)?),
+            Role::Generator => TaskRunner::new(generator(table, context, self.config.generator)),
             Role::Scheduler => TaskRunner::new(Scheduler::new(table, context)),
             Role::Executor => TaskRunner::new(Executor::new(self.config.executor, context)?),
             Role::Collector => TaskRunner::new(collector(table, context)),

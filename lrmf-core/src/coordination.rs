@@ -287,6 +287,20 @@ pub trait Coordination: Send + Sync + fmt::Debug + 'static {
     /// watch; after an error the stream ends too.
     fn watch(&self, prefix: &str, after: Revision) -> WatchStream;
 
+    /// Lists, and watches from there: every change after the snapshot is delivered once, and none before.
+    ///
+    /// The same as [`list`](Self::list) and then [`watch`](Self::watch), which is what it does where an implementor does
+    /// not know better. One for which a watch that begins behind its revision is slow, as for etcd, begins the watch
+    /// first.
+    ///
+    /// # Errors
+    /// When the store cannot be read or watched.
+    async fn list_and_watch(&self, prefix: &str) -> Result<(Snapshot, WatchStream), StoreError> {
+        let snapshot = self.list(prefix).await?;
+        let watch = self.watch(prefix, snapshot.revision);
+        Ok((snapshot, watch))
+    }
+
     /// What one transaction may hold.
     fn limits(&self) -> TxnLimits;
 }

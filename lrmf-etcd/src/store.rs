@@ -18,7 +18,7 @@ use crate::config::{EtcdConfig, InvalidConfig};
 use crate::error::{is_compacted, is_not_permitted, store_error};
 use crate::keep_alive::KeepAlives;
 use crate::version::lease_faults;
-use crate::watch::{Asked, watch};
+use crate::watch::{Asked, begin, watch};
 
 /// How often a call that was certainly not sent is made again at once. With one node of three dead, a quarter to a third of
 /// the attempts meet it: with five retries a call in a thousand can still fail, and one did; with twenty, 3^-21 is left.
@@ -258,7 +258,21 @@ impl Coordination for EtcdStore {
 
     fn watch(&self, prefix: &str, after: Revision) -> WatchStream {
         let client = self.client.watch_client().max_decoding_message_size(MAX_MESSAGE);
-        watch(Asked { client, prefix: prefix.to_owned(), after, timeout: self.timeout })
+        watch(Asked { client, prefix: prefix.to_owned(), after: Some(after), timeout: self.timeout })
+    }
+
+    /// etcd brings a watch that begins behind its revision up to date ten times a second; so one that began right after a
+    /// list, and right after somebody's write, was silent for up to 100 ms. One that begins with what comes is never
+    /// behind: it is begun first.
+    async fn list_and_watch(&self, prefix: &str) -> Result<(Snapshot, WatchStream), StoreError> {
+        let client = self.client.watch_client().max_decoding_message_size(MAX_MESSAGE);
+        let asked = Asked { client, prefix: prefix.to_owned(), after: None, timeout: self.timeout };
+        let begun = begin(asked).await;
+        // Also where the watch was refused: of a list, etcd says why, and a stale token is renewed.
+        let snapshot = self.list(prefix).await?;
+        let begun = begun.map_err(|error| StoreError::Unknown(error.to_string()))?;
+        let watch = begun.after(snapshot.revision);
+        Ok((snapshot, watch))
     }
 
     fn limits(&self) -> TxnLimits {

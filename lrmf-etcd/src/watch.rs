@@ -14,7 +14,8 @@ use crate::store::{key_value, range_of, revision, signed, with_retries};
 pub(crate) struct Asked {
     pub(crate) client: WatchClient,
     pub(crate) prefix: String,
-    pub(crate) after: Revision,
+    /// After which revision; from now on where there is none.
+    pub(crate) after: Option<Revision>,
     pub(crate) timeout: Duration,
 }
 
@@ -31,7 +32,29 @@ enum State {
 }
 
 pub(crate) fn watch(asked: Asked) -> WatchStream {
-    futures::stream::unfold(State::Asked(asked), |state| async move {
+    stream(State::Asked(asked))
+}
+
+/// A watch that etcd has begun.
+pub(crate) struct Begun(Open);
+
+/// Waits until etcd has begun to watch.
+pub(crate) async fn begin(asked: Asked) -> Result<Begun, WatchError> {
+    asked.open().await.map(Begun)
+}
+
+impl Begun {
+    /// The changes after this revision.
+    pub(crate) fn after(self, revision: Revision) -> WatchStream {
+        let news = move |item: &Result<WatchBatch, WatchError>| {
+            std::future::ready(item.as_ref().map_or(true, |batch| batch.revision > revision))
+        };
+        stream(State::Open(self.0)).filter(news).boxed()
+    }
+}
+
+fn stream(state: State) -> WatchStream {
+    futures::stream::unfold(state, |state| async move {
         let open = match state {
             State::Asked(asked) => asked.open().await,
             State::Open(open) => Ok(open),
@@ -58,9 +81,9 @@ impl Asked {
     /// changes, and a connection that hangs is noticed by its pings.
     async fn open(self) -> Result<Open, WatchError> {
         let (key, end) = range_of(&self.prefix);
-        // The first revision wanted; 0 would mean "from now on".
-        let options =
-            WatchOptions::new().with_range(end).with_fragment().with_start_revision(signed(self.after) + 1);
+        // The first revision wanted; 0 means "from now on".
+        let first = self.after.map_or(0, |after| signed(after) + 1);
+        let options = WatchOptions::new().with_range(end).with_fragment().with_start_revision(first);
         let opened = with_retries(self.timeout, "opening a watch", || {
             let (mut client, key, options) = (self.client.clone(), key.clone(), options.clone());
             async move { client.watch(key, Some(options)).await }

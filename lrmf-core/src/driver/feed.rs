@@ -26,13 +26,11 @@ impl Feed {
     pub(crate) async fn run(self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.store.list(&self.prefix).await {
-                Ok(snapshot) => {
-                    let after = snapshot.revision;
+            match self.store.list_and_watch(&self.prefix).await {
+                Ok((snapshot, mut watch)) => {
                     if self.deliver(FeedItem::Loaded(snapshot)).await.is_err() {
                         return;
                     }
-                    let mut watch = self.store.watch(&self.prefix, after);
                     while let Some(item) = watch.next().await {
                         match item {
                             Ok(batch) => {
@@ -45,7 +43,7 @@ impl Feed {
                         }
                     }
                 }
-                Err(error) => tracing::debug!(prefix = %self.prefix, %error, "list failed"),
+                Err(error) => tracing::debug!(prefix = %self.prefix, %error, "list and watch failed"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

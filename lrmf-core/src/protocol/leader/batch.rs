@@ -59,6 +59,10 @@ pub(super) struct Batch {
     pub(super) txn: Txn,
     pub(super) generation: Generation,
     pub(super) chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
+    /// How many of the steps are in it.
+    pub(super) steps: usize,
+    /// An inherited chunk was made out to a new session, which may have done what other steps were for.
+    pub(super) stamped: bool,
     pub(super) granted: usize,
     /// What is asked back from living members.
     pub(super) marked: Vec<Arc<str>>,
@@ -183,7 +187,7 @@ pub(super) fn build(
     loop {
         let batch = Builder::new(view, tasks, goals, authority).build(&steps[..take]);
         if bytes_of(&batch.txn) <= authority.limits.bytes {
-            return Ok(batch);
+            return Ok(Batch { steps: take, ..batch });
         }
         if let ([step, ..], 0 | 1) = (steps, take) {
             return Err(step.key.clone());
@@ -227,12 +231,13 @@ struct Builder<'a> {
     authority: Authority,
     generation: Generation,
     work: BTreeMap<(InstanceId, u8), ChunkRecord>,
+    stamped: bool,
 }
 
 impl<'a> Builder<'a> {
     fn new(view: &'a View, tasks: &'a TaskList, goals: &'a Goals, authority: Authority) -> Self {
         let generation = next_generation(view, authority);
-        Self { view, tasks, goals, authority, generation, work: BTreeMap::new() }
+        Self { view, tasks, goals, authority, generation, work: BTreeMap::new(), stamped: false }
     }
 
     fn build(mut self, steps: &[Step]) -> Batch {
@@ -292,6 +297,7 @@ impl<'a> Builder<'a> {
         if record.incarnation != incarnation {
             let stamped = stamp(record, incarnation, generation, to, self.tasks, self.goals);
             *record = stamped;
+            self.stamped = true;
         }
         let cause = cause_of(view, step, to, self.goals, self.authority.rules);
         record.insert(Entry { cause, ..Entry::held(task, generation.into()) });
@@ -299,7 +305,7 @@ impl<'a> Builder<'a> {
 
     /// The transaction and what it makes of the records.
     fn finish(self) -> Batch {
-        let Self { view, authority, generation, work, .. } = self;
+        let Self { view, authority, generation, work, stamped, .. } = self;
         let keys = &view.keys;
         let mut txn = Txn { guards: guards(view, authority), ops: Vec::with_capacity(work.len() + 1) };
         let record = GenerationRecord { format: Format, generation };
@@ -318,7 +324,16 @@ impl<'a> Builder<'a> {
             txn.ops.push(Op::Put { key, value, lease: None });
             chunks.push(((member, chunk), Some(record)));
         }
-        Batch { txn, generation, chunks, granted: 0, marked: Vec::new(), parted: Vec::new() }
+        Batch {
+            txn,
+            generation,
+            chunks,
+            steps: 0,
+            stamped,
+            granted: 0,
+            marked: Vec::new(),
+            parted: Vec::new(),
+        }
     }
 }
 

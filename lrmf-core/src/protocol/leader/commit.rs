@@ -17,47 +17,70 @@ impl Leader {
         if self.set_mode() {
             return;
         }
-        let Some(tasks) = &self.tasks else { return };
-        let rules = self.config.rules;
-        let mut ready = batch::ready(&self.view, tasks, &self.goals, self.config.max_moves, rules);
+        if self.tasks.is_none() || (self.queue.is_empty() && !self.look(now)) {
+            return;
+        }
+        if self.queue.is_empty() {
+            return self.keep_in_order();
+        }
+        self.build(now);
+    }
+
+    /// Looks what can be done towards the goals; says whether now is the time to do it, be it nothing.
+    fn look(&mut self, now: Now) -> bool {
+        let Some(tasks) = &self.tasks else { return false };
+        let (most, rules) = (self.config.max_moves, self.config.rules);
+        let mut ready = batch::ready(&self.view, tasks, &self.goals, most, rules);
         self.unassigned = ready.unassigned;
         for key in ready.settled.drain(..) {
             self.goals.remove(&key);
         }
-        if ready.steps.is_empty() {
-            self.companions_until = None;
-            self.name_candidates();
-            if self.in_flight.is_none() {
-                self.tidy();
-            }
-            if self.in_flight.is_none() {
-                self.tell_members();
-            }
-            return;
-        }
-        if !ready.urgent && ready.waiting > 0 {
+        if !ready.steps.is_empty() && !ready.urgent && ready.waiting > 0 {
             let until = *self.companions_until.get_or_insert(now.at + self.config.companions);
             if now.at < until {
-                return;
+                return false;
             }
         }
         self.companions_until = None;
+        self.queue = ready.steps.into();
+        true
+    }
+
+    /// What is to be done besides, one write at a time.
+    fn keep_in_order(&mut self) {
+        self.name_candidates();
+        if self.in_flight.is_none() {
+            self.tidy();
+        }
+        if self.in_flight.is_none() {
+            self.tell_members();
+        }
+    }
+
+    /// Commits as many of the steps as fit.
+    fn build(&mut self, now: Now) {
+        let Some(tasks) = &self.tasks else { return };
         let authority = Authority {
             created: self.created,
             unix_millis: now.unix_millis,
             limits: self.config.limits,
-            rules,
+            rules: self.config.rules,
         };
         // A counter that is missing is made first, by itself: "absent" can become true again, so a transaction that
         // relies on it could arrive late and still be let in.
-        let steps = if self.view.generation.is_some() { &ready.steps[..] } else { &[] };
+        let steps = if self.view.generation.is_some() { &*self.queue.make_contiguous() } else { &[] };
         match batch::build(&self.view, tasks, &self.goals, steps, authority) {
             Ok(batch) => {
+                self.queue.drain(..batch.steps);
+                if batch.stamped {
+                    self.queue.clear();
+                }
                 self.out.push(LeaderAction::Commit(batch.txn.clone()));
                 self.in_flight = Some(InFlight::Assignment(batch));
             }
             Err(key) => {
                 self.goals.remove(&key);
+                self.queue.clear();
                 self.out.push(LeaderAction::Emit(Event::Oversize { key }));
                 self.commit(now);
             }

@@ -65,6 +65,15 @@ impl Failures {
         self.0.is_empty()
     }
 
+    /// All of them, in key order.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut Failed)> {
+        self.0.iter_mut()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Failed> {
         self.0.get(key)
     }

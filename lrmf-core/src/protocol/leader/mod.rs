@@ -19,9 +19,12 @@ mod commit;
 mod control_tests;
 mod controls;
 mod failures;
+mod ledger;
 mod notices;
+mod observe;
 mod plan;
 mod seats;
+mod situation;
 #[cfg(test)]
 mod table;
 mod tasks;
@@ -29,7 +32,7 @@ mod tasks;
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,15 +45,16 @@ use crate::error::StoreError;
 use crate::event::Event;
 use crate::ids::InstanceId;
 use crate::keys::{Control, Keys};
-use crate::records::{Barred, LeaderRecord, NoticeRecord, RecordError, Stuck};
+use crate::records::{LeaderRecord, NoticeRecord, RecordError};
 use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
-use batch::Batch;
+use batch::{Batch, Step};
 use failures::Failures;
-use plan::Goals;
+use ledger::{Ledger, Touched};
+use plan::{Goals, Seen};
 use tasks::TaskList;
-use view::{Changes, View};
+use view::View;
 
 /// How long the leader waits after a failure of the store that keeps it from going on.
 const RETRY: Duration = Duration::from_millis(100);
@@ -149,7 +153,13 @@ pub struct Leader {
     phase: Phase,
     view: View,
     tasks: Option<TaskList>,
+    /// Where each of them is.
+    ledger: Ledger,
+    /// The list is another one than the ledger has.
+    relisted: bool,
     goals: Goals,
+    /// What can be done for them, as of the last look, and was not begun yet.
+    queue: VecDeque<Step>,
     failures: Failures,
     /// What was asked back from living members, and when.
     under_way: BTreeMap<Arc<str>, Timestamp>,
@@ -190,7 +200,10 @@ impl Leader {
             phase: Phase::Loading,
             view,
             tasks: None,
+            ledger: Ledger::default(),
+            relisted: true,
             goals: Goals::new(),
+            queue: VecDeque::new(),
             failures: Failures::default(),
             under_way: BTreeMap::new(),
             unassigned: 0,
@@ -288,11 +301,15 @@ impl Leader {
     pub fn on_tasks(&mut self, now: Now, result: Result<Vec<Task>, String>) -> Vec<LeaderAction> {
         self.asking = false;
         self.ask_at = now.at + self.config.provider_period;
-        match result.and_then(|tasks| TaskList::new(tasks).map_err(|error| error.to_string())) {
+        let before = self.tasks.as_ref();
+        let list = |tasks| TaskList::unless_same(before, tasks).map_err(|error| error.to_string());
+        match result.and_then(list) {
             Ok(tasks) => {
-                let changed = self.tasks.as_ref().is_none_or(|before| before.all() != tasks.all());
-                self.stale |= changed || std::mem::take(&mut self.refused);
-                self.tasks = Some(tasks);
+                self.stale |= tasks.is_some() || std::mem::take(&mut self.refused);
+                if tasks.is_some() {
+                    self.tasks = tasks;
+                    self.relisted = true;
+                }
             }
             Err(error) => {
                 self.ask_at = now.at + self.config.provider_period.min(RETRY * 10);
@@ -338,84 +355,6 @@ impl Leader {
             .min()
     }
 
-    fn changed(&mut self, now: Now, loaded: bool, changes: Changes) {
-        if self.view.leader.as_ref().is_none_or(|(created, _)| *created != self.created) {
-            self.phase = Phase::Over;
-            self.out.push(LeaderAction::StepDown { abstain: false });
-            return;
-        }
-        if self.view.is_led_by_wrong_mode() {
-            self.phase = Phase::Over;
-            let barred = Barred::Mode { group: self.view.group_mode() };
-            self.out.push(LeaderAction::Emit(Event::Barred(barred)));
-            self.out.push(LeaderAction::StepDown { abstain: true });
-            return;
-        }
-        self.notices_due |= changes.membership;
-        if let (true, Some((_, record))) = (loaded, &self.view.leader) {
-            self.record = record.clone();
-        }
-        // An own write that nobody answered can arrive after the goals that it was made for were given up.
-        let late = changes.assignment && !matches!(self.in_flight, Some(InFlight::Assignment(_)));
-        self.stale |= changes.membership || changes.controls || late;
-        let refused =
-            changes.refused.into_iter().map(|error| Event::ControlRefused { error: error.to_string() });
-        self.out.extend(refused.map(LeaderAction::Emit));
-        if changes.full {
-            let (members, most) = (self.view.members.len(), self.view.seats.most());
-            self.out.push(LeaderAction::Emit(Event::GroupFull { members, most }));
-        }
-        let stuck = changes.stuck.into_iter().map(|(instance, Stuck { key, token, .. })| {
-            LeaderAction::Emit(Event::TaskStuck { instance, key, token })
-        });
-        self.out.extend(stuck);
-        let lost = changes.lost.into_iter().map(|instance| Event::MemberLost { instance });
-        let silent = changes.out_of_contact.into_iter().map(|instance| Event::ContactLost { instance });
-        self.out.extend(silent.map(LeaderAction::Emit));
-        let joined = changes.joined.into_iter().map(|instance| Event::MemberJoined { instance });
-        self.out.extend(lost.chain(joined).map(LeaderAction::Emit));
-        if changes.trigger && !loaded {
-            self.trigger(now);
-        }
-        for instance in changes.acks {
-            self.note_failures(now, &instance);
-        }
-        let window = self.config.settle;
-        match self.phase {
-            Phase::Loading => {
-                self.stale = true;
-                let since = now.at;
-                // After a failure that cut everybody off, whoever is back first must not be given everything.
-                let young = self.is_starting_up() || self.view.misses_anybody();
-                self.phase =
-                    if young { Phase::Settling { since, until: since + window } } else { Phase::Active };
-            }
-            Phase::Settling { since, .. } if changes.membership => {
-                let until = (now.at + window).min(since + window * 4);
-                self.phase = Phase::Settling { since, until };
-            }
-            Phase::Settling { .. } | Phase::Active | Phase::Over => {}
-        }
-    }
-
-    /// Whether no living session holds anything: a group that begins, or begins again.
-    fn is_starting_up(&self) -> bool {
-        !self.view.entries().any(|place| self.view.is_alive(place.holder, place.incarnation))
-    }
-
-    fn note_failures(&mut self, now: Now, instance: &InstanceId) {
-        let Some(ack) = self.view.acks.get(instance) else { return };
-        for failure in &ack.failed {
-            let current = self
-                .view
-                .place(&failure.key)
-                .is_some_and(|place| place.holder == instance && place.entry.token == failure.token);
-            if current && self.failures.note(&failure.key, instance, failure.token, now.at) {
-                self.stale = true;
-            }
-        }
-    }
-
     fn trigger(&mut self, now: Now) {
         self.stale = true;
         self.ask_soon(now);
@@ -440,11 +379,13 @@ impl Leader {
         if self.tasks.is_none() && !matches!(self.phase, Phase::Loading | Phase::Over) {
             let known = self.view.entries().map(|place| place.entry.task()).collect();
             self.tasks = TaskList::new(known).ok();
+            self.relisted = true;
             self.stale = true;
         }
     }
 
     fn reload(&mut self) {
+        self.queue.clear();
         self.phase = Phase::Loading;
         self.out.push(LeaderAction::Reload);
     }
@@ -479,9 +420,14 @@ impl Leader {
             return;
         }
         self.stale = false;
+        self.queue.clear();
+        let touched = self.view.take_touched();
+        let touched = if std::mem::take(&mut self.relisted) { Touched::All } else { touched };
+        self.ledger.update(&self.view, tasks, touched);
         self.failures.tidy(now.at, |key| tasks.get(key).is_some());
         let (assignor, rules) = (self.config.assignor.as_ref(), self.config.rules);
-        match plan::plan(&self.view, tasks, &self.goals, &mut self.failures, assignor, now.at, rules) {
+        let seen = Seen { view: &self.view, tasks, ledger: &self.ledger, before: &self.goals, rules };
+        match plan::plan(seen, &mut self.failures, assignor, now.at) {
             Ok(goals) => {
                 self.under_way.retain(|key, _| goals.contains_key(key));
                 self.goals = goals;

@@ -16,6 +16,16 @@ pub(super) struct TaskList {
 }
 
 impl TaskList {
+    /// Checks and sorts what a provider said; none where that is what it said `before`.
+    pub(super) fn unless_same(
+        before: Option<&Self>,
+        mut tasks: Vec<Task>,
+    ) -> Result<Option<Self>, InvalidTask> {
+        // Providers mostly say the same again, and in the same order.
+        tasks.sort_unstable();
+        if before.is_some_and(|before| before.tasks == tasks) { Ok(None) } else { Self::new(tasks).map(Some) }
+    }
+
     /// Checks and sorts what a provider said.
     pub(super) fn new(mut tasks: Vec<Task>) -> Result<Self, InvalidTask> {
         if tasks.len() > MAX_TASKS {
@@ -35,6 +45,11 @@ impl TaskList {
 
     pub(super) fn all(&self) -> &[Task] {
         &self.tasks
+    }
+
+    /// The number of a task in the list.
+    pub(super) fn position(&self, key: &str) -> Option<u32> {
+        self.index.get(key).copied()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Task> {

@@ -16,7 +16,10 @@ use crate::records::{
     ModeRecord, NoticeRecord, RecordError, Stuck, decode,
 };
 
+use crate::task::Task;
+
 use super::controls::Controls;
+use super::ledger::Touched;
 use super::seats::Seats;
 
 /// What a change means to the leader.
@@ -79,6 +82,8 @@ pub(super) struct View {
     pub(super) floor: Generation,
     /// Every entry once more, by task: planning looks at all of them.
     places: HashMap<Arc<str>, Spot, FixedState>,
+    /// The tasks that may be elsewhere, or in another state, than when this was asked for last.
+    touched: Touched,
 }
 
 impl View {
@@ -102,6 +107,7 @@ impl View {
             controls: Controls::default(),
             floor: Generation(0),
             places: HashMap::default(),
+            touched: Touched::All,
         }
     }
 
@@ -168,6 +174,7 @@ impl View {
                 self.seats.enter(created, &instance);
                 changes.membership = true;
                 if before.as_ref().is_none_or(|before| before.incarnation != incarnation) {
+                    self.touch_all_of(&instance);
                     changes.lost.extend(before.map(|_| instance.clone()));
                     changes.joined.push(instance);
                 }
@@ -223,6 +230,7 @@ impl View {
             Some(Kind::Session(instance)) => {
                 changes.membership = true;
                 self.members.remove(&instance);
+                self.touch_all_of(&instance);
                 if let Some(session) = self.sessions.remove(&instance) {
                     self.seats.leave(session.created, &instance);
                 }
@@ -276,6 +284,7 @@ impl View {
     fn set_chunk(&mut self, instance: &InstanceId, chunk: u8, record: Option<ChunkRecord>) {
         let of_member = self.chunks.entry(instance.clone()).or_default();
         if let Some(before) = of_member.remove(&chunk) {
+            self.touched.add(before.tasks.iter().map(|entry| entry.key.clone()));
             for entry in &before.tasks {
                 if self.places.get(&entry.key).is_some_and(|spot| spot.holder == *instance) {
                     self.places.remove(&entry.key);
@@ -284,6 +293,7 @@ impl View {
         }
         if let Some(record) = record {
             self.floor = self.floor.max(record.highest());
+            self.touched.add(record.tasks.iter().map(|entry| entry.key.clone()));
             for entry in &record.tasks {
                 let spot =
                     Spot { holder: instance.clone(), incarnation: record.incarnation, entry: entry.clone() };
@@ -294,6 +304,25 @@ impl View {
         if of_member.is_empty() {
             self.chunks.remove(instance);
         }
+    }
+
+    fn touch_all_of(&mut self, instance: &InstanceId) {
+        let chunks = self.chunks.get(instance).into_iter().flat_map(BTreeMap::values);
+        self.touched.add(chunks.flat_map(|chunk| &chunk.tasks).map(|entry| entry.key.clone()));
+    }
+
+    /// The tasks that may be elsewhere, or in another state, than when this was called last.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        std::mem::replace(&mut self.touched, Touched::Some(Vec::new()))
+    }
+
+    /// Who has a task at rest: in the record of a living session, with its own value, and not asked for back.
+    pub(super) fn rests_with(&self, task: &Task) -> Option<&InstanceId> {
+        let spot = self.places.get(&task.key)?;
+        let rests = spot.entry.releasing.is_none()
+            && spot.entry.value == task.value
+            && self.is_alive(&spot.holder, spot.incarnation);
+        rests.then_some(&spot.holder)
     }
 
     /// The chunk that has a member's tasks of this number.
@@ -413,6 +442,14 @@ impl View {
     /// Whether a task stays where it is, whatever is planned: it runs, and the group is frozen.
     pub(super) fn is_frozen(&self, place: Place<'_>, rules: Rules) -> bool {
         self.controls.frozen && self.rests(place) && !self.is_released(place, rules)
+    }
+
+    /// Whether what a member has stays there, though it may hold none, as it runs and the group is frozen.
+    pub(super) fn runs_frozen(&self, instance: &InstanceId) -> bool {
+        self.controls.frozen
+            && self.members.get(instance).is_some_and(|member| {
+                member.state == MemberState::Active && self.is_in_contact(instance, member)
+            })
     }
 
     /// Whether a member's tasks wait for it to come back.

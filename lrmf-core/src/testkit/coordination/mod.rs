@@ -113,6 +113,7 @@ obligations!(
     an_ended_lease_never_comes_back,
     a_key_moves_between_leases,
     a_watch_replays_from_its_revision,
+    a_list_and_its_watch_miss_and_repeat_nothing,
     a_watch_keeps_to_its_prefix,
     a_watch_delivers_a_revision_as_one_batch,
     a_watch_misses_nothing_under_concurrent_writes,

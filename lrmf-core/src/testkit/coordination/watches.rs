@@ -59,6 +59,28 @@ pub async fn a_watch_replays_from_its_revision(subject: &dyn Subject) {
     assert_eq!(scope.get("a").await.as_ref(), Some(entry), "the watch says what a read says");
 }
 
+/// Whatever is written while it begins, a watch that begins with a list goes on exactly where the list ends.
+pub async fn a_list_and_its_watch_miss_and_repeat_nothing(subject: &dyn Subject) {
+    const WRITES: usize = 40;
+    let scope = Scope::new(subject);
+    let write = async {
+        for index in 0..WRITES {
+            scope.write(vec![scope.put(&format!("{index:02}"), "", None)]).await;
+        }
+    };
+    let follow = async {
+        let (snapshot, mut watch) = scope.store.list_and_watch(&scope.prefix).await.expect("a list");
+        let listed = snapshot.entries.len();
+        let rest = batches(&mut watch, WRITES - listed).await;
+        let names = snapshot.entries.iter().map(|entry| format!("+{}", &entry.key[scope.prefix.len()..]));
+        let all: Vec<String> = names.chain(rest.iter().flat_map(|batch| said(&scope, batch))).collect();
+        let expected: Vec<String> = (0..WRITES).map(|index| format!("+{index:02}")).collect();
+        assert_eq!(all, expected, "{listed} were listed at {:?}", snapshot.revision);
+        assert!(rest.iter().all(|batch| batch.revision > snapshot.revision));
+    };
+    tokio::join!(write, follow);
+}
+
 /// A watch hears nothing of keys beyond its prefix, not even where one write touches both.
 pub async fn a_watch_keeps_to_its_prefix(subject: &dyn Subject) {
     let scope = Scope::new(subject);
