@@ -28,10 +28,13 @@ impl Limits {
         Limits { running: tighter(self.running, other.running), rate: tighter(self.rate, other.rate) }
     }
 
-    /// The share of one of so many that keep the limits each for itself; at least 1.
+    /// The share of one of so many parts that keep the limits each for itself. Together they are the limits; but at least 1
+    /// each, so limits below the number of parts are exceeded.
     #[must_use]
-    pub fn shared_by(self, parts: u32) -> Limits {
-        let share = |limit: Option<u32>| limit.map(|limit| (limit / parts.max(1)).max(1));
+    pub fn share_of(self, part: u32, parts: u32) -> Limits {
+        let parts = parts.max(1);
+        let share =
+            |limit: Option<u32>| limit.map(|limit| (limit / parts + u32::from(part < limit % parts)).max(1));
         Limits { running: share(self.running), rate: share(self.rate) }
     }
 

@@ -278,6 +278,8 @@ pub struct Backlog {
     pub mean_run: Option<Duration>,
     /// What is wanted of the task.
     pub control: Control,
+    /// Whether so many results wait for the collector that nothing is dispatched, and nothing more is to be generated.
+    pub flooded: bool,
 }
 
 /// A generator's batch. It is pushed together with the checkpoint behind it, or not at all.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dtf_model::queue::{Backlog, TaskState, Usage};
+use dtf_model::queue::{Backlog, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, TaskState, Usage};
 use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId};
 use redis::Value;
 
@@ -131,8 +131,10 @@ impl Reply {
         let busy: f64 = self.optional_text()?.map_or(Ok(0.0), |text| parse(&text))?;
         let timed = self.count()?;
         let control = self.control()?;
+        let flooded = self.count()? >= RESULTS_WATERMARK;
+        let flooded = self.count()? >= RESULTS_WATERMARK_BYTES || flooded;
         let waiting = pending + self.count()?;
-        Ok(Backlog { waiting, mean_run: mean_run(busy, timed), control })
+        Ok(Backlog { waiting, mean_run: mean_run(busy, timed), control, flooded })
     }
 
     /// What a task has used, as `take.lua` and `load_scheduler.lua` reply it.

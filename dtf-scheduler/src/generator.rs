@@ -229,7 +229,7 @@ impl Generation<'_> {
 /// batches stay large.
 fn room(backlog: &Backlog, full: u64) -> usize {
     let full = if backlog.mean_run.is_some() { full } else { full.min(UNMEASURED) };
-    if backlog.control != Control::Run || backlog.waiting > full / 2 {
+    if backlog.control != Control::Run || backlog.flooded || backlog.waiting > full / 2 {
         return 0;
     }
     usize::try_from((full - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_for_while_the_backlog_is_more_than_half_full() {
         let mean_run = Some(Duration::from_millis(1));
-        let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run };
+        let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run, flooded: false };
         assert_eq!(room(&backlog(0), 5000), 4096);
         assert_eq!(room(&backlog(2500), 5000), 2500);
         assert_eq!(room(&backlog(2501), 5000), 0);

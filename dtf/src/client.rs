@@ -243,6 +243,14 @@ impl Client {
     /// # Errors
     /// Something of it is out of range (and nothing was written), or the store failed.
     pub async fn set_group(&self, group: &ResourceGroup) -> Result<(), StoreError> {
+        let partitions = self.context.shape.partitions;
+        let below = |limit: Option<u32>| limit.filter(|limit| *limit < partitions);
+        if let Some(got) = below(group.limits.running).or_else(|| below(group.limits.rate)) {
+            let allowed = format!("at least {partitions}, one for each scheduling partition");
+            return Err(
+                Invalid::OutOfRange { what: "a limit of the group", got: got.to_string(), allowed }.into()
+            );
+        }
         self.table.set_group(group).await
     }
 

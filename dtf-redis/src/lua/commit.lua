@@ -59,14 +59,14 @@ for i = 1, open do
     members[#members + 1] = delayed_member(delays, entry)
   end
 end
-in_portions('RPUSH', KEYS[2], at_once, 1)
 if #members > 0 then
   in_portions('ZADD', KEYS[3], members, 2)
   set[#set + 1], set[#set + 2] = 'delays', txt(delays)
 end
-for from = entries + open, #ARGV, 6000 do
-  redis.call('RPUSH', KEYS[2], unpack(ARGV, from, math.min(from + 5999, #ARGV)))
+for i = entries + open, #ARGV do
+  at_once[#at_once + 1] = ARGV[i]
 end
+to_front(KEYS[2], at_once) -- before what the generator emits, so that what iterates does not pile up
 redis.call('HSET', KEYS[1], 'offset', txt(offset + batches), 'collected', txt(num(collected) + count - open),
   'waiting', txt(num(waiting) - count), 'wbytes', txt(num(wbytes) - bytes),
   'pending', txt(num(pending) + added - #members / 2), 'fnext', txt(num(fnext) + added), unpack(set))

@@ -2,7 +2,7 @@
 -- KEYS: info pending delayed
 -- ARGV: run, token, epoch, first, count of subtasks, finished (1 or 0), progress or '', saved with a '+' before it or '',
 --   then the parcels
--- Reply: OK, pending, busy, timed, control, delayed | GONE | FENCED, token | CONFLICT, why
+-- Reply: OK, pending, busy, timed, control, waiting, wbytes, delayed | GONE | FENCED, token | CONFLICT, why
 local there, seen, gown, gnext, finished, ending, waiting = unpack(redis.call('HMGET', KEYS[1],
   'run', 'gtoken', 'gown', 'gnext', 'finished', 'ending', 'pending'))
 local no = refused(there, ARGV[1], seen, ARGV[2])

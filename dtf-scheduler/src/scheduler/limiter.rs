@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, TaskId};
 use lrmf_core::Timestamp;
 
@@ -29,7 +30,7 @@ pub(super) enum Permit {
 /// Keeps the limits of the tasks and groups of one partition. Where there are several, each keeps its part of a group's.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    partitions: u32,
+    share: BucketOf,
     tasks: HashMap<TaskId, Limited>,
     groups: HashMap<Arc<str>, Gate>,
     /// Groups that wait, and until when at most.
@@ -37,8 +38,8 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn new(partitions: u32) -> Self {
-        Self { partitions, tasks: HashMap::new(), groups: HashMap::new(), waiting: BTreeMap::new() }
+    pub(super) fn new(share: BucketOf) -> Self {
+        Self { share, tasks: HashMap::new(), groups: HashMap::new(), waiting: BTreeMap::new() }
     }
 
     /// A task is known from now on, with this much running.
@@ -77,7 +78,7 @@ impl Limiter {
     /// The groups' limits, from now on.
     pub(super) fn limit_groups(&mut self, groups: &[ResourceGroup]) {
         for group in groups {
-            let limits = group.limits.shared_by(self.partitions);
+            let limits = group.limits.share_of(self.share.bucket, self.share.of);
             self.groups.entry(group.name.as_str().into()).or_default().set_limits(limits);
         }
     }
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_tighter_of_task_and_group_holds() {
-        let (mut limiter, now) = (Limiter::new(1), Timestamp::default());
+        let (mut limiter, now) = (Limiter::new(BucketOf { bucket: 0, of: 1 }), Timestamp::default());
         limiter.limit_groups(&[group(limits(Some(5), None))]);
         limiter.open(ONE, &"g".into(), limits(Some(3), None), 0);
         limiter.open(TWO, &"g".into(), Limits::NONE, 0);
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_group_that_waits_for_its_rate_is_released_in_time() {
-        let (mut limiter, now) = (Limiter::new(1), Timestamp::default());
+        let (mut limiter, now) = (Limiter::new(BucketOf { bucket: 0, of: 1 }), Timestamp::default());
         limiter.limit_groups(&[group(limits(None, Some(10)))]);
         limiter.open(ONE, &"g".into(), Limits::NONE, 0);
         assert_eq!(limiter.permit(ONE, now), Permit::UpTo(1));
@@ -178,9 +179,15 @@ mod tests {
 
     #[test]
     fn several_partitions_keep_a_part_each() {
-        let (mut limiter, now) = (Limiter::new(4), Timestamp::default());
-        limiter.limit_groups(&[group(limits(Some(10), None))]);
-        limiter.open(ONE, &"g".into(), Limits::NONE, 0);
-        assert_eq!(limiter.permit(ONE, now), Permit::UpTo(2));
+        let now = Timestamp::default();
+        let shares: Vec<_> = (0..4)
+            .map(|bucket| {
+                let mut limiter = Limiter::new(BucketOf { bucket, of: 4 });
+                limiter.limit_groups(&[group(limits(Some(10), None))]);
+                limiter.open(ONE, &"g".into(), Limits::NONE, 0);
+                limiter.permit(ONE, now)
+            })
+            .collect();
+        assert_eq!(shares, [3, 3, 2, 2].map(Permit::UpTo));
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct Tasks {
 
 impl Tasks {
     pub(super) fn new(share: BucketOf, token: Token, context: RoleContext) -> Self {
-        let limiter = Limiter::new(context.shape.partitions);
+        let limiter = Limiter::new(share);
         Self {
             share,
             token,

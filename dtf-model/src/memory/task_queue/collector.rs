@@ -86,18 +86,20 @@ impl TaskQueue {
         self.offset += commit.batches;
         self.collected -= commit.open.len() as u64;
         self.reopened += commit.open.len() as u64;
+        let mut front = Vec::new();
         for StillOpen { body, after, .. } in commit.open {
             let parcel = self.follow_up(commit.epoch, body);
             if after.is_zero() {
-                self.add_pending(parcel);
+                front.push(parcel);
             } else {
                 self.delay(now + after, parcel);
             }
         }
         for body in commit.follow_ups {
-            let parcel = self.follow_up(commit.epoch, body);
-            self.add_pending(parcel);
+            front.push(self.follow_up(commit.epoch, body));
         }
+        // Before what the generator emits, so that what iterates does not pile up.
+        front.into_iter().rev().for_each(|parcel| self.return_to_pending(parcel));
         self.counts.created = self.created();
         self.collector_saved = commit.saved;
         Ok(self.state())

@@ -36,6 +36,7 @@ impl TaskQueue {
             waiting: self.pending_subtasks + self.delayed.len() as u64,
             mean_run: self.run_time.mean(),
             control: self.control,
+            flooded: self.is_flooded(),
         }
     }
 

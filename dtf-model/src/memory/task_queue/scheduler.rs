@@ -41,9 +41,7 @@ impl TaskQueue {
         check(self.tokens.scheduler, token)?;
         self.wake_delayed(now);
         let (mut parcels, mut left) = (Vec::new(), most);
-        let flooded =
-            self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= RESULTS_WATERMARK_BYTES;
-        let may_take = self.control == Control::Run && !flooded;
+        let may_take = self.control == Control::Run && !self.is_flooded();
         while may_take && parcels.len() < shards.len() && left > 0 {
             let Some(parcel) = self.pending.pop_front() else { break };
             self.pending_subtasks -= parcel.count();
@@ -66,6 +64,10 @@ impl TaskQueue {
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
         let (pending, usage) = (self.pending_subtasks, self.usage());
         Ok(Taken { parcels, pending, next_due, control: self.control, usage })
+    }
+
+    pub(super) fn is_flooded(&self) -> bool {
+        self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= RESULTS_WATERMARK_BYTES
     }
 
     fn wake_delayed(&mut self, now: Timestamp) {

@@ -16,7 +16,11 @@
 //! that came together sink together, and within a level the urgent get more and nobody gets nothing.
 //!
 //! *Newcomers* are tasks of P0 that have run for less than a tenth of a second. They go ahead of the others, the most urgent first, so
-//! that a short task starts at once however many long ones there are; where newcomers never end, the others get half.
+//! that a short task starts at once however many long ones there are; where newcomers never end, the others get half, and every
+//! eighth newcomer's turn is that of whoever came first.
+//!
+//! A share can be small: one task of low priority beside two hundred of high priority has a 51,000th. So whom its share did
+//! not reach in ten minutes at P0 has the next turn, ten tasks every ten minutes.
 //!
 //! A task with nothing pending is *quiet*: it is in no queue and keeps its level and its slices, for ten minutes; after
 //! that it comes back as a newcomer.
@@ -34,6 +38,8 @@ use super::moved;
 const BASE_SLICES: u64 = 40;
 /// How many tasks are lifted at a time.
 const LIFTED: usize = 10;
+/// Every how many newcomers' turns the one that came first has its turn, whoever is more urgent.
+const OLDEST_EVERY: u32 = 8;
 /// How long a task is a newcomer.
 const NEW: Duration = Duration::from_millis(100);
 /// How long a quiet task keeps its level and its slices.
@@ -78,7 +84,7 @@ impl Level {
     /// How often tasks are lifted from here.
     fn boost(self) -> Option<Duration> {
         match self {
-            Self::P0 => None,
+            Self::P0 => Some(Duration::from_secs(600)),
             Self::P1 => Some(Duration::from_secs(120)),
             Self::RoundRobin => Some(Duration::from_secs(240)),
         }
@@ -134,6 +140,8 @@ struct Queue {
     served: u128,
     /// When tasks are lifted next.
     boost_at: Option<Timestamp>,
+    /// Whoever came before has waited since the last time.
+    came_before: u64,
 }
 
 impl Queue {
@@ -162,6 +170,8 @@ pub struct Levels {
     members: BTreeMap<TaskId, Member>,
     /// The most urgent first, of equals whoever came first.
     newcomers: BTreeSet<(Reverse<Priority>, u64, TaskId)>,
+    newcomers_by_age: BTreeSet<(u64, TaskId)>,
+    newcomers_asked: u32,
     queues: [Queue; 3],
     /// At P0: what newcomers have had, and what the others have had, in nanoseconds.
     newcomers_had: i128,
@@ -238,13 +248,21 @@ impl Levels {
     pub fn next(&mut self, now: Timestamp) -> Option<TaskId> {
         self.boost(now);
         let first = |queue: &Queue| queue.order.first().map(|(_, _, task)| *task);
-        let newcomer = self.newcomers.first().map(|(_, _, task)| *task);
+        let newcomer = self.next_newcomer();
         match (newcomer, first(&self.queues[0])) {
             (Some(newcomer), Some(other)) => {
                 Some(if self.newcomers_had <= self.others_had { newcomer } else { other })
             }
             (newcomer, other) => newcomer.or(other).or_else(|| self.queues[1..].iter().find_map(first)),
         }
+    }
+
+    /// The most urgent newcomer; now and then the one that came first, so that urgent ones who never end keep nobody out.
+    fn next_newcomer(&mut self) -> Option<TaskId> {
+        self.newcomers_asked = (self.newcomers_asked + 1) % OLDEST_EVERY;
+        let oldest = self.newcomers_by_age.first().map(|(_, task)| *task);
+        let urgent = self.newcomers.first().map(|(_, _, task)| *task);
+        if self.newcomers_asked == 0 { oldest } else { urgent }
     }
 
     /// Charges a task with this many nanoseconds of slot-time.
@@ -294,12 +312,19 @@ impl Levels {
             if queue.boost_at.is_none_or(|at| at > now) {
                 continue;
             }
-            let lifted: Vec<_> = queue.waiting.iter().take(LIFTED).map(|(_, task)| *task).collect();
-            self.queues[level as usize].boost_at = None;
+            // At P0 everybody has a share; only whom it did not reach in a whole period is lifted.
+            let long = |since: u64| level != Level::P0 || since < queue.came_before;
+            let waited = queue.waiting.iter().take_while(|(since, _)| long(*since));
+            let lifted: Vec<_> = waited.take(LIFTED).map(|(_, task)| *task).collect();
+            let came = self.came;
+            let queue = &mut self.queues[level as usize];
+            (queue.boost_at, queue.came_before) = (None, came);
             for task in lifted {
                 let came = self.next_coming();
                 self.update(task, |member, queues| {
-                    (member.level, member.slices, member.used) = (Level::P0, 0, 0);
+                    if level != Level::P0 {
+                        (member.level, member.slices, member.used) = (Level::P0, 0, 0);
+                    }
                     member.pass = queues[Level::P0 as usize].entry();
                     member.since = came;
                 });
@@ -332,6 +357,7 @@ impl Levels {
         if member.pending {
             if member.new {
                 self.newcomers.remove(&(Reverse(member.priority), member.since, task));
+                self.newcomers_by_age.remove(&(member.since, task));
             } else {
                 self.queues[member.level as usize].remove(task, &member);
             }
@@ -342,6 +368,7 @@ impl Levels {
                 self.newcomers_had = self.newcomers_had.max(self.others_had);
             }
             self.newcomers.insert((Reverse(member.priority), member.since, task));
+            self.newcomers_by_age.insert((member.since, task));
         } else if member.pending {
             let queue = &mut self.queues[member.level as usize];
             if member.level == Level::P0 && queue.order.is_empty() {

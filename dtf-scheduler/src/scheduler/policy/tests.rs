@@ -192,6 +192,36 @@ fn priorities_share_by_their_bonus_and_sink_together() {
 }
 
 #[test]
+fn urgent_newcomers_without_end_keep_no_newcomer_out() {
+    let mut slots = Slots::new(1);
+    slots.add(0, "a", HIGH, 1, ms(80));
+    slots.add(1, "a", LOW, ENDLESS, ms(10));
+    for task in 2..200 {
+        // More than can be done.
+        slots.add(task, "a", HIGH, 1, ms(80));
+        slots.run(ms(50));
+    }
+    assert!(slots.started(1).is_some_and(|started| started.since(Timestamp::default()) < secs(2)));
+}
+
+#[test]
+fn a_task_of_low_priority_is_not_forgotten_beside_hundreds_of_high_priority() {
+    let mut slots = Slots::new(4);
+    for task in 0..200 {
+        slots.add(task, "a", HIGH, ENDLESS, secs(1));
+    }
+    slots.add(1000, "a", LOW, ENDLESS, secs(1));
+    slots.run(secs(1000));
+    for _ in 0..3 {
+        let from = slots.now;
+        // Its share reaches it every three and a half hours.
+        slots.run(secs(1300));
+        let had = slots.by_task(from, slots.now).get(&TaskId(1000)).copied();
+        assert!(had.is_some_and(|had| had >= secs(1)), "{had:?}");
+    }
+}
+
+#[test]
 fn the_long_sink_below_those_that_come_later() {
     let mut slots = Slots::new(1);
     slots.add(1, "a", LOW, ENDLESS, ms(100));
