@@ -1,5 +1,7 @@
 //! Work goes only to processes that know its type. Else it waits, and says for what.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use std::time::Duration;

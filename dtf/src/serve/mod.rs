@@ -9,6 +9,7 @@ pub(crate) mod connect;
 mod health;
 mod http;
 mod metrics;
+pub(crate) mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
