@@ -13,9 +13,10 @@ use dtf_model::queue::{Backlog, Fence, MAX_PARCEL, PARCEL_WORK, Push, TaskState}
 use dtf_model::roles::{
     BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
 };
-use dtf_model::table::TaskTable;
+use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
 
+use crate::budget::{Budgets, Ledger, Share};
 use crate::retries::Retries;
 
 /// The most subtasks a batch.
@@ -24,8 +25,10 @@ const BATCH: u64 = 4096;
 const UNMEASURED: u64 = 1000;
 /// How long one call into a generator may take.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
-/// How soon a generator that had nothing to give, or a backlog that was full, is looked at again without a hint.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How soon a generator is asked again that had nothing to give.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How soon a backlog that was full, or a paused task, is looked at again without a hint.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The largest checkpoint, in bytes.
 pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
 
@@ -33,15 +36,18 @@ pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
 pub type Generator = BucketRunner<Generate>;
 
 /// Makes the generator role for tasks in `table`. Plugin code runs on the context's plugin runtime.
-pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext) -> Generator {
+/// What waits for dispatch keeps to the budgets.
+pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext, budgets: Budgets) -> Generator {
     let (of, on) = (context.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context })
+    let ledger = Ledger::new(budgets, &context.shape);
+    BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context, ledger })
 }
 
 /// What the generator role does for one task.
 pub struct Generate {
     table: Arc<dyn TaskTable>,
     context: RoleContext,
+    ledger: Ledger,
 }
 
 #[async_trait]
@@ -98,8 +104,10 @@ impl Generate {
         } else {
             MAX_PARCEL
         };
+        let bucket = BucketOf::number(fence.task, self.context.shape.generation_buckets);
         let generation = Generation {
             context: &self.context,
+            share: self.ledger.open(bucket, &spec.param.group),
             turn,
             fence,
             conf,
@@ -116,6 +124,7 @@ impl Generate {
 /// One load of a task's generator at work.
 struct Generation<'a> {
     context: &'a RoleContext,
+    share: Share<'a>,
     turn: &'a Turn,
     fence: Fence,
     conf: &'a TaskConf,
@@ -134,9 +143,14 @@ impl Generation<'_> {
                 called(&self.turn.stop, CALL_LIMIT, self.generator.cancel()).await?;
                 return Ok(End::Settled);
             }
-            let batch = self.next_batch().await?;
+            let most = self.room();
+            if most == 0 {
+                self.pause(LOOK_AGAIN).await?;
+                continue;
+            }
+            let batch = self.next_batch(most).await?;
             if batch.subtasks.is_empty() && !batch.finished {
-                self.pause().await?;
+                self.pause(ASK_AGAIN).await?;
                 continue;
             }
             let finished = batch.finished;
@@ -149,12 +163,13 @@ impl Generation<'_> {
         Ok(End::Stopped)
     }
 
-    /// The next subtasks; none while the backlog is full or the task paused.
-    async fn next_batch(&mut self) -> Result<Generated, Halt> {
-        let most = room(&self.backlog, self.conf);
-        if most == 0 {
-            return Ok(Generated::default());
-        }
+    /// How many subtasks to ask for now; none while the backlog is full or the task paused.
+    fn room(&mut self) -> usize {
+        let share = self.share.most(self.backlog.waiting);
+        room(&self.backlog, self.conf.backlog.min(share))
+    }
+
+    async fn next_batch(&mut self, most: usize) -> Result<Generated, Halt> {
         let batch = called(&self.turn.stop, CALL_LIMIT, self.generator.next_subtasks(most)).await?;
         let got = batch.subtasks.len();
         if got > most {
@@ -164,11 +179,11 @@ impl Generation<'_> {
     }
 
     /// Waits for a hint, or a moment, and looks at the backlog again.
-    async fn pause(&mut self) -> Result<(), StoreError> {
+    async fn pause(&mut self, span: Duration) -> Result<(), StoreError> {
         tokio::select! {
             () = self.turn.stop.cancelled() => return Ok(()),
             () = self.turn.bell.wait() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(span) => {}
         }
         self.backlog = self.context.queues.backlog(self.fence.task, self.fence.run).await?;
         Ok(())
@@ -210,9 +225,10 @@ impl Generation<'_> {
     }
 }
 
-/// How many subtasks to ask for now. A backlog is filled up when half of it has drained, so that batches stay large.
-fn room(backlog: &Backlog, conf: &TaskConf) -> usize {
-    let full = if backlog.mean_run.is_some() { conf.backlog } else { conf.backlog.min(UNMEASURED) };
+/// How many subtasks to ask for now, where so many may wait. A backlog is filled up when half of it has drained, so that
+/// batches stay large.
+fn room(backlog: &Backlog, full: u64) -> usize {
+    let full = if backlog.mean_run.is_some() { full } else { full.min(UNMEASURED) };
     if backlog.control != Control::Run || backlog.waiting > full / 2 {
         return 0;
     }
@@ -241,14 +257,13 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for_while_the_backlog_is_more_than_half_full() {
-        let conf = TaskConf { backlog: 5000, ..TaskConf::default() };
         let mean_run = Some(Duration::from_millis(1));
         let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run };
-        assert_eq!(room(&backlog(0), &conf), 4096);
-        assert_eq!(room(&backlog(2500), &conf), 2500);
-        assert_eq!(room(&backlog(2501), &conf), 0);
-        assert_eq!(room(&Backlog { control: Control::Pause, ..backlog(0) }, &conf), 0);
-        assert_eq!(room(&Backlog { mean_run: None, ..backlog(0) }, &conf), 1000);
-        assert_eq!(room(&Backlog::default(), &TaskConf { backlog: 1, ..conf }), 1);
+        assert_eq!(room(&backlog(0), 5000), 4096);
+        assert_eq!(room(&backlog(2500), 5000), 2500);
+        assert_eq!(room(&backlog(2501), 5000), 0);
+        assert_eq!(room(&Backlog { control: Control::Pause, ..backlog(0) }, 5000), 0);
+        assert_eq!(room(&Backlog { mean_run: None, ..backlog(0) }, 5000), 1000);
+        assert_eq!(room(&Backlog::default(), 1), 1);
     }
 }

@@ -4,6 +4,7 @@
 //! Each is a [`RunTask`](lrmf_core::runner::RunTask) for the parts of its LRMF group; which process runs which part, and
 //! who may write to the tasks of it, is LRMF's to say.
 
+pub mod budget;
 pub mod generator;
 pub mod manager;
 mod retries;

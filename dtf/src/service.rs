@@ -13,6 +13,7 @@ use dtf_model::shard::{Kinds, ShardQueue};
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid, StoreError, cluster};
+use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::generator;
 use dtf_scheduler::manager::{Manager, ManagerConfig};
 use dtf_scheduler::scheduler::Scheduler;
@@ -59,6 +60,8 @@ pub struct DtfConfig {
     pub membership: CoordinatorConfig,
     /// The manager role.
     pub manager: ManagerConfig,
+    /// How many subtasks may wait for dispatch in the cluster. The same in all of its processes.
+    pub generator: Budgets,
     /// The executor role.
     pub executor: ExecutorConfig,
     /// The threads of the runtime that plugin code runs on; at least 1.
@@ -76,6 +79,7 @@ impl Default for DtfConfig {
             shape: ClusterShape::default(),
             membership: CoordinatorConfig::default(),
             manager: ManagerConfig::default(),
+            generator: Budgets::default(),
             executor: ExecutorConfig::default(),
             plugin_threads: cores.max(4),
             alone: false,
@@ -286,7 +290,7 @@ impl Dtf {
         let (table, context) = (self.ports.table.clone(), self.context.clone());
         let runner = match role {
             Role::Manager => TaskRunner::new(Manager::new(self.config.manager, table, context)),
-            Role::Generator => TaskRunner::new(generator(table, context)),
+            Role::Generator => TaskRunner::new(generator(table, context, self.config.generator)),
             Role::Scheduler => TaskRunner::new(Scheduler::new(table, context)),
             Role::Executor => TaskRunner::new(Executor::new(self.config.executor, context)?),
             Role::Collector => TaskRunner::new(collector(table, context)),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use dtf_executor::ExecutorConfig;
 use dtf_model::ClusterShape;
 use dtf_model::roles::Role;
+use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::manager::ManagerConfig;
 use lrmf_core::CoordinatorConfig;
 use lrmf_core::config::text;
@@ -53,6 +54,8 @@ pub struct Config {
     pub membership: CoordinatorConfig,
     /// The manager role.
     pub manager: Manager,
+    /// The generator role.
+    pub generator: Generator,
     /// The executor role.
     pub executor: Executor,
     /// Where plugin code runs.
@@ -79,6 +82,7 @@ impl Default for Config {
             shape: ClusterShape::default(),
             membership: CoordinatorConfig::default(),
             manager: Manager::default(),
+            generator: Generator::default(),
             executor: Executor::default(),
             plugins: Plugins::default(),
             http: Http::default(),
@@ -115,6 +119,23 @@ impl Default for Manager {
     fn default() -> Self {
         let ManagerConfig { retention, sweep, .. } = ManagerConfig::default();
         Self { retention, sweep }
+    }
+}
+
+/// The generator role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Generator {
+    /// How many subtasks may wait for dispatch over all tasks of the cluster. Default 500,000.
+    pub backlog: u64,
+    /// How many of a resource group. Default 250,000.
+    pub group_backlog: u64,
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        let Budgets { all, group } = Budgets::default();
+        Self { backlog: all, group_backlog: group }
     }
 }
 
@@ -248,6 +269,7 @@ impl Config {
             shape: self.shape,
             membership: self.membership.clone(),
             manager: ManagerConfig { retention: self.manager.retention, sweep: self.manager.sweep },
+            generator: Budgets { all: self.generator.backlog, group: self.generator.group_backlog },
             executor: ExecutorConfig {
                 slots: self.executor.slots,
                 window: self.executor.window,

@@ -186,6 +186,16 @@ pub(crate) fn all() -> Vec<Setting> {
         of("manager.retention", Kind::Time, "How long the queues of an ended task are kept"),
         of("manager.sweep", Kind::Time, "How often ended tasks are looked for"),
         of(
+            "generator.backlog",
+            Kind::Number(1..=1_000_000_000),
+            "How many subtasks may wait for dispatch over all tasks; the same in all processes",
+        ),
+        of(
+            "generator.group_backlog",
+            Kind::Number(1..=1_000_000_000),
+            "How many of them of one resource group",
+        ),
+        of(
             "executor.slots",
             Kind::Number(1..=10_000),
             "How many parcels of subtasks run at once; the number of processors where not set",

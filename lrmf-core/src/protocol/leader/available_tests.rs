@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::table::{Table, incarnation, name, tasks};
 use super::*;
-use crate::records::{Cause, ContactRecord, Format, MemberState, ModeRecord, decode};
+use crate::records::{Barred, Cause, ContactRecord, Format, MemberState, ModeRecord, decode};
 
 /// A leader of these members, all in contact, that has not loaded yet.
 fn table(members: &[(&str, u128)], settle: Duration) -> Table {
