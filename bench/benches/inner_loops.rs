@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dtf::model::queue::{Fence, QueueStore};
-use dtf::model::shard::ShardQueue;
+use dtf::model::shard::{Kinds, Offer, ShardQueue};
 use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards};
 use dtf_scheduler::scheduler::policy::Policy;
@@ -97,8 +97,9 @@ fn script_round_trip(criterion: &mut Criterion) {
         bencher.iter(|| runtime.block_on(queues.take(fence, &[Shard(0)], 1)).unwrap());
     });
     criterion.bench_function("script round trip, claim from an empty shard", |bencher| {
-        runtime.block_on(shards.hold(Shard(0), Token(1), 4)).unwrap();
-        let claim = || runtime.block_on(shards.claim(Shard(0), Token(1), 4, &[], 4)).unwrap();
+        let offer = Offer { window: 4, kinds: Kinds::all() };
+        runtime.block_on(shards.hold(Shard(0), Token(1), &offer)).unwrap();
+        let claim = || runtime.block_on(shards.claim(Shard(0), Token(1), &offer, &[], 4)).unwrap();
         bencher.iter_batched(|| (), |()| claim(), BatchSize::SmallInput);
     });
 }

@@ -58,12 +58,27 @@ pub enum Invalid {
     #[error("of task {0} no failed subtask is kept that could be run again")]
     NoFailures(TaskId),
     /// A process whose shape of the cluster differs from the recorded one.
-    #[error("this process is configured for {ours}, the cluster for {theirs}; use the cluster's counts")]
+    #[error(
+        "this process is configured for {ours}, its cluster has {theirs}; use the cluster's counts, or end all its \
+         processes and run `dtf cluster grow`"
+    )]
     Shape {
         /// What this process has.
         ours: String,
         /// What the cluster has.
         theirs: String,
+    },
+    /// A count of the cluster's parts that would become smaller.
+    #[error(
+        "{what} cannot become {to}: the cluster has {from}, and what is in the others would be lost; only more are allowed"
+    )]
+    Shrinks {
+        /// Which.
+        what: &'static str,
+        /// What the cluster has.
+        from: u32,
+        /// What it was to have.
+        to: u32,
     },
 }
 

@@ -10,6 +10,7 @@
 //!
 //! The roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts everything together.
 
+pub mod cluster;
 pub mod error;
 pub mod failure;
 pub mod group;

@@ -43,14 +43,7 @@ impl ClusterShape {
     /// # Errors
     /// The first count that is 0 or over [`MOST`](Self::MOST).
     pub fn check(&self) -> Result<(), Invalid> {
-        let counts = [
-            ("the number of watch buckets", self.watch_buckets),
-            ("the number of generation buckets", self.generation_buckets),
-            ("the number of scheduling partitions", self.partitions),
-            ("the number of shards", self.shards),
-            ("the number of collection buckets", self.collection_buckets),
-        ];
-        match counts.into_iter().find(|(_, count)| !(1..=Self::MOST).contains(count)) {
+        match self.counts().into_iter().find(|(_, count)| !(1..=Self::MOST).contains(count)) {
             None => Ok(()),
             Some((what, count)) => Err(Invalid::OutOfRange {
                 what,
@@ -58,6 +51,37 @@ impl ClusterShape {
                 allowed: format!("1 to {}", Self::MOST),
             }),
         }
+    }
+
+    fn counts(&self) -> [(&'static str, u32); 5] {
+        [
+            ("the number of watch buckets", self.watch_buckets),
+            ("the number of generation buckets", self.generation_buckets),
+            ("the number of scheduling partitions", self.partitions),
+            ("the number of shards", self.shards),
+            ("the number of collection buckets", self.collection_buckets),
+        ]
+    }
+
+    /// Checks that a process divides the work as this, the cluster's shape, says.
+    ///
+    /// # Errors
+    /// [`Invalid::Shape`] with the counts that differ.
+    pub fn agrees_with(&self, ours: ClusterShape) -> Result<(), Invalid> {
+        let both = || self.counts().into_iter().zip(ours.counts()).filter(|(theirs, ours)| theirs != ours);
+        let words = |(what, count): (&str, u32)| format!("{count} as {what}");
+        if both().next().is_none() {
+            return Ok(());
+        }
+        let theirs: Vec<_> = both().map(|(theirs, _)| words(theirs)).collect();
+        let ours: Vec<_> = both().map(|(_, ours)| words(ours)).collect();
+        Err(Invalid::Shape { ours: ours.join(", "), theirs: theirs.join(", ") })
+    }
+
+    /// The first count of another shape that is below this one's: which, from and to what.
+    pub fn shrinks_to(&self, to: ClusterShape) -> Option<(&'static str, u32, u32)> {
+        let pairs = self.counts().into_iter().zip(to.counts());
+        pairs.filter(|((_, from), (_, to))| to < from).map(|((what, from), (_, to))| (what, from, to)).next()
     }
 
     /// Whom to hint for the management of a task.

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::cluster::ClusterTable;
 use crate::error::{Invalid, StoreError};
 use crate::failure::FailureTable;
 use crate::group::GroupTable;
@@ -178,7 +179,7 @@ pub fn kept_reason(reason: &str) -> &str {
 /// - Texts are kept and compared exactly: case, trailing spaces and all of Unicode.
 /// - What does not fit is refused with [`StoreError::Invalid`] and nothing is written; only a reason is cut.
 #[async_trait]
-pub trait TaskTable: GroupTable + FailureTable {
+pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
     /// a group that is not there is refused with [`Invalid::UnknownGroup`].
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;

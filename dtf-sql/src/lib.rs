@@ -35,6 +35,7 @@
 compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
 
 mod call;
+mod cluster;
 mod config;
 mod error;
 mod failure;

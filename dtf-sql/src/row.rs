@@ -15,34 +15,16 @@ use crate::failure::read_hex;
 /// What is read from rows.
 pub(crate) trait Record: Sized + Send + 'static {
     /// Reads one, by the names of its columns.
-    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
-    where
-        R: Row,
-        for<'c> &'c str: ColumnIndex<R>,
-        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>;
+    fn read(columns: &Columns<'_>) -> Result<Self, Error>;
 }
 
 /// Reads rows.
-pub(crate) fn all<T, R>(rows: &[R]) -> Result<Vec<T>, Error>
-where
-    T: Record,
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-{
+pub(crate) fn all<T: Record, R: Cells>(rows: &[R]) -> Result<Vec<T>, Error> {
     rows.iter().map(|row| T::read(&Columns(row))).collect()
 }
 
 impl Record for TaskRow {
-    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
-    where
-        R: Row,
-        for<'c> &'c str: ColumnIndex<R>,
-        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-    {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(TaskRow {
             id: TaskId(columns.number("id")?),
             task_type: TaskType(columns.number("task_type")?),
@@ -70,13 +52,7 @@ impl Record for TaskRow {
 }
 
 impl Record for Failure {
-    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
-    where
-        R: Row,
-        for<'c> &'c str: ColumnIndex<R>,
-        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-    {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         let body = columns.maybe_text("body")?;
         let body = body.map(|hex| read_hex(&hex).ok_or_else(|| wrong("body", "no hex"))).transpose()?;
         Ok(Failure {
@@ -95,25 +71,22 @@ impl Record for Failure {
 pub(crate) struct Number(pub(crate) u64);
 
 impl Record for Number {
-    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
-    where
-        R: Row,
-        for<'c> &'c str: ColumnIndex<R>,
-        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-    {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         columns.number("number").map(Self)
     }
 }
 
+/// What is noted under a name.
+pub(crate) struct Note(pub(crate) String);
+
+impl Record for Note {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        columns.text("value").map(Self)
+    }
+}
+
 impl Record for ResourceGroup {
-    fn read<R>(columns: &Columns<'_, R>) -> Result<Self, Error>
-    where
-        R: Row,
-        for<'c> &'c str: ColumnIndex<R>,
-        for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-        for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-    {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(ResourceGroup {
             name: columns.text("name")?,
             quota: columns.number("quota")?,
@@ -123,23 +96,11 @@ impl Record for ResourceGroup {
     }
 }
 
-fn limits<R>(columns: &Columns<'_, R>) -> Result<Limits, Error>
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-{
+fn limits(columns: &Columns<'_>) -> Result<Limits, Error> {
     Ok(Limits { running: columns.maybe("max_running")?, rate: columns.maybe("max_rate")? })
 }
 
-fn param<R>(columns: &Columns<'_, R>) -> Result<TaskParam, Error>
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-{
+fn param(columns: &Columns<'_>) -> Result<TaskParam, Error> {
     Ok(TaskParam {
         name: columns.text("name")?,
         description: columns.text("description")?,
@@ -154,18 +115,34 @@ where
     })
 }
 
-/// The columns of a row.
-pub(crate) struct Columns<'a, R>(&'a R);
+/// A row of either database. Every value in the tables is a number of 64 bits or a text.
+pub(crate) trait Cells {
+    fn number(&self, name: &str) -> Result<Option<i64>, Error>;
+    fn text(&self, name: &str) -> Result<Option<String>, Error>;
+}
 
-impl<R> Columns<'_, R>
+impl<R> Cells for R
 where
     R: Row,
     for<'c> &'c str: ColumnIndex<R>,
     for<'r> Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
 {
+    fn number(&self, name: &str) -> Result<Option<i64>, Error> {
+        self.try_get(name)
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        self.try_get(name)
+    }
+}
+
+/// The columns of a row, as what they are to the model.
+pub(crate) struct Columns<'a>(&'a dyn Cells);
+
+impl Columns<'_> {
     fn maybe<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, Error> {
-        let Some(number) = self.0.try_get::<Option<i64>, _>(name)? else { return Ok(None) };
+        let Some(number) = self.0.number(name)? else { return Ok(None) };
         T::try_from(number).map(Some).map_err(|_| wrong(name, &number.to_string()))
     }
 
@@ -183,11 +160,11 @@ where
     }
 
     fn maybe_text(&self, name: &str) -> Result<Option<String>, Error> {
-        self.0.try_get(name)
+        self.0.text(name)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        let Some(text) = self.0.try_get::<Option<String>, _>(name)? else { return Ok(None) };
+        let Some(text) = self.0.text(name)? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| wrong(name, &error.to_string()))
     }
 }

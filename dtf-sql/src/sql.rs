@@ -10,8 +10,10 @@ pub(crate) const GET: &str = include_str!("../sql/get.sql");
 pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
 pub(crate) const GROUPS: &str = include_str!("../sql/groups.sql");
 pub(crate) const LIST: &str = include_str!("../sql/list.sql");
+pub(crate) const NOTE: &str = include_str!("../sql/note.sql");
 pub(crate) const PAUSE: &str = include_str!("../sql/pause.sql");
 pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
+pub(crate) const REPLACE_NOTE: &str = include_str!("../sql/replace_note.sql");
 pub(crate) const RESUME: &str = include_str!("../sql/resume.sql");
 pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 
@@ -20,6 +22,7 @@ pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 pub(crate) mod sqlite {
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
+    pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
     pub(crate) const MIGRATIONS: [&str; 4] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
@@ -35,6 +38,7 @@ pub(crate) mod mysql {
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");
+    pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
     pub(crate) const MIGRATIONS: [&str; 4] = [

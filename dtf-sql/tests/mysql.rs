@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::testkit::table::run_all;
-use dtf_model::testkit::{failure, group};
+use dtf_model::testkit::{cluster, failure, group};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use integration_tests::servers::MariaDb;
@@ -70,6 +70,7 @@ async fn conforms(server: &MariaDb) {
     run_all(table.clone()).await;
     group::run_all(table.clone()).await;
     failure::run_all(table.clone()).await;
+    cluster::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
     let other = Arc::new(SqlTable::connect(&config).await.unwrap());
     let runs = [table.clone(), other.clone(), table, other].map(|table| tokio::spawn(run_all(table)));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dtf_model::group::GroupTable;
 use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::testkit::table::run_all;
-use dtf_model::testkit::{failure, group};
+use dtf_model::testkit::{cluster, failure, group};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use uuid::Uuid;
@@ -31,7 +31,8 @@ async fn a_table_in_memory_conforms() {
     run_all(table.clone()).await;
     run_all(table.clone()).await;
     group::run_all(table.clone()).await;
-    failure::run_all(table).await;
+    failure::run_all(table.clone()).await;
+    cluster::run_all(table).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,6 @@ impl Embedded {
             window: u32::try_from(ready).unwrap_or(u32::MAX).max(2),
             ..ExecutorConfig::default()
         };
-        DtfConfig { shape, membership, executor, ..DtfConfig::default() }
+        DtfConfig { shape, membership, executor, alone: true, ..DtfConfig::default() }
     }
 }

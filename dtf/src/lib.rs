@@ -37,6 +37,7 @@ mod client;
 #[cfg(feature = "full")]
 pub mod config;
 pub mod embedded;
+mod generations;
 mod plugin_runtime;
 #[cfg(feature = "full")]
 pub mod serve;

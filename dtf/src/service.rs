@@ -8,11 +8,11 @@ use dtf_collector::collector;
 use dtf_executor::{Executor, ExecutorConfig};
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
-use dtf_model::roles::{Departure, Role, RoleContext};
+use dtf_model::roles::{Departure, Role, RoleContext, until_answered};
 use dtf_model::shard::{Kinds, ShardQueue};
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
-use dtf_model::{ClusterShape, Invalid};
+use dtf_model::{ClusterShape, Invalid, StoreError, cluster};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::generator;
 use dtf_scheduler::manager::{Manager, ManagerConfig};
@@ -24,10 +24,12 @@ use lrmf_core::{
     FixedTasks, InstanceId, InvalidName,
 };
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
+use crate::generations::Mark;
 use crate::plugin_runtime::PluginRuntime;
 
 /// The stores that a process works with.
@@ -66,6 +68,8 @@ pub struct DtfConfig {
     pub grace: Duration,
     /// The threads of the runtime that plugin code runs on; at least 1.
     pub plugin_threads: usize,
+    /// Whether this is the only process, ever: it may then divide the work otherwise than the one before it did.
+    pub alone: bool,
 }
 
 impl Default for DtfConfig {
@@ -81,6 +85,7 @@ impl Default for DtfConfig {
             executor: ExecutorConfig::default(),
             grace: Duration::from_secs(45),
             plugin_threads: cores.max(4),
+            alone: false,
         }
     }
 }
@@ -108,6 +113,9 @@ pub enum ServiceError {
     /// The role runs already.
     #[error("the role {0} runs in this process already")]
     Running(Role),
+    /// The table of tasks is of a cluster that divides its work otherwise, or refuses.
+    #[error(transparent)]
+    Cluster(#[from] StoreError),
     /// The operating system gave no threads.
     #[error("no threads for plugins: {0}")]
     Threads(#[from] std::io::Error),
@@ -181,10 +189,19 @@ impl DtfBuilder {
             config,
             context,
             members: Mutex::default(),
-            fence: Mutex::default(),
+            agreed: OnceCell::new(),
             _plugin_runtime: plugin_runtime,
         })
     }
+}
+
+/// A membership in a role's group.
+struct Member {
+    handle: CoordinatorHandle,
+    /// Keeps the mark of the group's generation.
+    _marking: AbortOnDropHandle<()>,
+    /// Tells the departure of the executor's session.
+    _telling: Option<AbortOnDropHandle<()>>,
 }
 
 /// A process of the framework: a client of it, and whichever roles are started in it.
@@ -192,9 +209,9 @@ pub struct Dtf {
     ports: Ports,
     config: DtfConfig,
     context: RoleContext,
-    members: Mutex<BTreeMap<Role, CoordinatorHandle>>,
-    /// Tells the departure of the executor's session.
-    fence: Mutex<Option<AbortOnDropHandle<()>>>,
+    members: Mutex<BTreeMap<Role, Member>>,
+    /// Set when it is known that the cluster divides its work as this process does.
+    agreed: OnceCell<()>,
     /// Ends with the process's last use of it.
     _plugin_runtime: PluginRuntime,
 }
@@ -216,30 +233,49 @@ impl Dtf {
         Client::new(self.ports.table.clone(), self.context.clone())
     }
 
-    /// Starts a role: joins its group, and takes up what it is given.
+    /// Starts a role: joins its group, and takes up what it is given. Waits while the table of tasks does not answer.
     ///
     /// # Errors
-    /// The role runs already, or its group cannot be joined.
+    /// The role runs already, the cluster divides its work otherwise, or the role's group cannot be joined.
     pub async fn start_service(&self, role: Role) -> Result<(), ServiceError> {
+        self.agreed.get_or_try_init(|| self.agree()).await?;
         let mut members = self.members.lock().await;
         if members.contains_key(&role) {
             return Err(ServiceError::Running(role));
         }
+        let mark = self.mark(role).await?;
         let member = Coordinator::builder(self.ports.coordination.clone(), role.group(&self.config.cluster)?)
             .instance_id(InstanceId::new(&self.config.instance)?)
             .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
             .worker(self.worker(role)?)
             .config(self.membership())
-            .clock(self.context.clock.clone())
+            .clock(mark.clock())
             .start()
             .await
             .map_err(|error| ServiceError::Start { role, error })?;
-        if role == Role::Executor {
-            let told = tokio::spawn(tell_of_session(member.events(), self.context.departure.clone()));
-            *self.fence.lock().await = Some(AbortOnDropHandle::new(told));
-        }
-        members.insert(role, member);
+        let marking = AbortOnDropHandle::new(tokio::spawn(mark.keep(member.held())));
+        let telling = (role == Role::Executor).then(|| {
+            let told = tell_of_session(member.events(), self.context.departure.clone());
+            AbortOnDropHandle::new(tokio::spawn(told))
+        });
+        members.insert(role, Member { handle: member, _marking: marking, _telling: telling });
         Ok(())
+    }
+
+    /// The highest generation of a role's group so far.
+    async fn mark(&self, role: Role) -> Result<Mark, StoreError> {
+        let read = async || Mark::read(self.ports.table.clone(), role, self.context.clock.clone()).await;
+        until_answered(&CancellationToken::new(), read).await
+    }
+
+    /// Agrees with the cluster on how the work is divided.
+    async fn agree(&self) -> Result<(), StoreError> {
+        let (table, shape) = (&*self.ports.table, self.config.shape);
+        until_answered(&CancellationToken::new(), async || match self.config.alone {
+            true => cluster::begin_alone(table, shape).await,
+            false => cluster::agree(table, shape).await,
+        })
+        .await
     }
 
     /// Starts all roles.
@@ -255,7 +291,7 @@ impl Dtf {
 
     /// The member that this process has in a role's group, where the role was started.
     pub async fn member(&self, role: Role) -> Option<CoordinatorHandle> {
-        self.members.lock().await.get(&role).cloned()
+        self.members.lock().await.get(&role).map(|member| member.handle.clone())
     }
 
     /// The membership of a role, which says which types of task this process knows.
@@ -302,14 +338,19 @@ impl Dtf {
 
     /// Waits until every role that has been started has ended.
     pub async fn join(&self) {
-        let members: Vec<_> = self.members.lock().await.values().cloned().collect();
-        for member in members {
+        for member in self.handles().await.values() {
             member.ended().await;
         }
     }
 
+    /// The members that this process has, by role.
+    async fn handles(&self) -> BTreeMap<Role, CoordinatorHandle> {
+        let members = self.members.lock().await;
+        members.iter().map(|(role, member)| (*role, member.handle.clone())).collect()
+    }
+
     async fn end<F: Future<Output = ()> + Send + 'static>(&self, how: impl Fn(CoordinatorHandle) -> F) {
-        let members = self.members.lock().await.clone();
+        let members = self.handles().await;
         let mut ending = tokio::task::JoinSet::new();
         for member in members.values() {
             ending.spawn(how(member.clone()));

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage, count, ok};
-use dtf::TaskHandle;
 use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
 use dtf::model::queue::TaskState;
 use dtf::model::{RunEpoch, TaskStatus};
+use dtf::{Ports, TaskHandle};
+use lrmf_core::clock::RuntimeClock;
+use lrmf_core::{Clock, MemoryStore, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -145,5 +147,37 @@ async fn queues_whose_deletion_is_forgotten_are_deleted_again() {
     stage.queues.roll_back(&queues);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(stage.queues.is_empty());
+    dtf.stop().await;
+}
+
+/// Its time of day is a day ahead.
+#[derive(Debug)]
+struct Ahead(RuntimeClock);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn unix_millis(&self) -> u64 {
+        self.0.unix_millis() + 24 * 3600 * 1000
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_coordination_store_forgets_everything_and_the_clock_was_put_right() {
+    let stage = Stage::new();
+    let clock = Arc::new(Ahead(RuntimeClock::new()));
+    let dtf = stage.process_at(clock, stage.ports.clone(), "a", slow(Duration::from_millis(50)));
+    dtf.start_all().await.unwrap();
+    let task = dtf.client().create_task(KIND, count(2000)).await.unwrap();
+    until(&task, |state| state.counts.succeeded > 100).await;
+    dtf.stop().await;
+    // What the queues remember of the former holders is above everything that the clock says now.
+    let ports = Ports { coordination: Arc::new(MemoryStore::new()), ..stage.ports.clone() };
+    let dtf = stage.process_on(ports, "b", slow(Duration::from_millis(50)));
+    dtf.start_all().await.unwrap();
+    let again = dtf.client().task(task.id());
+    assert_eq!(completes(&again, 2000).await, RunEpoch(1));
     dtf.stop().await;
 }

@@ -37,6 +37,9 @@ pub struct BooksParam {
     /// How often each stays open before a result of it is the last: it is executed so often besides.
     #[serde(default)]
     pub rounds: u8,
+    /// The first collector that is told this number ends its process, behind the callback and before the commit.
+    #[serde(default)]
+    pub fatal: Option<u64>,
 }
 
 /// The numbers that were executed, in no order, those that were executed twice twice.
@@ -127,7 +130,7 @@ impl TaskPlugin for Books {
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        Ok(Box::new(Teller { rounds: read(&spec.param)?.rounds, told: Told::default() }))
+        Ok(Box::new(Teller { param: read(&spec.param)?, told: Told::default() }))
     }
 }
 
@@ -183,7 +186,7 @@ impl TaskExecutor for Writer {
 }
 
 struct Teller {
-    rounds: u8,
+    param: BooksParam,
     told: Told,
 }
 
@@ -200,12 +203,18 @@ impl TaskCollector for Teller {
         support: &mut CollectorSupport,
     ) -> anyhow::Result<()> {
         match &result.outcome {
-            Outcome::Succeeded(done) if round_of(&done.body) < self.rounds => {
+            Outcome::Succeeded(done) if round_of(&done.body) < self.param.rounds => {
                 let round = [round_of(&done.body) + 1];
                 let next = [&number_in(&done.body)?.to_be_bytes()[..], &round].concat();
                 support.keep_open(NewSubtask::new(next), Duration::from_millis(5));
             }
-            Outcome::Succeeded(done) => self.told = self.told.and(number_in(&done.body)?),
+            Outcome::Succeeded(done) => {
+                let number = number_in(&done.body)?;
+                self.told = self.told.and(number);
+                if self.param.fatal == Some(number) {
+                    self.die_once();
+                }
+            }
             _ => self.told.otherwise += 1,
         }
         Ok(())
@@ -217,5 +226,15 @@ impl TaskCollector for Teller {
 
     async fn after_task_completed(&mut self, _: &Counts) -> anyhow::Result<TaskResult> {
         Ok(TaskResult { data: serde_json::to_value(self.told)?, ..TaskResult::default() })
+    }
+}
+
+impl Teller {
+    /// Ends the process, unless one has been ended already.
+    fn die_once(&self) {
+        let mark = self.param.file.with_extension("died");
+        if File::create_new(mark).is_ok() {
+            std::process::abort();
+        }
     }
 }

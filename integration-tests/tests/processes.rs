@@ -5,6 +5,8 @@
 
 mod stage;
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use stage::{ROLES, SHARDS, Service, Site, until};
 
@@ -85,15 +87,17 @@ fn no_subtask_fails_because_of_a_rolling_restart() {
 fn a_running_task_goes_on_while_mysql_is_down_and_a_new_one_is_refused_clearly() {
     let Some(mut site) = Site::to_harm() else { return };
     let services = one_of_each(&site);
-    let task = site.submit(6000, 10, &[]);
+    let task = site.submit(20_000, 10, &[]);
     task.goes_on(300);
     site.sql.kill().unwrap();
+    let down = Instant::now();
     let out =
         site.run(&["task", "submit", "books", "--param", r#"{"count": 1, "sleep_ms": 0, "file": "x"}"#]);
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("mysql.url is mysql://") && said.contains("cannot be reached"), "{said}");
     task.goes_on(2000);
+    std::thread::sleep(Duration::from_secs(20).saturating_sub(down.elapsed()));
     site.sql.restart().unwrap();
     site.balance(&task);
     drop(services);
@@ -117,7 +121,7 @@ fn redis_is_killed_and_started_again_with_what_it_wrote() {
 fn subtasks_that_stay_open_are_executed_again_and_counted_once_whoever_is_killed() {
     let Some(site) = Site::to_harm() else { return };
     let mut services = one_of_each(&site);
-    let task = site.submit_open(1500, 2, 2, &[]);
+    let task = site.submit_with(1500, 2, |param| param.rounds = 2, &[]);
     for (at, role) in ROLES.iter().enumerate().filter(|(_, role)| ["executor", "collector"].contains(role)) {
         task.goes_on(400);
         services[at].kill();
@@ -125,4 +129,64 @@ fn subtasks_that_stay_open_are_executed_again_and_counted_once_whoever_is_killed
     }
     site.balance(&task);
     assert!(task.executed() >= 3 * task.count, "{} executions", task.executed());
+}
+
+#[test]
+fn all_roles_are_killed_at_once() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut services = one_of_each(&site);
+    let task = site.submit(6000, 10, &[]);
+    for round in 2..4 {
+        task.goes_on(500);
+        services.iter_mut().for_each(Service::kill);
+        services = ROLES.iter().map(|role| site.start(&format!("{role}-{round}"), role)).collect();
+    }
+    site.balance(&task);
+    drop(services);
+}
+
+#[test]
+fn a_collector_dies_between_its_callback_and_its_commit() {
+    let Some(site) = Site::to_harm() else { return };
+    let mut services = one_of_each(&site);
+    let task = site.submit_with(2000, 2, |param| param.fatal = Some(1200), &[]);
+    let collector = &mut services[4];
+    until("the collector has died", || collector.has_ended());
+    *collector = site.start("collector-2", "collector");
+    site.balance(&task);
+    drop(services);
+}
+
+#[test]
+fn a_task_that_was_half_created_begins_again() {
+    let Some(site) = Site::to_harm() else { return };
+    assert!(site.run(&["migrate"]).status.success());
+    // Nobody is there yet. One whose manager died between its row and its queues, and one that nobody has looked at.
+    let (half, new) = (site.submit(300, 1, &[]), site.submit(300, 1, &[]));
+    site.change(&format!(
+        "UPDATE tbl_task SET task_status = 2, run_epoch = 1, start_time = create_time WHERE id = {}",
+        half.id
+    ));
+    let services = one_of_each(&site);
+    for (task, run) in [(&half, 2), (&new, 1)] {
+        site.balance(task);
+        assert_eq!(site.until_ended(task)["run"], run);
+    }
+    drop(services);
+}
+
+#[test]
+fn etcd_loses_all_its_data_in_mid_task() {
+    let Some(mut site) = Site::to_harm() else { return };
+    let services = one_of_each(&site);
+    let task = site.submit(8000, 10, &[]);
+    for _ in 0..2 {
+        task.goes_on(500);
+        site.etcd.kill().unwrap();
+        site.etcd.forget_everything().unwrap();
+        site.etcd.restart().unwrap();
+    }
+    site.balance(&task);
+    assert_eq!(site.until_ended(&task)["run"], 1, "it went on where it was");
+    drop(services);
 }

@@ -1,5 +1,6 @@
 //! The stores in memory: what the embedded default and the tests run on. They pass the same suites as all others.
 
+mod cluster;
 mod done;
 mod failures;
 mod groups;

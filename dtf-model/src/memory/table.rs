@@ -26,6 +26,7 @@ pub(super) struct State {
     last: TaskId,
     pub(super) groups: Groups,
     pub(super) failures: Failures,
+    pub(super) notes: HashMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -228,6 +229,7 @@ mod tests {
         crate::testkit::table::run_all(table.clone()).await;
         crate::testkit::table::run_all(table.clone()).await;
         crate::testkit::group::run_all(table.clone()).await;
-        crate::testkit::failure::run_all(table).await;
+        crate::testkit::failure::run_all(table.clone()).await;
+        crate::testkit::cluster::run_all(table).await;
     }
 }

@@ -1,5 +1,6 @@
 //! For those who write an implementation of a port: the suites that show whether it keeps its obligations.
 
+pub mod cluster;
 pub mod failure;
 pub mod group;
 pub mod queue;

@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// See and change between whom the executors are shared.
     #[cfg(feature = "full")]
     Group(super::group::GroupArgs),
+    /// See and raise the numbers of parts into which the work of a cluster is divided.
+    #[cfg(feature = "full")]
+    Cluster(super::cluster::ClusterArgs),
     /// See the processes of a cluster, and empty one of its work.
     #[cfg(feature = "full")]
     Worker(super::worker::WorkerArgs),

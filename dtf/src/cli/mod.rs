@@ -13,6 +13,8 @@
 
 mod args;
 #[cfg(feature = "full")]
+mod cluster;
+#[cfg(feature = "full")]
 mod config;
 mod display;
 #[cfg(feature = "full")]
@@ -53,7 +55,8 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// What there is only with the feature `full`.
-const NEED_SERVERS: [&str; 8] = ["serve", "task", "group", "worker", "config", "migrate", "doctor", "health"];
+const NEED_SERVERS: [&str; 9] =
+    ["serve", "task", "group", "cluster", "worker", "config", "migrate", "doctor", "health"];
 
 /// Something asked for wrongly, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),
         Command::Group(args) => group::run(args, types),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Worker(args) => worker::run(args),
         Command::Config(args) => config::run(&args),
         Command::Migrate(settings) => doctor::migrate(&settings),

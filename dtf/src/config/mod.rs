@@ -265,6 +265,7 @@ impl Config {
         DtfConfig {
             cluster: self.cluster.clone(),
             instance: self.instance.clone(),
+            alone: false,
             shape: self.shape,
             membership: self.membership.clone(),
             manager: ManagerConfig { retention: self.manager.retention, sweep: self.manager.sweep },

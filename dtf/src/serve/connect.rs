@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::StoreError;
 use dtf_model::memory::MemoryTable;
 use dtf_model::roles::Role;
 use dtf_model::table::TaskTable;
+use dtf_model::{Invalid, StoreError};
 use dtf_redis::Redis;
 use dtf_sql::SqlTable;
 use lrmf_core::config::text;
@@ -14,6 +14,7 @@ use lrmf_core::{Coordination, MemoryStore};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use tokio::time::Instant;
 
+use super::shape;
 use crate::config::{Config, ConfigError};
 use crate::servers::{ServersError, queues_on};
 use crate::service::Ports;
@@ -41,6 +42,9 @@ pub enum ConnectError {
         /// What to do, where there is more to say than the error does.
         advice: String,
     },
+    /// The cluster divides its work into other numbers of parts.
+    #[error(transparent)]
+    Shape(Invalid),
     /// A server that was not there in time.
     #[error("{key} is {place}, and {error}; start it, or correct {key}{advice} (given up after {waited})")]
     Away {
@@ -93,7 +97,33 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
         redis(config, patience, begun).await?,
         Arc::new(coordination.await?),
     );
+    let truth = (!only_executes).then_some(&*table);
+    agree(config, truth, &*coordination, patience, begun).await?;
     Ok(queues_on(redis, table, coordination))
+}
+
+/// Agrees with the cluster on how its work is divided: with the database, or with the copy of what it says.
+async fn agree(
+    config: &Config,
+    truth: Option<&dyn TaskTable>,
+    coordination: &dyn Coordination,
+    patience: &Patience<'_>,
+    begun: Instant,
+) -> Result<(), ConnectError> {
+    let etcd = etcd_server(&config.etcd()?);
+    let agreed = until_there(etcd, patience, begun, async || {
+        match truth {
+            Some(table) => shape::agree(table, coordination, &config.cluster, config.shape).await?,
+            None => shape::compare(coordination, &config.cluster, config.shape).await?,
+        }
+        Ok(())
+    });
+    agreed.await.map_err(|error| match error {
+        ConnectError::Refused { error: ServersError::Store(StoreError::Invalid(invalid)), .. } => {
+            ConnectError::Shape(invalid)
+        }
+        other => other,
+    })
 }
 
 /// etcd, for a command.

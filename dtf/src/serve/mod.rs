@@ -10,6 +10,7 @@ mod health;
 mod http;
 mod measured;
 mod metrics;
+pub(crate) mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -289,24 +289,49 @@ impl Stage {
 
     /// A process that sees the stores through these ports.
     pub(crate) fn process_on(&self, ports: Ports, instance: &str, plugin: Numbers) -> Dtf {
-        self.made(ports, instance, plugin, 4)
+        self.process_at(self.clock.clone(), ports, instance, plugin)
+    }
+
+    /// A process that sees the stores through these ports, and the time on this clock.
+    pub(crate) fn process_at(
+        &self,
+        clock: Arc<dyn Clock>,
+        ports: Ports,
+        instance: &str,
+        plugin: Numbers,
+    ) -> Dtf {
+        self.made(clock, ports, instance, plugin, 4)
     }
 
     /// A process that runs so many parcels at once.
     pub(crate) fn process_with_slots(&self, instance: &str, plugin: Numbers, slots: usize) -> Dtf {
-        self.made(self.ports.clone(), instance, plugin, slots)
+        self.made(self.clock.clone(), self.ports.clone(), instance, plugin, slots)
     }
 
     /// A process that knows these types.
     pub(crate) fn process_knowing(&self, instance: &str, types: Vec<(TaskType, Numbers)>) -> Dtf {
-        self.knowing(self.ports.clone(), instance, types, 4)
+        self.knowing(self.clock.clone(), self.ports.clone(), instance, types, 4)
     }
 
-    fn made(&self, ports: Ports, instance: &str, plugin: Numbers, slots: usize) -> Dtf {
-        self.knowing(ports, instance, vec![(KIND, plugin)], slots)
+    fn made(
+        &self,
+        clock: Arc<dyn Clock>,
+        ports: Ports,
+        instance: &str,
+        plugin: Numbers,
+        slots: usize,
+    ) -> Dtf {
+        self.knowing(clock, ports, instance, vec![(KIND, plugin)], slots)
     }
 
-    fn knowing(&self, ports: Ports, instance: &str, types: Vec<(TaskType, Numbers)>, slots: usize) -> Dtf {
+    fn knowing(
+        &self,
+        clock: Arc<dyn Clock>,
+        ports: Ports,
+        instance: &str,
+        types: Vec<(TaskType, Numbers)>,
+        slots: usize,
+    ) -> Dtf {
         let membership = CoordinatorConfig {
             settle: Duration::ZERO,
             companions: Duration::ZERO,
@@ -316,7 +341,7 @@ impl Stage {
         let instance = instance.to_owned();
         let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
         let config = DtfConfig { instance, shape, membership, executor, ..DtfConfig::default() };
-        let builder = Dtf::builder(ports).config(config).clock(self.clock.clone());
+        let builder = Dtf::builder(ports).config(config).clock(clock);
         let mut builder = builder.plugins_on(Handle::current());
         for (task_type, plugin) in types {
             let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };

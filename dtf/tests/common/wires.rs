@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf::Ports;
+use dtf::model::cluster::ClusterTable;
 use dtf::model::failure::{Failure, FailureKey, FailureTable};
 use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
@@ -124,6 +125,13 @@ wired! {
     claim(shard: Shard, token: Token, offer: &Offer, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
     acknowledge(shard: Shard, token: Token, done: &[ShipmentId]) -> ();
     contents(shard: Shard) -> Vec<ShipmentId>;
+}
+
+wired! {
+    ClusterTable for TaskTable;
+    note(name: &str) -> Option<String>;
+    note_once(name: &str, value: &str) -> String;
+    replace_note(name: &str, expected: &str, value: &str) -> bool;
 }
 
 wired! {

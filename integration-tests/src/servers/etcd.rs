@@ -11,7 +11,7 @@ use super::{Source, TlsFiles, life, ports};
 /// An etcd server.
 #[derive(Debug)]
 pub struct Etcd {
-    source: Source,
+    pub(super) source: Source,
     /// How a private one is spoken to.
     scheme: &'static str,
 }

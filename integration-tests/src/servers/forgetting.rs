@@ -1,10 +1,11 @@
-//! A Redis that forgets: what it wrote last, or everything.
+//! Servers that forget: what they wrote last, or everything.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
+use super::etcd::Etcd;
 use super::redis::Redis;
 use super::{Process, Source};
 
@@ -56,10 +57,7 @@ impl Redis {
     }
 
     fn process(&self) -> anyhow::Result<&Process> {
-        match &self.source {
-            Source::Private(process) => Ok(process),
-            Source::Named(_) => None.context("this server is not the test's own: it is left alone"),
-        }
+        own(&self.source)
     }
 
     /// The file that it writes to now: since Redis 7 the last one of a directory.
@@ -75,5 +73,24 @@ impl Redis {
             .iter()
             .filter_map(|entry| Some((number(&entry.file_name().to_string_lossy())?, entry.path())));
         numbered.max().map(|(_, path)| path).context("it has no append-only file")
+    }
+}
+
+impl Etcd {
+    /// Deletes its data. It must have been killed.
+    ///
+    /// # Errors
+    /// It is not private, still runs, or its data cannot be deleted.
+    pub fn forget_everything(&self) -> anyhow::Result<()> {
+        let process = own(&self.source)?;
+        ensure!(process.pid().is_none(), "a server that runs has its data in memory");
+        Ok(fs::remove_dir_all(process.dir().join("data"))?)
+    }
+}
+
+fn own(source: &Source) -> anyhow::Result<&Process> {
+    match source {
+        Source::Private(process) => Ok(process),
+        Source::Named(_) => None.context("this server is not the test's own: it is left alone"),
     }
 }

@@ -154,18 +154,30 @@ impl Site {
 
     /// Creates a task.
     pub(crate) fn submit(&self, count: u64, sleep_ms: u64, more: &[&str]) -> Task {
-        self.submit_open(count, sleep_ms, 0, more)
+        self.submit_with(count, sleep_ms, |_| {}, more)
     }
 
-    /// Creates a task each of whose subtasks stays open for so many rounds.
-    pub(crate) fn submit_open(&self, count: u64, sleep_ms: u64, rounds: u8, more: &[&str]) -> Task {
+    /// Creates a task with other parameters besides.
+    pub(crate) fn submit_with(
+        &self,
+        count: u64,
+        sleep_ms: u64,
+        change: impl FnOnce(&mut BooksParam),
+        more: &[&str],
+    ) -> Task {
         let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
-        let param =
-            serde_json::to_string(&BooksParam { count, sleep_ms, file: file.clone(), rounds }).unwrap();
+        let mut param = BooksParam { count, sleep_ms, file: file.clone(), rounds: 0, fatal: None };
+        change(&mut param);
+        let param = serde_json::to_string(&param).unwrap();
         let out = self.run(&[&["task", "submit", "books", "--param", &param, "-o", "json"], more].concat());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
         Task { id: answer["task"].as_u64().unwrap(), count, file }
+    }
+
+    /// Changes something in the database by hand.
+    pub(crate) fn change(&self, sql: &str) {
+        statement(&self.sql.url(DATABASE), sql);
     }
 
     /// Waits for a task's end by looking at it again and again, as watching is a test of its own.

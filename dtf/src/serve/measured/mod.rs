@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use dtf_model::cluster::ClusterTable;
 use dtf_model::failure::{Failure, FailureKey, FailureTable};
 use dtf_model::group::{GroupTable, ResourceGroup};
 use dtf_model::plugin::{PluginRegistry, TaskResult};
@@ -169,6 +170,14 @@ measured! {
     set_group(group: &ResourceGroup) -> ();
     group(name: &str) -> Option<ResourceGroup>;
     groups(after: Option<&str>, most: u32) -> Vec<ResourceGroup>;
+    ; counted {}
+}
+
+measured! {
+    ClusterTable for TaskTable;
+    note(name: &str) -> Option<String>;
+    note_once(name: &str, value: &str) -> String;
+    replace_note(name: &str, expected: &str, value: &str) -> bool;
     ; counted {}
 }
 

@@ -1,0 +1,128 @@
+//! The port to `tbl_cluster`: what all processes of a cluster have to agree on, kept beside the tasks.
+
+use async_trait::async_trait;
+
+use crate::error::{Invalid, StoreError};
+use crate::shape::ClusterShape;
+
+/// The name of the note that has the cluster's shape.
+const SHAPE: &str = "shape";
+
+/// A few short notes, each under a name.
+///
+/// # What an implementor guarantees
+/// A call that returned `Ok` is durable. Every write is one conditional statement, and says what came of it.
+#[async_trait]
+pub trait ClusterTable: Send + Sync + 'static {
+    /// What is noted under a name.
+    async fn note(&self, name: &str) -> Result<Option<String>, StoreError>;
+
+    /// Notes something where nothing is noted yet, and says what is noted then: this, or what was there before.
+    async fn note_once(&self, name: &str, value: &str) -> Result<String, StoreError>;
+
+    /// Replaces a note that still is as expected. Says whether it is as wanted now.
+    async fn replace_note(&self, name: &str, expected: &str, value: &str) -> Result<bool, StoreError>;
+}
+
+/// Checks that a process divides the work as its cluster does. The first process of a cluster decides how that is.
+///
+/// # Errors
+/// [`Invalid::Shape`] where the cluster does it otherwise; or the store failed.
+pub async fn agree(table: &dyn ClusterTable, ours: ClusterShape) -> Result<(), StoreError> {
+    ours.check()?;
+    let theirs = table.note_once(SHAPE, &written(ours)).await?;
+    Ok(read(&theirs)?.agrees_with(ours)?)
+}
+
+/// How the cluster divides its work; none before its first process.
+///
+/// # Errors
+/// The store failed, or has something else.
+pub async fn shape(table: &dyn ClusterTable) -> Result<Option<ClusterShape>, StoreError> {
+    table.note(SHAPE).await?.as_deref().map(read).transpose()
+}
+
+/// Divides the work of a cluster into more parts. All of its processes have to have ended: those that run go on with the
+/// parts that they know. Nothing has to be moved: tasks are dealt anew to the buckets by their ids, and what is on a shard
+/// stays there.
+///
+/// # Errors
+/// [`Invalid::Shrinks`] where a count is below the cluster's: what is on a shard that nobody holds would stay there for ever.
+/// Or the store failed.
+pub async fn grow(table: &dyn ClusterTable, to: ClusterShape) -> Result<(), StoreError> {
+    to.check()?;
+    let (from, to_text) = (table.note_once(SHAPE, &written(to)).await?, written(to));
+    if let Some((what, from, to)) = read(&from)?.shrinks_to(to) {
+        return Err(Invalid::Shrinks { what, from, to }.into());
+    }
+    if table.replace_note(SHAPE, &from, &to_text).await? {
+        return Ok(());
+    }
+    Err(changed_meanwhile())
+}
+
+/// Notes another shape, whatever was noted before: for a process that shares its stores with no other, and has just begun.
+///
+/// # Errors
+/// The store failed.
+pub async fn begin_alone(table: &dyn ClusterTable, shape: ClusterShape) -> Result<(), StoreError> {
+    let (before, wanted) = (table.note_once(SHAPE, &written(shape)).await?, written(shape));
+    if table.replace_note(SHAPE, &before, &wanted).await? { Ok(()) } else { Err(changed_meanwhile()) }
+}
+
+fn changed_meanwhile() -> StoreError {
+    let cause = "the cluster's counts were changed at the same time; look at them, then try again".to_owned();
+    StoreError::Refused { store: "tbl_cluster", cause }
+}
+
+fn written(shape: ClusterShape) -> String {
+    serde_json::json!(shape).to_string()
+}
+
+/// A shape as it is noted.
+///
+/// # Errors
+/// It is none, or one of a newer program.
+pub fn read(text: &str) -> Result<ClusterShape, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Refused {
+        store: "tbl_cluster",
+        cause: format!("the cluster's shape is noted in a way that this program does not know: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryTable;
+
+    #[tokio::test]
+    async fn the_first_process_decides_and_others_have_to_agree() {
+        let table = MemoryTable::new();
+        assert_eq!(shape(&table).await.unwrap(), None);
+        let ours = ClusterShape { shards: 8, ..ClusterShape::default() };
+        agree(&table, ours).await.unwrap();
+        agree(&table, ours).await.unwrap();
+        let refused = agree(&table, ClusterShape::default()).await.unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "this process is configured for 64 as the number of shards, its cluster has 8 as the number of shards; use the \
+             cluster's counts, or end all its processes and run `dtf cluster grow`"
+        );
+        assert_eq!(shape(&table).await.unwrap(), Some(ours));
+        assert!(agree(&table, ClusterShape { shards: 0, ..ours }).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn counts_only_grow() {
+        let table = MemoryTable::new();
+        let small = ClusterShape { shards: 8, ..ClusterShape::default() };
+        agree(&table, small).await.unwrap();
+        grow(&table, ClusterShape::default()).await.unwrap();
+        agree(&table, ClusterShape::default()).await.unwrap();
+        let refused = grow(&table, small).await.unwrap_err().to_string();
+        assert!(refused.contains("the number of shards cannot become 8: the cluster has 64"), "{refused}");
+        agree(&table, ClusterShape::default()).await.unwrap();
+        begin_alone(&table, small).await.unwrap();
+        agree(&table, small).await.unwrap();
+    }
+}

@@ -1,0 +1,102 @@
+//! `dtf cluster`: into how many parts the cluster's work is divided.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::ensure;
+use clap::{Args, Subcommand};
+use dtf::config::Config;
+use dtf::lrmf::Coordination;
+use dtf::lrmf::admin::{Admin, AdminError, MemberPhase};
+use dtf::model::ClusterShape;
+use dtf_model::cluster;
+use dtf_model::roles::Role;
+use dtf_model::table::TaskTable;
+use serde_json::json;
+
+use super::args::Output;
+use super::oneshot::refused;
+use super::settings::Settings;
+use crate::serve::connect::{coordination, database};
+use crate::serve::shape;
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// For people, or for scripts: one JSON document on standard output
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show into how many parts the work is divided
+    Show,
+    /// Divide the work into as many parts as this command is configured for (shape.…): more than now, never fewer. All
+    /// processes of the cluster have to have ended; tasks may be in any state, and go on when processes with the new counts
+    /// are started
+    Grow,
+}
+
+pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
+    let config = args.settings.load()?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let done = runtime.block_on(async {
+        let table = database(&config).await.map_err(super::connecting)?;
+        match args.what {
+            What::Show => {}
+            What::Grow => grow(&config, &*table).await?,
+        }
+        let shape = cluster::shape(&*table).await.map_err(refused)?;
+        show(&config, shape, args.output)
+    });
+    runtime.shutdown_background();
+    done?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn grow(config: &Config, table: &dyn TaskTable) -> anyhow::Result<()> {
+    let store: Arc<dyn Coordination> = Arc::new(coordination(config).await.map_err(super::connecting)?);
+    for role in Role::ALL {
+        let living = living(&store, role, &config.cluster).await?;
+        ensure!(
+            living.is_empty(),
+            "{} still has the role {role}; end all processes of the cluster first (dtf worker list shows them)",
+            living.join(", ")
+        );
+    }
+    cluster::grow(table, config.shape).await.map_err(refused)?;
+    shape::copy(&*store, &config.cluster, config.shape).await.map_err(refused)
+}
+
+/// The processes with a role.
+async fn living(store: &Arc<dyn Coordination>, role: Role, cluster: &str) -> anyhow::Result<Vec<String>> {
+    match Admin::new(store.clone(), role.group(cluster)?).read().await {
+        Ok(state) => {
+            let there = state.member_views().into_iter().filter(|member| member.state != MemberPhase::Gone);
+            Ok(there.map(|member| member.member.to_string()).collect())
+        }
+        Err(AdminError::NoGroup { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn show(config: &Config, shape: Option<ClusterShape>, output: Output) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    if output == Output::Json {
+        writeln!(out, "{:#}", json!({ "cluster": config.cluster, "shape": shape }))?;
+        return Ok(());
+    }
+    let Some(shape) = shape else {
+        writeln!(out, "no process of the cluster {} has been started yet", config.cluster)?;
+        return Ok(());
+    };
+    for role in Role::ALL {
+        writeln!(out, "{:<10} {:>6} parts", role.name(), role.parts(&shape))?;
+    }
+    Ok(())
+}
