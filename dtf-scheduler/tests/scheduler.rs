@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf_model::memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
-use dtf_model::plugin::PluginRegistry;
+use dtf_model::plugin::{
+    PluginRegistry, TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
+};
 use dtf_model::queue::{Fence, ParcelReport, Push, QueueStore, Report};
 use dtf_model::roles::RoleContext;
 use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::{ClusterShape, RunEpoch, Shard, StoreError, TaskParam, TaskType};
+use dtf_model::{ClusterShape, Invalid, RunEpoch, Shard, StoreError, TaskParam, TaskSpec, TaskType};
 use dtf_scheduler::scheduler::Scheduler;
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::runner::{Held, RunTask};
@@ -77,6 +79,35 @@ impl ShardQueue for Bottomless {
     }
 }
 
+/// A type of task whose subtasks nobody here generates, executes or collects.
+struct Known;
+
+impl TaskPlugin for Known {
+    fn check(&self, _: &TaskParam) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn generator(&self, _: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
+        anyhow::bail!("there is none")
+    }
+
+    fn executor(&self, _: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
+        anyhow::bail!("there is none")
+    }
+
+    fn collector(&self, _: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        anyhow::bail!("there is none")
+    }
+}
+
+fn plugins() -> Arc<PluginRegistry> {
+    let mut plugins = PluginRegistry::default();
+    let (name, description) = ("known".to_owned(), String::new());
+    let plugin = Arc::new(Known);
+    plugins.register(TaskPluginRegistration { task_type: TaskType(1), name, description, plugin }).unwrap();
+    Arc::new(plugins)
+}
+
 /// A task in the table and in the queues, with a hundred subtasks.
 async fn hundred(table: &MemoryTable, queues: &MemoryQueues) {
     let param = TaskParam::default();
@@ -106,7 +137,7 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         queues: queues.clone(),
         shards: shards.clone(),
         wake: Arc::new(MemoryWakeUp::default()),
-        plugins: Arc::new(PluginRegistry::default()),
+        plugins: plugins(),
         shape: ClusterShape::embedded(),
         clock,
         departure: dtf_model::roles::Departure::default(),
