@@ -62,6 +62,7 @@ async fn check(connection: &mut MySqlConnection) -> Result<(), StoreError> {
         Err(MigrateError::Execute(error)) if number(&error) == Some(NO_SUCH_TABLE) => {
             Err(MigrateError::VersionNotPresent(1))
         }
+        Err(MigrateError::Execute(error)) => return Err(refused(&error)),
         other => other,
     };
     checked.map_err(|error| schema.refusal(&error))

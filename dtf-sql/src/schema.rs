@@ -8,6 +8,8 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::AppliedMigration;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
+use crate::error::{Verdict, calling};
+
 /// Where sqlx notes the migrations that were applied; a name of our own, so that a database can be shared.
 const TABLE: &str = "dtf_migrations";
 
@@ -63,6 +65,11 @@ impl Schema {
 
     /// One line that says what is wrong and what to do.
     pub(crate) fn refusal(&self, error: &MigrateError) -> StoreError {
+        if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = error
+            && cause.as_database_error().is_none()
+        {
+            return calling(self.store, cause, Verdict::No); // the connection broke: nothing is wrong with the schema
+        }
         let ours = self.migrator.iter().map(|known| known.version).max().unwrap_or(0);
         let cause = match error {
             MigrateError::VersionMissing(theirs) => format!(

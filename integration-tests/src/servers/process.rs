@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// How long a server may take until it answers. Much more than it needs: the machine may be busy.
@@ -84,7 +84,10 @@ impl Process {
     }
 
     pub(super) fn stop(&self) -> anyhow::Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        // The signal stops one thread after the other: what was asked before the last has stopped may be answered.
+        waitpid(self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())), WaitOptions::UNTRACED)?;
+        Ok(())
     }
 
     pub(super) fn cont(&self) -> anyhow::Result<()> {
