@@ -144,6 +144,10 @@ impl Site {
             ..DtfConfig::default()
         };
         config.executor.slots = self.slots;
+        // As much as a task's own backlog may wait, also where it is more than is usual.
+        let most = u64::from(config.shape.generation_buckets) * self.backlog;
+        config.generator.all = config.generator.all.max(most);
+        config.generator.group = config.generator.group.max(most);
         config
     }
 }

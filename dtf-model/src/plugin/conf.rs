@@ -69,7 +69,8 @@ pub struct TaskConf {
     pub backoff: Backoff,
     /// What a failed subtask means for its task.
     pub on_failure: OnFailure,
-    /// How many subtasks of one task may wait for dispatch before generating pauses.
+    /// How many subtasks of one task may wait for dispatch before generating pauses; fewer where the budgets of the cluster
+    /// and of its group leave less (settings `generator.backlog` and `generator.group_backlog`).
     pub backlog: u64,
     /// How long a cancelled subtask may take to stop.
     pub cancel_grace: Duration,
