@@ -7,15 +7,7 @@ mod stage;
 
 use integration_tests::servers::{Redis, RedisCluster};
 use rustix::process::Signal;
-use stage::{ROLES, Service, Site, Task};
-
-fn one_of_each(site: &Site) -> Vec<Service> {
-    let started: Vec<_> = ROLES.iter().map(|role| site.start(&format!("{role}-1"), role)).collect();
-    for service in &started {
-        service.until_ready();
-    }
-    started
-}
+use stage::{Service, Site, Task};
 
 /// A site whose queues are on a Cluster.
 fn on_a_cluster() -> Option<(Site, RedisCluster)> {
@@ -52,7 +44,7 @@ fn run_of(site: &Site, task: &Task) -> u64 {
 #[test]
 fn redis_is_killed_and_its_file_lacks_the_last_moment() {
     let Some(mut site) = Site::to_harm() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(8000, 10, &[]);
     for _ in 0..3 {
         task.goes_on(500);
@@ -66,7 +58,7 @@ fn redis_is_killed_and_its_file_lacks_the_last_moment() {
 #[test]
 fn one_node_of_a_cluster_lacks_the_last_moment() {
     let Some((site, mut cluster)) = on_a_cluster() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(8000, 10, &[]);
     for node in cluster.nodes() {
         task.goes_on(500);
@@ -80,7 +72,7 @@ fn one_node_of_a_cluster_lacks_the_last_moment() {
 #[test]
 fn redis_is_emptied_and_its_tasks_are_started_again() {
     let Some(mut site) = Site::to_harm() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(3000, 20, &[]);
     task.goes_on(300);
     in_mid_task(&services, || site.redis.flush().unwrap());
@@ -98,7 +90,7 @@ fn redis_is_emptied_and_its_tasks_are_started_again() {
 #[test]
 fn each_node_of_a_cluster_is_emptied_in_turn() {
     let Some((site, mut cluster)) = on_a_cluster() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(3000, 20, &[]);
     for node in cluster.nodes() {
         task.goes_on(300);

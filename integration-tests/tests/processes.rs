@@ -10,18 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use stage::{ROLES, SHARDS, Service, Site, until};
 
-fn one_of_each(site: &Site) -> Vec<Service> {
-    let started: Vec<_> = ROLES.iter().map(|role| site.start(&format!("{role}-1"), role)).collect();
-    for service in &started {
-        service.until_ready();
-    }
-    started
-}
-
 #[test]
 fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
     let Some(site) = Site::to_harm() else { return };
-    let mut services = one_of_each(&site);
+    let mut services = site.one_of_each();
     let file = site.file("executed");
     let param = serde_json::json!({ "count": 5000, "sleep_ms": 0, "file": file }).to_string();
     let out = site.run(&["task", "submit", "books", "--param", &param, "--watch", "-o", "json"]);
@@ -40,7 +32,7 @@ fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
 #[test]
 fn every_role_is_killed_in_mid_task() {
     let Some(site) = Site::to_harm() else { return };
-    let mut services = one_of_each(&site);
+    let mut services = site.one_of_each();
     let task = site.submit(8000, 10, &[]);
     for (at, role) in ROLES.iter().enumerate() {
         task.goes_on(400);
@@ -86,7 +78,7 @@ fn no_subtask_fails_because_of_a_rolling_restart() {
 #[test]
 fn a_running_task_goes_on_while_mysql_is_down_and_a_new_one_is_refused_clearly() {
     let Some(mut site) = Site::to_harm() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(20_000, 10, &[]);
     task.goes_on(300);
     site.sql.kill().unwrap();
@@ -106,7 +98,7 @@ fn a_running_task_goes_on_while_mysql_is_down_and_a_new_one_is_refused_clearly()
 #[test]
 fn redis_is_killed_and_started_again_with_what_it_wrote() {
     let Some(mut site) = Site::to_harm() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(6000, 10, &[]);
     for _ in 0..2 {
         task.goes_on(500);
@@ -120,7 +112,7 @@ fn redis_is_killed_and_started_again_with_what_it_wrote() {
 #[test]
 fn subtasks_that_stay_open_are_executed_again_and_counted_once_whoever_is_killed() {
     let Some(site) = Site::to_harm() else { return };
-    let mut services = one_of_each(&site);
+    let mut services = site.one_of_each();
     let task = site.submit_with(1500, 2, |param| param.rounds = 2, &[]);
     for (at, role) in ROLES.iter().enumerate().filter(|(_, role)| ["executor", "collector"].contains(role)) {
         task.goes_on(400);
@@ -134,7 +126,7 @@ fn subtasks_that_stay_open_are_executed_again_and_counted_once_whoever_is_killed
 #[test]
 fn all_roles_are_killed_at_once() {
     let Some(site) = Site::to_harm() else { return };
-    let mut services = one_of_each(&site);
+    let mut services = site.one_of_each();
     let task = site.submit(6000, 10, &[]);
     for round in 2..4 {
         task.goes_on(500);
@@ -148,7 +140,7 @@ fn all_roles_are_killed_at_once() {
 #[test]
 fn a_collector_dies_between_its_callback_and_its_commit() {
     let Some(site) = Site::to_harm() else { return };
-    let mut services = one_of_each(&site);
+    let mut services = site.one_of_each();
     let task = site.submit_with(2000, 2, |param| param.fatal = Some(1200), &[]);
     let collector = &mut services[4];
     until("the collector has died", || collector.has_ended());
@@ -167,7 +159,7 @@ fn a_task_that_was_half_created_begins_again() {
         "UPDATE tbl_task SET task_status = 2, run_epoch = 1, start_time = create_time WHERE id = {}",
         half.id
     ));
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     for (task, run) in [(&half, 2), (&new, 1)] {
         site.balance(task);
         assert_eq!(site.until_ended(task)["run"], run);
@@ -178,7 +170,7 @@ fn a_task_that_was_half_created_begins_again() {
 #[test]
 fn etcd_loses_all_its_data_in_mid_task() {
     let Some(mut site) = Site::to_harm() else { return };
-    let services = one_of_each(&site);
+    let services = site.one_of_each();
     let task = site.submit(8000, 10, &[]);
     for _ in 0..2 {
         task.goes_on(500);

@@ -152,6 +152,15 @@ impl Site {
         service
     }
 
+    /// Starts a service for each role and waits until all are ready.
+    pub(crate) fn one_of_each(&self) -> Vec<Service> {
+        let started: Vec<_> = ROLES.iter().map(|role| self.start(&format!("{role}-1"), role)).collect();
+        for service in &started {
+            service.until_ready();
+        }
+        started
+    }
+
     /// Creates a task.
     pub(crate) fn submit(&self, count: u64, sleep_ms: u64, more: &[&str]) -> Task {
         self.submit_with(count, sleep_ms, |_| {}, more)
