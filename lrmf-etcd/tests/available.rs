@@ -17,7 +17,7 @@ use lrmf_core::{
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 
 use support::Etcd;
-use support::group::wait_for;
+use support::group::{PATIENCE, wait_for};
 use support::proxy::Proxy;
 
 const TASKS: usize = 12;
@@ -83,8 +83,11 @@ async fn member(endpoint: String, name: &str, store: &Fenced) -> CoordinatorHand
 async fn the_tasks_of_a_member_that_is_cut_off_run_elsewhere_before_its_session_ends() {
     let (etcd, store) = (Etcd::start(), Fenced::default());
     let proxy = Proxy::to(etcd.endpoint()).await;
-    // Who is cut off leads, so the leader's key must end with its contact too.
+    // Who is cut off leads, so the leader's key must end with its contact too. It does before the others are there:
+    // it could lose the election.
     let cut_off = member(proxy.endpoint(), "a", &store).await;
+    let leads = async { cut_off.status().wait_for(|status| status.leading).await.map(drop) };
+    tokio::time::timeout(PATIENCE, leads).await.unwrap().unwrap();
     let b = member(etcd.endpoint(), "b", &store).await;
     let c = member(etcd.endpoint(), "c", &store).await;
     let third = TASKS / 3;
