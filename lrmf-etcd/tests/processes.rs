@@ -18,15 +18,15 @@ use lrmf_core::{
     Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, Held, InstanceId, MemberStage,
     Task, TaskRunner,
 };
-use lrmf_etcd::{EtcdConfig, EtcdStore};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use support::Etcd;
-use support::group::PATIENCE;
+use support::{Etcd, PATIENCE, connected, prompt};
 use tokio::sync::watch;
 
 const TASKS: usize = 12;
-const TTL: Duration = Duration::from_secs(4);
+/// With the margin, so long that a process can stand still for seconds without losing it.
+const TTL: Duration = Duration::from_secs(15);
+const MARGIN: Duration = Duration::from_secs(5);
 
 // ---- a member ----
 
@@ -42,7 +42,7 @@ fn append(book: &Path, line: &str) {
 async fn member_process() {
     let variable = |name: &str| std::env::var(name).unwrap();
     let (name, book) = (variable("MEMBER_NAME"), PathBuf::from(variable("MEMBER_BOOK")));
-    let store = EtcdStore::connect(EtcdConfig::new([variable("MEMBER_ETCD")])).await.unwrap();
+    let store = connected(prompt([variable("MEMBER_ETCD")])).await;
     let (to_tasks, this) = watch::channel(None::<CoordinatorHandle>);
     let (of_worker, of_task) = (this.clone(), name.clone());
     let worker = TaskRunner::new(move |held: Held| {
@@ -67,7 +67,7 @@ async fn member_process() {
     });
     let config = CoordinatorConfig {
         ttl: TTL,
-        margin: Duration::from_secs(1),
+        margin: MARGIN,
         settle: Duration::from_millis(100),
         ..CoordinatorConfig::default()
     };
