@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::GroupMode;
 use crate::coordination::{Guard, Op, Revision, Txn, TxnLimits};
 use crate::ids::{Generation, InstanceId};
 use crate::keys::chunk_of;
@@ -101,7 +102,8 @@ fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
         return true;
     }
     // In mode `available` its tokens alone keep the old holder from doing harm.
-    if !view.is_in_contact(place.holder, member) {
+    let silent = !view.is_in_contact(place.holder, member);
+    if silent && rules.silence || member.mode == GroupMode::Available && !rules.contact {
         return true;
     }
     let Some(marked) = place.entry.releasing else { return false };
