@@ -82,7 +82,7 @@ pub(super) enum Order {
 }
 
 /// What is explored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
     pub(super) mode: GroupMode,
     pub(super) order: Order,
