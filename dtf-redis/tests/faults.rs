@@ -9,14 +9,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Commit, Fence, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
-use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment};
+use dtf_model::queue::{Commit, Push, QueueStore};
+use dtf_model::shard::{ShardQueue, Shipment};
 use dtf_model::wake::{Rung, Topic, WakeUp};
-use dtf_model::{
-    Control, Counts, EmitEpoch, RunEpoch, Seq, Shard, StoreError, TaskId, TaskParam, TaskSpec, TaskType,
-};
+use dtf_model::{Counts, EmitEpoch, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
 use lrmf_core::Token;
 use server::Server;
