@@ -17,7 +17,7 @@ use dtf::model::plugin::{
     CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
     TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
-use dtf::model::queue::Outcome;
+use dtf::model::queue::{DEATHS_AT_MOST, Outcome};
 use dtf::model::{Counts, Invalid, TaskParam, TaskSpec, TaskType};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,21 @@ pub struct BooksParam {
     /// The first collector that is told this number ends its process, behind the callback and before the commit.
     #[serde(default)]
     pub fatal: Option<u64>,
+    /// Whether the last number waits, when it is executed, until it is let go: the task cannot end before.
+    #[serde(default)]
+    pub held: bool,
+}
+
+impl BooksParam {
+    /// Whether it is this number's turn to wait.
+    fn waits(&self, number: u64) -> bool {
+        self.held && number + 1 == self.count && !let_go(&self.file).exists()
+    }
+}
+
+/// What has to be there, beside the file of the executed numbers, for the last number not to wait.
+pub fn let_go(file: &Path) -> PathBuf {
+    file.with_extension("let-go")
 }
 
 /// The numbers that were executed, in no order, those that were executed twice twice.
@@ -110,8 +125,8 @@ fn read(param: &TaskParam) -> Result<BooksParam, Invalid> {
 
 impl TaskPlugin for Books {
     fn conf(&self) -> TaskConf {
-        // A subtask that fails because of a fault shall be seen.
-        TaskConf { max_attempts: 1, backlog: 2000, ..TaskConf::default() }
+        // A subtask that fails because of a fault shall be seen; that its executors are killed is not its fault.
+        TaskConf { max_attempts: 1, max_deaths: DEATHS_AT_MOST, backlog: 2000, ..TaskConf::default() }
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
@@ -123,10 +138,10 @@ impl TaskPlugin for Books {
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        let BooksParam { sleep_ms, file, .. } = read(&spec.param)?;
+        let param = read(&spec.param)?;
         let open = |file: &Path| File::options().create(true).append(true).open(file);
-        let (file, begun) = (open(&file)?, open(&begun(&file))?);
-        Ok(Arc::new(Writer { sleep: Duration::from_millis(sleep_ms), file, begun }))
+        let (file, begun) = (open(&param.file)?, open(&begun(&param.file))?);
+        Ok(Arc::new(Writer { param, file, begun }))
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
@@ -169,7 +184,7 @@ fn round_of(body: &[u8]) -> u8 {
 }
 
 struct Writer {
-    sleep: Duration,
+    param: BooksParam,
     file: File,
     begun: File,
 }
@@ -178,9 +193,13 @@ struct Writer {
 impl TaskExecutor for Writer {
     async fn execute(&self, body: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         (&self.begun).write_all(&[0])?;
-        tokio::time::sleep(self.sleep).await;
+        tokio::time::sleep(Duration::from_millis(self.param.sleep_ms)).await;
+        let number = number_in(body)?;
+        while self.param.waits(number) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         // One write of eight bytes to the end of a file: whole, whoever else writes, and there when this process is killed.
-        (&self.file).write_all(body.get(..8).context("it is no number")?)?;
+        (&self.file).write_all(&number.to_be_bytes())?;
         Ok(SubtaskResult::new(body.clone()))
     }
 }

@@ -12,7 +12,7 @@ use stage::{ROLES, SHARDS, Service, Site, until};
 
 #[test]
 fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut services = site.one_of_each();
     let file = site.file("executed");
     let param = serde_json::json!({ "count": 5000, "sleep_ms": 0, "file": file }).to_string();
@@ -61,7 +61,7 @@ fn an_executor_is_stopped_for_longer_than_its_session_and_comes_back() {
 
 #[test]
 fn no_subtask_fails_because_of_a_rolling_restart() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut services = vec![site.serve("a", "all"), site.serve("b", "all")];
     let task = site.submit(6000, 10, &[]);
     for at in [0, 1, 0, 1] {

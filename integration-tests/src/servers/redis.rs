@@ -48,8 +48,10 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private_with(further: &[&str]) -> anyhow::Result<Self> {
-        let port = ports::free()?;
-        Self::start("redis", port, port, further.iter().map(OsString::from).collect())
+        ports::on_free(|| {
+            let port = ports::free()?;
+            Self::start("redis", port, port, further.iter().map(OsString::from).collect())
+        })
     }
 
     /// A private one whose clients need TLS and a certificate of the files' authority.
@@ -63,10 +65,12 @@ impl Redis {
     /// A private one with further settings, and with TLS where files are given, for its clients and among servers.
     pub(super) fn private_among(tls: Option<&TlsFiles>, further: &[&str]) -> anyhow::Result<Self> {
         let Some(files) = tls else { return Self::private_with(further) };
-        let (port, plain) = (ports::free()?, ports::free()?);
-        let tls = tls_settings(files, port).map(|(name, value)| [format!("--{name}").into(), value]);
-        let further = tls.into_iter().flatten().chain(further.iter().map(OsString::from)).collect();
-        Self::start("rediss", port, plain, further)
+        ports::on_free(|| {
+            let (port, plain) = (ports::free()?, ports::free()?);
+            let tls = tls_settings(files, port).map(|(name, value)| [format!("--{name}").into(), value]);
+            let further = tls.into_iter().flatten().chain(further.iter().map(OsString::from)).collect();
+            Self::start("rediss", port, plain, further)
+        })
     }
 
     /// Starts one whose clients connect to `port`, and that says without TLS at `plain` whether it is ready.
