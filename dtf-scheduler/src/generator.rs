@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dtf_model::plugin::{Generated, TaskConf, TaskGenerator};
+use dtf_model::plugin::{Generated, NewSubtask, TaskConf, TaskGenerator};
 use dtf_model::queue::{Backlog, Fence, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
 use dtf_model::roles::{
     BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
@@ -175,6 +175,7 @@ impl Generation<'_> {
         if got > most {
             return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
         }
+        batch.subtasks.iter().try_for_each(NewSubtask::check).map_err(anyhow::Error::from)?;
         Ok(batch)
     }
 
@@ -219,7 +220,7 @@ impl Generation<'_> {
             parcels,
             bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
             saved,
-            progress: caught(|| self.generator.query_progress())?,
+            progress: caught(|| self.generator.query_progress())?.filter(|share| (0.0..=1.0).contains(share)),
             finished: batch.finished,
         })
     }
