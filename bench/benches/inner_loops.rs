@@ -1,8 +1,13 @@
-//! The loops that everything else waits for: a plan of placement, a turn of the feedback queue, a script's round trip.
+//! The loops that everything else waits for: a plan of placement, the leader's step, a turn of the feedback queue, a
+//! script's round trip.
 //!
 //! `cargo bench -p bench --bench inner_loops`. The codec of parcels is private: `cargo bench -p dtf-redis --bench codec`.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that fails has no result")]
+
+#[path = "../src/leading.rs"]
+#[allow(dead_code, reason = "the benchmarks of whole parts use the rest")]
+mod leading;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,6 +24,8 @@ use lrmf_core::assignor::{
     Assignor, Candidate, ConsistentHashing, MemberIx, Problem, StickyBalanced, StringOrderEvenly,
 };
 use lrmf_core::{InstanceId, Task, Timestamp, Token};
+
+use leading::Led;
 
 const TASKS: usize = 100_000;
 const MEMBERS: usize = 1000;
@@ -50,6 +57,17 @@ fn planner(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// One member more, then one less: what comes of that in the leader, its plan, its records and its transactions.
+fn leader_step(criterion: &mut Criterion) {
+    let mut led = Led::new(TASKS, MEMBERS).unwrap();
+    criterion.bench_function(
+        "the leader's step, a member of 1,000 joins and is lost, 100,000 tasks",
+        |bencher| {
+            bencher.iter(|| (led.join(MEMBERS).unwrap(), led.lose(MEMBERS).unwrap()));
+        },
+    );
 }
 
 fn feedback_queue(criterion: &mut Criterion) {
@@ -104,5 +122,5 @@ fn script_round_trip(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(inner_loops, planner, feedback_queue, script_round_trip);
+criterion_group!(inner_loops, planner, leader_step, feedback_queue, script_round_trip);
 criterion_main!(inner_loops);

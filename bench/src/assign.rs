@@ -10,7 +10,7 @@ use lrmf_core::assignor::{
 use lrmf_core::{InstanceId, Task};
 use serde_json::json;
 
-use crate::leading;
+use crate::leading::{self, Led};
 use crate::report::Report;
 
 #[derive(Args)]
@@ -41,15 +41,20 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>>
 fn lead(options: &Options, runs: usize) -> anyhow::Result<Report> {
     let params = json!({ "tasks": options.tasks, "members": options.members, "what": "the leader's steps" });
     let mut report = Report::new("assign", params);
-    let (led, costs) = leading::measure(options.tasks, options.members, runs)?;
+    let mut led = Led::new(options.tasks, options.members)?;
     report.add("load_ms", led.load_ms);
     report.add("same_list_ms", led.relist_ms);
-    for [join, loss] in costs {
+    for [join, loss] in leading::changes(&mut led, options.tasks, options.members, runs)? {
         report.add("join_first_ms", join.first_ms);
         report.add("join_all_ms", join.all_ms);
         report.add("join_steps", join.steps as f64);
         report.add("loss_first_ms", loss.first_ms);
         report.add("loss_all_ms", loss.all_ms);
+    }
+    report.add("pin_ms", led.pin(0, 1)?.all_ms);
+    for [join, loss] in leading::changes(&mut led, options.tasks, options.members, runs)? {
+        report.add("pinned_join_first_ms", join.first_ms);
+        report.add("pinned_loss_first_ms", loss.first_ms);
     }
     report.add_peak_memory("peak_rss_mb");
     Ok(report)

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use lrmf_core::assignor::StickyBalanced;
+use lrmf_core::control::{Origin, PinRecord};
 use lrmf_core::coordination::{
     KeyValue, LeaseId, Op, Revision, Snapshot, Txn, TxnLimits, TxnOutcome, WatchBatch, WatchEvent,
 };
-use lrmf_core::keys::{Keys, Kind, chunk_of};
+use lrmf_core::keys::{Control, Keys, Kind, chunk_of};
 use lrmf_core::protocol::leader::{Leader, LeaderAction, LeaderConfig};
 use lrmf_core::protocol::{FeedItem, Now, Rules};
 use lrmf_core::records::{
@@ -159,6 +160,14 @@ impl Led {
         self.change()
     }
 
+    /// An operator pins a task to a member.
+    pub(crate) fn pin(&mut self, task: usize, number: usize) -> anyhow::Result<Cost> {
+        let record = PinRecord { format: Format, member: member(number)?, origin: Origin::default() };
+        let key = self.keys.control(&Control::Pin(format!("task-{task:09}").into()));
+        self.write(vec![Op::Put { key, value: encode(&record), lease: None }])?;
+        self.change()
+    }
+
     /// How many tasks a member has.
     pub(crate) fn held_by(&self, number: usize) -> anyhow::Result<usize> {
         let prefix = self.keys.assignment(&member(number)?);
@@ -258,9 +267,13 @@ fn session(number: u64) -> Incarnation {
     Incarnation(uuid::Uuid::from_u128(u128::from(number) + 1))
 }
 
-/// The leader of so many members and tasks, through joins and losses.
-pub(crate) fn measure(tasks: usize, members: usize, changes: usize) -> anyhow::Result<(Led, Vec<[Cost; 2]>)> {
-    let mut led = Led::new(tasks, members)?;
+/// Joins and losses, each of one member.
+pub(crate) fn changes(
+    led: &mut Led,
+    tasks: usize,
+    members: usize,
+    changes: usize,
+) -> anyhow::Result<Vec<[Cost; 2]>> {
     let mut costs = Vec::new();
     for _ in 0..changes {
         let join = led.join(members)?;
@@ -271,5 +284,5 @@ pub(crate) fn measure(tasks: usize, members: usize, changes: usize) -> anyhow::R
         costs.push([join, loss]);
     }
     costs.first().context("no changes were asked for")?;
-    Ok((led, costs))
+    Ok(costs)
 }

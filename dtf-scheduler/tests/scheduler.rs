@@ -143,7 +143,7 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         departure: dtf_model::roles::Departure::default(),
         plugin_runtime: tokio::runtime::Handle::current(),
     };
-    let held = Held { task: Task::new("00000", ""), token: Token(1), stop };
+    let held = Held::new(Task::new("00000", ""), Token(1), stop);
     Scheduler::new(table, context).run(held).await.unwrap();
     let shipped = shards.shipped.load(Ordering::Relaxed);
     assert!((ENOUGH..2 * ENOUGH).contains(&shipped), "stopped after {shipped} shipments");

@@ -19,6 +19,7 @@ use crate::protocol::leader::LeaderConfig;
 use crate::protocol::node::NodeConfig;
 use crate::protocol::{Command, Exit, Rules};
 use crate::provider::TaskProvider;
+use crate::tenure::Tenure;
 use crate::worker::Worker;
 
 /// How many events a listener may be behind before it misses some.
@@ -208,7 +209,8 @@ impl CoordinatorBuilder {
         };
         let node = NodeConfig { instance: instance.clone(), settings: self.config, leader };
         let clock = clock_for(self.clock)?;
-        let ports = Ports { store: self.store, worker, provider, clock };
+        let tenure = Tenure::new(clock.clone());
+        let ports = Ports { store: self.store, worker, provider, clock, tenure };
         let handle = CoordinatorHandle::spawn(ports, node, self.group, instance.clone());
         handle.joined().await?;
         Ok(handle)
@@ -233,6 +235,7 @@ struct Shared {
     events: broadcast::Receiver<Event>,
     held: watch::Receiver<HeldTasks>,
     status: watch::Receiver<MemberStatus>,
+    tenure: Tenure,
     kill: CancellationToken,
     /// The last handle stops the member.
     _guard: DropGuard,
@@ -258,12 +261,23 @@ impl CoordinatorHandle {
             held: to_held,
             status: to_status,
         };
+        let tenure = ports.tenure.clone();
         let (driver, actions) = Driver::new(ports, config, receiver, kill.clone(), board);
         // Owned by the handles: it ends when `kill` is cancelled, at the latest by the last one's guard, and says so
         // on `status`.
         tokio::spawn(driver.run(actions));
         let guard = kill.clone().drop_guard();
-        Self(Arc::new(Shared { group, instance, commands, events, held, status, kill, _guard: guard }))
+        Self(Arc::new(Shared {
+            group,
+            instance,
+            commands,
+            events,
+            held,
+            status,
+            tenure,
+            kill,
+            _guard: guard,
+        }))
     }
 
     async fn joined(&self) -> Result<(), StartError> {
@@ -353,6 +367,11 @@ impl CoordinatorHandle {
     /// is called.
     pub fn held(&self) -> watch::Receiver<HeldTasks> {
         self.0.held.clone()
+    }
+
+    /// Until when the member may work: for code that asks before each piece of work.
+    pub fn tenure(&self) -> Tenure {
+        self.0.tenure.clone()
     }
 
     /// The member at a glance.

@@ -48,7 +48,8 @@
 //! # What you can rely on, and on what that depends
 //! - A task is not given to a member before the one that had it has said that it stopped, or that one's session has
 //!   ended in the store. A member that loses sight of the store stops its tasks [`margin`](CoordinatorConfig::margin)
-//!   before its session can end. So no two run a task at the same time **as long as** no process stands still for longer
+//!   before its session can end; one that was suspended does not begin another piece of work
+//!   ([`Held::may_work`], [`Tenure`]). So no two run a task at the same time **as long as** no process stands still for longer
 //!   than the margin in the middle of its work, the clocks' rates differ by less than the margin allows, and the store
 //!   ends no lease early.
 //! - Where that is not good enough, and for effects that matter it is not, use the **fencing token**: each holding of a
@@ -74,6 +75,7 @@
 //! | [`coordinator`] | a member as its process sees it: start here |
 //! | [`task`], [`ids`], [`worker`], [`provider`] | what is placed, and what users implement |
 //! | [`runner`], [`smooth`] | ready-made workers |
+//! | [`tenure`] | whether a member may still work, for code that asks before each piece of work |
 //! | [`hub`], [`typed`] | workers that see all they hold; users' own task types |
 //! | [`assignor`] | who gets what: the planners |
 //! | [`admin`] | for operators and their tools |
@@ -110,6 +112,7 @@ pub mod runner;
 mod sim;
 pub mod smooth;
 pub mod task;
+pub mod tenure;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod typed;
@@ -130,4 +133,5 @@ pub use records::Barred;
 pub use router::{NotReady, Route, Router};
 pub use runner::{Held, RunTask, TaskRunner};
 pub use task::{Holding, Task};
+pub use tenure::Tenure;
 pub use worker::{GivenUp, Worker};

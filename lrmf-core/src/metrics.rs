@@ -144,6 +144,7 @@ pub(crate) fn revoke_took(group: &GroupId, span: std::time::Duration) {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use ::metrics::{
         Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -151,6 +152,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::event::FenceReason;
     use crate::ids::{Generation, Token};
     use crate::smooth::SmoothWorker;
     use crate::task::{Holding, Task};
@@ -259,16 +261,28 @@ mod tests {
         let group = GroupId::new("p", "b", "t").unwrap();
         let holding = Holding { task: Task::new("x", ""), token: Token(1) };
         let committed = Event::Committed { generation: Generation(7), granted: 2, releasing: 3 };
+        let error = || "no".to_owned();
+        let failed = Event::AssignFailed { key: "x".into(), token: Token(1), error: error() };
+        let events = [
+            Event::Assigned(holding.clone()),
+            Event::Revoked(holding),
+            failed,
+            Event::Fenced { reason: FenceReason::Deadline },
+            committed,
+            Event::ProviderFailed { error: error() },
+            Event::PlanRefused { error: error() },
+        ];
         ::metrics::with_local_recorder(&notes, || {
-            for event in [Event::Assigned(holding.clone()), Event::Revoked(holding), committed] {
-                record(&group, &event);
-            }
+            events.iter().for_each(|event| record(&group, event));
+            revoke_took(&group, Duration::from_millis(5));
         });
         let notes = notes.0.lock().unwrap().join(", ");
         assert_eq!(
             notes,
             "lrmf_tasks_held +1, lrmf_assigned_total 1, lrmf_tasks_held -1, lrmf_revoked_total 1, \
-             lrmf_generation =7, lrmf_granted_total 2, lrmf_moved_total 3"
+             lrmf_assign_failed_total 1, lrmf_fenced_total 1, \
+             lrmf_generation =7, lrmf_granted_total 2, lrmf_moved_total 3, \
+             lrmf_provider_failed_total 1, lrmf_plan_refused_total 1, lrmf_revoke_seconds ~"
         );
     }
 }

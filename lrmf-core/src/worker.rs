@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::ids::Token;
 use crate::task::Holding;
+use crate::tenure::Tenure;
 
 /// Takes tasks up and gives them back.
 ///
@@ -20,6 +21,16 @@ use crate::task::Holding;
 pub trait Worker: Send + Sync + 'static {
     /// These tasks are now this member's.
     async fn assign(&self, holdings: &[Holding]) -> anyhow::Result<()>;
+
+    /// The same, with what the work can ask at any moment whether its member may still do it. This is what members call; it
+    /// calls [`assign`](Self::assign) where it is not implemented. A worker that wraps another one passes it on.
+    ///
+    /// # Errors
+    /// As there.
+    async fn assign_within(&self, holdings: &[Holding], tenure: &Tenure) -> anyhow::Result<()> {
+        let _ = tenure;
+        self.assign(holdings).await
+    }
 
     /// These tasks are no longer this member's: stop them.
     async fn revoke(&self, holdings: &[Holding]) -> anyhow::Result<()>;

@@ -5,14 +5,15 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lrmf_core::memory::Outage;
 use lrmf_core::{
-    Conflict, CoordinatorConfig, Event, Events, FenceReason, FixedTasks, Holding, InstanceId, Router,
-    StartError, Task, TaskProvider, Worker,
+    Clock, Conflict, CoordinatorConfig, Event, Events, FenceReason, FixedTasks, Held, Holding, InstanceId,
+    Router, StartError, Task, TaskProvider, TaskRunner, Timestamp, Worker,
 };
 use support::{Group, config, group, held_by, holds};
 use tokio::sync::Notify;
@@ -47,6 +48,45 @@ async fn a_member_that_is_cut_off_stops_before_another_one_starts() {
     connection.set_outage(None);
     holds(&b, 10).await;
     holds(&a, 10).await;
+}
+
+/// The clock of a process that is suspended: it leaps, while nothing in the process happens.
+#[derive(Debug, Default)]
+struct Leaping(AtomicU64);
+
+impl Clock for Leaping {
+    fn now(&self) -> Timestamp {
+        Timestamp(Duration::from_secs(self.0.load(Ordering::SeqCst)))
+    }
+
+    fn unix_millis(&self) -> u64 {
+        self.0.load(Ordering::SeqCst) * 1000
+    }
+}
+
+/// Between the end of a suspension and the moment when the member notices, its tasks can ask.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_suspended_may_not_work_before_it_has_noticed() {
+    let (group, clock) = (Group::new(1), Arc::new(Leaping::default()));
+    let (to_test, mut of_test) = tokio::sync::mpsc::channel(4);
+    let worker = TaskRunner::new(move |held: Held| {
+        let to_test = to_test.clone();
+        async move {
+            to_test.send(held.clone()).await?;
+            held.stop.cancelled().await;
+            Ok(())
+        }
+    });
+    let a = group.member("a").worker(worker).clock(clock.clone()).start().await.unwrap();
+    let held = of_test.recv().await.unwrap();
+    assert!(held.may_work() && a.tenure().left() <= config().ttl);
+    clock.0.fetch_add(config().ttl.as_secs(), Ordering::SeqCst);
+    // Nobody has run since: not even the member knows.
+    assert!(!held.may_work() && !held.stop.is_cancelled() && !a.tenure().is_valid());
+    held.stop.cancelled().await;
+    // In its next session it may.
+    let again = of_test.recv().await.unwrap();
+    assert!(again.may_work() && again.token > held.token && !held.may_work());
 }
 
 #[tokio::test(start_paused = true)]

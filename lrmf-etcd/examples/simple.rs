@@ -50,7 +50,7 @@ impl Worker for TestWorker {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub(crate) async fn main() -> anyhow::Result<()> {
     let instance = std::env::args().nth(1).unwrap_or_else(|| "testInstance_0".to_owned());
     let endpoint = std::env::var("ETCD_ENDPOINT").unwrap_or_else(|_| "127.0.0.1:2379".to_owned());
     let instance_id = InstanceId::new(&instance)?;

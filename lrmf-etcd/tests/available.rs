@@ -14,11 +14,10 @@ use lrmf_core::{
     Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, GroupMode, Holding, InstanceId,
     Task, Token, Worker,
 };
-use lrmf_etcd::{EtcdConfig, EtcdStore};
 
-use support::Etcd;
-use support::group::{PATIENCE, wait_for};
+use support::group::wait_for;
 use support::proxy::Proxy;
+use support::{Etcd, PATIENCE, connected, prompt};
 
 const TASKS: usize = 12;
 
@@ -56,11 +55,6 @@ fn group() -> GroupId {
 }
 
 async fn member(endpoint: String, name: &str, store: &Fenced) -> CoordinatorHandle {
-    let etcd = EtcdConfig {
-        connect_timeout: Duration::from_millis(500),
-        request_timeout: Duration::from_millis(500),
-        ..EtcdConfig::new([endpoint])
-    };
     let config = CoordinatorConfig {
         mode: GroupMode::Available,
         ttl: TTL,
@@ -69,7 +63,7 @@ async fn member(endpoint: String, name: &str, store: &Fenced) -> CoordinatorHand
         ..CoordinatorConfig::default()
     };
     let tasks = (0..TASKS).map(|index| Task::new(format!("task-{index:02}"), ""));
-    Coordinator::builder(Arc::new(EtcdStore::connect(etcd).await.unwrap()), group())
+    Coordinator::builder(Arc::new(connected(prompt([endpoint])).await), group())
         .instance_id(InstanceId::new(name).unwrap())
         .provider(FixedTasks::new(tasks))
         .worker(store.clone())

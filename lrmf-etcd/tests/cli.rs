@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lrmf_core::{CoordinatorHandle, Event, FixedTasks, Holding, Task, Worker};
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use support::Etcd;
 use support::books::{Booked, Books};
-use support::group::{PATIENCE, member};
+use support::group::{LONG, PATIENCE, member};
 
 const TASKS: usize = 6;
 
@@ -27,7 +28,7 @@ struct Said {
 fn command(etcd: &Etcd, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lrmf"));
     command.args(["--biz", "test", "--tenancy", "t"]).args(arguments).env("LRMF_ENDPOINTS", etcd.endpoint());
-    command.env("LRMF_PROTOCOL", "cli").env("USER", "tester").stdin(Stdio::null());
+    command.env("LRMF_PROTOCOL", "cli").env("LRMF_TIMEOUT", "60s").env("USER", "tester").stdin(Stdio::null());
     command
 }
 
@@ -59,8 +60,12 @@ fn fails(etcd: &Etcd, arguments: &[&str]) -> (i32, String) {
 }
 
 async fn join(etcd: &Etcd, name: &str, worker: impl Worker) -> CoordinatorHandle {
+    join_for(LONG, etcd, name, worker).await
+}
+
+async fn join_for(ttl: Duration, etcd: &Etcd, name: &str, worker: impl Worker) -> CoordinatorHandle {
     let tasks = (0..TASKS).map(|task| Task::new(format!("task/{task}"), format!("value {task}")));
-    let member = member(&etcd.endpoint(), "cli", name).await;
+    let member = member(&etcd.endpoint(), "cli", name, ttl).await;
     member.provider(FixedTasks::new(tasks)).worker(worker).start().await.unwrap()
 }
 
@@ -122,7 +127,11 @@ async fn a_group_is_seen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_are_drained_and_evicted() {
     let (etcd, books) = (Etcd::start(), Books::new());
-    let (a, b) = pair(&etcd, &books).await;
+    let a = join(&etcd, "a", books.worker("a")).await;
+    books.wait_for_members(TASKS, &["a"]).await;
+    // Who is evicted stays away for a TTL.
+    let b = join_for(LONG / 8, &etcd, "b", books.worker("b")).await;
+    shared(&books).await;
 
     assert!(lrmf(&etcd, &["drain", "b", "--note", "new disks"]).contains("b is to be emptied"));
     books.wait_for_members(TASKS, &["a"]).await;
@@ -315,6 +324,8 @@ async fn what_is_wrong_is_said_in_one_line() {
     assert!(code == 2 && error.contains("LRMF_PASSWORD"), "{error}");
     let (code, error) = fails(&etcd, &["--ca", "/nowhere.pem", "tasks"]);
     assert!(code == 2 && error.contains("/nowhere.pem cannot be read"), "{error}");
+    let (code, error) = fails(&etcd, &["--timeout", "5", "tasks"]);
+    assert!(code == 2 && error.contains("is no unit of time"), "{error}");
     let (code, error) = fails(&etcd, &["--endpoints", "nowhere", "tasks"]);
     assert!(code == 2 && error.contains("host:port"), "{error}");
     let said = run(command(&etcd, &["--endpoints", "127.0.0.1:1", "tasks"]).env_remove("RUST_LOG"));

@@ -10,16 +10,21 @@ use std::sync::Arc;
 
 use etcd_client::Permission;
 use lrmf_core::smooth::SmoothWorker;
-use lrmf_core::{Coordinator, CoordinatorHandle, FixedTasks, GroupId, InstanceId, Task};
-use lrmf_etcd::{Credentials, EtcdConfig, EtcdStore, Secret, Tls};
+use lrmf_core::{Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, InstanceId, Task};
+use lrmf_etcd::{Credentials, EtcdConfig, Secret, Tls};
 
-use support::Etcd;
 use support::certificates::{authority, etcd, signed};
+use support::group::LONG;
+use support::{Etcd, connected, patient};
 
 fn lrmf(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lrmf"));
     command.args(["--protocol", "secure", "--biz", "test", "--tenancy", "t"]).args(arguments);
-    command.env_remove("LRMF_PASSWORD").envs(variables.iter().copied()).stdin(Stdio::null());
+    command
+        .env("LRMF_TIMEOUT", "60s")
+        .env_remove("LRMF_PASSWORD")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null());
     command.output().unwrap()
 }
 
@@ -36,11 +41,12 @@ fn refused(output: &Output) -> (i32, &str) {
 
 /// A group for the command to see.
 async fn member(config: EtcdConfig) -> CoordinatorHandle {
-    let store = Arc::new(EtcdStore::connect(config).await.unwrap());
+    let store = Arc::new(connected(config).await);
     Coordinator::builder(store, GroupId::new("secure", "test", "t").unwrap())
         .instance_id(InstanceId::new("a").unwrap())
         .provider(FixedTasks::new([Task::new("x", "")]))
         .worker(SmoothWorker::new(|_| {}))
+        .config(CoordinatorConfig { ttl: LONG, ..CoordinatorConfig::default() })
         .start()
         .await
         .unwrap()
@@ -66,7 +72,7 @@ async fn certificates_are_shown_and_asked_for() {
         domain: Some("localhost".into()),
         identity: Some((certificate, Secret::new(key))),
     };
-    let member = member(EtcdConfig { tls: Some(tls), ..EtcdConfig::new([&endpoint]) }).await;
+    let member = member(EtcdConfig { tls: Some(tls), ..patient([&endpoint]) }).await;
 
     let at = ["--endpoints", &endpoint, "--domain", "localhost"];
     let identity = ["--cert", &cert, "--cert-key", &cert_key];
@@ -102,7 +108,7 @@ async fn a_user_needs_its_password_and_the_permission_for_the_group() {
     client.auth_enable().await.unwrap();
     let credentials = Credentials { user: "operator".into(), password: Secret::new("secret") };
     let endpoint = etcd.endpoint();
-    let config = EtcdConfig { credentials: Some(credentials), ..EtcdConfig::new([&endpoint]) };
+    let config = EtcdConfig { credentials: Some(credentials), ..patient([&endpoint]) };
     let member = member(config).await;
 
     let ask = |user: &str, variables: &[(&str, &str)]| {

@@ -12,7 +12,7 @@ use lrmf_core::Coordination;
 use lrmf_core::testkit::coordination::{Subject, run_all};
 use lrmf_etcd::EtcdStore;
 
-use support::Etcd;
+use support::{Etcd, PATIENCE};
 
 struct OnEtcd(Arc<EtcdStore>);
 
@@ -24,6 +24,14 @@ impl Subject for OnEtcd {
 
     async fn pass(&self, span: Duration) {
         tokio::time::sleep(span).await;
+    }
+
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(12)
+    }
+
+    fn lateness(&self) -> Duration {
+        PATIENCE
     }
 
     async fn compact(&self) -> bool {

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::consumer::{Consumer, Handler, Report};
 use crate::queue::{Item, Queue, QueueError};
 use crate::support::Etcd;
-use crate::support::group::{PATIENCE, is_even, member, wait_for};
+use crate::support::group::{PATIENCE, SHORT, is_even, member, wait_for};
 use crate::support::proxy::Proxy;
 
 const SHARDS: u32 = 8;
@@ -89,7 +89,7 @@ async fn worker(endpoint: String, name: &str, redis: String, handler: Gated) -> 
     let tasks = FixedTasks::new(queue.tasks());
     let short = Duration::from_millis(20);
     let consumer = Consumer { queue, handler, batch: 16, look: short, retry: short };
-    let builder = member(&endpoint, "delay-queue", name).await;
+    let builder = member(&endpoint, "delay-queue", name, SHORT).await;
     builder.provider(tasks).worker(TaskRunner::new(consumer)).start().await.unwrap()
 }
 

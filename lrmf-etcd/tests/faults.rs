@@ -15,20 +15,31 @@ use lrmf_core::coordination::{
 use lrmf_core::{Coordination, StoreError};
 use lrmf_etcd::{ConnectError, Credentials, EtcdConfig, EtcdStore, Secret};
 
-use support::Etcd;
+use support::{Etcd, PATIENCE, connected, patient, prompt};
 
-const SOON: Duration = Duration::from_secs(20);
+/// A lease that is not about to end.
+const LONG: Duration = Duration::from_secs(600);
 
-async fn put(store: &EtcdStore, key: &str) -> Revision {
+async fn try_put(store: &EtcdStore, key: &str) -> Result<Revision, StoreError> {
     let op = Op::Put { key: key.into(), value: Bytes::new(), lease: None };
-    match store.commit(Txn { guards: Vec::new(), ops: vec![op] }).await {
-        Ok(TxnOutcome::Applied { revision }) => revision,
-        other => panic!("{other:?}"),
+    match store.commit(Txn { guards: Vec::new(), ops: vec![op] }).await? {
+        TxnOutcome::Applied { revision } => Ok(revision),
+        TxnOutcome::Refused => panic!("a transaction without guards was refused"),
     }
 }
 
+async fn put(store: &EtcdStore, key: &str) -> Revision {
+    try_put(store, key).await.unwrap()
+}
+
+/// Waits until this store answers reads.
+async fn answers(store: &EtcdStore) {
+    let asking = async { while store.list("k").await.is_err() {} };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap();
+}
+
 async fn next(watch: &mut WatchStream) -> Result<WatchBatch, WatchError> {
-    tokio::time::timeout(SOON, watch.next()).await.expect("the watch is silent").expect("the watch ended")
+    tokio::time::timeout(PATIENCE, watch.next()).await.expect("the watch is silent").expect("the watch ended")
 }
 
 async fn assert_lost(mut watch: WatchStream) {
@@ -50,7 +61,7 @@ async fn begun_watch(store: &EtcdStore) -> (WatchStream, Revision) {
 async fn a_killed_etcd_is_unreachable_and_comes_back_with_everything() {
     let mut etcd = Etcd::start();
     let store = etcd.store().await;
-    let lease = store.grant_lease(Duration::from_secs(5)).await.unwrap().id;
+    let lease = store.grant_lease(LONG).await.unwrap().id;
     store.keep_alive(lease).await.unwrap();
     let (watch, seen) = begun_watch(&store).await;
 
@@ -68,12 +79,9 @@ async fn a_killed_etcd_is_unreachable_and_comes_back_with_everything() {
     assert_lost(store.watch("k", seen)).await;
 
     etcd.restart();
-    let missed = loop {
-        // The same client finds its way back by itself.
-        if store.list("k").await.is_ok() {
-            break put(&store, "k").await;
-        }
-    };
+    // The same client finds its way back by itself.
+    answers(&store).await;
+    let missed = put(&store, "k").await;
     let mut watch = store.watch("k", seen);
     assert_eq!(next(&mut watch).await.unwrap().revision, missed, "nothing is missed or repeated");
     store.keep_alive(lease).await.unwrap();
@@ -82,8 +90,14 @@ async fn a_killed_etcd_is_unreachable_and_comes_back_with_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_etcd_is_noticed_and_every_call_ends() {
     let etcd = Etcd::start();
-    let store = etcd.store().await;
-    let lease = store.grant_lease(Duration::from_secs(60)).await.unwrap().id;
+    // What is waited for here is the end of its patience.
+    let config = EtcdConfig {
+        request_timeout: Duration::from_secs(10),
+        ping_timeout: Duration::from_secs(10),
+        ..patient([etcd.endpoint()])
+    };
+    let store = connected(EtcdConfig { connect_timeout: Duration::from_secs(10), ..config }).await;
+    let lease = store.grant_lease(LONG).await.unwrap().id;
     store.keep_alive(lease).await.unwrap();
     let (watch, seen) = begun_watch(&store).await;
 
@@ -102,7 +116,7 @@ async fn a_hung_etcd_is_noticed_and_every_call_ends() {
     assert!(store.keep_alive(lease).await.is_err());
 
     etcd.thaw();
-    while store.list("k").await.is_err() {}
+    answers(&store).await;
     let revision = put(&store, "k").await;
     assert_eq!(next(&mut store.watch("k", seen)).await.unwrap().revision, revision);
     store.keep_alive(lease).await.unwrap();
@@ -116,7 +130,7 @@ async fn a_watcher_away_during_a_compaction_is_told_to_list_again() {
     etcd.kill();
     assert_lost(watch).await;
     etcd.restart();
-    while store.list("k").await.is_err() {}
+    answers(&store).await;
     put(&store, "k").await;
     let last = put(&store, "k").await;
     store.client().compact(i64::try_from(last.0).unwrap(), None).await.unwrap();
@@ -144,7 +158,7 @@ async fn a_quiet_watch_is_not_cut_by_its_own_pings() {
 async fn many_leases_are_kept_alive_together() {
     let etcd = Etcd::start();
     let store = etcd.store().await;
-    let grants = (0..100).map(|index| store.grant_lease(Duration::from_secs(5 + index)));
+    let grants = (0..100).map(|index| store.grant_lease(LONG + Duration::from_secs(index)));
     let leases: Vec<_> = futures::future::join_all(grants).await.into_iter().map(Result::unwrap).collect();
     store.revoke_lease(leases[7].id).await.unwrap();
     for _ in 0..3 {
@@ -163,18 +177,39 @@ async fn many_leases_are_kept_alive_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_dead_node_of_three_is_not_felt() {
     let mut nodes = Etcd::cluster(3);
-    let store = EtcdStore::connect(EtcdConfig::new(nodes.iter().map(Etcd::endpoint))).await.unwrap();
-    let before = put(&store, "k").await;
+    let store = connected(prompt(nodes.iter().map(Etcd::endpoint))).await;
+    let before = written(&store).await;
     nodes[0].kill();
-    // The cluster may have lost its leader and needs a moment for another.
-    while store.list("k").await.is_err() {}
+    let mut wanted = Vec::new();
     for _ in 0..100 {
-        put(&store, "k").await;
+        wanted.push(written(&store).await);
     }
-    let mut watch = store.watch("k", before);
-    for _ in 0..100 {
-        assert!(next(&mut watch).await.is_ok());
+    let (mut seen, mut watch) = (before, store.watch("k", before));
+    while let Some(first) = wanted.first() {
+        match next(&mut watch).await {
+            // Of a write that nobody heard the answer of, too.
+            Ok(batch) => {
+                assert!(batch.revision > seen && batch.revision <= *first, "{seen:?}, then {batch:?}");
+                seen = batch.revision;
+                wanted.retain(|revision| *revision > seen);
+            }
+            Err(_) => watch = store.watch("k", seen),
+        }
     }
+}
+
+/// Writes until it has heard that it is done: a cluster may have lost its leader and needs a moment for another, also one
+/// that is busy.
+async fn written(store: &EtcdStore) -> Revision {
+    let writing = async {
+        loop {
+            match try_put(store, "k").await {
+                Ok(revision) => return revision,
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, writing).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +239,7 @@ async fn with_auth(etcd: &Etcd) {
 
 fn as_root(etcd: &Etcd, password: &str) -> EtcdConfig {
     let credentials = Credentials { user: "root".into(), password: Secret::new(password) };
-    EtcdConfig { credentials: Some(credentials), ..EtcdConfig::new([etcd.endpoint()]) }
+    EtcdConfig { credentials: Some(credentials), ..patient([etcd.endpoint()]) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +254,7 @@ async fn the_permission_for_its_own_prefix_is_enough() {
     with_auth(&etcd).await;
 
     let credentials = Credentials { user: "member".into(), password: Secret::new("secret") };
-    let config = EtcdConfig { credentials: Some(credentials), ..EtcdConfig::new([etcd.endpoint()]) };
+    let config = EtcdConfig { credentials: Some(credentials), ..patient([etcd.endpoint()]) };
     let store = EtcdStore::connect(config).await.unwrap();
     let key = "/lrmf/p/b/t/members/a".to_owned();
     let before = store.list("/lrmf/p/b/t/").await.unwrap().revision;
@@ -236,7 +271,7 @@ async fn the_permission_for_its_own_prefix_is_enough() {
 async fn credentials_are_needed_and_renewed() {
     let etcd = Etcd::start();
     with_auth(&etcd).await;
-    for config in [EtcdConfig::new([etcd.endpoint()]), as_root(&etcd, "wrong")] {
+    for config in [patient([etcd.endpoint()]), as_root(&etcd, "wrong")] {
         let refused = EtcdStore::connect(config).await;
         assert!(matches!(refused, Err(ConnectError::Store(StoreError::Refused(_)))), "{refused:?}");
     }
@@ -256,8 +291,8 @@ async fn credentials_are_needed_and_renewed() {
 
 #[tokio::test]
 async fn an_etcd_that_is_not_there_is_unreachable() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let connected = EtcdStore::connect(EtcdConfig::new([format!("127.0.0.1:{port}")])).await;
+    // Nobody listens at a port that only root may take.
+    let connected = EtcdStore::connect(patient(["127.0.0.1:1"])).await;
     assert!(matches!(connected, Err(ConnectError::Store(StoreError::Unreachable(_)))), "{connected:?}");
     let connected = EtcdStore::connect(EtcdConfig::new(["nowhere"])).await;
     assert!(matches!(connected, Err(ConnectError::Config(_))), "{connected:?}");

@@ -18,7 +18,7 @@ use lrmf_core::{CoordinatorHandle, Event, TaskRunner, Token};
 use crate::metadata::{ConsumerGroup, Metadata, Subject, Topic};
 use crate::mirror::{MetadataFile, Mirror, Step};
 use crate::support::Etcd;
-use crate::support::group::{Holders, PATIENCE, is_even, member, wait_for};
+use crate::support::group::{Holders, LONG, PATIENCE, is_even, member, wait_for};
 
 /// How many mirrors of each thing run, and what was wrong.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ async fn mirror(
         running.lock().unwrap().note(subject, token, &step);
     };
     let worker = TaskRunner::new(Mirror { period: Duration::from_millis(50), report });
-    let builder = member(&etcd.endpoint(), "kafka-mirror", name).await;
+    let builder = member(&etcd.endpoint(), "kafka-mirror", name, LONG).await;
     builder.provider(file.clone()).worker(worker).start().await.unwrap()
 }
 

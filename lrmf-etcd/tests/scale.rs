@@ -12,7 +12,7 @@ use lrmf_core::smooth::SmoothWorker;
 use lrmf_core::{
     Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, InstanceId, Task, TaskProvider,
 };
-use lrmf_etcd::{EtcdConfig, EtcdStore};
+use lrmf_etcd::EtcdStore;
 
 use support::Etcd;
 
@@ -27,9 +27,7 @@ struct Crowd {
 
 impl Crowd {
     async fn new(etcd: &Etcd, tasks: usize) -> Self {
-        let config =
-            EtcdConfig { request_timeout: Duration::from_secs(30), ..EtcdConfig::new([etcd.endpoint()]) };
-        let store = Arc::new(EtcdStore::connect(config).await.unwrap());
+        let store = Arc::new(etcd.store().await);
         let tasks = (0..tasks).map(|task| Task::new(format!("task-{task:06}"), ""));
         Self { store, provider: Arc::new(FixedTasks::new(tasks)) }
     }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::groups::{GroupRunner, ListedTasks, Work, aggregate, members_of};
 use crate::support::Etcd;
-use crate::support::group::{Holders, PATIENCE, is_even, member, wait_for};
+use crate::support::group::{Holders, LONG, PATIENCE, is_even, member, wait_for};
 
 const SMALL: usize = 1000;
 const GROUPS: u32 = 32;
@@ -49,7 +49,7 @@ impl Work for Book {
 
 async fn start(etcd: &Etcd, name: &str, path: &Path, turns: &Arc<watch::Sender<Turns>>) -> CoordinatorHandle {
     let work = Book { member: name.to_owned(), turns: turns.clone() };
-    let builder = member(&etcd.endpoint(), "task-groups", name).await;
+    let builder = member(&etcd.endpoint(), "task-groups", name, LONG).await;
     let provider = ListedTasks { path: path.to_owned(), groups: GROUPS };
     let worker = TaskRunner::new(GroupRunner { period: Duration::from_millis(100), work });
     builder.provider(provider).assignor(StickyWeighted).worker(worker).start().await.unwrap()

@@ -8,6 +8,7 @@ use lrmf_core::Coordination;
 use lrmf_etcd::{EtcdConfig, EtcdStore, Secret, Tls};
 
 use support::certificates::{Authority, authority, etcd, signed};
+use support::patient;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_checked_on_both_sides() {
@@ -22,7 +23,7 @@ async fn certificates_are_checked_on_both_sides() {
         Tls { authority: Some(ours.pem()), domain: Some("localhost".into()), identity: identity(&ours) };
     let connect = |tls: Tls| {
         let endpoint = format!("https://{}", etcd.endpoint());
-        EtcdStore::connect(EtcdConfig { tls: Some(tls), ..EtcdConfig::new([endpoint]) })
+        EtcdStore::connect(EtcdConfig { tls: Some(tls), ..patient([endpoint]) })
     };
 
     let store = connect(good.clone()).await.unwrap();
@@ -36,5 +37,5 @@ async fn certificates_are_checked_on_both_sides() {
     assert!(connect(nobody).await.is_err(), "a client without a certificate");
     let impostor = Tls { identity: identity(&others), ..good };
     assert!(connect(impostor).await.is_err(), "a client that another authority vouches for");
-    assert!(EtcdStore::connect(EtcdConfig::new([etcd.endpoint()])).await.is_err(), "no encryption at all");
+    assert!(EtcdStore::connect(patient([etcd.endpoint()])).await.is_err(), "no encryption at all");
 }

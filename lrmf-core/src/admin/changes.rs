@@ -220,12 +220,16 @@ impl Admin {
     pub async fn watch(
         &self,
     ) -> Result<(GroupState, impl futures::Stream<Item = Vec<Change>> + Unpin + use<>), AdminError> {
-        let state = self.read().await?;
-        let (inputs, items) = mpsc::channel(64);
+        let mut state = self.read().await?;
+        let (inputs, mut items) = mpsc::channel(64);
         let prefix = self.keys.root().to_owned();
         let feed = Feed { store: self.store.clone(), feed: FeedId::Group, epoch: 0, prefix, inputs };
         // Ends with the stream that owns it.
         let task = AbortOnDropHandle::new(tokio::spawn(feed.run()));
+        // Requests that come and go are in no state that could be compared: what is said begins where the watch does.
+        if let Some(Input::Feed { item, .. }) = items.recv().await {
+            drop(state.follow(&item, &self.group));
+        }
         let begin = (state.clone(), items, self.group.clone(), task);
         let changes = futures::stream::unfold(begin, |(mut state, mut items, group, task)| async move {
             let Input::Feed { item, .. } = items.recv().await? else { return None };

@@ -45,16 +45,10 @@ type About = dyn Fn(&Task) -> Option<String> + Send + Sync;
 /// let assignor = ZoneAware::new().spreading(|task| Some(task.key.split_once('/')?.0.to_owned()));
 /// # let _: &dyn lrmf_core::assignor::Assignor = &assignor;
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct ZoneAware {
-    wish: Arc<About>,
-    family: Arc<About>,
-}
-
-impl Default for ZoneAware {
-    fn default() -> Self {
-        Self { wish: Arc::new(|_| None), family: Arc::new(|_| None) }
-    }
+    wish: Option<Arc<About>>,
+    family: Option<Arc<About>>,
 }
 
 impl fmt::Debug for ZoneAware {
@@ -72,14 +66,14 @@ impl ZoneAware {
     /// The same with tasks that prefer the zone which this names.
     #[must_use]
     pub fn preferring(mut self, zone: impl Fn(&Task) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.wish = Arc::new(zone);
+        self.wish = Some(Arc::new(zone));
         self
     }
 
     /// The same with tasks that belong to the family which this names.
     #[must_use]
     pub fn spreading(mut self, family: impl Fn(&Task) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.family = Arc::new(family);
+        self.family = Some(Arc::new(family));
         self
     }
 }
@@ -105,20 +99,86 @@ impl Assignor for ZoneAware {
 /// Index of a zone, in name order.
 type ZoneIx = usize;
 
+/// Index of a family.
+type FamilyIx = usize;
+
+/// A member's tasks. Most members of a large group neither give nor take any, so theirs stay a list.
+#[derive(Clone, Debug)]
+enum Tasks {
+    /// In order.
+    Listed(Vec<TaskIx>),
+    Sorted(BTreeSet<TaskIx>),
+}
+
+impl Tasks {
+    fn sorted(&mut self) -> &mut BTreeSet<TaskIx> {
+        if let Self::Listed(tasks) = self {
+            *self = Self::Sorted(std::mem::take(tasks).into_iter().collect());
+        }
+        match self {
+            Self::Sorted(tasks) => tasks,
+            Self::Listed(_) => unreachable!("it was sorted right above"),
+        }
+    }
+
+    fn add(&mut self, task: TaskIx) {
+        match self {
+            Self::Listed(tasks) if tasks.last().is_none_or(|last| *last < task) => tasks.push(task),
+            Self::Listed(_) | Self::Sorted(_) => drop(self.sorted().insert(task)),
+        }
+    }
+
+    fn find(&self, wanted: impl Fn(TaskIx) -> bool) -> Option<TaskIx> {
+        match self {
+            Self::Listed(tasks) => tasks.iter().copied().find(|task| wanted(*task)),
+            Self::Sorted(tasks) => tasks.iter().copied().find(|task| wanted(*task)),
+        }
+    }
+}
+
+/// What the families of the tasks are.
+#[derive(Default)]
+struct Families {
+    /// Of each task; empty where no task is of any.
+    of: Vec<Option<FamilyIx>>,
+    members: Vec<Vec<TaskIx>>,
+}
+
+impl Families {
+    fn new(family: &About, tasks: &[Task]) -> Self {
+        let (mut known, mut families) = (HashMap::new(), Self::default());
+        for (task, ix) in tasks.iter().zip(0..) {
+            let named = (family)(task).map(|name| {
+                let family = *known.entry(name).or_insert(families.members.len());
+                if family == families.members.len() {
+                    families.members.push(Vec::new());
+                }
+                families.members[family].push(ix);
+                family
+            });
+            families.of.push(named);
+        }
+        families
+    }
+
+    fn of(&self, task: TaskIx) -> Option<FamilyIx> {
+        self.of.get(task as usize).copied().flatten()
+    }
+}
+
 /// Where everything is, as far as it has been planned.
 struct Layout {
     targets: Vec<Option<MemberIx>>,
-    /// Of each task, the zone that it must be in.
+    /// Of each task, the zone that it must be in; empty where no task has a wish.
     wishes: Vec<Option<ZoneIx>>,
-    families: Vec<Option<usize>>,
+    families: Families,
     /// Of each family, how many of its tasks are in each zone.
     spread: Vec<Vec<u32>>,
-    members_of: Vec<Vec<TaskIx>>,
     zone_of: Vec<ZoneIx>,
     /// Of each zone, its members by load.
     zones: Vec<BTreeSet<(u32, MemberIx)>>,
     loads: Vec<u32>,
-    tasks_of: Vec<BTreeSet<TaskIx>>,
+    tasks_of: Vec<Tasks>,
 }
 
 impl Layout {
@@ -128,37 +188,43 @@ impl Layout {
         let index: BTreeMap<Option<&str>, ZoneIx> = names.into_iter().zip(0..).collect();
         let zone_of: Vec<ZoneIx> =
             problem.members.iter().map(|member| index[&member.zone.as_deref()]).collect();
-        let mut known = HashMap::new();
-        let mut members_of: Vec<Vec<TaskIx>> = Vec::new();
-        let mut family_of = |(task, ix): (&Task, TaskIx)| {
-            let name = (assignor.family)(task)?;
-            let family = *known.entry(name).or_insert(members_of.len());
-            if family == members_of.len() {
-                members_of.push(Vec::new());
-            }
-            members_of[family].push(ix);
-            Some(family)
-        };
-        let families: Vec<_> = problem.tasks.iter().zip(0..).map(&mut family_of).collect();
-        let wish = |task| (assignor.wish)(task).and_then(|zone| index.get(&Some(zone.as_str())).copied());
+        let families = assignor.family.as_ref();
+        let families = families.map(|family| Families::new(&**family, problem.tasks)).unwrap_or_default();
+        let zone = |name: String| index.get(&Some(name.as_str())).copied();
+        let wishes = assignor.wish.iter().flat_map(|wish| problem.tasks.iter().map(|task| wish(task)));
         let mut layout = Self {
-            targets: vec![None; problem.tasks.len()],
-            wishes: problem.tasks.iter().map(wish).collect(),
+            targets: problem.holders.to_vec(),
+            wishes: wishes.map(|wish| wish.and_then(zone)).collect(),
+            spread: vec![vec![0; index.len()]; families.members.len()],
             families,
-            spread: vec![vec![0; index.len()]; members_of.len()],
-            members_of,
             zones: vec![BTreeSet::new(); index.len()],
             loads: vec![0; zone_of.len()],
-            tasks_of: vec![BTreeSet::new(); zone_of.len()],
+            tasks_of: Vec::new(),
             zone_of,
         };
-        for (zone, member) in layout.zone_of.iter().zip(0..) {
-            layout.zones[*zone].insert((0, member));
-        }
-        for (task, holder) in (0..).zip(problem.holders) {
-            holder.iter().for_each(|holder| layout.put(task, *holder));
-        }
+        layout.count();
         layout
+    }
+
+    /// Takes in where the tasks are: all at once, as most of them stay there.
+    fn count(&mut self) {
+        self.targets.iter().flatten().for_each(|member| self.loads[*member as usize] += 1);
+        let lists = self.loads.iter().map(|load| Tasks::Listed(Vec::with_capacity(*load as usize)));
+        self.tasks_of = lists.collect();
+        for (task, member) in (0..).zip(&self.targets) {
+            let Some(member) = member else { continue };
+            self.tasks_of[*member as usize].add(task);
+            if let Some(family) = self.families.of(task) {
+                self.spread[family][self.zone_of[*member as usize]] += 1;
+            }
+        }
+        for ((zone, load), member) in self.zone_of.iter().zip(&self.loads).zip(0..) {
+            self.zones[*zone].insert((*load, member));
+        }
+    }
+
+    fn wish(&self, task: TaskIx) -> Option<ZoneIx> {
+        self.wishes.get(task as usize).copied().flatten()
     }
 
     fn zone(&self, task: TaskIx) -> Option<ZoneIx> {
@@ -175,18 +241,18 @@ impl Layout {
     fn put(&mut self, task: TaskIx, member: MemberIx) {
         self.take(task);
         self.targets[task as usize] = Some(member);
-        self.tasks_of[member as usize].insert(task);
+        self.tasks_of[member as usize].add(task);
         self.set_load(member, self.loads[member as usize] + 1);
-        if let Some(family) = self.families[task as usize] {
+        if let Some(family) = self.families.of(task) {
             self.spread[family][self.zone_of[member as usize]] += 1;
         }
     }
 
     fn take(&mut self, task: TaskIx) {
         let Some(member) = self.targets[task as usize].take() else { return };
-        self.tasks_of[member as usize].remove(&task);
+        self.tasks_of[member as usize].sorted().remove(&task);
         self.set_load(member, self.loads[member as usize] - 1);
-        if let Some(family) = self.families[task as usize] {
+        if let Some(family) = self.families.of(task) {
             self.spread[family][self.zone_of[member as usize]] -= 1;
         }
     }
@@ -197,8 +263,8 @@ impl Layout {
     }
 
     fn fulfil_wishes(&mut self) {
-        for task in (0..).take(self.targets.len()) {
-            if let Some(zone) = self.wishes[task as usize].filter(|zone| self.zone(task) != Some(*zone)) {
+        for task in (0..).take(self.wishes.len()) {
+            if let Some(zone) = self.wish(task).filter(|zone| self.zone(task) != Some(*zone)) {
                 self.put(task, self.lowest(zone).1);
             }
         }
@@ -208,8 +274,7 @@ impl Layout {
     fn place_orphans(&mut self) {
         for task in (0..).take(self.targets.len()) {
             if self.targets[task as usize].is_none() {
-                let of_family =
-                    |zone: ZoneIx| self.families[task as usize].map(|family| self.spread[family][zone]);
+                let of_family = |zone: ZoneIx| self.families.of(task).map(|family| self.spread[family][zone]);
                 let zone = (0..self.zones.len()).min_by_key(|zone| (of_family(*zone), self.lowest(*zone)));
                 self.put(task, self.lowest(zone.unwrap_or(0)).1);
             }
@@ -217,7 +282,7 @@ impl Layout {
     }
 
     fn spread_families(&mut self) {
-        for family in 0..self.members_of.len() {
+        for family in 0..self.families.members.len() {
             while let Some((task, zone)) = self.uneven(family) {
                 self.put(task, self.lowest(zone).1);
             }
@@ -226,18 +291,18 @@ impl Layout {
 
     /// A task of the family, free to go, in a zone that has at least two more of the family than the one to go to. It is
     /// one of the highest member's.
-    fn uneven(&self, family: usize) -> Option<(TaskIx, ZoneIx)> {
+    fn uneven(&self, family: FamilyIx) -> Option<(TaskIx, ZoneIx)> {
         let counts = &self.spread[family];
         let to = (0..counts.len()).min_by_key(|zone| (counts[*zone], self.lowest(*zone)))?;
         let free = |task: &&TaskIx| {
             let from = self.zone(**task);
-            self.wishes[**task as usize].is_none() && from.is_some_and(|from| counts[from] >= counts[to] + 2)
+            self.wish(**task).is_none() && from.is_some_and(|from| counts[from] >= counts[to] + 2)
         };
         let rank = |task: &&TaskIx| {
             let member = self.targets[**task as usize].unwrap_or(0);
             (self.zone(**task).map_or(0, |from| counts[from]), self.loads[member as usize], **task)
         };
-        self.members_of[family].iter().filter(free).max_by_key(rank).map(|task| (*task, to))
+        self.families.members[family].iter().filter(free).max_by_key(rank).map(|task| (*task, to))
     }
 
     /// Moves a task from a high member to a low one, if there is one that may.
@@ -255,20 +320,38 @@ impl Layout {
 
     /// A task of somebody who has at least two more than the lowest member of the zone: of the highest that has one.
     fn one_for(&self, to: ZoneIx) -> Option<TaskIx> {
-        let (low, _) = self.lowest(to);
-        let mut donors: Vec<(u32, MemberIx)> = Vec::new();
-        for zone in &self.zones {
-            donors.extend(zone.range((low + 2, 0)..));
+        let (least, mut below) = (self.lowest(to).0 + 2, u32::MAX);
+        loop {
+            let highest = |zone: &BTreeSet<(u32, MemberIx)>| zone.range(..(below, 0)).next_back().copied();
+            let (load, _) = self.zones.iter().filter_map(highest).max().filter(|(load, _)| *load >= least)?;
+            if let Some(task) = self.one_at(load, to) {
+                return Some(task);
+            }
+            below = load;
         }
-        donors.sort_unstable_by_key(|(load, member)| (std::cmp::Reverse(*load), *member));
-        let may = |task: &&TaskIx| self.may_go(**task, to);
-        donors.into_iter().find_map(|(_, member)| self.tasks_of[member as usize].iter().find(may).copied())
+    }
+
+    /// The same of those alone that have this load, the first by name. There may be thousands, and mostly the first one has
+    /// a task that may go.
+    fn one_at(&self, load: u32, to: ZoneIx) -> Option<TaskIx> {
+        let of_load = |zone: &BTreeSet<(u32, MemberIx)>, from: MemberIx| {
+            zone.range((load, from)..=(load, MemberIx::MAX)).next().map(|(_, member)| *member)
+        };
+        let mut from = 0;
+        loop {
+            let member = self.zones.iter().filter_map(|zone| of_load(zone, from)).min()?;
+            let task = self.tasks_of[member as usize].find(|task| self.may_go(task, to));
+            if task.is_some() {
+                return task;
+            }
+            from = member + 1;
+        }
     }
 
     /// Whether the move takes nothing away from wishes and families.
     fn may_go(&self, task: TaskIx, to: ZoneIx) -> bool {
         let Some(from) = self.zone(task) else { return true };
-        let evens = |family: usize| self.spread[family][from] > self.spread[family][to];
-        from == to || self.wishes[task as usize].is_none() && self.families[task as usize].is_none_or(evens)
+        let evens = |family: FamilyIx| self.spread[family][from] > self.spread[family][to];
+        from == to || self.wish(task).is_none() && self.families.of(task).is_none_or(evens)
     }
 }

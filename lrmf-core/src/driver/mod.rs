@@ -27,6 +27,7 @@ use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply, StopError};
 use crate::provider::TaskProvider;
 use crate::task::Holding;
+use crate::tenure::Tenure;
 use crate::worker::{GivenUp, Worker};
 
 pub(crate) use feed::Feed;
@@ -44,6 +45,8 @@ pub(crate) struct Ports {
     pub(crate) worker: Arc<dyn Worker>,
     pub(crate) provider: Arc<dyn TaskProvider>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the driver keeps up to date.
+    pub(crate) tenure: Tenure,
 }
 
 /// Runs one member.
@@ -124,6 +127,7 @@ impl Driver {
             let actions = self.node.step(now, input);
             exit = self.perform(actions);
         }
+        self.ports.tenure.set(None);
         self.feed_tasks.abort_all();
         if !killed {
             let rest = async { while self.calls.join_next().await.is_some() {} };
@@ -146,6 +150,7 @@ impl Driver {
     }
 
     fn perform(&mut self, actions: Vec<Action>) -> Option<Exit> {
+        self.ports.tenure.set(self.node.session().map(|session| session.deadline));
         let mut exit = None;
         for action in actions {
             match action {
@@ -212,12 +217,12 @@ impl Driver {
     }
 
     fn assign(&mut self, holding: Holding) {
-        let worker = self.ports.worker.clone();
+        let (worker, tenure) = (self.ports.worker.clone(), self.ports.tenure.clone());
         let span = self.spans.of_task("assign", &holding);
         let call = async move {
             let (key, token) = (holding.task.key.clone(), holding.token);
             let holdings = [holding];
-            let result = AssertUnwindSafe(worker.assign(&holdings)).catch_unwind().await;
+            let result = AssertUnwindSafe(worker.assign_within(&holdings, &tenure)).catch_unwind().await;
             let result = match result {
                 Ok(result) => result.map_err(|error| format!("{error:#}")),
                 Err(panic) => Err(format!("panicked: {}", message(panic.as_ref()))),

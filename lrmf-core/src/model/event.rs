@@ -1,5 +1,6 @@
 //! What can happen, and what is gone through.
 
+use crate::config::GroupMode;
 use crate::coordination::LeaseId;
 use crate::protocol::{FeedId, Rules};
 
@@ -38,6 +39,10 @@ pub(super) enum Fault {
     Close,
     /// A member is told to stop and come back.
     Restart,
+    /// A living process's contact ends; it may make it anew at once.
+    Contact,
+    /// A process stands still, and its contact ends.
+    Silent,
 }
 
 /// Something that can happen. Members, calls and so on are named by their places in the state.
@@ -77,8 +82,9 @@ pub(super) enum Order {
 }
 
 /// What is explored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
+    pub(super) mode: GroupMode,
     pub(super) order: Order,
     pub(super) tasks: [&'static str; 2],
     pub(super) faults: &'static [Fault],

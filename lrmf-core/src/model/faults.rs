@@ -11,6 +11,9 @@ use super::state::{NOW, State, Violation, keys};
 impl State {
     /// At how many things of a process a fault can happen.
     pub(super) fn places(&self, state: &Process, process: usize, fault: Fault) -> usize {
+        if state.still {
+            return 0;
+        }
         let once = usize::from;
         let first = process == 0;
         let serves = state.node.value.session().is_some();
@@ -29,6 +32,7 @@ impl State {
             Fault::Partly => state.feeds.values().filter(|feed| feed.queue.len() > 1).count(),
             Fault::Twin => once(self.processes.iter().filter(|p| p.instance == state.instance).count() == 1),
             Fault::Close | Fault::Restart => once(serves),
+            Fault::Contact | Fault::Silent => once(state.node.value.contact_lease().is_some()),
         }
     }
 
@@ -70,6 +74,11 @@ impl State {
                     self.change(|store| store.revoke(lease));
                 }
             }
+            Fault::Contact => self.silence(process),
+            Fault::Silent => {
+                self.processes[process].still = true;
+                self.silence(process);
+            }
             Fault::Depose => self.delete(keys().leader())?,
             Fault::Forget => self.delete(keys().generation())?,
             Fault::Again => {
@@ -94,6 +103,12 @@ impl State {
             Fault::Restart => self.input(process, NOW, Input::Command(Command::Restart))?,
         }
         Ok(())
+    }
+
+    fn silence(&mut self, process: usize) {
+        if let Some(lease) = self.processes[process].node.value.contact_lease() {
+            self.change(|store| store.revoke(lease));
+        }
     }
 
     fn delete(&mut self, key: String) -> Result<(), Violation> {

@@ -1,12 +1,13 @@
 //! What must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::GroupMode;
 use crate::coordination::KeyValue;
 use crate::ids::{Incarnation, InstanceId, Token};
 use crate::keys::Kind;
-use crate::records::{ChunkRecord, LeaderRecord, MemberRecord, decode};
+use crate::records::{ChunkRecord, ContactRecord, LeaderRecord, MemberRecord, decode};
 use crate::sim::store::Store;
 
 use super::process::Process;
@@ -20,12 +21,42 @@ impl State {
         })
     }
 
+    /// Whether the session is in contact, as all are in groups without such a thing.
+    fn in_contact(&self, instance: usize, incarnation: Incarnation) -> bool {
+        self.scenario.mode == GroupMode::Exclusive
+            || contact(&self.store.value, &name(instance)) == Some(incarnation)
+    }
+
+    /// Notes which sessions are out of contact.
+    pub(super) fn note_missed(&mut self) {
+        let sessions =
+            || self.processes.iter().filter_map(|process| Some((process.instance, process.session?.1)));
+        let missed: Vec<_> = sessions().filter(|(at, session)| !self.in_contact(*at, *session)).collect();
+        let running: BTreeSet<_> = sessions().map(|(_, session)| session).collect();
+        self.missed.retain(|session| running.contains(session));
+        self.missed.extend(missed.into_iter().map(|(_, session)| session));
+    }
+
+    /// What mode `available` is for: a task does not wait for one that stands still, though its session lives.
+    pub(super) fn check_silent(&self) -> Result<(), Violation> {
+        if self.scenario.mode == GroupMode::Exclusive || !self.waits_for_silent_ones() {
+            return Ok(());
+        }
+        let waits = |key: &&&str| !self.processes.iter().any(|p| !p.still && p.running.contains_key(**key));
+        match self.scenario.tasks.iter().find(waits) {
+            Some(key) => Err(format!("P6: {key} waits for a member that is out of contact")),
+            None => Ok(()),
+        }
+    }
+
     /// P1 on the processes: a task runs in two only if all but the one with the highest token have outlived their
-    /// sessions.
+    /// sessions, or have been out of contact in a group of mode `available`.
     pub(super) fn check_running(&self) -> Result<(), Violation> {
         for key in self.scenario.tasks {
             let runs = self.processes.iter().filter_map(|process| {
-                process.running.get(key).map(|token| (*token, self.lives(process), process.instance))
+                let bound =
+                    self.lives(process) && process.session.is_some_and(|(_, s)| !self.missed.contains(&s));
+                process.running.get(key).map(|token| (*token, bound, process.instance))
             });
             let mut runs: Vec<_> = runs.collect();
             runs.sort_unstable();
@@ -63,6 +94,11 @@ pub(super) fn leader(store: &Store) -> Option<Incarnation> {
 /// A member's session.
 pub(super) fn session(store: &Store, instance: &InstanceId) -> Option<Incarnation> {
     Some(read::<MemberRecord>(store.get(&keys().session(instance))?)?.incarnation)
+}
+
+/// Which session of a member is in contact.
+fn contact(store: &Store, instance: &InstanceId) -> Option<Incarnation> {
+    Some(read::<ContactRecord>(store.get(&keys().contact(instance))?)?.incarnation)
 }
 
 /// P1 and P3 on the records.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::assignor::StickyBalanced;
-use crate::config::{CoordinatorConfig, GroupMode};
+use crate::config::CoordinatorConfig;
 use crate::coordination::{LeaseId, TxnLimits};
 use crate::ids::{Incarnation, Token};
 use crate::protocol::leader::LeaderConfig;
@@ -58,6 +58,8 @@ pub(super) struct Process {
     pub(super) running: BTreeMap<Arc<str>, Token>,
     pub(super) stopping: Vec<Held<(Arc<str>, Token)>>,
     pub(super) session: Option<(LeaseId, Incarnation)>,
+    /// It stands still: nothing reaches it, and nothing that it has sent arrives.
+    pub(super) still: bool,
     pub(super) over: bool,
 }
 
@@ -69,13 +71,15 @@ impl Feed {
 
 impl Process {
     pub(super) fn holds_back(&self) -> bool {
-        self.calls.iter().any(|call| call.held)
+        self.still
+            || self.calls.iter().any(|call| call.held)
             || self.answers.iter().any(|answer| answer.held)
             || self.stopping.iter().any(|stop| stop.held)
             || self.feeds.values().any(|feed| feed.held)
     }
 
     pub(super) fn release(&mut self) {
+        self.still = false;
         self.calls.iter_mut().for_each(|call| call.held = false);
         self.answers.iter_mut().for_each(|answer| answer.held = false);
         self.stopping.iter_mut().for_each(|stop| stop.held = false);
@@ -90,13 +94,17 @@ impl State {
             assignor: Arc::new(StickyBalanced),
             limits: TxnLimits::ETCD,
             settle: Duration::ZERO,
-            mode: GroupMode::Exclusive,
+            mode: self.scenario.mode,
             companions: Duration::ZERO,
             provider_period: Duration::from_secs(1000),
             max_moves: 10,
             rules: self.scenario.rules,
         };
-        let settings = CoordinatorConfig { ttl: Duration::from_secs(3600), ..CoordinatorConfig::default() };
+        let settings = CoordinatorConfig {
+            ttl: Duration::from_secs(3600),
+            mode: self.scenario.mode,
+            ..CoordinatorConfig::default()
+        };
         let (node, actions) = Node::new(NodeConfig { instance: name(instance), settings, leader });
         let parts = Parts::of(&node.memory());
         let process = Process {
@@ -108,6 +116,7 @@ impl State {
             running: BTreeMap::new(),
             stopping: Vec::new(),
             session: None,
+            still: false,
             over: false,
         };
         self.processes.push(process);

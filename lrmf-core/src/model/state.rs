@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) sessions: u128,
     /// The highest token of each task so far, and whose it is.
     pub(super) tokens: BTreeMap<Arc<str>, (Token, Incarnation)>,
+    /// Sessions of running members that have been out of contact.
+    pub(super) missed: BTreeSet<Incarnation>,
 }
 
 pub(super) fn keys() -> Keys {
@@ -58,6 +60,7 @@ impl State {
             strays: Vec::new(),
             sessions: 0,
             tokens: BTreeMap::new(),
+            missed: BTreeSet::new(),
         };
         state.start(0)?;
         loop {
@@ -86,7 +89,13 @@ impl State {
         let mut parts = self.store.parts.clone();
         for process in &self.processes {
             parts.scope();
-            parts.show(&(process.instance, process.session, &process.running, &process.stopping));
+            parts.show(&(
+                process.instance,
+                process.session,
+                &process.running,
+                &process.stopping,
+                process.still,
+            ));
             parts.append(&process.node.parts);
             for (feed, state) in &process.feeds {
                 parts.show(&(feed, state.listed, state.held, state.delivered.len()));
@@ -102,7 +111,7 @@ impl State {
             parts.show(by);
             show_call(&mut parts, call);
         }
-        parts.show(&(self.budget, &self.tokens));
+        parts.show(&(self.budget, &self.tokens, &self.missed));
         parts.fingerprint()
     }
 
@@ -118,7 +127,7 @@ impl State {
             let up = |instance: usize| processes().any(|(_, state)| state.instance == instance);
             events.extend((0..2).filter(|ix| !up(*ix)).map(|instance| Event::Start { instance }));
         }
-        let kept: Vec<_> = self.processes.iter().filter_map(|process| process.node.value.lease()).collect();
+        let kept: Vec<_> = self.kept().collect();
         let leases = self.store.value.leases();
         events.extend(leases.filter(|lease| !kept.contains(lease)).map(|lease| Event::Ends { lease }));
         events.extend((0..self.strays.len()).map(|at| Event::Stray { at }));
@@ -141,7 +150,7 @@ impl State {
     /// What moves by itself.
     fn moves(&self) -> Vec<Event> {
         let mut events = Vec::new();
-        let processes = || self.processes.iter().enumerate();
+        let processes = || self.processes.iter().enumerate().filter(|(_, state)| !state.still);
         for (process, state) in processes() {
             events.extend(free(&state.answers).map(|at| Event::Answer { process, at }));
         }
@@ -156,9 +165,30 @@ impl State {
         events
     }
 
+    /// The leases that somebody keeps alive.
+    fn kept(&self) -> impl Iterator<Item = LeaseId> {
+        self.processes.iter().flat_map(|process| {
+            let node = &process.node.value;
+            node.lease().into_iter().chain(node.contact_lease())
+        })
+    }
+
+    /// Whether all that could still happen by itself is that members that stand still go on.
+    pub(super) fn waits_for_silent_ones(&self) -> bool {
+        let in_contact = |process: &Process| !process.still && !process.holds_back();
+        let dead = |lease: LeaseId| !self.kept().any(|kept| kept == lease);
+        self.processes.iter().any(|process| process.still)
+            && self.processes.iter().any(in_contact)
+            && self.processes.iter().all(|process| process.still || in_contact(process))
+            && self.strays.is_empty()
+            && self.moves().is_empty()
+            && self.ticks().next().is_none()
+            && !self.store.value.leases().any(dead)
+    }
+
     fn ticks(&self) -> impl Iterator<Item = Event> {
         let waits = |process: &Process| process.node.value.next_wake(NOW).is_some_and(|at| at <= AHEAD.at);
-        let ticks = self.processes.iter().enumerate().filter(move |(_, state)| waits(state));
+        let ticks = self.processes.iter().enumerate().filter(move |(_, state)| !state.still && waits(state));
         ticks.map(|(process, _)| Event::Tick { process })
     }
 
@@ -170,8 +200,10 @@ impl State {
         next.forget_leases();
         if next.store.value.revision() != self.store.value.revision() {
             oracle::check_records(&next.store.value, &mut next.tokens)?;
+            next.note_missed();
         }
         next.check_running()?;
+        next.check_silent()?;
         Ok(next)
     }
 
@@ -256,7 +288,7 @@ impl State {
     /// Forgets leases that nothing is bound to and nothing can be.
     fn forget_leases(&mut self) {
         let mut used: BTreeSet<LeaseId> = self.store.value.entries().filter_map(|kv| kv.lease).collect();
-        used.extend(self.processes.iter().filter_map(|process| process.node.value.lease()));
+        used.extend(self.kept());
         let own = self.processes.iter().flat_map(|process| process.calls.iter().map(|call| &call.value.1));
         for call in self.strays.iter().map(|(_, call)| call).chain(own) {
             if let Call::Commit(txn) = call {

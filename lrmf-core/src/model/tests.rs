@@ -5,19 +5,20 @@
 
 #![cfg(test)]
 
+use crate::config::GroupMode;
 use crate::keys::chunk_of;
 use crate::protocol::Rules;
 
 use super::event::Fault::{
-    Again, Close, Crash, Depose, End, Forget, HoldCall, HoldFeed, HoldStop, Lose, Partly, Restart, Slow,
-    Twice, Twin, Unwatch,
+    Again, Close, Contact, Crash, Depose, End, Forget, HoldCall, HoldFeed, HoldStop, Lose, Partly, Restart,
+    Silent, Slow, Twice, Twin, Unwatch,
 };
 use super::event::{Fault, Order, Scenario};
 use super::search::{Found, explore};
 
 const ALL: &[Fault] = &[
     Crash, End, Lose, Depose, Slow, Twice, Forget, Again, Unwatch, Partly, Twin, Close, Restart, HoldCall,
-    HoldFeed, HoldStop,
+    HoldFeed, HoldStop, Contact, Silent,
 ];
 
 /// Tasks whose entries are in chunks of their own, and tasks that share one.
@@ -25,16 +26,19 @@ const APART: [&str; 2] = ["x", "y"];
 const TOGETHER: [&str; 2] = ["x", "x139"];
 
 fn scenario(order: Order, faults: &'static [Fault], budget: u8) -> Scenario {
-    Scenario { order, tasks: APART, faults, budget, rules: Rules::ALL }
+    Scenario { mode: GroupMode::Exclusive, order, tasks: APART, faults, budget, rules: Rules::ALL }
 }
 
 fn holds(scenario: Scenario) {
-    let (order, tasks, faults, budget) = (scenario.order, scenario.tasks, scenario.faults, scenario.budget);
+    let Scenario { mode, order, tasks, faults, budget, .. } = scenario;
     match explore(scenario) {
-        Ok(count) => println!("{order:?} order, {tasks:?}, {budget} of {faults:?}: {count:?}"),
+        Ok(count) => println!("{mode:?}, {order:?} order, {tasks:?}, {budget} of {faults:?}: {count:?}"),
         Err(Found { violation, events }) => {
             let events: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
-            panic!("{}\n{violation} ({order:?} order, {tasks:?}, {budget} of {faults:?})", events.join("\n"));
+            panic!(
+                "{}\n{violation} ({mode:?}, {order:?} order, {tasks:?}, {budget} of {faults:?})",
+                events.join("\n")
+            );
         }
     }
 }
@@ -53,6 +57,44 @@ fn whatever_happens_once() {
     let budget = std::env::var("LRMF_DEPTH").map_or(1, |depth| depth.parse().unwrap());
     for tasks in [APART, TOGETHER] {
         holds(Scenario { tasks, ..scenario(Order::Plain, ALL, budget) });
+    }
+}
+
+fn available(scenario: Scenario) -> Scenario {
+    Scenario { mode: GroupMode::Available, ..scenario }
+}
+
+#[test]
+fn a_join_in_mode_available_holds_in_every_order() {
+    holds(available(scenario(Order::Any, &[], 0)));
+}
+
+#[test]
+fn whatever_happens_once_in_mode_available() {
+    let budget = std::env::var("LRMF_DEPTH").map_or(1, |depth| depth.parse().unwrap());
+    holds(available(scenario(Order::Plain, ALL, budget)));
+}
+
+/// Each member, once.
+#[test]
+fn contacts_that_are_lost_twice() {
+    holds(available(scenario(Order::Plain, &[Contact, Silent], 2)));
+}
+
+#[test]
+fn silent_members_and_lost_calls() {
+    holds(available(scenario(Order::Plain, &[Silent, Lose], 2)));
+}
+
+/// A leader that takes tasks from members that it hears of is found out, and so is one that waits for those it does not.
+#[test]
+fn without_looking_at_contacts_mode_available_breaks() {
+    for (rules, property) in
+        [(Rules { contact: false, ..Rules::ALL }, "P1"), (Rules { silence: false, ..Rules::ALL }, "P6")]
+    {
+        let scenario = Scenario { rules, ..available(scenario(Order::Plain, &[Silent, HoldStop], 1)) };
+        let found = explore(scenario).map(|count| format!("{count:?}")).unwrap_err();
+        assert!(found.violation.starts_with(property), "{}", found.violation);
     }
 }
 

@@ -252,6 +252,10 @@ pub struct Rules {
     pub(crate) self_fencing: bool,
     /// An operator's forced release is about the holding that it names and no later one.
     pub(crate) release_names_token: bool,
+    /// In mode `available`, only who is out of contact loses tasks without having released them.
+    pub(crate) contact: bool,
+    /// In mode `available`, who is out of contact loses its tasks while its session lives.
+    pub(crate) silence: bool,
 }
 
 impl Rules {
@@ -267,5 +271,7 @@ impl Rules {
         forward_only: true,
         self_fencing: true,
         release_names_token: true,
+        contact: true,
+        silence: true,
     };
 }

@@ -4,7 +4,7 @@
 //! use lrmf_core::runner::{Held, TaskRunner};
 //!
 //! let worker = TaskRunner::new(|held: Held| async move {
-//!     while !held.stop.is_cancelled() {
+//!     while held.may_work() {
 //!         // … one round of work for held.task, writing with held.token …
 //!         # break;
 //!     }
@@ -18,6 +18,7 @@ mod supervisor;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::supervisor::Supervisor;
 use crate::ids::Token;
 use crate::task::{Holding, Task};
+use crate::tenure::Tenure;
 use crate::worker::{GivenUp, Worker};
 
 /// A task in the hands of its runner.
@@ -41,6 +43,37 @@ pub struct Held {
     pub token: Token,
     /// Cancelled when the task is to stop. It is handed over only once the run has ended, so end soon.
     pub stop: CancellationToken,
+    tenure: Tenure,
+    /// The run was told that its time is over, and may end because of that.
+    warned: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// A task in the hands of no member, to call a body with in tests.
+    pub fn new(task: Task, token: Token, stop: CancellationToken) -> Self {
+        Self::within(&Tenure::unlimited(), task, token, stop)
+    }
+
+    fn within(tenure: &Tenure, task: Task, token: Token, stop: CancellationToken) -> Self {
+        Self { task, token, stop, tenure: tenure.clone(), warned: Arc::default() }
+    }
+
+    /// Whether to begin another piece of work: the task is not to stop, and the member's session cannot have ended. A
+    /// process that was suspended for longer than that hears it here at once, and from [`stop`](Self::stop) only when its
+    /// member has run; see [`Tenure`]. Ask before each effect that must not come from a former holder; the token is for
+    /// those that must not by any means.
+    ///
+    /// A run that ends well after it was told no is begun again, should the session turn out to be alive.
+    pub fn may_work(&self) -> bool {
+        if self.stop.is_cancelled() {
+            return false;
+        }
+        let may = self.tenure.is_valid();
+        if !may {
+            self.warned.store(true, Ordering::Relaxed);
+        }
+        may
+    }
 }
 
 /// What a [`TaskRunner`] does for each task that its member holds. A closure will do:
@@ -254,7 +287,7 @@ impl TaskRunner {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, holding: &Holding) -> Run {
+    fn start(&self, holding: &Holding, tenure: &Tenure) -> Run {
         let stop = CancellationToken::new();
         let ended = CancellationToken::new();
         let supervisor = Supervisor {
@@ -263,6 +296,7 @@ impl TaskRunner {
             observer: self.observer.clone(),
             given_up: self.given_up.clone(),
             holding: holding.clone(),
+            tenure: tenure.clone(),
             stop: stop.clone(),
         };
         let ended_with_it = ended.clone().drop_guard();
@@ -304,6 +338,10 @@ impl TaskRunner {
 #[async_trait]
 impl Worker for TaskRunner {
     async fn assign(&self, holdings: &[Holding]) -> anyhow::Result<()> {
+        self.assign_within(holdings, &Tenure::unlimited()).await
+    }
+
+    async fn assign_within(&self, holdings: &[Holding], tenure: &Tenure) -> anyhow::Result<()> {
         let mut runs = self.runs();
         let mut begins = Vec::new();
         for holding in holdings {
@@ -319,7 +357,7 @@ impl Worker for TaskRunner {
             }
         }
         for holding in begins {
-            runs.insert(holding.task.key.clone(), self.start(holding));
+            runs.insert(holding.task.key.clone(), self.start(holding, tenure));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::hash::BuildHasher;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,7 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::crashes::{Crashes, Verdict};
 use super::{Held, Observer, Quarantine, RunTask, RunnerConfig, RunnerEvent};
 use crate::task::Holding;
+use crate::tenure::Tenure;
 use crate::worker::GivenUp;
+
+/// How often a run that ended because its time seemed over is looked at again. A member without a session stops its tasks
+/// soon after.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) struct Supervisor {
     pub(super) body: Arc<dyn RunTask>,
@@ -21,6 +27,7 @@ pub(super) struct Supervisor {
     pub(super) observer: Observer,
     pub(super) given_up: Arc<Quarantine>,
     pub(super) holding: Holding,
+    pub(super) tenure: Tenure,
     pub(super) stop: CancellationToken,
 }
 
@@ -29,11 +36,17 @@ impl Supervisor {
     pub(super) async fn run(self) {
         let mut crashes = Crashes::default();
         for attempt in 1_u32.. {
-            let outcome = self.run_once().await;
+            let (outcome, warned) = self.run_once().await;
             if self.stop.is_cancelled() {
                 return;
             }
-            let Err(error) = outcome else { return self.report(&RunnerEvent::Finished) };
+            let error = match outcome {
+                // The session may yet turn out to be alive: a sign of life was under way.
+                Ok(()) if warned && self.may_work_again().await => continue,
+                Ok(()) if warned => return,
+                Ok(()) => return self.report(&RunnerEvent::Finished),
+                Err(error) => error,
+            };
             match crashes.note(Instant::now(), self.jitter(attempt), &self.config) {
                 Verdict::Quarantine => return self.quarantine(&error),
                 Verdict::RestartIn(wait) => {
@@ -46,18 +59,27 @@ impl Supervisor {
         }
     }
 
-    /// One run. A panic is an error like another, with the panic's message.
-    async fn run_once(&self) -> Result<(), String> {
-        let held = Held {
-            task: self.holding.task.clone(),
-            token: self.holding.token,
-            // A child: a body that cancels its own stops only this run.
-            stop: self.stop.child_token(),
-        };
-        match AssertUnwindSafe(async { self.body.run(held).await }).catch_unwind().await {
+    /// One run, and whether it was told that its time is over. A panic is an error like another, with the panic's message.
+    async fn run_once(&self) -> (Result<(), String>, bool) {
+        let Holding { task, token } = self.holding.clone();
+        // A child: a body that cancels its own stops only this run.
+        let held = Held::within(&self.tenure, task, token, self.stop.child_token());
+        let warned = held.warned.clone();
+        let outcome = match AssertUnwindSafe(async { self.body.run(held).await }).catch_unwind().await {
             Ok(outcome) => outcome.map_err(|error| format!("{error:#}")),
             Err(panic) => Err(format!("panicked: {}", message_of(panic.as_ref()))),
+        };
+        (outcome, warned.load(Ordering::Relaxed))
+    }
+
+    /// Waits until the session turns out to be alive, or the task is to stop.
+    async fn may_work_again(&self) -> bool {
+        while !self.tenure.is_valid() {
+            if self.stopped_within(LOOK_AGAIN).await {
+                return false;
+            }
         }
+        true
     }
 
     fn quarantine(&self, error: &str) {

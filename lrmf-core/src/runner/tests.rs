@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::*;
+use crate::clock::{Clock, RuntimeClock};
 
 fn holding(key: &str, token: u64) -> Holding {
     Holding { task: Task::new(key, ""), token: Token(token) }
@@ -49,6 +50,36 @@ async fn each_held_task_runs_until_it_is_revoked() {
     assert_eq!(running.load(Ordering::SeqCst), 0);
     runner.assign(&[holding("b", 2)]).await.unwrap();
     runner.revoke(&[holding("b", 2)]).await.unwrap();
+}
+
+/// A body that works in pieces.
+async fn in_pieces(held: Held, pieces: Arc<AtomicU32>) -> anyhow::Result<()> {
+    while held.may_work() {
+        pieces.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_time_is_over_begins_no_other_piece_and_goes_on_when_it_is_not() {
+    let (clock, pieces) = (Arc::new(RuntimeClock::new()), Arc::new(AtomicU32::new(0)));
+    let tenure = Tenure::new(clock.clone());
+    let done = pieces.clone();
+    let (runner, mut events) = observed(move |held| in_pieces(held, done.clone()), RunnerConfig::default());
+    tenure.set(Some(clock.now() + Duration::from_secs(1)));
+    runner.assign_within(&[holding("a", 1)], &tenure).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // Nobody has told it to stop: it asked.
+    assert_eq!(pieces.load(Ordering::SeqCst), 100);
+    assert!(!tenure.is_valid() && tenure.left().is_zero());
+    // A sign of life arrives after all.
+    tenure.set(Some(clock.now() + Duration::from_secs(1)));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!((190..=200).contains(&pieces.load(Ordering::SeqCst)));
+    // It ends when it is revoked, and has finished at no time.
+    runner.revoke(&[holding("a", 1)]).await.unwrap();
+    assert!(events.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]

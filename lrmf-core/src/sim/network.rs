@@ -21,6 +21,7 @@ impl World {
     }
 
     pub(super) fn call(&mut self, process: usize, id: CallId, call: Call) {
+        self.calls += u64::from(!matches!(call, Call::KeepAlive(_)));
         let there = self.rng.micros(100..3000);
         let by = self.processes[process].session.map(|(_, incarnation)| incarnation);
         let unknown = failed(&call, StoreError::Unknown("no answer".into()));

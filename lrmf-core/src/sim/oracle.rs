@@ -98,6 +98,27 @@ impl Oracle {
         Ok(())
     }
 
+    /// P9: whoever writes a record of tasks changes what is in it: records of members that a change does not touch are not
+    /// written. Asked before the write.
+    pub(super) fn needed(&self, keys: &Keys, store: &Store, call: &Call) -> Result<(), Violation> {
+        let Call::Commit(txn) = call else { return Ok(()) };
+        for op in &txn.ops {
+            let Op::Put { key, value, .. } = op else { continue };
+            if !matches!(keys.kind(key), Some(Kind::Chunk(..))) {
+                continue;
+            }
+            let record = |value: &[u8]| decode::<ChunkRecord>(key, value).map_err(|error| error.to_string());
+            let before = store.get(key).map(|kv| record(&kv.value)).transpose()?;
+            let after = record(value)?;
+            if before
+                .is_some_and(|before| (before.incarnation, before.tasks) == (after.incarnation, after.tasks))
+            {
+                return Err(format!("P9: {key} is written and says the same"));
+            }
+        }
+        Ok(())
+    }
+
     /// An operator declares a holding to be over.
     pub(super) fn released(&mut self, key: &Arc<str>, of: Incarnation, token: Token) {
         let highest = self.released.entry((key.clone(), of)).or_insert(token);

@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use crate::config::GroupMode;
-use crate::protocol::Rules;
+use crate::coordination::{KeyValue, Op, Txn};
+use crate::keys::Kind;
+use crate::protocol::{Call, Rules};
 
 use super::shrink::shrink;
 use super::world::{Failure, Plan, World};
@@ -84,6 +86,22 @@ fn the_properties_of_the_available_mode_hold_whatever_happens() {
 
 fn available(plan: Plan) -> Plan {
     Plan { mode: GroupMode::Available, exclusive: false, ..plan }
+}
+
+/// P9 is seen: a group that something happens to all the time does not rest, and writing a record as it is is found out.
+#[test]
+fn what_costs_without_a_change_is_found_out() {
+    let plan = plan(1, Rules::ALL);
+    let mut world = World::new(&plan);
+    world.begin();
+    let restless = world.comes_to_rest().unwrap_err();
+    assert!(restless.starts_with("P9"), "{restless}");
+
+    let chunk = world.store.entries().find(|kv| matches!(world.keys.kind(&kv.key), Some(Kind::Chunk(..))));
+    let KeyValue { key, value, .. } = chunk.unwrap().clone();
+    let txn = Txn { guards: Vec::new(), ops: vec![Op::Put { key, value, lease: None }] };
+    let idle = world.oracle.needed(&world.keys, &world.store, &Call::Commit(txn)).unwrap_err();
+    assert!(idle.starts_with("P9"), "{idle}");
 }
 
 /// The mode does what it is for: a task runs elsewhere while the session of a silent holder lives.

@@ -1,19 +1,14 @@
 //! The simulated world: processes, the store, and what happens between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::assignor::StickyBalanced;
 use crate::config::{CoordinatorConfig, GroupMode};
-use crate::coordination::{Op, TxnLimits};
-use crate::event::Event;
+use crate::coordination::Op;
 use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::keys::Keys;
-use crate::protocol::leader::LeaderConfig;
-use crate::protocol::node::{Node, NodeConfig};
-use crate::protocol::{Action, Call, CallId, FeedId, FeedItem, Input, Rules};
-use crate::task::{Holding, Task};
+use crate::protocol::{Call, CallId, FeedId, Input, Rules};
+use crate::task::Task;
 
 use super::oracle::{Oracle, Violation};
 use super::process::Process;
@@ -21,7 +16,7 @@ use super::rng::Rng;
 use super::store::Store;
 
 /// The longest that a revoke takes; the margin covers it.
-const LONGEST_REVOKE: u64 = 1000;
+pub(super) const LONGEST_REVOKE: u64 = 1000;
 
 /// Far more than any run needs.
 const MOST_STEPS: u64 = 200_000;
@@ -60,6 +55,8 @@ pub(super) struct World {
     pub(super) next_expiry: Option<Duration>,
     pub(super) faulty: bool,
     pub(super) steps: u64,
+    /// How many calls were made that are no signs of life.
+    pub(super) calls: u64,
     pub(super) trace: Option<Vec<String>>,
     /// How many misfortunes the seed has had in store so far, and which of them happen; all where none is named.
     pub(super) misfortunes: u32,
@@ -130,6 +127,7 @@ impl World {
             next_expiry: None,
             faulty: true,
             steps: 0,
+            calls: 0,
             trace: plan.traced.then(Vec::new),
             misfortunes: 0,
             only: plan.only.clone(),
@@ -157,7 +155,8 @@ impl World {
         self.only.as_ref().is_none_or(|only| only.contains(&number))
     }
 
-    fn live(&mut self, plan: &Plan) -> Result<(), Violation> {
+    /// Everybody starts, and faults begin.
+    pub(super) fn begin(&mut self) {
         for instance in self.instances.clone() {
             let after = self.rng.millis(0..300);
             self.later(after, Happening::Start { instance });
@@ -167,16 +166,21 @@ impl World {
         if self.rng.per_mille(500) {
             self.later(after, Happening::Operator);
         }
+    }
+
+    fn live(&mut self, plan: &Plan) -> Result<(), Violation> {
+        self.begin();
         let healed = self.now + plan.faulty_for;
         self.until(healed)?;
         self.heal()?;
         let bound = settings().ttl * 2 + Duration::from_secs(3);
         self.until(healed + bound)?;
         self.all_held()?;
-        self.controls_obeyed()
+        self.controls_obeyed()?;
+        self.comes_to_rest()
     }
 
-    fn until(&mut self, end: Duration) -> Result<(), Violation> {
+    pub(super) fn until(&mut self, end: Duration) -> Result<(), Violation> {
         while let Some((&(at, seq), _)) = self.agenda.first_key_value() {
             if at > end {
                 break;
@@ -212,19 +216,6 @@ impl World {
         }
     }
 
-    /// P6.
-    fn all_held(&self) -> Result<(), Violation> {
-        for task in &self.tasks {
-            let holds = |p: &&Process| p.is_up() && p.running.contains_key(&task.key);
-            let holders: Vec<_> = self.processes.iter().filter(holds).collect();
-            if holders.len() != 1 || !self.oracle.session_lives(&self.store, holders[0]) {
-                let names: Vec<_> = holders.iter().map(|p| p.instance.to_string()).collect();
-                return Err(format!("P6: {} is held by {names:?} long after the last fault", task.key));
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>10.4} {}", self.now.as_secs_f64(), line()));
@@ -240,7 +231,9 @@ impl World {
         match happening {
             Happening::Deliver { process, input } => self.input(process, input)?,
             Happening::Exec { by, process, id, call, answers } => {
+                let needed = self.oracle.needed(&self.keys, &self.store, &call);
                 if self.exec(process, id, &call, answers) {
+                    needed?;
                     self.oracle.writes(&self.keys, &self.store, &call, by)?;
                 }
             }
@@ -262,151 +255,5 @@ impl World {
             Happening::Operated { op } => self.operated(op),
         }
         Ok(())
-    }
-
-    // ---- processes ----
-
-    pub(super) fn start(&mut self, instance: InstanceId) -> Result<(), Violation> {
-        let leader = LeaderConfig {
-            keys: self.keys.clone(),
-            assignor: Arc::new(StickyBalanced),
-            limits: TxnLimits { ops: if self.rng.per_mille(300) { 5 } else { 128 }, bytes: 1 << 20 },
-            settle: settings().settle,
-            mode: self.mode,
-            companions: settings().companions,
-            provider_period: settings().provider_period,
-            max_moves: if self.rng.per_mille(300) { 1 } else { 1000 },
-            rules: self.rules,
-        };
-        let settings = CoordinatorConfig { mode: self.mode, ..settings() };
-        let config = NodeConfig { instance: instance.clone(), settings, leader };
-        let (node, actions) = Node::new(config);
-        let rate = 995_000 + self.rng.below(10_001);
-        self.note(|| format!("{instance} starts"));
-        self.processes.push(Process::new(instance, node, rate));
-        self.perform(self.processes.len() - 1, actions)
-    }
-
-    pub(super) fn input(&mut self, ix: usize, input: Input) -> Result<(), Violation> {
-        let process = &mut self.processes[ix];
-        if !process.is_up() {
-            return Ok(());
-        }
-        if process.paused {
-            if !matches!(input, Input::Tick) {
-                process.inbox.push(input);
-            }
-            return Ok(());
-        }
-        match &input {
-            Input::Revoked { key, token, .. } | Input::Assigned { key, token, result: Err(_) }
-                if process.running.get(key) == Some(token) =>
-            {
-                process.running.remove(key);
-            }
-            Input::Feed { feed, epoch, item } => {
-                if let Some(state) = process.feeds.get_mut(feed).filter(|state| state.epoch == *epoch) {
-                    state.sent.push(item.clone());
-                }
-            }
-            _ => {}
-        }
-        let now = process.now(self.now);
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>10.4} {} <- {}", self.now.as_secs_f64(), process.instance, shown(&input)));
-        }
-        let actions = process.node.step(now, input);
-        self.perform(ix, actions)
-    }
-
-    fn perform(&mut self, ix: usize, actions: Vec<Action>) -> Result<(), Violation> {
-        let session = self.processes[ix].node.session().map(|s| (s.lease, s.record.incarnation));
-        if session.is_some() {
-            self.processes[ix].session = session;
-        }
-        for action in actions {
-            let name = self.processes[ix].instance.clone();
-            self.note(|| format!("{name} -> {action:?}"));
-            match action {
-                Action::Call(id, call) => self.call(ix, id, call),
-                Action::Follow { feed, epoch, prefix } => self.follow(ix, feed, epoch, prefix),
-                Action::Unfollow(feed) => drop(self.processes[ix].feeds.remove(&feed)),
-                Action::Assign(holding) => self.assign(ix, &holding)?,
-                Action::Revoke(holding) => {
-                    self.oracle.undisturbed(&self.keys, &self.store, &self.processes[ix], &holding)?;
-                    self.revoke(ix, &holding);
-                }
-                Action::AskProvider => self.ask(ix),
-                Action::Emit(Event::Fenced { .. } | Event::Evicted) => self.processes[ix].stopping = true,
-                Action::Emit(Event::Joined { .. }) => self.processes[ix].stopping = false,
-                Action::Emit(_) => {}
-                Action::Done(exit) => {
-                    let process = &mut self.processes[ix];
-                    process.done = true;
-                    process.feeds.clear();
-                    if !process.running.is_empty() {
-                        return Err(format!("{name} ended ({exit:?}) and runs {:?}", process.running));
-                    }
-                }
-            }
-        }
-        self.schedule_tick(ix);
-        Ok(())
-    }
-
-    fn schedule_tick(&mut self, ix: usize) {
-        let process = &mut self.processes[ix];
-        if !process.is_up() {
-            return;
-        }
-        let wake = process.node.next_wake(process.now(self.now)).map(|at| process.global(at).max(self.now));
-        if wake != process.next_tick {
-            process.next_tick = wake;
-            if let Some(at) = wake {
-                self.later(at - self.now, Happening::Tick { process: ix });
-            }
-        }
-    }
-
-    fn assign(&mut self, ix: usize, holding: &Holding) -> Result<(), Violation> {
-        let (key, token) = (holding.task.key.clone(), holding.token);
-        let process = &mut self.processes[ix];
-        if let Some(running) = process.running.insert(key.clone(), token) {
-            return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
-        }
-        let fails = self.faulty && self.rng.per_mille(20) && self.strikes();
-        let result = if fails { Err("it fails".to_owned()) } else { Ok(()) };
-        let after = self.rng.micros(100..5000);
-        self.later(after, Happening::Deliver { process: ix, input: Input::Assigned { key, token, result } });
-        Ok(())
-    }
-
-    fn revoke(&mut self, ix: usize, holding: &Holding) {
-        let slow = self.faulty && self.rng.per_mille(100) && self.strikes();
-        let after = self.rng.millis(0..if slow { LONGEST_REVOKE } else { 5 });
-        let (key, token) = (holding.task.key.clone(), holding.token);
-        self.later(
-            after,
-            Happening::Deliver { process: ix, input: Input::Revoked { key, token, result: Ok(()) } },
-        );
-    }
-
-    fn ask(&mut self, ix: usize) {
-        let fails = self.faulty && self.rng.per_mille(50) && self.strikes();
-        let answer = if fails { Err("it fails".to_owned()) } else { Ok(self.tasks.clone()) };
-        let after = self.rng.micros(100..5000);
-        self.later(after, Happening::Deliver { process: ix, input: Input::Tasks(answer) });
-    }
-}
-
-fn shown(input: &Input) -> String {
-    match input {
-        Input::Feed { feed, item: FeedItem::Loaded(snapshot), .. } => {
-            format!("{feed:?} loaded at {:?}: {} keys", snapshot.revision, snapshot.entries.len())
-        }
-        Input::Feed { feed, item: FeedItem::Changed(batch), .. } => {
-            format!("{feed:?} changed at {:?}", batch.revision)
-        }
-        other => format!("{other:?}"),
     }
 }

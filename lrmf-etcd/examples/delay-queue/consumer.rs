@@ -72,7 +72,7 @@ impl<H: Handler> Consumer<H> {
     async fn serve(&self, shard: &Shard, held: &Held) -> Result<(), QueueError> {
         let taken_over = shard.open(held.token).await?;
         self.handler.report(shard.number(), held.token, Report::Opened(taken_over));
-        while !held.stop.is_cancelled() {
+        while held.may_work() {
             let claim = shard.claim(held.token, self.batch).await?;
             if claim.items.is_empty() {
                 let pause = claim.next.unwrap_or(self.look).min(self.look);
@@ -80,7 +80,7 @@ impl<H: Handler> Consumer<H> {
             }
             for item in &claim.items {
                 // What is claimed and not delivered, the next holder takes over.
-                if held.stop.is_cancelled() {
+                if !held.may_work() {
                     return Ok(());
                 }
                 self.deliver(shard, held.token, item).await?;

@@ -79,7 +79,7 @@ impl<R: Fn(&Subject, Token, Step) + Send + Sync + 'static> RunTask for Mirror<R>
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count = 0;
         // A real mirror reads from where it left off and writes with `held.token` here.
-        while held.stop.run_until_cancelled(rounds.tick()).await.is_some() {
+        while held.stop.run_until_cancelled(rounds.tick()).await.is_some() && held.may_work() {
             count += 1;
             (self.report)(&subject, held.token, Step::Copied(count));
         }

@@ -92,7 +92,7 @@ impl<W: Work> RunTask for GroupRunner<W> {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while held.stop.run_until_cancelled(rounds.tick()).await.is_some() {
             for name in &names {
-                if held.stop.is_cancelled() {
+                if !held.may_work() {
                     break;
                 }
                 if let Err(error) = self.work.work(name, held.token).await {

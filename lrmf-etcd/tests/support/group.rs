@@ -9,28 +9,28 @@ use futures::future::select_all;
 use lrmf_core::{
     Coordinator, CoordinatorBuilder, CoordinatorConfig, CoordinatorHandle, GroupId, InstanceId, Token,
 };
-use lrmf_etcd::{EtcdConfig, EtcdStore};
 
-/// How long anything may take that is waited for. Much more than it needs: the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use super::PATIENCE;
+use super::{connected, prompt};
 
 /// Which member holds each task, with which token.
 pub(crate) type Holders = BTreeMap<Arc<str>, (String, Token)>;
 
-/// A member to be, with a short session; it lacks a provider and a worker.
-pub(crate) async fn member(endpoint: &str, protocol: &str, name: &str) -> CoordinatorBuilder {
-    let etcd = EtcdConfig {
-        connect_timeout: Duration::from_millis(500),
-        request_timeout: Duration::from_millis(500),
-        ..EtcdConfig::new([endpoint])
-    };
+/// A session that is not lost because the machine is busy.
+pub(crate) const LONG: Duration = Duration::from_secs(120);
+/// A session whose end is waited for. A machine that stands still for longer ends it early, and rightly so: nothing may
+/// be asserted to stay where it is.
+pub(crate) const SHORT: Duration = Duration::from_secs(10);
+
+/// A member to be, whose session lives for as long without a sign of life; it lacks a provider and a worker.
+pub(crate) async fn member(endpoint: &str, protocol: &str, name: &str, ttl: Duration) -> CoordinatorBuilder {
     let config = CoordinatorConfig {
-        ttl: Duration::from_secs(3),
-        margin: Duration::from_secs(1),
+        ttl,
+        margin: Duration::from_secs(2),
         settle: Duration::from_millis(100),
         ..CoordinatorConfig::default()
     };
-    let store = Arc::new(EtcdStore::connect(etcd).await.unwrap());
+    let store = Arc::new(connected(prompt([endpoint])).await);
     Coordinator::builder(store, GroupId::new(protocol, "test", "t").unwrap())
         .instance_id(InstanceId::new(name).unwrap())
         .config(config)

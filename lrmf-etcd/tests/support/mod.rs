@@ -9,14 +9,50 @@ pub(crate) mod proxy;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lrmf_etcd::{EtcdConfig, EtcdStore};
+use integration_tests::servers::free_port;
+use lrmf_etcd::{ConnectError, EtcdConfig, EtcdStore};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
+
+/// How long anything may take that is waited for. Much more than it needs: the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For calls that must not fail only because the machine is busy.
+pub(crate) fn patient(endpoints: impl IntoIterator<Item = impl Into<String>>) -> EtcdConfig {
+    EtcdConfig {
+        connect_timeout: PATIENCE,
+        request_timeout: PATIENCE,
+        ping_timeout: PATIENCE,
+        ..EtcdConfig::new(endpoints)
+    }
+}
+
+/// For members: calls that get no answer are made again long before a session of ten seconds or more ends.
+pub(crate) fn prompt(endpoints: impl IntoIterator<Item = impl Into<String>>) -> EtcdConfig {
+    let second = Duration::from_secs(1);
+    EtcdConfig { connect_timeout: second, request_timeout: second, ..EtcdConfig::new(endpoints) }
+}
+
+/// Connects, and tries again for as long as what failed may pass.
+pub(crate) async fn connected(config: EtcdConfig) -> EtcdStore {
+    let connecting = async {
+        loop {
+            match EtcdStore::connect(config.clone()).await {
+                Ok(store) => return store,
+                Err(ConnectError::Store(error)) if error.is_retryable() => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, connecting).await.unwrap()
+}
 
 /// One etcd node. Killed when dropped.
 pub(crate) struct Etcd {
@@ -45,8 +81,7 @@ impl Etcd {
     }
 
     fn nodes(size: usize, scheme: &str, further: &[String]) -> Vec<Self> {
-        let ports: Vec<[u16; 3]> =
-            free_ports(size * 3).chunks(3).map(|three| [three[0], three[1], three[2]]).collect();
+        let ports: Vec<[u16; 3]> = (0..size).map(|_| std::array::from_fn(|_| free_port().unwrap())).collect();
         let peer = |(index, [_, port, _]): (usize, &[u16; 3])| format!("n{index}=http://127.0.0.1:{port}");
         let peers = ports.iter().enumerate().map(peer).collect::<Vec<_>>().join(",");
         let spawn = |(index, ports): (usize, &[u16; 3])| Self::spawn(index, *ports, &peers, scheme, further);
@@ -81,7 +116,7 @@ impl Etcd {
     }
 
     fn wait_until_healthy(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         while !self.is_healthy() {
             let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
             assert!(Instant::now() < deadline, "etcd did not become healthy; its log:\n{}", log());
@@ -106,9 +141,9 @@ impl Etcd {
         format!("127.0.0.1:{}", self.client_port)
     }
 
-    /// A store on this node, with the default timeouts.
+    /// A store on this node that waits for answers.
     pub(crate) async fn store(&self) -> EtcdStore {
-        EtcdStore::connect(EtcdConfig::new([self.endpoint()])).await.unwrap()
+        connected(patient([self.endpoint()])).await
     }
 
     /// SIGKILL.
@@ -155,10 +190,4 @@ fn run(arguments: &[String], log: &std::path::Path) -> Child {
         Ok(child) => child,
         Err(error) => panic!("cannot run etcd ({error}): these tests need it, `apt-get install etcd-server`"),
     }
-}
-
-/// Ports that are free now. They are all taken at once, so that no two are the same.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::coordination::{KeyValue, Snapshot, WatchBatch};
 use crate::ids::GroupId;
 use crate::keys::chunk_of;
-use crate::records::{Entry, encode};
+use crate::records::{Entry, Named, encode};
 use crate::task::Task;
 
 const SESSION: Incarnation = Incarnation(uuid::Uuid::from_u128(1));

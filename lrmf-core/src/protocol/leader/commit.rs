@@ -7,6 +7,7 @@ use crate::protocol::Now;
 use crate::records::{LeaderRecord, encode};
 
 use super::batch::{self, Authority};
+use super::ready::ready;
 use super::{InFlight, Leader, LeaderAction};
 
 /// How many members campaign when the leader goes.
@@ -30,7 +31,7 @@ impl Leader {
     fn look(&mut self, now: Now) -> bool {
         let Some(tasks) = &self.tasks else { return false };
         let (most, rules) = (self.config.max_moves, self.config.rules);
-        let mut ready = batch::ready(&self.view, tasks, &self.goals, most, rules);
+        let mut ready = ready(&self.view, tasks, &self.goals, most, rules);
         self.unassigned = ready.unassigned;
         for key in ready.settled.drain(..) {
             self.goals.remove(&key);

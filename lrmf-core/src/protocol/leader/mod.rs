@@ -20,9 +20,11 @@ mod control_tests;
 mod controls;
 mod failures;
 mod ledger;
+mod listing;
 mod notices;
 mod observe;
 mod plan;
+mod ready;
 mod seats;
 mod situation;
 #[cfg(test)]
@@ -46,14 +48,14 @@ use crate::event::Event;
 use crate::ids::InstanceId;
 use crate::keys::{Control, Keys};
 use crate::records::{LeaderRecord, NoticeRecord, RecordError};
-use crate::task::Task;
 
 use super::{FeedItem, Now, Rules};
-use batch::{Batch, Step};
+use batch::Batch;
 use failures::Failures;
 use ledger::{Ledger, Touched};
 use plan::{Goals, Seen};
-use tasks::TaskList;
+use ready::Step;
+use tasks::{Asked, TaskList};
 use view::View;
 
 /// How long the leader waits after a failure of the store that keeps it from going on.
@@ -161,6 +163,8 @@ pub struct Leader {
     /// What can be done for them, as of the last look, and was not begun yet.
     queue: VecDeque<Step>,
     failures: Failures,
+    /// What the assignor was asked about last.
+    asked: Asked,
     /// What was asked back from living members, and when.
     under_way: BTreeMap<Arc<str>, Timestamp>,
     unassigned: usize,
@@ -205,6 +209,7 @@ impl Leader {
             goals: Goals::new(),
             queue: VecDeque::new(),
             failures: Failures::default(),
+            asked: Asked::default(),
             under_way: BTreeMap::new(),
             unassigned: 0,
             in_flight: None,
@@ -297,44 +302,6 @@ impl Leader {
         }
     }
 
-    /// The provider's answer.
-    pub fn on_tasks(&mut self, now: Now, result: Result<Vec<Task>, String>) -> Vec<LeaderAction> {
-        self.asking = false;
-        self.ask_at = now.at + self.config.provider_period;
-        let before = self.tasks.as_ref();
-        let list = |tasks| TaskList::unless_same(before, tasks).map_err(|error| error.to_string());
-        match result.and_then(list) {
-            Ok(tasks) => {
-                self.stale |= tasks.is_some() || std::mem::take(&mut self.refused);
-                if tasks.is_some() {
-                    self.tasks = tasks;
-                    self.relisted = true;
-                }
-            }
-            Err(error) => {
-                self.ask_at = now.at + self.config.provider_period.min(RETRY * 10);
-                self.out.push(LeaderAction::Emit(Event::ProviderFailed { error }));
-                self.tasks_from_records();
-            }
-        }
-        if std::mem::take(&mut self.ask_again) {
-            self.ask(now);
-        }
-        self.advance(now)
-    }
-
-    /// Somebody asks for a new plan.
-    pub fn on_trigger(&mut self, now: Now) -> Vec<LeaderAction> {
-        self.trigger(now);
-        self.advance(now)
-    }
-
-    /// The provider may have other tasks than before.
-    pub fn on_hint(&mut self, now: Now) -> Vec<LeaderAction> {
-        self.ask_soon(now);
-        self.advance(now)
-    }
-
     /// Time has passed.
     pub fn tick(&mut self, now: Now) -> Vec<LeaderAction> {
         self.advance(now)
@@ -353,35 +320,6 @@ impl Leader {
             .flatten()
             .filter(|at| *at > now.at)
             .min()
-    }
-
-    fn trigger(&mut self, now: Now) {
-        self.stale = true;
-        self.ask_soon(now);
-    }
-
-    fn ask_soon(&mut self, now: Now) {
-        if self.asking {
-            self.ask_again = true;
-        } else {
-            self.ask(now);
-        }
-    }
-
-    fn ask(&mut self, now: Now) {
-        self.asking = true;
-        self.ask_at = now.at + self.config.provider_period;
-        self.out.push(LeaderAction::AskProvider);
-    }
-
-    /// A provider that never answered: the tasks in the records are the last ones known.
-    fn tasks_from_records(&mut self) {
-        if self.tasks.is_none() && !matches!(self.phase, Phase::Loading | Phase::Over) {
-            let known = self.view.entries().map(|place| place.entry.task()).collect();
-            self.tasks = TaskList::new(known).ok();
-            self.relisted = true;
-            self.stale = true;
-        }
     }
 
     fn reload(&mut self) {
@@ -427,7 +365,7 @@ impl Leader {
         self.failures.tidy(now.at, |key| tasks.get(key).is_some());
         let (assignor, rules) = (self.config.assignor.as_ref(), self.config.rules);
         let seen = Seen { view: &self.view, tasks, ledger: &self.ledger, before: &self.goals, rules };
-        match plan::plan(seen, &mut self.failures, assignor, now.at) {
+        match plan::plan(seen, &mut self.failures, &mut self.asked, assignor, now.at) {
             Ok(goals) => {
                 self.under_way.retain(|key, _| goals.contains_key(key));
                 self.goals = goals;

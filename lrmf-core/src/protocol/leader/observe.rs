@@ -5,7 +5,7 @@ use crate::ids::InstanceId;
 use crate::protocol::Now;
 use crate::records::{Barred, Stuck};
 
-use super::view::Changes;
+use super::view::delivered::Changes;
 use super::{InFlight, Leader, LeaderAction, Phase};
 
 impl Leader {

@@ -12,7 +12,7 @@ use crate::task::Task;
 use super::failures::Failures;
 use super::ledger::Ledger;
 use super::situation::Situation;
-use super::tasks::TaskList;
+use super::tasks::{Asked, TaskList};
 use super::view::{Place, View};
 
 /// Where a task is to be.
@@ -58,10 +58,11 @@ pub(super) struct Seen<'a> {
 pub(super) fn plan(
     seen: Seen<'_>,
     failures: &mut Failures,
+    asked: &mut Asked,
     assignor: &dyn Assignor,
     now: Timestamp,
 ) -> Result<Goals, PlanError> {
-    let situation = Situation::new(seen, failures);
+    let situation = Situation::new(seen, failures, asked);
     let Situation { members, tasks: asked, holders, .. } = &situation;
     let (mut targets, named) = targets(&Problem { tasks: asked, members, holders }, assignor)?;
     situation.obey(seen, &mut targets, &named);

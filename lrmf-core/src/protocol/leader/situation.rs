@@ -1,7 +1,7 @@
 //! What planning starts from: the problem for the assignor, and what of it is not the assignor's to decide.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
@@ -12,6 +12,7 @@ use crate::task::Task;
 
 use super::failures::Failures;
 use super::plan::{Goal, Seen, is_settled};
+use super::tasks::Asked;
 use super::view::Place;
 
 /// What planning starts from.
@@ -21,7 +22,7 @@ pub(super) struct Situation<'a> {
     sessions: Vec<Incarnation>,
     /// The tasks that the assignor is asked about: all but those that wait for a restarting member, are pinned, or stay
     /// with a drained member while the group is frozen.
-    pub(super) tasks: Cow<'a, [Task]>,
+    pub(super) tasks: Arc<Vec<Task>>,
     /// Of each of them, its holder to be, as far as there is one.
     pub(super) holders: Vec<Option<MemberIx>>,
     /// Which of them were looked at one by one, in order. The others rest where they are.
@@ -44,7 +45,7 @@ enum Lot {
 type Index<'a> = HashMap<&'a InstanceId, MemberIx, FixedState>;
 
 impl<'a> Situation<'a> {
-    pub(super) fn new(seen: Seen<'a>, failures: &Failures) -> Self {
+    pub(super) fn new(seen: Seen<'a>, failures: &Failures, asked: &mut Asked) -> Self {
         let candidate = |(instance, record): (&InstanceId, &MemberRecord)| Candidate {
             instance: instance.clone(),
             capacity: record.capacity.max(1),
@@ -57,7 +58,7 @@ impl<'a> Situation<'a> {
         let mut situation = Self {
             members: Vec::new(),
             sessions,
-            tasks: Cow::Borrowed(all),
+            tasks: Arc::default(),
             holders: Vec::with_capacity(all.len()),
             examined: Vec::new(),
             frozen: Vec::new(),
@@ -68,9 +69,7 @@ impl<'a> Situation<'a> {
         situation.sort(seen, failures, &index);
         drop(index);
         situation.members = members;
-        if !situation.skipped.is_empty() {
-            situation.tasks = Cow::Owned(without(all, &situation.skipped));
-        }
+        situation.tasks = asked.without(seen.tasks, &situation.skipped);
         situation
     }
 
@@ -222,10 +221,4 @@ fn lot(seen: Seen<'_>, failures: &Failures, index: &Index<'_>, task: &Task) -> L
         return Lot::Skipped;
     }
     Lot::Asked { home, frozen: rests }
-}
-
-fn without(tasks: &[Task], skipped: &[usize]) -> Vec<Task> {
-    let mut skipped = skipped.iter().peekable();
-    let kept = tasks.iter().enumerate().filter(|(ix, _)| skipped.next_if(|skipped| *skipped == ix).is_none());
-    kept.map(|(_, task)| task.clone()).collect()
 }

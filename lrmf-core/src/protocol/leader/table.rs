@@ -16,6 +16,7 @@ use crate::records::{
     Record, decode, encode,
 };
 use crate::sim::store::Store;
+use crate::task::Task;
 
 pub(super) struct Table {
     pub(super) store: Store,

@@ -1,6 +1,7 @@
 //! The tasks that exist, as the provider listed them last.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -11,7 +12,7 @@ use crate::task::{MAX_TASKS, Task};
 /// A checked list of tasks in key order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TaskList {
-    tasks: Vec<Task>,
+    tasks: Arc<Vec<Task>>,
     index: HashMap<Arc<str>, u32, FixedState>,
 }
 
@@ -23,7 +24,11 @@ impl TaskList {
     ) -> Result<Option<Self>, InvalidTask> {
         // Providers mostly say the same again, and in the same order.
         tasks.sort_unstable();
-        if before.is_some_and(|before| before.tasks == tasks) { Ok(None) } else { Self::new(tasks).map(Some) }
+        if before.is_some_and(|before| *before.tasks == tasks) {
+            Ok(None)
+        } else {
+            Self::new(tasks).map(Some)
+        }
     }
 
     /// Checks and sorts what a provider said.
@@ -40,11 +45,16 @@ impl TaskList {
             task.check()?;
             index.insert(task.key.clone(), ix);
         }
-        Ok(Self { tasks, index })
+        Ok(Self { tasks: Arc::new(tasks), index })
     }
 
     pub(super) fn all(&self) -> &[Task] {
         &self.tasks
+    }
+
+    /// The same, to keep.
+    pub(super) fn shared(&self) -> Arc<Vec<Task>> {
+        self.tasks.clone()
     }
 
     /// The number of a task in the list.
@@ -54,6 +64,47 @@ impl TaskList {
 
     pub(super) fn get(&self, key: &str) -> Option<&Task> {
         self.index.get(key).map(|ix| &self.tasks[*ix as usize])
+    }
+}
+
+/// The tasks without those that the assignor is not asked about, as they were last: mostly it is the same ones again, and
+/// the others may be a million.
+#[derive(Clone, Default)]
+pub(super) struct Asked(Option<Cut>);
+
+#[derive(Clone)]
+struct Cut {
+    all: Arc<Vec<Task>>,
+    /// Their numbers, in order.
+    without: Vec<usize>,
+    left: Arc<Vec<Task>>,
+}
+
+impl fmt::Debug for Asked {
+    /// Nothing depends on it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
+    }
+}
+
+impl Asked {
+    /// The list without these.
+    pub(super) fn without(&mut self, list: &TaskList, skipped: &[usize]) -> Arc<Vec<Task>> {
+        if skipped.is_empty() {
+            self.0 = None;
+            return list.shared();
+        }
+        let same = |cut: &&Cut| Arc::ptr_eq(&cut.all, &list.tasks) && cut.without == skipped;
+        if let Some(cut) = self.0.as_ref().filter(same) {
+            return cut.left.clone();
+        }
+        let mut numbers = skipped.iter().peekable();
+        let kept = |(ix, _): &(usize, &Task)| numbers.next_if(|number| *number == ix).is_none();
+        let left: Arc<Vec<_>> =
+            Arc::new(list.all().iter().enumerate().filter(kept).map(|(_, task)| task.clone()).collect());
+        let cut = Cut { all: list.shared(), without: skipped.to_vec(), left: left.clone() };
+        self.0 = Some(cut);
+        left
     }
 }
 
@@ -72,6 +123,21 @@ mod tests {
         let task = Task::new("a", "");
         let found = TaskList::new(vec![task; MAX_TASKS + 1]).unwrap_err();
         assert_eq!(found, InvalidTask::TooMany { count: MAX_TASKS + 1, most: MAX_TASKS });
+    }
+
+    #[test]
+    fn what_is_left_is_made_once() {
+        let list = |value: &str| {
+            let tasks = ["a", "b", "c", "d"].map(|key| Task::new(key, value));
+            TaskList::new(tasks.to_vec()).unwrap()
+        };
+        let (one, other, mut asked) = (list("1"), list("2"), Asked::default());
+        assert!(Arc::ptr_eq(&asked.without(&one, &[]), &one.shared()), "nothing is left out");
+        let left = asked.without(&one, &[0, 2]);
+        assert_eq!(left.iter().map(|task| task.key.as_ref()).collect::<Vec<_>>(), ["b", "d"]);
+        assert!(Arc::ptr_eq(&asked.without(&one, &[0, 2]), &left));
+        assert_eq!(asked.without(&one, &[1])[1].key.as_ref(), "c");
+        assert_eq!(asked.without(&other, &[1])[1].value.as_ref(), "2");
     }
 
     #[test]

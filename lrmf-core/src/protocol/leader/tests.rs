@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::coordination::{Guard, Op, WatchBatch};
 use crate::keys::chunk_of;
 use crate::records::{Failure, MemberState};
+use crate::task::Task;
 
 #[test]
 fn a_young_group_gets_its_counter_first_and_everything_then() {

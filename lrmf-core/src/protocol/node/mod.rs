@@ -202,12 +202,22 @@ impl Node {
         (&self.stage, &self.own, &self.calls, self.former_lease)
     }
 
-    /// The lease that it keeps alive.
+    /// The lease of the session that it keeps alive.
     #[cfg(test)]
     pub(crate) fn lease(&self) -> Option<LeaseId> {
         match &self.stage {
             Stage::Joining(joining) => joining.lease(),
             Stage::Serving(serving) => Some(serving.session.lease),
+            Stage::Over => None,
+        }
+    }
+
+    /// The lease of the contact that it keeps alive.
+    #[cfg(test)]
+    pub(crate) fn contact_lease(&self) -> Option<LeaseId> {
+        match &self.stage {
+            Stage::Joining(joining) => joining.contact(),
+            Stage::Serving(serving) => serving.contact.lease(),
             Stage::Over => None,
         }
     }

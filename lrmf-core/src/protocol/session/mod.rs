@@ -155,6 +155,12 @@ impl Joining {
         self.held.map(|held| held.lease.id)
     }
 
+    /// The lease for the contact to be.
+    #[cfg(test)]
+    pub(crate) fn contact(&self) -> Option<LeaseId> {
+        self.held.and_then(|held| held.contact).map(|(lease, _)| lease.id)
+    }
+
     /// Whether somebody else turns out to be this member, so that this process has to wait; said once.
     pub fn begins_to_wait(&mut self) -> bool {
         let begins = self.waiting && !self.reported;

@@ -1,8 +1,10 @@
 //! What can be asked on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lrmf_core::config::text;
 
 /// See and steer a group of members that share tasks through etcd.
 #[derive(Debug, Parser)]
@@ -54,6 +56,9 @@ pub(crate) struct Etcd {
     /// The name in etcd's certificate, where it is not that of the endpoint.
     #[arg(long, env = "LRMF_DOMAIN", global = true)]
     pub(crate) domain: Option<String>,
+    /// How long etcd may take to answer: a whole number and ms, s, m or h.
+    #[arg(long, env = "LRMF_TIMEOUT", default_value = "3s", value_parser = text::parse, global = true)]
+    pub(crate) timeout: Duration,
 }
 
 /// Which group.

@@ -43,7 +43,15 @@ fn config(etcd: &Etcd) -> Result<EtcdConfig, Failure> {
         }
         None => None,
     };
-    let config = EtcdConfig { credentials, tls: tls(etcd)?, ..EtcdConfig::new(&etcd.endpoints) };
+    let config = EtcdConfig {
+        credentials,
+        tls: tls(etcd)?,
+        // The rest is for the call itself.
+        connect_timeout: etcd.timeout / 3,
+        request_timeout: etcd.timeout,
+        ping_timeout: etcd.timeout,
+        ..EtcdConfig::new(&etcd.endpoints)
+    };
     config.check().map_err(Failure::usage)?;
     Ok(config)
 }

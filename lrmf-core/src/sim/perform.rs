@@ -1,0 +1,163 @@
+//! Processes: what reaches them, and what they want done.
+
+use std::sync::Arc;
+
+use crate::assignor::StickyBalanced;
+use crate::config::CoordinatorConfig;
+use crate::coordination::TxnLimits;
+use crate::event::Event;
+use crate::ids::InstanceId;
+use crate::protocol::leader::LeaderConfig;
+use crate::protocol::node::{Node, NodeConfig};
+use crate::protocol::{Action, FeedItem, Input};
+use crate::task::Holding;
+
+use super::oracle::Violation;
+use super::process::Process;
+use super::world::{Happening, LONGEST_REVOKE, World, settings};
+
+impl World {
+    pub(super) fn start(&mut self, instance: InstanceId) -> Result<(), Violation> {
+        let leader = LeaderConfig {
+            keys: self.keys.clone(),
+            assignor: Arc::new(StickyBalanced),
+            limits: TxnLimits { ops: if self.rng.per_mille(300) { 5 } else { 128 }, bytes: 1 << 20 },
+            settle: settings().settle,
+            mode: self.mode,
+            companions: settings().companions,
+            provider_period: settings().provider_period,
+            max_moves: if self.rng.per_mille(300) { 1 } else { 1000 },
+            rules: self.rules,
+        };
+        let settings = CoordinatorConfig { mode: self.mode, ..settings() };
+        let config = NodeConfig { instance: instance.clone(), settings, leader };
+        let (node, actions) = Node::new(config);
+        let rate = 995_000 + self.rng.below(10_001);
+        self.note(|| format!("{instance} starts"));
+        self.processes.push(Process::new(instance, node, rate));
+        self.perform(self.processes.len() - 1, actions)
+    }
+
+    pub(super) fn input(&mut self, ix: usize, input: Input) -> Result<(), Violation> {
+        let process = &mut self.processes[ix];
+        if !process.is_up() {
+            return Ok(());
+        }
+        if process.paused {
+            if !matches!(input, Input::Tick) {
+                process.inbox.push(input);
+            }
+            return Ok(());
+        }
+        match &input {
+            Input::Revoked { key, token, .. } | Input::Assigned { key, token, result: Err(_) }
+                if process.running.get(key) == Some(token) =>
+            {
+                process.running.remove(key);
+            }
+            Input::Feed { feed, epoch, item } => {
+                if let Some(state) = process.feeds.get_mut(feed).filter(|state| state.epoch == *epoch) {
+                    state.sent.push(item.clone());
+                }
+            }
+            _ => {}
+        }
+        let now = process.now(self.now);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.4} {} <- {}", self.now.as_secs_f64(), process.instance, shown(&input)));
+        }
+        let actions = process.node.step(now, input);
+        self.perform(ix, actions)
+    }
+
+    fn perform(&mut self, ix: usize, actions: Vec<Action>) -> Result<(), Violation> {
+        let session = self.processes[ix].node.session().map(|s| (s.lease, s.record.incarnation));
+        if session.is_some() {
+            self.processes[ix].session = session;
+        }
+        for action in actions {
+            let name = self.processes[ix].instance.clone();
+            self.note(|| format!("{name} -> {action:?}"));
+            match action {
+                Action::Call(id, call) => self.call(ix, id, call),
+                Action::Follow { feed, epoch, prefix } => self.follow(ix, feed, epoch, prefix),
+                Action::Unfollow(feed) => drop(self.processes[ix].feeds.remove(&feed)),
+                Action::Assign(holding) => self.assign(ix, &holding)?,
+                Action::Revoke(holding) => {
+                    self.oracle.undisturbed(&self.keys, &self.store, &self.processes[ix], &holding)?;
+                    self.revoke(ix, &holding);
+                }
+                Action::AskProvider => self.ask(ix),
+                Action::Emit(Event::Fenced { .. } | Event::Evicted) => self.processes[ix].stopping = true,
+                Action::Emit(Event::Joined { .. }) => self.processes[ix].stopping = false,
+                Action::Emit(_) => {}
+                Action::Done(exit) => {
+                    let process = &mut self.processes[ix];
+                    process.done = true;
+                    process.feeds.clear();
+                    if !process.running.is_empty() {
+                        return Err(format!("{name} ended ({exit:?}) and runs {:?}", process.running));
+                    }
+                }
+            }
+        }
+        self.schedule_tick(ix);
+        Ok(())
+    }
+
+    fn schedule_tick(&mut self, ix: usize) {
+        let process = &mut self.processes[ix];
+        if !process.is_up() {
+            return;
+        }
+        let wake = process.node.next_wake(process.now(self.now)).map(|at| process.global(at).max(self.now));
+        if wake != process.next_tick {
+            process.next_tick = wake;
+            if let Some(at) = wake {
+                self.later(at - self.now, Happening::Tick { process: ix });
+            }
+        }
+    }
+
+    fn assign(&mut self, ix: usize, holding: &Holding) -> Result<(), Violation> {
+        let (key, token) = (holding.task.key.clone(), holding.token);
+        let process = &mut self.processes[ix];
+        if let Some(running) = process.running.insert(key.clone(), token) {
+            return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
+        }
+        let fails = self.faulty && self.rng.per_mille(20) && self.strikes();
+        let result = if fails { Err("it fails".to_owned()) } else { Ok(()) };
+        let after = self.rng.micros(100..5000);
+        self.later(after, Happening::Deliver { process: ix, input: Input::Assigned { key, token, result } });
+        Ok(())
+    }
+
+    fn revoke(&mut self, ix: usize, holding: &Holding) {
+        let slow = self.faulty && self.rng.per_mille(100) && self.strikes();
+        let after = self.rng.millis(0..if slow { LONGEST_REVOKE } else { 5 });
+        let (key, token) = (holding.task.key.clone(), holding.token);
+        self.later(
+            after,
+            Happening::Deliver { process: ix, input: Input::Revoked { key, token, result: Ok(()) } },
+        );
+    }
+
+    fn ask(&mut self, ix: usize) {
+        let fails = self.faulty && self.rng.per_mille(50) && self.strikes();
+        let answer = if fails { Err("it fails".to_owned()) } else { Ok(self.tasks.clone()) };
+        let after = self.rng.micros(100..5000);
+        self.later(after, Happening::Deliver { process: ix, input: Input::Tasks(answer) });
+    }
+}
+
+fn shown(input: &Input) -> String {
+    match input {
+        Input::Feed { feed, item: FeedItem::Loaded(snapshot), .. } => {
+            format!("{feed:?} loaded at {:?}: {} keys", snapshot.revision, snapshot.entries.len())
+        }
+        Input::Feed { feed, item: FeedItem::Changed(batch), .. } => {
+            format!("{feed:?} changed at {:?}", batch.revision)
+        }
+        other => format!("{other:?}"),
+    }
+}
