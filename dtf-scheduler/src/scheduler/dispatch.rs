@@ -1,10 +1,12 @@
 //! Dealing the shards' room out to tasks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::key::Ring;
 use dtf_model::plugin::Dispatch;
-use dtf_model::queue::{Fence, Parcel, ParcelId, Taken, Usage};
+use dtf_model::queue::{Fence, Hand, Parcel, ParcelId, Taken, Usage};
 use dtf_model::roles::RoleContext;
 use dtf_model::shard::Shipment;
 use dtf_model::{Control, Shard, StoreError, TaskId};
@@ -23,39 +25,40 @@ const UNTIL_CAPABLE: Duration = Duration::from_millis(100);
 pub(super) struct Dispatcher {
     context: RoleContext,
     shards: Vec<Shard>,
+    ring: Arc<Ring>,
 }
 
 impl Dispatcher {
     pub(super) fn new(context: RoleContext) -> Self {
         let shards = (0..context.shape.shards).map(Shard).collect();
-        Self { context, shards }
+        let ring = Arc::new(Ring::new(context.shape.shards));
+        Self { context, shards, ring }
     }
 
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
     /// fast as it is filled, so the caller listens in between.
     pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
         tasks.catch_up();
-        if tasks.policy.is_idle() {
+        if tasks.policy.is_idle() && !tasks.is_any_parked() {
             return Ok(false);
         }
         let mut places = self.places().await?;
         if places.is_empty() {
             return Ok(false);
         }
+        tasks.unpark(&mut places);
         while !places.is_empty() {
-            let Some((task, most)) = tasks.next() else { break };
-            let shards = places.hand(tasks.kind(task));
-            if shards.is_empty() {
-                self.await_capable(tasks, task, &places).await;
-            } else {
-                self.serve(tasks, task, &shards, most).await?;
+            match tasks.next() {
+                Some((task, most)) => self.serve(tasks, task, &mut places, most).await?,
+                None if tasks.unpark(&mut places) => {} // it was learnt only now what they have to give
+                None => break,
             }
         }
         Ok(!tasks.policy.is_idle())
     }
 
     async fn places(&self) -> Result<Places, StoreError> {
-        Ok(Places::new(&self.shards, self.context.shards.rooms(&self.shards).await?))
+        Ok(Places::new(self.ring.clone(), self.context.shards.rooms(&self.shards).await?))
     }
 
     /// No shard that has room is held by somebody who can execute the task's kind.
@@ -75,10 +78,23 @@ impl Dispatcher {
         &self,
         tasks: &mut Tasks,
         task: TaskId,
-        shards: &[Shard],
+        places: &mut Places,
         most: u64,
     ) -> Result<(), StoreError> {
-        let served = self.turn(tasks, task, shards, most).await;
+        let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
+            tasks.policy.remove(task);
+            return Ok(());
+        };
+        let hand = places.hand(kind, &wanted);
+        if hand.places.is_empty() {
+            if wanted.is_keyed() && places.is_anybody_capable(kind) {
+                tasks.park(task);
+            } else {
+                self.await_capable(tasks, task, places).await;
+            }
+            return Ok(());
+        }
+        let served = self.turn(tasks, task, places, hand, most).await;
         if served.is_err() {
             tasks.forget(task);
         }
@@ -89,20 +105,19 @@ impl Dispatcher {
         &self,
         tasks: &mut Tasks,
         task: TaskId,
-        shards: &[Shard],
+        places: &mut Places,
+        hand: Hand,
         most: u64,
     ) -> Result<(), StoreError> {
-        let Some(known) = tasks.get(task) else {
-            tasks.policy.remove(task);
-            return Ok(());
-        };
+        let Some(known) = tasks.get(task) else { return Ok(()) };
         if known.is_asked() {
+            places.give_back(hand, &[]);
             tasks.quiet(task); // until the answers are there
             return Ok(());
         }
         let (fence, waits) = (tasks.fence(task, known.run), known.waits);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match self.context.queues.take(fence, shards, most).await {
+        let taken = match self.context.queues.take(fence, &hand, most).await {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
@@ -110,6 +125,7 @@ impl Dispatcher {
             }
             Err(error) => return Err(error),
         };
+        places.give_back(hand, &taken.parcels);
         if waits {
             tasks.say_waits(task, None).await;
         }
@@ -134,8 +150,15 @@ impl Dispatcher {
     }
 
     fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
-        if taken.parcels.is_empty() || taken.pending == 0 || taken.control != Control::Run {
+        tasks.note_wanted(task, taken);
+        let has_some = taken.pending > 0 && (taken.anywhere || !taken.lanes.is_empty());
+        if !has_some || taken.control != Control::Run {
             tasks.quiet(task);
+        } else if taken.parcels.is_empty() {
+            match taken.lanes.is_empty() {
+                true => tasks.quiet(task),
+                false => tasks.park(task),
+            }
         }
         tasks.due_in(task, taken.next_due);
         if taken.pending <= backlog / 2 {
