@@ -51,7 +51,7 @@ fn lead(options: &Options, runs: usize) -> anyhow::Result<Report> {
         report.add("loss_first_ms", loss.first_ms);
         report.add("loss_all_ms", loss.all_ms);
     }
-    report.add_peak_memory();
+    report.add_peak_memory("peak_rss_mb");
     Ok(report)
 }
 
@@ -116,7 +116,7 @@ fn measure(assignor: &dyn Assignor, options: &Options, runs: usize) -> anyhow::R
         report.add("min_load", least as f64);
         report.add("max_load", most as f64);
     }
-    report.add_peak_memory();
+    report.add_peak_memory("peak_rss_mb");
     Ok(report)
 }
 

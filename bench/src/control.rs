@@ -39,6 +39,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let stack = Stack::new(options.external)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        stack.describe(&mut report).await?;
         let site = Site { slots, ..stack.site().await? };
         let dtf = site.process("others", &OTHERS).await?;
         let mut crew = Crew::new(site);

@@ -2,6 +2,8 @@
 //! long subtasks; and whether a small task waits for a huge one.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,8 +14,9 @@ use serde_json::json;
 use crate::control::until;
 use crate::crew::now_ns;
 use crate::load::{self, LOAD, LoadParam};
+use crate::plot::{Line, plot};
 use crate::report::{Report, percentile};
-use crate::site::{Backend, Stack, Where, embedded};
+use crate::site::{Stack, Where, embedded};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -34,6 +37,9 @@ pub(crate) struct Options {
     /// How many small tasks beside a huge one
     #[arg(long, default_value_t = 20)]
     small: usize,
+    /// Where to draw the groups' parts of the time, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 /// How long a short and a long subtask run, in microseconds.
@@ -51,16 +57,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     });
     let mut report = Report::new("fairness", params);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let stack = match options.stores.backend {
-        Backend::Embedded => None,
-        Backend::Redis => Some(Stack::new(options.stores.external)?),
-    };
+    let stack = options.stores.stack(&runtime, &mut report)?;
     runtime.block_on(async {
         let dtf = process(options, stack.as_ref()).await?;
         let alone = alone(options, &dtf).await?;
         dtf.kill().await;
         let dtf = process(options, stack.as_ref()).await?;
-        shares(options, &dtf, alone, &mut report).await?;
+        let mut track = Track::default();
+        tokio::select! {
+            shared = shares(options, &dtf, alone, &mut report) => shared?,
+            never = track.follow(options.slots) => match never {},
+        }
+        if let Some(file) = &options.plot {
+            track.plot(file)?;
+        }
         dtf.kill().await;
         let dtf = process(options, stack.as_ref()).await?;
         small_beside_huge(options, &dtf, &mut report).await?;
@@ -70,9 +80,45 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// The groups' parts of the slots' time, second by second: a line each.
+#[derive(Default)]
+struct Track(BTreeMap<String, Vec<(f64, f64)>>);
+
+impl Track {
+    async fn follow(&mut self, slots: usize) -> Infallible {
+        let (begin, mut before) = (Instant::now(), load::slot_time());
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.tick().await;
+        let mut last = begin;
+        loop {
+            let now = second.tick().await.into_std();
+            let all = slots as f64 * (now - last).as_secs_f64();
+            let times = load::slot_time();
+            for (group, time) in &times {
+                let used = *time - before.get(group).copied().unwrap_or_default();
+                let line = self.0.entry(group.clone()).or_default();
+                line.push(((now - begin).as_secs_f64(), 100.0 * used.as_secs_f64() / all));
+            }
+            (before, last) = (times, now);
+        }
+    }
+
+    fn plot(self, file: &Path) -> anyhow::Result<()> {
+        let lines: Vec<_> =
+            self.0.iter().map(|(name, points)| Line { name, points: points.clone() }).collect();
+        plot(
+            file,
+            "Parts of the slot-time; the first group rests, and is back",
+            "s",
+            "% of all slots",
+            &lines,
+        )
+    }
+}
+
 /// Each part has a cluster of its own, as the tasks of the one before never end.
 async fn process(options: &Options, stack: Option<&Stack>) -> anyhow::Result<Dtf> {
-    load::forget_starts();
+    load::forget_times();
     let Some(stack) = stack else { return embedded(options.slots).await };
     let mut site = stack.site().await?;
     site.slots = options.slots;

@@ -35,8 +35,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let stack = Stack::new(options.external)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        stack.describe(&mut report).await?;
         huge(options, &stack, &mut report).await?;
-        report.add_peak_memory();
+        report.add_peak_memory("rss_peak_mb");
         pending(options, &stack, &mut report).await
     })?;
     Ok(report)

@@ -54,9 +54,18 @@ pub(crate) fn started_ns(task: TaskId) -> Option<u64> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner).get(&task).copied()
 }
 
-/// Forgets when tasks started: another cluster numbers its own from the start.
-pub(crate) fn forget_starts() {
+/// When all results of each small task had been collected in this process.
+static COLLECTED: Mutex<BTreeMap<TaskId, u64>> = Mutex::new(BTreeMap::new());
+
+/// When all results of a task had been collected in this process, by the machine's clock.
+pub(crate) fn collected_ns(task: TaskId) -> Option<u64> {
+    COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).get(&task).copied()
+}
+
+/// Forgets when tasks started and were collected: another cluster numbers its own from the start.
+pub(crate) fn forget_times() {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// How many subtasks this process has executed.
@@ -185,8 +194,8 @@ impl TaskPlugin for Load {
         Ok(Arc::new(Executor { param: read(&spec.param)?, group: spec.param.group.clone() }))
     }
 
-    fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        Ok(Box::new(Collector::default()))
+    fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        Ok(Box::new(Collector { task: spec.id, books: Books::default() }))
     }
 }
 
@@ -262,8 +271,8 @@ fn number_in(body: &[u8]) -> anyhow::Result<u64> {
     Ok(u64::from_be_bytes(*head))
 }
 
-#[derive(Default)]
 struct Collector {
+    task: TaskId,
     books: Books,
 }
 
@@ -291,6 +300,7 @@ impl TaskCollector for Collector {
     }
 
     async fn after_task_completed(&mut self, _counts: &Counts) -> anyhow::Result<TaskResult> {
+        COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).insert(self.task, now_ns());
         Ok(TaskResult { data: serde_json::to_value(self.books)?, ..TaskResult::default() })
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("members", params);
     let etcd = if options.external { Etcd::get()? } else { Etcd::private()? };
     let url = etcd.url();
+    report.add_version("etcd", usage::etcd_version(&url)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Arc::new(EtcdStore::connect(EtcdConfig::new([url.clone()])).await?);
@@ -65,7 +66,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         report.add("double_held", fleet.double_held() as f64);
         anyhow::Ok(())
     })?;
-    report.add_peak_memory();
+    report.add_peak_memory("rss_peak_mb");
     Ok(report)
 }
 

@@ -1,5 +1,6 @@
 //! LRMF on a real etcd: how long tasks take to change hands.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use lrmf_etcd::{EtcdConfig, EtcdStore};
 use serde_json::json;
 
 use crate::fleet::{Fleet, millis};
+use crate::plot::{Line, cumulative, plot};
 use crate::report::{Report, percentile};
 use crate::usage;
 
@@ -31,6 +33,9 @@ pub(crate) struct Options {
     /// The sessions' time to live, in milliseconds
     #[arg(long, default_value_t = 3000)]
     ttl_ms: u64,
+    /// Where to draw the times of joins and leaves, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// The etcd that DTF_ETCD names, instead of a private one
     #[arg(long)]
     external: bool,
@@ -49,6 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             "keep_alive_ms": config.keep_alive_interval().as_millis() as u64,
         }),
     );
+    report.add_version("etcd", usage::etcd_version(&url)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = EtcdStore::connect(EtcdConfig::new([url.clone()])).await?;
@@ -108,6 +114,13 @@ async fn joins_and_leaves(options: &Options, fleet: &mut Fleet, report: &mut Rep
         times.sort_by(f64::total_cmp);
         report.add(p50, percentile(times, 0.5));
         report.add(p99, percentile(times, 0.99));
+    }
+    if let Some(file) = &options.plot {
+        let lines = [
+            Line { name: "join", points: cumulative(joins) },
+            Line { name: "graceful leave", points: cumulative(leaves) },
+        ];
+        plot(file, "Until the last moved task runs", "ms", "% of the changes", &lines)?;
     }
     Ok(())
 }

@@ -40,6 +40,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let stack = Stack::new(options.external)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        stack.describe(&mut report).await?;
         // A short backlog: a generator that rests is felt.
         let site = Site { slots: 4, ttl_ms, backlog: 64, ..stack.site().await? };
         let client = site.process("client", &[]).await?.client();

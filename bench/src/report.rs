@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 pub(crate) struct Report {
     name: &'static str,
     params: Value,
+    /// Of this program, and of the servers.
+    versions: BTreeMap<&'static str, String>,
     /// Each figure's value in every run.
     values: BTreeMap<&'static str, Vec<f64>>,
 }
 
 impl Report {
     pub(crate) fn new(name: &'static str, params: Value) -> Self {
-        Self { name, params, values: BTreeMap::new() }
+        let versions = BTreeMap::from([("bench", env!("CARGO_PKG_VERSION").to_owned())]);
+        Self { name, params, versions, values: BTreeMap::new() }
     }
 
     /// Adds a run's value of a figure.
@@ -25,10 +28,15 @@ impl Report {
     }
 
     /// Adds the most memory that this process has had resident.
-    pub(crate) fn add_peak_memory(&mut self) {
+    pub(crate) fn add_peak_memory(&mut self, figure: &'static str) {
         if let Some(mib) = crate::usage::own_peak_rss_mib() {
-            self.add("rss_peak_mb", mib);
+            self.add(figure, mib);
         }
+    }
+
+    /// Names the version of a server.
+    pub(crate) fn add_version(&mut self, server: &'static str, version: String) {
+        self.versions.insert(server, version);
     }
 
     /// The median of a figure; not a number where there is none.
@@ -53,8 +61,9 @@ impl Report {
                 (*figure, json!({ "median": median, "min": least, "max": most, "runs": runs.len() }))
             })
             .collect();
-        let versions = json!({ "bench": env!("CARGO_PKG_VERSION") });
-        json!({ "name": self.name, "params": self.params, "machine": machine(), "versions": versions, "values": values })
+        json!({
+            "name": self.name, "params": self.params, "machine": machine(), "versions": self.versions, "values": values,
+        })
     }
 
     fn as_table(&self) -> Table {

@@ -48,6 +48,7 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>>
             "subtasks": options.subtasks * executors as u64,
         });
         let mut report = Report::new("scale", params);
+        runtime.block_on(stack.describe(&mut report))?;
         for _ in 0..runs {
             runtime.block_on(once(options, executors, &stack, &mut report))?;
         }

@@ -16,9 +16,12 @@ use integration_tests::servers::{Etcd, MariaDb, Redis};
 use lrmf_etcd::EtcdConfig;
 use serde::{Deserialize, Serialize};
 use sqlx::ConnectOptions;
-use sqlx::mysql::MySqlConnectOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use tokio::runtime::Runtime;
 
 use crate::load::{BACKLOG, Load};
+use crate::report::Report;
+use crate::usage;
 
 /// Which stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,6 +52,20 @@ pub(crate) struct Where {
     pub(crate) external: bool,
 }
 
+impl Where {
+    /// The servers, where there are any. The report says which they are.
+    pub(crate) fn stack(&self, runtime: &Runtime, report: &mut Report) -> anyhow::Result<Option<Stack>> {
+        match self.backend {
+            Backend::Embedded => Ok(None),
+            Backend::Redis => {
+                let stack = Stack::new(self.external)?;
+                runtime.block_on(stack.describe(report))?;
+                Ok(Some(stack))
+            }
+        }
+    }
+}
+
 /// The servers of a benchmark. Private ones end with it.
 pub(crate) struct Stack {
     etcd: Etcd,
@@ -69,6 +86,20 @@ impl Stack {
         Ok(Self { etcd: Etcd::get()?, sql: MariaDb::get()?, redis: Redis::get()? })
     }
 
+    /// Says in a report which servers these are.
+    pub(crate) async fn describe(&self, report: &mut Report) -> anyhow::Result<()> {
+        report.add_version("etcd", usage::etcd_version(&self.etcd.url())?);
+        report.add_version("redis", usage::redis_version(&self.redis.url()).await?);
+        let mut connection = self.connect().await?;
+        report.add_version("sql", sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await?);
+        Ok(())
+    }
+
+    async fn connect(&self) -> anyhow::Result<MySqlConnection> {
+        let options: MySqlConnectOptions = self.sql.url("").parse()?;
+        options.connect().await.context("the SQL server does not answer")
+    }
+
     pub(crate) fn redis_url(&self) -> String {
         self.redis.url()
     }
@@ -76,8 +107,7 @@ impl Stack {
     /// A cluster that nobody has used, on these servers.
     pub(crate) async fn site(&self) -> anyhow::Result<Site> {
         let name = format!("bench{}", uuid::Uuid::new_v4().simple());
-        let options: MySqlConnectOptions = self.sql.url("").parse()?;
-        let mut connection = options.connect().await.context("the SQL server does not answer")?;
+        let mut connection = self.connect().await?;
         let statement = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::raw_sql(statement).execute(&mut connection).await?;
         Ok(Site {

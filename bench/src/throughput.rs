@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::load::{self, LOAD, LoadParam};
 use crate::report::Report;
-use crate::site::{Backend, Stack, Where, embedded};
+use crate::site::{Stack, Where, embedded};
 use crate::usage;
 
 #[derive(Args)]
@@ -33,14 +33,11 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Report> {
     });
     let mut report = Report::new("throughput", params);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let stack = match options.stores.backend {
-        Backend::Embedded => None,
-        Backend::Redis => Some(Stack::new(options.stores.external)?),
-    };
+    let stack = options.stores.stack(&runtime, &mut report)?;
     for _ in 0..runs {
         runtime.block_on(once(options, stack.as_ref(), &mut report))?;
     }
-    report.add_peak_memory();
+    report.add_peak_memory("rss_peak_mb");
     Ok(report)
 }
 

@@ -19,6 +19,8 @@
 //!   was at, until it notices (its clock counts the pause; code that never waits is not broken off). What it reports then
 //!   counts once, as anything does.
 //! - Plugin code that blocks its thread beyond its timeout is counted as timed out while it goes on.
+//! - The answer of a shard that a parcel was shipped to was lost, and at the same time that shard's holder was exchanged for one
+//!   that does not know the type, or a follow-up came for the key.
 //! - A server of the queues has lost its last writes: what had been handed out since runs again from there.
 //!
 //! Who writes to a store that must not see even these keeps there, by key, the highest number of a subtask

@@ -71,13 +71,11 @@ struct Steps {
 #[async_trait]
 impl PerTask for Steps {
     async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
+        // Before its first run a task has no queues to ask for.
+        let mut has_run = false;
         loop {
-            let Some(row) = self.table.get(turn.task).await? else { return Ok(None) };
-            // Before its first run there are no queues.
-            let state = match row.run {
-                RunEpoch(0) => None,
-                RunEpoch(_) => self.context.queues.state(turn.task).await?,
-            };
+            let Some((row, state)) = self.read(turn.task, has_run).await? else { return Ok(None) };
+            has_run = true;
             let now = self.context.clock.unix_millis();
             match self.next_step(now, &row, state.as_ref()) {
                 Step::Rest => return Ok(Some(row.run)),
@@ -112,6 +110,26 @@ async fn wait(turn: &Turn, span: Option<Duration>) -> bool {
 }
 
 impl Steps {
+    /// The row and the queues: one after the other where a task may not have run yet, else both at once. What is read of the
+    /// queues may then be older than the row, and never of an earlier run than the row told of before.
+    async fn read(
+        &self,
+        task: TaskId,
+        has_run: bool,
+    ) -> Result<Option<(TaskRow, Option<TaskState>)>, StoreError> {
+        let (table, queues) = (&self.table, &self.context.queues);
+        if has_run {
+            let (row, state) = tokio::try_join!(table.get(task), queues.state(task))?;
+            return Ok(row.map(|row| (row, state)));
+        }
+        let Some(row) = table.get(task).await? else { return Ok(None) };
+        let state = match row.run {
+            RunEpoch(0) => None,
+            RunEpoch(_) => queues.state(task).await?,
+        };
+        Ok(Some((row, state)))
+    }
+
     fn next_step(&self, now: u64, row: &TaskRow, state: Option<&TaskState>) -> Step {
         match self.context.plugins.conf(row.task_type) {
             Ok(conf) => lifecycle::decide(now, row, state, conf),

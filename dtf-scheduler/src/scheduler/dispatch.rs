@@ -1,20 +1,21 @@
 //! Dealing the shards' room out to tasks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::key::Ring;
 use dtf_model::plugin::Dispatch;
-use dtf_model::queue::{Fence, Hand, Parcel, ParcelId, Taken, Usage};
+use dtf_model::queue::{Fence, Hand, Parcel, Taken};
 use dtf_model::roles::RoleContext;
-use dtf_model::shard::Shipment;
 use dtf_model::{Control, Shard, StoreError, TaskId};
-use tracing::warn;
 
 use super::callback::{Answers, Said};
 use super::places::Places;
+use super::shipping::{Shipped, Shipping};
 use super::tasks::Tasks;
+
+/// The most turns before the scheduler listens again.
+const TURNS: usize = 64;
 
 /// How soon a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
@@ -46,15 +47,57 @@ impl Dispatcher {
         if places.is_empty() {
             return Ok(false);
         }
-        tasks.unpark(&mut places);
-        while !places.is_empty() {
-            match tasks.next() {
-                Some((task, most)) => self.serve(tasks, task, &mut places, most).await?,
-                None if tasks.unpark(&mut places) => {} // it was learnt only now what they have to give
-                None => break,
-            }
-        }
+        let mut shipping = Shipping::new(&self.context);
+        let dealt = self.deal_out(tasks, &mut places, &mut shipping).await;
+        let shipped = self.settle(tasks, shipping).await;
+        dealt.and(shipped)?;
         Ok(!tasks.policy.is_idle())
+    }
+
+    async fn deal_out(
+        &self,
+        tasks: &mut Tasks,
+        places: &mut Places,
+        shipping: &mut Shipping<'_>,
+    ) -> Result<(), StoreError> {
+        tasks.unpark(places);
+        for _ in 0..TURNS {
+            if places.is_empty() {
+                break;
+            }
+            let Some((task, most)) = tasks.next() else {
+                // It may have been learnt only now what some of them have to give.
+                if tasks.unpark(places) {
+                    continue;
+                }
+                break;
+            };
+            let Some(hand) = self.hand(tasks, task, places).await else { continue };
+            let taken = self.turn(tasks, task, &hand, most, shipping).await;
+            // Where a store fails in the middle, parcels may have been taken and not shipped: the task is taken up afresh
+            // then, and they are found.
+            let used = taken.inspect_err(|_| tasks.forget(task))?;
+            places.give_back(hand, used);
+        }
+        Ok(())
+    }
+
+    /// The places for a task, where there are any now.
+    async fn hand(&self, tasks: &mut Tasks, task: TaskId, places: &mut Places) -> Option<Hand> {
+        let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
+            tasks.policy.remove(task);
+            return None;
+        };
+        let hand = places.hand(kind, &wanted);
+        if !hand.places.is_empty() {
+            return Some(hand);
+        }
+        if wanted.is_keyed() && places.is_anybody_capable(kind) {
+            tasks.park(task);
+        } else {
+            self.await_capable(tasks, task, places).await;
+        }
+        None
     }
 
     async fn places(&self) -> Result<Places, StoreError> {
@@ -72,81 +115,67 @@ impl Dispatcher {
         }
     }
 
-    /// Gives one task its turn. Where a store fails in the middle, parcels may have been taken and not shipped: the task is
-    /// taken up afresh then, and they are found.
-    async fn serve(
-        &self,
-        tasks: &mut Tasks,
-        task: TaskId,
-        places: &mut Places,
-        most: u64,
-    ) -> Result<(), StoreError> {
-        let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
-            tasks.policy.remove(task);
-            return Ok(());
-        };
-        let hand = places.hand(kind, &wanted);
-        if hand.places.is_empty() {
-            if wanted.is_keyed() && places.is_anybody_capable(kind) {
-                tasks.park(task);
-            } else {
-                self.await_capable(tasks, task, places).await;
-            }
-            return Ok(());
-        }
-        let served = self.turn(tasks, task, places, hand, most).await;
-        if served.is_err() {
-            tasks.forget(task);
-        }
-        served
-    }
-
+    /// Gives one task its turn. Says which places were used.
     async fn turn(
         &self,
         tasks: &mut Tasks,
         task: TaskId,
-        places: &mut Places,
-        hand: Hand,
+        hand: &Hand,
         most: u64,
-    ) -> Result<(), StoreError> {
-        let Some(known) = tasks.get(task) else { return Ok(()) };
+        shipping: &mut Shipping<'_>,
+    ) -> Result<Vec<Shard>, StoreError> {
+        let Some(known) = tasks.get(task) else { return Ok(Vec::new()) };
         if known.is_asked() {
-            places.give_back(hand, &[]);
             tasks.quiet(task); // until the answers are there
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (fence, waits) = (tasks.fence(task, known.run), known.waits);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match self.context.queues.take(fence, &hand, most).await {
+        let taken = match shipping.beside(self.context.queues.take(fence, hand, most)).await {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
-                return Ok(());
+                return Ok(Vec::new());
             }
             Err(error) => return Err(error),
         };
-        places.give_back(hand, &taken.parcels);
         if waits {
             tasks.say_waits(task, None).await;
         }
         self.note(tasks, task, &taken, backlog);
-        let all = count(&taken.parcels);
-        if let Some(callback) = callback.filter(|_| all > 0) {
-            tasks.charge(task, &taken.usage);
-            tasks.ask(fence, callback, taken.parcels);
-            return Ok(());
+        tasks.charge(task, &taken.usage);
+        let used = taken.parcels.iter().map(|(shard, _)| *shard).collect();
+        let subtasks = count(&taken.parcels);
+        match callback.filter(|_| subtasks > 0) {
+            Some(callback) => tasks.ask(fence, callback, taken.parcels),
+            None => {
+                tasks.spend(task, subtasks);
+                shipping.send(fence, taken.parcels);
+            }
         }
-        let shipped = self.ship(fence, taken.parcels).await?;
-        // What went back is not charged.
-        let running = taken.usage.running.saturating_sub(all - shipped);
-        tasks.spend(task, shipped);
-        tasks.charge(task, &Usage { running, ..taken.usage });
-        if shipped < all {
+        Ok(used)
+    }
+
+    /// Waits until everything shipped has arrived. A task some of whose parcels came back is served again a little later, and
+    /// not charged for them.
+    async fn settle(&self, tasks: &mut Tasks, shipping: Shipping<'_>) -> Result<(), StoreError> {
+        let (mut settled, mut came_back) = (Ok(()), Vec::new());
+        for Shipped { task, back } in shipping.all().await {
+            match back {
+                Ok(0) => {}
+                Ok(_) => came_back.push(task),
+                Err(error) => {
+                    tasks.forget(task);
+                    settled = Err(error);
+                }
+            }
+        }
+        tasks.settle(&came_back).await;
+        for task in came_back {
             tasks.quiet(task);
-            let soon = taken.next_due.map_or(AFTER_REFUSAL, |due| due.min(AFTER_REFUSAL));
-            tasks.due_in(task, Some(soon));
+            tasks.due_in(task, Some(AFTER_REFUSAL));
         }
-        Ok(())
+        settled
     }
 
     fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
@@ -172,27 +201,12 @@ impl Dispatcher {
         if !tasks.heard(fence.task, answers.number) {
             return Ok(()); // it was taken up afresh meanwhile, and what ran on no shard was put back
         }
-        let admitted = self.admitted(fence, answers.said).await;
-        let count = admitted.as_ref().map_or(0, |parcels| count(parcels));
-        let shipped = match admitted {
-            Ok(parcels) => self.ship(fence, parcels).await,
-            Err(error) => Err(error),
-        };
-        match shipped {
-            Ok(shipped) => {
-                tasks.spend(fence.task, shipped);
-                if shipped < count {
-                    tasks.due_in(fence.task, Some(AFTER_REFUSAL));
-                } else {
-                    tasks.pending(fence.task);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                tasks.forget(fence.task);
-                Err(error)
-            }
-        }
+        let admitted = self.admitted(fence, answers.said).await.inspect_err(|_| tasks.forget(fence.task))?;
+        tasks.spend(fence.task, count(&admitted));
+        tasks.pending(fence.task);
+        let mut shipping = Shipping::new(&self.context);
+        shipping.send(fence, admitted);
+        self.settle(tasks, shipping).await
     }
 
     async fn admitted(&self, fence: Fence, said: Vec<Said>) -> Result<Vec<(Shard, Parcel)>, StoreError> {
@@ -207,29 +221,6 @@ impl Dispatcher {
             }
         }
         Ok(admitted)
-    }
-
-    /// Ships parcels to the shards that they are recorded for; what is not taken there goes back to pending. Says how many
-    /// subtasks were taken.
-    async fn ship(&self, fence: Fence, parcels: Vec<(Shard, Parcel)>) -> Result<u64, StoreError> {
-        let mut subtasks = 0;
-        let mut by_shard: BTreeMap<Shard, Vec<Shipment>> = BTreeMap::new();
-        for (shard, parcel) in parcels {
-            by_shard.entry(shard).or_default().push(Shipment { task: fence.task, run: fence.run, parcel });
-        }
-        for (shard, shipments) in by_shard {
-            let shipped = self.context.shards.ship(shard, &shipments).await.unwrap_or_else(|error| {
-                warn!(shard = shard.0, %error, "parcels not shipped");
-                0
-            });
-            self.context.wake.ring(dtf_model::wake::Topic::Shard(shard.0), fence.task);
-            subtasks += shipments[..shipped].iter().map(|each| each.parcel.count()).sum::<u64>();
-            let left: Vec<ParcelId> = shipments[shipped..].iter().map(|each| each.parcel.id).collect();
-            if !left.is_empty() {
-                self.context.queues.put_back(fence, &left, Duration::ZERO).await?;
-            }
-        }
-        Ok(subtasks)
     }
 }
 

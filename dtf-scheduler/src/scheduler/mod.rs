@@ -13,6 +13,7 @@ mod limiter;
 mod lister;
 mod places;
 pub mod policy;
+mod shipping;
 mod tasks;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dtf_model::key::Ring;
-use dtf_model::queue::{Hand, LANES_MOST, Parcel, Place, Taken};
+use dtf_model::queue::{Hand, LANES_MOST, Place, Taken};
 use dtf_model::shard::Room;
 use dtf_model::{Shard, TaskType};
 
@@ -132,8 +132,7 @@ impl Places {
     }
 
     /// Gives the places of a hand back that were not used.
-    pub(super) fn give_back(&mut self, hand: Hand, used: &[(Shard, Parcel)]) {
-        let mut used: Vec<_> = used.iter().map(|(shard, _)| *shard).collect();
+    pub(super) fn give_back(&mut self, hand: Hand, mut used: Vec<Shard>) {
         for Place { shard, .. } in hand.places.into_iter().rev() {
             match used.iter().position(|used| *used == shard) {
                 Some(at) => drop(used.swap_remove(at)),
@@ -177,9 +176,7 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use dtf_model::queue::ParcelId;
     use dtf_model::shard::Kinds;
-    use dtf_model::{EmitEpoch, Seq};
 
     use super::*;
 
@@ -220,9 +217,7 @@ mod tests {
         let mut some = places(vec![room(2, &[ONE]), room(1, &[ONE])]);
         let hand = some.hand(ONE, &Wanted::Unkeyed);
         assert_eq!(shards(&hand), [0, 0, 1]);
-        let id = ParcelId { epoch: EmitEpoch(1), first: Seq(0) };
-        let parcel = Parcel { id, attempt: 0, deaths: 0, key: None, bodies: Vec::new() };
-        some.give_back(hand, &[(Shard(0), parcel)]);
+        some.give_back(hand, vec![Shard(0)]);
         assert_eq!(shards(&some.hand(ONE, &Wanted::Unkeyed)), [0, 1]);
     }
 

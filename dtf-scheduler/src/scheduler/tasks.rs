@@ -308,7 +308,7 @@ impl Tasks {
     }
 
     /// Charges those of these tasks that had something running.
-    async fn settle(&mut self, tasks: &[TaskId]) {
+    pub(super) async fn settle(&mut self, tasks: &[TaskId]) {
         let running: Vec<_> = tasks.iter().copied().filter(|task| self.accounts.is_running(*task)).collect();
         if running.is_empty() {
             return;
