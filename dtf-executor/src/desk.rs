@@ -105,6 +105,18 @@ impl Desk {
         self.insist(accuse).await.map(|answered| answered.unwrap_or(false))
     }
 
+    /// Whether a shipment is still to be run here. For one that is ordered the task's queues are asked: it may have been
+    /// shipped by a scheduler that woke up late, and run and be counted, or run elsewhere. None where the shard is given up
+    /// before they answer.
+    pub(crate) async fn is_current(&self, shipment: &Shipment) -> Option<bool> {
+        let (task, run, parcel) = (shipment.task, shipment.run, &shipment.parcel);
+        if !parcel.is_ordered() {
+            return Some(true);
+        }
+        let runs = || self.context.queues.runs_on(task, run, self.shard, parcel);
+        self.insist(runs).await.map(|answered| answered.unwrap_or(false))
+    }
+
     /// Reports, again while the store does not answer or refuses: what is counted already is not counted twice. Says false
     /// where the shard is given up before. Where the task has moved on there is nobody to report to.
     pub(crate) async fn report(&self, shipment: &Shipment, work: &Work, report: ParcelReport) -> bool {
@@ -159,9 +171,18 @@ impl Desk {
     pub(crate) async fn give_back(&self, shipments: Vec<Shipment>) {
         for shipment in shipments {
             let Shipment { task, run, ref parcel } = shipment;
+            match self.is_current(&shipment).await {
+                Some(true) => {}
+                Some(false) => {
+                    self.acknowledge(&shipment).await;
+                    continue;
+                }
+                None => continue,
+            }
             let (id, attempt, together) = (parcel.id, parcel.attempt, parcel.bodies.len());
             let reports = vec![Report::Returned; together];
-            let report = ParcelReport { parcel: id, attempt, reports, together, busy: Duration::ZERO };
+            let (deaths, busy) = (parcel.deaths, Duration::ZERO);
+            let report = ParcelReport { parcel: id, attempt, deaths, reports, together, busy };
             let returned = self.insist(|| self.context.queues.complete(task, run, report.clone())).await;
             if returned.is_some() {
                 self.acknowledge(&shipment).await;

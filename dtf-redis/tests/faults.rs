@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Commit, Fence, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{Commit, Fence, Hand, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
 use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment};
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{
@@ -38,6 +38,7 @@ fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> Push {
         epoch,
         first: Seq(first),
         parcels: vec![1; count],
+        keys: Vec::new(),
         bodies: vec![Bytes::from(vec![b'x'; size]); count],
         saved: Some(Bytes::from_static(b"saved")),
         progress: None,
@@ -54,6 +55,7 @@ fn success(parcel: &Parcel) -> ParcelReport {
     ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
+        deaths: parcel.deaths,
         reports: reports.collect(),
         together: 1,
         busy: Duration::ZERO,
@@ -99,7 +101,8 @@ async fn forgotten_scripts_are_loaded_again() {
     task_with(&queues, 20).await;
     for counted in 1..=20 {
         command(&server.config().url, &["SCRIPT", "FLUSH"]).await;
-        let parcel = queues.take(FENCE, &[Shard(0)], u64::MAX).await.unwrap().parcels.remove(0).1;
+        let parcel =
+            queues.take(FENCE, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
         command(&server.config().url, &["SCRIPT", "FLUSH"]).await;
         assert_eq!(queues.complete(TASK, RUN, success(&parcel)).await.unwrap().counted, 1);
         assert_eq!(queues.state(TASK).await.unwrap().unwrap().counts.counted(), counted);
@@ -112,7 +115,7 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     let redis = server.connect().await;
     let (queues, shards) = (RedisQueues::new(redis.clone()), RedisShards::new(redis));
     task_with(&queues, 10).await;
-    let taken = queues.take(FENCE, &[Shard(1), Shard(1)], u64::MAX).await.unwrap();
+    let taken = queues.take(FENCE, &Hand::of(&[Shard(1), Shard(1)], 1), u64::MAX).await.unwrap();
     let parcel = taken.parcels[0].1.clone();
     queues.complete(TASK, RUN, success(&parcel)).await.unwrap();
     shards.hold(Shard(1), Token(3), &offer(4)).await.unwrap();
@@ -158,7 +161,9 @@ async fn every_call_counts_once_across_kills() {
                 let load = until_answered(|| queues.load_scheduler(FENCE)).await;
                 let lost: Vec<_> = load.running.iter().map(|running| running.id).collect();
                 until_answered(|| queues.put_back(FENCE, &lost, Duration::ZERO)).await;
-                let Ok(taken) = queues.take(FENCE, &[Shard(0); 3], u64::MAX).await else { continue };
+                let Ok(taken) = queues.take(FENCE, &Hand::of(&[Shard(0); 3], 1), u64::MAX).await else {
+                    continue;
+                };
                 if taken.parcels.is_empty() {
                     return;
                 }
@@ -249,7 +254,9 @@ async fn a_full_server_takes_no_more_and_everything_else_goes_on() {
     let collector = queues.load_collector(FENCE).await.unwrap();
     shards.hold(Shard(0), Token(1), &offer(1)).await.unwrap();
     let mut offset = 0;
-    while let Some((_, parcel)) = queues.take(FENCE, &[Shard(0)], u64::MAX).await.unwrap().parcels.pop() {
+    while let Some((_, parcel)) =
+        queues.take(FENCE, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.pop()
+    {
         let shipment = Shipment { task: TASK, run: RUN, parcel: parcel.clone() };
         assert_eq!(shards.ship(Shard(0), std::slice::from_ref(&shipment)).await.unwrap(), 1);
         assert_eq!(shards.claim(Shard(0), Token(1), &offer(1), &[], 1).await.unwrap().len(), 1);
@@ -273,7 +280,7 @@ async fn nothing_is_left_of_a_purged_task() {
     let epoch = task_with(&queues, 5).await;
     let long = Push { parcels: vec![200_000, 3], ..push(epoch, 5, 200_003, 0) };
     queues.push(FENCE, long).await.unwrap();
-    let taken = queues.take(FENCE, &[Shard(0); 7], u64::MAX).await.unwrap().parcels;
+    let taken = queues.take(FENCE, &Hand::of(&[Shard(0); 7], 1), u64::MAX).await.unwrap().parcels;
     queues.put_back(FENCE, &[taken[6].1.id], Duration::from_secs(60)).await.unwrap();
     for (_, parcel) in &taken[1..6] {
         queues.complete(TASK, RUN, success(parcel)).await.unwrap();
@@ -355,7 +362,7 @@ async fn a_stored_format_of_a_newer_version_is_refused() {
     let shards = RedisShards::new(server.connect().await);
     shards.hold(Shard(1), Token(1), &offer(4)).await.unwrap();
     command(&server.config().url, &["RPUSH", "dtf.shard.ready.{1}", "1:1:1:0:0"]).await;
-    command(&server.config().url, &["HSET", "dtf.shard.shipped.{1}", "1:1:1:0:0", "\u{2}later"]).await;
+    command(&server.config().url, &["HSET", "dtf.shard.shipped.{1}", "1:1:1:0:0", "\u{3}later"]).await;
     let refused = shards.claim(Shard(1), Token(1), &offer(4), &[], 1).await.unwrap_err();
-    assert!(refused.to_string().contains("format 2"), "{refused}");
+    assert!(refused.to_string().contains("format 3"), "{refused}");
 }
