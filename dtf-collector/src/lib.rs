@@ -234,12 +234,15 @@ async fn tell(
             let result = ResultOf { id, outcome: outcome.clone() };
             collector.after_execution(&result, &mut support).await?;
             if let (Some((next, after)), Some(counted_as)) = (support.take_open(), outcome.counted_as()) {
+                next.check()?;
                 let key = FailureKey { epoch: batch.epoch, seq: *seq };
                 open.insert(key, StillOpen { counted_as, next, after });
             }
         }
     }
-    Ok(Told { added: support.take_added(), open })
+    let added = support.take_added();
+    added.iter().try_for_each(NewSubtask::check)?;
+    Ok(Told { added, open })
 }
 
 /// A call into the plugin, whose errors say whose they are.

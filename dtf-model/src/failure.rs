@@ -75,4 +75,7 @@ pub trait FailureTable: Send + Sync + 'static {
 
     /// How many failures of a run are kept.
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError>;
+
+    /// Deletes the failures of all runs of a task before this one.
+    async fn forget_failures(&self, task: TaskId, before: RunEpoch) -> Result<(), StoreError>;
 }

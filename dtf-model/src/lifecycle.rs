@@ -14,16 +14,20 @@
 //! | paused before its start, or not yet due | none | wait |
 //! | otherwise | none: never made, half made, or lost | begin the next run |
 //! | any | completed, or closed | end it, with these books |
-//! | not to end | asks to be stopped, or time is up | abort it |
+//! | not to end | asks to be stopped, or its time is up, or that to wait for its turn | abort it |
 //! | any | want something else than the row | tell them |
 //! | to end | nothing runs, or the grace is over | close them |
 
 use std::time::Duration;
 
+use crate::ids::RunEpoch;
 use crate::plugin::{TaskConf, TaskResult};
 use crate::queue::{Ending, TaskState};
 use crate::status::{Control, Counts, TaskStatus};
 use crate::table::TaskRow;
+
+/// The run of a task for which nothing was lost yet.
+const FIRST_RUN: RunEpoch = RunEpoch(1);
 
 /// The next step for a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,21 +98,20 @@ fn with_queues(now: u64, row: &TaskRow, queues: &TaskState, conf: &TaskConf) -> 
         }
         None => {}
     }
-    let deadline = deadline(now, row, conf);
+    let deadline = deadline(now, row, queues, conf);
     if !row.control.ends() {
         if let Some(reason) = &queues.stop {
             return Step::Abort { reason: reason.clone() };
         }
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            let limit = row.param.timeout.min(conf.task_type_timeout);
-            return Step::Abort { reason: format!("timed out after {limit:?}") };
+        if let Some(deadline) = deadline.as_ref().filter(|deadline| deadline.at <= now) {
+            return Step::Abort { reason: deadline.reason() };
         }
     }
     if queues.control != row.control {
         return Step::SetControl(row.control);
     }
     if !row.control.ends() {
-        return Step::Wait { until: deadline };
+        return Step::Wait { until: deadline.map(|deadline| deadline.at) };
     }
     let patience = row.cancelled_at.unwrap_or(now).saturating_add(millis(conf.cancel_grace));
     if queues.running == 0 || patience <= now {
@@ -117,14 +120,38 @@ fn with_queues(now: u64, row: &TaskRow, queues: &TaskState, conf: &TaskConf) -> 
     Step::Wait { until: Some(patience) }
 }
 
+/// A time by which something has to have happened.
+struct Deadline {
+    /// In milliseconds since the Unix epoch.
+    at: u64,
+    limit: Duration,
+    /// Whether it is the one by which something of the task has to run, and not that of its end.
+    in_queue: bool,
+}
+
+impl Deadline {
+    fn reason(&self) -> String {
+        match self.in_queue {
+            true => format!("nothing of it was run within {:?}", self.limit),
+            false => format!("timed out after {:?}", self.limit),
+        }
+    }
+}
+
 /// When the task's time is up; never, while it is paused.
-fn deadline(now: u64, row: &TaskRow, conf: &TaskConf) -> Option<u64> {
+fn deadline(now: u64, row: &TaskRow, queues: &TaskState, conf: &TaskConf) -> Option<Deadline> {
     if row.paused_at.is_some() {
         return None;
     }
-    let limit = row.param.timeout.min(conf.task_type_timeout);
-    let started = row.started_at.unwrap_or(now);
-    Some(started.saturating_add(row.paused_for).saturating_add(millis(limit)))
+    let begun = row.started_at.unwrap_or(now).saturating_add(row.paused_for);
+    let by = |limit, in_queue| Deadline { at: begun.saturating_add(millis(limit)), limit, in_queue };
+    let end = by(row.param.timeout.min(conf.task_type_timeout), false);
+    let waits = row.run == FIRST_RUN && !queues.has_begun();
+    let turn = conf.queue_timeout.filter(|_| waits).map(|limit| by(limit, true));
+    match turn {
+        Some(turn) if turn.at < end.at => Some(turn),
+        _ => Some(end),
+    }
 }
 
 fn end_of(control: Control) -> TaskStatus {
@@ -138,7 +165,7 @@ fn millis(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{RunEpoch, TaskId, TaskType};
+    use crate::ids::{TaskId, TaskType};
     use crate::param::TaskParam;
 
     const START: u64 = 1_000_000;
@@ -171,6 +198,7 @@ mod tests {
             pending: 0,
             delayed: 0,
             running: 0,
+            used: Duration::ZERO,
             collected: 0,
             generated: false,
             progress: None,
@@ -241,6 +269,47 @@ mod tests {
         let state = queues(&resumed);
         let until = Some(START + 110_000);
         assert_eq!(next(START + 90_000, &resumed, Some(&state)), Step::Wait { until });
+    }
+
+    #[test]
+    fn the_tighter_of_the_task_s_and_its_type_s_time_holds() {
+        let running = row(TaskStatus::Running, Control::Run, 1);
+        let state = queues(&running);
+        let conf = TaskConf { task_type_timeout: Duration::from_secs(20), ..TaskConf::default() };
+        let Step::Abort { reason } = decide(START + 20_000, &running, Some(&state), &conf) else { panic!() };
+        assert_eq!(reason, "timed out after 20s");
+        let conf = TaskConf { task_type_timeout: Duration::from_secs(100), ..conf };
+        let until = Some(START + 60_000);
+        assert_eq!(decide(START + 20_000, &running, Some(&state), &conf), Step::Wait { until });
+    }
+
+    #[test]
+    fn a_task_waits_for_its_turn_no_longer_than_its_type_says() {
+        let conf = TaskConf { queue_timeout: Some(Duration::from_secs(10)), ..TaskConf::default() };
+        let mut running = row(TaskStatus::Running, Control::Run, 1);
+        running.paused_for = 5_000;
+        let waiting = queues(&running);
+        let at = |now, row: &TaskRow, state: &TaskState| decide(now, row, Some(state), &conf);
+        assert_eq!(at(START, &running, &waiting), Step::Wait { until: Some(START + 15_000) });
+        let Step::Abort { reason } = at(START + 15_000, &running, &waiting) else { panic!() };
+        assert_eq!(reason, "nothing of it was run within 10s");
+
+        let to_its_end = Step::Wait { until: Some(START + 65_000) };
+        let runs = TaskState { running: 1, ..waiting.clone() };
+        assert_eq!(at(START + 15_000, &running, &runs), to_its_end);
+        let ran = TaskState { used: Duration::from_nanos(1), ..waiting.clone() };
+        assert_eq!(at(START + 15_000, &running, &ran), to_its_end);
+        let counts = Counts { created: 1, cancelled: 1, ..Counts::default() };
+        let counted = TaskState { counts, ..waiting.clone() };
+        assert_eq!(at(START + 15_000, &running, &counted), to_its_end);
+
+        // Of an earlier run nothing is known here, and it may well have run.
+        let mut again = row(TaskStatus::Running, Control::Run, 2);
+        again.paused_for = 5_000;
+        assert_eq!(at(START + 15_000, &again, &queues(&again)), to_its_end);
+        // Nor does it wait while it is paused.
+        running.paused_at = Some(START + 1_000);
+        assert_eq!(at(START + 90_000, &running, &waiting), Step::Wait { until: None });
     }
 
     #[test]

@@ -239,6 +239,8 @@ pub struct TaskState {
     pub delayed: u64,
     /// Subtasks dispatched and not reported.
     pub running: u64,
+    /// The slot-time of the parcels that were reported in this run.
+    pub used: Duration,
     /// Subtasks whose result has been committed by the collector.
     pub collected: u64,
     /// Whether the generator has emitted its last subtask.
@@ -259,6 +261,11 @@ impl TaskState {
         self.generated
             && self.counts.counted() == self.counts.created
             && self.collected == self.counts.counted()
+    }
+
+    /// Whether something of it runs or has run, as far as has been reported.
+    pub fn has_begun(&self) -> bool {
+        self.running > 0 || self.counts.counted() > 0 || !self.used.is_zero()
     }
 }
 

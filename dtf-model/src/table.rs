@@ -9,7 +9,7 @@ use crate::error::{Invalid, StoreError};
 use crate::failure::FailureTable;
 use crate::group::GroupTable;
 use crate::ids::{RunEpoch, TaskId, TaskType};
-use crate::param::TaskParam;
+use crate::param::{MAX_NAME_CHARS, TaskParam, check_length};
 use crate::plugin::TaskResult;
 use crate::status::{Control, Counts, TaskStatus};
 
@@ -17,6 +17,9 @@ use crate::status::{Control, Counts, TaskStatus};
 pub const MAX_REASON_CHARS: usize = 4096;
 /// The largest [`TaskResult`], as JSON text, in bytes.
 pub const MAX_RESULT_BYTES: usize = 1024 * 1024;
+
+/// The most tasks in one answer to a [list](TaskTable::list).
+pub const MAX_LIST: u32 = 10_000;
 
 /// A task to be inserted.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +57,7 @@ pub struct TaskRow {
     pub finished_at: Option<u64>,
     /// When it was last paused, and is still.
     pub paused_at: Option<u64>,
-    /// How long it has been paused before, in milliseconds; at the end of a task, all of it.
+    /// How long it has been paused before, in milliseconds: since it started, once it has; at the end of a task, all of it.
     pub paused_for: u64,
     /// When its end was asked for, by cancelling or aborting it.
     pub cancelled_at: Option<u64>,
@@ -67,6 +70,27 @@ pub struct TaskRow {
 }
 
 impl TaskRow {
+    /// The row of a task that was just inserted.
+    pub fn created(id: TaskId, task: &NewTask) -> Self {
+        Self {
+            id,
+            task_type: task.task_type,
+            param: task.param.clone(),
+            status: TaskStatus::Created,
+            control: Control::Run,
+            run: RunEpoch(0),
+            created_at: task.now,
+            started_at: None,
+            finished_at: None,
+            paused_at: None,
+            paused_for: 0,
+            cancelled_at: None,
+            counts: Counts::default(),
+            reason: String::new(),
+            result: None,
+        }
+    }
+
     /// What the roles need to know of it.
     pub fn spec(&self) -> crate::param::TaskSpec {
         crate::param::TaskSpec {
@@ -78,7 +102,7 @@ impl TaskRow {
     }
 }
 
-/// Which tasks to list. Every condition that is given must hold.
+/// Which tasks to list. Every condition that is given must hold; texts are compared exactly, to the letter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskFilter {
     /// With this status.
@@ -87,10 +111,68 @@ pub struct TaskFilter {
     pub task_type: Option<TaskType>,
     /// Of this resource group.
     pub group: Option<String>,
-    /// Of the creator with this name.
+    /// Of the creator with exactly this name.
     pub creator: Option<String>,
-    /// With this name.
+    /// With exactly this name.
     pub name: Option<String>,
+    /// With a name that begins with this.
+    pub name_prefix: Option<String>,
+    /// With a start time later than this, in milliseconds since the Unix epoch: with the present time, those that are to start
+    /// in the future. Tasks without a start time are none of them.
+    pub starts_after: Option<u64>,
+}
+
+impl TaskFilter {
+    /// Checks that a task could fit, as far as the conditions themselves show.
+    ///
+    /// # Errors
+    /// A text that is longer than any task's, or empty where none is.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let texts = [
+            ("the resource group to list", &self.group),
+            ("the creator's name to list", &self.creator),
+            ("the task name to list", &self.name),
+            ("the beginning of the task names to list", &self.name_prefix),
+        ];
+        for (what, text) in texts {
+            text.as_ref().map_or(Ok(()), |text| check_length(what, text, MAX_NAME_CHARS))?;
+        }
+        for (what, text) in [texts[0], texts[3]] {
+            if text.as_ref().is_some_and(String::is_empty) {
+                return Err(Invalid::Empty(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a task fits.
+    pub fn has(&self, row: &TaskRow) -> bool {
+        let Self { status, task_type, group, creator, name, name_prefix, starts_after } = self;
+        status.is_none_or(|status| row.status == status)
+            && task_type.is_none_or(|of| row.task_type == of)
+            && group.as_ref().is_none_or(|group| row.param.group == *group)
+            && creator.as_ref().is_none_or(|creator| row.param.creator.name == *creator)
+            && name.as_ref().is_none_or(|name| row.param.name == *name)
+            && name_prefix.as_ref().is_none_or(|prefix| row.param.name.starts_with(prefix.as_str()))
+            && starts_after.is_none_or(|after| row.param.start_at.is_some_and(|at| at > after))
+    }
+}
+
+/// Checks what is asked of a [list](TaskTable::list).
+///
+/// # Errors
+/// A condition that no task can meet, or a page of more than [`MAX_LIST`].
+pub fn check_list(filter: &TaskFilter, most: u32) -> Result<(), Invalid> {
+    filter.check()?;
+    if most > MAX_LIST {
+        let allowed = format!("at most {MAX_LIST}; the next page begins before the last task of this one");
+        return Err(Invalid::OutOfRange {
+            what: "the number of tasks to list",
+            got: most.to_string(),
+            allowed,
+        });
+    }
+    Ok(())
 }
 
 /// A share of all tasks: those whose id leaves the remainder `bucket` when divided by `of`.
@@ -190,7 +272,8 @@ pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
     /// The tasks of a share that have not ended, with ids above `after`, by id, at most so many.
     async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError>;
 
-    /// The tasks that fit, newest first, with ids below `before`, at most so many.
+    /// The tasks that fit, newest first, with ids below `before`, at most so many. What [`check_list`] does not allow is
+    /// refused with what it says.
     async fn list(
         &self,
         filter: &TaskFilter,
@@ -199,7 +282,8 @@ pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
     ) -> Result<Vec<TaskRow>, StoreError>;
 
     /// Starts the next run of a task that has not ended and is at run `expected`: raises the run, and makes a task that
-    /// was created a running one. The time of the first start stays. Says whether it applied.
+    /// was created a running one. The time of the first start stays; pauses before it count no more, and one that goes on
+    /// counts from then. Says whether it applied.
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError>;
 
     /// Changes what is wanted of a task that has not ended, with the reason for it. Pausing a running task makes its

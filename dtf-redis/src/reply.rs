@@ -156,7 +156,8 @@ impl Reply {
             cancelled: self.count()?,
             timed_out: self.count()?,
         };
-        let (pending, running, collected) = (self.count()?, self.count()?, self.count()?);
+        let (pending, running) = (self.count()?, self.count()?);
+        let (used, collected) = (Duration::from_nanos(self.count()?), self.count()?);
         let generated = self.optional()?.is_some();
         let progress = self.optional_text()?.map(|text| parse(&text)).transpose()?;
         let stop = self.optional_text()?;
@@ -171,6 +172,7 @@ impl Reply {
             pending,
             delayed,
             running,
+            used,
             collected,
             generated,
             progress,

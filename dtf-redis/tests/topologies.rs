@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test does not expect is its failure")]
 
+mod task;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,22 @@ async fn queues_on_a_cluster_conform() {
 async fn shards_on_a_cluster_conform() {
     let (_cluster, redis) = cluster().await;
     testkit::shard::run_all(Arc::new(RedisShards::new(redis))).await;
+}
+
+#[tokio::test]
+async fn a_full_cluster_takes_no_more_and_everything_else_goes_on() {
+    let full = || RedisCluster::private_with(&["--maxmemory", "6mb"]);
+    let mut cluster = tokio::task::spawn_blocking(full).await.unwrap().unwrap();
+    let config =
+        RedisConfig { url: cluster.urls().remove(0), topology: Topology::Cluster, ..RedisConfig::default() };
+    let redis = Redis::connect(config).await.unwrap();
+    let nodes: Vec<_> = cluster.nodes().iter().collect();
+    task::a_full_store_takes_no_more(redis, async |bytes| {
+        for node in &nodes {
+            node.ask(&["CONFIG", "SET", "maxmemory", bytes]).unwrap();
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -175,6 +175,7 @@ impl Generation<'_> {
         if got > most {
             return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
         }
+        batch.subtasks.iter().try_for_each(NewSubtask::check).map_err(anyhow::Error::from)?;
         Ok(batch)
     }
 
@@ -219,7 +220,7 @@ impl Generation<'_> {
             keys,
             bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
             saved,
-            progress: caught(|| self.generator.query_progress())?,
+            progress: caught(|| self.generator.query_progress())?.filter(|share| (0.0..=1.0).contains(share)),
             finished: batch.finished,
         })
     }

@@ -3,7 +3,8 @@
 //! # The problem
 //! After the retention no key of a task may be left. But a store that loses its last writes when it is killed may lose a
 //! deletion too, and nobody looks at an ended task again. So the queues are deleted twice, [`AFTERWARDS`] apart, which is longer
-//! than what a store may lose; only then it is noted that they are gone.
+//! than what a store may lose; only then it is noted that they are gone. The failures of the last run stay, to be shown and run
+//! again; those of runs before it go.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Duration;
 
 use dtf_model::roles::RoleContext;
 use dtf_model::table::{BucketOf, TaskTable};
-use dtf_model::{StoreError, TaskId};
+use dtf_model::{RunEpoch, StoreError, TaskId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::manager::ManagerConfig;
 
+/// The run before which there is none.
+const FIRST_RUN: RunEpoch = RunEpoch(1);
 /// Rows a page when looking for ended tasks whose queues can go.
 const PAGE: u32 = 1000;
 /// How long after the first deletion the second one is.
@@ -58,6 +61,9 @@ impl Sweeper {
             let rows = self.table.unpurged(share, long_ago, PAGE).await?;
             for row in &rows {
                 self.context.queues.purge(row.id, row.run).await?;
+                if row.run > FIRST_RUN {
+                    self.table.forget_failures(row.id, row.run).await?;
+                }
                 self.table.purged(row.id).await?;
             }
             if rows.is_empty() {

@@ -40,17 +40,28 @@ impl From<&str> for Value {
 pub(crate) struct Call {
     sql: SqlStr,
     arguments: Vec<Value>,
+    repeatable: bool,
 }
 
 impl Call {
     /// One of the fixed statements.
     pub(crate) fn new(sql: &'static str) -> Self {
-        Self { sql: sql.into_sql_str(), arguments: Vec::new() }
+        Self { sql: sql.into_sql_str(), arguments: Vec::new(), repeatable: false }
     }
 
     /// A statement put together from fixed pieces: no piece may come from a user.
     pub(crate) fn assembled(sql: String) -> Self {
-        Self { sql: AssertSqlSafe(sql).into_sql_str(), arguments: Vec::new() }
+        Self { sql: AssertSqlSafe(sql).into_sql_str(), arguments: Vec::new(), repeatable: false }
+    }
+
+    /// Says that sending it twice has the effect and the answer of sending it once.
+    #[must_use]
+    pub(crate) fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
+
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.repeatable
     }
 
     /// Adds the next argument.

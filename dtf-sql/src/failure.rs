@@ -28,7 +28,7 @@ impl FailureTable for SqlTable {
         let (task, mut rest) = (kept("the task's id", task.0)?, failures);
         while !rest.is_empty() {
             let (now, later) = rest.split_at(fitting(rest));
-            self.execute(self.keeping(task, run, now)?).await?;
+            self.execute(self.keeping(task, run, now)?.repeatable()).await?;
             rest = later;
         }
         Ok(())
@@ -50,6 +50,11 @@ impl FailureTable for SqlTable {
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError> {
         let call = Call::new(sql::COUNT_FAILURES).with(bound(task.0)).with(run.0);
         Ok(self.fetch::<Number>(call).await?.first().map_or(0, |number| number.0))
+    }
+
+    async fn forget_failures(&self, task: TaskId, before: RunEpoch) -> Result<(), StoreError> {
+        let call = Call::new(sql::FORGET_FAILURES).with(bound(task.0)).with(before.0);
+        self.execute(call.repeatable()).await.map(drop)
     }
 }
 

@@ -21,7 +21,7 @@ impl GroupTable for SqlTable {
         };
         let call = call.with(group.name.as_str()).with(group.quota);
         let call = call.with(limit(group.limits.running)).with(limit(group.limits.rate));
-        self.execute(call.with(group.description.as_str())).await.map(drop)
+        self.execute(call.with(group.description.as_str()).repeatable()).await.map(drop)
     }
 
     async fn group(&self, name: &str) -> Result<Option<ResourceGroup>, StoreError> {

@@ -6,6 +6,7 @@ pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql"
 pub(crate) const END: &str = include_str!("../sql/end.sql");
 pub(crate) const FAILURES: &str = include_str!("../sql/failures.sql");
 pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
+pub(crate) const FORGET_FAILURES: &str = include_str!("../sql/forget_failures.sql");
 pub(crate) const GET: &str = include_str!("../sql/get.sql");
 pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
 pub(crate) const GROUPS: &str = include_str!("../sql/groups.sql");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, kept_reason};
+use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, check_list, kept_reason};
 use dtf_model::{Control, Invalid, RunEpoch, StoreError, TaskId, TaskStatus};
 
 use crate::call::{Call, Value, bound, kept};
@@ -180,11 +180,13 @@ impl TaskTable for SqlTable {
         before: Option<TaskId>,
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError> {
+        check_list(filter, most)?;
         self.fetch(filter::list(filter, before.map(|id| id.0), most)).await
     }
 
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
-        let call = Call::new(sql::BEGIN_RUN).with(kept("the time", now)?);
+        let now = kept("the time", now)?;
+        let call = Call::new(sql::BEGIN_RUN).with(now).with(now);
         self.execute(call.with(bound(id.0)).with(expected.0)).await
     }
 
@@ -204,7 +206,8 @@ impl TaskTable for SqlTable {
                 Call::new(sql::END).with(now).with(code).with(reason).with(code).with(id).with(code)
             }
         };
-        self.execute(call).await
+        // The wish that a task has already applies, and changes nothing.
+        self.execute(call.repeatable()).await
     }
 
     async fn finish(&self, id: TaskId, finish: &Finish) -> Result<bool, StoreError> {
@@ -223,7 +226,7 @@ impl TaskTable for SqlTable {
     }
 
     async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
-        self.execute(Call::new(sql::PURGED).with(bound(id.0))).await.map(drop)
+        self.execute(Call::new(sql::PURGED).with(bound(id.0)).repeatable()).await.map(drop)
     }
 }
 

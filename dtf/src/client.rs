@@ -1,53 +1,28 @@
 //! Creating tasks, saying what is wanted of them, and seeing how they are.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::queue::TaskState;
 use dtf_model::roles::RoleContext;
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
-use dtf_model::wake::Topic;
+use dtf_model::wake::{Listener, Topic};
 use dtf_model::{Control, Invalid, StoreError, TaskId, TaskParam, TaskType};
-use serde::Serialize;
 use uuid::Uuid;
 
-/// How soon a task is looked at without a hint by those who wait for it.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use crate::handle::TaskHandle;
+use crate::progress::{Pace, Progress};
 
 /// How a task is.
 #[derive(Clone, Debug)]
 pub struct TaskStatusView {
     /// Its row in `tbl_task`.
     pub row: TaskRow,
-    /// Its queues, while there are any.
+    /// Its queues, while it has not ended and has any.
     pub queues: Option<TaskState>,
-}
-
-/// How far a task is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Progress {
-    /// Subtasks generated so far.
-    pub created: u64,
-    /// Subtasks waiting for dispatch.
-    pub pending: u64,
-    /// Subtasks waiting for their next attempt.
-    pub delayed: u64,
-    /// Subtasks dispatched and not reported.
-    pub running: u64,
-    /// Subtasks done.
-    pub succeeded: u64,
-    /// Subtasks failed for good.
-    pub failed: u64,
-    /// Subtasks cancelled.
-    pub cancelled: u64,
-    /// Subtasks that took too long.
-    pub timed_out: u64,
-    /// Whether the last subtask has been generated, so that `created` is the total.
-    pub generated: bool,
-    /// How far the generator says it is, from 0 to 1.
-    pub generator: Option<f32>,
+    /// How fast it goes: the mean since its start, or in the course of a [watch](TaskHandle::watch) that of the last moments.
+    pub pace: Pace,
 }
 
 impl TaskStatusView {
@@ -58,31 +33,7 @@ impl TaskStatusView {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        let counts = self.queues.as_ref().map_or(self.row.counts, |queues| queues.counts);
-        let mut progress = Progress {
-            created: counts.created,
-            succeeded: counts.succeeded,
-            failed: counts.failed,
-            cancelled: counts.cancelled,
-            timed_out: counts.timed_out,
-            generated: self.row.status.is_terminal(),
-            ..Progress::default()
-        };
-        if let Some(queues) = &self.queues {
-            progress.pending = queues.pending;
-            progress.delayed = queues.delayed;
-            progress.running = queues.running;
-            progress.generated |= queues.generated;
-            progress.generator = queues.progress;
-        }
-        progress
-    }
-}
-
-impl Progress {
-    /// Subtasks that are in the books.
-    pub fn counted(&self) -> u64 {
-        self.succeeded + self.failed + self.cancelled + self.timed_out
+        Progress::of(&self.row, self.queues.as_ref())
     }
 }
 
@@ -96,6 +47,21 @@ pub struct Client {
 impl Client {
     pub(crate) fn new(table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
         Self { table, context }
+    }
+
+    /// The time, in milliseconds since the Unix epoch.
+    pub(crate) fn now(&self) -> u64 {
+        self.context.clock.unix_millis()
+    }
+
+    /// The row of a task.
+    pub(crate) async fn row(&self, id: TaskId) -> Result<TaskRow, StoreError> {
+        self.table.get(id).await?.ok_or_else(|| Invalid::NoSuchTask(id).into())
+    }
+
+    /// Hears of what becomes of a task.
+    pub(crate) fn listen(&self, id: TaskId) -> Box<dyn Listener> {
+        self.context.wake.listen(Topic::Row(id))
     }
 
     /// Creates a task. Once this has returned, the task will come to an end, whatever is killed.
@@ -119,7 +85,7 @@ impl Client {
         let registration = self.context.plugins.get(task_type)?;
         param.check()?;
         registration.plugin.check(&param)?;
-        let now = self.context.clock.unix_millis();
+        let now = self.now();
         let id = self.table.insert(&NewTask { request, task_type, param, now }).await?;
         self.context.wake.ring(self.context.shape.watch(id), id);
         Ok(self.task(id))
@@ -127,7 +93,7 @@ impl Client {
 
     /// A handle on a task that exists.
     pub fn task(&self, id: TaskId) -> TaskHandle {
-        TaskHandle { id, client: self.clone() }
+        TaskHandle::new(id, self.clone())
     }
 
     /// Stops generating and dispatching; what runs may finish.
@@ -155,10 +121,10 @@ impl Client {
     }
 
     async fn set_control(&self, id: TaskId, control: Control, asked: &'static str) -> Result<(), StoreError> {
-        let now = self.context.clock.unix_millis();
+        let now = self.now();
         let reason = if control.ends() { "cancelled by a user" } else { "" };
         if !self.table.set_control(id, control, reason, now).await? {
-            let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+            let row = self.row(id).await?;
             return Err(Invalid::NotAllowed { task: id, status: row.status, asked }.into());
         }
         self.context.wake.ring(self.context.shape.watch(id), id);
@@ -170,9 +136,14 @@ impl Client {
     /// # Errors
     /// The task does not exist, or a store failed.
     pub async fn task_status(&self, id: TaskId) -> Result<TaskStatusView, StoreError> {
-        let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
-        let queues = self.context.queues.state(id).await?.filter(|state| state.spec.run == row.run);
-        Ok(TaskStatusView { row, queues })
+        let row = self.row(id).await?;
+        // The row of an ended task has its books, and nothing else happens to it.
+        let queues = match row.status.is_terminal() {
+            true => None,
+            false => self.context.queues.state(id).await?.filter(|state| state.spec.run == row.run),
+        };
+        let pace = Pace::mean(self.now(), &row, &Progress::of(&row, queues.as_ref()));
+        Ok(TaskStatusView { row, queues, pace })
     }
 
     /// The subtasks of a task that failed for good, with keys above `after`, at most so many: those of its last run, and the
@@ -186,7 +157,7 @@ impl Client {
         after: Option<FailureKey>,
         most: u32,
     ) -> Result<Vec<Failure>, StoreError> {
-        let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+        let row = self.row(id).await?;
         self.table.failures(id, row.run, after, most).await
     }
 
@@ -206,7 +177,7 @@ impl Client {
     /// # Errors
     /// As [`retry_failures`](Self::retry_failures).
     pub async fn retry_failures_once(&self, request: Uuid, id: TaskId) -> Result<TaskHandle, StoreError> {
-        let row = self.table.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+        let row = self.row(id).await?;
         if !row.status.is_terminal() {
             return Err(Invalid::NotAllowed { task: id, status: row.status, asked: "retried" }.into());
         }
@@ -264,10 +235,11 @@ impl Client {
         self.set_group(&ResourceGroup { quota, ..group }).await
     }
 
-    /// The tasks that fit, newest first, with ids below `before`, at most so many.
+    /// The tasks that fit, newest first, with ids below `before`, at most so many: up to
+    /// [`MAX_LIST`](dtf_model::table::MAX_LIST). The next page begins before the last one's last id.
     ///
     /// # Errors
-    /// The store failed.
+    /// No task can fit, or they are too many for one page, or the store failed.
     pub async fn list_tasks(
         &self,
         filter: &TaskFilter,
@@ -275,58 +247,5 @@ impl Client {
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError> {
         self.table.list(filter, before, most).await
-    }
-}
-
-/// A task, for its creator.
-#[derive(Clone)]
-pub struct TaskHandle {
-    id: TaskId,
-    client: Client,
-}
-
-impl TaskHandle {
-    /// Its id.
-    pub fn id(&self) -> TaskId {
-        self.id
-    }
-
-    /// How it is.
-    ///
-    /// # Errors
-    /// A store failed.
-    pub async fn status(&self) -> Result<TaskStatusView, StoreError> {
-        self.client.task_status(self.id).await
-    }
-
-    /// Ends it before it is done.
-    ///
-    /// # Errors
-    /// It has ended, or the store failed.
-    pub async fn cancel(&self) -> Result<(), StoreError> {
-        self.client.cancel_task(self.id).await
-    }
-
-    /// Waits until it has ended, through failures of the store that pass.
-    ///
-    /// # Errors
-    /// The task does not exist, or the store refuses.
-    pub async fn wait(&self) -> Result<TaskRow, StoreError> {
-        let mut listener = self.client.context.wake.listen(Topic::Row(self.id));
-        loop {
-            match self.client.table.get(self.id).await {
-                Ok(Some(row)) if row.status.is_terminal() => return Ok(row),
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(Invalid::NoSuchTask(self.id).into()),
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(task_id = %self.id, %error, "still waiting");
-                }
-                Err(error) => return Err(error),
-            }
-            tokio::select! {
-                _ = listener.next() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-            }
-        }
     }
 }

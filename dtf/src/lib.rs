@@ -1,12 +1,22 @@
 //! The distributed task framework, put together: register a kind of task, start the roles, create tasks.
 //!
 //! - [`Dtf`] is a process: it knows kinds of task ([`DtfBuilder::register_task_type`]), starts roles
-//!   ([`Dtf::start_service`]) and gives a [`Client`], which creates tasks and says how they are.
+//!   ([`Dtf::start_service`]) and gives a [`Client`], which creates tasks and lists them. A [`TaskHandle`] waits for one,
+//!   watches it, says what came of it.
 //! - [`embedded`] has the stores of a process that needs no server; `servers`, with the feature `full`, those on etcd,
 //!   MySQL and Redis. Everything else is the same in both.
 //! - [`cli`] is the `dtf` command, for programs that add kinds of task of their own to it. With the feature `full` it has
 //!   services: `config` reads their settings, `serve` runs them.
 //! - [`tasks`] has the built-in kinds. Write your own against [`model::plugin`].
+//! - [`progress`] says what rate and ETA mean.
+//!
+//! # Coming from the Go framework
+//! The plugin's four parts, the task's parameters, its statuses and their numbers, and the columns of `tbl_task` are the
+//! original's; `examples/sample.rs` is the sample of its README. Of its options, those for **MongoDB are not carried over**: tasks
+//! are in MySQL, MariaDB or SQLite, and their progress is in Redis, Valkey or memory. Another store implements the ports of
+//! [`model`] ([`TaskTable`](model::table::TaskTable), [`QueueStore`](model::queue::QueueStore),
+//! [`ShardQueue`](model::shard::ShardQueue), [`WakeUp`](model::wake::WakeUp)). An executor's `cancel` is the token in
+//! [`ExecuteContext`](model::plugin::ExecuteContext).
 //!
 //! ```
 //! use dtf::embedded::{self, Database, Embedded};
@@ -38,7 +48,9 @@ mod client;
 pub mod config;
 pub mod embedded;
 mod generations;
+mod handle;
 mod plugin_runtime;
+pub mod progress;
 #[cfg(feature = "full")]
 pub mod serve;
 #[cfg(feature = "full")]
@@ -46,9 +58,11 @@ pub mod servers;
 mod service;
 pub mod tasks;
 
-pub use client::{Client, Progress, TaskHandle, TaskStatusView};
+pub use client::{Client, TaskStatusView};
 pub use dtf_model as model;
+pub use handle::{TaskHandle, TaskOutcome};
 pub use lrmf_core as lrmf;
+pub use progress::{Pace, Progress};
 pub use service::{Dtf, DtfBuilder, DtfConfig, Ports, ServiceError};
 
 /// The README's examples are compiled with the tests.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtf_collector::collector;
 use dtf_executor::{Executor, ExecutorConfig};
-use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
+use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
 use dtf_model::roles::{Departure, Role, RoleContext, until_answered};
 use dtf_model::shard::{Kinds, ShardQueue};
@@ -68,6 +68,9 @@ pub struct DtfConfig {
     pub grace: Duration,
     /// The threads of the runtime that plugin code runs on; at least 1.
     pub plugin_threads: usize,
+    /// The longest [subtask timeout](dtf_model::plugin::TaskConf::subtask_timeout) that a registered type may have. Default 30
+    /// minutes.
+    pub max_subtask_timeout: Duration,
     /// Whether this is the only process, ever: it may then divide the work otherwise than the one before it did.
     pub alone: bool,
 }
@@ -85,6 +88,7 @@ impl Default for DtfConfig {
             executor: ExecutorConfig::default(),
             grace: Duration::from_secs(45),
             plugin_threads: cores.max(4),
+            max_subtask_timeout: MAX_SUBTASK_TIMEOUT,
             alone: false,
         }
     }
@@ -170,6 +174,7 @@ impl DtfBuilder {
         let Self { ports, config, plugins, clock, plugins_on } = self;
         config.shape.check()?;
         config.executor.check()?;
+        plugins.check_subtask_timeouts(config.max_subtask_timeout)?;
         let plugin_runtime = match plugins_on {
             Some(handle) => PluginRuntime::Shared(handle),
             None => PluginRuntime::start(config.plugin_threads)?,

@@ -9,8 +9,9 @@ use std::time::Duration;
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage, count};
 use dtf::model::failure::MAX_FAILURES;
+use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
 use dtf::model::plugin::{ExecuteError, SubtaskResult};
-use dtf::model::{Counts, TaskId, TaskStatus};
+use dtf::model::{Counts, RunEpoch, TaskId, TaskStatus};
 
 /// Fails every third number, as long as it is told to.
 fn flawed(flawed: &Arc<AtomicBool>) -> Numbers {
@@ -108,5 +109,26 @@ async fn failures_are_kept_once_where_answers_are_lost() {
     let task = client.create_task(KIND, count(30)).await.unwrap();
     assert_eq!(task.wait().await.unwrap().counts.failed, 10);
     assert_eq!(client.failures(task.id(), None, 100).await.unwrap().len(), 10);
+    dtf.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_a_run_that_was_lost_go_with_the_retention() {
+    let stage = Stage::new();
+    let mut plugin = flawed(&Arc::new(AtomicBool::new(true)));
+    plugin.takes = Duration::from_millis(100);
+    let dtf = stage.start("a", plugin).await;
+    let task = dtf.client().create_task(KIND, count(300)).await.unwrap();
+    while task.status().await.unwrap().progress().failed < 10 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stage.queues.roll_back(&QueuesSnapshot::default());
+    stage.shards.roll_back(&ShardsSnapshot::default());
+    let row = task.wait().await.unwrap();
+    assert_eq!((row.run, row.counts.failed), (RunEpoch(2), 100));
+    let kept = async |run| stage.ports.table.count_failures(task.id(), RunEpoch(run)).await.unwrap();
+    assert!(kept(1).await > 0);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!((kept(1).await, kept(2).await), (0, 100));
     dtf.stop().await;
 }

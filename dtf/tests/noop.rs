@@ -39,7 +39,7 @@ async fn it_sleeps_as_long_as_asked_and_stops_when_told() {
     run(&Noop, json!({ "count": 20, "sleep_ms": 1000 }), how).await.unwrap();
     assert_eq!(started.elapsed().as_secs(), 4);
 
-    let spec = spec(json!({ "count": 1, "sleep_ms": 3_600_000 }));
+    let spec = spec(json!({ "count": 1, "sleep_ms": 1_500_000 }));
     let cancelled = tokio_util::sync::CancellationToken::new();
     cancelled.cancel();
     let body = generate(&Noop, &spec, 1).await.remove(0);
@@ -54,7 +54,7 @@ fn bad_parameters_are_refused_with_one_line_that_says_what_is_allowed() {
         (json!({}), "missing field `count`"),
         (json!({ "count": -1 }), "it takes count"),
         (json!({ "count": 1, "sleepms": 1 }), "unknown field `sleepms`, expected one of"),
-        (json!({ "count": 1, "sleep_ms": 3_600_001 }), "sleep_ms is 3600001; allowed is 0 to 3600000"),
+        (json!({ "count": 1, "sleep_ms": 1_500_001 }), "sleep_ms is 1500001; allowed is 0 to 1500000"),
         (json!({ "count": 1, "failure_rate": 1.5 }), "failure_rate is 1.5; allowed is 0 to 1"),
         (json!({ "count": 1, "body_bytes": 7 }), "body_bytes is 7; allowed is 8 to 1048576"),
         (json!({ "count": 1_u64 << 52 }), "allowed is less than 4503599627370496"),

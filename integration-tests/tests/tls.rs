@@ -2,50 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
 
+mod authority;
 mod stage;
 
 use std::path::{Path, PathBuf};
 
-use integration_tests::servers::{Etcd, MariaDb, Redis, TlsFiles};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use authority::Authority;
+use integration_tests::servers::{Etcd, MariaDb, Redis};
 use stage::{ROLES, Site, refused, said, statement};
-use tempfile::TempDir;
-
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    dir: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // OpenSSL goes by names: one that signs itself is not one that signs others.
-        params.distinguished_name.push(DnType::CommonName, "authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, dir }
-    }
-
-    /// Files with a certificate for a name, and its key.
-    fn files(&self, name: &str) -> TlsFiles {
-        let file = |what: &str, text: String| {
-            let path = self.dir.path().join(what);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        let key = KeyPair::generate().unwrap();
-        let mut certificate = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        certificate.distinguished_name.push(DnType::CommonName, name);
-        let certificate = certificate.signed_by(&key, &self.issuer).unwrap();
-        TlsFiles {
-            ca: self.dir.path().join("ca.pem"),
-            cert: file(&format!("{name}.pem"), certificate.pem()),
-            key: file(&format!("{name}.key"), key.serialize_pem()),
-        }
-    }
-}
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()

@@ -45,4 +45,9 @@ impl FailureTable for MemoryTable {
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError> {
         Ok(self.state().failures.get(&(task, run)).map_or(0, |kept| kept.len() as u64))
     }
+
+    async fn forget_failures(&self, task: TaskId, before: RunEpoch) -> Result<(), StoreError> {
+        self.state().failures.retain(|(of, run), _| *of != task || *run >= before);
+        Ok(())
+    }
 }

@@ -10,8 +10,8 @@ use super::failures::Failures;
 use super::groups::Groups;
 use crate::error::{Invalid, StoreError};
 use crate::ids::{RunEpoch, TaskId};
-use crate::status::{Control, Counts, TaskStatus};
-use crate::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, kept_reason};
+use crate::status::{Control, TaskStatus};
+use crate::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, check_list, kept_reason};
 
 /// A [`TaskTable`] that lives as long as the process.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl TaskTable for MemoryTable {
         let id = TaskId(state.last.0 + 1);
         state.last = id;
         state.by_request.insert(task.request, id);
-        state.rows.insert(id, Stored { row: created(id, task), purged: false });
+        state.rows.insert(id, Stored { row: TaskRow::created(id, task), purged: false });
         Ok(id)
     }
 
@@ -89,9 +89,10 @@ impl TaskTable for MemoryTable {
         before: Option<TaskId>,
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError> {
+        check_list(filter, most)?;
         let state = self.state();
         let rows = state.rows.values().rev().map(|stored| &stored.row);
-        let fits = |row: &&TaskRow| before.is_none_or(|before| row.id < before) && matches(filter, row);
+        let fits = |row: &&TaskRow| before.is_none_or(|before| row.id < before) && filter.has(row);
         Ok(rows.filter(fits).take(most as usize).cloned().collect())
     }
 
@@ -101,7 +102,11 @@ impl TaskTable for MemoryTable {
                 return false;
             }
             row.run = RunEpoch(expected.0 + 1);
-            row.started_at.get_or_insert(now);
+            if row.started_at.is_none() {
+                row.started_at = Some(now);
+                row.paused_at = row.paused_at.map(|_| now);
+                row.paused_for = 0;
+            }
             if row.status == TaskStatus::Created {
                 row.status = TaskStatus::Running;
             }
@@ -145,34 +150,6 @@ impl TaskTable for MemoryTable {
         }
         Ok(())
     }
-}
-
-fn created(id: TaskId, task: &NewTask) -> TaskRow {
-    TaskRow {
-        id,
-        task_type: task.task_type,
-        param: task.param.clone(),
-        status: TaskStatus::Created,
-        control: Control::Run,
-        run: RunEpoch(0),
-        created_at: task.now,
-        started_at: None,
-        finished_at: None,
-        paused_at: None,
-        paused_for: 0,
-        cancelled_at: None,
-        counts: Counts::default(),
-        reason: String::new(),
-        result: None,
-    }
-}
-
-fn matches(filter: &TaskFilter, row: &TaskRow) -> bool {
-    filter.status.is_none_or(|status| row.status == status)
-        && filter.task_type.is_none_or(|of| row.task_type == of)
-        && filter.group.as_ref().is_none_or(|group| row.param.group == *group)
-        && filter.creator.as_ref().is_none_or(|creator| row.param.creator.name == *creator)
-        && filter.name.as_ref().is_none_or(|name| row.param.name == *name)
 }
 
 fn wish(row: &mut TaskRow, control: Control, reason: &str, now: u64) -> bool {

@@ -51,14 +51,23 @@ impl Default for Backoff {
     }
 }
 
+/// The longest subtask timeout that a kind of task may have, unless the process is configured otherwise.
+pub const MAX_SUBTASK_TIMEOUT: Duration = Duration::from_secs(1800);
+
 /// How tasks of a kind are run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskConf {
     /// Whether a collector may add subtasks.
     pub iteration: IterationMode,
-    /// The longest that a task of this kind may run, whatever its own timeout says.
+    /// The longest that a task of this kind may run, pauses left out, whatever its own timeout says. Default one day.
     pub task_type_timeout: Duration,
-    /// The longest that one execution of a subtask may take.
+    /// How long a task of this kind may wait for its turn: when this has passed since its start, pauses left out, and nothing
+    /// of it runs or has run, it ends as exceptional. Default: as long as it has to. A task that is run again, as what was
+    /// known of it was lost, has had its turn.
+    pub queue_timeout: Option<Duration>,
+    /// The longest that one execution of a subtask may take, until its future is dropped and its
+    /// [token](super::ExecuteContext::cancelled) fires. Default 300 s, at most [`MAX_SUBTASK_TIMEOUT`] unless the process is
+    /// configured otherwise (setting `plugins.max_subtask_timeout`). What waits is not executed, so no pause counts.
     pub subtask_timeout: Duration,
     /// How often a subtask is tried before it has failed for good; at least 1.
     pub max_attempts: u32,
@@ -83,6 +92,7 @@ impl Default for TaskConf {
         Self {
             iteration: IterationMode::No,
             task_type_timeout: Duration::from_secs(24 * 3600),
+            queue_timeout: None,
             subtask_timeout: Duration::from_secs(300),
             max_attempts: 3,
             max_deaths: 3,
@@ -109,6 +119,7 @@ impl TaskConf {
         };
         positive("the task type's timeout", self.task_type_timeout)?;
         positive("the subtask timeout", self.subtask_timeout)?;
+        positive("the time in queue", self.queue_timeout.unwrap_or(Duration::MAX))?;
         let at_least_one = |what, number: u64| match number {
             0 => Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() }),
             _ => Ok(()),
@@ -120,6 +131,21 @@ impl TaskConf {
             return Err(Invalid::OutOfRange { what: "the number of executors lost", got, allowed });
         }
         self.limits.check()
+    }
+
+    /// Checks the subtask timeout against the longest that is allowed here.
+    ///
+    /// # Errors
+    /// It is longer.
+    pub fn check_subtask_timeout(&self, most: Duration) -> Result<(), Invalid> {
+        if self.subtask_timeout <= most {
+            return Ok(());
+        }
+        Err(Invalid::OutOfRange {
+            what: "the subtask timeout",
+            got: format!("{:?}", self.subtask_timeout),
+            allowed: format!("at most {most:?}, the setting plugins.max_subtask_timeout"),
+        })
     }
 }
 
@@ -141,5 +167,19 @@ mod tests {
         assert!(TaskConf { max_deaths: 8, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { max_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { task_type_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { queue_timeout: Some(Duration::ZERO), ..TaskConf::default() }.check().is_err());
+    }
+
+    #[test]
+    fn a_subtask_timeout_above_the_one_configured_is_refused() {
+        let conf = |subtask_timeout| TaskConf { subtask_timeout, ..TaskConf::default() };
+        assert_eq!(conf(MAX_SUBTASK_TIMEOUT).check_subtask_timeout(MAX_SUBTASK_TIMEOUT), Ok(()));
+        let longer = conf(MAX_SUBTASK_TIMEOUT + Duration::from_secs(1));
+        assert_eq!(
+            longer.check_subtask_timeout(MAX_SUBTASK_TIMEOUT).map_err(|error| error.to_string()),
+            Err("the subtask timeout is 1801s; allowed is at most 1800s, the setting plugins.max_subtask_timeout".to_owned())
+        );
+        assert_eq!(longer.check_subtask_timeout(Duration::MAX), Ok(()));
     }
 }

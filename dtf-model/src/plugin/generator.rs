@@ -3,12 +3,16 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::error::Invalid;
 use crate::key::ShardKey;
+
+/// The largest body of a subtask, in bytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// A subtask to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewSubtask {
-    /// What the executor needs to know.
+    /// What the executor needs to know; at most [`MAX_BODY_BYTES`].
     pub body: Bytes,
     /// What keeps it together with others, if anything does: see [`crate::key`].
     pub key: Option<ShardKey>,
@@ -33,6 +37,22 @@ impl NewSubtask {
     #[must_use]
     pub fn with_key(self, key: ShardKey) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    /// Checks that it fits.
+    ///
+    /// # Errors
+    /// How large it is, and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let bytes = self.body.len();
+        if bytes <= MAX_BODY_BYTES {
+            return Ok(());
+        }
+        Err(Invalid::OutOfRange {
+            what: "the size of a subtask's body",
+            got: format!("{bytes} bytes"),
+            allowed: format!("at most {MAX_BODY_BYTES} bytes"),
+        })
     }
 }
 
@@ -62,7 +82,7 @@ pub trait TaskGenerator: Send {
     /// continued, but only be started again: such a task must be one whose run never outlives its process.
     fn save_status(&self) -> anyhow::Result<Option<Bytes>>;
 
-    /// How far it is, from 0 to 1, where it can tell.
+    /// How far it is, from 0 to 1, where it can tell. Anything else is taken for not being able to tell.
     fn query_progress(&self) -> Option<f32> {
         None
     }

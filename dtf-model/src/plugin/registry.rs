@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::TaskPlugin;
 use super::conf::TaskConf;
@@ -72,6 +73,14 @@ impl PluginRegistry {
     /// No plugin has this type.
     pub fn conf(&self, task_type: TaskType) -> Result<&TaskConf, Invalid> {
         self.entry(task_type).map(|(_, conf)| conf)
+    }
+
+    /// Checks that no kind of task has a longer subtask timeout.
+    ///
+    /// # Errors
+    /// Which has, and what is allowed.
+    pub fn check_subtask_timeouts(&self, most: Duration) -> Result<(), Invalid> {
+        self.by_type.values().try_for_each(|(_, conf)| conf.check_subtask_timeout(most))
     }
 
     /// The plugin with this name.

@@ -18,6 +18,7 @@ pub async fn run_all(table: Arc<dyn FailureTable>) {
     failures_come_back_as_they_were(&table).await;
     a_failure_is_kept_once(&table).await;
     runs_and_tasks_are_apart(&table).await;
+    earlier_runs_are_forgotten(&table).await;
     failures_are_listed_by_key_in_pages(&table).await;
     as_many_as_are_kept_at_most_fit(&table).await;
 }
@@ -78,6 +79,23 @@ pub async fn runs_and_tasks_are_apart(table: &Arc<dyn FailureTable>) {
     must(table.keep_failures(other, RUN, &[failure(1, 3)]).await);
     assert_eq!(all(table, one, RUN).await, [failure(1, 1)]);
     assert_eq!(all(table, one, RunEpoch(2)).await, [failure(1, 2)]);
+    assert_eq!(all(table, other, RUN).await, [failure(1, 3)]);
+}
+
+/// Those of the runs before one, and nothing else.
+pub async fn earlier_runs_are_forgotten(table: &Arc<dyn FailureTable>) {
+    let (one, other) = (task(), task());
+    for run in [1, 2, 3] {
+        must(table.keep_failures(one, RunEpoch(run), &[failure(1, 1), failure(1, 2)]).await);
+    }
+    must(table.keep_failures(other, RUN, &[failure(1, 3)]).await);
+    must(table.forget_failures(one, RUN).await);
+    assert_eq!(all(table, one, RUN).await.len(), 2);
+    must(table.forget_failures(one, RunEpoch(3)).await);
+    must(table.forget_failures(one, RunEpoch(3)).await);
+    let left = [1, 2, 3].map(|run| table.count_failures(one, RunEpoch(run)));
+    let left: Vec<_> = futures::future::join_all(left).await.into_iter().map(must).collect();
+    assert_eq!(left, [0, 0, 2]);
     assert_eq!(all(table, other, RUN).await, [failure(1, 3)]);
 }
 

@@ -24,7 +24,8 @@ use crate::row::Record;
 /// How often a statement is sent that the database gave up in favour of another one.
 const ATTEMPTS: u32 = 4;
 
-/// For how long a connection that has just answered needs no check. A check is a round trip of its own, before every call.
+/// For how long a connection that has just answered needs no check. A check is a round trip of its own, before every call. Where
+/// such a connection has broken meanwhile, what can be sent again is; of anything else it is not known whether it was done.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection that can do what the table needs.
@@ -110,42 +111,55 @@ impl<D: Driver> Pool<D> {
         Self { target, limits, permits, idle: Mutex::default(), last_failure: Mutex::default() }
     }
 
+    /// Inserts what has a name of its own, so that it can be sent again.
     pub(crate) async fn insert(self: &Arc<Self>, call: Call) -> Result<i64, StoreError> {
         let pool = self.clone();
-        apart::<D, _>(
-            async move { pool.repeat(|connection| Box::pin(connection.insert(call.clone()))).await },
-        )
+        apart::<D, _>(async move {
+            pool.repeat(true, |connection| Box::pin(connection.insert(call.clone()))).await
+        })
         .await
     }
 
     pub(crate) async fn execute(self: &Arc<Self>, call: Call) -> Result<u64, StoreError> {
         let pool = self.clone();
-        apart::<D, _>(
-            async move { pool.repeat(|connection| Box::pin(connection.execute(call.clone()))).await },
-        )
+        apart::<D, _>(async move {
+            pool.repeat(call.is_repeatable(), |connection| Box::pin(connection.execute(call.clone()))).await
+        })
         .await
     }
 
+    /// Reads, which can be sent again.
     pub(crate) async fn fetch<T: Record>(self: &Arc<Self>, call: Call) -> Result<Vec<T>, StoreError> {
         let pool = self.clone();
-        apart::<D, _>(async move { pool.repeat(|connection| Box::pin(connection.fetch(call.clone()))).await })
-            .await
+        apart::<D, _>(async move {
+            pool.repeat(true, |connection| Box::pin(connection.fetch(call.clone()))).await
+        })
+        .await
     }
 
-    /// Sends a statement, again where the database gave it up in favour of another one.
+    /// Sends a statement, again where the database gave it up in favour of another one, and once more where its connection
+    /// broke, if it is `repeatable`: one that has just answered is not checked, and may have broken since.
     async fn repeat<T>(
         &self,
+        repeatable: bool,
         work: impl for<'c> Fn(&'c mut D) -> Answer<'c, T> + Sync,
     ) -> Result<T, StoreError> {
-        let mut attempt = 1;
+        let (mut attempt, mut broken) = (1, None);
         loop {
-            let error = match self.once(&work, self.limits.call, leaves_connection_whole).await? {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
+            let tried = self.once(&work, self.limits.call, leaves_connection_whole).await;
+            let error = match (tried, broken.take()) {
+                (Ok(Ok(done)), _) => return Ok(done),
+                // What became of the first one is still not known.
+                (_, Some(first)) => return Err(first),
+                (Ok(Err(error)), None) => error,
+                (Err(error), None) => return Err(error),
             };
             let verdict = D::verdict(&error);
-            if verdict != Verdict::Again || attempt == ATTEMPTS {
-                return Err(calling(D::STORE, &error, verdict));
+            let failure = calling(D::STORE, &error, verdict);
+            if repeatable && attempt == 1 && !leaves_connection_whole(&error) {
+                broken = Some(failure);
+            } else if verdict != Verdict::Again || attempt == ATTEMPTS {
+                return Err(failure);
             }
             attempt += 1;
         }

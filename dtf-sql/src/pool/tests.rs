@@ -181,6 +181,33 @@ async fn a_broken_connection_is_not_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_can_be_sent_again_is_where_its_connection_broke() {
+    let (server, pool) = pool();
+    let again = async || pool.execute(Call::new("").repeatable()).await;
+    assert!(again().await.is_ok());
+    server.calls(&[Fate::Broken]);
+    assert!(again().await.is_ok());
+    assert_eq!(server.opened(), 2);
+    server.calls(&[Fate::Broken]);
+    assert_eq!(pool.insert(Call::new("")).await.unwrap(), 1);
+    // Once: a server that breaks every connection is not asked for ever.
+    server.calls(&[Fate::Broken; 2]);
+    assert!(matches!(again().await, Err(StoreError::Unknown { .. })));
+    assert!(locked(&server.calling).is_empty());
+    // Where there is no new connection, the first call may have been applied all the same.
+    server.calls(&[Fate::Broken]);
+    assert!(again().await.is_ok(), "the last one broke, this is the next");
+    server.calls(&[Fate::Broken]);
+    server.connects(&[Fate::Broken]);
+    assert!(matches!(again().await, Err(StoreError::Unknown { .. })));
+    // What had no answer in time is not sent again: it would take twice as long.
+    server.calls(&[Fate::Silent]);
+    let begin = Instant::now();
+    assert!(matches!(again().await, Err(StoreError::Unknown { .. })));
+    assert_eq!(begin.elapsed(), CALL);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_dead_idle_connection_condemns_the_others() {
     let (server, pool) = pool();
     let (first, second) = tokio::join!(pool.acquire(), pool.acquire());

@@ -9,9 +9,10 @@ use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
 use dtf::model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::exec::ExecHandle;
-use dtf::{Dtf, Progress, TaskHandle};
+use dtf::{Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::progress::Display;
 use super::{INTERRUPTED, Usage};
@@ -60,7 +61,9 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     };
     let ports = embedded::ports(table).await.map_err(refused)?;
     let table = ports.table.clone();
-    let builder = Dtf::builder(ports).config(Embedded { jobs }.config());
+    // Whoever runs a task alone may wait for it as long as they like.
+    let config = DtfConfig { max_subtask_timeout: Duration::MAX, ..Embedded { jobs }.config() };
+    let builder = Dtf::builder(ports).config(config);
     let dtf = builder.register_task_type(registration)?.build()?;
     let started = Instant::now();
     // Nobody shares this process's capacity, so a group is but a name here.
@@ -73,11 +76,10 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     // Not before, as creating the task may wait for somebody to type; not later, as commands run from here on.
     let interrupts = Interrupts::new()?;
     dtf.start_all().await?;
-    let row = follow(&task, screen, kill, interrupts).await?;
+    let last = follow(&task, screen, kill, interrupts).await?;
     let took = started.elapsed();
-    let progress = task.status().await?.progress();
     dtf.stop().await;
-    Ok(Ended { kind, row, progress, took })
+    Ok(Ended { kind, progress: last.progress(), row: last.row, took })
 }
 
 /// Ends the tasks that earlier runs over the same file left when they were killed. A one-shot run is what its caller asked
@@ -120,16 +122,18 @@ async fn follow(
     screen: &Display,
     kill: Option<ExecHandle>,
     mut interrupts: Interrupts,
-) -> anyhow::Result<TaskRow> {
-    let mut look = tokio::time::interval(LOOK);
+) -> anyhow::Result<TaskStatusView> {
+    let mut watch = task.watch(LOOK);
     let mut interrupted = false;
-    // A future of its own, as it may hold the connection that the status is asked for over.
-    let waiting = task.clone();
-    let mut ended = AbortOnDropHandle::new(tokio::spawn(async move { waiting.wait().await }));
     loop {
         tokio::select! {
-            row = &mut ended => return Ok(row??),
-            _ = look.tick() => screen.show(&task.status().await?.progress()),
+            seen = next(&mut watch) => {
+                let seen = seen?;
+                screen.show(&seen);
+                if seen.row.status.is_terminal() {
+                    return Ok(seen);
+                }
+            }
             () = interrupts.next() => {
                 if interrupted {
                     if let Some(kill) = kill {
@@ -147,6 +151,16 @@ async fn follow(
                 }
             }
         }
+    }
+}
+
+/// The next look at a task that is watched and has not ended.
+pub(crate) async fn next(
+    watch: &mut BoxStream<'static, Result<TaskStatusView, StoreError>>,
+) -> anyhow::Result<TaskStatusView> {
+    match watch.next().await {
+        Some(seen) => seen.map_err(refused),
+        None => Err(anyhow::anyhow!("the watch ended before the task did")),
     }
 }
 

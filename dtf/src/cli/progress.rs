@@ -1,13 +1,12 @@
 //! Progress for people: a bar on a terminal, plain lines elsewhere. Always on standard error.
 
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dtf::Progress;
 use dtf::tasks::Console;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use dtf::{Pace, Progress, TaskStatusView};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often a plain line is written.
 const LINE: Duration = Duration::from_secs(5);
@@ -20,7 +19,6 @@ pub(crate) struct Display {
 }
 
 struct Lines {
-    started: Instant,
     last: Instant,
 }
 
@@ -35,8 +33,7 @@ impl Display {
         };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style(GENERATING));
-        let now = Instant::now();
-        let lines = (!on_terminal && !quiet).then(|| Mutex::new(Lines { started: now, last: now }));
+        let lines = (!on_terminal && !quiet).then(|| Mutex::new(Lines { last: Instant::now() }));
         Self { bar, lines }
     }
 
@@ -47,7 +44,8 @@ impl Display {
     }
 
     /// Shows how far the task is.
-    pub(crate) fn show(&self, progress: &Progress) {
+    pub(crate) fn show(&self, seen: &TaskStatusView) {
+        let (progress, pace) = (&seen.progress(), &seen.pace);
         if progress.generated && self.bar.length().is_none() {
             self.bar.set_style(style(COUNTING));
         }
@@ -55,12 +53,12 @@ impl Display {
             self.bar.set_length(progress.created);
         }
         self.bar.set_position(progress.counted());
-        self.bar.set_message(note(progress));
+        self.bar.set_message(message(progress, pace));
         let Some(lines) = &self.lines else { return };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.last.elapsed() >= LINE {
             lines.last = Instant::now();
-            eprintln!("dtf: {}", line(progress, lines.started.elapsed()));
+            eprintln!("dtf: {}", line(progress, pace));
         }
     }
 
@@ -75,30 +73,33 @@ impl Display {
     }
 }
 
-const GENERATING: &str = "{spinner} {human_pos} subtasks done, {rate}, {elapsed} {msg}";
-const COUNTING: &str = "[{bar:30}] {human_pos}/{human_len} subtasks, {rate}, {eta} left {msg}";
+const GENERATING: &str = "{spinner} {human_pos} subtasks done, {msg}";
+const COUNTING: &str = "[{bar:30}] {human_pos}/{human_len} subtasks, {msg}";
 
 fn style(template: &str) -> ProgressStyle {
     // The templates are constants; a wrong one would only look plain.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ").with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
-        // A rate that cannot be written is one that is not shown.
-        write!(to, "{}/s", HumanCount(state.per_sec() as u64)).unwrap_or_default();
-    })
+    style.progress_chars("=> ")
 }
 
-fn note(progress: &Progress) -> String {
-    let mut note = format!("· {} in flight", HumanCount(progress.running));
+/// How fast it goes, how long it will take or how far its generator is, and what is under way.
+fn message(progress: &Progress, pace: &Pace) -> String {
+    let mut message = format!("{}/s", HumanCount(pace.rate.unwrap_or(0.0) as u64));
+    if let Some(eta) = pace.eta_ms {
+        message.push_str(&format!(", about {} left", HumanDuration(Duration::from_millis(eta))));
+    } else if let Some(share) = progress.generator.filter(|_| !progress.generated) {
+        message.push_str(&format!(", {:.0} % generated", 100.0 * share));
+    }
+    message.push_str(&format!(" · {} in flight", HumanCount(progress.running)));
     let failed = progress.failed + progress.timed_out;
     if failed > 0 {
-        note.push_str(&format!(" · {} failed", HumanCount(failed)));
+        message.push_str(&format!(" · {} failed", HumanCount(failed)));
     }
-    note
+    message
 }
 
-fn line(progress: &Progress, elapsed: Duration) -> String {
+fn line(progress: &Progress, pace: &Pace) -> String {
     let done = progress.counted();
-    let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
     let mut line = HumanCount(done).to_string();
     if progress.generated && progress.created > 0 {
         let share = 100.0 * done as f64 / progress.created as f64;
@@ -106,13 +107,7 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
     } else {
         line.push_str(" subtasks done");
     }
-    line.push_str(&format!(", {}/s", HumanCount(rate as u64)));
-    if progress.generated && rate > 0.0 {
-        let left = Duration::from_secs_f64((progress.created - done) as f64 / rate);
-        line.push_str(&format!(", about {} left", HumanDuration(left)));
-    }
-    line.push_str(&format!(" {}", note(progress)));
-    line
+    format!("{line}, {}", message(progress, pace))
 }
 
 /// A writer that hides the bar while it writes.
@@ -146,11 +141,13 @@ mod tests {
     fn a_line_says_how_far_it_is_and_what_is_left() {
         let progress =
             Progress { created: 1000, succeeded: 200, failed: 50, running: 4, ..Progress::default() };
-        let second = Duration::from_secs(1);
-        assert_eq!(line(&progress, second), "250 subtasks done, 250/s · 4 in flight · 50 failed");
-        let generated = Progress { generated: true, ..progress };
+        let pace = Pace { rate: Some(250.0), eta_ms: None };
+        assert_eq!(line(&progress, &pace), "250 subtasks done, 250/s · 4 in flight · 50 failed");
+        let half = Progress { generator: Some(0.5), ..progress };
+        assert_eq!(line(&half, &pace), "250 subtasks done, 250/s, 50 % generated · 4 in flight · 50 failed");
+        let generated = Progress { generated: true, ..half };
         assert_eq!(
-            line(&generated, second),
+            line(&generated, &Pace { eta_ms: Some(3_000), ..pace }),
             "250 of 1,000 subtasks done (25.0 %), 250/s, about 3 seconds left · 4 in flight · 50 failed"
         );
     }

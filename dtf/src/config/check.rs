@@ -3,6 +3,7 @@
 use lrmf_core::InstanceId;
 use lrmf_core::config::text;
 
+use dtf_model::plugin::MAX_SUBTASK_TIMEOUT;
 use dtf_model::roles::Role;
 
 use super::Origin;
@@ -54,6 +55,11 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
             &format!("membership.{}", error.setting),
             format!("is {}; {}", error.value, error.allowed),
         );
+    }
+    if config.plugins.max_subtask_timeout < MAX_SUBTASK_TIMEOUT {
+        let (most, least) = (text::show(config.plugins.max_subtask_timeout), text::show(MAX_SUBTASK_TIMEOUT));
+        let why = format!("is {most}; it must be at least {least}, which every type may have");
+        return refuse("plugins.max_subtask_timeout", why);
     }
     if config.executor.drain >= config.membership.margin {
         let (drain, margin) = (text::show(config.executor.drain), text::show(config.membership.margin));

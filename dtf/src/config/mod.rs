@@ -165,11 +165,15 @@ impl Default for Executor {
 pub struct Plugins {
     /// How many threads. By default the number of processors, at least 4.
     pub threads: usize,
+    /// The longest subtask timeout that a type may have. Default 30 minutes, and not less.
+    #[serde(with = "text")]
+    pub max_subtask_timeout: Duration,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { threads: DtfConfig::default().plugin_threads }
+        let DtfConfig { plugin_threads: threads, max_subtask_timeout, .. } = DtfConfig::default();
+        Self { threads, max_subtask_timeout }
     }
 }
 
@@ -277,6 +281,7 @@ impl Config {
             },
             grace: self.stop.grace,
             plugin_threads: self.plugins.threads,
+            max_subtask_timeout: self.plugins.max_subtask_timeout,
         }
     }
 }

@@ -219,6 +219,11 @@ pub(crate) fn all() -> Vec<Setting> {
         ),
         of("plugins.threads", Kind::Number(1..=1024), "The threads that plugin code runs on"),
         of(
+            "plugins.max_subtask_timeout",
+            Kind::Time,
+            "The longest subtask timeout that a type of task may have; at least 30m",
+        ),
+        of(
             "http.listen",
             Kind::Text,
             "Where /live, /ready and /metrics are served, HOST:PORT; off for nowhere",

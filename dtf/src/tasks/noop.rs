@@ -10,16 +10,18 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use dtf_model::plugin::{
-    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
-    TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
+    CollectorSupport, ExecuteContext, ExecuteError, Generated, MAX_SUBTASK_TIMEOUT, NewSubtask, ResultOf,
+    SubtaskResult, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
+    TaskResult,
 };
 use dtf_model::queue::Outcome;
 use dtf_model::{Counts, Invalid, Seq, TaskParam, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 const TAKES: &str =
-    "count (0 or more), sleep_ms (0 to 3600000), failure_rate (0 to 1), body_bytes (8 to 1048576)";
-const LONGEST_SLEEP_MS: u64 = 3_600_000;
+    "count (0 or more), sleep_ms (0 to 1500000), failure_rate (0 to 1), body_bytes (8 to 1048576)";
+/// Well below what every type may take.
+const LONGEST_SLEEP_MS: u64 = 1_500_000;
 const LARGEST_BODY: usize = 1024 * 1024;
 /// The most that one call of the generator allocates for bodies.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -115,11 +117,7 @@ impl Noop {
 
 impl TaskPlugin for Noop {
     fn conf(&self) -> TaskConf {
-        TaskConf {
-            subtask_timeout: Duration::from_millis(2 * LONGEST_SLEEP_MS),
-            max_attempts: 1,
-            ..TaskConf::default()
-        }
+        TaskConf { subtask_timeout: MAX_SUBTASK_TIMEOUT, max_attempts: 1, ..TaskConf::default() }
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), Invalid> {

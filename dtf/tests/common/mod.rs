@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf::model::memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use dtf::model::plugin::{
-    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
-    TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
-    TaskScheduler,
+    CollectorSupport, ExecuteContext, ExecuteError, Generated, MAX_BODY_BYTES, NewSubtask, ResultOf,
+    SubtaskResult, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
+    TaskResult, TaskScheduler,
 };
 use dtf::model::queue::Outcome;
 use dtf::model::{ClusterShape, Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
 use dtf::{Dtf, DtfConfig, Ports};
-use dtf_executor::ExecutorConfig;
+use dtf_executor::{ExecutorConfig, MAX_RESULT_BYTES};
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::{Clock, CoordinatorConfig, MemoryStore};
 use tokio::runtime::Handle;
@@ -63,6 +63,8 @@ pub(crate) struct Numbers {
     pub(crate) books: Books,
     /// Its say in dispatch, if it has any.
     pub(crate) scheduler: Option<Arc<dyn TaskScheduler>>,
+    /// The numbers whose execution was dropped before it ended, in their order.
+    pub(crate) broken_off: Arc<Mutex<Vec<u64>>>,
 }
 
 /// What a test does when an execution begins.
@@ -82,6 +84,24 @@ pub(crate) enum Fault {
     CollectorHangs,
     ResultTooLarge,
     ExecutorPanicsWhenDropped,
+    NoGenerator,
+    NoExecutor,
+    NoCollector,
+    BeginFails,
+    GivesTooMany,
+    BodyTooLarge,
+    FollowUpTooLarge,
+    StaysOpenTooLarge,
+    ResultBodyTooLarge,
+    GeneratorStatusTooLarge,
+    CollectorStatusTooLarge,
+    CollectorFails,
+    ProgressIsGarbage,
+}
+
+fn refuse(fault: Option<Fault>, here: Fault) -> anyhow::Result<()> {
+    anyhow::ensure!(fault != Some(here), "{here:?}");
+    Ok(())
 }
 
 fn fail(fault: Option<Fault>, here: Fault) {
@@ -112,12 +132,17 @@ impl Numbers {
             fault: None,
             books: Arc::default(),
             scheduler: None,
+            broken_off: Arc::default(),
         }
     }
 }
 
 fn number(body: &Bytes) -> u64 {
     u64::from_le_bytes(body[..].try_into().expect("bodies are eight bytes"))
+}
+
+fn too_large() -> NewSubtask {
+    NewSubtask::new(vec![0; MAX_BODY_BYTES + 1])
 }
 
 struct Emit {
@@ -130,6 +155,7 @@ struct Emit {
 #[async_trait]
 impl TaskGenerator for Emit {
     async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+        refuse(self.fault, Fault::BeginFails)?;
         self.next = saved.as_ref().map_or(0, number);
         Ok(())
     }
@@ -141,19 +167,27 @@ impl TaskGenerator for Emit {
             key: (self.key)(number),
             ..NewSubtask::new(number.to_le_bytes().to_vec())
         };
-        let subtasks = (self.next..end).map(subtask).collect();
+        let mut subtasks: Vec<_> = (self.next..end).map(subtask).collect();
         self.next = end;
+        match self.fault {
+            Some(Fault::BodyTooLarge) => subtasks.push(too_large()),
+            Some(Fault::GivesTooMany) => subtasks.resize(most + 1, NewSubtask::default()),
+            _ => {}
+        }
         Ok(Generated { subtasks, finished: end == self.count })
     }
 
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
         fail(self.fault, Fault::GeneratorStatusPanics);
+        if self.fault == Some(Fault::GeneratorStatusTooLarge) {
+            return Ok(Some(vec![0; 65_537].into()));
+        }
         Ok(Some(self.next.to_le_bytes().to_vec().into()))
     }
 
     fn query_progress(&self) -> Option<f32> {
         fail(self.fault, Fault::ProgressPanics);
-        None
+        (self.fault == Some(Fault::ProgressIsGarbage)).then_some(f32::NAN)
     }
 }
 
@@ -165,14 +199,22 @@ struct Call {
     during: Arc<During>,
     sleeps: fn(u64) -> bool,
     fault: Option<Fault>,
+    broken_off: Arc<Mutex<Vec<u64>>>,
 }
 
-/// Panics where a call is dropped before it has ended.
-struct Fragile(bool);
+/// Notes where a call is dropped before it has ended, or panics then.
+struct Unended<'a> {
+    call: &'a Call,
+    number: u64,
+    ended: bool,
+}
 
-impl Drop for Fragile {
+impl Drop for Unended<'_> {
     fn drop(&mut self) {
-        assert!(!self.0, "dropped");
+        if !self.ended {
+            assert!(self.call.fault != Some(Fault::ExecutorPanicsWhenDropped), "dropped");
+            self.call.broken_off.lock().expect("no test panics with it").push(self.number);
+        }
     }
 }
 
@@ -181,16 +223,23 @@ impl TaskExecutor for Call {
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         (self.on_start)(number(body), context);
         let _during = (self.during)(number(body), context);
-        let mut fragile = Fragile(self.fault == Some(Fault::ExecutorPanicsWhenDropped));
+        let mut unended = Unended { call: self, number: number(body), ended: false };
+        let heeds = self.fault != Some(Fault::ExecutorPanicsWhenDropped);
         let asleep = (self.sleeps)(number(body)).then_some((number(body), Duration::from_secs(3600)));
         let slow = self.slow.filter(|(slow, _)| *slow == number(body)).or(asleep);
         tokio::select! {
             () = tokio::time::sleep(slow.map_or(self.takes, |(_, takes)| takes)) => {}
-            () = context.cancelled.cancelled(), if !fragile.0 => return Err(anyhow::anyhow!("told to stop").into()),
+            () = context.cancelled.cancelled(), if heeds => {
+                unended.ended = true;
+                return Err(anyhow::anyhow!("told to stop").into());
+            }
         }
-        fragile.0 = false;
+        unended.ended = true;
         let mut result = (self.execute)(number(body), context)?;
-        result.body = body.clone();
+        result.body = match self.fault {
+            Some(Fault::ResultBodyTooLarge) => vec![0; MAX_RESULT_BYTES + 1].into(),
+            _ => body.clone(),
+        };
         Ok(result)
     }
 }
@@ -214,6 +263,12 @@ impl TaskCollector for Book {
         support: &mut CollectorSupport,
     ) -> anyhow::Result<()> {
         hang(self.fault, Fault::CollectorHangs).await;
+        refuse(self.fault, Fault::CollectorFails)?;
+        match self.fault {
+            Some(Fault::FollowUpTooLarge) => support.add_subtask(too_large()),
+            Some(Fault::StaysOpenTooLarge) => support.keep_open(too_large(), Duration::ZERO),
+            _ => {}
+        }
         let (number, text) = match &result.outcome {
             Outcome::Succeeded(result) => (number(&result.body), "ok".to_owned()),
             Outcome::Failed { error, body } => (number(body), error.clone()),
@@ -235,7 +290,8 @@ impl TaskCollector for Book {
 
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
         fail(self.fault, Fault::CollectorStatusPanics);
-        Ok(None)
+        let too_large = self.fault == Some(Fault::CollectorStatusTooLarge);
+        Ok(too_large.then(|| vec![0; 65_537].into()))
     }
 
     async fn after_task_completed(&mut self, counts: &Counts) -> anyhow::Result<TaskResult> {
@@ -259,6 +315,7 @@ impl TaskPlugin for Numbers {
     }
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
+        refuse(self.fault, Fault::NoGenerator)?;
         let count = spec.param.type_param.as_u64().unwrap_or(0);
         Ok(Box::new(Emit { next: 0, count, key: self.key, fault: self.fault }))
     }
@@ -268,9 +325,11 @@ impl TaskPlugin for Numbers {
     }
 
     fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
+        refuse(self.fault, Fault::NoExecutor)?;
         let (on_start, execute, during) = (self.on_start.clone(), self.execute.clone(), self.during.clone());
         let (takes, slow, sleeps, fault) = (self.takes, self.slow, self.sleeps, self.fault);
-        Ok(Arc::new(Call { execute, takes, slow, on_start, during, sleeps, fault }))
+        let broken_off = self.broken_off.clone();
+        Ok(Arc::new(Call { execute, takes, slow, on_start, during, sleeps, fault, broken_off }))
     }
 
     fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
@@ -279,6 +338,7 @@ impl TaskPlugin for Numbers {
     }
 
     fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        refuse(self.fault, Fault::NoCollector)?;
         let books = self.books.clone();
         let (follow_up_below, rounds, fault) = (self.follow_up_below, self.rounds, self.fault);
         Ok(Box::new(Book { follow_up_below, rounds, fault, books }))
@@ -350,12 +410,33 @@ impl Stage {
         self.knowing(clock, ports, instance, vec![(KIND, plugin)], slots)
     }
 
+    /// A process that knows these kinds of task.
+    pub(crate) fn process_of(&self, instance: &str, types: Vec<TaskPluginRegistration>) -> Dtf {
+        self.registering(self.clock.clone(), self.ports.clone(), instance, types, 4)
+    }
+
     fn knowing(
         &self,
         clock: Arc<dyn Clock>,
         ports: Ports,
         instance: &str,
         types: Vec<(TaskType, Numbers)>,
+        slots: usize,
+    ) -> Dtf {
+        let registration = |(task_type, plugin): (TaskType, Numbers)| {
+            let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };
+            let (description, plugin) = ("for tests".to_owned(), Arc::new(plugin));
+            TaskPluginRegistration { task_type, name, description, plugin }
+        };
+        self.registering(clock, ports, instance, types.into_iter().map(registration).collect(), slots)
+    }
+
+    fn registering(
+        &self,
+        clock: Arc<dyn Clock>,
+        ports: Ports,
+        instance: &str,
+        types: Vec<TaskPluginRegistration>,
         slots: usize,
     ) -> Dtf {
         let membership = CoordinatorConfig {
@@ -366,14 +447,11 @@ impl Stage {
         let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
         let instance = instance.to_owned();
         let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
-        let config = DtfConfig { instance, shape, membership, executor, ..DtfConfig::default() };
-        let builder = Dtf::builder(ports).config(config).clock(clock);
-        let mut builder = builder.plugins_on(Handle::current());
-        for (task_type, plugin) in types {
-            let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };
-            let description = "for tests".to_owned();
-            let plugin = Arc::new(plugin);
-            let registration = TaskPluginRegistration { task_type, name, description, plugin };
+        let max_subtask_timeout = Duration::MAX;
+        let config =
+            DtfConfig { instance, shape, membership, executor, max_subtask_timeout, ..DtfConfig::default() };
+        let mut builder = Dtf::builder(ports).config(config).clock(clock).plugins_on(Handle::current());
+        for registration in types {
             builder = builder.register_task_type(registration).expect("the type is new");
         }
         builder.build().expect("the settings are in range")

@@ -14,6 +14,8 @@ pub struct Redis {
     pub(super) source: Source,
     /// How a private one is spoken to.
     scheme: &'static str,
+    /// Where a private one is spoken to without TLS.
+    pub(super) plain: u16,
 }
 
 impl Redis {
@@ -30,7 +32,7 @@ impl Redis {
     /// A private one cannot be started.
     pub fn get() -> anyhow::Result<Self> {
         Source::named(Self::VARIABLE)
-            .map_or_else(Self::private, |source| Ok(Self { source, scheme: "redis" }))
+            .map_or_else(Self::private, |source| Ok(Self { source, scheme: "redis", plain: 0 }))
     }
 
     /// A private one.
@@ -57,15 +59,16 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
+        Self::private_among(Some(files), &[])
+    }
+
+    /// A private one with further settings, and with TLS where files are given, for its clients and among servers.
+    pub(super) fn private_among(tls: Option<&TlsFiles>, further: &[&str]) -> anyhow::Result<Self> {
+        let Some(files) = tls else { return Self::private_with(further) };
         ports::on_free(|| {
             let (port, plain) = (ports::free()?, ports::free()?);
-            let tls = [
-                ("--tls-port", port.to_string().into()),
-                ("--tls-ca-cert-file", files.ca.clone().into_os_string()),
-                ("--tls-cert-file", files.cert.clone().into()),
-                ("--tls-key-file", files.key.clone().into()),
-            ];
-            let further = tls.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+            let tls = tls_settings(files, port).map(|(name, value)| [format!("--{name}").into(), value]);
+            let further = tls.into_iter().flatten().chain(further.iter().map(OsString::from)).collect();
             Self::start("rediss", port, plain, further)
         })
     }
@@ -82,7 +85,7 @@ impl Redis {
         arguments.extend(["--save".into(), "".into()]);
         arguments.extend(further);
         let process = Process::start(program, arguments, dir, port, (plain, answers))?;
-        Ok(Self { source: Source::Private(Box::new(process)), scheme })
+        Ok(Self { source: Source::Private(Box::new(process)), scheme, plain })
     }
 
     /// Its URL, `redis://HOST:PORT/`, or with `rediss`.
@@ -95,6 +98,16 @@ impl Redis {
 }
 
 life!(Redis);
+
+/// What a server with TLS is told, name by name.
+pub(super) fn tls_settings(files: &TlsFiles, port: u16) -> [(&'static str, OsString); 4] {
+    [
+        ("tls-port", port.to_string().into()),
+        ("tls-ca-cert-file", files.ca.clone().into()),
+        ("tls-cert-file", files.cert.clone().into()),
+        ("tls-key-file", files.key.clone().into()),
+    ]
+}
 
 /// While it loads its file it answers, but not with these. One that asks for a password says so.
 pub(super) fn answers(stream: &mut TcpStream) -> io::Result<bool> {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::process::{Process, directory, find};
-use super::redis::{Redis, answers};
-use super::{Source, ports};
+use super::redis::{Redis, answers, tls_settings};
+use super::{Source, TlsFiles, ports};
 
 /// How many slots a Cluster has.
 const SLOTS: u32 = 16_384;
@@ -29,13 +29,34 @@ impl RedisCluster {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
+        Self::private_with(&[])
+    }
+
+    /// A private one whose nodes have further settings, as on their command lines.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_with(further: &[&str]) -> anyhow::Result<Self> {
+        Self::start(None, further)
+    }
+
+    /// A private one whose clients need TLS and a certificate of the files' authority, and whose nodes speak TLS among
+    /// themselves.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
+        Self::start(Some(files), &["--tls-cluster", "yes"])
+    }
+
+    fn start(tls: Option<&TlsFiles>, further: &[&str]) -> anyhow::Result<Self> {
         let mut nodes = Vec::new();
         for _ in 0..3 {
             let bus = ports::free()?.to_string();
             // No node is given up only because the machine is busy: there is nobody to take over from it.
             let settings =
                 ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "20000"];
-            nodes.push((Redis::private_with(&settings)?, bus));
+            nodes.push((Redis::private_among(tls, &[&settings, further].concat())?, bus));
         }
         let each = SLOTS.div_ceil(3);
         for (number, (node, _)) in (0..).zip(&nodes) {
@@ -77,6 +98,9 @@ pub struct RedisSentinel {
     master: Redis,
     replica: Redis,
     sentinel: Process,
+    scheme: &'static str,
+    /// Where the Sentinel is spoken to without TLS.
+    plain: u16,
 }
 
 impl RedisSentinel {
@@ -88,25 +112,48 @@ impl RedisSentinel {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
-        let master = Redis::private()?;
+        Self::start(None)
+    }
+
+    /// A private one: clients of the servers and of the Sentinel need TLS and a certificate of the files' authority, and they
+    /// speak TLS among themselves.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
+        Self::start(Some(files))
+    }
+
+    fn start(tls: Option<&TlsFiles>) -> anyhow::Result<Self> {
+        let among: &[&str] = if tls.is_some() { &["--tls-replication", "yes"] } else { &[] };
+        let master = Redis::private_among(tls, among)?;
         let of = master.port()?.to_string();
-        let replica = Redis::private_with(&["--replicaof", "127.0.0.1", &of])?;
+        let replica = Redis::private_among(tls, &[among, &["--replicaof", "127.0.0.1", &of]].concat())?;
         let program = find("redis-server", "redis-server", Redis::VARIABLE)?;
-        let (dir, port) = (directory()?, ports::free()?);
+        let (dir, plain) = (directory()?, ports::free()?);
+        let (mut port, mut encryption) = (plain, String::new());
+        if let Some(files) = tls {
+            port = ports::free()?;
+            for (name, value) in tls_settings(files, port) {
+                encryption.push_str(&format!("{name} {}\n", value.to_string_lossy()));
+            }
+            encryption.push_str("tls-replication yes\n");
+        }
         let file = dir.path().join("sentinel.conf");
         // The file is the Sentinel's own: it writes what it learns into it.
         fs::write(
             &file,
             format!(
-                "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor {name} 127.0.0.1 {of} 1\n\
+                "bind 127.0.0.1\nport {plain}\n{encryption}dir {}\nsentinel monitor {name} 127.0.0.1 {of} 1\n\
                  sentinel down-after-milliseconds {name} 10000\nsentinel failover-timeout {name} 20000\n",
                 dir.path().display(),
                 name = Self::MASTER,
             ),
         )?;
         let arguments: Vec<OsString> = vec![file.into(), "--sentinel".into()];
-        let sentinel = Process::start(program, arguments, dir, port, (port, answers))?;
-        let servers = Self { master, replica, sentinel };
+        let sentinel = Process::start(program, arguments, dir, port, (plain, answers))?;
+        let scheme = if tls.is_some() { "rediss" } else { "redis" };
+        let servers = Self { master, replica, sentinel, scheme, plain };
         until("the replica follows its master", || {
             Ok(servers.is_followed()? && servers.knows_the_replica()?)
         })?;
@@ -115,7 +162,7 @@ impl RedisSentinel {
 
     /// The URL of the Sentinel.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.sentinel.port())
+        format!("{}://127.0.0.1:{}/", self.scheme, self.sentinel.port())
     }
 
     /// The first master.
@@ -139,11 +186,28 @@ impl RedisSentinel {
 
     fn knows_the_replica(&self) -> anyhow::Result<bool> {
         let words = ["SENTINEL".to_owned(), "REPLICAS".to_owned(), Self::MASTER.to_owned()];
-        Ok(command(self.sentinel.port(), &words)?.contains("127.0.0.1:"))
+        Ok(command(self.plain, &words)?.contains("127.0.0.1:"))
     }
 }
 
 impl Redis {
+    /// Asks a private one, over a connection of its own, and gives its answer as it comes.
+    ///
+    /// # Errors
+    /// It is not private, does not answer, or refuses.
+    pub fn ask(&self, words: &[&str]) -> anyhow::Result<String> {
+        self.command(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    /// The names of all keys that a private one has.
+    ///
+    /// # Errors
+    /// It is not private, or does not answer.
+    pub fn keys(&self) -> anyhow::Result<Vec<String>> {
+        let answer = self.ask(&["KEYS", "*"])?;
+        Ok(answer.lines().filter(|line| !line.starts_with(['*', '$'])).map(str::to_owned).collect())
+    }
+
     fn port(&self) -> anyhow::Result<u16> {
         match &self.source {
             Source::Private(process) => Ok(process.port()),
@@ -152,7 +216,8 @@ impl Redis {
     }
 
     pub(super) fn command(&self, words: &[String]) -> anyhow::Result<String> {
-        command(self.port()?, words)
+        self.port()?; // it is the test's own
+        command(self.plain, words)
     }
 
     /// What it says of one thing in `INFO replication`.

@@ -198,8 +198,15 @@ impl Site {
         more: &[&str],
     ) -> Task {
         let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
-        let mut param =
-            BooksParam { count, sleep_ms, file: file.clone(), rounds: 0, fatal: None, keys: None, held: false };
+        let mut param = BooksParam {
+            count,
+            sleep_ms,
+            file: file.clone(),
+            rounds: 0,
+            fatal: None,
+            keys: None,
+            held: false,
+        };
         change(&mut param);
         let held = param.held;
         let param = serde_json::to_string(&param).unwrap();

@@ -153,6 +153,7 @@ impl TaskQueue {
             pending: self.pending_subtasks,
             delayed: self.delayed.len() as u64,
             running: self.running_subtasks,
+            used: self.used,
             collected: self.collected,
             generated: self.finished,
             progress: self.progress,

@@ -70,6 +70,7 @@ pub async fn an_opened_task_is_empty(store: &Arc<dyn QueueStore>) {
         pending: 0,
         delayed: 0,
         running: 0,
+        used: Duration::ZERO,
         collected: 0,
         generated: false,
         progress: None,

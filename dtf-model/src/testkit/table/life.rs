@@ -72,6 +72,29 @@ pub async fn a_task_is_paused_before_its_start(table: &Arc<dyn TaskTable>) {
     assert_eq!(desk.row(id).await.started_at, Some(CREATED + 3));
 }
 
+/// The time of a task begins with its first run, and so does that of its pauses.
+pub async fn a_pause_before_the_start_does_not_count_afterwards(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let id = desk.plain().await;
+    assert!(desk.wish(id, Control::Pause, "", CREATED + 100).await);
+    assert!(desk.wish(id, Control::Run, "", CREATED + 600).await);
+    assert!(desk.begin(id, 0, CREATED + 700).await);
+    let row = desk.row(id).await;
+    assert_eq!((row.started_at, row.paused_at, row.paused_for), (Some(CREATED + 700), None, 0));
+    assert!(desk.wish(id, Control::Pause, "", CREATED + 800).await);
+    assert!(desk.wish(id, Control::Run, "", CREATED + 850).await);
+    assert!(desk.begin(id, 1, CREATED + 900).await);
+    assert_eq!(desk.row(id).await.paused_for, 50, "a later run forgets no pause");
+
+    // Paused in the moment in which it is started.
+    let id = desk.plain().await;
+    assert!(desk.wish(id, Control::Pause, "", CREATED + 100).await);
+    assert!(desk.begin(id, 0, CREATED + 700).await);
+    assert_eq!(desk.row(id).await.paused_at, Some(CREATED + 700));
+    assert!(desk.wish(id, Control::Run, "", CREATED + 710).await);
+    assert_eq!(desk.row(id).await.paused_for, 10);
+}
+
 /// The wish that a task has already applies and leaves its first time and reason.
 pub async fn a_repeated_wish_changes_nothing(table: &Arc<dyn TaskTable>) {
     let desk = Desk(table);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{CREATED, Desk, ends, ids, must, new_task, unique};
+use crate::error::{Invalid, StoreError};
 use crate::ids::{TaskId, TaskType};
-use crate::param::{Creator, TaskParam};
+use crate::param::{Creator, MAX_NAME_CHARS, TaskParam};
 use crate::status::TaskStatus;
-use crate::table::{BucketOf, TaskFilter, TaskTable};
+use crate::table::{BucketOf, MAX_LIST, TaskFilter, TaskTable};
 
 /// A share of so many that the task has it to itself.
 fn nearly_alone(id: TaskId) -> BucketOf {
@@ -82,6 +83,133 @@ pub async fn every_filter_filters(table: &Arc<dyn TaskTable>) {
     for (filter, expected) in cases {
         assert_eq!(ids(&must(table.list(&filter, None, 10).await)), expected, "{filter:?}");
     }
+}
+
+/// The conditions of [`TaskFilter`], for the check of all their combinations.
+const CONDITIONS: [&str; 7] = ["status", "type", "group", "creator", "name", "prefix", "start"];
+
+/// Any conditions together leave out what one of them leaves out, and nothing else.
+pub async fn every_combination_of_filters_filters(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let mark = unique();
+    let text = |suffix: &str| format!("{mark}{suffix}");
+    let starts_after = CREATED + 1_000;
+    // What is different about each task, and which conditions leave it out therefore.
+    let differences: [&[&str]; 9] = [
+        &[],
+        &["status"],
+        &["type"],
+        &["group"],
+        &["creator"],
+        &["name"],
+        &["prefix", "name"],
+        &["start"],
+        &["start", "none"],
+    ];
+    let mut tasks = Vec::new();
+    for differs in differences {
+        let has = |what| differs.contains(&what);
+        let name = if has("prefix") {
+            "N-one"
+        } else if has("name") {
+            "n-two"
+        } else {
+            "n-one"
+        };
+        let start_at = (!has("none")).then_some(starts_after + u64::from(!has("start")));
+        let param = TaskParam {
+            name: text(name),
+            creator: Creator { uid: 1, name: text(if has("creator") { "c " } else { "c" }) },
+            group: text(if has("group") { "G" } else { "g" }),
+            start_at,
+            ..TaskParam::default()
+        };
+        desk.group(&param.group).await;
+        let mut task = new_task(param);
+        task.task_type = TaskType(if has("type") { 4_000_000_002 } else { 4_000_000_001 });
+        let id = must(table.insert(&task).await);
+        if has("status") {
+            assert!(desk.finish(id, &ends(0, TaskStatus::Cancelled, CREATED + 1)).await);
+        }
+        tasks.push((id, differs));
+    }
+    tasks.reverse();
+    for combination in 0..1_u32 << CONDITIONS.len() {
+        let asked = |what: &str| {
+            let place = CONDITIONS.iter().position(|condition| *condition == what);
+            place.is_some_and(|place| combination & (1 << place) != 0)
+        };
+        let filter = TaskFilter {
+            status: asked("status").then_some(TaskStatus::Created),
+            task_type: asked("type").then_some(TaskType(4_000_000_001)),
+            group: asked("group").then(|| text("g")),
+            creator: asked("creator").then(|| text("c")),
+            name: asked("name").then(|| text("n-one")),
+            name_prefix: asked("prefix").then(|| text("n")),
+            starts_after: asked("start").then_some(starts_after),
+        };
+        let fits = |differs: &[&str]| !differs.iter().any(|what| asked(what));
+        let expected: Vec<_> = tasks.iter().filter(|(_, differs)| fits(differs)).map(|(id, _)| *id).collect();
+        let mut listed = ids(&must(table.list(&filter, None, 1_000).await));
+        // Where few conditions are asked for, others' tasks are among them.
+        listed.retain(|id| tasks.iter().any(|(own, _)| own == id));
+        assert_eq!(listed, expected, "{filter:?}");
+    }
+}
+
+/// The beginning of a name is taken to the letter, whatever letters it has.
+pub async fn a_name_begins_with_what_is_asked_for(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let mark = unique();
+    let text = |suffix: &str| format!("{mark}{suffix}");
+    let mut made = Vec::new();
+    for suffix in ["x", "x y", "xy", "X", "𝄞é", "%", "_"] {
+        made.push(desk.insert(TaskParam { name: text(suffix), ..TaskParam::default() }).await);
+    }
+    let cases: [(&str, &[usize]); 9] = [
+        ("", &[6, 5, 4, 3, 2, 1, 0]),
+        ("x", &[2, 1, 0]),
+        ("x ", &[1]),
+        ("xy", &[2]),
+        ("xyz", &[]),
+        ("𝄞", &[4]),
+        ("%", &[5]),
+        ("_", &[6]),
+        ("\\", &[]),
+    ];
+    for (suffix, expected) in cases {
+        let filter = TaskFilter { name_prefix: Some(text(suffix)), ..TaskFilter::default() };
+        let expected: Vec<_> = expected.iter().map(|place| made[*place]).collect();
+        assert_eq!(ids(&must(table.list(&filter, None, 10).await)), expected, "{suffix:?}");
+    }
+}
+
+/// What no task can have, and more than one answer can hold, is refused by name.
+pub async fn a_list_that_makes_no_sense_is_refused(table: &Arc<dyn TaskTable>) {
+    let long = "ü".repeat(MAX_NAME_CHARS + 1);
+    let none = TaskFilter::default();
+    let wrong = [
+        TaskFilter { group: Some(long.clone()), ..none.clone() },
+        TaskFilter { creator: Some(long.clone()), ..none.clone() },
+        TaskFilter { name: Some(long.clone()), ..none.clone() },
+        TaskFilter { name_prefix: Some(long), ..none.clone() },
+        TaskFilter { name_prefix: Some(String::new()), ..none.clone() },
+        TaskFilter { group: Some(String::new()), ..none.clone() },
+    ];
+    for filter in wrong {
+        let refused = table.list(&filter, None, 1).await;
+        assert!(
+            matches!(refused, Err(StoreError::Invalid(Invalid::TooLong { .. } | Invalid::Empty(_)))),
+            "{filter:?}: {refused:?}"
+        );
+    }
+    let refused = table.list(&none, None, MAX_LIST + 1).await;
+    assert!(matches!(refused, Err(StoreError::Invalid(Invalid::OutOfRange { .. }))), "{refused:?}");
+    // As long as it can be, and of no task.
+    let name = Some("ü".repeat(MAX_NAME_CHARS));
+    assert!(must(table.list(&TaskFilter { name, ..none.clone() }, None, MAX_LIST).await).len() <= 1);
+    let nameless = TaskFilter { name: Some(String::new()), creator: Some(unique()), ..none };
+    assert!(must(table.list(&nameless, None, 1).await).is_empty());
 }
 
 /// Newest first; the next page begins below the last id of this one.

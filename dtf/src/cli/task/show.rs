@@ -2,12 +2,15 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
+use dtf::lrmf::{BootClock, Clock};
 use dtf::model::table::{TaskFilter, TaskRow};
 use dtf::model::{TaskId, TaskStatus};
-use indicatif::HumanCount;
+use dtf::{Progress, TaskStatusView};
+use indicatif::{HumanCount, HumanDuration};
 use serde_json::{Value, json};
 
 use super::super::args::Output;
@@ -29,9 +32,15 @@ pub(super) struct ListArgs {
     /// Only tasks of this creator
     #[arg(long)]
     creator: Option<String>,
-    /// Only tasks with this name
+    /// Only tasks with exactly this name
     #[arg(long)]
     name: Option<String>,
+    /// Only tasks whose name begins with this
+    #[arg(long, value_name = "TEXT")]
+    name_prefix: Option<String>,
+    /// Only tasks whose start time (--start-at) is yet to come
+    #[arg(long)]
+    scheduled: bool,
     /// Only tasks with ids below this one, to go on with a list
     #[arg(long, value_name = "ID")]
     before: Option<TaskId>,
@@ -60,6 +69,8 @@ pub(super) async fn list(desk: &Desk, args: ListArgs) -> anyhow::Result<ExitCode
         group: args.group,
         creator: args.creator,
         name: args.name,
+        name_prefix: args.name_prefix,
+        starts_after: args.scheduled.then(|| BootClock.unix_millis()),
     };
     let rows = desk.client.list_tasks(&filter, args.before, args.limit).await.map_err(refused)?;
     match desk.output {
@@ -110,13 +121,22 @@ fn as_json(desk: &Desk, row: &TaskRow) -> serde_json::Result<Value> {
     Ok(value)
 }
 
+/// The counts, and beside them rate and ETA.
+fn progress_json(status: &TaskStatusView) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(status.progress())?;
+    if let (Some(fields), Value::Object(pace)) = (value.as_object_mut(), serde_json::to_value(status.pace)?) {
+        fields.extend(pace);
+    }
+    Ok(value)
+}
+
 pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     let status = desk.client.task_status(id).await.map_err(refused)?;
     let (row, progress) = (&status.row, status.progress());
     if desk.output == Output::Json {
         let mut value = as_json(desk, row)?;
         if let Some(fields) = value.as_object_mut() {
-            fields.insert("progress".to_owned(), serde_json::to_value(progress)?);
+            fields.insert("progress".to_owned(), progress_json(&status)?);
             fields.insert("waits_for".to_owned(), Value::from(status.waits().to_vec()));
         }
         print(&value)?;
@@ -142,6 +162,9 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         ("failed", HumanCount(progress.failed).to_string()),
         ("timed out", HumanCount(progress.timed_out).to_string()),
         ("cancelled", HumanCount(progress.cancelled).to_string()),
+        ("rate", status.pace.rate.map_or_else(String::new, |rate| format!("{rate:.1} subtasks/s"))),
+        ("time left", status.pace.eta_ms.map_or_else(String::new, left)),
+        ("generated", generated(&progress)),
     ];
     lines.retain(|(_, value)| !value.is_empty());
     let mut out = std::io::stdout();
@@ -149,6 +172,16 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         writeln!(out, "{name:<10} {value}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn left(eta_ms: u64) -> String {
+    format!("about {}", HumanDuration(Duration::from_millis(eta_ms)))
+}
+
+/// How far the generator says it is, while it has not ended.
+fn generated(progress: &Progress) -> String {
+    let share = progress.generator.filter(|_| !progress.generated);
+    share.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share))
 }
 
 pub(super) async fn result(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {

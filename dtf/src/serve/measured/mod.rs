@@ -188,6 +188,7 @@ measured! {
     keep_failures(task: TaskId, run: RunEpoch, failures: &[Failure]) -> ();
     failures(task: TaskId, run: RunEpoch, after: Option<FailureKey>, most: u32) -> Vec<Failure>;
     count_failures(task: TaskId, run: RunEpoch) -> u64;
+    forget_failures(task: TaskId, before: RunEpoch) -> ();
     ; counted {}
 }
 
