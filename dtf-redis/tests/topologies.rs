@@ -16,13 +16,18 @@ use integration_tests::servers::{RedisCluster, RedisSentinel};
 use lrmf_core::Token;
 
 /// Much more than a failover takes: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Servers that are there may stand for a while with their machine.
+fn patient() -> RedisConfig {
+    RedisConfig { response_timeout: Duration::from_secs(60), ..RedisConfig::default() }
+}
 
 /// A Cluster, and a connection to it that knows one of its nodes.
 async fn cluster() -> (RedisCluster, Redis) {
     let cluster = tokio::task::spawn_blocking(RedisCluster::private).await.unwrap().unwrap();
     let url = cluster.urls().swap_remove(1);
-    let config = RedisConfig { url, topology: Topology::Cluster, ..RedisConfig::default() };
+    let config = RedisConfig { url, topology: Topology::Cluster, ..patient() };
     (cluster, Redis::connect(config).await.unwrap())
 }
 
@@ -108,9 +113,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
     let config = RedisConfig {
         url: servers.url(),
         topology: Topology::Sentinel { master: RedisSentinel::MASTER.to_owned(), password: None },
-        connect_timeout: Duration::from_millis(500),
-        response_timeout: Duration::from_secs(1),
-        ..RedisConfig::default()
+        ..patient()
     };
     let redis = Redis::connect(config).await.unwrap();
     let [here, there] = [(); 2].map(|()| RedisWakeUp::start(redis.clone()));

@@ -16,7 +16,7 @@ use dtf::{Dtf, DtfConfig};
 
 const OTHER: TaskType = TaskType(101);
 /// How long anything may take on a machine with much else to do.
-const AGES: Duration = Duration::from_secs(60);
+const AGES: Duration = Duration::from_secs(180);
 
 /// A door that plugin code waits at, blocking its thread.
 #[derive(Default)]

@@ -215,7 +215,7 @@ fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
     loop {
         match look() {
             Some(seen) => return seen,
-            None if begin.elapsed() > Duration::from_secs(60) => panic!("it does not come"),
+            None if begin.elapsed() > Duration::from_secs(180) => panic!("it does not come"),
             None => std::thread::sleep(Duration::from_millis(1)),
         }
     }

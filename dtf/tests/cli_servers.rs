@@ -3,22 +3,44 @@
 #![cfg(feature = "full")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs the command with this environment, in an empty directory.
-fn run(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
-    let dir = tempfile::tempdir().unwrap();
+/// The command with this environment, in this directory.
+fn command(args: &[&str], environment: &[(&str, &str)], dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dtf"));
-    command.args(args).stdin(Stdio::null()).current_dir(dir.path());
+    command.args(args).stdin(Stdio::null()).current_dir(dir);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("DTF_") || name == "RUST_LOG" {
             command.env_remove(name);
         }
     }
-    let output = command.envs(environment.iter().copied()).output().unwrap();
+    command.envs(environment.iter().copied());
+    command
+}
+
+/// Runs the command with this environment, in an empty directory.
+fn run(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let output = command(args, environment, dir.path()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// What a service logs until it has said something; then it is ended.
+fn says_first(args: &[&str], environment: &[(&str, &str)], what: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = command(args, environment, dir.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains(what) {
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "it ended, and did not say {what}: {said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
 }
 
 /// A port that nobody listens on: none that is given to anybody by itself.
@@ -102,10 +124,10 @@ fn servers_that_are_not_there_are_named_in_one_line() {
         "{line}"
     );
     assert!(!line.contains("s3cret"), "{line}");
-    let (code, _, err) = run(&["serve", "--start-deadline", "500ms", "--http-listen", "off"], &environment);
-    assert_eq!(code, 1, "{err}");
-    assert!(err.contains("waiting for a server") && err.contains("again_in"), "{err}");
-    assert!(err.contains("start it, or correct mysql.url") && !err.contains("s3cret"), "{err}");
+    let line = refused(1, &["serve", "--start-deadline", "1ms", "--http-listen", "off"], &environment);
+    assert!(line.contains("start it, or correct mysql.url") && !line.contains("s3cret"), "{line}");
+    let waits = says_first(&["serve", "--http-listen", "off"], &environment, "waiting for a server");
+    assert!(waits.contains("again_in") && !waits.contains("s3cret"), "{waits}");
     let line = refused(1, &["health", "--http-listen", &etcd], &[]);
     assert!(line.contains("no service answers at"), "{line}");
 }

@@ -18,7 +18,7 @@ use dtf::model::plugin::{
     CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
     TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
-use dtf::model::queue::Outcome;
+use dtf::model::queue::{DEATHS_AT_MOST, Outcome};
 use dtf::model::{Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,21 @@ pub struct BooksParam {
     /// Into how many ordered shard keys the numbers are divided; without, they have none.
     #[serde(default)]
     pub keys: Option<u64>,
+    /// Whether the last number waits, when it is executed, until it is let go: the task cannot end before.
+    #[serde(default)]
+    pub held: bool,
+}
+
+impl BooksParam {
+    /// Whether it is this number's turn to wait.
+    fn waits(&self, number: u64) -> bool {
+        self.held && number + 1 == self.count && !let_go(&self.file).exists()
+    }
+}
+
+/// What has to be there, beside the file of the executed numbers, for the last number not to wait.
+pub fn let_go(file: &Path) -> PathBuf {
+    file.with_extension("let-go")
 }
 
 /// The numbers that were executed, in no order, those that were executed twice twice.
@@ -148,8 +163,8 @@ fn read(param: &TaskParam) -> Result<BooksParam, Invalid> {
 
 impl TaskPlugin for Books {
     fn conf(&self) -> TaskConf {
-        // A subtask that fails because of a fault shall be seen.
-        TaskConf { max_attempts: 1, backlog: 2000, ..TaskConf::default() }
+        // A subtask that fails because of a fault shall be seen; that its executors are killed is not its fault.
+        TaskConf { max_attempts: 1, max_deaths: DEATHS_AT_MOST, backlog: 2000, ..TaskConf::default() }
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
@@ -162,11 +177,11 @@ impl TaskPlugin for Books {
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        let BooksParam { sleep_ms, file, keys, .. } = read(&spec.param)?;
+        let param = read(&spec.param)?;
         let open = |file: &Path| File::options().create(true).append(true).open(file);
-        let order = keys.map(|_| open(&order(&file))).transpose()?;
-        let (file, begun) = (open(&file)?, open(&begun(&file))?);
-        Ok(Arc::new(Writer { sleep: Duration::from_millis(sleep_ms), file, begun, order }))
+        let order = param.keys.map(|_| open(&order(&param.file))).transpose()?;
+        let (file, begun) = (open(&param.file)?, open(&begun(&param.file))?);
+        Ok(Arc::new(Writer { param, file, begun, order }))
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
@@ -213,7 +228,7 @@ fn round_of(body: &[u8]) -> u8 {
 }
 
 struct Writer {
-    sleep: Duration,
+    param: BooksParam,
     file: File,
     begun: File,
     order: Option<File>,
@@ -233,9 +248,13 @@ impl TaskExecutor for Writer {
     async fn execute(&self, body: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         (&self.begun).write_all(&[0])?;
         self.note(BEGINS, body)?;
-        tokio::time::sleep(self.sleep).await;
+        tokio::time::sleep(Duration::from_millis(self.param.sleep_ms)).await;
+        let number = number_in(body)?;
+        while self.param.waits(number) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         // One write of eight bytes to the end of a file: whole, whoever else writes, and there when this process is killed.
-        (&self.file).write_all(body.get(..8).context("it is no number")?)?;
+        (&self.file).write_all(&number.to_be_bytes())?;
         self.note(ENDS, body)?;
         Ok(SubtaskResult::new(body.clone()))
     }

@@ -9,7 +9,7 @@ use stage::{SHARDS, Site, until};
 
 #[test]
 fn a_process_that_divides_the_work_otherwise_is_refused_and_the_numbers_grow_when_all_have_ended() {
-    let Some(mut site) = Site::to_harm() else { return };
+    let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut rest = site.serve("rest", "manager,generator,scheduler,collector");
     let mut executor = site.serve("e1", "executor");
     let task = site.submit(4000, 10, &[]);

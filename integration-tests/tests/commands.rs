@@ -31,7 +31,7 @@ fn command(url: &str, words: &str) {
 
 #[test]
 fn tasks_groups_and_workers_are_shown_and_steered() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let (one, two) = (site.serve("one", "all"), site.serve("two", "executor"));
     let groups = json(&site, &["group", "set-quota", "gold", "70"]);
     assert_eq!((groups[0]["name"].as_str(), groups[0]["quota"].as_u64()), (Some("gold"), Some(70)));
@@ -85,7 +85,7 @@ fn tasks_groups_and_workers_are_shown_and_steered() {
 
 #[test]
 fn what_failed_is_listed_and_run_again() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let _service = site.serve("one", "all");
     let param = r#"{"count": 40, "failure_rate": 0.5}"#;
     let out = site.run(&["task", "submit", "noop", "--param", param, "--watch"]);

@@ -6,8 +6,7 @@
 mod stage;
 
 use integration_tests::servers::{Redis, RedisCluster};
-use rustix::process::Signal;
-use stage::{Service, Site, Task};
+use stage::{Site, Task};
 
 /// A site whose queues are on a Cluster.
 fn on_a_cluster() -> Option<(Site, RedisCluster)> {
@@ -28,12 +27,13 @@ fn forgets_the_last_moment(redis: &mut Redis, task: &Task) {
     redis.restart().unwrap();
 }
 
-/// Does something while the task cannot come to its end, as its executor is stopped.
-fn in_mid_task(services: &[Service], act: impl FnOnce()) {
-    let executor = services.iter().find(|service| service.roles == "executor").unwrap();
-    executor.signal(Signal::STOP);
-    act();
-    executor.signal(Signal::CONT);
+/// A task that does not end before it is looked at whether its books are right.
+fn held(site: &Site, count: u64, sleep_ms: u64) -> Task {
+    site.submit_with(count, sleep_ms, |param| param.held = true, &[])
+}
+
+fn until_run(site: &Site, task: &Task, run: u64) {
+    site.until_row(task, &format!("run {run} has begun"), |row| row["run"].as_u64() >= Some(run));
 }
 
 /// The number of the run in which a task ended.
@@ -45,7 +45,7 @@ fn run_of(site: &Site, task: &Task) -> u64 {
 fn redis_is_killed_and_its_file_lacks_the_last_moment() {
     let Some(mut site) = Site::to_harm() else { return };
     let services = site.one_of_each();
-    let task = site.submit(8000, 10, &[]);
+    let task = held(&site, 8000, 10);
     for _ in 0..3 {
         task.goes_on(500);
         forgets_the_last_moment(&mut site.redis, &task);
@@ -59,7 +59,7 @@ fn redis_is_killed_and_its_file_lacks_the_last_moment() {
 fn one_node_of_a_cluster_lacks_the_last_moment() {
     let Some((site, mut cluster)) = on_a_cluster() else { return };
     let services = site.one_of_each();
-    let task = site.submit(8000, 10, &[]);
+    let task = held(&site, 8000, 10);
     for node in cluster.nodes() {
         task.goes_on(500);
         forgets_the_last_moment(node, &task);
@@ -73,17 +73,15 @@ fn one_node_of_a_cluster_lacks_the_last_moment() {
 fn redis_is_emptied_and_its_tasks_are_started_again() {
     let Some(mut site) = Site::to_harm() else { return };
     let services = site.one_of_each();
-    let task = site.submit(3000, 20, &[]);
+    let task = held(&site, 3000, 20);
     task.goes_on(300);
-    in_mid_task(&services, || site.redis.flush().unwrap());
-    task.goes_on(600);
-    in_mid_task(&services, || {
-        site.redis.kill().unwrap();
-        site.redis.forget_everything().unwrap();
-        site.redis.restart().unwrap();
-    });
+    site.redis.flush().unwrap();
+    until_run(&site, &task, 2);
+    site.redis.kill().unwrap();
+    site.redis.forget_everything().unwrap();
+    site.redis.restart().unwrap();
+    until_run(&site, &task, 3);
     site.balance(&task);
-    assert!(run_of(&site, &task) >= 3, "run {}", run_of(&site, &task));
     drop(services);
 }
 
@@ -91,13 +89,13 @@ fn redis_is_emptied_and_its_tasks_are_started_again() {
 fn each_node_of_a_cluster_is_emptied_in_turn() {
     let Some((site, mut cluster)) = on_a_cluster() else { return };
     let services = site.one_of_each();
-    let task = site.submit(3000, 20, &[]);
+    let task = held(&site, 3000, 20);
     for node in cluster.nodes() {
         task.goes_on(300);
-        in_mid_task(&services, || node.flush().unwrap());
+        node.flush().unwrap();
     }
-    site.balance(&task);
     // The queues of a task are on one node.
-    assert!(run_of(&site, &task) >= 2, "run {}", run_of(&site, &task));
+    until_run(&site, &task, 2);
+    site.balance(&task);
     drop(services);
 }

@@ -19,8 +19,8 @@ use lrmf_etcd::EtcdConfig;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
-/// The shortest time to live that etcd grants in good order.
-const TTL: Duration = Duration::from_secs(3);
+/// Longer than a busy machine lets anybody stand.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Servers, and a name that no other test has used on them.
 struct Site {
@@ -48,16 +48,16 @@ impl Site {
         let url = self.sql.url(&self.name);
         let key_prefix = format!("{}.", self.name);
         let servers = Servers {
-            etcd: EtcdConfig::new([self.etcd.url()]),
-            sql: SqlConfig { url, ..SqlConfig::default() },
-            redis: RedisConfig { url: self.redis.url(), key_prefix, ..RedisConfig::default() },
+            etcd: EtcdConfig { request_timeout: PATIENCE, ..EtcdConfig::new([self.etcd.url()]) },
+            sql: SqlConfig { url, acquire_timeout: PATIENCE, call_timeout: PATIENCE, ..SqlConfig::default() },
+            redis: RedisConfig {
+                url: self.redis.url(),
+                key_prefix,
+                response_timeout: PATIENCE,
+                ..RedisConfig::default()
+            },
         };
-        let membership = CoordinatorConfig {
-            ttl: TTL,
-            margin: Duration::from_secs(1),
-            settle: Duration::ZERO,
-            ..CoordinatorConfig::default()
-        };
+        let membership = CoordinatorConfig { settle: Duration::ZERO, ..CoordinatorConfig::default() };
         let shape = ClusterShape {
             watch_buckets: 4,
             generation_buckets: 4,

@@ -28,7 +28,7 @@ fn cancel(site: &Site, task: &Task) {
 
 #[test]
 fn what_an_executor_runs_when_it_leaves_comes_to_its_end_there() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let _rest = site.serve("rest", REST);
     let mut executor = site.serve("leaves", "executor");
     // As many as it has slots, and longer than the margin of its session (2 s).
@@ -42,7 +42,7 @@ fn what_an_executor_runs_when_it_leaves_comes_to_its_end_there() {
 /// Whoever leaves takes nothing new, and gives back what waits behind the work that it still does.
 #[test]
 fn nothing_waits_for_a_process_that_leaves() {
-    let Some(mut site) = Site::to_harm() else { return };
+    let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     site.set("DTF_STOP_GRACE", "10m");
     let _rest = site.serve("rest", REST);
     let mut executor = site.serve("leaves", "executor");
@@ -62,7 +62,7 @@ fn nothing_waits_for_a_process_that_leaves() {
 
 #[test]
 fn what_takes_longer_than_the_grace_is_run_elsewhere() {
-    let Some(mut site) = Site::to_harm() else { return };
+    let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     site.set("DTF_STOP_GRACE", "1s");
     let _rest = site.serve("rest", REST);
     let mut executor = site.serve("leaves", "executor");
@@ -77,7 +77,7 @@ fn what_takes_longer_than_the_grace_is_run_elsewhere() {
 
 #[test]
 fn told_twice_it_ends_at_once() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let _rest = site.serve("rest", REST);
     let mut executor = site.serve("leaves", "executor");
     let task = site.submit(4, FOR_EVER, &[]);

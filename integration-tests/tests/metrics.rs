@@ -35,7 +35,7 @@ fn shown() -> BTreeSet<String> {
 
 #[test]
 fn tasks_are_counted_and_the_dashboard_shows_what_there_is() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let one = site.serve("one", "all");
     let two = site.serve("two", "executor");
     assert!(site.run(&["group", "set-quota", "gold", "70"]).status.success());

@@ -12,7 +12,7 @@ use stage::{ROLES, SHARDS, Service, Site, until};
 
 #[test]
 fn a_task_is_submitted_followed_and_ended_and_the_roles_end_in_good_order() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut services = site.one_of_each();
     let file = site.file("executed");
     let param = serde_json::json!({ "count": 5000, "sleep_ms": 0, "file": file }).to_string();
@@ -61,7 +61,7 @@ fn an_executor_is_stopped_for_longer_than_its_session_and_comes_back() {
 
 #[test]
 fn no_subtask_fails_because_of_a_rolling_restart() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut services = vec![site.serve("a", "all"), site.serve("b", "all")];
     let task = site.submit(6000, 10, &[]);
     for at in [0, 1, 0, 1] {
@@ -130,7 +130,7 @@ fn executors_and_the_scheduler_are_killed_and_ordered_keys_stay_in_order() {
     let rest = site.serve("rest", "manager,generator,collector");
     let mut scheduler = site.serve("s0", "scheduler");
     let mut executors = vec![site.serve("e0", "executor"), site.serve("e1", "executor")];
-    let task = site.submit_with(4000, 5, |param| param.keys = Some(KEYS), &[]);
+    let task = site.submit_with(4000, 5, |param| (param.keys, param.held) = (Some(KEYS), true), &[]);
     for round in 2..4 {
         task.goes_on(400);
         executors.remove(0).kill();

@@ -43,7 +43,7 @@ fn redis(site: &Site, words: &[&str]) -> String {
 /// A leader steps down before what it cannot read, for one that can; until there is one, everything stays where it is.
 #[test]
 fn a_member_of_a_later_version_is_named_and_left_alone_and_the_others_go_on() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut service = site.serve("now", "all");
     until("everything is placed", || service.parts() == 2 + 2 + 1 + SHARDS + 2);
     let keys = Keys::new(&Role::Executor.group("default").unwrap());
@@ -60,7 +60,7 @@ fn a_member_of_a_later_version_is_named_and_left_alone_and_the_others_go_on() {
 
 #[test]
 fn a_task_that_a_later_version_runs_is_left_alone_and_the_others_go_on() {
-    let Some(site) = Site::to_harm() else { return };
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let mut service = site.serve("now", "all");
     let theirs = site.submit(1_000_000, 10, &[]);
     theirs.goes_on(10);

@@ -54,7 +54,7 @@ impl WakeUp for Between {
 
 /// How long to wait before ringing again, and how often.
 const AGAIN: Duration = Duration::from_millis(200);
-const TRIES: u32 = 50;
+const TRIES: u32 = 600;
 
 fn number() -> u32 {
     (1 << 31) | (unique_number() as u32 >> 1)

@@ -46,8 +46,9 @@ impl Server {
     pub(crate) fn config(&self) -> RedisConfig {
         RedisConfig {
             url: self.0.url(),
-            connect_timeout: Duration::from_millis(500),
-            response_timeout: Duration::from_secs(1),
+            // A server that is not there refuses; one that is there may stand for a while with its machine.
+            connect_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(60),
             ..RedisConfig::default()
         }
     }
@@ -61,6 +62,7 @@ impl Server {
 pub(crate) async fn any() -> (servers::Redis, Redis) {
     let server = servers::Redis::get().unwrap();
     let key_prefix = format!("test.{}.", Uuid::new_v4());
-    let config = RedisConfig { url: server.url(), key_prefix, ..RedisConfig::default() };
+    let response_timeout = Duration::from_secs(60);
+    let config = RedisConfig { url: server.url(), key_prefix, response_timeout, ..RedisConfig::default() };
     (server, Redis::connect(config).await.unwrap())
 }

@@ -37,7 +37,7 @@ impl Etcd {
     /// # Errors
     /// etcd is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
-        Self::start("http", Vec::new())
+        ports::on_free(|| Self::start("http", &[]))
     }
 
     /// A private one whose clients need TLS and a certificate of the files' authority.
@@ -45,16 +45,16 @@ impl Etcd {
     /// # Errors
     /// etcd is not installed, or does not start.
     pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
-        let tls = vec![
+        let tls = [
             option("--trusted-ca-file", &files.ca),
             option("--cert-file", &files.cert),
             option("--key-file", &files.key),
             "--client-cert-auth=true".into(),
         ];
-        Self::start("https", tls)
+        ports::on_free(|| Self::start("https", &tls))
     }
 
-    fn start(scheme: &'static str, further: Vec<OsString>) -> anyhow::Result<Self> {
+    fn start(scheme: &'static str, further: &[OsString]) -> anyhow::Result<Self> {
         let program = Self::find()?;
         let (dir, port, health) = (directory()?, ports::free()?, ports::free()?);
         let (client, peer) =
@@ -70,7 +70,7 @@ impl Etcd {
             option("--initial-advertise-peer-urls", &peer),
             option("--initial-cluster", format!("test={peer}")),
         ];
-        arguments.extend(further);
+        arguments.extend_from_slice(further);
         let process = Process::start(program, arguments, dir, port, (health, is_healthy))?;
         Ok(Self { source: Source::Private(Box::new(process)), scheme })
     }

@@ -40,7 +40,7 @@ impl MariaDb {
     /// # Errors
     /// MariaDB is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
-        Self::start(Vec::new())
+        ports::on_free(|| Self::start(&[]))
     }
 
     /// A private one whose clients need TLS.
@@ -48,15 +48,16 @@ impl MariaDb {
     /// # Errors
     /// MariaDB is not installed, or does not start.
     pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
-        Self::start(vec![
+        let tls = [
             option("--ssl-ca", &files.ca),
             option("--ssl-cert", &files.cert),
             option("--ssl-key", &files.key),
             "--require-secure-transport=ON".into(),
-        ])
+        ];
+        ports::on_free(|| Self::start(&tls))
     }
 
-    fn start(further: Vec<OsString>) -> anyhow::Result<Self> {
+    fn start(further: &[OsString]) -> anyhow::Result<Self> {
         let program = Self::find()?;
         let (dir, port) = (directory()?, ports::free()?);
         let data = dir.path().join("data");
@@ -75,7 +76,7 @@ impl MariaDb {
             "--performance-schema=OFF".into(),
         ];
         arguments.extend(user().map(Into::into));
-        arguments.extend(further);
+        arguments.extend_from_slice(further);
         let process = Process::start(program, arguments, dir, port, (port, greets))?;
         Ok(Self { source: Source::Private(Box::new(process)) })
     }

@@ -46,8 +46,10 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private_with(further: &[&str]) -> anyhow::Result<Self> {
-        let port = ports::free()?;
-        Self::start("redis", port, port, further.iter().map(OsString::from).collect())
+        ports::on_free(|| {
+            let port = ports::free()?;
+            Self::start("redis", port, port, further.iter().map(OsString::from).collect())
+        })
     }
 
     /// A private one whose clients need TLS and a certificate of the files' authority.
@@ -55,15 +57,17 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private_with_tls(files: &TlsFiles) -> anyhow::Result<Self> {
-        let (port, plain) = (ports::free()?, ports::free()?);
-        let tls = [
-            ("--tls-port", port.to_string().into()),
-            ("--tls-ca-cert-file", files.ca.clone().into_os_string()),
-            ("--tls-cert-file", files.cert.clone().into()),
-            ("--tls-key-file", files.key.clone().into()),
-        ];
-        let further = tls.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
-        Self::start("rediss", port, plain, further)
+        ports::on_free(|| {
+            let (port, plain) = (ports::free()?, ports::free()?);
+            let tls = [
+                ("--tls-port", port.to_string().into()),
+                ("--tls-ca-cert-file", files.ca.clone().into_os_string()),
+                ("--tls-cert-file", files.cert.clone().into()),
+                ("--tls-key-file", files.key.clone().into()),
+            ];
+            let further = tls.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+            Self::start("rediss", port, plain, further)
+        })
     }
 
     /// Starts one whose clients connect to `port`, and that says without TLS at `plain` whether it is ready.

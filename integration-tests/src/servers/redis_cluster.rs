@@ -15,7 +15,7 @@ use super::{Source, ports};
 /// How many slots a Cluster has.
 const SLOTS: u32 = 16_384;
 /// How long servers may take to find each other. Much more than they need: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Three masters that share the slots.
 #[derive(Debug)]
@@ -32,8 +32,9 @@ impl RedisCluster {
         let mut nodes = Vec::new();
         for _ in 0..3 {
             let bus = ports::free()?.to_string();
+            // No node is given up only because the machine is busy: there is nobody to take over from it.
             let settings =
-                ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
+                ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "20000"];
             nodes.push((Redis::private_with(&settings)?, bus));
         }
         let each = SLOTS.div_ceil(3);
@@ -98,7 +99,7 @@ impl RedisSentinel {
             &file,
             format!(
                 "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor {name} 127.0.0.1 {of} 1\n\
-                 sentinel down-after-milliseconds {name} 5000\nsentinel failover-timeout {name} 10000\n",
+                 sentinel down-after-milliseconds {name} 10000\nsentinel failover-timeout {name} 20000\n",
                 dir.path().display(),
                 name = Self::MASTER,
             ),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use integration_tests::books::{BooksParam, Told, begun, executed};
+use integration_tests::books::{BooksParam, Told, begun, executed, let_go};
 use integration_tests::proxy::{Passage, Proxy};
 use integration_tests::servers::{Etcd, MariaDb, Redis, free_port};
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,20 +20,35 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use tempfile::TempDir;
 
 /// How long anything may take that has to happen. Much more than it needs: the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// All roles.
 pub(crate) const ROLES: [&str; 5] = ["manager", "generator", "scheduler", "executor", "collector"];
 /// The shards of the cluster.
 pub(crate) const SHARDS: u64 = 8;
 /// The database.
 const DATABASE: &str = "dtf";
+/// How long commands wait for servers that are there: longer than a busy machine lets anybody stand. Services keep the
+/// usual limits; they call again.
+const PATIENT: [(&str, &str); 6] = [
+    ("DTF_ETCD_CONNECT_TIMEOUT", "20s"),
+    ("DTF_ETCD_REQUEST_TIMEOUT", "60s"),
+    ("DTF_MYSQL_ACQUIRE_TIMEOUT", "60s"),
+    ("DTF_MYSQL_CALL_TIMEOUT", "60s"),
+    ("DTF_REDIS_CONNECT_TIMEOUT", "60s"),
+    ("DTF_REDIS_RESPONSE_TIMEOUT", "60s"),
+];
 
 /// Waits until something holds.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_at_pace(Duration::from_millis(20), what, holds);
+}
+
+/// Waits until something holds that costs something to look at.
+fn until_at_pace(pause: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < PATIENCE, "it did not come about that {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
     }
 }
 
@@ -64,6 +79,13 @@ impl Site {
         // A server that needs TLS is spoken to so; the others have none.
         statement(&sql.url(""), &format!("CREATE DATABASE {DATABASE}"));
         Self { etcd, sql, redis, further: Vec::new(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// The processes keep their sessions however long the machine lets them stand: for tests that wait for the end of none.
+    pub(crate) fn with_long_sessions(mut self) -> Self {
+        self.set("DTF_MEMBERSHIP_TTL", "120s");
+        self.set("DTF_MEMBERSHIP_MARGIN", "30s");
+        self
     }
 
     /// From now on the processes have this setting.
@@ -107,8 +129,9 @@ impl Site {
         command
     }
 
+    /// Runs a command that finds its servers, or is refused by them at once.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        self.dtf(args).output().unwrap()
+        self.dtf(args).envs(PATIENT).output().unwrap()
     }
 
     /// Starts a service and does not wait for it.
@@ -175,14 +198,22 @@ impl Site {
         more: &[&str],
     ) -> Task {
         let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
-        let mut param =
-            BooksParam { count, sleep_ms, file: file.clone(), rounds: 0, fatal: None, keys: None };
+        let mut param = BooksParam {
+            count,
+            sleep_ms,
+            file: file.clone(),
+            rounds: 0,
+            fatal: None,
+            keys: None,
+            held: false,
+        };
         change(&mut param);
+        let held = param.held;
         let param = serde_json::to_string(&param).unwrap();
         let out = self.run(&[&["task", "submit", "books", "--param", &param, "-o", "json"], more].concat());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
-        Task { id: answer["task"].as_u64().unwrap(), count, file }
+        Task { id: answer["task"].as_u64().unwrap(), count, free: count - u64::from(held), file }
     }
 
     /// Changes something in the database by hand.
@@ -192,20 +223,24 @@ impl Site {
 
     /// Waits for a task's end by looking at it again and again, as watching is a test of its own.
     pub(crate) fn until_ended(&self, task: &Task) -> Value {
+        self.until_row(task, "it has ended", |row| !row["finished_at"].is_null())
+    }
+
+    /// Waits until a task is shown as wanted.
+    pub(crate) fn until_row(&self, task: &Task, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let mut row = Value::Null;
-        until(
-            &format!("task {} has ended ({} of {} executed)", task.id, task.executed(), task.count),
-            || {
-                let out = self.run(&["task", "get", &task.id.to_string(), "-o", "json"]);
-                row = serde_json::from_slice(&out.stdout).unwrap_or_default();
-                !row["finished_at"].is_null()
-            },
-        );
+        let what = format!("task {} ({} of {} executed): {what}", task.id, task.executed(), task.count);
+        until_at_pace(Duration::from_millis(200), &what, || {
+            let out = self.run(&["task", "get", &task.id.to_string(), "-o", "json"]);
+            row = serde_json::from_slice(&out.stdout).unwrap_or_default();
+            holds(&row)
+        });
         row
     }
 
     /// Waits for a task's end and looks whether the books are right: every number executed, told once, counted once.
     pub(crate) fn balance(&self, task: &Task) {
+        task.is_let_go();
         let row = self.until_ended(task);
         assert_eq!(row["status"], "completed", "{row}");
         let mut numbers = executed(&task.file).unwrap();
@@ -269,6 +304,8 @@ impl Network {
 pub(crate) struct Task {
     pub(crate) id: u64,
     pub(crate) count: u64,
+    /// How many are not held.
+    free: u64,
     file: PathBuf,
 }
 
@@ -288,9 +325,14 @@ impl Task {
         std::fs::metadata(begun(&self.file)).map_or(0, |file| file.len())
     }
 
+    /// From now on it can end, if it was held.
+    fn is_let_go(&self) {
+        File::create(let_go(&self.file)).unwrap();
+    }
+
     /// Waits until there were so many more executions, or the task cannot have any more.
     pub(crate) fn goes_on(&self, by: u64) {
-        let goal = (self.executed() + by).min(self.count);
+        let goal = (self.executed() + by).min(self.free);
         until(&format!("task {} goes on to {goal}", self.id), || self.executed() >= goal);
     }
 }
@@ -313,7 +355,7 @@ impl Service {
     /// One of its pages; none where it does not answer.
     pub(crate) fn page(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
