@@ -130,7 +130,7 @@ fn executors_and_the_scheduler_are_killed_and_ordered_keys_stay_in_order() {
     let rest = site.serve("rest", "manager,generator,collector");
     let mut scheduler = site.serve("s0", "scheduler");
     let mut executors = vec![site.serve("e0", "executor"), site.serve("e1", "executor")];
-    let task = site.submit_with(4000, 5, |param| param.keys = Some(KEYS), &[]);
+    let task = site.submit_with(4000, 5, |param| (param.keys, param.held) = (Some(KEYS), true), &[]);
     for round in 2..4 {
         task.goes_on(400);
         executors.remove(0).kill();
