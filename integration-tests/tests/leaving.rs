@@ -49,7 +49,10 @@ fn nothing_waits_for_a_process_that_leaves() {
     // More than it has slots: the others wait on its shards.
     let long = site.submit(20, FOR_EVER, &[]);
     until_begun(&long, 8);
-    let _other = site.serve("stays", "executor");
+    let other = site.serve("stays", "executor");
+    // A shard of which something runs stays where it is while its holder leaves: there have to be others.
+    let half = stage::SHARDS / 2;
+    until("each holds half of the shards", || executor.parts() == half && other.parts() == half);
     executor.signal(Signal::TERM);
     until_draining(&executor);
     until_begun(&long, 16);
