@@ -42,6 +42,10 @@ pub async fn ports(database: Database) -> Result<Ports, StoreError> {
     })
 }
 
+/// How long a process that has everything may stand still and go on where it was. There is nobody to take over meanwhile: a
+/// laptop that was closed for a while, or a machine that stalls, ends nothing that runs.
+const TTL: Duration = Duration::from_secs(3600);
+
 /// Settings for a process that has everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Embedded {
@@ -54,6 +58,7 @@ impl Embedded {
     pub fn config(&self) -> DtfConfig {
         let shape = ClusterShape::embedded();
         let membership = CoordinatorConfig {
+            ttl: TTL,
             settle: Duration::ZERO,
             companions: Duration::ZERO,
             ..CoordinatorConfig::default()

@@ -70,6 +70,8 @@ fn a_configuration_that_cannot_be_used_is_refused_in_one_line() {
     }
     let line = refused(2, &["serve", "--executor-slots", "many", "--http-listen", "off"], &[]);
     assert!(line.contains("--executor-slots") && line.contains("1 to 10000"), "{line}");
+    let line = refused(2, &["task", "get", "seven"], &[]);
+    assert!(line.contains("'seven'") && line.contains("must be a whole number"), "{line}");
     let line = refused(2, &["serve", "--redis-ulr", "x"], &[]);
     assert!(line.contains("--redis-url"), "{line}");
     let line = refused(2, &["serve", "--http-listen", "off"], &[("DTF_EXECUTOR_SLOT", "1")]);

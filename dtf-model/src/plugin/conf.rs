@@ -63,7 +63,8 @@ pub struct TaskConf {
     /// How often a subtask is tried before it has failed for good; at least 1.
     pub max_attempts: u32,
     /// How many executors a subtask may take down, or be with when they are lost, before it is not run again and has failed;
-    /// 2 to 7. A lost executor uses up no attempt.
+    /// 2 to 7. A lost executor uses up no attempt. One that was killed from outside counts as well, as nobody can tell who ended it:
+    /// raise this where executors are killed often while subtasks run for long.
     pub max_deaths: u32,
     /// The wait between attempts.
     pub backoff: Backoff,

@@ -159,6 +159,8 @@ fn one_line(error: &clap::Error) -> String {
             let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
             let words = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
             let sentence = words.collect::<Vec<_>>().join(" ");
+            // What the parser of numbers says is not for people.
+            let sentence = sentence.replace("invalid digit found in string", "it must be a whole number");
             sentence.trim_start_matches("error: ").to_owned()
         }
     }

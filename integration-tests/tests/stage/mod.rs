@@ -352,6 +352,11 @@ impl Service {
         self.child.id()
     }
 
+    /// Where its pages are, `host:port`.
+    pub(crate) fn listens_at(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// One of its pages; none where it does not answer.
     pub(crate) fn page(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
