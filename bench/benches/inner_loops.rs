@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use dtf::model::queue::{Fence, QueueStore};
+use dtf::model::queue::{Fence, Hand, QueueStore};
 use dtf::model::shard::{Kinds, Offer, ShardQueue};
 use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards};
@@ -112,7 +112,7 @@ fn script_round_trip(criterion: &mut Criterion) {
         bencher.iter(|| runtime.block_on(queues.backlog(task, run)).unwrap());
     });
     criterion.bench_function("script round trip, take from an empty task", |bencher| {
-        bencher.iter(|| runtime.block_on(queues.take(fence, &[Shard(0)], 1)).unwrap());
+        bencher.iter(|| runtime.block_on(queues.take(fence, &Hand::of(&[Shard(0)], 1), 1)).unwrap());
     });
     criterion.bench_function("script round trip, claim from an empty shard", |bencher| {
         let offer = Offer { window: 4, kinds: Kinds::all() };

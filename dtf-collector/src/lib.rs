@@ -178,7 +178,7 @@ impl Collection<'_> {
             batches: batches.len() as u64,
             first: self.next,
             open: open.into_values().collect(),
-            follow_ups: added.into_iter().map(|subtask| subtask.body).collect(),
+            follow_ups: added,
             saved: self.status()?,
         };
         let state = self.commit(commit).await?;
@@ -236,7 +236,7 @@ async fn tell(
             if let (Some((next, after)), Some(counted_as)) = (support.take_open(), outcome.counted_as()) {
                 next.check()?;
                 let key = FailureKey { epoch: batch.epoch, seq: *seq };
-                open.insert(key, StillOpen { counted_as, body: next.body, after });
+                open.insert(key, StillOpen { counted_as, next, after });
             }
         }
     }

@@ -81,7 +81,8 @@ impl Bench {
         let (task, run) = (self.work.spec.id, self.work.spec.run);
         let id = SubtaskId { task, run, epoch: self.parcel.id.epoch, seq: self.parcel.id.first };
         let cancelled = self.work.cancelled.child_token();
-        let mut context = ExecuteContext { id, attempt: self.parcel.attempt, cancelled };
+        let mut context =
+            ExecuteContext { id, key: self.parcel.key, attempt: self.parcel.attempt, cancelled };
         for (index, body) in self.parcel.bodies.iter().enumerate() {
             if !self.begin(index) {
                 return;
@@ -92,7 +93,11 @@ impl Bench {
                 context.cancelled = self.work.cancelled.child_token();
             }
             let report = self.subtask(body, &context).await;
+            let goes_on = !self.parcel.is_ordered() || matches!(report, Report::Ended(_));
             self.ended(report);
+            if !goes_on {
+                return; // those behind it wait for it
+            }
         }
     }
 

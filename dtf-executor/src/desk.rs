@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dtf_model::queue::{LostParcel, ParcelReport, Report, Reported};
+use dtf_model::queue::{LostParcel, Parcel, ParcelReport, Report, Reported};
 use dtf_model::roles::{RoleContext, until_answered};
 use dtf_model::shard::{Offer, Shipment, ShipmentId};
 use dtf_model::wake::Topic;
@@ -72,8 +72,28 @@ impl Desk {
         let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
         let offer = self.offer();
         let claimed = self.context.shards.claim(self.shard, self.token, &offer, &in_hand, most).await?;
-        self.in_hand().extend(claimed.iter().map(Shipment::id));
-        Ok(claimed)
+        let (fresh, again): (Vec<_>, Vec<_>) = {
+            let mut in_hand = self.in_hand();
+            claimed.into_iter().partition(|shipment| in_hand.insert(shipment.id()))
+        };
+        for shipment in again {
+            self.return_again(&shipment).await;
+        }
+        Ok(fresh)
+    }
+
+    /// Gives a shipment back that was shipped again while the acknowledgement of the one before is still being sent, as its
+    /// answer was lost: that would take this one along, which then would run on no shard and be run elsewhere as well.
+    async fn return_again(&self, shipment: &Shipment) {
+        if self.is_current(shipment).await == Some(true) {
+            let (task, run, report) = (shipment.task, shipment.run, all_returned(shipment));
+            if let Some(Err(error)) =
+                self.insist(|| self.context.queues.complete(task, run, report.clone())).await
+            {
+                debug!(task_id = %task, %error, "not wanted any more");
+            }
+        }
+        self.ring_schedulers(shipment.task);
     }
 
     pub(crate) fn stop(&self) -> Stop {
@@ -103,6 +123,18 @@ impl Desk {
         let (task, run, parcel) = (shipment.task, shipment.run, &shipment.parcel);
         let accuse = || self.context.queues.accuse(task, run, parcel.id, parcel.attempt);
         self.insist(accuse).await.map(|answered| answered.unwrap_or(false))
+    }
+
+    /// Whether a shipment is still to be run here. For one that is ordered the task's queues are asked: it may have been
+    /// shipped by a scheduler that woke up late, and run and be counted, or run elsewhere. None where the shard is given up
+    /// before they answer.
+    pub(crate) async fn is_current(&self, shipment: &Shipment) -> Option<bool> {
+        let (task, run, parcel) = (shipment.task, shipment.run, &shipment.parcel);
+        if !parcel.is_ordered() {
+            return Some(true);
+        }
+        let runs = || self.context.queues.runs_on(task, run, self.shard, parcel);
+        self.insist(runs).await.map(|answered| answered.unwrap_or(false))
     }
 
     /// Reports, again while the store does not answer or refuses: what is counted already is not counted twice. Says false
@@ -158,10 +190,16 @@ impl Desk {
     /// Gives back what was claimed and has not begun, so that it need not wait for the next holder, who would take it for lost.
     pub(crate) async fn give_back(&self, shipments: Vec<Shipment>) {
         for shipment in shipments {
-            let Shipment { task, run, ref parcel } = shipment;
-            let (id, attempt, together) = (parcel.id, parcel.attempt, parcel.bodies.len());
-            let reports = vec![Report::Returned; together];
-            let report = ParcelReport { parcel: id, attempt, reports, together, busy: Duration::ZERO };
+            let Shipment { task, run, .. } = shipment;
+            match self.is_current(&shipment).await {
+                Some(true) => {}
+                Some(false) => {
+                    self.acknowledge(&shipment).await;
+                    continue;
+                }
+                None => continue,
+            }
+            let report = all_returned(&shipment);
             let returned = self.insist(|| self.context.queues.complete(task, run, report.clone())).await;
             if returned.is_some() {
                 self.acknowledge(&shipment).await;
@@ -204,6 +242,13 @@ impl Desk {
             self.context.wake.ring(Topic::Scheduling(partition), task);
         }
     }
+}
+
+/// The report on a shipment of which nothing has begun.
+fn all_returned(shipment: &Shipment) -> ParcelReport {
+    let Parcel { id, attempt, deaths, ref bodies, .. } = shipment.parcel;
+    let (reports, together) = (vec![Report::Returned; bodies.len()], bodies.len());
+    ParcelReport { parcel: id, attempt, deaths, reports, together, busy: Duration::ZERO }
 }
 
 /// Waits; says false where `stop` fired first.

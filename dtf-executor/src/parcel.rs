@@ -31,6 +31,11 @@ pub(crate) async fn serve(desk: &Desk, shipment: &Shipment) {
         // It was shipped to an earlier holder. The scheduler knows better by now.
         return desk.give_back(vec![shipment.clone()]).await;
     }
+    match desk.is_current(shipment).await {
+        Some(true) => {}
+        Some(false) => return desk.acknowledge(shipment).await,
+        None => return,
+    }
     if shipment.parcel.is_quarantined(work.conf.max_deaths) {
         let report = quarantined(&shipment.parcel);
         return desk.finish(shipment, &work, report).await;
@@ -51,7 +56,8 @@ fn quarantined(parcel: &Parcel) -> ParcelReport {
     let why = format!("quarantined: {} executors were lost while they ran it", parcel.deaths);
     let reports = parcel.bodies.iter().map(|body| failed(&why, body)).collect();
     let (id, attempt) = (parcel.id, parcel.attempt);
-    ParcelReport { parcel: id, attempt, reports, together: 1, busy: Duration::ZERO }
+    let deaths = parcel.deaths;
+    ParcelReport { parcel: id, attempt, deaths, reports, together: 1, busy: Duration::ZERO }
 }
 
 struct Execution<'a> {
@@ -141,7 +147,7 @@ impl<'a> Execution<'a> {
 
     /// The report on what has not been reported, with the rest returned.
     fn report(&self, seen: Seen, overran: bool) -> ParcelReport {
-        let Parcel { id, attempt, .. } = self.shipment.parcel;
+        let Parcel { id, attempt, deaths, .. } = self.shipment.parcel;
         let mut reports: Vec<_> = seen.reports.into_iter().skip(self.from).collect();
         let busy = seen.busy.saturating_sub(self.busy);
         self.work.note(busy, reports.len());
@@ -152,6 +158,6 @@ impl<'a> Execution<'a> {
             fitting => fitting,
         };
         let parcel = ParcelId { first: id.first.plus(self.from as u64), ..id };
-        ParcelReport { parcel, attempt, reports, together: together.max(1), busy }
+        ParcelReport { parcel, attempt, deaths, reports, together: together.max(1), busy }
     }
 }

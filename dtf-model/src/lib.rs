@@ -6,6 +6,7 @@
 //!   groups in the same database; [`queue::QueueStore`] the port to the queues,
 //!   the truth about their progress; [`shard::ShardQueue`] the way from schedulers to executors; [`wake::WakeUp`] the hints
 //!   that spare everybody polling. Each has an implementation in [`memory`] and, with the feature `testkit`, a conformance suite.
+//! - A [`ShardKey`] keeps subtasks together on one executor, and in order; [`key`] says what is promised.
 //! - [`lifecycle`] decides, purely, what a manager does about a task. [`roles`] has what the roles share.
 //!
 //! The roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts everything together.
@@ -15,6 +16,7 @@ pub mod error;
 pub mod failure;
 pub mod group;
 pub mod ids;
+pub mod key;
 pub mod lifecycle;
 pub mod limits;
 pub mod memory;
@@ -34,6 +36,7 @@ pub mod wake;
 pub use error::{Invalid, StoreError};
 pub use group::ResourceGroup;
 pub use ids::{EmitEpoch, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType};
+pub use key::ShardKey;
 pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};
 pub use shape::ClusterShape;

@@ -2,7 +2,15 @@
 //!
 //! # Parcels
 //! Subtasks travel in *parcels*: stretches of consecutive numbers that are pushed, dispatched, claimed and reported as
-//! one entry, and counted one by one. Parcels make the cost of a queue step independent of how small the work is.
+//! one entry, and counted one by one. Parcels make the cost of a queue step independent of how small the work is. All
+//! subtasks of a parcel have the same [shard key](crate::key), or none has one.
+//!
+//! # Keys
+//! Pending parcels without a key wait in one line. Those with one wait by key, follow-ups first and then by number, and the
+//! *keys* that have something to give wait in line, in the lane that each has. A key whose parcel was taken goes to the end
+//! of its lane's line, so a key with much to do does not hold up the others of its lane. An ordered one is in no line while
+//! something of it is running or delayed. So neither a shard that is full nor a key that is busy holds up anything but its
+//! own, and nobody searches.
 //!
 //! # Who writes what
 //! The generator's holder pushes, the scheduler's holder takes and puts back, executors report, the collector's holder
@@ -18,8 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId};
+use crate::key::ShardKey;
 use crate::param::TaskSpec;
-use crate::plugin::{SubtaskResult, TaskResult};
+use crate::plugin::{NewSubtask, SubtaskResult, TaskResult};
 use crate::roles::Role;
 use crate::status::{Control, Counts};
 
@@ -59,6 +68,8 @@ pub struct Parcel {
     /// Whoever was with a lost executor is one death nearer to that, as it cannot be told who was to blame. The last death
     /// needs proof: a [suspect](Self::is_suspect) is [accused](QueueStore::accuse) before it is run.
     pub deaths: u32,
+    /// What keeps its subtasks together with others, if anything does.
+    pub key: Option<ShardKey>,
     /// The subtasks' bodies, in the order of their numbers.
     pub bodies: Vec<Bytes>,
 }
@@ -67,6 +78,11 @@ impl Parcel {
     /// How many subtasks it has.
     pub fn count(&self) -> u64 {
         self.bodies.len() as u64
+    }
+
+    /// Whether its subtasks, and others of their key, run one at a time and in order.
+    pub fn is_ordered(&self) -> bool {
+        self.key.is_some_and(ShardKey::is_ordered)
     }
 
     /// Whether it is one death from the most. Such a parcel has one subtask.
@@ -140,8 +156,8 @@ pub enum CountedAs {
 pub struct StillOpen {
     /// As what the result was counted.
     pub counted_as: CountedAs,
-    /// The body of the next execution.
-    pub body: Bytes,
+    /// The next execution.
+    pub next: NewSubtask,
     /// How long until then.
     pub after: Duration,
 }
@@ -171,6 +187,8 @@ pub struct ParcelReport {
     pub parcel: ParcelId,
     /// Which attempt at it.
     pub attempt: u32,
+    /// How many executors had been lost with it when it was shipped.
+    pub deaths: u32,
     /// One report a subtask, in their order.
     pub reports: Vec<Report>,
     /// How many neighbours of those that were returned travel together again; at least 1.
@@ -298,6 +316,8 @@ pub struct Push {
     pub first: Seq,
     /// How many subtasks each parcel gets; together as many as there are bodies.
     pub parcels: Vec<usize>,
+    /// The key of each parcel; empty where none has one.
+    pub keys: Vec<Option<ShardKey>>,
     /// The subtasks' bodies.
     pub bodies: Vec<Bytes>,
     /// The generator's status behind this batch.
@@ -306,6 +326,14 @@ pub struct Push {
     pub progress: Option<f32>,
     /// Whether these are the last.
     pub finished: bool,
+}
+
+impl Push {
+    /// Whether the parcels have all the bodies, and all or none of them have been given keys.
+    pub fn is_covered(&self) -> bool {
+        let keyed = self.keys.is_empty() || self.keys.len() == self.parcels.len();
+        keyed && self.parcels.iter().sum::<usize>() == self.bodies.len()
+    }
 }
 
 /// What a task has used of the executors.
@@ -358,6 +386,37 @@ pub struct LostParcel {
     pub most_deaths: u32,
 }
 
+/// Where a parcel may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The shard.
+    pub shard: Shard,
+    /// The lanes whose keys it serves.
+    pub lanes: Vec<u32>,
+}
+
+/// Where a task's parcels may go now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hand {
+    /// The places, each for one parcel.
+    pub places: Vec<Place>,
+    /// How many parcels are wanted at most, where there are more places.
+    pub parcels: usize,
+    /// How many lanes there are.
+    pub lanes: u32,
+}
+
+impl Hand {
+    /// A place on each of these shards, for each time that it is named; each shard serves the lane of its number.
+    pub fn of(shards: &[Shard], lanes: u32) -> Self {
+        let place = |shard: &Shard| Place { shard: *shard, lanes: vec![shard.0] };
+        Self { places: shards.iter().map(place).collect(), parcels: shards.len(), lanes }
+    }
+}
+
+/// The most lanes that one [`take`](QueueStore::take) names.
+pub const LANES_MOST: usize = 512;
+
 /// What a scheduler gets of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
@@ -365,6 +424,10 @@ pub struct Taken {
     pub parcels: Vec<(Shard, Parcel)>,
     /// Subtasks still pending.
     pub pending: u64,
+    /// Whether some of them have no key and can go, to any shard.
+    pub anywhere: bool,
+    /// The lanes in which keys have something that can go, the lowest [`LANES_MOST`] of them, by number.
+    pub lanes: Vec<u32>,
     /// When the next delayed subtask is due; zero where more were due than [`WAKE_MOST`].
     pub next_due: Option<Duration>,
     /// What is wanted of the task. Nothing is taken unless it is [`Control::Run`].
@@ -414,7 +477,7 @@ pub struct Commit {
     /// their last result.
     pub open: Vec<StillOpen>,
     /// Further subtasks, each a parcel of its own.
-    pub follow_ups: Vec<Bytes>,
+    pub follow_ups: Vec<NewSubtask>,
     /// The collector's status behind these results.
     pub saved: Option<Bytes>,
 }
@@ -480,14 +543,18 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Takes a task up as its scheduler: refuses all earlier holders.
     async fn load_scheduler(&self, fence: Fence) -> Result<SchedulerLoad, StoreError>;
 
-    /// Moves the first pending parcels to running, one for each shard named, and hands them out to be shipped there. They have
+    /// Moves the first pending parcels to running, one for each place, and hands them out to be shipped there. They have
     /// at most `most` subtasks together; where a parcel has more than are left of that, it is split.
     /// Delayed subtasks that are due come first, in the order in which they were due. Gives nothing while the results that
     /// wait for the collector reach [`RESULTS_WATERMARK`] or [`RESULTS_WATERMARK_BYTES`].
     ///
+    /// A place gets the first parcel of the key that is first in line in its lanes (of several lanes, whose key has been in
+    /// line the longest), or the first one without a key: follow-ups before what the generator emitted, and then the one with
+    /// the lower number. Where there is neither, it stays empty.
+    ///
     /// This is the one write that has a further effect when it is sent again: it takes further parcels. Whoever does not know
     /// what came of a `take` finds its parcels among those that [`load_scheduler`](Self::load_scheduler) names.
-    async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError>;
+    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError>;
 
     /// What several tasks have used; tasks without queues are left out.
     async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError>;
@@ -499,7 +566,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Counts what an executor reports.
     ///
     /// A success counts from any attempt, as long as its epoch owns the number. Everything else counts only from the
-    /// attempt that is running now. What is counted already is passed over. What was returned goes back in front of all
+    /// attempt that is running now, and only from whoever has it: with another number of deaths it was taken back from the
+    /// reporter, and runs elsewhere. What is counted already is passed over. What was returned goes back in front of all
     /// others. Of a task that has ended nothing is counted.
     ///
     /// An [accusation](Self::accuse) falls with what is returned; what is to be tried again has no deaths.
@@ -523,6 +591,16 @@ pub trait QueueStore: Send + Sync + 'static {
         run: RunEpoch,
         parcel: ParcelId,
         attempt: u32,
+    ) -> Result<bool, StoreError>;
+
+    /// Whether a parcel is recorded as running on this shard, as this attempt and with so many deaths. What was shipped late,
+    /// by a scheduler that was believed dead, or was taken back meanwhile from this executor, is not.
+    async fn runs_on(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        shard: Shard,
+        parcel: &Parcel,
     ) -> Result<bool, StoreError>;
 
     /// Says that the task cannot go on, and why. The first reason stays. Fenced as the collector.

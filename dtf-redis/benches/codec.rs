@@ -20,8 +20,10 @@ fn parcels(criterion: &mut Criterion) {
     let bodies: Vec<_> = (0..SUBTASKS).map(|body| Bytes::from(vec![body as u8; 64])).collect();
     let mut group = criterion.benchmark_group("parcels of 100 bodies of 64 bytes");
     group.throughput(Throughput::Elements(SUBTASKS as u64));
-    group.bench_function("written", |bencher| bencher.iter(|| codec::parcel(id, 0, 0, black_box(&bodies))));
-    let written = Bytes::from(codec::parcel(id, 0, 0, &bodies));
+    group.bench_function("written", |bencher| {
+        bencher.iter(|| codec::new_parcel(id, None, black_box(&bodies)))
+    });
+    let written = Bytes::from(codec::new_parcel(id, None, &bodies));
     group.bench_function("read", |bencher| {
         bencher.iter(|| codec::read_parcel(black_box(written.clone())).unwrap());
     });

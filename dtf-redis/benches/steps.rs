@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Commit, Fence, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{Commit, Fence, Hand, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
 use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues};
 use futures::future::join_all;
@@ -62,6 +62,7 @@ fn batch(first: Seq, parcels: usize, size: usize) -> Push {
         epoch: dtf_model::EmitEpoch(0),
         first,
         parcels: vec![size; parcels],
+        keys: Vec::new(),
         bodies: (0..parcels * size).map(|_| Bytes::from(vec![b'x'; BODY])).collect(),
         saved: Some(Bytes::from_static(b"checkpoint")),
         progress: None,
@@ -73,7 +74,8 @@ fn report(parcel: &Parcel) -> ParcelReport {
     let reports =
         parcel.bodies.iter().map(|body| Report::Ended(Outcome::Succeeded(SubtaskResult::new(body.clone()))));
     let busy = Duration::from_micros(10);
-    ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports: reports.collect(), together: 1, busy }
+    let (attempt, deaths) = (parcel.attempt, parcel.deaths);
+    ParcelReport { parcel: parcel.id, attempt, deaths, reports: reports.collect(), together: 1, busy }
 }
 
 /// How many subtasks went through, in which time.
@@ -88,7 +90,7 @@ async fn steps(queues: &RedisQueues, size: usize) -> (f64, Duration) {
         let push = Push { epoch: generator.epoch, ..batch(next, ROUND, size) };
         next = next.plus((ROUND * size) as u64);
         queues.push(fence, push).await.unwrap();
-        let taken = queues.take(fence, &[Shard(0); ROUND], u64::MAX).await.unwrap();
+        let taken = queues.take(fence, &Hand::of(&[Shard(0); ROUND], 1), u64::MAX).await.unwrap();
         let reports =
             taken.parcels.iter().map(|(_, parcel)| queues.complete(fence.task, fence.run, report(parcel)));
         for reported in join_all(reports).await {

@@ -30,11 +30,13 @@ pub(crate) enum Of {
     Settled,
     Chunks,
     Full,
+    Keyed,
+    Turns,
 }
 
 impl Of {
     /// All of them, in the order in which `open.lua`, `purge.lua` and `complete.lua` want them.
-    pub(crate) const ALL: [Of; 9] = [
+    pub(crate) const ALL: [Of; 11] = [
         Of::Info,
         Of::Pending,
         Of::Delayed,
@@ -44,6 +46,8 @@ impl Of {
         Of::Settled,
         Of::Chunks,
         Of::Full,
+        Of::Keyed,
+        Of::Turns,
     ];
 
     fn name(self) -> &'static str {
@@ -57,6 +61,8 @@ impl Of {
             Of::Settled => "settled",
             Of::Chunks => "chunks",
             Of::Full => "full",
+            Of::Keyed => "keyed",
+            Of::Turns => "turns",
         }
     }
 }

@@ -34,7 +34,9 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `dtf.task.info.{T}` | hash | run, spec, control, counters, streams of numbers, statuses, tokens |
-//! | `dtf.task.pending.{T}` | list | parcels waiting for dispatch |
+//! | `dtf.task.pending.{T}` | list | parcels waiting for dispatch that have no shard key |
+//! | `dtf.task.keyed.{T}` | sorted set | those of them that have a shard key, by key and number |
+//! | `dtf.task.turns.{T}` | sorted set | the shard keys whose turn it is, by lane, and those that are busy |
 //! | `dtf.task.delayed.{T}` | sorted set | parcels of one, by due time in microseconds of the server's clock |
 //! | `dtf.task.running.{T}` | hash | `epoch:first` → `shard:parcel` |
 //! | `dtf.task.results.{T}`, `.sizes.{T}` | lists | batches of results waiting for the collector; `count:bytes` of each |

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dtf_model::queue::{Commit, Push, QueueStore};
+use dtf_model::queue::{Commit, Hand, Push, QueueStore};
 use dtf_model::shard::{ShardQueue, Shipment};
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
@@ -55,7 +55,8 @@ async fn forgotten_scripts_are_loaded_again() {
     task_with(&queues, 20).await;
     for counted in 1..=20 {
         command(&server.config().url, &["SCRIPT", "FLUSH"]).await;
-        let parcel = queues.take(FENCE, &[Shard(0)], u64::MAX).await.unwrap().parcels.remove(0).1;
+        let parcel =
+            queues.take(FENCE, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
         command(&server.config().url, &["SCRIPT", "FLUSH"]).await;
         assert_eq!(queues.complete(TASK, RUN, success(&parcel)).await.unwrap().counted, 1);
         assert_eq!(queues.state(TASK).await.unwrap().unwrap().counts.counted(), counted);
@@ -68,7 +69,7 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     let redis = server.connect().await;
     let (queues, shards) = (RedisQueues::new(redis.clone()), RedisShards::new(redis));
     task_with(&queues, 10).await;
-    let taken = queues.take(FENCE, &[Shard(1), Shard(1)], u64::MAX).await.unwrap();
+    let taken = queues.take(FENCE, &Hand::of(&[Shard(1), Shard(1)], 1), u64::MAX).await.unwrap();
     let parcel = taken.parcels[0].1.clone();
     queues.complete(TASK, RUN, success(&parcel)).await.unwrap();
     shards.hold(Shard(1), Token(3), &offer(4)).await.unwrap();
@@ -114,7 +115,9 @@ async fn every_call_counts_once_across_kills() {
                 let load = until_answered(|| queues.load_scheduler(FENCE)).await;
                 let lost: Vec<_> = load.running.iter().map(|running| running.id).collect();
                 until_answered(|| queues.put_back(FENCE, &lost, Duration::ZERO)).await;
-                let Ok(taken) = queues.take(FENCE, &[Shard(0); 3], u64::MAX).await else { continue };
+                let Ok(taken) = queues.take(FENCE, &Hand::of(&[Shard(0); 3], 1), u64::MAX).await else {
+                    continue;
+                };
                 if taken.parcels.is_empty() {
                     return;
                 }
@@ -192,7 +195,7 @@ async fn nothing_is_left_of_a_purged_task() {
     let epoch = task_with(&queues, 5).await;
     let long = Push { parcels: vec![200_000, 3], ..push(epoch, 5, 200_003, 0) };
     queues.push(FENCE, long).await.unwrap();
-    let taken = queues.take(FENCE, &[Shard(0); 7], u64::MAX).await.unwrap().parcels;
+    let taken = queues.take(FENCE, &Hand::of(&[Shard(0); 7], 1), u64::MAX).await.unwrap().parcels;
     queues.put_back(FENCE, &[taken[6].1.id], Duration::from_secs(60)).await.unwrap();
     for (_, parcel) in &taken[1..6] {
         queues.complete(TASK, RUN, success(parcel)).await.unwrap();
@@ -274,7 +277,7 @@ async fn a_stored_format_of_a_newer_version_is_refused() {
     let shards = RedisShards::new(server.connect().await);
     shards.hold(Shard(1), Token(1), &offer(4)).await.unwrap();
     command(&server.config().url, &["RPUSH", "dtf.shard.ready.{1}", "1:1:1:0:0"]).await;
-    command(&server.config().url, &["HSET", "dtf.shard.shipped.{1}", "1:1:1:0:0", "\u{2}later"]).await;
+    command(&server.config().url, &["HSET", "dtf.shard.shipped.{1}", "1:1:1:0:0", "\u{3}later"]).await;
     let refused = shards.claim(Shard(1), Token(1), &offer(4), &[], 1).await.unwrap_err();
-    assert!(refused.to_string().contains("format 2"), "{refused}");
+    assert!(refused.to_string().contains("format 3"), "{refused}");
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Fence, Outcome, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{Fence, Hand, Outcome, ParcelReport, Push, QueueStore, Report};
 use dtf_model::testkit;
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{RunEpoch, Seq, Shard, StoreError, TaskId, TaskParam, TaskSpec, TaskType};
@@ -145,13 +145,14 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         epoch,
         first: Seq(0),
         parcels: vec![1; 10],
+        keys: Vec::new(),
         bodies,
         saved: None,
         progress: None,
         finished: true,
     };
     queues.push(fence, push).await.unwrap();
-    let parcel = queues.take(fence, &[Shard(0)], u64::MAX).await.unwrap().parcels.remove(0).1;
+    let parcel = queues.take(fence, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
     let before = queues.state(TaskId(7)).await.unwrap();
     servers.until_replicated().unwrap();
 
@@ -160,6 +161,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
     let report = ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
+        deaths: parcel.deaths,
         reports: vec![Report::Ended(Outcome::Succeeded(SubtaskResult::default()))],
         together: 1,
         busy: Duration::ZERO,

@@ -14,7 +14,7 @@ use dtf_model::roles::{
     BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
 };
 use dtf_model::table::{BucketOf, TaskTable};
-use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, StoreError};
+use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 
 use crate::budget::{Budgets, Ledger, Share};
 use crate::retries::Retries;
@@ -93,7 +93,7 @@ impl Generate {
             return Ok(End::Settled);
         }
         let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
-            Some(of) => Box::new(Retries::new(self.table.clone(), of)),
+            Some(of) => Box::new(Retries::new(self.table.clone(), plugin.clone(), spec.clone(), of)),
             None => called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,
         };
         called(&turn.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
@@ -212,12 +212,12 @@ impl Generation<'_> {
             anyhow::bail!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
         }
         let size = parcel_size(self.backlog.mean_run, self.largest);
-        let count = batch.subtasks.len();
-        let parcels = (0..count.div_ceil(size)).map(|parcel| size.min(count - parcel * size)).collect();
+        let (parcels, keys) = parcels_of(&batch.subtasks, size);
         Ok(Push {
             epoch: self.epoch,
             first: self.next,
             parcels,
+            keys,
             bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
             saved,
             progress: caught(|| self.generator.query_progress())?.filter(|share| (0.0..=1.0).contains(share)),
@@ -243,9 +243,44 @@ fn parcel_size(mean_run: Option<Duration>, largest: u64) -> usize {
     usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, largest as usize)
 }
 
+/// The sizes of parcels for these subtasks, at most so many each, and their keys where any has one. A parcel has one key.
+fn parcels_of(subtasks: &[NewSubtask], size: usize) -> (Vec<usize>, Vec<Option<ShardKey>>) {
+    let (mut sizes, mut keys): (Vec<usize>, Vec<_>) = (Vec::new(), Vec::new());
+    for subtask in subtasks {
+        match (sizes.last_mut(), keys.last()) {
+            (Some(last), Some(key)) if *last < size && *key == subtask.key => *last += 1,
+            _ => {
+                sizes.push(1);
+                keys.push(subtask.key);
+            }
+        }
+    }
+    if keys.iter().all(Option::is_none) {
+        keys.clear();
+    }
+    (sizes, keys)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parcel_has_one_key() {
+        let some = |names: &[Option<&str>]| -> Vec<_> {
+            names
+                .iter()
+                .map(|name| NewSubtask { key: name.map(ShardKey::new), ..NewSubtask::new("") })
+                .collect()
+        };
+        assert_eq!(parcels_of(&[], 10), (vec![], vec![]));
+        assert_eq!(parcels_of(&some(&[None; 5]), 2), (vec![2, 2, 1], vec![]));
+        let (a, b) = (Some("a"), Some("b"));
+        let (sizes, keys) = parcels_of(&some(&[a, a, a, b, None, None, a]), 2);
+        assert_eq!(sizes, [2, 1, 1, 2, 1]);
+        let [a, b] = [a, b].map(|name| name.map(ShardKey::new));
+        assert_eq!(keys, [a, a, b, None, a]);
+    }
 
     #[test]
     fn parcels_grow_with_the_speed_of_the_work() {

@@ -6,9 +6,9 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::failure::FailureKey;
-use dtf_model::plugin::{Generated, NewSubtask, TaskGenerator};
+use dtf_model::plugin::{Generated, TaskGenerator, TaskPlugin};
 use dtf_model::table::TaskTable;
-use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId};
+use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId, TaskSpec};
 
 /// The most failures that are read at a time; a body may have 64 KiB.
 const PAGE: usize = 100;
@@ -16,6 +16,8 @@ const PAGE: usize = 100;
 /// Emits the bodies of the failures that are kept of an ended task, in their order.
 pub(crate) struct Retries {
     table: Arc<dyn TaskTable>,
+    plugin: Arc<dyn TaskPlugin>,
+    spec: TaskSpec,
     of: TaskId,
     /// The last run of that task.
     run: RunEpoch,
@@ -23,8 +25,13 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    pub(crate) fn new(table: Arc<dyn TaskTable>, of: TaskId) -> Self {
-        Self { table, of, run: RunEpoch(0), after: None }
+    pub(crate) fn new(
+        table: Arc<dyn TaskTable>,
+        plugin: Arc<dyn TaskPlugin>,
+        spec: TaskSpec,
+        of: TaskId,
+    ) -> Self {
+        Self { table, plugin, spec, of, run: RunEpoch(0), after: None }
     }
 }
 
@@ -45,7 +52,8 @@ impl TaskGenerator for Retries {
         self.after = page.last().map(|failure| failure.key).or(self.after);
         // Those whose bodies were too large to keep cannot be run again.
         let bodies = page.into_iter().filter_map(|failure| failure.body);
-        Ok(Generated { subtasks: bodies.map(NewSubtask::new).collect(), finished })
+        let subtasks = bodies.map(|body| self.plugin.again(&self.spec, body));
+        Ok(Generated { subtasks: subtasks.collect::<Result<_, _>>()?, finished })
     }
 
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {

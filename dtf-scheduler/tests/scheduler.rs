@@ -49,7 +49,8 @@ impl ShardQueue for Bottomless {
         for Shipment { task, run, parcel } in shipments {
             let reports = vec![Report::Returned; parcel.bodies.len()];
             let (parcel, attempt) = (parcel.id, parcel.attempt);
-            let report = ParcelReport { parcel, attempt, reports, together: 1, busy: Duration::ZERO };
+            let report =
+                ParcelReport { parcel, attempt, deaths: 0, reports, together: 1, busy: Duration::ZERO };
             self.queues.complete(*task, *run, report).await?;
         }
         if self.shipped.fetch_add(shipments.len(), Ordering::Relaxed) >= ENOUGH {
@@ -119,7 +120,8 @@ async fn hundred(table: &MemoryTable, queues: &MemoryQueues) {
     let load = queues.load_generator(fence).await.unwrap();
     let (parcels, bodies) = (vec![1; 100], vec![Default::default(); 100]);
     let (epoch, first) = (load.epoch, load.next);
-    let push = Push { epoch, first, parcels, bodies, saved: None, progress: None, finished: true };
+    let push =
+        Push { epoch, first, parcels, keys: Vec::new(), bodies, saved: None, progress: None, finished: true };
     let backlog = queues.push(fence, push).await.unwrap();
     assert_eq!((backlog.waiting, backlog.mean_run), (100, None));
 }

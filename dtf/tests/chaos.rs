@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::dice::{self, Dice};
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage};
 use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
@@ -27,20 +28,6 @@ const PROCESSES: usize = 3;
 /// What the collector adds a subtask for.
 const FOLLOW_UPS: u64 = 10;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// Random numbers (SplitMix64).
-#[derive(Clone)]
-struct Dice(Arc<Mutex<u64>>);
-
-impl Dice {
-    fn below(&self, most: u64) -> u64 {
-        let mut state = self.0.lock().unwrap();
-        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % most
-    }
-}
 
 type Executed = Arc<Mutex<BTreeSet<(TaskId, u64)>>>;
 
@@ -64,7 +51,7 @@ struct Chaos {
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let dice = Dice(Arc::new(Mutex::new(seed)));
+        let dice = Dice::new(seed);
         Self { stage: Stage::new(), dice, calm: Arc::default(), executed: Arc::default(), started: 0 }
     }
 
@@ -206,24 +193,7 @@ impl Chaos {
     }
 }
 
-/// Says which seed it was, where a run fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with DTF_SEED={}", self.0);
-        }
-    }
-}
-
 #[test]
 fn every_task_ends_with_the_right_books() {
-    let one = std::env::var("DTF_SEED").ok().map(|seed| seed.parse().expect("DTF_SEED is a number"));
-    for seed in one.map_or(0..SEEDS, |seed| seed..seed + 1) {
-        let _seed = Seed(seed);
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(Chaos::new(seed).run());
-    }
+    dice::run_seeds(SEEDS, |seed| Chaos::new(seed).run());
 }

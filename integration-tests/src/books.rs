@@ -4,6 +4,7 @@
 //! never executed. The collector keeps the count, the sum and the sum of squares of the numbers it was told, in the status
 //! that is committed with the results: a number told twice or not at all shows in them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use dtf::model::plugin::{
     TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
 use dtf::model::queue::{DEATHS_AT_MOST, Outcome};
-use dtf::model::{Counts, Invalid, TaskParam, TaskSpec, TaskType};
+use dtf::model::{Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
 use serde::{Deserialize, Serialize};
 
 /// The number of the type.
@@ -40,6 +41,9 @@ pub struct BooksParam {
     /// The first collector that is told this number ends its process, behind the callback and before the commit.
     #[serde(default)]
     pub fatal: Option<u64>,
+    /// Into how many ordered shard keys the numbers are divided; without, they have none.
+    #[serde(default)]
+    pub keys: Option<u64>,
     /// Whether the last number waits, when it is executed, until it is let go: the task cannot end before.
     #[serde(default)]
     pub held: bool,
@@ -72,6 +76,40 @@ pub fn executed(file: &Path) -> std::io::Result<Vec<u64>> {
 /// Where a byte is written for each execution that begins, beside the file of the executed numbers.
 pub fn begun(file: &Path) -> PathBuf {
     file.with_extension("begun")
+}
+
+/// Where it is written of each execution that it begins, and that it has ended, as soon as there are keys.
+fn order(file: &Path) -> PathBuf {
+    file.with_extension("order")
+}
+
+const BEGINS: u8 = b'b';
+const ENDS: u8 = b'e';
+
+/// What is not in order among the executions of a task with so many keys: a number that began after a higher one of its key,
+/// or before the one before it had ended. One that never ended, as its process was killed, may have begun again.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn out_of_order(file: &Path, keys: u64) -> std::io::Result<Vec<String>> {
+    let bytes = std::fs::read(order(file))?;
+    let mut latest: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for [what, number @ ..] in bytes.as_chunks::<9>().0 {
+        let number = u64::from_be_bytes(*number);
+        let ended = *what == ENDS;
+        match latest.insert(number % keys, (number, ended)) {
+            Some((before, _)) if ended && before != number => {
+                faults.push(format!("{number} ended in {before}"))
+            }
+            Some((before, _)) if !ended && before > number => faults.push(format!("{number} after {before}")),
+            Some((before, false)) if !ended && before < number => {
+                faults.push(format!("{number} while {before} ran"));
+            }
+            _ => {}
+        }
+    }
+    Ok(faults)
 }
 
 /// What a collector was told.
@@ -134,14 +172,16 @@ impl TaskPlugin for Books {
     }
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        Ok(Box::new(Numbers { count: read(&spec.param)?.count, next: 0 }))
+        let BooksParam { count, keys, .. } = read(&spec.param)?;
+        Ok(Box::new(Numbers { count, keys, next: 0 }))
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
         let param = read(&spec.param)?;
         let open = |file: &Path| File::options().create(true).append(true).open(file);
+        let order = param.keys.map(|_| open(&order(&param.file))).transpose()?;
         let (file, begun) = (open(&param.file)?, open(&begun(&param.file))?);
-        Ok(Arc::new(Writer { param, file, begun }))
+        Ok(Arc::new(Writer { param, file, begun, order }))
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
@@ -151,6 +191,7 @@ impl TaskPlugin for Books {
 
 struct Numbers {
     count: u64,
+    keys: Option<u64>,
     next: u64,
 }
 
@@ -163,8 +204,11 @@ impl TaskGenerator for Numbers {
 
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
         let end = self.count.min(self.next.saturating_add(most as u64));
-        let body = |number: u64| NewSubtask::new(Bytes::copy_from_slice(&number.to_be_bytes()));
-        let subtasks = (self.next..end).map(body).collect();
+        let subtask = |number: u64| NewSubtask {
+            key: self.keys.map(|keys| ShardKey::new((number % keys).to_be_bytes()).ordered()),
+            ..NewSubtask::new(Bytes::copy_from_slice(&number.to_be_bytes()))
+        };
+        let subtasks = (self.next..end).map(subtask).collect();
         self.next = end;
         Ok(Generated { subtasks, finished: self.next >= self.count })
     }
@@ -187,12 +231,23 @@ struct Writer {
     param: BooksParam,
     file: File,
     begun: File,
+    order: Option<File>,
+}
+
+impl Writer {
+    fn note(&self, what: u8, body: &[u8]) -> anyhow::Result<()> {
+        if let Some(mut order) = self.order.as_ref() {
+            order.write_all(&[&[what], body.get(..8).context("it is no number")?].concat())?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl TaskExecutor for Writer {
     async fn execute(&self, body: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         (&self.begun).write_all(&[0])?;
+        self.note(BEGINS, body)?;
         tokio::time::sleep(Duration::from_millis(self.param.sleep_ms)).await;
         let number = number_in(body)?;
         while self.param.waits(number) {
@@ -200,6 +255,7 @@ impl TaskExecutor for Writer {
         }
         // One write of eight bytes to the end of a file: whole, whoever else writes, and there when this process is killed.
         (&self.file).write_all(&number.to_be_bytes())?;
+        self.note(ENDS, body)?;
         Ok(SubtaskResult::new(body.clone()))
     }
 }

@@ -124,6 +124,27 @@ fn subtasks_that_stay_open_are_executed_again_and_counted_once_whoever_is_killed
 }
 
 #[test]
+fn executors_and_the_scheduler_are_killed_and_ordered_keys_stay_in_order() {
+    const KEYS: u64 = 40;
+    let Some(site) = Site::to_harm() else { return };
+    let rest = site.serve("rest", "manager,generator,collector");
+    let mut scheduler = site.serve("s0", "scheduler");
+    let mut executors = vec![site.serve("e0", "executor"), site.serve("e1", "executor")];
+    let task = site.submit_with(4000, 5, |param| (param.keys, param.held) = (Some(KEYS), true), &[]);
+    for round in 2..4 {
+        task.goes_on(400);
+        executors.remove(0).kill();
+        executors.push(site.serve(&format!("e{round}"), "executor"));
+        task.goes_on(400);
+        scheduler.kill();
+        scheduler = site.serve(&format!("s{round}"), "scheduler");
+    }
+    site.balance(&task);
+    assert_eq!(task.out_of_order(KEYS), Vec::<String>::new());
+    drop((rest, scheduler, executors));
+}
+
+#[test]
 fn all_roles_are_killed_at_once() {
     let Some(site) = Site::to_harm() else { return };
     let mut services = site.one_of_each();

@@ -13,8 +13,8 @@ use crate::ids::{RunEpoch, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
-    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
+    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use crate::roles::Role;
 use crate::status::{Control, Counts};
@@ -165,9 +165,9 @@ impl QueueStore for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.load_scheduler(fence.token))
     }
 
-    async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError> {
+    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
         let now = self.clock.now();
-        self.with(fence.task, fence.run, |queue| queue.take(fence.token, now, shards, most))
+        self.with(fence.task, fence.run, |queue| queue.take(fence.token, now, hand, most))
     }
 
     async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
@@ -207,6 +207,16 @@ impl QueueStore for MemoryQueues {
         attempt: u32,
     ) -> Result<bool, StoreError> {
         self.with(task, run, |queue| Ok(queue.accuse(parcel, attempt)))
+    }
+
+    async fn runs_on(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        shard: Shard,
+        parcel: &Parcel,
+    ) -> Result<bool, StoreError> {
+        self.with(task, run, |queue| Ok(queue.runs_on(shard, parcel)))
     }
 
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {

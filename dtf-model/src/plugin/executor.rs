@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::SubtaskId;
+use crate::key::ShardKey;
 
 /// What came of a subtask that was executed. The fields are the original framework's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,8 @@ impl<E: Into<anyhow::Error>> From<E> for ExecuteError {
 pub struct ExecuteContext {
     /// Which subtask it is. Its idempotency key is the same for every execution of it.
     pub id: SubtaskId,
+    /// Its shard key, if it has one: others with this key come here too, as long as the shard stays.
+    pub key: Option<ShardKey>,
     /// The number of earlier attempts that failed.
     pub attempt: u32,
     /// Fires when the subtask shall stop, as its task was cancelled. A subtask that stops for it returns whatever it likes;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::Invalid;
+use crate::key::ShardKey;
 
 /// The largest body of a subtask, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -13,12 +14,29 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub struct NewSubtask {
     /// What the executor needs to know; at most [`MAX_BODY_BYTES`].
     pub body: Bytes,
+    /// What keeps it together with others, if anything does: see [`crate::key`].
+    pub key: Option<ShardKey>,
 }
 
 impl NewSubtask {
     /// A subtask with this body.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { body: body.into() }
+        Self { body: body.into(), key: None }
+    }
+
+    /// The same, to go where others with this key go.
+    ///
+    /// ```
+    /// use dtf_model::ShardKey;
+    /// use dtf_model::plugin::NewSubtask;
+    ///
+    /// // All subtasks of a customer run on one executor, one at a time and in the order in which they are generated.
+    /// let subtask = NewSubtask::new("a booking").with_key(ShardKey::new("customer 7").ordered());
+    /// assert!(subtask.key.is_some_and(ShardKey::is_ordered));
+    /// ```
+    #[must_use]
+    pub fn with_key(self, key: ShardKey) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// Checks that it fits.

@@ -22,6 +22,8 @@ pub use scheduler::{Dispatch, TaskScheduler};
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::error::Invalid;
 use crate::param::{TaskParam, TaskSpec};
 
@@ -43,6 +45,15 @@ pub trait TaskPlugin: Send + Sync + 'static {
     /// # Errors
     /// Whatever makes it impossible; the task ends as exceptional with this reason.
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>>;
+
+    /// The subtask that runs a failed one again, in a task made for that. Its body is all that is kept of it; a plugin whose
+    /// subtasks have [keys](crate::key) gives it the one that belongs to the body.
+    ///
+    /// # Errors
+    /// Whatever makes it impossible; the task ends as exceptional with this reason.
+    fn again(&self, _spec: &TaskSpec, body: Bytes) -> anyhow::Result<NewSubtask> {
+        Ok(NewSubtask::new(body))
+    }
 
     /// The part that executes its subtasks.
     ///

@@ -10,6 +10,7 @@ use lrmf_core::Token;
 use super::{must, unique_number};
 use crate::error::StoreError;
 use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
+use crate::key::ShardKey;
 use crate::queue::{Parcel, ParcelId};
 use crate::shard::{Kinds, Offer, ShardQueue, Shipment, ShipmentId};
 
@@ -116,6 +117,7 @@ fn shipment(number: u64) -> Shipment {
             id: ParcelId { epoch: EmitEpoch(3), first: Seq::FIRST_FOLLOW_UP.plus(number) },
             attempt: 4,
             deaths: 2,
+            key: (number % 2 == 1).then(|| ShardKey::new("a key").ordered()),
             bodies: vec![Bytes::from(format!("body {number}")), Bytes::new()],
         },
     }

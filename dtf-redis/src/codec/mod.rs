@@ -1,5 +1,6 @@
 //! Parcels, results and shipments as bytes: a version, then numbers of variable length and bodies behind their lengths. The
-//! scripts read and write parcels too, see `lua/parcel.lua`.
+//! scripts read and write parcels too, see `lua/parcel.lua`. Parcels and shipments with a key have a version of their own, and
+//! the key behind it; those without are as they were before there were keys.
 
 use std::fmt;
 
@@ -7,10 +8,12 @@ use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{DEATHS_AT_MOST, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
-use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId, TaskSpec};
+use dtf_model::{EmitEpoch, RunEpoch, Seq, ShardKey, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
+/// That of a parcel or shipment with a key.
+const KEYED: u8 = 2;
 /// Attempts and deaths are one number: so many times the attempts, and the deaths.
 const TRIES: u64 = DEATHS_AT_MOST as u64 + 1;
 
@@ -28,7 +31,7 @@ impl fmt::Display for Unreadable {
         match self {
             Self::Newer(version) => write!(
                 f,
-                "an entry has format {version}; this version reads up to {VERSION}: update this process"
+                "an entry has format {version}, which this version does not read yet: update this process"
             ),
             Self::Corrupt => f.write_str("an entry is corrupt"),
         }
@@ -57,6 +60,20 @@ impl Reader {
         match bytes.try_get_u8() {
             Ok(VERSION) => Ok(Self(bytes)),
             Ok(version) if version > VERSION => Err(Unreadable::Newer(version)),
+            _ => Err(Unreadable::Corrupt),
+        }
+    }
+
+    /// Behind the version, and behind the key that says which of both versions it is.
+    fn open_keyed(mut bytes: Bytes) -> Result<(Self, Option<ShardKey>), Unreadable> {
+        match bytes.try_get_u8() {
+            Ok(VERSION) => Ok((Self(bytes), None)),
+            Ok(KEYED) => {
+                let mut reader = Self(bytes);
+                let key = ShardKey::from_code(reader.number()?).ok_or(Unreadable::Corrupt)?;
+                Ok((reader, Some(key)))
+            }
+            Ok(version) if version > KEYED => Err(Unreadable::Newer(version)),
             _ => Err(Unreadable::Corrupt),
         }
     }
@@ -93,7 +110,7 @@ impl Reader {
         String::from_utf8(self.bytes()?.into()).map_err(|_| Unreadable::Corrupt)
     }
 
-    fn parcel(&mut self) -> Result<Parcel, Unreadable> {
+    fn parcel(&mut self, key: Option<ShardKey>) -> Result<Parcel, Unreadable> {
         let id = ParcelId { epoch: EmitEpoch(self.small()?), first: Seq(self.number()?) };
         let tries = self.number()?;
         let attempt = u32::try_from(tries / TRIES).map_err(|_| Unreadable::Corrupt)?;
@@ -104,7 +121,7 @@ impl Reader {
             return Err(Unreadable::Corrupt);
         }
         let bodies = (0..count).map(|_| self.bytes()).collect::<Result<_, _>>()?;
-        Ok(Parcel { id, attempt, deaths, bodies })
+        Ok(Parcel { id, attempt, deaths, key, bodies })
     }
 
     fn end(self) -> Result<(), Unreadable> {
@@ -112,13 +129,23 @@ impl Reader {
     }
 }
 
-/// A parcel of these bodies.
-pub(crate) fn parcel(id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) -> Vec<u8> {
+/// A parcel of these bodies that was not tried yet.
+pub(crate) fn new_parcel(id: ParcelId, key: Option<ShardKey>, bodies: &[Bytes]) -> Vec<u8> {
     let size: usize = bodies.iter().map(|body| body.len() + 3).sum();
-    let mut to = Vec::with_capacity(size + 20);
-    to.push(VERSION);
-    put_parcel(&mut to, id, attempt, deaths, bodies);
+    let mut to = Vec::with_capacity(size + 28);
+    put_version(&mut to, key);
+    put_parcel(&mut to, id, 0, 0, bodies);
     to
+}
+
+fn put_version(to: &mut Vec<u8>, key: Option<ShardKey>) {
+    match key {
+        Some(key) => {
+            to.push(KEYED);
+            put_number(to, key.code());
+        }
+        None => to.push(VERSION),
+    }
 }
 
 fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) {
@@ -133,8 +160,8 @@ fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, deaths: u32, bodies:
 }
 
 pub(crate) fn read_parcel(bytes: Bytes) -> Result<Parcel, Unreadable> {
-    let mut reader = Reader::open(bytes)?;
-    let parcel = reader.parcel()?;
+    let (mut reader, key) = Reader::open_keyed(bytes)?;
+    let parcel = reader.parcel(key)?;
     reader.end()?;
     Ok(parcel)
 }
@@ -196,20 +223,20 @@ pub(crate) fn read_results(bytes: Bytes) -> Result<ResultBatch, Unreadable> {
 
 pub(crate) fn shipment(shipment: &Shipment) -> Vec<u8> {
     let size: usize = shipment.parcel.bodies.iter().map(|body| body.len() + 3).sum();
-    let mut to = Vec::with_capacity(size + 40);
-    to.push(VERSION);
+    let mut to = Vec::with_capacity(size + 48);
+    put_version(&mut to, shipment.parcel.key);
     put_number(&mut to, shipment.task.0);
     put_number(&mut to, shipment.run.0.into());
-    let Parcel { id, attempt, deaths, bodies } = &shipment.parcel;
+    let Parcel { id, attempt, deaths, bodies, .. } = &shipment.parcel;
     put_parcel(&mut to, *id, *attempt, *deaths, bodies);
     to
 }
 
 pub(crate) fn read_shipment(bytes: Bytes) -> Result<Shipment, Unreadable> {
-    let mut reader = Reader::open(bytes)?;
+    let (mut reader, key) = Reader::open_keyed(bytes)?;
     let task = TaskId(reader.number()?);
     let run = RunEpoch(reader.small()?);
-    let parcel = reader.parcel()?;
+    let parcel = reader.parcel(key)?;
     reader.end()?;
     Ok(Shipment { task, run, parcel })
 }

@@ -12,8 +12,16 @@ fn id() -> impl Strategy<Value = ParcelId> {
 }
 
 fn some_parcel() -> impl Strategy<Value = Parcel> {
-    (id(), any::<u32>(), 0..=DEATHS_AT_MOST, prop::collection::vec(bytes(), 0..20))
-        .prop_map(|(id, attempt, deaths, bodies)| Parcel { id, attempt, deaths, bodies })
+    let key = prop::option::of((0..1_u64 << 53).prop_map(|code| ShardKey::from_code(code).unwrap()));
+    (id(), any::<u32>(), 0..=DEATHS_AT_MOST, key, prop::collection::vec(bytes(), 0..20))
+        .prop_map(|(id, attempt, deaths, key, bodies)| Parcel { id, attempt, deaths, key, bodies })
+}
+
+fn parcel(parcel: &Parcel) -> Vec<u8> {
+    let mut to = Vec::new();
+    put_version(&mut to, parcel.key);
+    put_parcel(&mut to, parcel.id, parcel.attempt, parcel.deaths, &parcel.bodies);
+    to
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -40,7 +48,7 @@ fn results(id: ParcelId, outcomes: &[(u64, Outcome)]) -> Bytes {
 proptest! {
     #[test]
     fn parcels_are_read_as_written(each in some_parcel()) {
-        let written = Bytes::from(parcel(each.id, each.attempt, each.deaths, &each.bodies));
+        let written = Bytes::from(parcel(&each));
         prop_assert_eq!(read_parcel(written), Ok(each.clone()));
         let shipped = Shipment { task: TaskId(each.id.first.0), run: RunEpoch(each.attempt), parcel: each };
         prop_assert_eq!(read_shipment(shipment(&shipped).into()), Ok(shipped.clone()));
@@ -59,7 +67,7 @@ proptest! {
 
     #[test]
     fn what_is_cut_or_foreign_is_an_error_and_no_panic(each in some_parcel(), cut in any::<prop::sample::Index>(), noise in bytes()) {
-        let written = Bytes::from(parcel(each.id, each.attempt, each.deaths, &each.bodies));
+        let written = Bytes::from(parcel(&each));
         prop_assert!(read_parcel(written.slice(..cut.index(written.len()))).is_err());
         let mut longer = written.to_vec();
         longer.push(0);
@@ -71,12 +79,12 @@ proptest! {
 #[test]
 fn a_newer_format_is_refused_by_its_number() {
     for read in [
-        read_parcel(Bytes::from_static(&[2, 0, 0, 0, 0])).err(),
-        read_results(Bytes::from_static(&[2, 0, 0])).err(),
-        read_shipment(Bytes::from_static(&[2])).err(),
-        read_spec(br#"{"format":2,"quite":"different"}"#).err(),
+        read_parcel(Bytes::from_static(&[3, 0, 0, 0, 0])).err(),
+        read_results(Bytes::from_static(&[3, 0, 0])).err(),
+        read_shipment(Bytes::from_static(&[3])).err(),
+        read_spec(br#"{"format":3,"quite":"different"}"#).err(),
     ] {
-        assert_eq!(read, Some(Unreadable::Newer(2)));
+        assert_eq!(read, Some(Unreadable::Newer(3)));
     }
     assert_eq!(read_parcel(Bytes::new()).err(), Some(Unreadable::Corrupt));
     assert_eq!(read_parcel(Bytes::from_static(&[0])).err(), Some(Unreadable::Corrupt));
@@ -88,10 +96,10 @@ fn the_first_format_is_read() {
     let read = read_parcel(Bytes::from_static(&[1, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c'])).unwrap();
     let id = ParcelId { epoch: EmitEpoch(7), first: Seq(300) };
     let bodies = vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")];
-    assert_eq!(read, Parcel { id, attempt: 3, deaths: 2, bodies: bodies.clone() });
+    assert_eq!(read, Parcel { id, attempt: 3, deaths: 2, key: None, bodies: bodies.clone() });
 
     let shipment = Bytes::from_static(&[1, 5, 6, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c']);
-    let parcel = Parcel { id, attempt: 3, deaths: 2, bodies };
+    let parcel = Parcel { id, attempt: 3, deaths: 2, key: None, bodies };
     assert_eq!(read_shipment(shipment), Ok(Shipment { task: TaskId(5), run: RunEpoch(6), parcel }));
 
     let results =
@@ -117,6 +125,29 @@ fn the_first_format_is_read() {
     assert_eq!(read_spec(&super::spec(&spec).unwrap()), Ok(spec));
 }
 
+/// The format of parcels and shipments with a key, likewise.
+#[test]
+fn the_format_with_keys_is_read() {
+    let key = ShardKey::from_code(300);
+    let id = ParcelId { epoch: EmitEpoch(7), first: Seq(9) };
+    let parcel = Parcel { id, attempt: 3, deaths: 2, key, bodies: vec![Bytes::from_static(b"a")] };
+    let read = read_parcel(Bytes::from_static(&[2, 0xac, 2, 7, 9, 26, 1, 1, b'a']));
+    assert_eq!(read, Ok(parcel.clone()));
+    let read = read_shipment(Bytes::from_static(&[2, 0xac, 2, 5, 6, 7, 9, 26, 1, 1, b'a']));
+    assert_eq!(read, Ok(Shipment { task: TaskId(5), run: RunEpoch(6), parcel }));
+    let too_high = [2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 7, 9, 26, 0];
+    assert_eq!(read_parcel(Bytes::copy_from_slice(&too_high)), Err(Unreadable::Corrupt));
+}
+
+/// Without a key a parcel is as large as it was before there were keys.
+#[test]
+fn what_has_no_key_takes_no_room_for_it() {
+    let id = ParcelId { epoch: EmitEpoch(7), first: Seq(9) };
+    let bodies = [Bytes::from_static(b"a")];
+    assert_eq!(new_parcel(id, None, &bodies), [1, 7, 9, 0, 1, 1, b'a']);
+    assert_eq!(new_parcel(id, ShardKey::from_code(300), &bodies), [2, 0xac, 2, 7, 9, 0, 1, 1, b'a']);
+}
+
 #[test]
 fn numbers_end_at_their_width() {
     let read = |bytes: &[u8]| Reader(Bytes::copy_from_slice(bytes)).number();
@@ -133,5 +164,5 @@ fn numbers_end_at_their_width() {
 #[test]
 fn a_subtask_alone_costs_few_bytes() {
     let id = ParcelId { epoch: EmitEpoch(u32::MAX), first: Seq(10_000_000) };
-    assert!(parcel(id, 0, 0, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
+    assert!(new_parcel(id, None, &[Bytes::from(vec![0; 64])]).len() <= 64 + 14);
 }

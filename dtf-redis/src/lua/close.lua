@@ -1,5 +1,5 @@
 -- Ends a task: what has not ended is counted as cancelled.
--- KEYS: info pending delayed running results sizes settled
+-- KEYS: info pending delayed running results sizes settled keyed turns
 -- ARGV: run
 -- Reply: OK, created, succeeded, failed, cancelled, timed out | GONE
 local there, control, gnext, fnext, reopened, succeeded, failed, cancelled, timed_out, ending = unpack(redis.call('HMGET',

@@ -1,5 +1,5 @@
 -- Takes results off, reopens subtasks, adds follow-ups and saves the collector's status, all or nothing, once.
--- KEYS: info pending delayed results sizes
+-- KEYS: info pending delayed results sizes keyed turns
 -- ARGV: run, token, epoch, offset, batches, first, saved with a '+' before it or '',
 --   a letter for each subtask that stays open, as what it was counted: s(ucceeded) f(ailed) t(imed out),
 --   the delay in microseconds of each of these, then these and the follow-ups as parcels of one
@@ -48,6 +48,7 @@ redis.call('LTRIM', KEYS[4], batches, -1)
 redis.call('LTRIM', KEYS[5], batches, -1)
 local members, at_once = {}, {}
 local time
+local keyed = keyed_in(KEYS[1], KEYS[6], KEYS[7])
 for i = 1, open do
   local entry, delay = ARGV[entries + i - 1], num(ARGV[8 + i])
   if delay == 0 then
@@ -57,6 +58,10 @@ for i = 1, open do
     delays = num(delays) + 1
     members[#members + 1] = txt(time + delay)
     members[#members + 1] = delayed_member(delays, entry)
+    local key = key_of(entry)
+    if key then
+      keyed.under_way(key, 1)
+    end
   end
 end
 if #members > 0 then
@@ -66,7 +71,7 @@ end
 for i = entries + open, #ARGV do
   at_once[#at_once + 1] = ARGV[i]
 end
-to_front(KEYS[2], at_once) -- before what the generator emits, so that what iterates does not pile up
+return_to_pending(KEYS[1], KEYS[2], KEYS[6], KEYS[7], at_once) -- before what the generator emits, so that what iterates does not pile up
 redis.call('HSET', KEYS[1], 'offset', txt(offset + batches), 'collected', txt(num(collected) + count - open),
   'waiting', txt(num(waiting) - count), 'wbytes', txt(num(wbytes) - bytes),
   'pending', txt(num(pending) + added - #members / 2), 'fnext', txt(num(fnext) + added), unpack(set))

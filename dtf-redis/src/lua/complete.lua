@@ -1,9 +1,9 @@
 -- Counts what an executor reports of a parcel.
--- KEYS: info pending delayed running results sizes settled chunks full, then the bitmaps that the parcel's subtasks are in
+-- KEYS: info pending delayed running results sizes settled chunks full keyed turns, then the bitmaps that the parcel's subtasks are in
 -- ARGV: run, epoch, first, attempt, nanoseconds busy,
 --   a letter each subtask: s(ucceeded) f(ailed) t(imed out) c(ancelled) d(elayed) r(eturned) g(oes on),
 --   the head of the results, the results one behind the other, the length of each as four bytes,
---   how many that were returned travel together, then the delay in microseconds of each d
+--   how many that were returned travel together, deaths, then the delay in microseconds of each d
 -- Reply: OK, counted, running, pending, control | GONE | CONFLICT, why
 local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays, waiting, wbytes, succeeded,
   failed, timed_out, cancelled, used = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
@@ -35,12 +35,12 @@ local set = {}
 local parcel = epoch .. ':' .. ARGV[3]
 local value = redis.call('HGET', KEYS[4], parcel)
 local current, bodies = false, {}
-local place, deaths
+local place, deaths, key_here
 if value then
   local shard, entry, with = read_running(value)
-  local _, _, attempt, size, at, died = read_head(entry)
-  place, deaths = shard .. '/' .. (with or ARGV[3]) .. ':', died
-  current = txt(attempt) == ARGV[4] and size == count
+  local _, _, attempt, size, at, died, its_key = read_head(entry)
+  place, deaths, key_here = shard .. '/' .. (with or ARGV[3]) .. ':', died, its_key
+  current = txt(attempt) == ARGV[4] and txt(died) == ARGV[11] and size == count
   if current and string.find(letters, '[drg]') then
     for i = 1, count do
       bodies[i], at = read_body(entry, at)
@@ -96,12 +96,12 @@ local function settle(seq)
     back[#back + 1] = seq
   elseif letter == 'g' then
     going_on[#going_on + 1] = name(num(epoch), seq)
-    going_on[#going_on + 1] = place .. single(num(epoch), seq, num(ARGV[4]), deaths, bodies[i])
+    going_on[#going_on + 1] = place .. single(num(epoch), seq, num(ARGV[4]), deaths, bodies[i], key_here)
   else
     time = time or now()
     delays = num(delays) + 1
-    members[#members + 1] = txt(time + num(ARGV[10 + delay]))
-    members[#members + 1] = delayed_member(delays, single(num(epoch), seq, num(ARGV[4]) + 1, 0, bodies[i]))
+    members[#members + 1] = txt(time + num(ARGV[11 + delay]))
+    members[#members + 1] = delayed_member(delays, single(num(epoch), seq, num(ARGV[4]) + 1, 0, bodies[i], key_here))
   end
   return false
 end
@@ -116,7 +116,7 @@ local function known(seq)
   end
 end
 
-local chunk, key = math.floor(first / CHUNK), 10
+local chunk, key = math.floor(first / CHUNK), 12
 while chunk * CHUNK <= last do
   local from, to = math.max(first, chunk * CHUNK), math.min(last, chunk * CHUNK + CHUNK - 1)
   each_in_chunk(KEYS[key], KEYS[8], KEYS[9], chunk, from, to, settle, known)
@@ -141,10 +141,10 @@ if #back > 0 then
       to = to + 1
     until to > #back or to - from >= together or back[to] ~= back[to - 1] + 1
     parcels[#parcels + 1] = parcel_of(num(epoch), back[from], num(ARGV[4]), deaths, to - from,
-      table.concat(these))
+      table.concat(these), key_here)
     from = to
   end
-  to_front(KEYS[2], parcels)
+  return_to_pending(KEYS[1], KEYS[2], KEYS[10], KEYS[11], parcels)
   pending = pending + #back
   set[#set + 1], set[#set + 2] = 'pending', txt(pending)
 end
@@ -152,9 +152,12 @@ if #members > 0 then
   in_portions('ZADD', KEYS[3], members, 2)
   set[#set + 1], set[#set + 2] = 'delays', txt(delays)
 end
-local function add(field, before, more)
+if current and key_here then
+  keyed_in(KEYS[1], KEYS[10], KEYS[11]).under_way(key_here, #going_on / 2 + #members / 2 - 1)
+end
+local function add(field, so_far, more)
   if more > 0 then
-    set[#set + 1], set[#set + 2] = field, txt(num(before) + more)
+    set[#set + 1], set[#set + 2] = field, txt(num(so_far) + more)
     counted = counted + more
   end
 end

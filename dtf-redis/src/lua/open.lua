@@ -1,5 +1,5 @@
 -- Makes the queues of a task's run.
--- KEYS: info pending delayed running results sizes settled chunks full, then bitmaps
+-- KEYS: info pending delayed running results sizes settled chunks full keyed turns, then bitmaps
 -- ARGV: run, spec as JSON, then the numbers of the bitmaps
 -- Reply: OK | GONE, where a later run is there | MORE and the numbers of all bitmaps to declare
 local there = redis.call('HGET', KEYS[1], 'run')

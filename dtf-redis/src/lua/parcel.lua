@@ -1,6 +1,7 @@
 -- Parcels as they are stored: version byte, then as variable-length numbers the epoch, the first subtask, TRIES times the
--- attempt and the deaths, and the count of the bodies, then each body behind its length. Written and read by `codec.rs` too.
-local VERSION = string.char(1)
+-- attempt and the deaths, and the count of the bodies, then each body behind its length. Those with a key have another version,
+-- and the key right behind it. Written and read by `codec.rs` too.
+local PLAIN, KEYED = string.char(1), string.char(2)
 local TRIES = 8 -- deaths end at 7, as `dtf_model::queue` says
 
 local function read_number(text, at)
@@ -26,17 +27,27 @@ local function number(value)
   return table.concat(bytes)
 end
 
--- Epoch, first subtask, attempt, count, where the bodies begin, and deaths.
-local function read_head(entry)
-  if string.sub(entry, 1, 1) ~= VERSION then
+-- The key of a parcel, if it has one, and where the rest begins.
+local function key_of(entry)
+  local version = string.sub(entry, 1, 1)
+  if version == PLAIN then
+    return nil, 2
+  end
+  if version ~= KEYED then
     error('a parcel was written by a newer version')
   end
-  local epoch, first, tries, count, at
-  epoch, at = read_number(entry, 2)
+  return read_number(entry, 2)
+end
+
+-- Epoch, first subtask, attempt, count, where the bodies begin, deaths, and key.
+local function read_head(entry)
+  local key, at = key_of(entry)
+  local epoch, first, tries, count
+  epoch, at = read_number(entry, at)
   first, at = read_number(entry, at)
   tries, at = read_number(entry, at)
   count, at = read_number(entry, at)
-  return epoch, first, math.floor(tries / TRIES), count, at, tries % TRIES
+  return epoch, first, math.floor(tries / TRIES), count, at, tries % TRIES, key
 end
 
 -- The body that begins at `at`, and where the next one does.
@@ -47,24 +58,25 @@ local function read_body(entry, at)
 end
 
 -- A parcel of subtasks whose bodies are encoded already.
-local function parcel_of(epoch, first, attempt, deaths, count, bodies)
-  return VERSION .. number(epoch) .. number(first) .. number(attempt * TRIES + deaths) .. number(count) .. bodies
+local function parcel_of(epoch, first, attempt, deaths, count, bodies, key)
+  local head = key and KEYED .. number(key) or PLAIN
+  return head .. number(epoch) .. number(first) .. number(attempt * TRIES + deaths) .. number(count) .. bodies
 end
 
-local function single(epoch, seq, attempt, deaths, body)
-  return parcel_of(epoch, seq, attempt, deaths, 1, number(#body) .. body)
+local function single(epoch, seq, attempt, deaths, body, key)
+  return parcel_of(epoch, seq, attempt, deaths, 1, number(#body) .. body, key)
 end
 
 -- The first so many subtasks of a parcel, and the others, as parcels of their own.
-local function split(entry, epoch, first, attempt, deaths, count, at, most)
+local function split(entry, epoch, first, attempt, deaths, count, at, most, key)
   local middle = at
   for _ = 1, most do
     local length
     length, middle = read_number(entry, middle)
     middle = middle + length
   end
-  return parcel_of(epoch, first, attempt, deaths, most, string.sub(entry, at, middle - 1)),
-    parcel_of(epoch, first + most, attempt, deaths, count - most, string.sub(entry, middle))
+  return parcel_of(epoch, first, attempt, deaths, most, string.sub(entry, at, middle - 1), key),
+    parcel_of(epoch, first + most, attempt, deaths, count - most, string.sub(entry, middle), key)
 end
 
 -- The name of a parcel in the hash of those that run.

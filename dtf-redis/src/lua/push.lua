@@ -1,7 +1,7 @@
 -- Adds subtasks and saves the generator's status behind them, all or nothing, once.
--- KEYS: info pending delayed
+-- KEYS: info pending delayed keyed turns
 -- ARGV: run, token, epoch, first, count of subtasks, finished (1 or 0), progress or '', saved with a '+' before it or '',
---   then the parcels
+--   whether parcels have keys (1 or 0), then the parcels
 -- Reply: OK, pending, busy, timed, control, waiting, wbytes, delayed | GONE | FENCED, token | CONFLICT, why
 local there, seen, gown, gnext, finished, ending, waiting = unpack(redis.call('HMGET', KEYS[1],
   'run', 'gtoken', 'gown', 'gnext', 'finished', 'ending', 'pending'))
@@ -19,8 +19,24 @@ end
 if first ~= next or finished then
   return { CONFLICT, 'the batch does not follow the last one' }
 end
-for from = 9, #ARGV, 6000 do
-  redis.call('RPUSH', KEYS[2], unpack(ARGV, from, math.min(from + 5999, #ARGV)))
+local function push(from, to)
+  for at = from, to, 6000 do
+    redis.call('RPUSH', KEYS[2], unpack(ARGV, at, math.min(at + 5999, to)))
+  end
+end
+if ARGV[9] == '0' then
+  push(10, #ARGV)
+else
+  local keyed = keyed_in(KEYS[1], KEYS[4], KEYS[5])
+  for at = 10, #ARGV do
+    local key = key_of(ARGV[at])
+    if key then
+      local _, of = read_head(ARGV[at])
+      keyed.add(key, of, ARGV[at])
+    else
+      push(at, at)
+    end
+  end
 end
 redis.call('HSET', KEYS[1], 'gnext', txt(first + count), 'pending', txt(num(waiting) + count))
 local function keep(field, value)

@@ -1,6 +1,5 @@
 //! The collector's side.
 
-use bytes::Bytes;
 use dtf_model::plugin::TaskResult;
 use dtf_model::queue::{
     CollectorLoad, Commit, CountedAs, Ending, Fence, PEEK_BYTES, ParcelId, ResultBatch, TaskState,
@@ -42,7 +41,7 @@ impl RedisQueues {
     }
 
     pub(super) async fn take_off(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError> {
-        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Results, Of::Sizes];
+        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Results, Of::Sizes, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::COMMIT, fence, &keys);
         call.arg(commit.epoch.0).arg(commit.offset).arg(commit.batches).arg(commit.first.0);
         call.arg(optional(commit.saved.as_deref()));
@@ -51,8 +50,8 @@ impl RedisQueues {
             call.arg(micros(open.after));
         }
         let mut id = ParcelId { epoch: commit.epoch, first: commit.first };
-        for body in commit.open.iter().map(|open| &open.body).chain(&commit.follow_ups) {
-            call.arg(codec::parcel(id, 0, 0, std::slice::from_ref::<Bytes>(body)));
+        for next in commit.open.iter().map(|open| &open.next).chain(&commit.follow_ups) {
+            call.arg(codec::new_parcel(id, next.key, std::slice::from_ref(&next.body)));
             id.first = id.first.plus(1);
         }
         self.by_holder(fence, &call).await?.state()

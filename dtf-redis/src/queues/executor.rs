@@ -1,7 +1,7 @@
 //! The executors' side.
 
-use dtf_model::queue::{LostParcel, Outcome, ParcelId, ParcelReport, Report, Reported};
-use dtf_model::{RunEpoch, StoreError, TaskId};
+use dtf_model::queue::{LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported};
+use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
 
 use super::RedisQueues;
 use super::scheduler::micros;
@@ -29,7 +29,7 @@ impl RedisQueues {
             .arg(codec::results_head(report.parcel))
             .arg(packed.results)
             .arg(packed.lengths);
-        call.arg(report.together);
+        call.arg(report.together).arg(report.deaths);
         for delay in packed.delays {
             call.arg(delay);
         }
@@ -61,8 +61,25 @@ impl RedisQueues {
     ) -> Result<bool, StoreError> {
         let mut call = self.script(&scripts::ACCUSE, task, run, &[Of::Info, Of::Running]);
         call.arg(codec::parcel_name(parcel)).arg(attempt);
-        Ok(self.on_task(task, run, &call).await?.number::<u8>()? == 1)
+        yes(self.on_task(task, run, &call).await?)
     }
+
+    pub(super) async fn is_running_on(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        shard: Shard,
+        parcel: &Parcel,
+    ) -> Result<bool, StoreError> {
+        let mut call = self.script(&scripts::RUNS_ON, task, run, &[Of::Info, Of::Running]);
+        call.arg(codec::parcel_name(parcel.id)).arg(parcel.attempt).arg(parcel.deaths).arg(shard.0);
+        yes(self.on_task(task, run, &call).await?)
+    }
+}
+
+/// Whether a number that a script replies says yes.
+fn yes(mut reply: Reply) -> Result<bool, StoreError> {
+    Ok(reply.number::<u8>()? == 1)
 }
 
 fn reported(mut reply: Reply) -> Result<Reported, StoreError> {

@@ -25,19 +25,22 @@ impl RedisQueues {
     }
 
     pub(super) async fn add(&self, fence: Fence, push: Push) -> Result<Backlog, StoreError> {
-        if push.parcels.iter().sum::<usize>() != push.bodies.len() {
+        if !push.is_covered() {
             let why = "the parcels do not cover the batch".to_owned();
             return Err(StoreError::Conflict { task: fence.task, why });
         }
-        let mut call = self.fenced(&scripts::PUSH, fence, &[Of::Info, Of::Pending, Of::Delayed]);
+        let mut call =
+            self.fenced(&scripts::PUSH, fence, &[Of::Info, Of::Pending, Of::Delayed, Of::Keyed, Of::Turns]);
         call.arg(push.epoch.0).arg(push.first.0).arg(push.bodies.len()).arg(u8::from(push.finished));
         call.arg(push.progress.map_or_else(String::new, |progress| progress.to_string()));
         call.arg(optional(push.saved.as_deref()));
+        call.arg(u8::from(push.keys.iter().any(Option::is_some)));
         let mut bodies: &[Bytes] = &push.bodies;
         let mut first = push.first;
-        for size in push.parcels.into_iter().filter(|size| *size > 0) {
+        let keys = push.keys.into_iter().chain(std::iter::repeat(None));
+        for (size, key) in push.parcels.into_iter().zip(keys).filter(|(size, _)| *size > 0) {
             let (these, others) = bodies.split_at(size);
-            call.arg(codec::parcel(ParcelId { epoch: push.epoch, first }, 0, 0, these));
+            call.arg(codec::new_parcel(ParcelId { epoch: push.epoch, first }, key, these));
             first = first.plus(size as u64);
             bodies = others;
         }

@@ -103,7 +103,17 @@ impl RedisQueues {
     }
 
     pub(super) async fn end(&self, task: TaskId, run: RunEpoch) -> Result<Counts, StoreError> {
-        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Results, Of::Sizes, Of::Settled];
+        let keys = [
+            Of::Info,
+            Of::Pending,
+            Of::Delayed,
+            Of::Running,
+            Of::Results,
+            Of::Sizes,
+            Of::Settled,
+            Of::Keyed,
+            Of::Turns,
+        ];
         let call = self.script(&scripts::CLOSE, task, run, &keys);
         let mut reply = self.on_task(task, run, &call).await?;
         Ok(Counts {

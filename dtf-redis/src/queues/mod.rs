@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dtf_model::plugin::TaskResult;
 use dtf_model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
-    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
+    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf_model::roles::Role;
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
@@ -89,8 +89,8 @@ impl QueueStore for RedisQueues {
         self.begin_scheduling(fence).await
     }
 
-    async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError> {
-        self.give_out(fence, shards, most).await
+    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
+        self.give_out(fence, hand, most).await
     }
 
     async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
@@ -122,6 +122,16 @@ impl QueueStore for RedisQueues {
         attempt: u32,
     ) -> Result<bool, StoreError> {
         self.charge_in_advance(task, run, parcel, attempt).await
+    }
+
+    async fn runs_on(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+        shard: Shard,
+        parcel: &Parcel,
+    ) -> Result<bool, StoreError> {
+        self.is_running_on(task, run, shard, parcel).await
     }
 
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {

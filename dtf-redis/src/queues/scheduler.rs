@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::queue::{
-    Fence, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken, Usage,
-    WAKE_MOST,
+    Fence, Hand, LANES_MOST, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel,
+    SchedulerLoad, Taken, Usage, WAKE_MOST,
 };
 use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
 use futures::StreamExt;
@@ -30,17 +30,15 @@ impl RedisQueues {
         Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()?, usage })
     }
 
-    pub(super) async fn give_out(
-        &self,
-        fence: Fence,
-        shards: &[Shard],
-        most: u64,
-    ) -> Result<Taken, StoreError> {
-        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled];
+    pub(super) async fn give_out(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
+        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::TAKE, fence, &keys);
         call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST).arg(most);
-        for shard in shards {
-            call.arg(shard.0);
+        call.arg(hand.parcels).arg(LANES_MOST).arg(hand.lanes);
+        for Place { shard, lanes } in &hand.places {
+            let separator = if lanes.is_empty() { "" } else { "/" };
+            let lanes: Vec<_> = lanes.iter().map(u32::to_string).collect();
+            call.arg(format!("{shard}{separator}{}", lanes.join(",")));
         }
         let mut reply = self.by_holder(fence, &call).await?;
         let pending = reply.count()?;
@@ -48,10 +46,16 @@ impl RedisQueues {
         let next_due = next_due.transpose().map_err(malformed)?;
         let control = reply.control()?;
         let usage = reply.usage()?;
+        let anywhere = reply.number::<u8>()? == 1;
+        let lanes = numbers(&reply.text()?)?;
+        let named = numbers(&reply.text()?)?;
         let parcels = reply.rest()?.into_iter().map(codec::read_parcel);
         let parcels = parcels.collect::<Result<Vec<_>, _>>().map_err(Malformed::from)?;
-        let parcels = shards.iter().copied().zip(parcels).collect();
-        Ok(Taken { parcels, pending, next_due, control, usage })
+        let parcels = match named.is_empty() {
+            true => hand.places.iter().map(|place| place.shard).zip(parcels).collect(),
+            false => named.into_iter().map(Shard).zip(parcels).collect(),
+        };
+        Ok(Taken { parcels, pending, anywhere, lanes, next_due, control, usage })
     }
 
     pub(super) async fn read_usages(
@@ -92,7 +96,7 @@ impl RedisQueues {
         parcels: &[ParcelId],
         after: Duration,
     ) -> Result<(), StoreError> {
-        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running];
+        let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::PUT_BACK, fence, &keys);
         call.arg(micros(after));
         for parcel in parcels {
@@ -100,6 +104,12 @@ impl RedisQueues {
         }
         self.by_holder(fence, &call).await.map(drop)
     }
+}
+
+/// Numbers with commas between them.
+fn numbers(text: &str) -> Result<Vec<u32>, StoreError> {
+    let parts = text.split(',').filter(|part| !part.is_empty());
+    parts.map(|part| part.parse().map_err(malformed)).collect()
 }
 
 /// Run, slot-time in nanoseconds, subtasks that run, and the nanoseconds and number of those that have run.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Commit, Fence, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{Commit, Fence, Hand, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
 use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisQueues, RedisShards};
@@ -27,6 +27,7 @@ pub(crate) fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> P
         epoch,
         first: Seq(first),
         parcels: vec![1; count],
+        keys: Vec::new(),
         bodies: vec![Bytes::from(vec![b'x'; size]); count],
         saved: Some(Bytes::from_static(b"saved")),
         progress: None,
@@ -43,6 +44,7 @@ pub(crate) fn success(parcel: &Parcel) -> ParcelReport {
     ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
+        deaths: parcel.deaths,
         reports: reports.collect(),
         together: 1,
         busy: Duration::ZERO,
@@ -84,7 +86,9 @@ pub(crate) async fn a_full_store_takes_no_more(redis: Redis, maxmemory: impl Asy
     let collector = queues.load_collector(FENCE).await.unwrap();
     shards.hold(Shard(0), Token(1), &offer(1)).await.unwrap();
     let mut offset = 0;
-    while let Some((_, parcel)) = queues.take(FENCE, &[Shard(0)], u64::MAX).await.unwrap().parcels.pop() {
+    while let Some((_, parcel)) =
+        queues.take(FENCE, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.pop()
+    {
         let shipment = Shipment { task: TASK, run: RUN, parcel: parcel.clone() };
         assert_eq!(shards.ship(Shard(0), std::slice::from_ref(&shipment)).await.unwrap(), 1);
         assert_eq!(shards.claim(Shard(0), Token(1), &offer(1), &[], 1).await.unwrap().len(), 1);

@@ -1,9 +1,11 @@
 //! Dealing the shards' room out to tasks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::key::Ring;
 use dtf_model::plugin::Dispatch;
-use dtf_model::queue::{Fence, Parcel, Taken};
+use dtf_model::queue::{Fence, Hand, Parcel, Taken};
 use dtf_model::roles::RoleContext;
 use dtf_model::{Control, Shard, StoreError, TaskId};
 
@@ -24,19 +26,21 @@ const UNTIL_CAPABLE: Duration = Duration::from_millis(100);
 pub(super) struct Dispatcher {
     context: RoleContext,
     shards: Vec<Shard>,
+    ring: Arc<Ring>,
 }
 
 impl Dispatcher {
     pub(super) fn new(context: RoleContext) -> Self {
         let shards = (0..context.shape.shards).map(Shard).collect();
-        Self { context, shards }
+        let ring = Arc::new(Ring::new(context.shape.shards));
+        Self { context, shards, ring }
     }
 
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
     /// fast as it is filled, so the caller listens in between.
     pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
         tasks.catch_up();
-        if tasks.policy.is_idle() {
+        if tasks.policy.is_idle() && !tasks.is_any_parked() {
             return Ok(false);
         }
         let mut places = self.places().await?;
@@ -56,27 +60,48 @@ impl Dispatcher {
         places: &mut Places,
         shipping: &mut Shipping<'_>,
     ) -> Result<(), StoreError> {
+        tasks.unpark(places);
         for _ in 0..TURNS {
             if places.is_empty() {
                 break;
             }
-            let Some((task, most)) = tasks.next() else { break };
-            let hand = places.hand(tasks.kind(task));
-            if hand.is_empty() {
-                self.await_capable(tasks, task, places).await;
-                continue;
-            }
+            let Some((task, most)) = tasks.next() else {
+                // It may have been learnt only now what some of them have to give.
+                if tasks.unpark(places) {
+                    continue;
+                }
+                break;
+            };
+            let Some(hand) = self.hand(tasks, task, places).await else { continue };
             let taken = self.turn(tasks, task, &hand, most, shipping).await;
             // Where a store fails in the middle, parcels may have been taken and not shipped: the task is taken up afresh
             // then, and they are found.
             let used = taken.inspect_err(|_| tasks.forget(task))?;
-            places.give_back(hand, &used);
+            places.give_back(hand, used);
         }
         Ok(())
     }
 
+    /// The places for a task, where there are any now.
+    async fn hand(&self, tasks: &mut Tasks, task: TaskId, places: &mut Places) -> Option<Hand> {
+        let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
+            tasks.policy.remove(task);
+            return None;
+        };
+        let hand = places.hand(kind, &wanted);
+        if !hand.places.is_empty() {
+            return Some(hand);
+        }
+        if wanted.is_keyed() && places.is_anybody_capable(kind) {
+            tasks.park(task);
+        } else {
+            self.await_capable(tasks, task, places).await;
+        }
+        None
+    }
+
     async fn places(&self) -> Result<Places, StoreError> {
-        Ok(Places::new(self.context.shards.rooms(&self.shards).await?))
+        Ok(Places::new(self.ring.clone(), self.context.shards.rooms(&self.shards).await?))
     }
 
     /// No shard that has room is held by somebody who can execute the task's kind.
@@ -95,21 +120,18 @@ impl Dispatcher {
         &self,
         tasks: &mut Tasks,
         task: TaskId,
-        shards: &[Shard],
+        hand: &Hand,
         most: u64,
         shipping: &mut Shipping<'_>,
     ) -> Result<Vec<Shard>, StoreError> {
-        let Some(known) = tasks.get(task) else {
-            tasks.policy.remove(task);
-            return Ok(Vec::new());
-        };
+        let Some(known) = tasks.get(task) else { return Ok(Vec::new()) };
         if known.is_asked() {
             tasks.quiet(task); // until the answers are there
             return Ok(Vec::new());
         }
         let (fence, waits) = (tasks.fence(task, known.run), known.waits);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match shipping.beside(self.context.queues.take(fence, shards, most)).await {
+        let taken = match shipping.beside(self.context.queues.take(fence, hand, most)).await {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
@@ -157,8 +179,15 @@ impl Dispatcher {
     }
 
     fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
-        if taken.parcels.is_empty() || taken.pending == 0 || taken.control != Control::Run {
+        tasks.note_wanted(task, taken);
+        let has_some = taken.pending > 0 && (taken.anywhere || !taken.lanes.is_empty());
+        if !has_some || taken.control != Control::Run {
             tasks.quiet(task);
+        } else if taken.parcels.is_empty() {
+            match taken.lanes.is_empty() {
+                true => tasks.quiet(task),
+                false => tasks.park(task),
+            }
         }
         tasks.due_in(task, taken.next_due);
         if taken.pending <= backlog / 2 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
-use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, TaskState, Usage};
+use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, Taken, TaskState, Usage};
 use dtf_model::roles::{Role, RoleContext};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::BucketOf;
@@ -19,6 +19,7 @@ use super::audit::Audit;
 use super::callback::{self, Heard, Made};
 use super::limiter::{Limiter, Permit};
 use super::lister::Page;
+use super::places::{Places, Wanted};
 use super::policy::Policy;
 use super::policy::account::Accounts;
 
@@ -30,11 +31,13 @@ pub(super) struct Known {
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
     audit: Audit,
-    kind: TaskType,
+    pub(super) kind: TaskType,
     /// Whether it was said that it waits for somebody capable.
     pub(super) waits: bool,
     /// The hand that the callback is being asked about.
     asked: Option<u64>,
+    /// What it has to give.
+    pub(super) wanted: Wanted,
 }
 
 impl Known {
@@ -61,6 +64,8 @@ pub(super) struct Tasks {
     making: HashMap<TaskId, RunEpoch>,
     /// Hands that the callback was asked about so far.
     hands: u64,
+    /// Those whose pending subtasks all have keys, in lanes whose shards had no room.
+    parked: HashSet<TaskId>,
     /// Those that were listed, or taken up, since the list began.
     seen: HashSet<TaskId>,
 }
@@ -81,6 +86,7 @@ impl Tasks {
             plugins: JoinSet::new(),
             making: HashMap::new(),
             hands: 0,
+            parked: HashSet::new(),
             seen: HashSet::new(),
         }
     }
@@ -155,6 +161,10 @@ impl Tasks {
 
     /// The task has something to dispatch, as far as is known.
     pub(super) fn pending(&mut self, task: TaskId) {
+        if let Some(known) = self.known.get_mut(&task) {
+            known.wanted.may_be_more();
+        }
+        self.parked.remove(&task);
         self.policy.pending(task, self.context.clock.now());
     }
 
@@ -175,6 +185,7 @@ impl Tasks {
 
     pub(super) fn forget(&mut self, task: TaskId) {
         self.making.remove(&task);
+        self.parked.remove(&task);
         self.policy.remove(task);
         self.accounts.close(task);
         self.limiter.close(task);
@@ -208,8 +219,39 @@ impl Tasks {
     pub(super) fn wake_due(&mut self, now: Instant) {
         while let Some((_, task)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.set_due(task, None);
-            self.policy.pending(task, self.context.clock.now());
+            self.pending(task);
         }
+    }
+
+    /// What a take said that the task has to give.
+    pub(super) fn note_wanted(&mut self, task: TaskId, taken: &Taken) {
+        if let Some(known) = self.known.get_mut(&task) {
+            known.wanted.note(taken);
+        }
+    }
+
+    /// The task rests until there is room for what it has to give.
+    pub(super) fn park(&mut self, task: TaskId) {
+        self.quiet(task);
+        self.parked.insert(task);
+    }
+
+    pub(super) fn is_any_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Lets those go on that there is room for. Says whether there are any.
+    pub(super) fn unpark(&mut self, places: &mut Places) -> bool {
+        let has_room = |task: &TaskId| {
+            self.known.get(task).is_some_and(|known| places.is_room_for(known.kind, &known.wanted))
+        };
+        let mut ready: Vec<_> = self.parked.iter().copied().filter(has_room).collect();
+        ready.sort_unstable();
+        for task in &ready {
+            self.parked.remove(task);
+            self.policy.pending(*task, self.context.clock.now());
+        }
+        !ready.is_empty()
     }
 
     /// Brings everything up to now that goes by the clock: charges for what runs longer than was guessed, and groups whose
@@ -320,7 +362,7 @@ impl Tasks {
             }
             let fence = Fence { task, run: known.run, token: self.token };
             match self.put_back_what_is_lost(fence).await {
-                Ok(()) => self.policy.pending(task, now),
+                Ok(()) => self.pending(task),
                 Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
                 Err(_) => self.forget(task), // it has ended, or is somebody else's
             }
@@ -384,7 +426,8 @@ impl Tasks {
         self.limiter.open(spec.id, &group, limits, usage.running);
         let audit = Audit::begin(self.context.clock.now(), usage);
         let (run, kind, waits) = (spec.run, spec.task_type, !state.waits.is_empty());
-        let known = Known { run, callback, backlog, audit, kind, waits, asked: None };
+        let known =
+            Known { run, callback, backlog, audit, kind, waits, asked: None, wanted: Wanted::default() };
         self.known.insert(spec.id, known);
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub(crate) mod dice;
 pub(crate) mod wires;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use dtf::model::plugin::{
     TaskResult, TaskScheduler,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{ClusterShape, Counts, Invalid, TaskParam, TaskSpec, TaskType};
+use dtf::model::{ClusterShape, Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
 use dtf::{Dtf, DtfConfig, Ports};
 use dtf_executor::{ExecutorConfig, MAX_RESULT_BYTES};
 use lrmf_core::clock::RuntimeClock;
@@ -51,6 +52,12 @@ pub(crate) struct Numbers {
     pub(crate) slow: Option<(u64, Duration)>,
     /// Called before each execution takes its time.
     pub(crate) on_start: Arc<OnStart>,
+    /// Called then too; what it gives is dropped when the execution has ended, or is dropped.
+    pub(crate) during: Arc<During>,
+    /// The key of each subtask.
+    pub(crate) key: fn(u64) -> Option<ShardKey>,
+    /// Those that take an hour.
+    pub(crate) sleeps: fn(u64) -> bool,
     /// What is wrong with the plugin, if anything.
     pub(crate) fault: Option<Fault>,
     pub(crate) books: Books,
@@ -62,6 +69,9 @@ pub(crate) struct Numbers {
 
 /// What a test does when an execution begins.
 pub(crate) type OnStart = dyn Fn(u64, &ExecuteContext) + Send + Sync;
+
+/// What a test keeps for as long as an execution goes on.
+pub(crate) type During = dyn Fn(u64, &ExecuteContext) -> Box<dyn Send> + Send + Sync;
 
 /// What can be wrong with the plugin besides its executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +126,9 @@ impl Numbers {
             takes: Duration::ZERO,
             slow: None,
             on_start: Arc::new(|_, _| {}),
+            during: Arc::new(|_, _| Box::new(())),
+            key: |_| None,
+            sleeps: |_| false,
             fault: None,
             books: Arc::default(),
             scheduler: None,
@@ -135,6 +148,7 @@ fn too_large() -> NewSubtask {
 struct Emit {
     next: u64,
     count: u64,
+    key: fn(u64) -> Option<ShardKey>,
     fault: Option<Fault>,
 }
 
@@ -149,8 +163,11 @@ impl TaskGenerator for Emit {
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
         hang(self.fault, Fault::GeneratorHangs).await;
         let end = self.count.min(self.next + most as u64);
-        let mut subtasks: Vec<_> =
-            (self.next..end).map(|number| NewSubtask::new(number.to_le_bytes().to_vec())).collect();
+        let subtask = |number: u64| NewSubtask {
+            key: (self.key)(number),
+            ..NewSubtask::new(number.to_le_bytes().to_vec())
+        };
+        let mut subtasks: Vec<_> = (self.next..end).map(subtask).collect();
         self.next = end;
         match self.fault {
             Some(Fault::BodyTooLarge) => subtasks.push(too_large()),
@@ -179,6 +196,8 @@ struct Call {
     takes: Duration,
     slow: Option<(u64, Duration)>,
     on_start: Arc<OnStart>,
+    during: Arc<During>,
+    sleeps: fn(u64) -> bool,
     fault: Option<Fault>,
     broken_off: Arc<Mutex<Vec<u64>>>,
 }
@@ -203,9 +222,11 @@ impl Drop for Unended<'_> {
 impl TaskExecutor for Call {
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         (self.on_start)(number(body), context);
+        let _during = (self.during)(number(body), context);
         let mut unended = Unended { call: self, number: number(body), ended: false };
         let heeds = self.fault != Some(Fault::ExecutorPanicsWhenDropped);
-        let slow = self.slow.filter(|(slow, _)| *slow == number(body));
+        let asleep = (self.sleeps)(number(body)).then_some((number(body), Duration::from_secs(3600)));
+        let slow = self.slow.filter(|(slow, _)| *slow == number(body)).or(asleep);
         tokio::select! {
             () = tokio::time::sleep(slow.map_or(self.takes, |(_, takes)| takes)) => {}
             () = context.cancelled.cancelled(), if heeds => {
@@ -296,14 +317,19 @@ impl TaskPlugin for Numbers {
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
         refuse(self.fault, Fault::NoGenerator)?;
         let count = spec.param.type_param.as_u64().unwrap_or(0);
-        Ok(Box::new(Emit { next: 0, count, fault: self.fault }))
+        Ok(Box::new(Emit { next: 0, count, key: self.key, fault: self.fault }))
+    }
+
+    fn again(&self, _spec: &TaskSpec, body: Bytes) -> anyhow::Result<NewSubtask> {
+        Ok(NewSubtask { key: (self.key)(number(&body)), body })
     }
 
     fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
         refuse(self.fault, Fault::NoExecutor)?;
-        let (on_start, execute) = (self.on_start.clone(), self.execute.clone());
-        let (takes, slow, fault) = (self.takes, self.slow, self.fault);
-        Ok(Arc::new(Call { execute, takes, slow, on_start, fault, broken_off: self.broken_off.clone() }))
+        let (on_start, execute, during) = (self.on_start.clone(), self.execute.clone(), self.during.clone());
+        let (takes, slow, sleeps, fault) = (self.takes, self.slow, self.sleeps, self.fault);
+        let broken_off = self.broken_off.clone();
+        Ok(Arc::new(Call { execute, takes, slow, on_start, during, sleeps, fault, broken_off }))
     }
 
     fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {

@@ -10,8 +10,8 @@ use dtf::model::failure::{Failure, FailureKey, FailureTable};
 use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, ParcelId, ParcelReport,
-    Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
+    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
 };
 use dtf::model::roles::Role;
 use dtf::model::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
@@ -104,12 +104,13 @@ wired! {
     push(fence: Fence, push: Push) -> Backlog;
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
     load_scheduler(fence: Fence) -> SchedulerLoad;
-    take(fence: Fence, shards: &[Shard], most: u64) -> Taken;
+    take(fence: Fence, hand: &Hand, most: u64) -> Taken;
     usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
     put_back(fence: Fence, parcels: &[ParcelId], after: Duration) -> ();
     complete(task: TaskId, run: RunEpoch, report: ParcelReport) -> Reported;
     recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
     accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
+    runs_on(task: TaskId, run: RunEpoch, shard: Shard, parcel: &Parcel) -> bool;
     stop_by_collector(fence: Fence, reason: &str) -> ();
     load_collector(fence: Fence) -> CollectorLoad;
     peek(fence: Fence, offset: u64, most: usize) -> Vec<ResultBatch>;

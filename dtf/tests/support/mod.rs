@@ -74,7 +74,7 @@ pub(crate) fn id(number: usize) -> SubtaskId {
 }
 
 pub(crate) fn context(cancelled: &CancellationToken) -> ExecuteContext {
-    ExecuteContext { id: id(0), attempt: 0, cancelled: cancelled.clone() }
+    ExecuteContext { id: id(0), key: None, attempt: 0, cancelled: cancelled.clone() }
 }
 
 /// How the driver makes it harder.

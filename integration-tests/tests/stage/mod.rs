@@ -198,8 +198,15 @@ impl Site {
         more: &[&str],
     ) -> Task {
         let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
-        let mut param =
-            BooksParam { count, sleep_ms, file: file.clone(), rounds: 0, fatal: None, held: false };
+        let mut param = BooksParam {
+            count,
+            sleep_ms,
+            file: file.clone(),
+            rounds: 0,
+            fatal: None,
+            keys: None,
+            held: false,
+        };
         change(&mut param);
         let held = param.held;
         let param = serde_json::to_string(&param).unwrap();
@@ -303,6 +310,11 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// What is not in order among the executions, where there are so many keys.
+    pub(crate) fn out_of_order(&self, keys: u64) -> Vec<String> {
+        integration_tests::books::out_of_order(&self.file, keys).unwrap()
+    }
+
     /// How many executions there were.
     pub(crate) fn executed(&self) -> u64 {
         std::fs::metadata(&self.file).map_or(0, |file| file.len() / 8)

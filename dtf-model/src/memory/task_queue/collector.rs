@@ -1,12 +1,11 @@
 //! The collector's calls: looking at results and taking them off.
 
-use bytes::Bytes;
 use lrmf_core::{Timestamp, Token};
 
 use super::{TaskQueue, check, raise};
 use crate::error::StoreError;
 use crate::ids::EmitEpoch;
-use crate::plugin::TaskResult;
+use crate::plugin::{NewSubtask, TaskResult};
 use crate::queue::{
     CollectorLoad, Commit, CountedAs, Ending, PEEK_BYTES, Parcel, ParcelId, ResultBatch, StillOpen, TaskState,
 };
@@ -87,29 +86,30 @@ impl TaskQueue {
         self.collected -= commit.open.len() as u64;
         self.reopened += commit.open.len() as u64;
         let mut front = Vec::new();
-        for StillOpen { body, after, .. } in commit.open {
-            let parcel = self.follow_up(commit.epoch, body);
+        for StillOpen { next, after, .. } in commit.open {
+            let parcel = self.follow_up(commit.epoch, next);
             if after.is_zero() {
                 front.push(parcel);
             } else {
+                self.under_way(parcel.key, 1);
                 self.delay(now + after, parcel);
             }
         }
-        for body in commit.follow_ups {
-            front.push(self.follow_up(commit.epoch, body));
+        for next in commit.follow_ups {
+            front.push(self.follow_up(commit.epoch, next));
         }
         // Before what the generator emits, so that what iterates does not pile up.
-        front.into_iter().rev().for_each(|parcel| self.return_to_pending(parcel));
+        self.return_to_pending(front);
         self.counts.created = self.created();
         self.collector_saved = commit.saved;
         Ok(self.state())
     }
 
     /// The next subtask that the collector adds.
-    fn follow_up(&mut self, epoch: EmitEpoch, body: Bytes) -> Parcel {
+    fn follow_up(&mut self, epoch: EmitEpoch, next: NewSubtask) -> Parcel {
         let id = ParcelId { epoch, first: self.follow_ups.next };
         self.follow_ups.next = id.first.plus(1);
-        Parcel { id, attempt: 0, deaths: 0, bodies: vec![body] }
+        Parcel { id, attempt: 0, deaths: 0, key: next.key, bodies: vec![next.body] }
     }
 
     pub(in crate::memory) fn conclude(

@@ -5,7 +5,7 @@ use lrmf_core::Timestamp;
 use super::scheduler::singles;
 use super::{Running, TaskQueue};
 use crate::error::StoreError;
-use crate::ids::Seq;
+use crate::ids::{Seq, Shard};
 use crate::queue::{
     DEATHS_AT_MOST, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch,
 };
@@ -25,7 +25,7 @@ impl TaskQueue {
         }
         let settled = self.settle(&report, count);
         let mut results = Vec::with_capacity(report.reports.len());
-        let mut returned = Vec::new();
+        let (mut returned, mut under_way) = (Vec::new(), -i64::from(settled.is_some()));
         for (index, each) in report.reports.into_iter().enumerate() {
             let seq = report.parcel.first.plus(index as u64);
             if self.done.contains(seq) {
@@ -41,12 +41,14 @@ impl TaskQueue {
                 Report::Retry { after, .. } => {
                     if let Some(Running { parcel, .. }) = single(settled.as_ref(), index) {
                         let attempt = parcel.attempt + 1;
+                        under_way += 1;
                         self.delay(now + after, Parcel { attempt, deaths: 0, ..parcel });
                     }
                 }
                 Report::Returned => returned.extend(single(settled.as_ref(), index)),
                 Report::GoesOn => {
                     if let Some(running) = single(settled.as_ref(), index) {
+                        under_way += 1;
                         self.running_subtasks += 1;
                         self.running.insert(running.parcel.id, running);
                     }
@@ -54,16 +56,16 @@ impl TaskQueue {
             }
         }
         let returned = returned.into_iter().map(|running| running.parcel);
-        for parcel in grouped(returned, report.together).into_iter().rev() {
-            self.return_to_pending(parcel);
-        }
+        self.return_to_pending(grouped(returned, report.together));
+        self.under_way(settled.and_then(|settled| settled.parcel.key), under_way);
         Ok(self.keep(ResultBatch { epoch: report.parcel.epoch, results }))
     }
 
     /// Takes the reported attempt off those that run, where it is the one that runs.
     fn settle(&mut self, report: &ParcelReport, count: u64) -> Option<Running> {
         let current = self.running.get(&report.parcel).is_some_and(|running| {
-            running.parcel.attempt == report.attempt && running.parcel.count() == count
+            let there = &running.parcel;
+            (there.attempt, there.deaths, there.count()) == (report.attempt, report.deaths, count)
         });
         let settled = current.then(|| self.running.remove(&report.parcel)).flatten();
         if settled.is_some() {
@@ -91,7 +93,7 @@ impl TaskQueue {
         if self.ending.is_some() {
             return self.reported(0);
         }
-        let mut back = Vec::new();
+        let (mut back, mut keys) = (Vec::new(), Vec::new());
         for index in 0..lost.count {
             let id = ParcelId { first: lost.id.first.plus(index), ..lost.id };
             let there = self.running.get(&id).is_some_and(|running| {
@@ -104,18 +106,26 @@ impl TaskQueue {
             let deaths = running.parcel.deaths + 1;
             let proven = running.accused || deaths < lost.most_deaths;
             let deaths = if proven { deaths.min(DEATHS_AT_MOST) } else { running.parcel.deaths };
+            keys.push(running.parcel.key);
             back.extend(singles(Parcel { deaths, ..running.parcel }));
         }
-        for parcel in back.into_iter().rev().filter(|parcel| !self.done.contains(parcel.id.first)) {
-            self.pending_subtasks += 1;
-            self.pending.push_front(parcel);
-        }
+        back.retain(|parcel| !self.done.contains(parcel.id.first));
+        self.return_to_pending(back);
+        keys.into_iter().for_each(|key| self.under_way(key, -1));
         self.reported(0)
     }
 
     pub(in crate::memory) fn accuse(&mut self, parcel: ParcelId, attempt: u32) -> bool {
         let running = self.running.get_mut(&parcel).filter(|running| running.parcel.attempt == attempt);
         running.map(|running| running.accused = true).is_some()
+    }
+
+    pub(in crate::memory) fn runs_on(&self, shard: Shard, parcel: &Parcel) -> bool {
+        let same = |running: &Running| {
+            let there = &running.parcel;
+            (running.shard, there.attempt, there.deaths) == (shard, parcel.attempt, parcel.deaths)
+        };
+        self.running.get(&parcel.id).is_some_and(same)
     }
 
     pub(super) fn owns(&self, parcel: ParcelId, count: u64) -> bool {

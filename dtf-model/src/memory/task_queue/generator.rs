@@ -56,17 +56,19 @@ impl TaskQueue {
         if push.first != self.generated.next || self.finished {
             return self.conflict("the batch does not follow the last one");
         }
-        if push.parcels.iter().sum::<usize>() != push.bodies.len() {
+        if !push.is_covered() {
             return self.conflict("the parcels do not cover the batch");
         }
         let mut bodies = push.bodies.into_iter();
-        for size in push.parcels.into_iter().filter(|size| *size > 0) {
+        let keys = push.keys.into_iter().chain(std::iter::repeat(None));
+        for (size, key) in push.parcels.into_iter().zip(keys).filter(|(size, _)| *size > 0) {
             let id = ParcelId { epoch: push.epoch, first: self.generated.next };
             self.generated.next = id.first.plus(size as u64);
             self.add_pending(Parcel {
                 id,
                 attempt: 0,
                 deaths: 0,
+                key,
                 bodies: bodies.by_ref().take(size).collect(),
             });
         }
@@ -81,13 +83,24 @@ impl TaskQueue {
         self.generated.next.0 + (self.follow_ups.next.0 - Seq::FIRST_FOLLOW_UP.0) - self.reopened
     }
 
-    pub(super) fn add_pending(&mut self, parcel: Parcel) {
+    fn add_pending(&mut self, parcel: Parcel) {
         self.pending_subtasks += parcel.count();
-        self.pending.push_back(parcel);
+        match parcel.key {
+            Some(key) => self.keyed.add(key, parcel),
+            None => self.pending.push_back(parcel),
+        }
     }
 
-    pub(super) fn return_to_pending(&mut self, parcel: Parcel) {
-        self.pending_subtasks += parcel.count();
-        self.pending.push_front(parcel);
+    /// In front of all others, in this order; what has a key goes where it belongs.
+    pub(super) fn return_to_pending(&mut self, parcels: Vec<Parcel>) {
+        let mut front = Vec::new();
+        for parcel in parcels {
+            self.pending_subtasks += parcel.count();
+            match parcel.key {
+                Some(key) => self.keyed.add(key, parcel),
+                None => front.push(parcel),
+            }
+        }
+        front.into_iter().rev().for_each(|parcel| self.pending.push_front(parcel));
     }
 }

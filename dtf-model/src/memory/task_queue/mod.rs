@@ -9,10 +9,12 @@ use lrmf_core::{Timestamp, Token};
 mod collector;
 mod executor;
 mod generator;
+mod keyed;
 mod numbers;
 mod run_time;
 mod scheduler;
 
+use self::keyed::Keyed;
 use self::numbers::Stream;
 use self::run_time::RunTime;
 use super::done::DoneSet;
@@ -53,7 +55,10 @@ pub(super) struct TaskQueue {
     finished: bool,
     generator_saved: Option<Bytes>,
     progress: Option<f32>,
+    /// Those without a key.
     pending: VecDeque<Parcel>,
+    keyed: Keyed,
+    /// With a key or without.
     pending_subtasks: u64,
     /// By due time, then by a counter that keeps the order of equals.
     delayed: BTreeMap<(Timestamp, u64), Parcel>,
@@ -102,6 +107,7 @@ impl TaskQueue {
             generator_saved: None,
             progress: None,
             pending: VecDeque::new(),
+            keyed: Keyed::default(),
             pending_subtasks: 0,
             delayed: BTreeMap::new(),
             delays: 0,
@@ -170,6 +176,7 @@ impl TaskQueue {
             }
             self.counts.cancelled += self.counts.created - self.counts.counted();
             self.pending.clear();
+            self.keyed = Keyed::default();
             self.pending_subtasks = 0;
             self.delayed.clear();
             self.running.clear();

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use lrmf_core::{Timestamp, Token};
 
+use super::keyed::rank;
 use super::{Running, TaskQueue, check, raise};
 use crate::error::StoreError;
-use crate::ids::Shard;
+use crate::key::ShardKey;
 use crate::queue::{
-    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Taken, Usage,
-    WAKE_MOST,
+    Hand, Parcel, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
+    Taken, Usage, WAKE_MOST,
 };
 use crate::status::Control;
 
@@ -35,35 +36,64 @@ impl TaskQueue {
         &mut self,
         token: Token,
         now: Timestamp,
-        shards: &[Shard],
+        hand: &Hand,
         most: u64,
     ) -> Result<Taken, StoreError> {
         check(self.tokens.scheduler, token)?;
+        self.keyed.set_lanes(hand.lanes);
         self.wake_delayed(now);
         let (mut parcels, mut left) = (Vec::new(), most);
         let may_take = self.control == Control::Run && !self.is_flooded();
-        while may_take && parcels.len() < shards.len() && left > 0 {
-            let Some(parcel) = self.pending.pop_front() else { break };
-            self.pending_subtasks -= parcel.count();
-            // A late success of an earlier attempt may have settled it meanwhile.
-            if parcel.count() == 1 && self.done.contains(parcel.id.first) {
-                continue;
+        for Place { shard, lanes } in hand.places.iter().filter(|_| may_take) {
+            if parcels.len() == hand.parcels || left == 0 {
+                break;
             }
-            let (parcel, rest) = split(parcel, left);
-            if let Some(rest) = rest {
-                self.return_to_pending(rest);
-            }
+            let Some(parcel) = self.next_for(lanes, left) else { continue };
             left -= parcel.count();
-            let shard = shards[parcels.len()];
             self.running_subtasks += parcel.count();
-            let shipped_with = parcel.id.first;
+            let (shard, shipped_with) = (*shard, parcel.id.first);
             self.running
                 .insert(parcel.id, Running { shard, shipped_with, accused: false, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
+        let anywhere = may_take && !self.pending.is_empty();
+        let lanes = if may_take { self.keyed.lanes_in_line() } else { Vec::new() };
         let (pending, usage) = (self.pending_subtasks, self.usage());
-        Ok(Taken { parcels, pending, next_due, control: self.control, usage })
+        Ok(Taken { parcels, pending, anywhere, lanes, next_due, control: self.control, usage })
+    }
+
+    /// Takes the parcel whose turn it is at a place that serves these lanes, with at most so many subtasks.
+    fn next_for(&mut self, lanes: &[u32], most: u64) -> Option<Parcel> {
+        loop {
+            let without = self.pending.front().map(rank);
+            let with = self.keyed.first(lanes).filter(|(_, rank)| without.is_none_or(|other| *rank < other));
+            let key = with.map(|(key, _)| key);
+            let parcel = match key {
+                Some(key) => self.keyed.pop(key)?,
+                None => self.pending.pop_front()?,
+            };
+            self.pending_subtasks -= parcel.count();
+            // A late success of an earlier attempt may have settled it meanwhile.
+            if parcel.count() == 1 && self.done.contains(parcel.id.first) {
+                key.into_iter().for_each(|key| self.keyed.settled(key));
+                continue;
+            }
+            let (parcel, rest) = split(parcel, most);
+            self.pending_subtasks += rest.as_ref().map_or(0, Parcel::count);
+            match key {
+                Some(key) => self.keyed.given(key, rest),
+                None => rest.into_iter().for_each(|rest| self.pending.push_front(rest)),
+            }
+            return Some(parcel);
+        }
+    }
+
+    /// So many more parcels of a key are under way, or fewer: they run or are delayed.
+    pub(super) fn under_way(&mut self, key: Option<ShardKey>, more: i64) {
+        if let Some(key) = key {
+            self.keyed.under_way(key, more);
+        }
     }
 
     pub(super) fn is_flooded(&self) -> bool {
@@ -78,9 +108,9 @@ impl TaskQueue {
             }
             due.push(entry.remove());
         }
-        for parcel in due.into_iter().rev() {
-            self.return_to_pending(parcel);
-        }
+        let keys: Vec<_> = due.iter().map(|parcel| parcel.key).collect();
+        self.return_to_pending(due);
+        keys.into_iter().for_each(|key| self.under_way(key, -1));
     }
 
     pub(in crate::memory) fn put_back(
@@ -97,14 +127,15 @@ impl TaskQueue {
             self.running_subtasks -= running.parcel.count();
             back.push(running.parcel);
         }
+        let keys: Vec<_> = back.iter().map(|parcel| (parcel.key, parcel.bodies.len() as i64)).collect();
         if after.is_zero() {
-            for parcel in back.into_iter().rev() {
-                self.return_to_pending(parcel);
-            }
+            self.return_to_pending(back);
+            keys.into_iter().for_each(|(key, _)| self.under_way(key, -1));
         } else {
             for single in back.into_iter().flat_map(singles) {
                 self.delay(now + after, single);
             }
+            keys.into_iter().for_each(|(key, singles)| self.under_way(key, singles - 1));
         }
         Ok(())
     }
@@ -127,11 +158,12 @@ fn split(mut parcel: Parcel, most: u64) -> (Parcel, Option<Parcel>) {
 }
 
 pub(super) fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
-    let Parcel { id, attempt, deaths, bodies } = parcel;
+    let Parcel { id, attempt, deaths, key, bodies } = parcel;
     bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
         id: ParcelId { first: id.first.plus(index), ..id },
         attempt,
         deaths,
+        key,
         bodies: vec![body],
     })
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Desk, body, failure, is_conflict, must, push, success};
 use crate::ids::{EmitEpoch, Seq};
-use crate::plugin::{SubtaskResult, TaskResult};
+use crate::plugin::{NewSubtask, SubtaskResult, TaskResult};
 use crate::queue::{
     CollectorLoad, Commit, CountedAs, Ending, Outcome, PEEK_BYTES, Parcel, ParcelId, Push, QueueStore,
     Report, StillOpen,
@@ -67,7 +67,7 @@ pub async fn large_results_are_peeked_in_portions(store: &Arc<dyn QueueStore>) {
 pub async fn a_commit_takes_results_off_and_adds_follow_ups(store: &Arc<dyn QueueStore>) {
     let (desk, _, load) = executed(store, &[2, 1, 3]).await;
     let commit = Commit {
-        follow_ups: vec![Bytes::from_static(b"more"), Bytes::new()],
+        follow_ups: vec![NewSubtask::new(Bytes::from_static(b"more")), NewSubtask::default()],
         saved: Some(Bytes::from_static(b"\0seen")),
         ..take_off(&load, 0, 2)
     };
@@ -88,7 +88,8 @@ pub async fn a_commit_takes_results_off_and_adds_follow_ups(store: &Arc<dyn Queu
 /// A commit that is sent again is not applied again.
 pub async fn a_commit_is_applied_once(store: &Arc<dyn QueueStore>) {
     let (desk, _, load) = executed(store, &[1, 1, 1]).await;
-    let commit = Commit { follow_ups: vec![Bytes::from_static(b"more")], ..take_off(&load, 0, 2) };
+    let commit =
+        Commit { follow_ups: vec![NewSubtask::new(Bytes::from_static(b"more"))], ..take_off(&load, 0, 2) };
     let first = must(store.commit(desk.fence(), commit.clone()).await);
     assert_eq!(must(store.commit(desk.fence(), commit).await), first);
     assert_eq!((first.counts.created, first.collected, first.pending), (4, 2, 1));
@@ -120,7 +121,8 @@ pub async fn a_commit_of_a_superseded_load_is_refused(store: &Arc<dyn QueueStore
 pub async fn follow_ups_are_subtasks_like_others(store: &Arc<dyn QueueStore>) {
     let (desk, _, load) = executed(store, &[1]).await;
     let bodies: Vec<_> = (0..3).map(body).collect();
-    must(store.commit(desk.fence(), Commit { follow_ups: bodies.clone(), ..take_off(&load, 0, 1) }).await);
+    let follow_ups = bodies.iter().cloned().map(NewSubtask::new).collect();
+    must(store.commit(desk.fence(), Commit { follow_ups, ..take_off(&load, 0, 1) }).await);
     for (index, expected) in (0..).zip(&bodies) {
         let parcel = desk.take_one().await;
         let first = Seq::FIRST_FOLLOW_UP.plus(index);
@@ -139,10 +141,10 @@ pub async fn follow_ups_are_subtasks_like_others(store: &Arc<dyn QueueStore>) {
 pub async fn what_stays_open_is_executed_again_and_counted_once(store: &Arc<dyn QueueStore>) {
     let (desk, epoch, load) = executed(store, &[1, 1]).await;
     must(store.push(desk.fence(), Push { finished: true, ..push(epoch, 2, &[]) }).await);
-    let open = |after| StillOpen { counted_as: CountedAs::Succeeded, body: body(50), after };
+    let open = |after| StillOpen { counted_as: CountedAs::Succeeded, next: NewSubtask::new(body(50)), after };
     let commit = Commit {
         open: vec![open(Duration::ZERO), open(Duration::from_millis(30))],
-        follow_ups: vec![body(60)],
+        follow_ups: vec![NewSubtask::new(body(60))],
         ..take_off(&load, 0, 2)
     };
     let state = must(store.commit(desk.fence(), commit.clone()).await);
@@ -150,7 +152,13 @@ pub async fn what_stays_open_is_executed_again_and_counted_once(store: &Arc<dyn 
     assert_eq!((state.pending, state.delayed), (2, 1));
     assert_eq!(must(store.commit(desk.fence(), commit).await), state, "once");
     // What is reported of the earlier number once more is in the books no more, nor again.
-    let old = Parcel { id: ParcelId { epoch, first: Seq(0) }, attempt: 0, deaths: 0, bodies: vec![body(0)] };
+    let old = Parcel {
+        id: ParcelId { epoch, first: Seq(0) },
+        attempt: 0,
+        deaths: 0,
+        key: None,
+        bodies: vec![body(0)],
+    };
     assert_eq!(desk.succeed(&old).await.counted, 0);
     let mut again = Vec::new();
     while again.len() < 3 {
@@ -176,7 +184,7 @@ pub async fn what_stays_open_is_executed_again_and_counted_once(store: &Arc<dyn 
 /// No more subtasks stay open than results are taken off, nor than are counted that way; a close counts those that are.
 pub async fn no_more_stays_open_than_was_counted(store: &Arc<dyn QueueStore>) {
     let (desk, _, load) = executed(store, &[1, 1]).await;
-    let open = |counted_as| StillOpen { counted_as, body: body(50), after: Duration::ZERO };
+    let open = |counted_as| StillOpen { counted_as, next: NewSubtask::new(body(50)), after: Duration::ZERO };
     let before = desk.state().await;
     for wrong in
         [vec![open(CountedAs::Failed)], vec![open(CountedAs::TimedOut)], vec![open(CountedAs::Succeeded); 2]]

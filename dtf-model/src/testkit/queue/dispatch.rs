@@ -30,6 +30,7 @@ pub async fn parcels_are_taken_in_order_and_recorded(store: &Arc<dyn QueueStore>
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
         deaths: 0,
+        key: None,
         bodies: (first..first + count).map(body).collect(),
     };
     let expected = [(Shard(9), parcel(0, 2)), (Shard(7), parcel(2, 3)), (Shard(9), parcel(5, 1))];
@@ -49,6 +50,7 @@ pub async fn a_take_is_limited_and_splits_parcels(store: &Arc<dyn QueueStore>) {
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
         deaths: 0,
+        key: None,
         bodies: (first..first + count).map(body).collect(),
     };
     assert!(desk.take_at_most(&[1, 2], 0).await.parcels.is_empty());
@@ -88,6 +90,7 @@ pub async fn what_was_used_is_known(store: &Arc<dyn QueueStore>) {
     let report = |parcel: &Parcel, reports, millis| ParcelReport {
         parcel: parcel.id,
         attempt: 0,
+        deaths: parcel.deaths,
         reports,
         together: 1,
         busy: Duration::from_millis(millis),

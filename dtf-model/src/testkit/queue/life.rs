@@ -9,8 +9,8 @@ use lrmf_core::Token;
 use super::{Desk, failure, is_conflict, is_fenced, is_gone, must, push, retry, success};
 use crate::error::StoreError;
 use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard};
-use crate::plugin::TaskResult;
-use crate::queue::{Backlog, Commit, Ending, Fence, Parcel, ParcelId, QueueStore, Report, TaskState};
+use crate::plugin::{NewSubtask, TaskResult};
+use crate::queue::{Backlog, Commit, Ending, Fence, Hand, Parcel, ParcelId, QueueStore, Report, TaskState};
 use crate::status::{Control, Counts};
 
 fn some_parcel() -> Parcel {
@@ -18,6 +18,7 @@ fn some_parcel() -> Parcel {
         id: ParcelId { epoch: EmitEpoch(1), first: Seq(0) },
         attempt: 0,
         deaths: 0,
+        key: None,
         bodies: vec![Bytes::new()],
     }
 }
@@ -36,7 +37,8 @@ async fn every_call(desk: &Desk<'_>, fence: Fence, is: impl Fn(&Result<(), Store
         ("push", store.push(fence, push(EmitEpoch(1), 0, &[1])).await.map(drop)),
         ("backlog", store.backlog(task, run).await.map(drop)),
         ("load_scheduler", store.load_scheduler(fence).await.map(drop)),
-        ("take", store.take(fence, &[Shard(0)], 1).await.map(drop)),
+        ("take", store.take(fence, &Hand::of(&[Shard(0)], 1), 1).await.map(drop)),
+        ("runs_on", store.runs_on(task, run, Shard(0), &parcel).await.map(drop)),
         ("put_back", store.put_back(fence, &[parcel.id], Duration::ZERO).await),
         ("complete", at.try_report(&parcel, reports).await.map(drop)),
         ("stop_by_collector", store.stop_by_collector(fence, "x").await),
@@ -190,7 +192,7 @@ pub async fn after_the_close_nothing_is_counted(store: &Arc<dyn QueueStore>) {
     assert_eq!((late.counted, late.running, late.pending), (0, 0, 0));
     assert_eq!(late.control, Control::Abort);
     must(store.push(desk.fence(), push(epoch, 3, &[5])).await);
-    let follow_ups = vec![Bytes::from_static(b"more")];
+    let follow_ups = vec![NewSubtask::new("more")];
     let commit =
         Commit { epoch: collector.epoch, batches: 1, first: collector.next, follow_ups, ..Commit::default() };
     assert_eq!(must(store.commit(desk.fence(), commit).await), closed);
@@ -219,7 +221,8 @@ pub async fn purging_deletes_up_to_the_run(store: &Arc<dyn QueueStore>) {
     must(store.open(&desk.spec()).await);
     let load = must(store.load_generator(desk.with_token(1)).await);
     must(store.push(desk.with_token(1), push(load.epoch, 0, &[70_002])).await);
-    let parcel = must(store.take(desk.with_token(1), &[Shard(0)], u64::MAX).await).parcels.remove(0).1;
+    let parcel =
+        must(store.take(desk.with_token(1), &Hand::of(&[Shard(0)], 1), u64::MAX).await).parcels.remove(0).1;
     assert_eq!(desk.succeed(&parcel).await.counted, 70_002);
 }
 
@@ -239,7 +242,7 @@ pub async fn every_role_is_fenced_by_its_own_token(store: &Arc<dyn QueueStore>) 
     must(store.put_back(old, &[parcel.id], Duration::ZERO).await);
     must(store.load_scheduler(new).await);
     assert!(is_fenced(&store.load_scheduler(old).await, TOKEN_AFTER));
-    assert!(is_fenced(&store.take(old, &[Shard(0)], 1).await, TOKEN_AFTER));
+    assert!(is_fenced(&store.take(old, &Hand::of(&[Shard(0)], 1), 1).await, TOKEN_AFTER));
     assert!(is_fenced(&store.put_back(old, &[parcel.id], Duration::ZERO).await, TOKEN_AFTER));
 
     must(store.peek(old, 0, 1).await);

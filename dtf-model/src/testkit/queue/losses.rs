@@ -43,7 +43,7 @@ pub async fn what_goes_on_is_a_parcel_of_its_own(store: &Arc<dyn QueueStore>) {
     let expected = RunningParcel { id, attempt: 0, shard: SOME_SHARD, shipped_with: Seq(0) };
     assert_eq!(running, [expected]);
     // It goes on as what it was: only its own attempt fails.
-    let single = Parcel { id, attempt: 0, deaths: 0, bodies: vec![body(1)] };
+    let single = Parcel { id, attempt: 0, deaths: 0, key: None, bodies: vec![body(1)] };
     let early = Parcel { attempt: 1, ..single.clone() };
     assert_eq!(desk.report(&early, vec![Report::Ended(failure("no"))]).await.counted, 0);
     let reported = desk.report(&single, vec![retry(1)]).await;
@@ -61,7 +61,7 @@ pub async fn what_is_returned_travels_together(store: &Arc<dyn QueueStore>) {
     let mut reports = vec![Report::Returned; 8];
     reports[2] = Report::Ended(success("2"));
     let (id, attempt) = (parcel.id, parcel.attempt);
-    let report = ParcelReport { parcel: id, attempt, reports, together: 3, busy: Duration::ZERO };
+    let report = ParcelReport { parcel: id, attempt, deaths: 0, reports, together: 3, busy: Duration::ZERO };
     let reported = must(store.complete(desk.task, desk.run, report).await);
     assert_eq!((reported.counted, reported.pending, reported.running), (1, 8, 0));
     let taken = desk.take(&[0; 9]).await;

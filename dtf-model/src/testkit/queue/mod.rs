@@ -18,6 +18,7 @@
 mod collection;
 mod dispatch;
 mod generation;
+mod keys;
 mod life;
 mod losses;
 pub mod model;
@@ -32,6 +33,7 @@ use lrmf_core::Token;
 pub use self::collection::*;
 pub use self::dispatch::*;
 pub use self::generation::*;
+pub use self::keys::*;
 pub use self::life::*;
 pub use self::losses::*;
 pub use self::model::a_random_history_is_as_in_memory;
@@ -42,8 +44,8 @@ use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
 use crate::param::{TaskParam, TaskSpec};
 use crate::plugin::SubtaskResult;
 use crate::queue::{
-    Fence, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, Taken,
-    TaskState, Usage,
+    Fence, Hand, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch,
+    Taken, TaskState, Usage,
 };
 use crate::status::Control;
 
@@ -110,6 +112,20 @@ obligations!(
     only_what_the_lost_executor_had_comes_back,
     a_suspect_needs_proof,
     an_accusation_falls_with_what_is_returned,
+    keyed_parcels_go_where_their_lane_is_served,
+    a_place_serves_several_lanes_and_the_longest_wait_first,
+    keys_take_turns,
+    a_full_lane_holds_up_no_other,
+    what_has_a_key_and_what_has_none_go_by_number,
+    an_ordered_key_runs_one_parcel_at_a_time,
+    a_retry_holds_back_its_key,
+    what_comes_back_keeps_its_key_and_its_order,
+    what_goes_on_holds_back_its_key,
+    follow_ups_have_keys_and_go_first,
+    a_settled_retry_frees_its_key,
+    other_lanes_from_another_number,
+    what_runs_where_is_known,
+    a_report_of_a_lost_executor_frees_no_key,
     a_long_run_of_subtasks_is_counted_once,
     the_mean_run_time_is_known,
     results_are_peeked_in_order_and_stay,
@@ -128,6 +144,8 @@ obligations!(
 
 /// The token that the suite's holders have.
 const TOKEN: Token = Token(9);
+/// How many lanes the suite has.
+const LANES: u32 = 8;
 
 /// A task with queues in the store.
 struct Desk<'a> {
@@ -193,7 +211,11 @@ impl<'a> Desk<'a> {
     /// Takes as many parcels as there are shards named, with at most so many subtasks.
     async fn take_at_most(&self, shards: &[u32], most: u64) -> Taken {
         let shards: Vec<_> = shards.iter().copied().map(Shard).collect();
-        must(self.store.take(self.fence(), &shards, most).await)
+        self.take_with(&Hand::of(&shards, LANES), most).await
+    }
+
+    async fn take_with(&self, hand: &Hand, most: u64) -> Taken {
+        must(self.store.take(self.fence(), hand, most).await)
     }
 
     /// What the task has used.
@@ -220,6 +242,7 @@ impl<'a> Desk<'a> {
         let report = ParcelReport {
             parcel: parcel.id,
             attempt: parcel.attempt,
+            deaths: parcel.deaths,
             reports,
             together: 1,
             busy: Duration::from_millis(10),
@@ -249,6 +272,7 @@ fn push(epoch: EmitEpoch, first: u64, parcels: &[usize]) -> Push {
         epoch,
         first: Seq(first),
         parcels: parcels.to_vec(),
+        keys: Vec::new(),
         bodies: (first..first + count).map(body).collect(),
         saved: Some(Bytes::from(format!("behind {}", first + count))),
         progress: None,

@@ -11,12 +11,13 @@ use lrmf_core::clock::RuntimeClock;
 use super::{body, must, push, success, unique_number};
 use crate::error::StoreError;
 use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
+use crate::key::ShardKey;
 use crate::memory::MemoryQueues;
 use crate::param::{TaskParam, TaskSpec};
-use crate::plugin::TaskResult;
+use crate::plugin::{NewSubtask, TaskResult};
 use crate::queue::{
-    Commit, CountedAs, Fence, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report,
-    ResultBatch, StillOpen, Taken,
+    Commit, CountedAs, Fence, Hand, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Place, Push,
+    QueueStore, Report, ResultBatch, StillOpen, Taken,
 };
 use crate::status::Control;
 
@@ -208,6 +209,9 @@ impl<'a> Pair<'a> {
     async fn push(&mut self) {
         let parcels: Vec<_> = (0..1 + self.dice.below(5)).map(|_| 1 + self.dice.below(4) as usize).collect();
         let mut batch = push(self.generator, self.next.0, &parcels);
+        if self.dice.one_in(2) {
+            batch.keys = parcels.iter().map(|_| self.some_key()).collect();
+        }
         batch.progress = self.dice.one_in(3).then_some(0.5);
         batch.finished = self.dice.one_in(40);
         match self.dice.below(12) {
@@ -240,12 +244,39 @@ impl<'a> Pair<'a> {
         self.same("load_scheduler", &model, &real);
     }
 
+    /// One of a few keys, every other one ordered, or none.
+    fn some_key(&mut self) -> Option<ShardKey> {
+        let key = ShardKey::new([self.dice.below(4) as u8]);
+        match self.dice.below(3) {
+            0 => None,
+            1 => Some(key),
+            _ => Some(key.ordered()),
+        }
+    }
+
+    fn some_subtask(&mut self, number: u64) -> NewSubtask {
+        NewSubtask { body: body(number), key: self.some_key() }
+    }
+
+    /// Some places, most of which serve a lane or two.
+    fn some_hand(&mut self) -> Hand {
+        let mut place = || {
+            let lanes = (0..self.dice.below(3)).map(|_| self.dice.below(4) as u32).collect();
+            Place { shard: Shard(self.dice.below(9) as u32), lanes }
+        };
+        let places: Vec<_> = (0..5).map(|_| place()).take(5).collect();
+        let count = self.dice.below(6) as usize;
+        let parcels = if self.dice.one_in(4) { 1 } else { count };
+        let lanes = if self.dice.one_in(20) { 3 } else { 4 };
+        Hand { places: places.into_iter().take(count).collect(), parcels, lanes }
+    }
+
     async fn take(&mut self) {
-        let shards: Vec<_> = (0..self.dice.below(5)).map(|_| Shard(self.dice.below(9) as u32)).collect();
+        let hand = self.some_hand();
         let most = if self.dice.one_in(3) { self.dice.below(6) } else { u64::MAX };
         let fence = self.fence();
-        let model = self.model.take(fence, &shards, most).await.map(without_due);
-        let mut real = self.real.take(fence, &shards, most).await.map(without_due);
+        let model = self.model.take(fence, &hand, most).await.map(without_due);
+        let mut real = self.real.take(fence, &hand, most).await.map(without_due);
         if let Ok((taken, _)) = &mut real {
             for (_, parcel) in &mut taken.parcels {
                 parcel.id.epoch = self.modelled(parcel.id.epoch);
@@ -284,7 +315,8 @@ impl<'a> Pair<'a> {
         self.note_those_that_go_on(&parcel, &reports);
         let busy = Duration::from_millis(self.dice.below(50));
         let together = 1 + self.dice.below(3) as usize;
-        let report = ParcelReport { parcel: parcel.id, attempt: parcel.attempt, reports, together, busy };
+        let (attempt, deaths) = (parcel.attempt, parcel.deaths);
+        let report = ParcelReport { parcel: parcel.id, attempt, deaths, reports, together, busy };
         let real = ParcelReport { parcel: self.real_id(parcel.id), ..report.clone() };
         let model = self.model.complete(self.task, self.run, report).await;
         self.same("complete", &model, &self.real.complete(self.task, self.run, real).await);
@@ -320,6 +352,11 @@ impl<'a> Pair<'a> {
         let model = self.model.accuse(self.task, self.run, id, attempt).await;
         let real = self.real.accuse(self.task, self.run, self.real_id(id), attempt).await;
         self.same("accuse", &model, &real);
+        let shard = Shard(self.dice.below(9) as u32);
+        let model = self.model.runs_on(self.task, self.run, shard, &parcel).await;
+        let real = Parcel { id: self.real_id(id), ..parcel };
+        let real = self.real.runs_on(self.task, self.run, shard, &real).await;
+        self.same("runs_on", &model, &real);
     }
 
     async fn recover(&mut self) {
@@ -353,7 +390,7 @@ impl<'a> Pair<'a> {
 
     async fn commit(&mut self) {
         let Some(batches) = self.peek().await else { return };
-        let follow_ups: Vec<_> = (0..self.dice.below(4)).map(body).collect();
+        let follow_ups: Vec<_> = (0..self.dice.below(4)).map(|number| self.some_subtask(number)).collect();
         let mut commit = Commit {
             epoch: self.collector,
             offset: self.offset,
@@ -389,7 +426,7 @@ impl<'a> Pair<'a> {
             let counted_as = [CountedAs::Succeeded, CountedAs::Failed, CountedAs::TimedOut];
             let after = [Duration::ZERO, Duration::from_secs(3600)][self.dice.below(2) as usize];
             let counted_as = counted_as[self.dice.below(6).saturating_sub(3) as usize];
-            StillOpen { counted_as, body: body(number), after }
+            StillOpen { counted_as, next: self.some_subtask(number), after }
         };
         (0..some).map(&mut open).collect()
     }

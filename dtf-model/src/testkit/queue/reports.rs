@@ -156,6 +156,7 @@ pub async fn a_report_of_another_load_is_refused(store: &Arc<dyn QueueStore>) {
             id: ParcelId { epoch, first: Seq(first) },
             attempt: 0,
             deaths: 0,
+            key: None,
             bodies: vec![Bytes::new(); count],
         };
         assert!(is_conflict(&desk.try_report(&wrong, all_succeeded(&wrong)).await), "{wrong:?}");
@@ -181,6 +182,7 @@ pub async fn a_report_that_is_not_of_this_task_is_refused(store: &Arc<dyn QueueS
             id: ParcelId { epoch, first },
             attempt: 0,
             deaths: 0,
+            key: None,
             bodies: vec![Bytes::new(); count],
         };
         assert!(is_conflict(&desk.try_report(&wrong, all_succeeded(&wrong)).await), "{wrong:?}");
@@ -232,6 +234,7 @@ pub async fn a_long_run_of_subtasks_is_counted_once(store: &Arc<dyn QueueStore>)
     let wrong = Parcel {
         attempt: 9,
         deaths: 0,
+        key: None,
         id: ParcelId { epoch, first: Seq(behind) },
         bodies: vec![Bytes::new()],
     };

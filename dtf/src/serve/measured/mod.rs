@@ -15,8 +15,9 @@ use dtf_model::failure::{Failure, FailureKey, FailureTable};
 use dtf_model::group::{GroupTable, ResourceGroup};
 use dtf_model::plugin::{PluginRegistry, TaskResult};
 use dtf_model::queue::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, Outcome, ParcelId,
-    ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Outcome, Parcel,
+    ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState,
+    Usage,
 };
 use dtf_model::roles::Role;
 use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
@@ -88,6 +89,7 @@ measured! {
     usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
     recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
     accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
+    runs_on(task: TaskId, run: RunEpoch, shard: Shard, parcel: &Parcel) -> bool;
     set_waits(fence: Fence, role: Role, reason: Option<&str>) -> ();
     put_back(fence: Fence, parcels: &[ParcelId], after: std::time::Duration) -> ();
     stop_by_collector(fence: Fence, reason: &str) -> ();
@@ -116,8 +118,8 @@ measured! {
             Ok(backlog)
         }
 
-        async fn take(&self, fence: Fence, shards: &[Shard], most: u64) -> Result<Taken, StoreError> {
-            let taken = self.call("take", self.inner.take(fence, shards, most)).await?;
+        async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
+            let taken = self.call("take", self.inner.take(fence, hand, most)).await?;
             counter!(names::PARCELS, "step" => "dispatched").increment(taken.parcels.len() as u64);
             Ok(taken)
         }
