@@ -347,6 +347,24 @@ pub struct Usage {
     pub mean_run: Option<Duration>,
 }
 
+/// How a task stands, as far as a scheduler has to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The number of its run.
+    pub run: RunEpoch,
+    /// What it has used so far.
+    pub usage: Usage,
+    /// Subtasks waiting for dispatch.
+    pub pending: u64,
+    /// Those among them that were [taken back](QueueStore::recover) from executors that are gone. They went to the front, so
+    /// what was given out since is taken for them.
+    pub lost: u64,
+    /// Subtasks waiting for their time.
+    pub delayed: u64,
+    /// What is wanted of the task.
+    pub control: Control,
+}
+
 /// What a scheduler finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchedulerLoad {
@@ -424,6 +442,8 @@ pub struct Taken {
     pub parcels: Vec<(Shard, Parcel)>,
     /// Subtasks still pending.
     pub pending: u64,
+    /// Those among them that were [taken back](QueueStore::recover) from executors that are gone.
+    pub lost: u64,
     /// Whether some of them have no key and can go, to any shard.
     pub anywhere: bool,
     /// The lanes in which keys have something that can go, the lowest [`LANES_MOST`] of them, by number.
@@ -556,8 +576,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// what came of a `take` finds its parcels among those that [`load_scheduler`](Self::load_scheduler) names.
     async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError>;
 
-    /// What several tasks have used; tasks without queues are left out.
-    async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError>;
+    /// How several tasks stand; those without queues are left out. Numbers of one task may be of different moments.
+    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError>;
 
     /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
     /// is not zero. What is not running is passed over. An [accusation](Self::accuse) falls.

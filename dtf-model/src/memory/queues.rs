@@ -14,7 +14,7 @@ use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
-    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Standing, Taken, TaskState,
 };
 use crate::roles::Role;
 use crate::status::{Control, Counts};
@@ -170,14 +170,9 @@ impl QueueStore for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.take(fence.token, now, hand, most))
     }
 
-    async fn usages(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
+    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError> {
         let found = tasks.iter().filter_map(|task| Some((*task, self.find(*task)?)));
-        Ok(found
-            .map(|(task, shared)| {
-                let queue = lock(&shared);
-                (task, queue.spec().run, queue.usage())
-            })
-            .collect())
+        Ok(found.map(|(task, shared)| (task, lock(&shared).standing())).collect())
     }
 
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError> {

@@ -61,5 +61,8 @@ end
 pending = pending + #back
 if not ending then
   redis.call('HSET', KEYS[1], 'pending', txt(pending), 'running', txt(running))
+  if #back > 0 then
+    redis.call('HINCRBY', KEYS[1], 'lost', #back)
+  end
 end
 return { OK, 0, txt(running), txt(pending), control }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtf_model::queue::{
     Fence, Hand, LANES_MOST, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel,
-    SchedulerLoad, Taken, Usage, WAKE_MOST,
+    SchedulerLoad, Standing, Taken, Usage, WAKE_MOST,
 };
-use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
+use dtf_model::{Control, RunEpoch, Shard, StoreError, TaskId};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 
@@ -41,7 +41,7 @@ impl RedisQueues {
             call.arg(format!("{shard}{separator}{}", lanes.join(",")));
         }
         let mut reply = self.by_holder(fence, &call).await?;
-        let pending = reply.count()?;
+        let (pending, lost) = (reply.count()?, reply.count()?);
         let next_due = reply.optional_text()?.map(|micros| micros.parse().map(Duration::from_micros));
         let next_due = next_due.transpose().map_err(malformed)?;
         let control = reply.control()?;
@@ -55,18 +55,18 @@ impl RedisQueues {
             true => hand.places.iter().map(|place| place.shard).zip(parcels).collect(),
             false => named.into_iter().map(Shard).zip(parcels).collect(),
         };
-        Ok(Taken { parcels, pending, anywhere, lanes, next_due, control, usage })
+        Ok(Taken { parcels, pending, lost, anywhere, lanes, next_due, control, usage })
     }
 
-    pub(super) async fn read_usages(
+    pub(super) async fn read_standings(
         &self,
         tasks: &[TaskId],
-    ) -> Result<Vec<(TaskId, RunEpoch, Usage)>, StoreError> {
+    ) -> Result<Vec<(TaskId, Standing)>, StoreError> {
         let mut found = Vec::with_capacity(tasks.len());
         for some in tasks.chunks(TOGETHER) {
             let mut reads = FuturesOrdered::new();
             for task in some {
-                reads.push_back(self.read_usage(*task));
+                reads.push_back(self.read_standing(*task));
             }
             while let Some(read) = reads.next().await {
                 found.extend(read?);
@@ -75,19 +75,28 @@ impl RedisQueues {
         Ok(found)
     }
 
-    async fn read_usage(&self, task: TaskId) -> Result<Option<(TaskId, RunEpoch, Usage)>, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.redis.keys().task(task).of(Of::Info));
-        for field in ["run", "used", "running", "busy", "timed"] {
-            command.arg(field);
+    async fn read_standing(&self, task: TaskId) -> Result<Option<(TaskId, Standing)>, StoreError> {
+        let keys = self.redis.keys().task(task);
+        let mut info = redis::cmd("HMGET");
+        info.arg(keys.of(Of::Info));
+        for field in ["run", "control", "pending", "lost", "used", "running", "busy", "timed"] {
+            info.arg(field);
         }
-        let (run, used, running, busy, timed) = self.redis.send::<UsageFields>(&command).await?;
+        let mut delayed = redis::cmd("ZCARD");
+        delayed.arg(keys.of(Of::Delayed));
+        let (info, delayed) =
+            tokio::try_join!(self.redis.send::<StandingFields>(&info), self.redis.send::<u64>(&delayed))?;
+        let (run, control, pending, lost, used, running, busy, timed) = info;
+        let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
         let usage = Usage {
             used: Duration::from_nanos(used.unwrap_or(0)),
             running: running.unwrap_or(0),
             mean_run: mean_run(busy.unwrap_or(0.0), timed.unwrap_or(0)),
         };
-        Ok(run.map(|run| (task, RunEpoch(run), usage)))
+        let pending = pending.unwrap_or(0);
+        let lost = lost.unwrap_or(0).min(pending);
+        let control = Control::from_code(control).ok_or_else(|| malformed(format!("control {control}")))?;
+        Ok(Some((task, Standing { run: RunEpoch(run), usage, pending, lost, delayed, control })))
     }
 
     pub(super) async fn return_or_delay(
@@ -112,8 +121,10 @@ fn numbers(text: &str) -> Result<Vec<u32>, StoreError> {
     parts.map(|part| part.parse().map_err(malformed)).collect()
 }
 
-/// Run, slot-time in nanoseconds, subtasks that run, and the nanoseconds and number of those that have run.
-type UsageFields = (Option<u32>, Option<u64>, Option<u64>, Option<f64>, Option<u64>);
+/// Run, control, subtasks that wait, those of them that were lost, slot-time in nanoseconds, subtasks that run, and the
+/// nanoseconds and number of those that have run.
+type StandingFields =
+    (Option<u32>, Option<u8>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<f64>, Option<u64>);
 
 /// A delay as the scripts take it, in whole microseconds. One of less is not none.
 pub(super) fn micros(span: Duration) -> u64 {

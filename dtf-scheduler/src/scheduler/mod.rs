@@ -11,9 +11,11 @@ mod gate;
 mod groups;
 mod limiter;
 mod lister;
+mod looking;
 mod places;
 pub mod policy;
 mod shipping;
+mod taking;
 mod tasks;
 
 use std::time::Duration;

@@ -1,15 +1,14 @@
 //! The tasks of a partition, as its scheduler knows them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
-use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, Taken, TaskState, Usage};
+use dtf_model::queue::{Fence, Parcel, Taken, TaskState, Usage};
 use dtf_model::roles::{Role, RoleContext};
-use dtf_model::shard::ShipmentId;
 use dtf_model::table::BucketOf;
-use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskType};
+use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, TaskId, TaskType};
 use lrmf_core::Token;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -18,10 +17,10 @@ use tracing::warn;
 use super::audit::Audit;
 use super::callback::{self, Heard, Made};
 use super::limiter::{Limiter, Permit};
-use super::lister::Page;
 use super::places::{Places, Wanted};
 use super::policy::Policy;
 use super::policy::account::Accounts;
+use super::taking::Found;
 
 /// What the scheduler knows of a task.
 pub(super) struct Known {
@@ -30,7 +29,7 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
-    audit: Audit,
+    pub(super) audit: Audit,
     pub(super) kind: TaskType,
     /// Whether it was said that it waits for somebody capable.
     pub(super) waits: bool,
@@ -48,26 +47,26 @@ impl Known {
 }
 
 pub(super) struct Tasks {
-    share: BucketOf,
-    token: Token,
-    context: RoleContext,
-    known: HashMap<TaskId, Known>,
+    pub(super) share: BucketOf,
+    pub(super) token: Token,
+    pub(super) context: RoleContext,
+    pub(super) known: HashMap<TaskId, Known>,
     /// When delayed subtasks are due: by task, and in order.
     due_of: HashMap<TaskId, Instant>,
     due: BTreeSet<(Instant, TaskId)>,
     pub(super) policy: Policy,
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
     limiter: Limiter,
     /// Calls into plugins that are under way, of each task one at most.
     plugins: JoinSet<Heard>,
     /// Tasks whose callback is being made.
-    making: HashMap<TaskId, RunEpoch>,
+    pub(super) making: HashMap<TaskId, RunEpoch>,
     /// Hands that the callback was asked about so far.
     hands: u64,
     /// Those whose pending subtasks all have keys, in lanes whose shards had no room.
     parked: HashSet<TaskId>,
     /// Those that were listed, or taken up, since the list began.
-    seen: HashSet<TaskId>,
+    pub(super) seen: HashSet<TaskId>,
 }
 
 impl Tasks {
@@ -225,6 +224,7 @@ impl Tasks {
 
     /// What a take said that the task has to give.
     pub(super) fn note_wanted(&mut self, task: TaskId, taken: &Taken) {
+        self.policy.ahead(task, taken.lost);
         if let Some(known) = self.known.get_mut(&task) {
             known.wanted.note(taken);
         }
@@ -272,7 +272,7 @@ impl Tasks {
         loop {
             let task = self.policy.next(now)?;
             match self.limiter.permit(task, now) {
-                Permit::UpTo(most) => return Some((task, most)),
+                Permit::UpTo(most) => return Some((task, most.min(self.policy.most(task)))),
                 Permit::TaskWaits(until) => {
                     self.policy.quiet(task, now);
                     if let Some(until) = until {
@@ -307,113 +307,26 @@ impl Tasks {
         self.policy.charge(task, nanos);
     }
 
-    /// Charges those of these tasks that had something running.
-    pub(super) async fn settle(&mut self, tasks: &[TaskId]) {
-        let running: Vec<_> = tasks.iter().copied().filter(|task| self.accounts.is_running(*task)).collect();
-        if running.is_empty() {
+    /// Whether it is known when the next delayed subtask of the task is due.
+    pub(super) fn is_due_known(&self, task: TaskId) -> bool {
+        self.due_of.contains_key(&task)
+    }
+
+    /// Begins with a task that was found, as far as its kind is known here.
+    pub(super) async fn begin(&mut self, Found { state, load }: Found) {
+        let (task, run, kind) = (state.spec.id, state.spec.run, state.spec.task_type);
+        let Ok(found) = self.context.plugins.get(kind) else {
+            let reason = format!("a scheduler that knows task type {kind}; the one that it has does not");
+            let said = self.context.queues.set_waits(self.fence(task, run), Role::Scheduler, Some(&reason));
+            if let Err(error) = said.await {
+                warn!(task_id = %task, %error, "not said what the task waits for");
+            }
             return;
-        }
-        match self.context.queues.usages(&running).await {
-            Ok(usages) => {
-                for (task, run, usage) in usages {
-                    if self.is_at(task, run) {
-                        self.charge(task, &usage);
-                    }
-                }
-            }
-            // Nothing is lost: it is charged when it is looked at again.
-            Err(error) => warn!(%error, "what tasks have used is not known"),
-        }
-    }
-
-    fn is_at(&self, task: TaskId, run: RunEpoch) -> bool {
-        self.known.get(&task).is_some_and(|known| known.run == run)
-    }
-
-    /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
-    /// forgotten. Where the store may have forgotten something, all are taken up afresh: their tokens are raised, and what
-    /// runs on no shard goes back to pending.
-    pub(super) async fn look_at_page(&mut self, page: Page) {
-        if page.store_may_have_forgotten {
-            let all: Vec<_> = self.known.keys().copied().collect();
-            all.into_iter().for_each(|task| self.forget(task));
-        }
-        self.seen.extend(page.tasks.iter().copied());
-        self.look_at(&page.tasks).await;
-        if page.last {
-            let seen = std::mem::take(&mut self.seen);
-            let mine = self.known.keys().chain(self.making.keys());
-            let gone: Vec<_> = mine.filter(|task| !seen.contains(task)).copied().collect();
-            gone.into_iter().for_each(|task| self.forget(task));
-            self.audit().await;
-        }
-    }
-
-    /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
-    async fn audit(&mut self) {
-        let now = self.context.clock.now();
-        let running = self.known.keys().copied().filter(|task| self.accounts.is_running(*task));
-        let running: Vec<_> = running.collect();
-        for task in running {
-            let Some(known) = self.known.get_mut(&task) else { continue };
-            // What the callback is asked about is on no shard yet.
-            if !known.audit.is_due(now) || known.is_asked() {
-                continue;
-            }
-            let fence = Fence { task, run: known.run, token: self.token };
-            match self.put_back_what_is_lost(fence).await {
-                Ok(()) => self.pending(task),
-                Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
-                Err(_) => self.forget(task), // it has ended, or is somebody else's
-            }
-        }
-    }
-
-    async fn put_back_what_is_lost(&self, fence: Fence) -> Result<(), StoreError> {
-        let load = self.context.queues.load_scheduler(fence).await?;
-        self.recover(fence, &load).await
-    }
-
-    /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
-    /// other partitions too.
-    pub(super) async fn look_at(&mut self, tasks: &[TaskId]) {
-        let share = self.share;
-        self.settle(tasks).await;
-        for task in tasks.iter().filter(|task| share.has(**task)) {
-            if self.known.contains_key(task) {
-                self.pending(*task);
-                continue;
-            }
-            if self.making.contains_key(task) {
-                continue;
-            }
-            match self.take_up(*task).await {
-                Ok(()) | Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {}
-                Err(error) => warn!(task_id = %task, %error, "task not taken up"),
-            }
-        }
-    }
-
-    async fn take_up(&mut self, task: TaskId) -> Result<(), StoreError> {
-        let Some(state) = self.context.queues.state(task).await? else { return Ok(()) };
-        if state.ending.is_some() {
-            return Ok(());
-        }
-        let fence = self.fence(task, state.spec.run);
-        let load = self.context.queues.load_scheduler(fence).await?;
-        self.recover(fence, &load).await?;
-        let Ok(found) = self.context.plugins.get(state.spec.task_type) else {
-            let reason = format!(
-                "a scheduler that knows task type {}; the one that it has does not",
-                state.spec.task_type
-            );
-            return self.context.queues.set_waits(fence, Role::Scheduler, Some(&reason)).await;
         };
         let (on, plugin) = (self.context.plugin_runtime.clone(), found.plugin.clone());
-        self.making.insert(task, state.spec.run);
+        self.making.insert(task, run);
         self.seen.insert(task);
         self.plugins.spawn(callback::make(on, plugin, state, load.usage));
-        Ok(())
     }
 
     fn know(&mut self, state: &TaskState, usage: &Usage, callback: Option<Arc<dyn TaskScheduler>>) {
@@ -431,27 +344,5 @@ impl Tasks {
         self.known.insert(spec.id, known);
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);
-    }
-
-    /// An earlier scheduler may have died between taking parcels and shipping them: what is running but on no shard goes
-    /// back to pending. What is reported between the two reads is no longer running, and putting it back does nothing.
-    async fn recover(&self, fence: Fence, load: &SchedulerLoad) -> Result<(), StoreError> {
-        let mut by_shard: BTreeMap<Shard, Vec<_>> = BTreeMap::new();
-        for running in &load.running {
-            by_shard.entry(running.shard).or_default().push(*running);
-        }
-        for (shard, parcels) in by_shard {
-            let there: HashSet<_> = self.context.shards.contents(shard).await?.into_iter().collect();
-            let shipment = |running: &RunningParcel| ShipmentId {
-                task: fence.task,
-                run: fence.run,
-                parcel: ParcelId { first: running.shipped_with, ..running.id },
-                attempt: running.attempt,
-            };
-            let lost = parcels.iter().filter(|running| !there.contains(&shipment(running)));
-            let lost: Vec<_> = lost.map(|running| running.id).collect();
-            self.context.queues.put_back(fence, &lost, Duration::ZERO).await?;
-        }
-        Ok(())
     }
 }

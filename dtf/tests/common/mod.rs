@@ -396,7 +396,17 @@ impl Stage {
 
     /// A process that knows these types.
     pub(crate) fn process_knowing(&self, instance: &str, types: Vec<(TaskType, Numbers)>) -> Dtf {
-        self.knowing(self.clock.clone(), self.ports.clone(), instance, types, 4)
+        self.process_knowing_on(self.ports.clone(), instance, types)
+    }
+
+    /// A process that knows these types, and sees the stores through these ports.
+    pub(crate) fn process_knowing_on(
+        &self,
+        ports: Ports,
+        instance: &str,
+        types: Vec<(TaskType, Numbers)>,
+    ) -> Dtf {
+        self.knowing(self.clock.clone(), ports, instance, types, 4)
     }
 
     fn made(

@@ -11,7 +11,7 @@ use dtf::model::group::{GroupTable, ResourceGroup};
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
-    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Taken, TaskState, Usage,
+    ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Standing, Taken, TaskState,
 };
 use dtf::model::roles::Role;
 use dtf::model::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
@@ -105,7 +105,7 @@ wired! {
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
     load_scheduler(fence: Fence) -> SchedulerLoad;
     take(fence: Fence, hand: &Hand, most: u64) -> Taken;
-    usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
+    standings(tasks: &[TaskId]) -> Vec<(TaskId, Standing)>;
     put_back(fence: Fence, parcels: &[ParcelId], after: Duration) -> ();
     complete(task: TaskId, run: RunEpoch, report: ParcelReport) -> Reported;
     recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;

@@ -110,6 +110,7 @@ impl TaskQueue {
             back.extend(singles(Parcel { deaths, ..running.parcel }));
         }
         back.retain(|parcel| !self.done.contains(parcel.id.first));
+        self.lost += back.len() as u64;
         self.return_to_pending(back);
         keys.into_iter().for_each(|key| self.under_way(key, -1));
         self.reported(0)

@@ -60,6 +60,8 @@ pub(super) struct TaskQueue {
     keyed: Keyed,
     /// With a key or without.
     pending_subtasks: u64,
+    /// Subtasks taken back from executors that are gone, and not given out since.
+    lost: u64,
     /// By due time, then by a counter that keeps the order of equals.
     delayed: BTreeMap<(Timestamp, u64), Parcel>,
     delays: u64,
@@ -109,6 +111,7 @@ impl TaskQueue {
             pending: VecDeque::new(),
             keyed: Keyed::default(),
             pending_subtasks: 0,
+            lost: 0,
             delayed: BTreeMap::new(),
             delays: 0,
             running: HashMap::new(),

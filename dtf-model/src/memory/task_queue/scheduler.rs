@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::key::ShardKey;
 use crate::queue::{
     Hand, Parcel, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
-    Taken, Usage, WAKE_MOST,
+    Standing, Taken, Usage, WAKE_MOST,
 };
 use crate::status::Control;
 
@@ -28,7 +28,18 @@ impl TaskQueue {
         Ok(SchedulerLoad { pending: self.pending_subtasks, running, usage: self.usage() })
     }
 
-    pub(in crate::memory) fn usage(&self) -> Usage {
+    pub(in crate::memory) fn standing(&self) -> Standing {
+        Standing {
+            run: self.spec.run,
+            usage: self.usage(),
+            pending: self.pending_subtasks,
+            lost: self.lost.min(self.pending_subtasks),
+            delayed: self.delayed.len() as u64,
+            control: self.control,
+        }
+    }
+
+    fn usage(&self) -> Usage {
         Usage { used: self.used, running: self.running_subtasks, mean_run: self.run_time.mean() }
     }
 
@@ -56,11 +67,13 @@ impl TaskQueue {
                 .insert(parcel.id, Running { shard, shipped_with, accused: false, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
+        // What became settled meanwhile was not given out, so this may be too many.
+        self.lost = self.lost.saturating_sub(most - left).min(self.pending_subtasks);
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
         let anywhere = may_take && !self.pending.is_empty();
         let lanes = if may_take { self.keyed.lanes_in_line() } else { Vec::new() };
-        let (pending, usage) = (self.pending_subtasks, self.usage());
-        Ok(Taken { parcels, pending, anywhere, lanes, next_due, control: self.control, usage })
+        let Standing { pending, lost, control, usage, .. } = self.standing();
+        Ok(Taken { parcels, pending, lost, anywhere, lanes, next_due, control, usage })
     }
 
     /// Takes the parcel whose turn it is at a place that serves these lanes, with at most so many subtasks.

@@ -82,7 +82,7 @@ pub async fn a_take_is_limited_and_splits_parcels(store: &Arc<dyn QueueStore>) {
 /// The slot-time of reported parcels, each counted once, and what is dispatched.
 pub async fn what_was_used_is_known(store: &Arc<dyn QueueStore>) {
     let absent = Desk::absent(store);
-    assert!(must(store.usages(&[absent.task]).await).is_empty());
+    assert!(must(store.standings(&[absent.task]).await).is_empty());
     let (desk, _) = Desk::with(store, &[3, 1, 1]).await;
     assert_eq!(desk.usage().await, Usage::default());
     let taken = desk.take(&[0, 0, 0]).await;

@@ -98,6 +98,31 @@ pub async fn what_a_lost_executor_had_comes_back_one_by_one(store: &Arc<dyn Queu
     assert_eq!(back.parcels[1].1.bodies, [body(2)]);
 }
 
+/// It is known how many of those that wait were lost, until they are given out.
+pub async fn what_was_lost_is_known_until_it_is_given_out(store: &Arc<dyn QueueStore>) {
+    let (desk, _) = Desk::with(store, &[3, 2, 2]).await;
+    let taken = desk.take(&[0, 0]).await;
+    assert_eq!((taken.lost, desk.standing().await.lost), (0, 0));
+    let [(_, lost), (_, returned)] = &taken.parcels[..] else { panic!("two parcels, not {taken:?}") };
+    recover(&desk, lost).await;
+    // What is given back by somebody who lives was not lost.
+    desk.report(returned, vec![Report::Returned; 2]).await;
+    recover(&desk, lost).await;
+    let standing = desk.standing().await;
+    assert_eq!((standing.lost, standing.pending, standing.delayed, standing.usage.running), (3, 7, 0, 0));
+    desk.control(Control::Pause).await;
+    assert_eq!((desk.take(&[0]).await.lost, desk.standing().await.control), (3, Control::Pause));
+    desk.control(Control::Run).await;
+    let taken = desk.take_at_most(&[0, 0], 1).await;
+    assert_eq!((firsts(&taken).len(), taken.lost), (1, 2));
+    // What waits for its time is told apart.
+    desk.report(&taken.parcels[0].1, vec![retry(3_600_000)]).await;
+    let standing = desk.standing().await;
+    assert_eq!((standing.lost, standing.pending, standing.delayed), (2, 6, 1));
+    assert_eq!(desk.take(&[0; 9]).await.lost, 0);
+    assert_eq!(desk.standing().await.lost, 0);
+}
+
 /// What runs elsewhere, or as another attempt, stays; so does what is reported. What goes on of a parcel comes with it.
 pub async fn only_what_the_lost_executor_had_comes_back(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[3, 1, 1]).await;

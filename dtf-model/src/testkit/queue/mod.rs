@@ -45,7 +45,7 @@ use crate::param::{TaskParam, TaskSpec};
 use crate::plugin::SubtaskResult;
 use crate::queue::{
     Fence, Hand, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch,
-    Taken, TaskState, Usage,
+    Standing, Taken, TaskState, Usage,
 };
 use crate::status::Control;
 
@@ -109,6 +109,7 @@ obligations!(
     what_goes_on_is_a_parcel_of_its_own,
     what_is_returned_travels_together,
     what_a_lost_executor_had_comes_back_one_by_one,
+    what_was_lost_is_known_until_it_is_given_out,
     only_what_the_lost_executor_had_comes_back,
     a_suspect_needs_proof,
     an_accusation_falls_with_what_is_returned,
@@ -220,9 +221,13 @@ impl<'a> Desk<'a> {
 
     /// What the task has used.
     async fn usage(&self) -> Usage {
-        match must(self.store.usages(&[self.task]).await)[..] {
-            [(task, run, usage)] if (task, run) == (self.task, self.run) => usage,
-            ref other => panic!("the usage of task {} was expected, not {other:?}", self.task),
+        self.standing().await.usage
+    }
+
+    async fn standing(&self) -> Standing {
+        match must(self.store.standings(&[self.task]).await)[..] {
+            [(task, standing)] if (task, standing.run) == (self.task, self.run) => standing,
+            ref other => panic!("how task {} stands was expected, not {other:?}", self.task),
         }
     }
 

@@ -372,6 +372,8 @@ impl<'a> Pair<'a> {
         let real = LostParcel { id: self.real_id(lost.id), ..lost };
         let model = self.model.recover(self.task, self.run, lost).await;
         self.same("recover", &model, &self.real.recover(self.task, self.run, real).await);
+        let task = [self.task];
+        self.same("standings", &self.model.standings(&task).await, &self.real.standings(&task).await);
     }
 
     async fn load_collector(&mut self) {

@@ -11,6 +11,8 @@
 //!   pass of whoever is next, or was served last: nothing was saved up, and nothing is owed for the time in which nobody
 //!   else was there.
 //! - **Tasks of a group**: see [`levels`].
+//! - **What was lost** with an executor goes ahead of everything, and is charged as usual: it has had its turn before, and whoever
+//!   waits for the task should not wait for a second one. It is not more than executors had in hand.
 //!
 //! What a task is charged is slot-time. While subtasks run it is only estimated, see [`account`]; a charge may be negative
 //! where the estimate was too high.
@@ -72,6 +74,8 @@ pub struct Policy {
     ready: BTreeSet<(u128, Arc<str>)>,
     /// The pass at which a group was served last.
     served: u128,
+    /// Tasks that go ahead of all others, and with how many subtasks.
+    ahead: BTreeMap<TaskId, u64>,
 }
 
 impl Policy {
@@ -95,6 +99,16 @@ impl Policy {
     pub fn remove(&mut self, task: TaskId) {
         if let Some(group) = self.tasks.remove(&task) {
             self.change(&group, |group| group.tasks.remove(task));
+            self.ahead.remove(&task);
+        }
+    }
+
+    /// So many subtasks of a task go ahead of everything else.
+    pub fn ahead(&mut self, task: TaskId, subtasks: u64) {
+        match subtasks {
+            0 => drop(self.ahead.remove(&task)),
+            _ if !self.tasks.contains_key(&task) => {}
+            _ => drop(self.ahead.insert(task, subtasks)),
         }
     }
 
@@ -128,10 +142,23 @@ impl Policy {
         self.tasks.get(&task)
     }
 
+    /// How many subtasks of a task may go when it is its turn.
+    pub fn most(&self, task: TaskId) -> u64 {
+        self.ahead.get(&task).copied().unwrap_or(u64::MAX)
+    }
+
     /// The task whose turn it is.
     pub fn next(&mut self, now: Timestamp) -> Option<TaskId> {
+        if let Some(task) = self.ahead.keys().copied().find(|task| self.may_go(*task)) {
+            return Some(task);
+        }
         let (_, group) = self.ready.first()?;
         self.groups.get_mut(group)?.tasks.next(now)
+    }
+
+    fn may_go(&self, task: TaskId) -> bool {
+        let group = self.tasks.get(&task).and_then(|group| self.groups.get(group));
+        group.is_some_and(|group| !group.held && group.tasks.is_pending(task))
     }
 
     /// Charges a task, and its group, with this many nanoseconds of slot-time.

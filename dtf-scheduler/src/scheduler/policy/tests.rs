@@ -297,6 +297,34 @@ fn the_quiet_and_the_removed_are_never_next() {
 }
 
 #[test]
+fn what_goes_ahead_is_next_whoever_else_is_there() {
+    let (mut policy, now) = (Policy::default(), Timestamp::default());
+    for (task, group, priority) in [(1, "a", HIGH), (2, "a", LOW), (3, "b", LOW)] {
+        policy.add(TaskId(task), &group.into(), priority);
+        policy.pending(TaskId(task), now);
+    }
+    policy.charge(TaskId(3), 1_000_000_000);
+    policy.ahead(TaskId(3), 2);
+    policy.ahead(TaskId(9), 1); // not known
+    assert_eq!((policy.next(now), policy.most(TaskId(3))), (Some(TaskId(3)), 2));
+    assert_eq!(policy.most(TaskId(1)), u64::MAX);
+    // It is charged as ever, and waits where it must.
+    policy.charge(TaskId(3), 1_000_000_000);
+    policy.hold(&"b".into(), true);
+    assert_eq!(policy.next(now), Some(TaskId(1)));
+    policy.hold(&"b".into(), false);
+    policy.quiet(TaskId(3), now);
+    assert_eq!(policy.next(now), Some(TaskId(1)));
+    policy.pending(TaskId(3), now);
+    assert_eq!(policy.next(now), Some(TaskId(3)));
+    policy.ahead(TaskId(3), 0);
+    assert_eq!((policy.next(now), policy.most(TaskId(3))), (Some(TaskId(1)), u64::MAX));
+    policy.ahead(TaskId(2), 1);
+    policy.remove(TaskId(2));
+    assert_eq!(policy.next(now), Some(TaskId(1)));
+}
+
+#[test]
 fn the_bonus_follows_the_priority() {
     assert_eq!([2000, 6000, 9000].map(|priority| bonus_of(Priority(priority))), [1, 8, 256]);
     assert!((2000..9000).all(|priority| bonus_of(Priority(priority)) <= bonus_of(Priority(priority + 1))));

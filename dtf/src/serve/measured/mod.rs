@@ -16,8 +16,8 @@ use dtf_model::group::{GroupTable, ResourceGroup};
 use dtf_model::plugin::{PluginRegistry, TaskResult};
 use dtf_model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Outcome, Parcel,
-    ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Taken, TaskState,
-    Usage,
+    ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Standing, Taken,
+    TaskState,
 };
 use dtf_model::roles::Role;
 use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
@@ -86,7 +86,7 @@ measured! {
     load_generator(fence: Fence) -> GeneratorLoad;
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
     load_scheduler(fence: Fence) -> SchedulerLoad;
-    usages(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Usage)>;
+    standings(tasks: &[TaskId]) -> Vec<(TaskId, Standing)>;
     recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
     accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
     runs_on(task: TaskId, run: RunEpoch, shard: Shard, parcel: &Parcel) -> bool;

@@ -1,0 +1,138 @@
+//! Looking at tasks: as a hint named them, as they were listed, and to take them up.
+//!
+//! A hint says of few tasks that they may have something pending, and each of them gets a turn to find out. A list names all
+//! tasks, most of which nothing has happened to: the store is asked about many of them in one call, and only those have a turn
+//! that have something to give.
+
+use dtf_model::queue::{Fence, Standing};
+use dtf_model::{Control, StoreError, TaskId};
+use futures::StreamExt;
+use tracing::warn;
+
+use super::lister::Page;
+use super::taking::Finder;
+use super::tasks::Tasks;
+
+/// How many tasks are taken up at a time.
+const TOGETHER: usize = 32;
+
+impl Tasks {
+    fn finder(&self) -> Finder {
+        Finder { queues: self.context.queues.clone(), shards: self.context.shards.clone(), token: self.token }
+    }
+
+    /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
+    /// forgotten. Where the store may have forgotten something, all are taken up afresh: their tokens are raised, and what
+    /// runs on no shard goes back to pending.
+    pub(super) async fn look_at_page(&mut self, page: Page) {
+        if page.store_may_have_forgotten {
+            let all: Vec<_> = self.known.keys().copied().collect();
+            all.into_iter().for_each(|task| self.forget(task));
+        }
+        self.seen.extend(page.tasks.iter().copied());
+        let known: Vec<_> = page.tasks.iter().copied().filter(|task| self.known.contains_key(task)).collect();
+        self.ask_about(&known).await;
+        self.take_up(&page.tasks).await;
+        if page.last {
+            let seen = std::mem::take(&mut self.seen);
+            let mine = self.known.keys().chain(self.making.keys());
+            let gone: Vec<_> = mine.filter(|task| !seen.contains(task)).copied().collect();
+            gone.into_iter().for_each(|task| self.forget(task));
+            self.audit().await;
+        }
+    }
+
+    /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
+    /// other partitions too.
+    pub(super) async fn look_at(&mut self, tasks: &[TaskId]) {
+        self.settle(tasks).await;
+        tasks.iter().for_each(|task| self.pending(*task)); // those that are not known wait for being taken up
+        self.take_up(tasks).await;
+    }
+
+    /// Charges those of these tasks that had something running.
+    pub(super) async fn settle(&mut self, tasks: &[TaskId]) {
+        let running: Vec<_> = tasks.iter().copied().filter(|task| self.accounts.is_running(*task)).collect();
+        for (task, standing) in self.standings(&running).await {
+            self.note_standing(task, &standing);
+        }
+    }
+
+    /// Finds out which of these tasks have something to give. One whose queues are gone, or another run's, is forgotten.
+    async fn ask_about(&mut self, tasks: &[TaskId]) {
+        for (task, standing) in self.standings(tasks).await {
+            if !self.note_standing(task, &standing) {
+                self.forget(task);
+                continue;
+            }
+            // When the next of those is due is told with what is taken.
+            let may_be_due = standing.delayed > 0 && !self.is_due_known(task);
+            if standing.control == Control::Run && (standing.pending > 0 || may_be_due) {
+                self.pending(task);
+            }
+        }
+    }
+
+    async fn standings(&self, tasks: &[TaskId]) -> Vec<(TaskId, Standing)> {
+        if tasks.is_empty() {
+            return Vec::new();
+        }
+        match self.context.queues.standings(tasks).await {
+            Ok(standings) => standings,
+            // Nothing is lost: they are looked at again.
+            Err(error) => {
+                warn!(%error, "how tasks stand is not known");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Says whether it is how the run stands that is known here.
+    fn note_standing(&mut self, task: TaskId, standing: &Standing) -> bool {
+        let is_known = self.known.get(&task).is_some_and(|known| known.run == standing.run);
+        if is_known {
+            self.charge(task, &standing.usage);
+            self.policy.ahead(task, standing.lost);
+        }
+        is_known
+    }
+
+    /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
+    async fn audit(&mut self) {
+        let now = self.context.clock.now();
+        let running = self.known.keys().copied().filter(|task| self.accounts.is_running(*task));
+        let running: Vec<_> = running.collect();
+        for task in running {
+            let Some(known) = self.known.get_mut(&task) else { continue };
+            // What the callback is asked about is on no shard yet.
+            if !known.audit.is_due(now) || known.is_asked() {
+                continue;
+            }
+            let fence = Fence { task, run: known.run, token: self.token };
+            match self.finder().load(fence).await {
+                Ok(_) => self.pending(task),
+                Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
+                Err(_) => self.forget(task), // it has ended, or is somebody else's
+            }
+        }
+    }
+
+    /// Takes up those of these tasks that are this partition's, and not known yet.
+    async fn take_up(&mut self, tasks: &[TaskId]) {
+        let is_new = |task: &TaskId| {
+            self.share.has(*task) && !self.known.contains_key(task) && !self.making.contains_key(task)
+        };
+        let new: Vec<_> = tasks.iter().copied().filter(is_new).collect();
+        let finder = &self.finder();
+        let mut finding = futures::stream::iter(new)
+            .map(|task| async move { (task, finder.find(task).await) })
+            .buffered(TOGETHER);
+        while let Some((task, found)) = finding.next().await {
+            match found {
+                Ok(Some(found)) => self.begin(found).await,
+                Ok(None) | Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {}
+                Err(error) => warn!(task_id = %task, %error, "task not taken up"),
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a scheduler finds of a task that it takes up, and what an earlier one left undone.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtf_model::queue::{Fence, ParcelId, QueueStore, RunningParcel, SchedulerLoad, TaskState};
+use dtf_model::shard::{ShardQueue, ShipmentId};
+use dtf_model::{StoreError, TaskId};
+use lrmf_core::Token;
+
+/// A task as it is found.
+pub(super) struct Found {
+    pub(super) state: TaskState,
+    pub(super) load: SchedulerLoad,
+}
+
+/// Finds tasks, and raises their tokens.
+pub(super) struct Finder {
+    pub(super) queues: Arc<dyn QueueStore>,
+    pub(super) shards: Arc<dyn ShardQueue>,
+    pub(super) token: Token,
+}
+
+impl Finder {
+    /// A task that has queues and has not ended.
+    pub(super) async fn find(&self, task: TaskId) -> Result<Option<Found>, StoreError> {
+        let state = self.queues.state(task).await?;
+        let Some(state) = state.filter(|state| state.ending.is_none()) else { return Ok(None) };
+        let load = self.load(Fence { task, run: state.spec.run, token: self.token }).await?;
+        Ok(Some(Found { state, load }))
+    }
+
+    /// Raises the token of a task. What is running but on no shard goes back to pending.
+    pub(super) async fn load(&self, fence: Fence) -> Result<SchedulerLoad, StoreError> {
+        let load = self.queues.load_scheduler(fence).await?;
+        self.recover(fence, &load).await?;
+        Ok(load)
+    }
+
+    /// An earlier scheduler may have died between taking parcels and shipping them: what is running but on no shard goes
+    /// back to pending. What is reported between the two reads is no longer running, and putting it back does nothing.
+    async fn recover(&self, fence: Fence, load: &SchedulerLoad) -> Result<(), StoreError> {
+        let mut by_shard: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for running in &load.running {
+            by_shard.entry(running.shard).or_default().push(*running);
+        }
+        for (shard, parcels) in by_shard {
+            let there: HashSet<_> = self.shards.contents(shard).await?.into_iter().collect();
+            let shipment = |running: &RunningParcel| ShipmentId {
+                task: fence.task,
+                run: fence.run,
+                parcel: ParcelId { first: running.shipped_with, ..running.id },
+                attempt: running.attempt,
+            };
+            let lost = parcels.iter().filter(|running| !there.contains(&shipment(running)));
+            let lost: Vec<_> = lost.map(|running| running.id).collect();
+            self.queues.put_back(fence, &lost, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+}
