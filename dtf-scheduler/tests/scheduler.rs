@@ -142,6 +142,7 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         plugins: plugins(),
         shape: ClusterShape::embedded(),
         clock,
+        peers: Arc::new(dtf_model::roles::Nobody),
         departure: dtf_model::roles::Departure::default(),
         plugin_runtime: tokio::runtime::Handle::current(),
     };

@@ -30,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
 use crate::generations::Mark;
+use crate::peers::{GroupPeers, TASK_TYPES};
 use crate::plugin_runtime::PluginRuntime;
 
 /// The stores that a process works with.
@@ -179,6 +180,8 @@ impl DtfBuilder {
             Some(handle) => PluginRuntime::Shared(handle),
             None => PluginRuntime::start(config.plugin_threads)?,
         };
+        let peers =
+            GroupPeers::new(ports.coordination.clone(), clock.clone(), &config.cluster, &config.instance);
         let context = RoleContext {
             queues: ports.queues.clone(),
             shards: ports.shards.clone(),
@@ -186,6 +189,7 @@ impl DtfBuilder {
             plugins: Arc::new(plugins),
             shape: config.shape,
             clock,
+            peers: Arc::new(peers),
             plugin_runtime: plugin_runtime.handle(),
             departure: Departure::default(),
         };
@@ -303,7 +307,7 @@ impl Dtf {
     fn membership(&self) -> CoordinatorConfig {
         let mut membership = self.config.membership.clone();
         let kinds: Kinds = self.context.plugins.iter().map(|known| known.task_type).collect();
-        membership.labels.insert("task_types".to_owned(), kinds.as_str().to_owned());
+        membership.labels.insert(TASK_TYPES.to_owned(), kinds.as_str().to_owned());
         membership
     }
 

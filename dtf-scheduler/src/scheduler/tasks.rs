@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, ParcelId, RunningParcel, SchedulerLoad, Taken, TaskState, Usage};
-use dtf_model::roles::{Role, RoleContext};
+use dtf_model::roles::{Needs, Role, RoleContext};
 use dtf_model::shard::ShipmentId;
 use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, StoreError, TaskId, TaskType};
@@ -68,6 +68,8 @@ pub(super) struct Tasks {
     parked: HashSet<TaskId>,
     /// Those that were listed, or taken up, since the list began.
     seen: HashSet<TaskId>,
+    /// The types of those that were not taken up since the list began, as their type is not known here.
+    unknown: BTreeSet<TaskType>,
 }
 
 impl Tasks {
@@ -88,6 +90,7 @@ impl Tasks {
             hands: 0,
             parked: HashSet::new(),
             seen: HashSet::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -349,6 +352,12 @@ impl Tasks {
         }
     }
 
+    /// What the tasks need to be known here, as the list that has just ended says.
+    pub(super) fn needs(&mut self) -> Needs {
+        let known = self.known.values().map(|known| known.kind).collect();
+        Needs { known, lacking: std::mem::take(&mut self.unknown) }
+    }
+
     /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
     async fn audit(&mut self) {
         let now = self.context.clock.now();
@@ -403,6 +412,7 @@ impl Tasks {
         let load = self.context.queues.load_scheduler(fence).await?;
         self.recover(fence, &load).await?;
         let Ok(found) = self.context.plugins.get(state.spec.task_type) else {
+            self.unknown.insert(state.spec.task_type);
             let reason = format!(
                 "a scheduler that knows task type {}; the one that it has does not",
                 state.spec.task_type
