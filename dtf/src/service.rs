@@ -12,7 +12,7 @@ use dtf_model::roles::{Departure, Role, RoleContext, until_answered};
 use dtf_model::shard::{Kinds, ShardQueue};
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
-use dtf_model::{ClusterShape, Invalid, StoreError, cluster};
+use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::generator;
 use dtf_scheduler::manager::{Manager, ManagerConfig};
@@ -21,7 +21,7 @@ use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
     BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, Event, Events,
-    FixedTasks, InstanceId, InvalidName,
+    FixedTasks, InstanceId, InvalidName, Token,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
@@ -273,8 +273,20 @@ impl Dtf {
 
     /// The highest generation of a role's group so far.
     async fn mark(&self, role: Role) -> Result<Mark, StoreError> {
-        let read = async || Mark::read(self.ports.table.clone(), role, self.context.clock.clone()).await;
+        let read = async || {
+            let seen = self.seen_by_stores(role).await?;
+            Mark::read(self.ports.table.clone(), role, seen, self.context.clock.clone()).await
+        };
         until_answered(&CancellationToken::new(), read).await
+    }
+
+    /// The highest token of a role that the stores which it writes to have seen, as far as they tell.
+    async fn seen_by_stores(&self, role: Role) -> Result<Token, StoreError> {
+        if role != Role::Executor {
+            return Ok(Token(0));
+        }
+        let shards: Vec<_> = (0..self.config.shape.shards).map(Shard).collect();
+        Ok(self.ports.shards.tokens(&shards).await?.into_iter().max().unwrap_or_default())
     }
 
     /// Agrees with the cluster on how the work is divided.
