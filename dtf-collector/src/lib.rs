@@ -7,6 +7,7 @@
 //! last is taken out of the books again in that write, and executed again under a further number.
 
 mod failures;
+mod owed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,9 +95,10 @@ impl Collect {
             self.context.queues.set_waits(fence, Role::Collector, None).await?;
         }
         let mut collector = called(&turn.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
-        called(&turn.stop, CALL_LIMIT, failing(collector.begin(load.saved))).await?;
+        let (status, owed) = owed::unwrapped(load.saved)?;
+        called(&turn.stop, CALL_LIMIT, failing(collector.begin(status))).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);
-        let failures = Failures::new(&*self.table, fence);
+        let failures = Failures::new(&*self.table, fence, owed);
         let collection = Collection {
             context: &self.context,
             turn,
@@ -128,7 +130,16 @@ struct Collection<'a> {
 }
 
 impl Collection<'_> {
+    /// Collects until the run wants no more of it. What is owed then is kept before anybody ends the task.
     async fn run(mut self) -> Result<End, Halt> {
+        let ended = self.collect().await;
+        if matches!(ended, Ok(End::Settled) | Err(Halt::Fault(_))) {
+            self.failures.pay(&self.turn.stop).await?;
+        }
+        ended
+    }
+
+    async fn collect(&mut self) -> Result<End, Halt> {
         while !self.turn.stop.is_cancelled() {
             let batches = self.context.queues.peek(self.fence, self.offset, ROUND).await?;
             let state = if batches.is_empty() {
@@ -148,6 +159,7 @@ impl Collection<'_> {
                 return self.conclude(&state.counts).await;
             }
             if batches.is_empty() {
+                self.failures.try_to_pay(&self.turn.stop).await?;
                 self.pause().await;
             }
         }
@@ -179,7 +191,7 @@ impl Collection<'_> {
             first: self.next,
             open: open.into_values().collect(),
             follow_ups: added,
-            saved: self.status()?,
+            saved: owed::wrapped(self.status()?, self.failures.owed()),
         };
         let state = self.commit(commit).await?;
         self.offset += batches.len() as u64;
@@ -203,7 +215,9 @@ impl Collection<'_> {
         until_answered(&self.turn.stop, || queues.commit(fence, commit.clone())).await
     }
 
-    async fn conclude(mut self, counts: &Counts) -> Result<End, Halt> {
+    async fn conclude(&mut self, counts: &Counts) -> Result<End, Halt> {
+        // Nobody would do it later: the task's queues may go soon.
+        self.failures.pay(&self.turn.stop).await?;
         let summed_up = failing(self.collector.after_task_completed(counts));
         let result = called(&self.turn.stop, CALL_LIMIT, summed_up).await?;
         check_result(&result).context(FAILED)?;
