@@ -31,6 +31,8 @@ use self::failures::Failures;
 
 /// The most result batches a round.
 const ROUND: usize = 64;
+/// How large what one commit wants executed may grow before the next batch is left for another one.
+const COMMIT_BYTES: usize = 4 << 20;
 /// How long the callbacks of one round may take.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 /// How soon results are looked for without a hint.
@@ -177,7 +179,8 @@ impl Collection<'_> {
     /// Gives the results to the callback and commits what came of it.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
         let told = tell(self.collector.as_mut(), self.fence, batches);
-        let Told { added, open } = called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
+        let Told { batches: told, added, open } = called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
+        let batches = &batches[..told];
         self.failures.keep(&self.turn.stop, batches, &open).await?;
         if !added.is_empty() && self.conf.iteration == IterationMode::No {
             let why = "the collector added a subtask, and the task type's iteration mode is No";
@@ -229,20 +232,26 @@ impl Collection<'_> {
 }
 
 /// What the callback said to some results.
+#[derive(Default)]
 struct Told {
+    /// Of how many batches.
+    batches: usize,
     added: Vec<NewSubtask>,
     /// Those whose subtasks are not finished.
     open: BTreeMap<FailureKey, StillOpen>,
 }
 
-/// Gives results to the callback, one by one.
+/// Gives results to the callback, one by one, until what it wants executed is as much as one commit should carry.
 async fn tell(
     collector: &mut dyn TaskCollector,
     fence: Fence,
     batches: &[ResultBatch],
 ) -> anyhow::Result<Told> {
-    let (mut support, mut open) = (CollectorSupport::default(), BTreeMap::new());
+    let (mut support, mut told, mut bytes) = (CollectorSupport::default(), Told::default(), 0);
     for batch in batches {
+        if bytes >= COMMIT_BYTES {
+            break;
+        }
         for (seq, outcome) in &batch.results {
             let id = SubtaskId { task: fence.task, run: fence.run, epoch: batch.epoch, seq: *seq };
             let result = ResultOf { id, outcome: outcome.clone() };
@@ -250,13 +259,17 @@ async fn tell(
             if let (Some((next, after)), Some(counted_as)) = (support.take_open(), outcome.counted_as()) {
                 next.check()?;
                 let key = FailureKey { epoch: batch.epoch, seq: *seq };
-                open.insert(key, StillOpen { counted_as, next, after });
+                bytes += next.body.len();
+                told.open.insert(key, StillOpen { counted_as, next, after });
             }
         }
+        let added = support.take_added();
+        added.iter().try_for_each(NewSubtask::check)?;
+        bytes += added.iter().map(|subtask| subtask.body.len()).sum::<usize>();
+        told.added.extend(added);
+        told.batches += 1;
     }
-    let added = support.take_added();
-    added.iter().try_for_each(NewSubtask::check)?;
-    Ok(Told { added, open })
+    Ok(told)
 }
 
 /// A call into the plugin, whose errors say whose they are.
@@ -281,6 +294,11 @@ fn too_many_failures(counts: &Counts, policy: OnFailure) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use dtf_model::TaskId;
+    use dtf_model::plugin::TaskResult;
+    use dtf_model::queue::Outcome;
+    use lrmf_core::Token;
+
     use super::*;
 
     #[test]
@@ -292,5 +310,42 @@ mod tests {
         assert_eq!(too_many_failures(&counts(0, 9), OnFailure::StopAbove(0.5)), None);
         assert!(too_many_failures(&counts(4, 6), OnFailure::StopAbove(0.5)).is_some());
         assert_eq!(too_many_failures(&counts(5, 5), OnFailure::StopAbove(0.5)), None);
+    }
+
+    /// Adds a subtask of 1 MiB for each result.
+    struct Grows;
+
+    #[async_trait]
+    impl TaskCollector for Grows {
+        async fn begin(&mut self, _: Option<Bytes>) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        async fn after_execution(
+            &mut self,
+            _: &ResultOf,
+            support: &mut CollectorSupport,
+        ) -> anyhow::Result<()> {
+            support.add_subtask(NewSubtask::new(vec![0; 1 << 20]));
+            Ok(())
+        }
+
+        async fn after_task_completed(&mut self, _: &Counts) -> anyhow::Result<TaskResult> {
+            Ok(TaskResult::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_not_larger_than_it_has_to_be() {
+        let fence = Fence { task: TaskId(1), run: RunEpoch(1), token: Token(1) };
+        let batch = |results: u64| ResultBatch {
+            epoch: EmitEpoch(1),
+            results: (0..results).map(|seq| (Seq(seq), Outcome::Cancelled)).collect(),
+        };
+        for (sizes, expected) in [(vec![1; 10], 4), (vec![100, 1], 1), (vec![3, 3, 3], 2), (vec![1, 1], 2)] {
+            let batches: Vec<_> = sizes.iter().copied().map(batch).collect();
+            let told = tell(&mut Grows, fence, &batches).await.unwrap();
+            assert_eq!((told.batches, told.added.len() as u64), (expected, sizes[..expected].iter().sum()));
+        }
     }
 }
