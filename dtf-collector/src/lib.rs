@@ -7,6 +7,7 @@
 //! last is taken out of the books again in that write, and executed again under a further number.
 
 mod failures;
+mod owed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use self::failures::Failures;
 
 /// The most result batches a round.
 const ROUND: usize = 64;
+/// How large what one commit wants executed may grow before the next batch is left for another one.
+const COMMIT_BYTES: usize = 4 << 20;
 /// How long the callbacks of one round may take.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 /// How soon results are looked for without a hint.
@@ -94,9 +97,10 @@ impl Collect {
             self.context.queues.set_waits(fence, Role::Collector, None).await?;
         }
         let mut collector = called(&turn.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
-        called(&turn.stop, CALL_LIMIT, failing(collector.begin(load.saved))).await?;
+        let (status, owed) = owed::unwrapped(load.saved)?;
+        called(&turn.stop, CALL_LIMIT, failing(collector.begin(status))).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);
-        let failures = Failures::new(&*self.table, fence);
+        let failures = Failures::new(&*self.table, fence, owed);
         let collection = Collection {
             context: &self.context,
             turn,
@@ -128,7 +132,16 @@ struct Collection<'a> {
 }
 
 impl Collection<'_> {
+    /// Collects until the run wants no more of it. What is owed then is kept before anybody ends the task.
     async fn run(mut self) -> Result<End, Halt> {
+        let ended = self.collect().await;
+        if matches!(ended, Ok(End::Settled) | Err(Halt::Fault(_))) {
+            self.failures.pay(&self.turn.stop).await?;
+        }
+        ended
+    }
+
+    async fn collect(&mut self) -> Result<End, Halt> {
         while !self.turn.stop.is_cancelled() {
             let batches = self.context.queues.peek(self.fence, self.offset, ROUND).await?;
             let state = if batches.is_empty() {
@@ -148,6 +161,7 @@ impl Collection<'_> {
                 return self.conclude(&state.counts).await;
             }
             if batches.is_empty() {
+                self.failures.try_to_pay(&self.turn.stop).await?;
                 self.pause().await;
             }
         }
@@ -165,7 +179,8 @@ impl Collection<'_> {
     /// Gives the results to the callback and commits what came of it.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
         let told = tell(self.collector.as_mut(), self.fence, batches);
-        let Told { added, open } = called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
+        let Told { batches: told, added, open } = called(&self.turn.stop, CALL_LIMIT, failing(told)).await?;
+        let batches = &batches[..told];
         self.failures.keep(&self.turn.stop, batches, &open).await?;
         if !added.is_empty() && self.conf.iteration == IterationMode::No {
             let why = "the collector added a subtask, and the task type's iteration mode is No";
@@ -179,7 +194,7 @@ impl Collection<'_> {
             first: self.next,
             open: open.into_values().collect(),
             follow_ups: added,
-            saved: self.status()?,
+            saved: owed::wrapped(self.status()?, self.failures.owed()),
         };
         let state = self.commit(commit).await?;
         self.offset += batches.len() as u64;
@@ -203,7 +218,9 @@ impl Collection<'_> {
         until_answered(&self.turn.stop, || queues.commit(fence, commit.clone())).await
     }
 
-    async fn conclude(mut self, counts: &Counts) -> Result<End, Halt> {
+    async fn conclude(&mut self, counts: &Counts) -> Result<End, Halt> {
+        // Nobody would do it later: the task's queues may go soon.
+        self.failures.pay(&self.turn.stop).await?;
         let summed_up = failing(self.collector.after_task_completed(counts));
         let result = called(&self.turn.stop, CALL_LIMIT, summed_up).await?;
         check_result(&result).context(FAILED)?;
@@ -215,20 +232,26 @@ impl Collection<'_> {
 }
 
 /// What the callback said to some results.
+#[derive(Default)]
 struct Told {
+    /// Of how many batches.
+    batches: usize,
     added: Vec<NewSubtask>,
     /// Those whose subtasks are not finished.
     open: BTreeMap<FailureKey, StillOpen>,
 }
 
-/// Gives results to the callback, one by one.
+/// Gives results to the callback, one by one, until what it wants executed is as much as one commit should carry.
 async fn tell(
     collector: &mut dyn TaskCollector,
     fence: Fence,
     batches: &[ResultBatch],
 ) -> anyhow::Result<Told> {
-    let (mut support, mut open) = (CollectorSupport::default(), BTreeMap::new());
+    let (mut support, mut told, mut bytes) = (CollectorSupport::default(), Told::default(), 0);
     for batch in batches {
+        if bytes >= COMMIT_BYTES {
+            break;
+        }
         for (seq, outcome) in &batch.results {
             let id = SubtaskId { task: fence.task, run: fence.run, epoch: batch.epoch, seq: *seq };
             let result = ResultOf { id, outcome: outcome.clone() };
@@ -236,13 +259,17 @@ async fn tell(
             if let (Some((next, after)), Some(counted_as)) = (support.take_open(), outcome.counted_as()) {
                 next.check()?;
                 let key = FailureKey { epoch: batch.epoch, seq: *seq };
-                open.insert(key, StillOpen { counted_as, next, after });
+                bytes += next.body.len();
+                told.open.insert(key, StillOpen { counted_as, next, after });
             }
         }
+        let added = support.take_added();
+        added.iter().try_for_each(NewSubtask::check)?;
+        bytes += added.iter().map(|subtask| subtask.body.len()).sum::<usize>();
+        told.added.extend(added);
+        told.batches += 1;
     }
-    let added = support.take_added();
-    added.iter().try_for_each(NewSubtask::check)?;
-    Ok(Told { added, open })
+    Ok(told)
 }
 
 /// A call into the plugin, whose errors say whose they are.
@@ -267,6 +294,11 @@ fn too_many_failures(counts: &Counts, policy: OnFailure) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use dtf_model::TaskId;
+    use dtf_model::plugin::TaskResult;
+    use dtf_model::queue::Outcome;
+    use lrmf_core::Token;
+
     use super::*;
 
     #[test]
@@ -278,5 +310,42 @@ mod tests {
         assert_eq!(too_many_failures(&counts(0, 9), OnFailure::StopAbove(0.5)), None);
         assert!(too_many_failures(&counts(4, 6), OnFailure::StopAbove(0.5)).is_some());
         assert_eq!(too_many_failures(&counts(5, 5), OnFailure::StopAbove(0.5)), None);
+    }
+
+    /// Adds a subtask of 1 MiB for each result.
+    struct Grows;
+
+    #[async_trait]
+    impl TaskCollector for Grows {
+        async fn begin(&mut self, _: Option<Bytes>) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        async fn after_execution(
+            &mut self,
+            _: &ResultOf,
+            support: &mut CollectorSupport,
+        ) -> anyhow::Result<()> {
+            support.add_subtask(NewSubtask::new(vec![0; 1 << 20]));
+            Ok(())
+        }
+
+        async fn after_task_completed(&mut self, _: &Counts) -> anyhow::Result<TaskResult> {
+            Ok(TaskResult::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_not_larger_than_it_has_to_be() {
+        let fence = Fence { task: TaskId(1), run: RunEpoch(1), token: Token(1) };
+        let batch = |results: u64| ResultBatch {
+            epoch: EmitEpoch(1),
+            results: (0..results).map(|seq| (Seq(seq), Outcome::Cancelled)).collect(),
+        };
+        for (sizes, expected) in [(vec![1; 10], 4), (vec![100, 1], 1), (vec![3, 3, 3], 2), (vec![1, 1], 2)] {
+            let batches: Vec<_> = sizes.iter().copied().map(batch).collect();
+            let told = tell(&mut Grows, fence, &batches).await.unwrap();
+            assert_eq!((told.batches, told.added.len() as u64), (expected, sizes[..expected].iter().sum()));
+        }
     }
 }

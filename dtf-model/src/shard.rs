@@ -113,6 +113,10 @@ pub trait ShardQueue: Send + Sync + 'static {
     /// What each shard takes now.
     async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError>;
 
+    /// The highest token that each shard has seen; 0 where nobody ever held it. Lower ones are refused, so generations of the
+    /// executors' group must not begin below these.
+    async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError>;
+
     /// Puts parcels on a shard, in their order and as many as it has room for, and says how many. What waits there already
     /// counts as put. What is claimed there already ends it: it has been reported, and its acknowledgement, still on its
     /// way, would take the new shipment along.

@@ -43,6 +43,12 @@ impl RedisShards {
         Ok(shipments.collect::<Result<_, _>>().map_err(Malformed::from)?)
     }
 
+    async fn token(&self, shard: Shard) -> Result<Token, StoreError> {
+        let [fence, ..] = self.redis.keys().shard(shard);
+        let token: Option<u64> = self.redis.send(redis::cmd("HGET").arg(fence).arg("token")).await?;
+        Ok(Token(token.unwrap_or(0)))
+    }
+
     async fn room(&self, shard: Shard) -> Result<Room, StoreError> {
         let [fence, ..] = self.redis.keys().shard(shard);
         let mut command = redis::cmd("HMGET");
@@ -74,6 +80,20 @@ impl ShardQueue for RedisShards {
             }
         }
         Ok(rooms)
+    }
+
+    async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {
+        let mut tokens = Vec::with_capacity(shards.len());
+        for some in shards.chunks(TOGETHER) {
+            let mut reads = FuturesOrdered::new();
+            for shard in some {
+                reads.push_back(self.token(*shard));
+            }
+            while let Some(token) = reads.next().await {
+                tokens.push(token?);
+            }
+        }
+        Ok(tokens)
     }
 
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {

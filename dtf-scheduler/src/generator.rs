@@ -18,6 +18,7 @@ use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 
 use crate::budget::{Budgets, Ledger, Share};
 use crate::retries::Retries;
+use crate::sizes::{PARCEL_BYTES, Sizes};
 
 /// The most subtasks a batch.
 const BATCH: u64 = 4096;
@@ -116,6 +117,7 @@ impl Generate {
             next,
             epoch,
             backlog,
+            sizes: Sizes::default(),
         };
         generation.run().await
     }
@@ -134,6 +136,7 @@ struct Generation<'a> {
     next: Seq,
     epoch: EmitEpoch,
     backlog: Backlog,
+    sizes: Sizes,
 }
 
 impl Generation<'_> {
@@ -166,7 +169,7 @@ impl Generation<'_> {
     /// How many subtasks to ask for now; none while the backlog is full or the task paused.
     fn room(&mut self) -> usize {
         let share = self.share.most(self.backlog.waiting);
-        room(&self.backlog, self.conf.backlog.min(share))
+        room(&self.backlog, self.conf.backlog.min(share)).min(self.sizes.most())
     }
 
     async fn next_batch(&mut self, most: usize) -> Result<Generated, Halt> {
@@ -176,6 +179,7 @@ impl Generation<'_> {
             return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
         }
         batch.subtasks.iter().try_for_each(NewSubtask::check).map_err(anyhow::Error::from)?;
+        self.sizes.note(got, batch.subtasks.iter().map(|subtask| subtask.body.len()).sum());
         Ok(batch)
     }
 
@@ -243,13 +247,18 @@ fn parcel_size(mean_run: Option<Duration>, largest: u64) -> usize {
     usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, largest as usize)
 }
 
-/// The sizes of parcels for these subtasks, at most so many each, and their keys where any has one. A parcel has one key.
+/// The sizes of parcels for these subtasks, at most so many each and [`PARCEL_BYTES`], and their keys where any has one. A
+/// parcel has one key.
 fn parcels_of(subtasks: &[NewSubtask], size: usize) -> (Vec<usize>, Vec<Option<ShardKey>>) {
     let (mut sizes, mut keys): (Vec<usize>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
     for subtask in subtasks {
+        bytes += subtask.body.len();
+        let fits = bytes <= PARCEL_BYTES;
         match (sizes.last_mut(), keys.last()) {
-            (Some(last), Some(key)) if *last < size && *key == subtask.key => *last += 1,
+            (Some(last), Some(key)) if fits && *last < size && *key == subtask.key => *last += 1,
             _ => {
+                bytes = subtask.body.len();
                 sizes.push(1);
                 keys.push(subtask.key);
             }
@@ -280,6 +289,16 @@ mod tests {
         assert_eq!(sizes, [2, 1, 1, 2, 1]);
         let [a, b] = [a, b].map(|name| name.map(ShardKey::new));
         assert_eq!(keys, [a, a, b, None, a]);
+    }
+
+    #[test]
+    fn a_parcel_of_several_is_not_large() {
+        let of = |kib: &[usize]| -> Vec<_> {
+            let subtasks: Vec<_> = kib.iter().map(|kib| NewSubtask::new(vec![0; kib << 10])).collect();
+            parcels_of(&subtasks, 100).0
+        };
+        assert_eq!(of(&[64; 10]), [4, 4, 2]);
+        assert_eq!(of(&[1024, 1, 1, 256, 255, 1, 1]), [1, 2, 1, 2, 1]);
     }
 
     #[test]

@@ -9,4 +9,5 @@ pub mod generator;
 pub mod manager;
 mod retries;
 pub mod scheduler;
+mod sizes;
 mod sweeper;

@@ -45,6 +45,10 @@ impl ShardQueue for Bottomless {
         Ok(vec![Room { free: room, kinds: Kinds::all() }; shards.len()])
     }
 
+    async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {
+        Ok(vec![Token(0); shards.len()])
+    }
+
     async fn ship(&self, _: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
         for Shipment { task, run, parcel } in shipments {
             let reports = vec![Report::Returned; parcel.bodies.len()];
@@ -142,6 +146,7 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         plugins: plugins(),
         shape: ClusterShape::embedded(),
         clock,
+        peers: Arc::new(dtf_model::roles::Nobody),
         departure: dtf_model::roles::Departure::default(),
         plugin_runtime: tokio::runtime::Handle::current(),
     };

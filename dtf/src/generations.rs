@@ -6,7 +6,8 @@
 //! than a millisecond. Unless a clock was wrong, then or now: the new holders would be refused for ever. So the highest
 //! generation that was seen is noted in `tbl_cluster`, and a group never counts from below that.
 //!
-//! A process without the database (one that only executes) has the time of day alone.
+//! A process without the database (one that only executes) asks the shards instead, when it starts the role: they are all that
+//! executors write to with their tokens, and tell the highest that they have seen. So does every other process with the role.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use dtf_model::StoreError;
 use dtf_model::cluster::ClusterTable;
 use dtf_model::roles::Role;
 use lrmf_core::HeldTasks;
-use lrmf_core::{Clock, Timestamp};
+use lrmf_core::{Clock, Timestamp, Token};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -53,17 +54,18 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Reads the mark.
+    /// Reads the mark. `seen` is the highest token that the role's stores have seen, where that can be known.
     pub(crate) async fn read(
         table: Arc<dyn ClusterTable>,
         role: Role,
+        seen: Token,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let name = format!("generation.{role}");
         let mark = number(&table.note_once(&name, "0").await?);
         let mut read =
             Self { table, name, clock: Arc::new(Floored { clock, floor: AtomicU64::new(0) }), mark };
-        read.note(mark);
+        read.note(mark.max(seen.0));
         Ok(read)
     }
 

@@ -49,6 +49,7 @@ pub mod config;
 pub mod embedded;
 mod generations;
 mod handle;
+mod peers;
 mod plugin_runtime;
 pub mod progress;
 #[cfg(feature = "full")]

@@ -12,7 +12,7 @@ use dtf_model::roles::{Departure, Role, RoleContext, until_answered};
 use dtf_model::shard::{Kinds, ShardQueue};
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
-use dtf_model::{ClusterShape, Invalid, StoreError, cluster};
+use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::generator;
 use dtf_scheduler::manager::{Manager, ManagerConfig};
@@ -21,7 +21,7 @@ use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
     BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, Event, Events,
-    FixedTasks, InstanceId, InvalidName,
+    FixedTasks, InstanceId, InvalidName, Token,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
@@ -30,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
 use crate::generations::Mark;
+use crate::peers::{GroupPeers, TASK_TYPES};
 use crate::plugin_runtime::PluginRuntime;
 
 /// The stores that a process works with.
@@ -179,6 +180,8 @@ impl DtfBuilder {
             Some(handle) => PluginRuntime::Shared(handle),
             None => PluginRuntime::start(config.plugin_threads)?,
         };
+        let peers =
+            GroupPeers::new(ports.coordination.clone(), clock.clone(), &config.cluster, &config.instance);
         let context = RoleContext {
             queues: ports.queues.clone(),
             shards: ports.shards.clone(),
@@ -186,6 +189,7 @@ impl DtfBuilder {
             plugins: Arc::new(plugins),
             shape: config.shape,
             clock,
+            peers: Arc::new(peers),
             plugin_runtime: plugin_runtime.handle(),
             departure: Departure::default(),
         };
@@ -269,8 +273,20 @@ impl Dtf {
 
     /// The highest generation of a role's group so far.
     async fn mark(&self, role: Role) -> Result<Mark, StoreError> {
-        let read = async || Mark::read(self.ports.table.clone(), role, self.context.clock.clone()).await;
+        let read = async || {
+            let seen = self.seen_by_stores(role).await?;
+            Mark::read(self.ports.table.clone(), role, seen, self.context.clock.clone()).await
+        };
         until_answered(&CancellationToken::new(), read).await
+    }
+
+    /// The highest token of a role that the stores which it writes to have seen, as far as they tell.
+    async fn seen_by_stores(&self, role: Role) -> Result<Token, StoreError> {
+        if role != Role::Executor {
+            return Ok(Token(0));
+        }
+        let shards: Vec<_> = (0..self.config.shape.shards).map(Shard).collect();
+        Ok(self.ports.shards.tokens(&shards).await?.into_iter().max().unwrap_or_default())
     }
 
     /// Agrees with the cluster on how the work is divided.
@@ -303,7 +319,7 @@ impl Dtf {
     fn membership(&self) -> CoordinatorConfig {
         let mut membership = self.config.membership.clone();
         let kinds: Kinds = self.context.plugins.iter().map(|known| known.task_type).collect();
-        membership.labels.insert("task_types".to_owned(), kinds.as_str().to_owned());
+        membership.labels.insert(TASK_TYPES.to_owned(), kinds.as_str().to_owned());
         membership
     }
 

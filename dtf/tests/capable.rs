@@ -29,6 +29,14 @@ async fn until_it_waits(task: &TaskHandle, what: &str) {
     }
 }
 
+async fn ends_with(task: &TaskHandle, succeeded: u64) {
+    let Ok(row) = tokio::time::timeout(HOUR, task.wait()).await else {
+        panic!("never ends: {:?}", task.status().await.unwrap());
+    };
+    let row = row.unwrap();
+    assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, succeeded));
+}
+
 fn patient(subtasks: u64) -> TaskParam {
     TaskParam { timeout: 24 * HOUR, ..count(subtasks) }
 }
@@ -76,11 +84,61 @@ async fn a_task_waits_for_roles_that_know_its_type() {
     }
     tokio::time::sleep(HOUR).await;
     assert_eq!(task.status().await.unwrap().row.status, TaskStatus::Running);
+    let known = client.create_task(KIND, patient(100)).await.unwrap();
+    // Nobody who stays is told to leave.
     let capable = stage.process_knowing("capable", both());
     capable.start_all().await.unwrap();
-    incapable.stop().await;
-    let row = task.wait().await.unwrap();
-    assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 100));
+    for task in [&task, &known] {
+        ends_with(task, 100).await;
+    }
     assert!(task.status().await.unwrap().waits().is_empty(), "{:?}", task.status().await.unwrap().waits());
+    incapable.stop().await;
     capable.stop().await;
+}
+
+/// One of twelve knows what is needed.
+#[tokio::test(start_paused = true)]
+async fn the_one_who_knows_is_found_among_many_who_do_not() {
+    let stage = Stage::new();
+    let mut processes = Vec::new();
+    for number in 0..11 {
+        let process = stage.process(&format!("incapable-{number}"), Numbers::new(ok));
+        // There are fewer shards than processes, and who holds none executes nothing.
+        for role in [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector] {
+            process.start_service(role).await.unwrap();
+        }
+        processes.push(process);
+    }
+    let capable = stage.process_knowing("capable", both());
+    capable.start_all().await.unwrap();
+    let mut tasks = Vec::new();
+    for _ in 0..12 {
+        tasks.push(capable.client().create_task(OTHER, patient(50)).await.unwrap());
+    }
+    for task in &tasks {
+        ends_with(task, 50).await;
+    }
+    processes.push(capable);
+    for process in processes {
+        process.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_knows_all_types_each_has_its_time() {
+    let stage = Stage::new();
+    let one = stage.start("one", Numbers::new(ok)).await;
+    let other = stage.process_knowing("other", vec![(OTHER, Numbers::new(ok))]);
+    other.start_all().await.unwrap();
+    let client = stage.process_knowing("client", both()).client();
+    let mut tasks = Vec::new();
+    for round in 0..6 {
+        let kind = if round % 2 == 0 { KIND } else { OTHER };
+        tasks.push(client.create_task(kind, patient(1000)).await.unwrap());
+    }
+    for task in &tasks {
+        ends_with(task, 1000).await;
+    }
+    one.stop().await;
+    other.stop().await;
 }

@@ -132,3 +132,75 @@ async fn failures_of_a_run_that_was_lost_go_with_the_retention() {
     assert_eq!((kept(1).await, kept(2).await), (0, 100));
     dtf.stop().await;
 }
+
+/// A table that keeps no failures while the flag is set.
+fn away(flag: &Arc<AtomicBool>) -> Faults {
+    let flag = flag.clone();
+    Arc::new(move |name| match name {
+        "keep_failures" | "count_failures" if flag.load(Ordering::Relaxed) => Fate::Unreachable,
+        _ => Fate::Pass,
+    })
+}
+
+async fn collected(task: &dtf::TaskHandle) -> u64 {
+    task.status().await.unwrap().queues.map_or(0, |state| state.collected)
+}
+
+async fn kept(client: &dtf::Client, task: TaskId) -> Vec<u64> {
+    let failures = client.failures(task, None, 10_000).await.unwrap();
+    let number = |body: Option<bytes::Bytes>| u64::from_le_bytes(body.unwrap()[..].try_into().unwrap());
+    let mut numbers: Vec<_> = failures.into_iter().map(|failure| number(failure.body)).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[tokio::test(start_paused = true)]
+async fn collecting_goes_on_without_the_table_and_what_failed_is_kept_once_when_it_is_back() {
+    let (stage, bad) = (Stage::new(), Arc::new(AtomicBool::new(true)));
+    let flag = Arc::new(AtomicBool::new(true));
+    let plugin = || Numbers { takes: Duration::from_millis(20), ..flawed(&bad) };
+    let thirds: Vec<_> = (0..300).filter(|number| number % 3 == 0).collect();
+    let wires = away(&flag);
+    let first = stage.start_wired("a", plugin(), &wires).await;
+    let task = first.client().create_task(KIND, count(300)).await.unwrap();
+    while collected(&task).await < 300 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Everything is collected, nothing is kept, and so it does not end.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!task.status().await.unwrap().row.status.is_terminal());
+    assert!(kept(&first.client(), task.id()).await.is_empty());
+    first.kill().await;
+    // What the one before owed is in the next one's hands, which is killed too, perhaps between keeping and concluding.
+    let second = stage.start_wired("b", plugin(), &wires).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    flag.store(false, Ordering::Relaxed);
+    while kept(&second.client(), task.id()).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    second.kill().await;
+    let third = stage.start("c", plugin()).await;
+    let handle = third.client().task(task.id());
+    let row = handle.wait().await.unwrap();
+    assert_eq!((row.status, row.run, row.counts.failed), (TaskStatus::Completed, RunEpoch(1), 100));
+    assert_eq!(kept(&third.client(), task.id()).await, thirds);
+    third.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_owed_than_fits_into_a_status() {
+    let (stage, flag) = (Stage::new(), Arc::new(AtomicBool::new(true)));
+    let mut plugin =
+        Numbers::new(|_, _| Err(ExecuteError::final_error(anyhow::anyhow!("{}", "x".repeat(4000)))));
+    plugin.takes = Duration::from_millis(20);
+    let dtf = stage.start_wired("a", plugin, &away(&flag)).await;
+    let task = dtf.client().create_task(KIND, count(300)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let before = collected(&task).await;
+    assert!((1..300).contains(&before), "{before}");
+    flag.store(false, Ordering::Relaxed);
+    let row = task.wait().await.unwrap();
+    assert_eq!((row.status, row.counts.failed), (TaskStatus::Completed, 300));
+    assert_eq!(kept(&dtf.client(), task.id()).await, (0..300).collect::<Vec<_>>());
+    dtf.stop().await;
+}

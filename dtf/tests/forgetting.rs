@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage, count, ok};
-use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
+use dtf::model::memory::{MemoryTable, QueuesSnapshot, ShardsSnapshot};
 use dtf::model::queue::TaskState;
+use dtf::model::roles::Role;
 use dtf::model::{RunEpoch, TaskStatus};
 use dtf::{Ports, TaskHandle};
 use lrmf_core::clock::RuntimeClock;
@@ -180,4 +181,34 @@ async fn the_coordination_store_forgets_everything_and_the_clock_was_put_right()
     let again = dtf.client().task(task.id());
     assert_eq!(completes(&again, 2000).await, RunEpoch(1));
     dtf.stop().await;
+}
+
+/// Whose clock was wrong may be executors that connect to no database.
+#[tokio::test(start_paused = true)]
+async fn so_it_does_for_processes_that_only_execute() {
+    const REST: [Role; 4] = [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector];
+    let stage = Stage::new();
+    let nowhere =
+        |coordination| Ports { table: Arc::new(MemoryTable::default()), coordination, ..stage.ports.clone() };
+    let ahead = Arc::new(Ahead(RuntimeClock::new()));
+    let early = stage.process_at(
+        ahead,
+        nowhere(Arc::new(MemoryStore::new())),
+        "early",
+        slow(Duration::from_millis(50)),
+    );
+    early.start_service(Role::Executor).await.unwrap();
+    let rest = stage.process("rest", slow(Duration::from_millis(50)));
+    for role in REST {
+        rest.start_service(role).await.unwrap();
+    }
+    let task = rest.client().create_task(KIND, count(2000)).await.unwrap();
+    until(&task, |state| state.counts.succeeded > 100).await;
+    early.stop().await;
+    let ports = nowhere(Arc::new(MemoryStore::new()));
+    let late = stage.process_on(ports, "late", slow(Duration::from_millis(50)));
+    late.start_service(Role::Executor).await.unwrap();
+    assert_eq!(completes(&task, 2000).await, RunEpoch(1));
+    late.stop().await;
+    rest.stop().await;
 }

@@ -46,3 +46,18 @@ fn a_process_that_divides_the_work_otherwise_is_refused_and_the_numbers_grow_whe
     let shrunk = site.run(&["cluster", "grow"]);
     assert!(!shrunk.status.success());
 }
+
+/// It would not know which shards there are.
+#[test]
+fn a_process_that_only_executes_waits_until_another_one_has_said_how_the_work_is_divided() {
+    let Some(site) = Site::to_harm() else { return };
+    let executor = site.start("e1", "executor");
+    until("it waits for somebody", || {
+        executor.report().is_some_and(|report| report["of"] == "a process of another role")
+    });
+    assert!(!executor.is_ready());
+    let _rest = site.serve("rest", "manager,generator,scheduler,collector");
+    executor.until_ready();
+    let task = site.submit(200, 1, &[]);
+    site.balance(&task);
+}

@@ -84,6 +84,11 @@ impl ShardQueue for MemoryShards {
         Ok(shards.iter().map(|shard| room_of(known.get(shard))).collect())
     }
 
+    async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {
+        let known = self.lock();
+        Ok(shards.iter().map(|shard| known.get(shard).map_or(Token(0), |queue| queue.token)).collect())
+    }
+
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
         let mut shards = self.lock();
         let queue = shards.entry(shard).or_default();

@@ -76,6 +76,9 @@ pub trait TaskGenerator: Send {
     async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()>;
 
     /// The next subtasks, at most `most`. The same calls after the same `begin` must yield the same subtasks.
+    ///
+    /// A batch travels as one, so `most` is fewer for a task whose bodies have been large: 4 MiB together, going by the batches so
+    /// far. Whose bodies differ much in size gives fewer by itself.
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated>;
 
     /// What `begin` needs to continue behind the last batch; at most 64 KiB. None where generating cannot be

@@ -1,12 +1,12 @@
 //! A bucket of tasks, held by one process: one future for each task of it that wants attention.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lrmf_core::Token;
 use lrmf_core::runner::{Held, RunTask};
+use lrmf_core::{Timestamp, Token};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -17,15 +17,19 @@ use super::bell::Bell;
 use super::context::RoleContext;
 use super::look::{Look, Looker};
 use super::part::{Role, part_number};
+use super::peers::Needs;
 use super::retry::Backoff;
 use super::stuck::on_behalf_of;
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, TaskId};
+use crate::plugin::PluginRegistry;
 use crate::table::{BucketOf, TaskTable};
-use crate::wake::{Rung, WakeUp};
+use crate::wake::Rung;
 
 /// How often a bucket looks at all of its tasks, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon it is looked again whether tasks of unknown types had a turn in vain.
+const LOOK_SOON: Duration = Duration::from_secs(1);
 
 /// One task's turn.
 #[derive(Clone, Debug)]
@@ -57,7 +61,7 @@ pub struct BucketRunner<P> {
     role: Role,
     buckets: u32,
     looker: Looker,
-    wake: Arc<dyn WakeUp>,
+    context: RoleContext,
     on: Handle,
     per_task: Arc<P>,
 }
@@ -72,8 +76,8 @@ impl<P: PerTask> BucketRunner<P> {
         per_task: P,
     ) -> Self {
         let looker = Looker::new(table, context.queues.clone());
-        let (buckets, wake) = (role.parts(&context.shape), context.wake.clone());
-        Self { role, buckets, looker, wake, on, per_task: Arc::new(per_task) }
+        let (buckets, context) = (role.parts(&context.shape), context.clone());
+        Self { role, buckets, looker, context, on, per_task: Arc::new(per_task) }
     }
 }
 
@@ -81,7 +85,7 @@ impl<P: PerTask> BucketRunner<P> {
 impl<P: PerTask> RunTask for BucketRunner<P> {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let bucket = part_number(&held.task)?;
-        let mut listener = self.wake.listen(self.role.topic(bucket));
+        let mut listener = self.context.wake.listen(self.role.topic(bucket));
         let mut turns = Turns {
             role: self.role,
             token: held.token,
@@ -90,11 +94,14 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
             per_task: self.per_task.clone(),
             going: HashMap::new(),
             settled: HashMap::new(),
+            unknown: HashSet::new(),
+            has_new_unknown: false,
             running: JoinSet::new(),
         };
         let share = BucketOf { bucket, of: self.buckets };
         let mut look = tokio::time::interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (held_since, mut declined) = (self.context.clock.now(), None);
         // Hints are heeded while the table takes its time to answer, or does not.
         let mut looking = self.looker.rest();
         loop {
@@ -102,7 +109,17 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
                 () = held.stop.cancelled() => break,
                 _ = look.tick(), if looking.is_resting() => looking.begin(share),
                 seen = looking.next() => match seen {
-                    Ok(seen) => turns.attend_all(&seen),
+                    Ok(seen) => {
+                        let needs = self.needs(&mut turns, &seen);
+                        if self.is_to_be_declined(&held, &needs, held_since).await {
+                            declined = Some(needs.declined());
+                            break;
+                        }
+                        turns.attend_all(&seen);
+                        if turns.has_new_unknown {
+                            look.reset_after(LOOK_SOON);
+                        }
+                    }
                     Err(error) => warn!(role = %self.role, bucket, %error, "tasks not listed"),
                 },
                 rung = listener.next() => match rung {
@@ -113,7 +130,30 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
             }
         }
         turns.finish().await;
-        Ok(())
+        declined.map_or(Ok(()), |declined| Err(declined.into()))
+    }
+}
+
+impl<P: PerTask> BucketRunner<P> {
+    /// What the bucket's tasks need to be known here. A manager needs to know none of their types.
+    fn needs(&self, turns: &mut Turns<P>, seen: &Look) -> Needs {
+        match self.role {
+            Role::Manager => Needs::default(),
+            _ => turns.needs(seen, &self.context.plugins),
+        }
+    }
+
+    /// Whether another member is to have the bucket.
+    async fn is_to_be_declined(&self, held: &Held, needs: &Needs, held_since: Timestamp) -> bool {
+        if needs.lacking.is_empty() {
+            return false;
+        }
+        tokio::select! {
+            () = held.stop.cancelled() => false,
+            others = self.context.peers.others(self.role) => {
+                needs.are_better_met_by(&others, held_since, self.context.clock.now())
+            }
+        }
     }
 }
 
@@ -134,6 +174,10 @@ struct Turns<P> {
     going: HashMap<TaskId, Going>,
     /// The run for which a task wants no more attention.
     settled: HashMap<TaskId, RunEpoch>,
+    /// Those of types that are not known here, as of the latest look.
+    unknown: HashSet<TaskId>,
+    /// Whether some of them were not among those of the look before.
+    has_new_unknown: bool,
     running: JoinSet<(TaskId, Option<RunEpoch>)>,
 }
 
@@ -152,6 +196,24 @@ impl<P: PerTask> Turns<P> {
                 _ => self.attend(row.id),
             }
         }
+    }
+
+    /// What has wanted attention since the last look, and what has had a turn in vain since then, as its type is not known here.
+    fn needs(&mut self, seen: &Look, plugins: &PluginRegistry) -> Needs {
+        let (mut needs, mut unknown) = (Needs::default(), HashSet::new());
+        for row in seen.active.iter().filter(|row| self.settled.get(&row.id) != Some(&row.run)) {
+            if plugins.get(row.task_type).is_ok() {
+                needs.known.insert(row.task_type);
+                continue;
+            }
+            unknown.insert(row.id);
+            if self.unknown.contains(&row.id) && !self.going.contains_key(&row.id) {
+                needs.lacking.insert(row.task_type);
+            }
+        }
+        self.has_new_unknown = !unknown.is_subset(&self.unknown);
+        self.unknown = unknown;
+        needs
     }
 
     fn take_up_afresh(&mut self) {

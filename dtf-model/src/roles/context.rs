@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lrmf_core::Clock;
 use tokio::runtime::Handle;
 
-use super::Departure;
+use super::{Departure, Peers};
 use crate::plugin::PluginRegistry;
 use crate::queue::QueueStore;
 use crate::shape::ClusterShape;
@@ -29,6 +29,8 @@ pub struct RoleContext {
     pub clock: Arc<dyn Clock>,
     /// Where plugin code runs: never the runtime that keeps sessions alive.
     pub plugin_runtime: Handle,
+    /// Who else has its roles.
+    pub peers: Arc<dyn Peers>,
     /// When this process leaves.
     pub departure: Departure,
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::StoreError;
-use crate::ids::{RunEpoch, TaskId};
+use crate::ids::{RunEpoch, TaskId, TaskType};
 use crate::queue::{Incarnation, QueueStore};
 use crate::table::{BucketOf, TaskTable};
 
@@ -27,6 +27,8 @@ pub struct Active {
     pub id: TaskId,
     /// The number of its run.
     pub run: RunEpoch,
+    /// Its type.
+    pub task_type: TaskType,
 }
 
 /// Looks at all tasks of a share.
@@ -53,7 +55,11 @@ impl Looker {
         let (mut active, mut after) = (Vec::new(), TaskId(0));
         loop {
             let rows = self.table.active(share, after, PAGE).await?;
-            active.extend(rows.iter().map(|row| Active { id: row.id, run: row.run }));
+            active.extend(rows.iter().map(|row| Active {
+                id: row.id,
+                run: row.run,
+                task_type: row.task_type,
+            }));
             match rows.last() {
                 Some(last) if rows.len() as u32 == PAGE => after = last.id,
                 _ => return Ok((incarnation, active)),

@@ -13,6 +13,7 @@ mod guard;
 mod halt;
 mod look;
 mod part;
+mod peers;
 mod retry;
 mod stuck;
 
@@ -25,5 +26,6 @@ pub use guard::{PluginFault, caught, guarded, panic_text};
 pub use halt::{End, Halt, called};
 pub use look::{Active, Look, Looker, Looking};
 pub use part::{Role, part_number};
+pub use peers::{DWELL, Needs, Nobody, Peers};
 pub use retry::until_answered;
 pub use stuck::{CERTAINLY_STUCK, STUCK_CALLS, StuckCall, stuck_calls};

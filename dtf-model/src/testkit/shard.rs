@@ -38,6 +38,7 @@ obligations!(
     an_earlier_holder_is_refused,
     a_claim_whose_reply_was_lost_is_repaired,
     a_claim_renews_token_and_window,
+    the_highest_token_is_told,
     the_latest_holder_says_what_a_shard_takes,
     contents_are_all_that_is_there,
     shards_do_not_see_each_other,
@@ -276,6 +277,19 @@ pub async fn a_claim_renews_token_and_window(store: &Arc<dyn ShardQueue>) {
     assert_eq!(desk.ship(&[1, 2]).await, 1);
     must(store.claim(desk.shard, desk.token, &offer(0), &[], 0).await);
     assert_eq!(desk.room().await, 0);
+}
+
+/// What lower tokens are refused for can be read.
+pub async fn the_highest_token_is_told(store: &Arc<dyn ShardQueue>) {
+    let (absent, desk) = (Desk::absent(store), Desk::held(store).await);
+    let tokens = async || must(store.tokens(&[absent.shard, desk.shard]).await);
+    assert_eq!(tokens().await, [Token(0), Token(9)]);
+    let high = Token(1 << 52);
+    must(store.claim(desk.shard, high, &offer(WINDOW), &[], 0).await);
+    assert_eq!(tokens().await, [Token(0), high]);
+    assert!(desk.try_claim(desk.token, &[], 1).await.is_err());
+    assert_eq!(tokens().await, [Token(0), high]);
+    assert!(must(store.tokens(&[]).await).is_empty());
 }
 
 /// Contents are what is claimed and what waits.

@@ -21,10 +21,11 @@ mod tasks;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::roles::{RoleContext, part_number};
+use dtf_model::roles::{Needs, Role, RoleContext, part_number};
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
-use lrmf_core::runner::{Held, RunTask};
+use lrmf_core::Timestamp;
+use lrmf_core::runner::{Declined, Held, RunTask};
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::warn;
@@ -61,13 +62,20 @@ impl RunTask for Scheduler {
         let dispatcher = Dispatcher::new(self.context.clone());
         let mut lister = Lister::new(self.table.clone(), self.context.queues.clone(), share);
         let mut groups = GroupReader::new(self.table.clone());
+        let held_since = self.context.clock.now();
         let mut more = false;
         loop {
             let busy = !tasks.policy.is_idle();
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
-                page = lister.next() => tasks.look_at_page(page).await,
+                page = lister.next() => {
+                    let last = page.last;
+                    tasks.look_at_page(page).await;
+                    if last {
+                        self.keep_or_decline(&held, &tasks.needs(), held_since).await?;
+                    }
+                }
                 () = until(due) => tasks.wake_due(Instant::now()),
                 rung = listener.next() => match rung {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
@@ -91,6 +99,31 @@ impl RunTask for Scheduler {
                     false
                 }
             };
+        }
+    }
+}
+
+impl Scheduler {
+    /// Keeps the partition, unless another member is to have it, who knows a type of task that is not known here.
+    ///
+    /// # Errors
+    /// It is so.
+    async fn keep_or_decline(
+        &self,
+        held: &Held,
+        needs: &Needs,
+        held_since: Timestamp,
+    ) -> Result<(), Declined> {
+        if needs.lacking.is_empty() {
+            return Ok(());
+        }
+        let others = tokio::select! {
+            () = held.stop.cancelled() => return Ok(()),
+            others = self.context.peers.others(Role::Scheduler) => others,
+        };
+        match needs.are_better_met_by(&others, held_since, self.context.clock.now()) {
+            true => Err(needs.declined()),
+            false => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, Taken, TaskState, Usage};
-use dtf_model::roles::{Role, RoleContext};
+use dtf_model::roles::{Needs, Role, RoleContext};
 use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, TaskId, TaskType};
 use lrmf_core::Token;
@@ -67,6 +67,8 @@ pub(super) struct Tasks {
     parked: HashSet<TaskId>,
     /// Those that were listed, or taken up, since the list began.
     pub(super) seen: HashSet<TaskId>,
+    /// The types of those that were not taken up since the list began, as their type is not known here.
+    unknown: BTreeSet<TaskType>,
 }
 
 impl Tasks {
@@ -87,6 +89,7 @@ impl Tasks {
             hands: 0,
             parked: HashSet::new(),
             seen: HashSet::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -312,10 +315,17 @@ impl Tasks {
         self.due_of.contains_key(&task)
     }
 
+    /// What the tasks need to be known here, as the list that has just ended says.
+    pub(super) fn needs(&mut self) -> Needs {
+        let known = self.known.values().map(|known| known.kind).collect();
+        Needs { known, lacking: std::mem::take(&mut self.unknown) }
+    }
+
     /// Begins with a task that was found, as far as its kind is known here.
     pub(super) async fn begin(&mut self, Found { state, load }: Found) {
         let (task, run, kind) = (state.spec.id, state.spec.run, state.spec.task_type);
         let Ok(found) = self.context.plugins.get(kind) else {
+            self.unknown.insert(kind);
             let reason = format!("a scheduler that knows task type {kind}; the one that it has does not");
             let said = self.context.queues.set_waits(self.fence(task, run), Role::Scheduler, Some(&reason));
             if let Err(error) = said.await {

@@ -24,6 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What a process that only executes waits for, where it is the first of its cluster.
+const FIRST_PROCESS: &str = "a process of another role";
+
 /// Why servers cannot be worked with, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -45,6 +48,17 @@ pub enum ConnectError {
     /// The cluster divides its work into other numbers of parts.
     #[error(transparent)]
     Shape(Invalid),
+    /// Only executors were started.
+    #[error(
+        "no process of the cluster {cluster} has said yet how its work is divided; start one with another role than executor, or correct \
+         cluster (given up after {waited})"
+    )]
+    Alone {
+        /// The cluster's name.
+        cluster: String,
+        /// How long it was waited for.
+        waited: String,
+    },
     /// A server that was not there in time.
     #[error("{key} is {place}, and {error}; start it, or correct {key}{advice} (given up after {waited})")]
     Away {
@@ -89,7 +103,7 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
             begun,
             async || Ok(EtcdStore::connect(etcd.clone()).await?),
         );
-    let only_executes = config.role.iter().all(|role| *role == Role::Executor);
+    let only_executes = only_executes(config);
     // Nobody asks this one: it stands where a table has to stand.
     let nowhere: Arc<dyn TaskTable> = Arc::new(MemoryTable::default());
     let (table, redis, coordination): (Arc<dyn TaskTable>, Redis, Arc<dyn Coordination>) = (
@@ -102,7 +116,13 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
     Ok(queues_on(redis, table, coordination))
 }
 
-/// Agrees with the cluster on how its work is divided: with the database, or with the copy of what it says.
+/// Whether a process has no other role than executor, and so needs no database.
+pub(super) fn only_executes(config: &Config) -> bool {
+    config.role.iter().all(|role| *role == Role::Executor)
+}
+
+/// Agrees with the cluster on how its work is divided: with the database, or with the copy of what it says, which is waited
+/// for. A process that went on with numbers of its own would hold other shards than those that work is shipped to.
 async fn agree(
     config: &Config,
     truth: Option<&dyn TaskTable>,
@@ -110,20 +130,33 @@ async fn agree(
     patience: &Patience<'_>,
     begun: Instant,
 ) -> Result<(), ConnectError> {
-    let etcd = etcd_server(&config.etcd()?);
-    let agreed = until_there(etcd, patience, begun, async || {
-        match truth {
-            Some(table) => shape::agree(table, coordination, &config.cluster, config.shape).await?,
-            None => shape::compare(coordination, &config.cluster, config.shape).await?,
+    let etcd = config.etcd()?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let agreed = until_there(etcd_server(&etcd), patience, begun, async || match truth {
+            Some(table) => {
+                shape::agree(table, coordination, &config.cluster, config.shape).await?;
+                Ok(true)
+            }
+            None => Ok(shape::compare(coordination, &config.cluster, config.shape).await?),
+        });
+        match agreed.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(ConnectError::Refused {
+                error: ServersError::Store(StoreError::Invalid(invalid)), ..
+            }) => return Err(ConnectError::Shape(invalid)),
+            Err(other) => return Err(other),
         }
-        Ok(())
-    });
-    agreed.await.map_err(|error| match error {
-        ConnectError::Refused { error: ServersError::Store(StoreError::Invalid(invalid)), .. } => {
-            ConnectError::Shape(invalid)
+        let (cluster, waited) = (config.cluster.clone(), begun.elapsed());
+        if patience.deadline.is_some_and(|deadline| waited + pause > deadline) {
+            return Err(ConnectError::Alone { cluster, waited: text::show(waited) });
         }
-        other => other,
-    })
+        (patience.waiting)(FIRST_PROCESS);
+        tracing::warn!(cluster, again_in = %text::show(pause), "waiting for a process of another role: it tells how the cluster's work is divided");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// etcd, for a command.

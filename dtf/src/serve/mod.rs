@@ -144,10 +144,17 @@ async fn serve(
                     None => std::future::pending().await,
                 }
             };
+            let keeping = async {
+                match connect::only_executes(config) {
+                    true => std::future::pending().await,
+                    false => shape::keep(&*ports.coordination, &config.cluster, config.shape).await,
+                }
+            };
             tokio::select! {
                 ended = until_ended(&dtf, config, stop) => ended,
-                // It never ends.
+                // They never end.
                 () = sampling => Ok(()),
+                () = keeping => Ok(()),
             }
         }
         Ok(None) => Ok(()),

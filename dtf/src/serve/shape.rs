@@ -1,7 +1,7 @@
 //! The cluster's shape where processes without the database find it: in the coordination store.
 //!
-//! The database has the truth. Whoever is connected to it puts a copy beside the roles' groups; a process that only executes
-//! compares itself with that.
+//! The database has the truth. Whoever is connected to it puts a copy beside the roles' groups, and puts it again should it be
+//! lost; a process that only executes compares itself with that, and waits for it.
 
 use std::time::Duration;
 
@@ -9,15 +9,11 @@ use bytes::Bytes;
 use dtf_model::cluster::{self, ClusterTable};
 use dtf_model::{ClusterShape, StoreError};
 use lrmf_core::Coordination;
-use lrmf_core::coordination::{Op, Txn};
-use tokio::time::Instant;
+use lrmf_core::coordination::{Guard, Op, Txn};
 use tracing::warn;
 
-/// How long a process that only executes waits for the copy. It may have been lost with all of the store's data, and then
-/// nothing is known that it could contradict.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often a process with the database looks whether the copy is there: it may have been lost with all of the store's data.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Where the copy is.
 fn key(cluster: &str) -> String {
@@ -41,7 +37,7 @@ pub(crate) async fn copy(
     name: &str,
     shape: ClusterShape,
 ) -> Result<(), StoreError> {
-    let value = Bytes::from(serde_json::json!(shape).to_string());
+    let value = written(shape);
     if found(coordination, name).await?.as_ref() == Some(&value) {
         return Ok(());
     }
@@ -50,22 +46,42 @@ pub(crate) async fn copy(
     written.map(drop).map_err(|error| unanswered(&error))
 }
 
-/// Compares the shape with the copy.
+/// Puts the copy again where it was lost, for as long as this is polled. One that is there is not touched: it is of a process
+/// that has agreed with the database later.
+pub(crate) async fn keep(coordination: &dyn Coordination, name: &str, ours: ClusterShape) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if let Err(error) = put_lost(coordination, name, ours).await {
+            warn!(cluster = name, %error, "not known whether the cluster's counts are there for others");
+        }
+    }
+}
+
+async fn put_lost(coordination: &dyn Coordination, name: &str, ours: ClusterShape) -> Result<(), StoreError> {
+    if found(coordination, name).await?.is_some() {
+        return Ok(());
+    }
+    warn!(cluster = name, "the cluster's counts were lost, put again");
+    let absent = Guard::Absent { key: key(name) };
+    let put = Op::Put { key: key(name), value: written(ours), lease: None };
+    let written = coordination.commit(Txn { guards: vec![absent], ops: vec![put] }).await;
+    written.map(drop).map_err(|error| unanswered(&error))
+}
+
+/// Compares the shape with the copy. Says whether there is one.
 pub(crate) async fn compare(
     coordination: &dyn Coordination,
     name: &str,
     ours: ClusterShape,
-) -> Result<(), StoreError> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if let Some(text) = found(coordination, name).await? {
-            let theirs = cluster::read(&String::from_utf8_lossy(&text))?;
-            return Ok(theirs.agrees_with(ours)?);
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    warn!(cluster = name, "the cluster's counts are not known here yet: this process works with its own");
-    Ok(())
+) -> Result<bool, StoreError> {
+    let Some(text) = found(coordination, name).await? else { return Ok(false) };
+    let theirs = cluster::read(&String::from_utf8_lossy(&text))?;
+    theirs.agrees_with(ours)?;
+    Ok(true)
+}
+
+fn written(shape: ClusterShape) -> Bytes {
+    Bytes::from(serde_json::json!(shape).to_string())
 }
 
 async fn found(coordination: &dyn Coordination, name: &str) -> Result<Option<Bytes>, StoreError> {
@@ -90,19 +106,36 @@ mod tests {
     async fn a_process_without_the_database_compares_itself_with_the_copy() {
         let (table, store) = (MemoryTable::new(), MemoryStore::new());
         let ours = ClusterShape::default();
-        // Nobody knows anything: there is nothing to contradict.
-        compare(&store, "c", ours).await.unwrap();
+        assert!(!compare(&store, "c", ours).await.unwrap());
         agree(&table, &store, "c", ours).await.unwrap();
-        compare(&store, "c", ours).await.unwrap();
+        assert!(compare(&store, "c", ours).await.unwrap());
         let other = ClusterShape { shards: 8, ..ours };
         assert!(
             compare(&store, "c", other).await.unwrap_err().to_string().contains("8 as the number of shards")
         );
         assert!(agree(&table, &store, "c", other).await.is_err());
-        compare(&store, "another", other).await.unwrap();
+        assert!(!compare(&store, "another", other).await.unwrap());
         // The copy follows the truth.
         cluster::grow(&table, ClusterShape { shards: 128, ..ours }).await.unwrap();
         agree(&table, &store, "c", ClusterShape { shards: 128, ..ours }).await.unwrap();
         assert!(compare(&store, "c", ours).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_was_lost_is_put_again_and_another_one_is_not_touched() {
+        let (store, ours) = (MemoryStore::new(), ClusterShape::default());
+        let other = ClusterShape { shards: 8, ..ours };
+        let keeping = async {
+            while !compare(&store, "c", ours).await.unwrap() {
+                tokio::time::sleep(LOOK_AGAIN / 2).await;
+            }
+            copy(&store, "c", other).await.unwrap();
+            tokio::time::sleep(10 * LOOK_AGAIN).await;
+        };
+        tokio::select! {
+            () = keep(&store, "c", ours) => {}
+            () = keeping => {}
+        }
+        assert!(compare(&store, "c", other).await.unwrap());
     }
 }

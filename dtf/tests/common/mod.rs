@@ -54,6 +54,9 @@ pub(crate) struct Numbers {
     pub(crate) on_start: Arc<OnStart>,
     /// Called then too; what it gives is dropped when the execution has ended, or is dropped.
     pub(crate) during: Arc<During>,
+    /// Called before each batch of subtasks is given, and before each result is looked at; it may block its thread.
+    pub(crate) on_batch: Arc<OnCall>,
+    pub(crate) on_result: Arc<OnCall>,
     /// The key of each subtask.
     pub(crate) key: fn(u64) -> Option<ShardKey>,
     /// Those that take an hour.
@@ -69,6 +72,9 @@ pub(crate) struct Numbers {
 
 /// What a test does when an execution begins.
 pub(crate) type OnStart = dyn Fn(u64, &ExecuteContext) + Send + Sync;
+
+/// What a test does when a plugin is called.
+pub(crate) type OnCall = dyn Fn() + Send + Sync;
 
 /// What a test keeps for as long as an execution goes on.
 pub(crate) type During = dyn Fn(u64, &ExecuteContext) -> Box<dyn Send> + Send + Sync;
@@ -127,6 +133,8 @@ impl Numbers {
             slow: None,
             on_start: Arc::new(|_, _| {}),
             during: Arc::new(|_, _| Box::new(())),
+            on_batch: Arc::new(|| {}),
+            on_result: Arc::new(|| {}),
             key: |_| None,
             sleeps: |_| false,
             fault: None,
@@ -149,6 +157,7 @@ struct Emit {
     next: u64,
     count: u64,
     key: fn(u64) -> Option<ShardKey>,
+    on_batch: Arc<OnCall>,
     fault: Option<Fault>,
 }
 
@@ -162,6 +171,7 @@ impl TaskGenerator for Emit {
 
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
         hang(self.fault, Fault::GeneratorHangs).await;
+        (self.on_batch)();
         let end = self.count.min(self.next + most as u64);
         let subtask = |number: u64| NewSubtask {
             key: (self.key)(number),
@@ -248,6 +258,7 @@ struct Book {
     follow_up_below: u64,
     rounds: u64,
     fault: Option<Fault>,
+    on_result: Arc<OnCall>,
     books: Books,
 }
 
@@ -263,6 +274,7 @@ impl TaskCollector for Book {
         support: &mut CollectorSupport,
     ) -> anyhow::Result<()> {
         hang(self.fault, Fault::CollectorHangs).await;
+        (self.on_result)();
         refuse(self.fault, Fault::CollectorFails)?;
         match self.fault {
             Some(Fault::FollowUpTooLarge) => support.add_subtask(too_large()),
@@ -317,7 +329,8 @@ impl TaskPlugin for Numbers {
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
         refuse(self.fault, Fault::NoGenerator)?;
         let count = spec.param.type_param.as_u64().unwrap_or(0);
-        Ok(Box::new(Emit { next: 0, count, key: self.key, fault: self.fault }))
+        let on_batch = self.on_batch.clone();
+        Ok(Box::new(Emit { next: 0, count, key: self.key, on_batch, fault: self.fault }))
     }
 
     fn again(&self, _spec: &TaskSpec, body: Bytes) -> anyhow::Result<NewSubtask> {
@@ -339,9 +352,9 @@ impl TaskPlugin for Numbers {
 
     fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
         refuse(self.fault, Fault::NoCollector)?;
-        let books = self.books.clone();
+        let (books, on_result) = (self.books.clone(), self.on_result.clone());
         let (follow_up_below, rounds, fault) = (self.follow_up_below, self.rounds, self.fault);
-        Ok(Box::new(Book { follow_up_below, rounds, fault, books }))
+        Ok(Box::new(Book { follow_up_below, rounds, fault, on_result, books }))
     }
 }
 

@@ -122,6 +122,7 @@ wired! {
     ShardQueue;
     hold(shard: Shard, token: Token, offer: &Offer) -> Vec<Shipment>;
     rooms(shards: &[Shard]) -> Vec<Room>;
+    tokens(shards: &[Shard]) -> Vec<Token>;
     ship(shard: Shard, shipments: &[Shipment]) -> usize;
     claim(shard: Shard, token: Token, offer: &Offer, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
     acknowledge(shard: Shard, token: Token, done: &[ShipmentId]) -> ();

@@ -87,7 +87,7 @@ pub trait RunTask: Send + Sync + 'static {
     /// Works on the task until `held.stop` is cancelled or there is nothing left to do.
     ///
     /// # Errors
-    /// The task is run again, after a wait. So it is after a panic.
+    /// The task is run again, after a wait. So it is after a panic. With [`Declined`] it is not: another member is to have it.
     async fn run(&self, held: Held) -> anyhow::Result<()>;
 }
 
@@ -101,6 +101,12 @@ where
         self(held).await
     }
 }
+
+/// Why a run ends whose task another member should have: this one lacks what it takes. The leader gives it to one that has
+/// not declined it; where all have, to one of them again, later and later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("declined: {0}")]
+pub struct Declined(pub String);
 
 /// What to do with a run that goes on after `revoke_timeout`. Its task stays unacknowledged in any case, and so is not
 /// given to anybody else.
@@ -184,6 +190,11 @@ pub enum RunnerEvent {
     Quarantined {
         /// The last error or panic's message.
         error: String,
+    },
+    /// The run said that another member is to have the task. It is given up here.
+    Declined {
+        /// Why.
+        why: String,
     },
     /// The run has not ended within `revoke_timeout` of being told to. Reported again after each further one.
     Overran,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::crashes::{Crashes, Verdict};
-use super::{Held, Observer, Quarantine, RunTask, RunnerConfig, RunnerEvent};
+use super::{Declined, Held, Observer, Quarantine, RunTask, RunnerConfig, RunnerEvent};
 use crate::task::Holding;
 use crate::tenure::Tenure;
 use crate::worker::GivenUp;
@@ -20,6 +20,21 @@ use crate::worker::GivenUp;
 /// How often a run that ended because its time seemed over is looked at again. A member without a session stops its tasks
 /// soon after.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How a run ended that did not end well.
+enum Fault {
+    Crash(String),
+    Declined(Declined),
+}
+
+impl From<anyhow::Error> for Fault {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<Declined>() {
+            Ok(declined) => Self::Declined(declined),
+            Err(error) => Self::Crash(format!("{error:#}")),
+        }
+    }
+}
 
 pub(super) struct Supervisor {
     pub(super) body: Arc<dyn RunTask>,
@@ -45,7 +60,8 @@ impl Supervisor {
                 Ok(()) if warned && self.may_work_again().await => continue,
                 Ok(()) if warned => return,
                 Ok(()) => return self.report(&RunnerEvent::Finished),
-                Err(error) => error,
+                Err(Fault::Declined(declined)) => return self.decline(declined),
+                Err(Fault::Crash(error)) => error,
             };
             match crashes.note(Instant::now(), self.jitter(attempt), &self.config) {
                 Verdict::Quarantine => return self.quarantine(&error),
@@ -60,14 +76,14 @@ impl Supervisor {
     }
 
     /// One run, and whether it was told that its time is over. A panic is an error like another, with the panic's message.
-    async fn run_once(&self) -> (Result<(), String>, bool) {
+    async fn run_once(&self) -> (Result<(), Fault>, bool) {
         let Holding { task, token } = self.holding.clone();
         // A child: a body that cancels its own stops only this run.
         let held = Held::within(&self.tenure, task, token, self.stop.child_token());
         let warned = held.warned.clone();
         let outcome = match AssertUnwindSafe(async { self.body.run(held).await }).catch_unwind().await {
-            Ok(outcome) => outcome.map_err(|error| format!("{error:#}")),
-            Err(panic) => Err(format!("panicked: {}", message_of(panic.as_ref()))),
+            Ok(outcome) => outcome.map_err(Fault::from),
+            Err(panic) => Err(Fault::Crash(format!("panicked: {}", message_of(panic.as_ref())))),
         };
         (outcome, warned.load(Ordering::Relaxed))
     }
@@ -84,8 +100,17 @@ impl Supervisor {
 
     fn quarantine(&self, error: &str) {
         self.report(&RunnerEvent::Quarantined { error: error.to_owned() });
+        self.give_up(format!("it keeps crashing: {error}"));
+    }
+
+    fn decline(&self, Declined(why): Declined) {
+        self.report(&RunnerEvent::Declined { why: why.clone() });
+        self.give_up(format!("it is declined: {why}"));
+    }
+
+    fn give_up(&self, error: String) {
         let (key, token) = (self.holding.task.key.clone(), self.holding.token);
-        self.given_up.put(GivenUp { key, token, error: format!("it keeps crashing: {error}") });
+        self.given_up.put(GivenUp { key, token, error });
     }
 
     async fn stopped_within(&self, wait: Duration) -> bool {
@@ -107,6 +132,9 @@ impl Supervisor {
             }
             RunnerEvent::Quarantined { error } => {
                 tracing::error!(%task, %token, error, "task keeps crashing, it is not run again");
+            }
+            RunnerEvent::Declined { why } => {
+                tracing::info!(%task, %token, why, "task declined, another member is to have it");
             }
             RunnerEvent::Overran => {}
         }

@@ -253,3 +253,22 @@ fn configurations_are_checked() {
         assert!(wrong.check().is_err(), "{wrong:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declined_is_given_up_at_once_and_runs_here_no_more() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let count = runs.clone();
+    let body = move |_: Held| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Err(Declined("others know more".to_owned()).into()) }
+    };
+    let (runner, mut events) = observed(body, RunnerConfig::default());
+    let task = holding("a", 3);
+    runner.assign(std::slice::from_ref(&task)).await.unwrap();
+    let GivenUp { key, token, error } = runner.given_up().await;
+    assert_eq!((&*key, token, &*error), ("a", Token(3), "it is declined: others know more"));
+    let declined = RunnerEvent::Declined { why: "others know more".to_owned() };
+    assert_eq!(events.recv().await, Some(("a".into(), declined)));
+    runner.revoke(&[task]).await.unwrap();
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}

@@ -115,7 +115,9 @@ fn targets(problem: &Problem<'_>, assignor: &dyn Assignor) -> Result<Targets, Pl
     }
 }
 
-/// Sends tasks that failed to start to somebody who has not tried yet: the one with the least.
+/// Sends tasks that failed to start to somebody who has not tried yet: first to those whose labels differ from everybody's
+/// with whom they failed, as what is lacking there may be here, and among these to the one with the least. What runs elsewhere
+/// by now does not go back there, for the sake of balance, as long as the failure is remembered.
 fn avoid_failed(
     seen: Seen<'_>,
     situation: &Situation<'_>,
@@ -128,22 +130,33 @@ fn avoid_failed(
         return;
     }
     let mut loads = situation.loads(targets);
+    let labels: BTreeMap<_, _> =
+        seen.view.holders().map(|(member, record)| (member, &record.labels)).collect();
     for (key, failed) in failures.all() {
         let Ok(ix) = tasks.binary_search_by(|task| task.key.cmp(key)) else { continue };
         let (Some(place), target) = (seen.view.place(key), &mut targets[ix]) else { continue };
         let chosen = target.map(|ix| &members[ix as usize].instance);
-        let under_way = failed.retry && chosen.is_some_and(|chosen| !failed.at.contains(chosen));
-        if place.entry.token > failed.token || under_way {
+        let goes_back = chosen.is_some_and(|chosen| failed.at.contains(chosen));
+        let holder = members.iter().position(|member| member.instance == *place.holder);
+        let holder = holder.and_then(|ix| MemberIx::try_from(ix).ok());
+        if place.entry.token > failed.token {
+            if goes_back && !failed.at.contains(place.holder) {
+                *target = holder.or(*target);
+            }
             continue;
+        }
+        if failed.retry && !goes_back {
+            continue; // under way
         }
         if failed.until > now {
             // Not yet: it stays where it failed.
-            let holder = members.iter().position(|member| member.instance == *place.holder);
-            *target = holder.and_then(|ix| MemberIx::try_from(ix).ok()).or(*target);
+            *target = holder.or(*target);
             continue;
         }
+        let like_failed =
+            |member: &InstanceId| failed.at.iter().any(|at| labels.get(at) == labels.get(member));
         let untried = (0..members.len()).filter(|ix| !failed.at.contains(&members[*ix].instance));
-        match untried.min_by_key(|ix| loads[*ix]) {
+        match untried.min_by_key(|ix| (like_failed(&members[*ix].instance), loads[*ix])) {
             Some(ix) => {
                 loads[ix] += 1;
                 *target = MemberIx::try_from(ix).ok();

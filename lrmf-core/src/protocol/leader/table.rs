@@ -139,6 +139,16 @@ impl Table {
         self.put(self.keys.session(&name(text)), &record);
     }
 
+    /// A member that says this about itself.
+    pub(super) fn labelled(&mut self, text: &str, number: u128, label: &str) {
+        let key = self.keys.session(&name(text));
+        self.member(text, number, MemberState::Active);
+        let entry = self.store.list(&key).entries.remove(0);
+        let mut record: MemberRecord = serde_json::from_slice(&entry.value).unwrap();
+        record.labels.insert("knows".to_owned(), label.to_owned());
+        self.put(key, &record);
+    }
+
     pub(super) fn gone(&mut self, text: &str) {
         self.delete(self.keys.session(&name(text)));
     }

@@ -296,6 +296,73 @@ fn a_task_that_fails_is_tried_elsewhere_and_later_again() {
     assert_ne!(table.entry("task-0").2, again);
 }
 
+/// Fails a task where it is, and hands it over. Says who has it then.
+fn fail(table: &mut Table, key: &str, numbers: &[(&str, u128)]) -> String {
+    let (holder, _, entry) = table.entry(key);
+    let number = numbers.iter().find(|(member, _)| *member == holder).unwrap().1;
+    let failure = vec![Failure { key: key.into(), token: entry.token, error: "declined".into() }];
+    table.ack(&holder, number, table.generation(), &[], failure);
+    table.run();
+    if let Some(mark) = table.entry(key).2.releasing {
+        table.ack(&holder, number, mark.0, &[], vec![]);
+        table.run();
+        // It waits for companions.
+        table.later(Duration::from_millis(50));
+        table.run();
+    }
+    table.entry(key).0
+}
+
+#[test]
+fn what_failed_does_not_go_back_for_the_sake_of_balance_while_that_is_remembered() {
+    let members = [("a", 1), ("b", 2)];
+    let mut table = Table::placed(&members, 8);
+    let all: Vec<_> = (0..8).map(|ix| format!("task-{ix}")).collect();
+    // Everything fails at a, what comes there later too.
+    for _ in 0..3 {
+        for task in &all {
+            let (holder, _, entry) = table.entry(task);
+            if let Some(mark) = entry.releasing {
+                table.ack(&holder, if holder == "a" { 1 } else { 2 }, mark.0, &[], vec![]);
+                table.later(Duration::from_millis(50));
+                table.run();
+            }
+            if table.entry(task).0 == "a" {
+                assert_eq!(fail(&mut table, task, &members), "b");
+            }
+        }
+    }
+    for wait in [0, 60, 59] {
+        table.later(Duration::from_secs(wait));
+        table.run();
+        let rests = |task: &String| {
+            let (holder, _, entry) = table.entry(task);
+            holder == "b" && entry.releasing.is_none()
+        };
+        assert!(all.iter().all(rests));
+        // Something that makes the leader plan again.
+        table.labelled("b", 2, &format!("{wait}"));
+    }
+}
+
+#[test]
+fn what_failed_is_tried_first_where_things_are_different() {
+    let mut table = Table::new(|_| {});
+    let names = ["a", "b", "c", "d", "e"];
+    let members: Vec<_> = names.iter().copied().zip(1..).collect();
+    for (member, number) in &members {
+        table.labelled(member, *number, if *member == "d" { "everything" } else { "little" });
+    }
+    table.load();
+    table.list(Ok(tasks(10)));
+    table.run();
+    for task in (0..10).map(|ix| format!("task-{ix}")) {
+        if table.entry(&task).0 != "d" {
+            assert_eq!(fail(&mut table, &task, &members), "d");
+        }
+    }
+}
+
 #[test]
 fn a_bad_plan_changes_nothing() {
     #[derive(Debug)]
