@@ -35,8 +35,6 @@ const ROUND: usize = 64;
 const COMMIT_BYTES: usize = 4 << 20;
 /// How long the callbacks of one round may take.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
-/// How soon results are looked for without a hint.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The fewest counted subtasks before a share of failures can stop a task.
 const FEW: u64 = 10;
 const FAILED: &str = "the collector failed";
@@ -172,7 +170,6 @@ impl Collection<'_> {
         tokio::select! {
             () = self.turn.stop.cancelled() => {}
             () = self.turn.bell.wait() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What an executor knows of the tasks whose subtasks it runs: their executors, and what is wanted of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,14 +9,16 @@ use dtf_model::plugin::{TaskConf, TaskExecutor};
 use dtf_model::queue::{MAX_PARCEL, PARCEL_WORK};
 use dtf_model::roles::{RoleContext, guarded};
 use dtf_model::shard::Kinds;
-use dtf_model::wake::Topic;
+use dtf_model::wake::{Rung, Topic};
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-/// How often it is looked up what is wanted of tasks, in case hints were lost.
+/// How often it is looked up what is wanted of the tasks that something runs for, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After so many of these looks, all tasks are looked up.
+const ALL_AFTER: u32 = 30;
 /// How long a plugin may take to make its executor.
 const MAKING: Duration = Duration::from_secs(60);
 
@@ -89,6 +91,18 @@ async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn
     }
 }
 
+/// Whether nothing runs for a task: only the book has it.
+fn is_resting(work: &Arc<Work>) -> bool {
+    Arc::strong_count(work) == 1
+}
+
+/// What tasks to look up.
+enum Which {
+    All,
+    Running,
+    These(HashSet<TaskId>),
+}
+
 /// The tasks that subtasks are run for in this process.
 pub(crate) struct WorkBook {
     context: RoleContext,
@@ -111,13 +125,20 @@ impl WorkBook {
         let mut listener = book.context.wake.listen(Topic::Control);
         let refresher = tokio::spawn(async move {
             let mut look = tokio::time::interval(LOOK_AGAIN);
+            let mut looks = 0;
             loop {
-                tokio::select! {
-                    _ = listener.next() => {}
-                    _ = look.tick() => {}
-                }
+                let which = tokio::select! {
+                    rung = listener.next() => match rung {
+                        Rung::Tasks(tasks) => Which::These(tasks.into_iter().collect()),
+                        Rung::Anything => Which::All,
+                    },
+                    _ = look.tick() => {
+                        looks = (looks + 1) % ALL_AFTER;
+                        if looks == 0 { Which::All } else { Which::Running }
+                    }
+                };
                 let Some(book) = weak.upgrade() else { return };
-                if let Err(error) = book.refresh().await {
+                if let Err(error) = book.refresh(&which).await {
                     warn!(%error, "what is wanted of tasks is not known");
                 }
             }
@@ -128,6 +149,9 @@ impl WorkBook {
 
     /// The entry for a run of a task; none where that run is over.
     pub(crate) async fn find(&self, task: TaskId, run: RunEpoch) -> Result<Option<Arc<Work>>, StoreError> {
+        if self.is_resting_and_held(task) {
+            self.refresh(&Which::These(HashSet::from([task]))).await?;
+        }
         if let Some(work) = self.tasks().get(&task).filter(|work| work.spec.run == run) {
             return Ok(Some(work.clone()));
         }
@@ -139,9 +163,24 @@ impl WorkBook {
         Ok(Some(self.tasks().entry(task).and_modify(|old| replace(old, &work)).or_insert(work).clone()))
     }
 
-    /// Looks up what is wanted of all tasks, and forgets those that nothing runs for and that have ended.
-    async fn refresh(&self) -> Result<(), StoreError> {
-        let known: HashMap<_, _> = self.tasks().iter().map(|(task, work)| (*task, work.spec.run)).collect();
+    /// Whether it was not wanted that the task runs, when that was looked up the last time, and nothing runs for it: a hint that
+    /// it is wanted again may have been lost since.
+    fn is_resting_and_held(&self, task: TaskId) -> bool {
+        self.tasks().get(&task).is_some_and(|work| work.control() != Control::Run && is_resting(work))
+    }
+
+    /// Looks up what is wanted of tasks, and forgets those that nothing runs for and that have ended.
+    async fn refresh(&self, which: &Which) -> Result<(), StoreError> {
+        let known: HashMap<_, _> = self
+            .tasks()
+            .iter()
+            .filter(|(task, work)| match which {
+                Which::All => true,
+                Which::Running => !is_resting(work),
+                Which::These(tasks) => tasks.contains(task),
+            })
+            .map(|(task, work)| (*task, work.spec.run))
+            .collect();
         if known.is_empty() {
             return Ok(());
         }
@@ -150,15 +189,15 @@ impl WorkBook {
         let wanted: HashMap<_, _> =
             wanted.into_iter().map(|(task, run, control)| (task, (run, control))).collect();
         self.tasks().retain(|task, work| match wanted.get(task) {
-            // Entered meanwhile: the answer says nothing about it.
+            // Not asked about, or entered meanwhile: the answer says nothing about it.
             _ if known.get(task) != Some(&work.spec.run) => true,
             Some((run, control)) if *run == work.spec.run => {
                 work.set_control(*control);
-                !control.ends() || Arc::strong_count(work) > 1
+                !control.ends() || !is_resting(work)
             }
             _ => {
                 work.set_control(Control::Abort);
-                Arc::strong_count(work) > 1
+                !is_resting(work)
             }
         });
         Ok(())

@@ -347,7 +347,7 @@ pub struct Usage {
     pub mean_run: Option<Duration>,
 }
 
-/// How a task stands, as far as a scheduler has to know.
+/// How a task stands, in short: what a scheduler has to know, and whatever changes when there is something for a role to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The number of its run.
@@ -361,8 +361,14 @@ pub struct Standing {
     pub lost: u64,
     /// Subtasks waiting for their time.
     pub delayed: u64,
+    /// Results waiting for the collector.
+    pub results: u64,
+    /// Whether the generator has given everything.
+    pub generated: bool,
     /// What is wanted of the task.
     pub control: Control,
+    /// Whether the run is over: it cannot go on, was concluded, or closed.
+    pub is_over: bool,
 }
 
 /// What a scheduler finds when it takes a task up.

@@ -112,8 +112,7 @@ impl Reply {
     }
 
     pub(crate) fn control(&mut self) -> Result<Control, StoreError> {
-        let code = self.number()?;
-        Control::from_code(code).ok_or_else(|| malformed(format!("control {code}")))
+        read_control(&self.text()?)
     }
 
     /// Everything that is left.
@@ -195,6 +194,10 @@ fn created(generated: u64, followed: u64, reopened: u64) -> Result<u64, StoreErr
     created.ok_or_else(|| malformed("no number of a follow-up"))
 }
 
-fn parse<T: FromStr>(text: &str) -> Result<T, StoreError> {
+pub(crate) fn read_control(code: &str) -> Result<Control, StoreError> {
+    Control::from_code(parse(code)?).ok_or_else(|| malformed(format!("control {code}")))
+}
+
+pub(crate) fn parse<T: FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| malformed(format!("{text:?} is no number")))
 }

@@ -28,7 +28,7 @@ const UNMEASURED: u64 = 1000;
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 /// How soon a generator is asked again that had nothing to give.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// How soon a backlog that was full, or a paused task, is looked at again without a hint.
+/// How soon it is looked again whether others have left more of a budget.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The largest checkpoint, in bytes.
 pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
@@ -183,14 +183,16 @@ impl Generation<'_> {
         Ok(batch)
     }
 
-    /// Waits for a hint, or a moment, and looks at the backlog again.
+    /// Waits for a moment, or for a hint to look at the backlog again. Where one is lost, the bucket's look at all tasks finds
+    /// that this one does not stand as it did.
     async fn pause(&mut self, span: Duration) -> Result<(), StoreError> {
         tokio::select! {
-            () = self.turn.stop.cancelled() => return Ok(()),
-            () = self.turn.bell.wait() => {}
+            () = self.turn.stop.cancelled() => {}
             () = tokio::time::sleep(span) => {}
+            () = self.turn.bell.wait() => {
+                self.backlog = self.context.queues.backlog(self.fence.task, self.fence.run).await?;
+            }
         }
-        self.backlog = self.context.queues.backlog(self.fence.task, self.fence.run).await?;
         Ok(())
     }
 

@@ -9,13 +9,13 @@ use lrmf_core::runner::{Held, RunTask};
 use lrmf_core::{Timestamp, Token};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::bell::Bell;
 use super::context::RoleContext;
-use super::look::{Look, Looker};
+use super::look::{Active, Look, Looker};
 use super::part::{Role, part_number};
 use super::peers::Needs;
 use super::retry::Backoff;
@@ -28,6 +28,10 @@ use crate::wake::Rung;
 
 /// How often a bucket looks at all of its tasks, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A look costs no more than this part of the time, however many tasks there are.
+const PART_OF_TIME: u32 = 20;
+/// Of so many looks, every one wakes another part of the turns that nothing has happened to.
+const ALL_WITHIN: u64 = 12;
 /// How soon it is looked again whether tasks of unknown types had a turn in vain.
 const LOOK_SOON: Duration = Duration::from_secs(1);
 
@@ -96,18 +100,24 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
             settled: HashMap::new(),
             unknown: HashSet::new(),
             has_new_unknown: false,
+            seen: HashMap::new(),
+            looks: 0,
             running: JoinSet::new(),
         };
         let share = BucketOf { bucket, of: self.buckets };
         let mut look = tokio::time::interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (held_since, mut declined) = (self.context.clock.now(), None);
+        let mut begun = Instant::now();
         // Hints are heeded while the table takes its time to answer, or does not.
         let mut looking = self.looker.rest();
         loop {
             tokio::select! {
                 () = held.stop.cancelled() => break,
-                _ = look.tick(), if looking.is_resting() => looking.begin(share),
+                _ = look.tick(), if looking.is_resting() => {
+                    begun = Instant::now();
+                    looking.begin(share);
+                }
                 seen = looking.next() => match seen {
                     Ok(seen) => {
                         let needs = self.needs(&mut turns, &seen);
@@ -116,8 +126,9 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
                             break;
                         }
                         turns.attend_all(&seen);
-                        if turns.has_new_unknown {
-                            look.reset_after(LOOK_SOON);
+                        match turns.has_new_unknown {
+                            true => look.reset_after(LOOK_SOON),
+                            false => look.reset_after(LOOK_AGAIN.max(begun.elapsed() * PART_OF_TIME)),
                         }
                     }
                     Err(error) => warn!(role = %self.role, bucket, %error, "tasks not listed"),
@@ -178,22 +189,36 @@ struct Turns<P> {
     unknown: HashSet<TaskId>,
     /// Whether some of them were not among those of the look before.
     has_new_unknown: bool,
+    /// How tasks stood at the look before.
+    seen: HashMap<TaskId, Active>,
+    /// How often it was looked.
+    looks: u64,
     running: JoinSet<(TaskId, Option<RunEpoch>)>,
 }
 
 impl<P: PerTask> Turns<P> {
-    /// Attends to every task of the bucket that is not settled.
+    /// Attends to every task of the bucket that is not settled: begins a turn where there is none, and wakes those of tasks that
+    /// do not stand as they did, as a hint may have been lost. That a turn rests for a reason that nobody can see is not
+    /// expected; now and then each of them is woken all the same.
     fn attend_all(&mut self, seen: &Look) {
         if seen.store_may_have_forgotten {
             self.take_up_afresh();
         }
+        let before = std::mem::take(&mut self.seen);
+        self.looks += 1;
         let settled = std::mem::take(&mut self.settled);
         for row in &seen.active {
             match settled.get(&row.id) {
                 Some(run) if *run == row.run => {
                     self.settled.insert(row.id, row.run);
                 }
-                _ => self.attend(row.id),
+                _ => {
+                    let is_its_time = (row.id.0 + self.looks).is_multiple_of(ALL_WITHIN);
+                    if is_its_time || before.get(&row.id) != Some(row) || !self.going.contains_key(&row.id) {
+                        self.attend(row.id);
+                    }
+                    self.seen.insert(row.id, *row);
+                }
             }
         }
     }

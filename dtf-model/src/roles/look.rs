@@ -1,11 +1,13 @@
 //! Looking at all tasks of a share, beside other things to do.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, TaskId, TaskType};
-use crate::queue::{Incarnation, QueueStore};
+use crate::queue::{Incarnation, QueueStore, Standing};
+use crate::status::Control;
 use crate::table::{BucketOf, TaskTable};
 
 /// Rows a page.
@@ -29,6 +31,10 @@ pub struct Active {
     pub run: RunEpoch,
     /// Its type.
     pub task_type: TaskType,
+    /// What its row says is wanted of it.
+    pub control: Control,
+    /// How its queues stand, where it has any.
+    pub standing: Option<Standing>,
 }
 
 /// Looks at all tasks of a share.
@@ -55,10 +61,14 @@ impl Looker {
         let (mut active, mut after) = (Vec::new(), TaskId(0));
         loop {
             let rows = self.table.active(share, after, PAGE).await?;
+            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+            let standings: HashMap<_, _> = self.queues.standings(&ids).await?.into_iter().collect();
             active.extend(rows.iter().map(|row| Active {
                 id: row.id,
                 run: row.run,
                 task_type: row.task_type,
+                control: row.control,
+                standing: standings.get(&row.id).copied(),
             }));
             match rows.last() {
                 Some(last) if rows.len() as u32 == PAGE => after = last.id,

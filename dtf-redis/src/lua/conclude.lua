@@ -18,5 +18,5 @@ local counted = num(succeeded) + num(failed) + num(cancelled) + num(timed_out)
 if not finished or counted ~= created or num(collected) ~= counted then
   return { CONFLICT, 'the task is not complete' }
 end
-redis.call('HSET', KEYS[1], 'ending', ARGV[3])
+redis.call('HSET', KEYS[1], 'ending', ARGV[3], 'over', 1)
 return { OK }

@@ -7,7 +7,7 @@ use dtf_model::queue::{
     Fence, Hand, LANES_MOST, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel,
     SchedulerLoad, Standing, Taken, Usage, WAKE_MOST,
 };
-use dtf_model::{Control, RunEpoch, Shard, StoreError, TaskId};
+use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 
@@ -15,7 +15,7 @@ use super::RedisQueues;
 use super::life::TOGETHER;
 use crate::codec;
 use crate::keys::Of;
-use crate::reply::{Malformed, malformed, mean_run};
+use crate::reply::{Malformed, malformed, mean_run, parse, read_control};
 use crate::scripts;
 
 impl RedisQueues {
@@ -78,25 +78,33 @@ impl RedisQueues {
     async fn read_standing(&self, task: TaskId) -> Result<Option<(TaskId, Standing)>, StoreError> {
         let keys = self.redis.keys().task(task);
         let mut info = redis::cmd("HMGET");
-        info.arg(keys.of(Of::Info));
-        for field in ["run", "control", "pending", "lost", "used", "running", "busy", "timed"] {
-            info.arg(field);
-        }
+        info.arg(keys.of(Of::Info)).arg(&STANDING_FIELDS[..]);
         let mut delayed = redis::cmd("ZCARD");
         delayed.arg(keys.of(Of::Delayed));
         let (info, delayed) =
             tokio::try_join!(self.redis.send::<StandingFields>(&info), self.redis.send::<u64>(&delayed))?;
-        let (run, control, pending, lost, used, running, busy, timed) = info;
+        let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over] = info;
         let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
+        let count = |text: Option<String>| text.map_or(Ok(0), |text| parse::<u64>(&text));
+        let busy = busy.map_or(Ok(0.0), |text| parse(&text))?;
         let usage = Usage {
-            used: Duration::from_nanos(used.unwrap_or(0)),
-            running: running.unwrap_or(0),
-            mean_run: mean_run(busy.unwrap_or(0.0), timed.unwrap_or(0)),
+            used: Duration::from_nanos(count(used)?),
+            running: count(running)?,
+            mean_run: mean_run(busy, count(timed)?),
         };
-        let pending = pending.unwrap_or(0);
-        let lost = lost.unwrap_or(0).min(pending);
-        let control = Control::from_code(control).ok_or_else(|| malformed(format!("control {control}")))?;
-        Ok(Some((task, Standing { run: RunEpoch(run), usage, pending, lost, delayed, control })))
+        let pending = count(pending)?;
+        let standing = Standing {
+            run: RunEpoch(parse(&run)?),
+            usage,
+            pending,
+            lost: count(lost)?.min(pending),
+            delayed,
+            results: count(results)?,
+            generated: generated.is_some(),
+            control: read_control(&control)?,
+            is_over: stop.is_some() || over.is_some(),
+        };
+        Ok(Some((task, standing)))
     }
 
     pub(super) async fn return_or_delay(
@@ -121,10 +129,13 @@ fn numbers(text: &str) -> Result<Vec<u32>, StoreError> {
     parts.map(|part| part.parse().map_err(malformed)).collect()
 }
 
-/// Run, control, subtasks that wait, those of them that were lost, slot-time in nanoseconds, subtasks that run, and the
-/// nanoseconds and number of those that have run.
-type StandingFields =
-    (Option<u32>, Option<u8>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<f64>, Option<u64>);
+/// What of a task's hash says how it stands.
+const STANDING_FIELDS: [&str; 12] = [
+    "run", "control", "pending", "lost", "used", "running", "busy", "timed", "waiting", "finished", "stop",
+    "over",
+];
+
+type StandingFields = [Option<String>; 12];
 
 /// A delay as the scripts take it, in whole microseconds. One of less is not none.
 pub(super) fn micros(span: Duration) -> u64 {

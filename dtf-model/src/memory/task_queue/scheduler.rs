@@ -35,7 +35,10 @@ impl TaskQueue {
             pending: self.pending_subtasks,
             lost: self.lost.min(self.pending_subtasks),
             delayed: self.delayed.len() as u64,
+            results: self.waiting_results,
+            generated: self.finished,
             control: self.control,
+            is_over: self.stop.is_some() || self.ending.is_some(),
         }
     }
 

@@ -158,6 +158,7 @@ pub async fn the_first_reason_to_stop_stays(store: &Arc<dyn QueueStore>) {
     must(store.stop_by_generator(desk.fence(), "second").await);
     must(store.stop_by_collector(desk.fence(), "third").await);
     assert_eq!(desk.state().await.stop.as_deref(), Some("first: \"ü\""));
+    assert!(desk.standing().await.is_over);
 }
 
 /// Closing discards what waits and runs, counts it as cancelled, and does so once.
@@ -174,6 +175,8 @@ pub async fn closing_counts_the_rest_as_cancelled(store: &Arc<dyn QueueStore>) {
     let state = desk.state().await;
     assert_eq!((state.counts, state.control, state.ending), (counts, Control::Cancel, Some(Ending::Closed)));
     assert_eq!((state.pending, state.delayed, state.running), (0, 0, 0));
+    let standing = desk.standing().await;
+    assert_eq!((standing.results, standing.delayed, standing.is_over), (0, 0, true));
     // Closed without having been told to end, it is told now.
     let desk = Desk::open(store).await;
     must(store.close(desk.task, desk.run).await);
