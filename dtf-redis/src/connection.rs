@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dtf_model::StoreError;
 use dtf_model::queue::Incarnation;
+use futures::{StreamExt, TryStreamExt};
 use redis::aio::PubSub;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
@@ -17,6 +18,9 @@ use crate::reply::Reply;
 
 /// How this store is called in errors.
 pub(crate) const STORE: &str = "Redis";
+
+/// How many commands go in one go.
+const TOGETHER: usize = 256;
 
 /// A connection to a Redis or Valkey server, to a Cluster of them, or to the master that Sentinels name; shared by its
 /// clones. It is made again by itself after it broke.
@@ -93,6 +97,30 @@ impl Redis {
         let answer =
             on!(self.connection().await?, connection => command.query_async(&mut { connection }).await);
         self.answered(answer)
+    }
+
+    /// The answers to commands of which none needs another: in one go, but for a Cluster, where each finds its own node.
+    pub(crate) async fn send_all<T: FromRedisValue + Send>(
+        &self,
+        commands: Vec<redis::Cmd>,
+    ) -> Result<Vec<T>, StoreError> {
+        if self.inner.config.topology == Topology::Cluster {
+            let sent = futures::stream::iter(commands)
+                .map(|command| async move { self.send::<T>(&command).await })
+                .buffered(TOGETHER);
+            return sent.try_collect().await;
+        }
+        let (mut answers, mut commands) = (Vec::with_capacity(commands.len()), commands.into_iter());
+        while commands.len() > 0 {
+            let mut some = redis::pipe();
+            for command in commands.by_ref().take(TOGETHER) {
+                some.add_command(command);
+            }
+            let answer: RedisResult<Vec<T>> =
+                on!(self.connection().await?, connection => some.query_async(&mut { connection }).await);
+            answers.extend(self.answered(answer)?);
+        }
+        Ok(answers)
     }
 
     /// Publishes messages, in one go where that is possible.

@@ -3,19 +3,14 @@
 use async_trait::async_trait;
 use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf_model::{Shard, StoreError};
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
 use lrmf_core::Token;
-use redis::{Script, ScriptInvocation};
+use redis::{FromRedisValue, Script, ScriptInvocation};
 
 use crate::codec;
 use crate::connection::Redis;
 use crate::queues::token_text;
 use crate::reply::{Malformed, malformed};
 use crate::scripts;
-
-/// How many commands of one call are under way at the same time.
-const TOGETHER: usize = 256;
 
 /// The queues of shards, in Redis.
 #[derive(Clone, Debug)]
@@ -43,21 +38,27 @@ impl RedisShards {
         Ok(shipments.collect::<Result<_, _>>().map_err(Malformed::from)?)
     }
 
-    async fn token(&self, shard: Shard) -> Result<Token, StoreError> {
-        let [fence, ..] = self.redis.keys().shard(shard);
-        let token: Option<u64> = self.redis.send(redis::cmd("HGET").arg(fence).arg("token")).await?;
-        Ok(Token(token.unwrap_or(0)))
+    /// These fields of what is known of each shard.
+    async fn fields<T: FromRedisValue + Send>(
+        &self,
+        shards: &[Shard],
+        fields: &[&str],
+    ) -> Result<Vec<T>, StoreError> {
+        let command = |shard: &Shard| {
+            let [fence, ..] = self.redis.keys().shard(*shard);
+            let mut command = redis::cmd("HMGET");
+            command.arg(fence).arg(fields);
+            command
+        };
+        self.redis.send_all(shards.iter().map(command).collect()).await
     }
+}
 
-    async fn room(&self, shard: Shard) -> Result<Room, StoreError> {
-        let [fence, ..] = self.redis.keys().shard(shard);
-        let mut command = redis::cmd("HMGET");
-        command.arg(fence).arg("window").arg("used").arg("kinds");
-        let (window, used, kinds): (Option<u32>, Option<u32>, Option<String>) =
-            self.redis.send(&command).await?;
-        let free = window.unwrap_or(0).saturating_sub(used.unwrap_or(0));
-        Ok(Room { free, kinds: kinds.map_or_else(Kinds::all, |kinds| Kinds::read(&kinds)) })
-    }
+type RoomFields = (Option<u32>, Option<u32>, Option<String>);
+
+fn room((window, used, kinds): RoomFields) -> Room {
+    let free = window.unwrap_or(0).saturating_sub(used.unwrap_or(0));
+    Room { free, kinds: kinds.map_or_else(Kinds::all, |kinds| Kinds::read(&kinds)) }
 }
 
 #[async_trait]
@@ -69,31 +70,13 @@ impl ShardQueue for RedisShards {
     }
 
     async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
-        let mut rooms = Vec::with_capacity(shards.len());
-        for some in shards.chunks(TOGETHER) {
-            let mut reads = FuturesOrdered::new();
-            for shard in some {
-                reads.push_back(self.room(*shard));
-            }
-            while let Some(room) = reads.next().await {
-                rooms.push(room?);
-            }
-        }
-        Ok(rooms)
+        let rooms = self.fields::<RoomFields>(shards, &["window", "used", "kinds"]).await?;
+        Ok(rooms.into_iter().map(room).collect())
     }
 
     async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {
-        let mut tokens = Vec::with_capacity(shards.len());
-        for some in shards.chunks(TOGETHER) {
-            let mut reads = FuturesOrdered::new();
-            for shard in some {
-                reads.push_back(self.token(*shard));
-            }
-            while let Some(token) = reads.next().await {
-                tokens.push(token?);
-            }
-        }
-        Ok(tokens)
+        let tokens = self.fields::<(Option<u64>,)>(shards, &["token"]).await?;
+        Ok(tokens.into_iter().map(|(token,)| Token(token.unwrap_or(0))).collect())
     }
 
     async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {

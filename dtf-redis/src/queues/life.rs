@@ -3,8 +3,6 @@
 use dtf_model::queue::{Fence, TaskState};
 use dtf_model::roles::Role;
 use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId, TaskSpec};
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
 use redis::Script;
 
 use super::RedisQueues;
@@ -13,9 +11,6 @@ use crate::codec;
 use crate::keys::{Of, chunks};
 use crate::reply::{Reply, malformed};
 use crate::scripts;
-
-/// How many commands of one call are under way at the same time.
-pub(super) const TOGETHER: usize = 256;
 
 impl RedisQueues {
     pub(super) async fn make(&self, spec: &TaskSpec) -> Result<(), StoreError> {
@@ -70,25 +65,18 @@ impl RedisQueues {
         &self,
         tasks: &[TaskId],
     ) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError> {
-        let mut found = Vec::with_capacity(tasks.len());
-        for some in tasks.chunks(TOGETHER) {
-            let mut reads = FuturesOrdered::new();
-            for task in some {
-                reads.push_back(self.read_control(*task));
-            }
-            while let Some(read) = reads.next().await {
-                found.extend(read?);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn read_control(&self, task: TaskId) -> Result<Option<(TaskId, RunEpoch, Control)>, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.redis.keys().task(task).of(Of::Info)).arg("run").arg("control");
-        let (run, control): (Option<u32>, Option<u8>) = self.redis.send(&command).await?;
-        let found = run.zip(control.and_then(Control::from_code));
-        Ok(found.map(|(run, control)| (task, RunEpoch(run), control)))
+        let command = |task: &TaskId| {
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.redis.keys().task(*task).of(Of::Info)).arg("run").arg("control");
+            command
+        };
+        let answers: Vec<(Option<u32>, Option<u8>)> =
+            self.redis.send_all(tasks.iter().map(command).collect()).await?;
+        let found = tasks.iter().zip(answers).filter_map(|(task, (run, control))| {
+            let (run, control) = run.zip(control.and_then(Control::from_code))?;
+            Some((*task, RunEpoch(run), control))
+        });
+        Ok(found.collect())
     }
 
     pub(super) async fn write_control(

@@ -8,11 +8,8 @@ use dtf_model::queue::{
     SchedulerLoad, Standing, Taken, Usage, WAKE_MOST,
 };
 use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
 
 use super::RedisQueues;
-use super::life::TOGETHER;
 use crate::codec;
 use crate::keys::Of;
 use crate::reply::{Malformed, malformed, mean_run, parse, read_control};
@@ -62,49 +59,28 @@ impl RedisQueues {
         &self,
         tasks: &[TaskId],
     ) -> Result<Vec<(TaskId, Standing)>, StoreError> {
+        let keys = || tasks.iter().map(|task| self.redis.keys().task(*task));
+        let info = keys().map(|keys| {
+            let mut info = redis::cmd("HMGET");
+            info.arg(keys.of(Of::Info)).arg(&STANDING_FIELDS[..]);
+            info
+        });
+        let delayed = keys().map(|keys| {
+            let mut delayed = redis::cmd("ZCARD");
+            delayed.arg(keys.of(Of::Delayed));
+            delayed
+        });
+        let (info, delayed) = tokio::try_join!(
+            self.redis.send_all::<StandingFields>(info.collect()),
+            self.redis.send_all::<u64>(delayed.collect())
+        )?;
         let mut found = Vec::with_capacity(tasks.len());
-        for some in tasks.chunks(TOGETHER) {
-            let mut reads = FuturesOrdered::new();
-            for task in some {
-                reads.push_back(self.read_standing(*task));
-            }
-            while let Some(read) = reads.next().await {
-                found.extend(read?);
+        for ((task, info), delayed) in tasks.iter().zip(info).zip(delayed) {
+            if let Some(standing) = read_standing(info, delayed)? {
+                found.push((*task, standing));
             }
         }
         Ok(found)
-    }
-
-    async fn read_standing(&self, task: TaskId) -> Result<Option<(TaskId, Standing)>, StoreError> {
-        let keys = self.redis.keys().task(task);
-        let mut info = redis::cmd("HMGET");
-        info.arg(keys.of(Of::Info)).arg(&STANDING_FIELDS[..]);
-        let mut delayed = redis::cmd("ZCARD");
-        delayed.arg(keys.of(Of::Delayed));
-        let (info, delayed) =
-            tokio::try_join!(self.redis.send::<StandingFields>(&info), self.redis.send::<u64>(&delayed))?;
-        let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over] = info;
-        let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
-        let count = |text: Option<String>| text.map_or(Ok(0), |text| parse::<u64>(&text));
-        let busy = busy.map_or(Ok(0.0), |text| parse(&text))?;
-        let usage = Usage {
-            used: Duration::from_nanos(count(used)?),
-            running: count(running)?,
-            mean_run: mean_run(busy, count(timed)?),
-        };
-        let pending = count(pending)?;
-        let standing = Standing {
-            run: RunEpoch(parse(&run)?),
-            usage,
-            pending,
-            lost: count(lost)?.min(pending),
-            delayed,
-            results: count(results)?,
-            generated: generated.is_some(),
-            control: read_control(&control)?,
-            is_over: stop.is_some() || over.is_some(),
-        };
-        Ok(Some((task, standing)))
     }
 
     pub(super) async fn return_or_delay(
@@ -136,6 +112,32 @@ const STANDING_FIELDS: [&str; 12] = [
 ];
 
 type StandingFields = [Option<String>; 12];
+
+/// None where the task has no queues.
+fn read_standing(info: StandingFields, delayed: u64) -> Result<Option<Standing>, StoreError> {
+    let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over] = info;
+    let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
+    let count = |text: Option<String>| text.map_or(Ok(0), |text| parse::<u64>(&text));
+    let busy = busy.map_or(Ok(0.0), |text| parse(&text))?;
+    let usage = Usage {
+        used: Duration::from_nanos(count(used)?),
+        running: count(running)?,
+        mean_run: mean_run(busy, count(timed)?),
+    };
+    let pending = count(pending)?;
+    let standing = Standing {
+        run: RunEpoch(parse(&run)?),
+        usage,
+        pending,
+        lost: count(lost)?.min(pending),
+        delayed,
+        results: count(results)?,
+        generated: generated.is_some(),
+        control: read_control(&control)?,
+        is_over: stop.is_some() || over.is_some(),
+    };
+    Ok(Some(standing))
+}
 
 /// A delay as the scripts take it, in whole microseconds. One of less is not none.
 pub(super) fn micros(span: Duration) -> u64 {
