@@ -1,7 +1,5 @@
 //! Who is stopped leaves when what it runs has ended, and no later: the grace is for work that runs.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 mod common;
 
 use std::time::Duration;
