@@ -17,20 +17,28 @@
 //! commits. The first, second and fourth carry the [`Fence`] of their bucket or partition; reports are guarded by the
 //! emit epoch and the attempt. Every write can be sent again and has its effect once.
 
+mod collector;
+mod generator;
+mod parcel;
+mod report;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use lrmf_core::Token;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
-use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId};
-use crate::key::ShardKey;
+use crate::ids::{RunEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
-use crate::plugin::{NewSubtask, SubtaskResult, TaskResult};
+use crate::plugin::TaskResult;
 use crate::roles::Role;
 use crate::status::{Control, Counts};
+
+pub use self::collector::{CollectorLoad, Commit};
+pub use self::generator::{Backlog, GeneratorLoad, Push};
+pub use self::parcel::{Parcel, ParcelId};
+pub use self::report::{CountedAs, Outcome, ParcelReport, Report, Reported, ResultBatch, StillOpen};
 
 /// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK: u64 = 100_000;
@@ -46,172 +54,6 @@ pub const MAX_PARCEL: u64 = 1000;
 pub const WAKE_MOST: usize = 1000;
 /// The highest number that [`TaskConf::max_deaths`](crate::plugin::TaskConf::max_deaths) can have.
 pub const DEATHS_AT_MOST: u32 = 7;
-
-/// Names a parcel within its task's run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ParcelId {
-    /// The load that emitted it.
-    pub epoch: EmitEpoch,
-    /// Its first subtask.
-    pub first: Seq,
-}
-
-/// Consecutive subtasks that travel together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
-    /// Its name.
-    pub id: ParcelId,
-    /// How many attempts at it have failed. Only parcels of one subtask are tried again.
-    pub attempt: u32,
-    /// How many executors were lost while they had it. One that has taken too many down is not run again: it has failed.
-    ///
-    /// Whoever was with a lost executor is one death nearer to that, as it cannot be told who was to blame. The last death
-    /// needs proof: a [suspect](Self::is_suspect) is [accused](QueueStore::accuse) before it is run.
-    pub deaths: u32,
-    /// What keeps its subtasks together with others, if anything does.
-    pub key: Option<ShardKey>,
-    /// The subtasks' bodies, in the order of their numbers.
-    pub bodies: Vec<Bytes>,
-}
-
-impl Parcel {
-    /// How many subtasks it has.
-    pub fn count(&self) -> u64 {
-        self.bodies.len() as u64
-    }
-
-    /// Whether its subtasks, and others of their key, run one at a time and in order.
-    pub fn is_ordered(&self) -> bool {
-        self.key.is_some_and(ShardKey::is_ordered)
-    }
-
-    /// Whether it is one death from the most. Such a parcel has one subtask.
-    pub fn is_suspect(&self, most_deaths: u32) -> bool {
-        self.deaths + 1 == most_deaths
-    }
-
-    /// Whether it is not to be run any more.
-    pub fn is_quarantined(&self, most_deaths: u32) -> bool {
-        self.deaths >= most_deaths
-    }
-}
-
-/// How a subtask that is in the books ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was executed.
-    Succeeded(SubtaskResult),
-    /// It failed for good.
-    Failed {
-        /// Why.
-        error: String,
-        /// Its body, so that it can be shown and tried again.
-        body: Bytes,
-    },
-    /// It took too long.
-    TimedOut {
-        /// Its body.
-        body: Bytes,
-    },
-    /// It was told to stop, as its task was cancelled.
-    Cancelled,
-}
-
-impl Outcome {
-    /// As what it is in the books, where its subtask can stay open: a cancelled one has ended with its task.
-    pub fn counted_as(&self) -> Option<CountedAs> {
-        match self {
-            Self::Succeeded(_) => Some(CountedAs::Succeeded),
-            Self::Failed { .. } => Some(CountedAs::Failed),
-            Self::TimedOut { .. } => Some(CountedAs::TimedOut),
-            Self::Cancelled => None,
-        }
-    }
-
-    /// How large what it carries is.
-    pub fn bytes(&self) -> u64 {
-        let bytes = match self {
-            Self::Succeeded(result) => result.msg.len() + result.body.len(),
-            Self::Failed { error, body } => error.len() + body.len(),
-            Self::TimedOut { body } => body.len(),
-            Self::Cancelled => 0,
-        };
-        bytes as u64
-    }
-}
-
-/// As what a result is in the books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CountedAs {
-    /// As a success.
-    Succeeded,
-    /// As a failure.
-    Failed,
-    /// As one that took too long.
-    TimedOut,
-}
-
-/// A subtask whose result was not its last: it leaves the books and is executed again, under a new number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StillOpen {
-    /// As what the result was counted.
-    pub counted_as: CountedAs,
-    /// The next execution.
-    pub next: NewSubtask,
-    /// How long until then.
-    pub after: Duration,
-}
-
-/// What an executor reports of one subtask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// It ended; count it.
-    Ended(Outcome),
-    /// It failed and is to be tried again, after this wait, as the next attempt.
-    Retry {
-        /// The wait.
-        after: Duration,
-        /// Why it failed.
-        error: String,
-    },
-    /// It was not started, or broken off; dispatch it again, as the same attempt.
-    Returned,
-    /// It runs and goes on where it is, as a parcel of its own, which is reported by itself. Its neighbours need not wait.
-    GoesOn,
-}
-
-/// What an executor reports of a parcel: all of it, at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParcelReport {
-    /// Which parcel.
-    pub parcel: ParcelId,
-    /// Which attempt at it.
-    pub attempt: u32,
-    /// How many executors had been lost with it when it was shipped.
-    pub deaths: u32,
-    /// One report a subtask, in their order.
-    pub reports: Vec<Report>,
-    /// How many neighbours of those that were returned travel together again; at least 1.
-    pub together: usize,
-    /// How long its subtasks ran, all together.
-    pub busy: Duration,
-}
-
-/// The results of one reported parcel, as the collector gets them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResultBatch {
-    /// The load that emitted the subtasks.
-    pub epoch: EmitEpoch,
-    /// The subtasks and how they ended.
-    pub results: Vec<(Seq, Outcome)>,
-}
-
-impl ResultBatch {
-    /// How large the results are.
-    pub fn bytes(&self) -> u64 {
-        self.results.iter().map(|(_, outcome)| outcome.bytes()).sum()
-    }
-}
 
 /// Proof that a write comes from the holder of a bucket or partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,64 +118,6 @@ pub enum Ending {
     Completed(TaskResult),
     /// It was closed; what had not ended was counted as cancelled.
     Closed,
-}
-
-/// What a generator finds when it takes a task up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GeneratorLoad {
-    /// The epoch for everything that this load emits. No other load of the run has it, and nothing else about it is
-    /// certain: a store that may lose its last writes must not draw one again that it has forgotten.
-    pub epoch: EmitEpoch,
-    /// The number of its first subtask.
-    pub next: Seq,
-    /// The status saved with the last batch.
-    pub saved: Option<Bytes>,
-    /// Whether the last subtask has been emitted already.
-    pub finished: bool,
-    /// How the backlog stands.
-    pub backlog: Backlog,
-}
-
-/// What a generator needs to know to pace itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// Subtasks waiting: pending and delayed.
-    pub waiting: u64,
-    /// How long one subtask takes on average, once any has been reported.
-    pub mean_run: Option<Duration>,
-    /// What is wanted of the task.
-    pub control: Control,
-    /// Whether so many results wait for the collector that nothing is dispatched, and nothing more is to be generated.
-    pub flooded: bool,
-}
-
-/// A generator's batch. It is pushed together with the checkpoint behind it, or not at all.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Push {
-    /// The epoch of the load.
-    pub epoch: EmitEpoch,
-    /// The number of the first subtask. Where the batch is there already, it is not pushed again.
-    pub first: Seq,
-    /// How many subtasks each parcel gets; together as many as there are bodies.
-    pub parcels: Vec<usize>,
-    /// The key of each parcel; empty where none has one.
-    pub keys: Vec<Option<ShardKey>>,
-    /// The subtasks' bodies.
-    pub bodies: Vec<Bytes>,
-    /// The generator's status behind this batch.
-    pub saved: Option<Bytes>,
-    /// How far the generator says it is.
-    pub progress: Option<f32>,
-    /// Whether these are the last.
-    pub finished: bool,
-}
-
-impl Push {
-    /// Whether the parcels have all the bodies, and all or none of them have been given keys.
-    pub fn is_covered(&self) -> bool {
-        let keyed = self.keys.is_empty() || self.keys.len() == self.parcels.len();
-        keyed && self.parcels.iter().sum::<usize>() == self.bodies.len()
-    }
 }
 
 /// What a task has used of the executors.
@@ -460,52 +244,6 @@ pub struct Taken {
     pub control: Control,
     /// What the task has used so far; what was taken now counts as running.
     pub usage: Usage,
-}
-
-/// What became of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reported {
-    /// How many subtasks it put into the books.
-    pub counted: u64,
-    /// Subtasks still dispatched.
-    pub running: u64,
-    /// Subtasks waiting for dispatch.
-    pub pending: u64,
-    /// What is wanted of the task.
-    pub control: Control,
-}
-
-/// What a collector finds when it takes a task up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CollectorLoad {
-    /// The epoch for the follow-ups that this load adds.
-    pub epoch: EmitEpoch,
-    /// The number of its first follow-up.
-    pub next: Seq,
-    /// The status saved with the last commit.
-    pub saved: Option<Bytes>,
-    /// How many result batches have been committed.
-    pub offset: u64,
-}
-
-/// Results that have been given to the collector's callback, and what came of it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Commit {
-    /// The epoch of the load.
-    pub epoch: EmitEpoch,
-    /// The offset that the batches were peeked at. Where it has moved on, nothing is committed again.
-    pub offset: u64,
-    /// How many batches to take off; at least one.
-    pub batches: u64,
-    /// The number that the first subtask still open gets; the follow-ups' are behind theirs.
-    pub first: Seq,
-    /// Subtasks among the results that stay open, each a parcel of its own. They count as created once, and as ended by
-    /// their last result.
-    pub open: Vec<StillOpen>,
-    /// Further subtasks, each a parcel of its own.
-    pub follow_ups: Vec<NewSubtask>,
-    /// The collector's status behind these results.
-    pub saved: Option<Bytes>,
 }
 
 /// One life of a store, as it calls itself. Another one may lack the last writes of the one before, or all.

@@ -1,5 +1,7 @@
 //! What failed for good is kept, listed, and run again as a task of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,0 +1,40 @@
+//! What collectors find, and what they write.
+
+use bytes::Bytes;
+
+use super::StillOpen;
+use crate::ids::{EmitEpoch, Seq};
+use crate::plugin::NewSubtask;
+
+/// What a collector finds when it takes a task up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CollectorLoad {
+    /// The epoch for the follow-ups that this load adds.
+    pub epoch: EmitEpoch,
+    /// The number of its first follow-up.
+    pub next: Seq,
+    /// The status saved with the last commit.
+    pub saved: Option<Bytes>,
+    /// How many result batches have been committed.
+    pub offset: u64,
+}
+
+/// Results that have been given to the collector's callback, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    /// The epoch of the load.
+    pub epoch: EmitEpoch,
+    /// The offset that the batches were peeked at. Where it has moved on, nothing is committed again.
+    pub offset: u64,
+    /// How many batches to take off; at least one.
+    pub batches: u64,
+    /// The number that the first subtask still open gets; the follow-ups' are behind theirs.
+    pub first: Seq,
+    /// Subtasks among the results that stay open, each a parcel of its own. They count as created once, and as ended by
+    /// their last result.
+    pub open: Vec<StillOpen>,
+    /// Further subtasks, each a parcel of its own.
+    pub follow_ups: Vec<NewSubtask>,
+    /// The collector's status behind these results.
+    pub saved: Option<Bytes>,
+}

@@ -1,0 +1,67 @@
+//! What generators find, and what they write.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::ids::{EmitEpoch, Seq};
+use crate::key::ShardKey;
+use crate::status::Control;
+
+/// What a generator finds when it takes a task up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratorLoad {
+    /// The epoch for everything that this load emits. No other load of the run has it, and nothing else about it is
+    /// certain: a store that may lose its last writes must not draw one again that it has forgotten.
+    pub epoch: EmitEpoch,
+    /// The number of its first subtask.
+    pub next: Seq,
+    /// The status saved with the last batch.
+    pub saved: Option<Bytes>,
+    /// Whether the last subtask has been emitted already.
+    pub finished: bool,
+    /// How the backlog stands.
+    pub backlog: Backlog,
+}
+
+/// What a generator needs to know to pace itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Subtasks waiting: pending and delayed.
+    pub waiting: u64,
+    /// How long one subtask takes on average, once any has been reported.
+    pub mean_run: Option<Duration>,
+    /// What is wanted of the task.
+    pub control: Control,
+    /// Whether so many results wait for the collector that nothing is dispatched, and nothing more is to be generated.
+    pub flooded: bool,
+}
+
+/// A generator's batch. It is pushed together with the checkpoint behind it, or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    /// The epoch of the load.
+    pub epoch: EmitEpoch,
+    /// The number of the first subtask. Where the batch is there already, it is not pushed again.
+    pub first: Seq,
+    /// How many subtasks each parcel gets; together as many as there are bodies.
+    pub parcels: Vec<usize>,
+    /// The key of each parcel; empty where none has one.
+    pub keys: Vec<Option<ShardKey>>,
+    /// The subtasks' bodies.
+    pub bodies: Vec<Bytes>,
+    /// The generator's status behind this batch.
+    pub saved: Option<Bytes>,
+    /// How far the generator says it is.
+    pub progress: Option<f32>,
+    /// Whether these are the last.
+    pub finished: bool,
+}
+
+impl Push {
+    /// Whether the parcels have all the bodies, and all or none of them have been given keys.
+    pub fn is_covered(&self) -> bool {
+        let keyed = self.keys.is_empty() || self.keys.len() == self.parcels.len();
+        keyed && self.parcels.iter().sum::<usize>() == self.bodies.len()
+    }
+}
