@@ -19,6 +19,11 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// One that is there already, and writes to this file.
+    pub(crate) fn left(id: u64, count: u64, file: PathBuf) -> Self {
+        Self { id, count, free: count, file }
+    }
+
     /// What is not in order among the executions, where there are so many keys.
     pub(crate) fn out_of_order(&self, keys: u64) -> Vec<String> {
         integration_tests::books::out_of_order(&self.file, keys).unwrap()
