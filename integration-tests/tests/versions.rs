@@ -73,6 +73,29 @@ fn a_task_that_a_later_version_runs_is_left_alone_and_the_others_go_on() {
     next.ends_well();
 }
 
+#[test]
+fn a_parcel_of_a_later_version_is_named_and_the_others_go_on() {
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let mut service = site.serve("now", "all");
+    let theirs = site.submit(1_000_000, 10, &[]);
+    theirs.goes_on(10);
+    let id = theirs.id.to_string();
+    assert!(site.run(&["task", "pause", &id]).status.success());
+    site.until_row(&theirs, "it is paused", |row| row["status"] == "paused");
+    until("nothing of it runs", || theirs.begun() == theirs.executed());
+    let key = format!("dtf.task.pending.{{{id}}}");
+    assert_eq!(site.redis.ask(&["LSET", &key, "0", "\u{63}quite different"]).unwrap(), "+OK\r\n");
+    assert!(site.run(&["task", "resume", &id]).status.success());
+    until("it is named", || {
+        let log = service.whole_log();
+        log.contains("has format 99") && log.contains("update this process")
+    });
+    let ours = site.submit(2000, 0, &[]);
+    site.balance(&ours);
+    assert!(site.run(&["task", "cancel", &id]).status.success());
+    service.ends_well();
+}
+
 /// Processes that were killed in the middle of their tasks, whose queues and records are as they wrote them.
 #[test]
 fn what_processes_of_an_earlier_version_left_is_taken_up() {
