@@ -10,6 +10,8 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use anyhow::{Context, ensure};
 
+use crate::guard::Guard;
+
 /// What lays a wire to a process's namespace; its head says how.
 const LAY: &str = include_str!("wire.sh");
 /// Set in a test that runs in a namespace of its own.
@@ -50,7 +52,7 @@ pub fn alone(test: &str) -> anyhow::Result<Where> {
     // The user of the namespace has the number of another one, whose files in the usual place are not to be written.
     let dir = tempfile::tempdir()?;
     let program = std::env::current_exe()?;
-    let test = Command::new("unshare")
+    let running = Command::new("unshare")
         .args(way)
         .arg("--")
         .arg(program)
@@ -58,7 +60,12 @@ pub fn alone(test: &str) -> anyhow::Result<Where> {
         .env(ALONE, "1")
         .env("TMPDIR", dir.path())
         .stdin(Stdio::null())
-        .output()?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let guard = Guard::over(running.id(), dir.path())?;
+    let test = running.wait_with_output()?;
+    drop(guard);
     let said = [test.stdout, test.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     print!("{said}");
     ensure!(

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
+use integration_tests::guard::Guard;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ use super::{PATIENCE, until};
 /// A process with some roles.
 pub(crate) struct Service {
     child: Child,
+    /// Until it is waited for.
+    guard: Option<Guard>,
     /// Where its pages are, `host:port`.
     address: String,
     /// What asks it for its report, where its pages cannot be had from here.
@@ -35,7 +38,9 @@ impl Service {
     ) -> Self {
         let to = File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(to).spawn().unwrap();
-        Self { child, address, ask: None, instance: instance.to_owned(), roles: roles.to_owned(), log }
+        let guard = Some(Guard::over(child.id(), log.parent().unwrap()).unwrap());
+        let (instance, roles) = (instance.to_owned(), roles.to_owned());
+        Self { child, guard, address, ask: None, instance, roles, log }
     }
 
     /// It is this command that can ask it for its report.
@@ -110,13 +115,22 @@ impl Service {
     }
 
     pub(crate) fn kill(&mut self) {
+        self.guard = None;
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.ended().is_some()
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().unwrap();
+        if status.is_some() {
+            self.guard = None;
+        }
+        status
     }
 
     /// Tells it to end, and waits until it has, in good order.
@@ -129,7 +143,7 @@ impl Service {
     pub(crate) fn has_ended_with(&mut self, code: i32) {
         let mut status = None;
         until(&format!("{} ends", self.instance), || {
-            status = self.child.try_wait().unwrap();
+            status = self.ended();
             status.is_some()
         });
         assert_eq!(
@@ -162,6 +176,7 @@ impl Drop for Service {
         if std::thread::panicking() {
             eprintln!("{} ({}) said last:\n{}", self.instance, self.roles, self.last_words());
         }
+        self.guard = None;
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
