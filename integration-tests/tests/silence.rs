@@ -73,7 +73,7 @@ fn silence(test: &str, roles: &str, parts: u64) {
     task.goes_on(300);
     way.cut();
     until("it has stopped, and says so to who asks it beside the wire", || cut.says_parts() == Some(0));
-    assert!(cut.whole_log().contains("\"fenced\""), "it knows why: {}", cut.last_words());
+    until("it says why", || cut.whole_log().contains("\"fenced\""));
     until("the other one has all parts", || other.parts() == parts);
     task.goes_on(500);
     assert_eq!(cut.parts(), 0);
