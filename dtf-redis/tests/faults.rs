@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use dtf_model::queue::{Commit, Hand, Push, QueueStore};
 use dtf_model::shard::{ShardQueue, Shipment};
+use dtf_model::testkit::until_answered;
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
@@ -23,18 +24,6 @@ use task::{FENCE, RUN, TASK, offer, push, spec, success, task_with};
 const DURABLE: [&str; 2] = ["--appendfsync", "always"];
 /// Far more than anything takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Calls again while the store does not answer, for a while.
-async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match call().await {
-            Ok(value) => return value,
-            Err(error) => assert!(error.is_retryable() && Instant::now() < until, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 async fn keys(redis_url: &str) -> Vec<String> {
     let client = redis::Client::open(redis_url).unwrap();

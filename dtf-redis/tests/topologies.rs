@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{Fence, Hand, Outcome, ParcelReport, Push, QueueStore, Report};
-use dtf_model::testkit;
+use dtf_model::testkit::{self, until_answered};
 use dtf_model::wake::{Rung, Topic, WakeUp};
-use dtf_model::{RunEpoch, Seq, Shard, StoreError, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Topology};
 use integration_tests::servers::{RedisCluster, RedisSentinel};
 use lrmf_core::Token;
@@ -110,18 +110,6 @@ fn spec() -> TaskSpec {
         run: RunEpoch(1),
         task_type: TaskType(1),
         param: Arc::new(TaskParam::default()),
-    }
-}
-
-/// Calls again while the store does not answer.
-async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
-    let begin = Instant::now();
-    loop {
-        match call().await {
-            Ok(value) => return value,
-            Err(error) => assert!(error.is_retryable() && begin.elapsed() < PATIENCE, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

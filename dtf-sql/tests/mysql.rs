@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::testkit::table::run_all;
-use dtf_model::testkit::{cluster, failure, group};
+use dtf_model::testkit::{cluster, failure, group, until_answered};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use integration_tests::servers::MariaDb;
@@ -154,17 +154,6 @@ async fn no_password_is_told(server: &MariaDb) {
     let table = migrated(&config).await;
     assert!(!format!("{table:?} {wrong:?}").contains("s3cret"));
     drop_database(&config).await;
-}
-
-/// Calls again while the server does not answer, or not in time.
-async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
-    let begin = Instant::now();
-    loop {
-        match call().await {
-            Ok(value) => return value,
-            Err(error) => assert!(error.is_retryable() && begin.elapsed() < PATIENCE, "{error}"),
-        }
-    }
 }
 
 /// The table of a fresh database, with limits short enough to wait for.

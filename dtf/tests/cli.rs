@@ -127,10 +127,12 @@ fn a_task_over_its_time_says_so() {
 #[test]
 fn what_is_asked_for_wrongly_is_refused_in_one_line() {
     let long = "x".repeat(129);
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&[], "something is missing; write one of: run"),
         (&["frob"], "\"frob\" is unknown; known are: run"),
         (&["run", "frob"], "\"frob\" is unknown; known are: checksum, exec, noop"),
+        (&["run", "noop", "--cuont", "5"], "--cuont is unknown here; did you mean --count?"),
+        (&["run", "--zzz"], "--zzz is unknown here; --help lists all"),
         (&["run", "checksum"], "required arguments were not provided: <DIR>"),
         (&["run", "checksum", "/nonexistent"], "DIR must be a directory that exists"),
         (&["run", "checksum", "/etc", "--out", "/nonexistent/x"], "its directory does not exist"),

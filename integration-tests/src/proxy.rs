@@ -1,8 +1,7 @@
 //! A network between a process and a server that can be cut.
 //!
-//! A proxy, and not network namespaces: those need privileges that machines of CI and of developers do not give, and would put
-//! the servers elsewhere. What it does not show is a connection attempt that nobody answers: here one comes about, and is
-//! silent.
+//! A proxy needs no privileges, cuts the way to one server, or one direction of it. What it does not show is a connection
+//! attempt that nobody answers: here one comes about, and is silent. [`crate::wire`] shows that.
 
 use std::net::SocketAddr;
 

@@ -31,8 +31,8 @@ fn every_command_prints_one_json_document() {
     assert_eq!(good(&site, &["migrate"])["schema"], "up to date");
     let service = site.serve("one", "all");
     let listen = service.listens_at();
-    assert_eq!(good(&site, &["health", "--http-listen", &listen])["ready"], true);
-    assert_eq!(good(&site, &["health", "--live", "--http-listen", &listen])["live"], "alive");
+    assert_eq!(good(&site, &["health", "--http-listen", listen])["ready"], true);
+    assert_eq!(good(&site, &["health", "--live", "--http-listen", listen])["live"], "alive");
     for (args, key) in [
         (&["config", "check"][..], "from"),
         (&["config", "keys"], "what for"),

@@ -9,8 +9,32 @@ pub mod table;
 pub mod wake;
 
 use std::fmt;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
+
+use crate::StoreError;
+
+/// For how long a store may not answer in a test in which it will: much longer than it takes, as the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Between two calls.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Calls again while the store does not answer. Panics where it refuses, and where it stays away for minutes.
+pub async fn until_answered<T, F>(call: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let begin = Instant::now();
+    loop {
+        match call().await {
+            Ok(value) => return value,
+            Err(error) => assert!(error.is_retryable() && begin.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// What the store answered; a panic where it failed.
 fn must<T, E: fmt::Display>(result: Result<T, E>) -> T {

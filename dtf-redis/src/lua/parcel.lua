@@ -34,7 +34,7 @@ local function key_of(entry)
     return nil, 2
   end
   if version ~= KEYED then
-    error('a parcel was written by a newer version')
+    error('an entry has format ' .. string.byte(version) .. ', which this version does not read yet: update this process')
   end
   return read_number(entry, 2)
 end

@@ -154,6 +154,12 @@ fn one_line(error: &clap::Error) -> String {
             let known = args::known_below(&std::env::args_os().collect::<Vec<_>>());
             format!("something is missing; write one of: {known} (dtf --help says more)")
         }
+        ErrorKind::UnknownArgument => {
+            let asked = context(ContextKind::InvalidArg).unwrap_or_default();
+            let near = context(ContextKind::SuggestedArg);
+            let meant = near.map_or("--help lists all".to_owned(), |near| format!("did you mean {near}?"));
+            format!("{asked} is unknown here; {meant}")
+        }
         _ => {
             let text = error.to_string();
             let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));

@@ -62,7 +62,7 @@ pub fn read(sources: &Sources) -> Result<Effective, ConfigError> {
         let name = setting.flag().unwrap_or_default();
         if setting.kind == Kind::Url && ServerUrl::new(text).has_password() {
             let why = format!(
-                "everybody on this machine can read its password; put that into {}_PASSWORD or the file",
+                "has a password, which everybody on this machine can read there; put that into {}_PASSWORD or the file",
                 setting.variable().trim_end_matches("_URL")
             );
             return Err(ConfigError::new(&setting, &Origin::Flag(name), &why));

@@ -261,16 +261,25 @@ async fn until_there<T>(
             return Err(ConnectError::Refused { key, place, error, advice });
         }
         let waited = begun.elapsed();
-        if patience.deadline.is_some_and(|deadline| waited + pause > deadline) {
+        let Some(wait) = before_the_next(pause, waited, patience.deadline) else {
             let waited = text::show(waited);
             // A server that wants to see a certificate may hang up before its saying so is read.
             let advice = if anonymous { certificate_of_ours(key) } else { String::new() };
             return Err(ConnectError::Away { key, place, error, advice, waited });
-        }
+        };
         (patience.waiting)(key);
-        tracing::warn!(server = key, %place, %error, again_in = %text::show(pause), "waiting for a server");
-        tokio::time::sleep(pause).await;
+        tracing::warn!(server = key, %place, %error, again_in = %text::show(wait), "waiting for a server");
+        tokio::time::sleep(wait).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// How long to wait before the next attempt, of which the last is at the deadline; none behind it.
+fn before_the_next(pause: Duration, waited: Duration, deadline: Option<Duration>) -> Option<Duration> {
+    match deadline.map(|deadline| deadline.saturating_sub(waited)) {
+        None => Some(pause),
+        Some(Duration::ZERO) => None,
+        Some(left) => Some(pause.min(left)),
     }
 }
 
@@ -324,6 +333,21 @@ fn advice(key: &'static str, error: &str, anonymous: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_attempt_is_at_the_deadline() {
+        let [two, five, six] = [2, 5, 6].map(Duration::from_secs);
+        let cases = [
+            (two, five, None, Some(two)),
+            (two, Duration::ZERO, Some(five), Some(two)),
+            (five, two, Some(six), Some(Duration::from_secs(4))),
+            (two, five, Some(five), None),
+            (two, six, Some(five), None),
+        ];
+        for (pause, waited, deadline, wait) in cases {
+            assert_eq!(before_the_next(pause, waited, deadline), wait, "{pause:?} {waited:?} {deadline:?}");
+        }
+    }
 
     #[test]
     fn wrong_passwords_are_pointed_at() {

@@ -28,7 +28,7 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// The parameters of a `noop` task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object, as in {\"count\": 1000}")]
 pub struct NoopParam {
     /// How many subtasks.
     pub count: u64,

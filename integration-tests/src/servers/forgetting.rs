@@ -53,7 +53,7 @@ impl Redis {
     /// # Errors
     /// It does not answer.
     pub fn flush(&self) -> anyhow::Result<()> {
-        self.command(&["FLUSHALL".to_owned()]).map(drop)
+        self.ask(&["FLUSHALL"]).map(drop)
     }
 
     fn process(&self) -> anyhow::Result<&Process> {

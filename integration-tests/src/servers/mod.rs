@@ -4,6 +4,8 @@
 //! `DTF_REDIS`, each a URL), else a private one: on a free loopback port, with a data directory of its own, ended with the
 //! value. A program that is missing is an error that says what to install, never a reason to skip.
 //!
+//! A test that is killed leaves no server behind, see [`crate::guard`].
+//!
 //! A test that harms its server takes `to_harm`: always a private one. Where the environment names a server and there is
 //! no program for a private one, such a test is left out, and says so.
 //!

@@ -12,6 +12,8 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
+use crate::guard::Guard;
+
 /// How long a server may take until it answers. Much more than it needs: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often to ask.
@@ -28,7 +30,8 @@ pub struct Process {
     port: u16,
     /// Where it is asked whether it is ready, without TLS, and how.
     probe: (u16, Probe),
-    child: Option<Child>,
+    /// The process, and what ends it with that of the test.
+    child: Option<(Child, Guard)>,
     // After the child: its files are deleted last.
     dir: TempDir,
 }
@@ -58,11 +61,13 @@ impl Process {
 
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.child.as_ref().map(|(child, _)| child.id())
     }
 
     pub(super) fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut child) = self.child.take() {
+        if let Some((mut child, guard)) = self.child.take() {
+            // First, so that it never sees the number of a process that has ended.
+            drop(guard);
             child.kill()?;
             child.wait()?;
         }
@@ -72,14 +77,22 @@ impl Process {
     pub(super) fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
         let log = File::options().create(true).append(true).open(self.log())?;
-        let child = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        self.child = Some(child);
+        let guard = match Guard::over(child.id(), self.dir.path()) {
+            Ok(guard) => guard,
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                return Err(error).context("nothing can wait for the end of the test");
+            }
+        };
+        self.child = Some((child, guard));
         self.wait_until_ready()
     }
 
@@ -95,14 +108,18 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = self.child.as_ref().map(Pid::from_child).context("the server does not run")?;
+        let pid = self
+            .child
+            .as_ref()
+            .map(|(child, _)| Pid::from_child(child))
+            .context("the server does not run")?;
         Ok(kill_process(pid, signal)?)
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
         while !self.is_ready() {
-            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+            let ended = self.child.as_mut().map(|(child, _)| child.try_wait()).transpose()?.flatten();
             if let Some(status) = ended {
                 bail!("{} ended with {status}: {}", self.program.display(), self.last_words());
             }

@@ -79,8 +79,9 @@ impl Redis {
         let dir = directory()?;
         let mut arguments =
             vec!["--dir".into(), dir.path().into(), "--port".into(), plain.to_string().into()];
-        let settings =
-            "--bind 127.0.0.1 --appendonly yes --appendfsync everysec --maxmemory-policy noeviction";
+        // It listens on loopback only; who comes over a wire has another address, and is not to be refused for it.
+        let settings = "--bind 127.0.0.1 --protected-mode no \
+                        --appendonly yes --appendfsync everysec --maxmemory-policy noeviction";
         arguments.extend(settings.split(' ').map(OsString::from));
         arguments.extend(["--save".into(), "".into()]);
         arguments.extend(further);

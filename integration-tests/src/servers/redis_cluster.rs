@@ -62,18 +62,18 @@ impl RedisCluster {
         for (number, (node, _)) in (0..).zip(&nodes) {
             let (first, end) = (number * each, ((number + 1) * each).min(SLOTS));
             let slots: Vec<String> = (first..end).map(|slot| slot.to_string()).collect();
-            node.command(&[&["CLUSTER".to_owned(), "ADDSLOTS".to_owned()][..], &slots].concat())?;
-            node.command(&["CLUSTER".into(), "SET-CONFIG-EPOCH".into(), (number + 1).to_string()])?;
+            node.ask(&[&["CLUSTER".to_owned(), "ADDSLOTS".to_owned()][..], &slots].concat())?;
+            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
         }
         for (node, bus) in &nodes[1..] {
-            let meet =
-                ["CLUSTER".into(), "MEET".into(), "127.0.0.1".into(), node.port()?.to_string(), bus.clone()];
-            nodes[0].0.command(&meet)?;
+            let port = node.port()?.to_string();
+            let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, bus];
+            nodes[0].0.ask(&meet)?;
         }
         let cluster = Self { nodes: nodes.into_iter().map(|(node, _)| node).collect() };
         for node in &cluster.nodes {
             until("the nodes of a Cluster find each other", || {
-                let says = |what: &str| node.command(&["CLUSTER".to_owned(), what.to_owned()]);
+                let says = |what: &str| node.ask(&["CLUSTER", what]);
                 let whole = says("INFO")?.contains("cluster_state:ok");
                 Ok(whole && says("NODES")?.matches("master").count() == 3)
             })?;
@@ -185,8 +185,7 @@ impl RedisSentinel {
     }
 
     fn knows_the_replica(&self) -> anyhow::Result<bool> {
-        let words = ["SENTINEL".to_owned(), "REPLICAS".to_owned(), Self::MASTER.to_owned()];
-        Ok(command(self.plain, &words)?.contains("127.0.0.1:"))
+        Ok(command(self.plain, &["SENTINEL", "REPLICAS", Self::MASTER])?.contains("127.0.0.1:"))
     }
 }
 
@@ -195,8 +194,9 @@ impl Redis {
     ///
     /// # Errors
     /// It is not private, does not answer, or refuses.
-    pub fn ask(&self, words: &[&str]) -> anyhow::Result<String> {
-        self.command(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    pub fn ask(&self, words: &[impl AsRef<[u8]>]) -> anyhow::Result<String> {
+        self.port()?; // it is the test's own
+        command(self.plain, words)
     }
 
     /// The names of all keys that a private one has.
@@ -215,28 +215,26 @@ impl Redis {
         }
     }
 
-    pub(super) fn command(&self, words: &[String]) -> anyhow::Result<String> {
-        self.port()?; // it is the test's own
-        command(self.plain, words)
-    }
-
     /// What it says of one thing in `INFO replication`.
     fn info(&self, field: &str) -> anyhow::Result<String> {
-        let text = self.command(&["INFO".to_owned(), "replication".to_owned()])?;
+        let text = self.ask(&["INFO", "replication"])?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         Ok(value.unwrap_or_default().trim().to_owned())
     }
 }
 
 /// Sends a command on a connection of its own, and reads its answer as it comes.
-fn command(port: u16, words: &[String]) -> anyhow::Result<String> {
+fn command(port: u16, words: &[impl AsRef<[u8]>]) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut request = format!("*{}\r\n", words.len());
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
-        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        let word = word.as_ref();
+        request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        request.extend_from_slice(word);
+        request.extend_from_slice(b"\r\n");
     }
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(&request)?;
     // Nothing more will come: the server ends the connection behind the answer. (A Sentinel does not know QUIT.)
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
