@@ -90,8 +90,10 @@ fn without_queues(now: u64, row: &TaskRow) -> Step {
 fn with_queues(now: u64, row: &TaskRow, queues: &TaskState, conf: &TaskConf) -> Step {
     match &queues.ending {
         Some(Ending::Completed(result)) => {
-            let (status, result) = (TaskStatus::Completed, Some(result.clone()));
-            return Step::Finish { status, counts: queues.counts, result };
+            // Everything was counted before the task could be closed; what its end reached was counted as cancelled.
+            let was_reached = row.control.ends() && queues.counts.cancelled > 0;
+            let status = if was_reached { end_of(row.control) } else { TaskStatus::Completed };
+            return Step::Finish { status, counts: queues.counts, result: Some(result.clone()) };
         }
         Some(Ending::Closed) => {
             return Step::Finish { status: end_of(row.control), counts: queues.counts, result: None };
@@ -351,6 +353,20 @@ mod tests {
         state.ending = Some(Ending::Completed(TaskResult::default()));
         let Step::Finish { status, .. } = next(START, &cancelled, Some(&state)) else { panic!() };
         assert_eq!(status, TaskStatus::Completed);
+    }
+
+    #[test]
+    fn a_task_whose_cancel_reached_its_last_subtasks_was_cancelled() {
+        for (control, end) in
+            [(Control::Cancel, TaskStatus::Cancelled), (Control::Abort, TaskStatus::Exceptional)]
+        {
+            let cancelled = row(TaskStatus::Running, control, 1);
+            let mut state = queues(&cancelled);
+            state.counts = Counts { created: 3, succeeded: 2, cancelled: 1, ..Counts::default() };
+            state.ending = Some(Ending::Completed(TaskResult::default()));
+            let Step::Finish { status, result, .. } = next(START, &cancelled, Some(&state)) else { panic!() };
+            assert_eq!((status, result.is_some()), (end, true));
+        }
     }
 
     #[test]
