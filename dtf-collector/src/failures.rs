@@ -64,6 +64,11 @@ impl<'a> Failures<'a> {
         }
     }
 
+    /// When it is time to ask the table again, where something is owed.
+    pub(crate) fn again_at(&self) -> Option<Instant> {
+        self.again_at.filter(|_| !self.owed.is_empty())
+    }
+
     /// What is owed still.
     pub(crate) fn owed(&self) -> &[Failure] {
         &self.owed

@@ -82,10 +82,10 @@ impl Collect {
     async fn collect(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
         let spec = &state.spec;
         let (Ok(found), Ok(conf)) =
-            (self.context.plugins.get(spec.task_type), self.context.plugins.conf(spec.task_type))
+            (self.context.plugins.able(spec.kind()), self.context.plugins.conf(spec.task_type))
         else {
             let reason =
-                format!("a collector that knows task type {}; the one that it has does not", spec.task_type);
+                format!("a collector that knows task type {}; the one that it has does not", spec.kind());
             self.context.queues.set_waits(fence, Role::Collector, Some(&reason)).await?;
             return Ok(End::Stopped);
         };
@@ -166,10 +166,18 @@ impl Collection<'_> {
         Ok(End::Stopped)
     }
 
+    /// Waits for a hint, which the bucket's look at all tasks gives where one was lost; or until it is time to keep what is owed.
     async fn pause(&mut self) {
+        let again = async {
+            match self.failures.again_at() {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.turn.stop.cancelled() => {}
             () = self.turn.bell.wait() => {}
+            () = again => {}
         }
     }
 

@@ -42,7 +42,7 @@ impl Work {
         let conf = context.plugins.conf(spec.task_type).cloned().unwrap_or_default();
         let executor = make_executor(&spec, context).await;
         let (cancelled, mean) = (CancellationToken::new(), AtomicU64::new(0));
-        let is_known = context.plugins.get(spec.task_type).is_ok();
+        let is_known = context.plugins.able(spec.kind()).is_ok();
         let work = Self { spec, conf, is_known, executor, cancelled, control: AtomicU8::new(0), mean };
         work.set_control(control);
         work
@@ -84,7 +84,7 @@ impl Work {
 }
 
 async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn TaskExecutor>, String> {
-    let registration = context.plugins.get(spec.task_type).map_err(|unknown| unknown.to_string())?;
+    let registration = context.plugins.able(spec.kind()).map_err(|unknown| unknown.to_string())?;
     match guarded(MAKING, async { registration.plugin.executor(spec) }).await {
         Ok(made) => made.map_err(|error| format!("no executor: {error:#}")),
         Err(fault) => Err(fault.to_string()),
@@ -119,7 +119,7 @@ impl WorkBook {
     }
 
     pub(crate) fn start(context: RoleContext) -> Arc<Self> {
-        let kinds = context.plugins.iter().map(|known| known.task_type).collect();
+        let kinds = context.plugins.kinds();
         let book = Arc::new(Self { context, kinds, tasks: Mutex::default(), refresher: OnceLock::new() });
         let weak = Arc::downgrade(&book);
         let mut listener = book.context.wake.listen(Topic::Control);

@@ -1,6 +1,6 @@
 //! What can go wrong, and what the caller may conclude from it.
 
-use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::ids::{Kind, RunEpoch, TaskId, TaskType};
 use crate::status::TaskStatus;
 
 /// Something asked for that cannot be: the caller's to mend. Nothing was written.
@@ -32,6 +32,14 @@ pub enum Invalid {
     /// A type that no plugin is registered for.
     #[error("task type {0} is unknown; registered are: {1}")]
     UnknownType(String, String),
+    /// A plugin of an earlier version than a task needs.
+    #[error("task type {kind} is needed; this process has version {version}")]
+    OldVersion {
+        /// What is needed.
+        kind: Kind,
+        /// The version that is there.
+        version: u32,
+    },
     /// Two plugins for one type.
     #[error("task type {0} is registered already, as {1:?}; every type has one plugin")]
     TypeTaken(TaskType, String),

@@ -27,6 +27,30 @@ macro_rules! number {
     };
 }
 
+/// What has to be known to work on a task: its type, and the version of the type's plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind {
+    /// The type.
+    pub task_type: TaskType,
+    /// The least version of it; 0 for any.
+    pub version: u32,
+}
+
+impl From<TaskType> for Kind {
+    fn from(task_type: TaskType) -> Self {
+        Self { task_type, version: 0 }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            0 => self.task_type.fmt(f),
+            version => write!(f, "{} in version {version} or later", self.task_type),
+        }
+    }
+}
+
 number! {
     /// A task: the id of its row in `tbl_task`. Never used again.
     TaskId(u64)

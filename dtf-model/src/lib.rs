@@ -35,7 +35,7 @@ pub mod wake;
 
 pub use error::{Invalid, StoreError};
 pub use group::ResourceGroup;
-pub use ids::{EmitEpoch, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType};
+pub use ids::{EmitEpoch, Kind, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType};
 pub use key::ShardKey;
 pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};

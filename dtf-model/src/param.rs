@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
-use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::ids::{Kind, RunEpoch, TaskId, TaskType};
 use crate::limits::Limits;
 
 /// The longest task name, group name and creator name, in characters.
@@ -88,8 +88,18 @@ pub struct TaskParam {
     pub limits: Limits,
     /// The task whose failed subtasks it runs again, where it is a retry.
     pub retry_of: Option<TaskId>,
+    /// The least version of the type's plugin that may work on it; 0 for any. Whoever creates a task raises it to the
+    /// [version](crate::plugin::TaskConf::version) of its own plugin.
+    #[serde(skip_serializing_if = "is_any")]
+    pub type_version: u32,
     /// What the task's type needs to know.
     pub type_param: serde_json::Value,
+}
+
+/// So that a task that needs no version is read by programs that know of none.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_any(version: &u32) -> bool {
+    *version == 0
 }
 
 impl Default for TaskParam {
@@ -104,6 +114,7 @@ impl Default for TaskParam {
             start_at: None,
             limits: Limits::NONE,
             retry_of: None,
+            type_version: 0,
             type_param: serde_json::Value::Null,
         }
     }
@@ -160,6 +171,13 @@ pub struct TaskSpec {
     pub task_type: TaskType,
     /// What the user said of it.
     pub param: Arc<TaskParam>,
+}
+
+impl TaskSpec {
+    /// What has to be known to work on it.
+    pub fn kind(&self) -> Kind {
+        Kind { task_type: self.task_type, version: self.param.type_version }
+    }
 }
 
 #[cfg(test)]

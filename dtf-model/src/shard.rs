@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lrmf_core::Token;
 
 use crate::error::StoreError;
-use crate::ids::{RunEpoch, Shard, TaskId, TaskType};
+use crate::ids::{Kind, RunEpoch, Shard, TaskId};
 use crate::queue::{Parcel, ParcelId};
 
 /// A parcel on its way to an executor.
@@ -43,7 +43,8 @@ pub struct ShipmentId {
     pub attempt: u32,
 }
 
-/// The kinds of task that somebody can execute: their numbers with commas between them, or nothing for all.
+/// The kinds of task that somebody can work on: the numbers of their types with commas between them, a version behind a colon
+/// where there is one; or nothing for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kinds(Arc<str>);
 
@@ -63,15 +64,25 @@ impl Kinds {
         &self.0
     }
 
-    /// Whether this kind is among them.
-    pub fn has(&self, kind: TaskType) -> bool {
-        self.0.is_empty() || self.0.split(',').any(|number| number.parse() == Ok(kind))
+    /// Whether this kind is among them: its type, in its version or a later one.
+    pub fn has(&self, kind: impl Into<Kind>) -> bool {
+        let kind = kind.into();
+        let is_it = |known: &str| {
+            let (number, version) = known.split_once(':').unwrap_or((known, "0"));
+            number.parse() == Ok(kind.task_type)
+                && version.parse().is_ok_and(|version: u32| version >= kind.version)
+        };
+        self.0.is_empty() || self.0.split(',').any(is_it)
     }
 }
 
-impl FromIterator<TaskType> for Kinds {
-    fn from_iter<I: IntoIterator<Item = TaskType>>(kinds: I) -> Self {
-        let mut text: Vec<_> = kinds.into_iter().map(|kind| kind.to_string()).collect();
+impl<K: Into<Kind>> FromIterator<K> for Kinds {
+    fn from_iter<I: IntoIterator<Item = K>>(kinds: I) -> Self {
+        let text = |kind: K| match kind.into() {
+            Kind { task_type, version: 0 } => task_type.to_string(),
+            Kind { task_type, version } => format!("{task_type}:{version}"),
+        };
+        let mut text: Vec<_> = kinds.into_iter().map(text).collect();
         if text.is_empty() {
             text.push("-".to_owned()); // none, which is not all
         }
@@ -140,4 +151,27 @@ pub trait ShardQueue: Send + Sync + 'static {
 
     /// What a shard has, claimed or not, in no particular order.
     async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TaskType;
+
+    fn kind(task_type: u32, version: u32) -> Kind {
+        Kind { task_type: TaskType(task_type), version }
+    }
+
+    #[test]
+    fn a_kind_is_known_in_its_version_and_later_ones() {
+        let kinds: Kinds = [kind(100, 0), kind(101, 3)].into_iter().collect();
+        assert_eq!(kinds.as_str(), "100,101:3");
+        let known = |task_type, version| Kinds::read(kinds.as_str()).has(kind(task_type, version));
+        assert!(known(100, 0) && known(101, 0) && known(101, 2) && known(101, 3));
+        assert!(!known(100, 1) && !known(101, 4) && !known(102, 0) && !known(10, 0));
+        assert!(Kinds::all().has(kind(7, 7)));
+        let none: Kinds = std::iter::empty::<Kind>().collect();
+        assert!(!none.has(kind(0, 0)) && !none.has(kind(100, 0)));
+        assert!(!Kinds::read("101:x,102:").has(kind(101, 0)));
+    }
 }

@@ -91,6 +91,11 @@ impl TaskRow {
         }
     }
 
+    /// What has to be known to work on it.
+    pub fn kind(&self) -> crate::ids::Kind {
+        crate::ids::Kind { task_type: self.task_type, version: self.param.type_version }
+    }
+
     /// What the roles need to know of it.
     pub fn spec(&self) -> crate::param::TaskSpec {
         crate::param::TaskSpec {

@@ -78,10 +78,10 @@ impl Generate {
     async fn generate(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
         let spec = &state.spec;
         let (Ok(found), Ok(conf)) =
-            (self.context.plugins.get(spec.task_type), self.context.plugins.conf(spec.task_type))
+            (self.context.plugins.able(spec.kind()), self.context.plugins.conf(spec.task_type))
         else {
             let reason =
-                format!("a generator that knows task type {}; the one that it has does not", spec.task_type);
+                format!("a generator that knows task type {}; the one that it has does not", spec.kind());
             self.context.queues.set_waits(fence, Role::Generator, Some(&reason)).await?;
             return Ok(End::Stopped);
         };

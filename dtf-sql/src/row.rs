@@ -111,6 +111,7 @@ fn param(columns: &Columns<'_>) -> Result<TaskParam, Error> {
         start_at: columns.maybe("next_check_time")?,
         limits: limits(columns)?,
         retry_of: columns.maybe("retry_of")?.map(TaskId),
+        type_version: columns.number("type_version")?,
         type_param: columns.json("type_param")?.unwrap_or_default(),
     })
 }

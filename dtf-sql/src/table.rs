@@ -250,6 +250,7 @@ fn inserting(call: Call, task: &NewTask) -> Result<Call, StoreError> {
         .with(Value::Number(param.limits.running.map(i64::from)))
         .with(Value::Number(param.limits.rate.map(i64::from)))
         .with(Value::Number(retry_of))
+        .with(param.type_version)
         .with(kept("the time", task.now)?)
         .with(param.group.as_str())
         .with(param.group.as_str()))

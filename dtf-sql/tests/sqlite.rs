@@ -105,7 +105,7 @@ async fn the_schema_of_a_newer_program_is_refused() {
     .unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     let said = refusal(SqlTable::open_file(&path).await);
-    assert!(said.contains("version 99, this program knows up to 4; use a newer program"), "{said}");
+    assert!(said.contains("version 99, this program knows up to 5; use a newer program"), "{said}");
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn groups_that_older_tasks_are_in_are_there_after_the_migration() {
     sqlx::raw_sql(
         "DROP TABLE tbl_resource_group; DROP TABLE tbl_cluster;
          ALTER TABLE tbl_task DROP COLUMN max_running; ALTER TABLE tbl_task DROP COLUMN max_rate;
-         ALTER TABLE tbl_task DROP COLUMN retry_of; DELETE FROM dtf_migrations WHERE version > 1",
+         ALTER TABLE tbl_task DROP COLUMN retry_of; ALTER TABLE tbl_task DROP COLUMN type_version; DELETE FROM dtf_migrations WHERE version > 1",
     )
     .execute(&mut connection)
     .await

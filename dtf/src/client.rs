@@ -80,9 +80,10 @@ impl Client {
         &self,
         request: Uuid,
         task_type: TaskType,
-        param: TaskParam,
+        mut param: TaskParam,
     ) -> Result<TaskHandle, StoreError> {
         let registration = self.context.plugins.get(task_type)?;
+        param.type_version = param.type_version.max(self.context.plugins.conf(task_type)?.version);
         param.check()?;
         registration.plugin.check(&param)?;
         let now = self.now();

@@ -9,7 +9,7 @@ use dtf_executor::{Executor, ExecutorConfig};
 use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
 use dtf_model::roles::{Departure, Role, RoleContext, until_answered};
-use dtf_model::shard::{Kinds, ShardQueue};
+use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
@@ -318,7 +318,7 @@ impl Dtf {
     /// The membership of a role, which says which types of task this process knows.
     fn membership(&self) -> CoordinatorConfig {
         let mut membership = self.config.membership.clone();
-        let kinds: Kinds = self.context.plugins.iter().map(|known| known.task_type).collect();
+        let kinds = self.context.plugins.kinds();
         membership.labels.insert(TASK_TYPES.to_owned(), kinds.as_str().to_owned());
         membership
     }

@@ -142,3 +142,55 @@ async fn where_nobody_knows_all_types_each_has_its_time() {
     one.stop().await;
     other.stop().await;
 }
+
+/// Numbers of this version.
+fn version(version: u32) -> Numbers {
+    let mut plugin = Numbers::new(ok);
+    plugin.conf.version = version;
+    plugin
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_goes_to_those_whose_plugin_is_of_its_version_or_a_later_one() {
+    let stage = Stage::new();
+    let old = stage.start("old", version(1)).await;
+    // Whoever creates a task names its version, whatever the others have.
+    let task = stage.process("client", version(2)).client().create_task(KIND, patient(100)).await.unwrap();
+    assert_eq!(task.status().await.unwrap().row.param.type_version, 2);
+    for role in ["generator", "scheduler", "collector"] {
+        until_it_waits(&task, &format!("a {role} that knows task type 100 in version 2 or later")).await;
+    }
+    // Its own tasks go on meanwhile, and there is nothing that it lacks for these.
+    ends_with(&old.client().create_task(KIND, patient(100)).await.unwrap(), 100).await;
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(task.status().await.unwrap().progress().created, 0);
+    let new = stage.start("new", version(3)).await;
+    ends_with(&task, 100).await;
+    // A later one works on what was created for an earlier one.
+    old.stop().await;
+    let param = TaskParam { type_version: 1, ..patient(100) };
+    ends_with(&stage.process("client", version(0)).client().create_task(KIND, param).await.unwrap(), 100)
+        .await;
+    new.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn subtasks_wait_for_an_executor_of_their_version() {
+    let stage = Stage::new();
+    let others = stage.process("others", version(2));
+    for role in [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector] {
+        others.start_service(role).await.unwrap();
+    }
+    let old = stage.process("old", version(1));
+    old.start_service(Role::Executor).await.unwrap();
+    let task = others.client().create_task(KIND, patient(500)).await.unwrap();
+    until_it_waits(&task, "an executor that knows task type 100 in version 2 or later").await;
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(task.status().await.unwrap().progress().counted(), 0);
+    let new = stage.process("new", version(2));
+    new.start_service(Role::Executor).await.unwrap();
+    ends_with(&task, 500).await;
+    for process in [others, old, new] {
+        process.stop().await;
+    }
+}

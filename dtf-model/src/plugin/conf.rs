@@ -57,6 +57,10 @@ pub const MAX_SUBTASK_TIMEOUT: Duration = Duration::from_secs(1800);
 /// How tasks of a kind are run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskConf {
+    /// The version of the plugin, which members say with the type. A task that was created with some version goes only to processes
+    /// with that or a later one. Raise it when a generator, executor or collector of before could not work on what is
+    /// created now. Default 0: the type has no versions.
+    pub version: u32,
     /// Whether a collector may add subtasks.
     pub iteration: IterationMode,
     /// The longest that a task of this kind may run, pauses left out, whatever its own timeout says. Default one day.
@@ -91,6 +95,7 @@ pub struct TaskConf {
 impl Default for TaskConf {
     fn default() -> Self {
         Self {
+            version: 0,
             iteration: IterationMode::No,
             task_type_timeout: Duration::from_secs(24 * 3600),
             queue_timeout: None,

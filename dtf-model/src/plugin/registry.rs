@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::TaskPlugin;
 use super::conf::TaskConf;
 use crate::error::Invalid;
-use crate::ids::TaskType;
+use crate::ids::{Kind, TaskType};
+use crate::shard::Kinds;
 
 /// A kind of task, as it is registered.
 #[derive(Clone)]
@@ -65,6 +66,24 @@ impl PluginRegistry {
     /// No plugin has this type.
     pub fn get(&self, task_type: TaskType) -> Result<&TaskPluginRegistration, Invalid> {
         self.entry(task_type).map(|(registration, _)| registration)
+    }
+
+    /// The plugin that may work on tasks of a kind.
+    ///
+    /// # Errors
+    /// No plugin has this type, or the one that has it is of an earlier version.
+    pub fn able(&self, kind: Kind) -> Result<&TaskPluginRegistration, Invalid> {
+        let (registration, conf) = self.entry(kind.task_type)?;
+        match conf.version {
+            version if version < kind.version => Err(Invalid::OldVersion { kind, version }),
+            _ => Ok(registration),
+        }
+    }
+
+    /// What this process can work on.
+    pub fn kinds(&self) -> Kinds {
+        let kinds = self.by_type.iter();
+        kinds.map(|(task_type, (_, conf))| Kind { task_type: *task_type, version: conf.version }).collect()
     }
 
     /// The configuration of a type, as it was when the plugin was registered.

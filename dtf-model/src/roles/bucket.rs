@@ -227,13 +227,13 @@ impl<P: PerTask> Turns<P> {
     fn needs(&mut self, seen: &Look, plugins: &PluginRegistry) -> Needs {
         let (mut needs, mut unknown) = (Needs::default(), HashSet::new());
         for row in seen.active.iter().filter(|row| self.settled.get(&row.id) != Some(&row.run)) {
-            if plugins.get(row.task_type).is_ok() {
-                needs.known.insert(row.task_type);
+            if plugins.able(row.kind).is_ok() {
+                needs.known.insert(row.kind);
                 continue;
             }
             unknown.insert(row.id);
             if self.unknown.contains(&row.id) && !self.going.contains_key(&row.id) {
-                needs.lacking.insert(row.task_type);
+                needs.lacking.insert(row.kind);
             }
         }
         self.has_new_unknown = !unknown.is_subset(&self.unknown);

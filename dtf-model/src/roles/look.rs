@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::StoreError;
-use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::ids::{Kind, RunEpoch, TaskId};
 use crate::queue::{Incarnation, QueueStore, Standing};
 use crate::status::Control;
 use crate::table::{BucketOf, TaskTable};
@@ -29,8 +29,8 @@ pub struct Active {
     pub id: TaskId,
     /// The number of its run.
     pub run: RunEpoch,
-    /// Its type.
-    pub task_type: TaskType,
+    /// What has to be known to work on it.
+    pub kind: Kind,
     /// What its row says is wanted of it.
     pub control: Control,
     /// How its queues stand, where it has any.
@@ -66,7 +66,7 @@ impl Looker {
             active.extend(rows.iter().map(|row| Active {
                 id: row.id,
                 run: row.run,
-                task_type: row.task_type,
+                kind: row.kind(),
                 control: row.control,
                 standing: standings.get(&row.id).copied(),
             }));

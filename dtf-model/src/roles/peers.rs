@@ -21,7 +21,7 @@ use lrmf_core::Timestamp;
 use lrmf_core::runner::Declined;
 
 use super::Role;
-use crate::ids::TaskType;
+use crate::ids::Kind;
 use crate::shard::Kinds;
 
 /// How long a part is kept by who has other work there, where nobody knows all that it needs.
@@ -50,9 +50,9 @@ impl Peers for Nobody {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Those that its holder knows.
-    pub known: BTreeSet<TaskType>,
+    pub known: BTreeSet<Kind>,
     /// Those that it does not.
-    pub lacking: BTreeSet<TaskType>,
+    pub lacking: BTreeSet<Kind>,
 }
 
 impl Needs {
@@ -71,7 +71,7 @@ impl Needs {
 
     /// Says so to who placed the part.
     pub fn declined(&self) -> Declined {
-        let lacking: Vec<_> = self.lacking.iter().map(TaskType::to_string).collect();
+        let lacking: Vec<_> = self.lacking.iter().map(Kind::to_string).collect();
         Declined(format!("task types {} are not known here, and are known elsewhere", lacking.join(", ")))
     }
 }
@@ -79,12 +79,13 @@ impl Needs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TaskType;
 
-    fn kinds<const N: usize>(kinds: [u32; N]) -> BTreeSet<TaskType> {
-        kinds.into_iter().map(TaskType).collect()
+    fn kinds<const N: usize>(kinds: [u32; N]) -> BTreeSet<Kind> {
+        kinds.into_iter().map(|kind| TaskType(kind).into()).collect()
     }
 
-    fn is_given_up(known: BTreeSet<TaskType>, lacking: BTreeSet<TaskType>, others: &str, held: u64) -> bool {
+    fn is_given_up(known: BTreeSet<Kind>, lacking: BTreeSet<Kind>, others: &str, held: u64) -> bool {
         let others: Vec<_> = others.split_whitespace().map(Kinds::read).collect();
         let at = |seconds| Timestamp(Duration::from_secs(seconds));
         Needs { known, lacking }.are_better_met_by(&others, at(100), at(100 + held))

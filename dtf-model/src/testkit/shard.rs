@@ -9,7 +9,7 @@ use lrmf_core::Token;
 
 use super::{must, unique_number};
 use crate::error::StoreError;
-use crate::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
+use crate::ids::{EmitEpoch, Kind, RunEpoch, Seq, Shard, TaskId, TaskType};
 use crate::key::ShardKey;
 use crate::queue::{Parcel, ParcelId};
 use crate::shard::{Kinds, Offer, ShardQueue, Shipment, ShipmentId};
@@ -324,7 +324,7 @@ pub async fn the_latest_holder_says_what_a_shard_takes(store: &Arc<dyn ShardQueu
     must(store.hold(desk.shard, desk.token, &offer).await);
     assert_eq!(kinds().await, some);
     assert!(some.has(TaskType(7)) && some.has(TaskType(70)) && !some.has(TaskType(0)));
-    let none = Offer { window: WINDOW, kinds: Kinds::from_iter([]) };
+    let none = Offer { window: WINDOW, kinds: Kinds::from_iter([] as [Kind; 0]) };
     must(store.claim(desk.shard, desk.token, &none, &[], 1).await);
     assert!(!kinds().await.has(TaskType(7)));
     must(store.hold(desk.shard, Token(desk.token.0 + 1), &Offer { window: 1, kinds: Kinds::all() }).await);

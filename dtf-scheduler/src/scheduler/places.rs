@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dtf_model::key::Ring;
 use dtf_model::queue::{Hand, LANES_MOST, Place, Taken};
 use dtf_model::shard::Room;
-use dtf_model::{Shard, TaskType};
+use dtf_model::{Kind, Shard};
 
 /// The most parcels that one task is given at a time, so that others get their turn.
 const HAND: usize = 16;
@@ -63,7 +63,7 @@ pub(super) struct Places {
     free: VecDeque<Shard>,
     /// How often each shard is among them.
     free_of: Vec<u32>,
-    serving: BTreeMap<TaskType, Serving>,
+    serving: BTreeMap<Kind, Serving>,
 }
 
 impl Places {
@@ -81,7 +81,7 @@ impl Places {
     }
 
     /// Takes the places away that a task of this kind may use now, of those whose holders know the kind.
-    pub(super) fn hand(&mut self, kind: TaskType, wanted: &Wanted) -> Hand {
+    pub(super) fn hand(&mut self, kind: Kind, wanted: &Wanted) -> Hand {
         let mut hand = Hand { places: Vec::new(), parcels: HAND, lanes: self.rooms.len() as u32 };
         match wanted {
             Wanted::Unkeyed => self.pick(kind, &mut hand, HAND, |_| Some(Vec::new())),
@@ -110,7 +110,7 @@ impl Places {
     /// Takes the first places away for which lanes are named, until the hand has so many.
     fn pick(
         &mut self,
-        kind: TaskType,
+        kind: Kind,
         hand: &mut Hand,
         most: usize,
         mut lanes: impl FnMut(Shard) -> Option<Vec<u32>>,
@@ -145,7 +145,7 @@ impl Places {
     }
 
     /// Whether there is a place for one of the keys that a task has in line, as far as is known.
-    pub(super) fn is_room_for(&mut self, kind: TaskType, wanted: &Wanted) -> bool {
+    pub(super) fn is_room_for(&mut self, kind: Kind, wanted: &Wanted) -> bool {
         let Wanted::Keyed { lanes, anywhere, .. } = wanted else { return !self.is_empty() };
         if *anywhere && !self.is_empty() {
             return true;
@@ -157,11 +157,11 @@ impl Places {
     }
 
     /// Whether any shard is held by somebody who knows this kind, with room or without.
-    pub(super) fn is_anybody_capable(&self, kind: TaskType) -> bool {
+    pub(super) fn is_anybody_capable(&self, kind: Kind) -> bool {
         self.rooms.iter().any(|room| room.kinds.has(kind))
     }
 
-    fn serving(&mut self, kind: TaskType) -> &Serving {
+    fn serving(&mut self, kind: Kind) -> &Serving {
         let (rooms, ring) = (&self.rooms, &self.ring);
         self.serving.entry(kind).or_insert_with(|| {
             let of_lane = ring.serving(|shard| rooms[shard as usize].kinds.has(kind));
@@ -176,18 +176,23 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    use dtf_model::TaskType;
     use dtf_model::shard::Kinds;
 
     use super::*;
 
-    const ONE: TaskType = TaskType(1);
-    const TWO: TaskType = TaskType(2);
+    const ONE: Kind = kind(1);
+    const TWO: Kind = kind(2);
+
+    const fn kind(number: u32) -> Kind {
+        Kind { task_type: TaskType(number), version: 0 }
+    }
 
     fn places(rooms: Vec<Room>) -> Places {
         Places::new(Arc::new(Ring::new(rooms.len() as u32)), rooms)
     }
 
-    fn room(free: u32, kinds: &[TaskType]) -> Room {
+    fn room(free: u32, kinds: &[Kind]) -> Room {
         Room { free, kinds: kinds.iter().copied().collect() }
     }
 
@@ -201,12 +206,12 @@ mod tests {
 
     #[test]
     fn places_are_given_to_those_whose_kind_is_known_there() {
-        let mut some = places(vec![room(1, &[ONE]), room(2, &[ONE, TWO]), room(0, &[TaskType(3)])]);
+        let mut some = places(vec![room(1, &[ONE]), room(2, &[ONE, TWO]), room(0, &[kind(3)])]);
         let mut hand = |kind| shards(&some.hand(kind, &Wanted::Unkeyed));
         assert_eq!(hand(TWO), [1, 1]);
-        assert!(hand(TWO).is_empty() && hand(TaskType(3)).is_empty());
+        assert!(hand(TWO).is_empty() && hand(kind(3)).is_empty());
         assert_eq!(hand(ONE), [0]);
-        assert!(some.is_anybody_capable(TaskType(3)) && !some.is_anybody_capable(TaskType(4)));
+        assert!(some.is_anybody_capable(kind(3)) && !some.is_anybody_capable(kind(4)));
         assert!(some.is_empty());
         let mut many = places(vec![Room { free: 100, kinds: Kinds::all() }]);
         assert_eq!(many.hand(ONE, &Wanted::Unkeyed).places.len(), HAND);

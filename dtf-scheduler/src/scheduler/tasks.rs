@@ -8,7 +8,7 @@ use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, Taken, TaskState, Usage};
 use dtf_model::roles::{Needs, Role, RoleContext};
 use dtf_model::table::BucketOf;
-use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, TaskId, TaskType};
+use dtf_model::{Kind, Limits, ResourceGroup, RunEpoch, Shard, TaskId};
 use lrmf_core::Token;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ pub(super) struct Known {
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
     pub(super) audit: Audit,
-    pub(super) kind: TaskType,
+    pub(super) kind: Kind,
     /// Whether it was said that it waits for somebody capable.
     pub(super) waits: bool,
     /// The hand that the callback is being asked about.
@@ -68,7 +68,7 @@ pub(super) struct Tasks {
     /// Those that were listed, or taken up, since the list began.
     pub(super) seen: HashSet<TaskId>,
     /// The types of those that were not taken up since the list began, as their type is not known here.
-    unknown: BTreeSet<TaskType>,
+    unknown: BTreeSet<Kind>,
 }
 
 impl Tasks {
@@ -144,7 +144,7 @@ impl Tasks {
     }
 
     /// The kind of a task.
-    pub(super) fn kind(&self, task: TaskId) -> Option<TaskType> {
+    pub(super) fn kind(&self, task: TaskId) -> Option<Kind> {
         self.known.get(&task).map(|known| known.kind)
     }
 
@@ -323,8 +323,8 @@ impl Tasks {
 
     /// Begins with a task that was found, as far as its kind is known here.
     pub(super) async fn begin(&mut self, Found { state, load }: Found) {
-        let (task, run, kind) = (state.spec.id, state.spec.run, state.spec.task_type);
-        let Ok(found) = self.context.plugins.get(kind) else {
+        let (task, run, kind) = (state.spec.id, state.spec.run, state.spec.kind());
+        let Ok(found) = self.context.plugins.able(kind) else {
             self.unknown.insert(kind);
             let reason = format!("a scheduler that knows task type {kind}; the one that it has does not");
             let said = self.context.queues.set_waits(self.fence(task, run), Role::Scheduler, Some(&reason));
@@ -348,7 +348,7 @@ impl Tasks {
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
         let audit = Audit::begin(self.context.clock.now(), usage);
-        let (run, kind, waits) = (spec.run, spec.task_type, !state.waits.is_empty());
+        let (run, kind, waits) = (spec.run, spec.kind(), !state.waits.is_empty());
         let known =
             Known { run, callback, backlog, audit, kind, waits, asked: None, wanted: Wanted::default() };
         self.known.insert(spec.id, known);

@@ -27,6 +27,7 @@ fn full_param() -> TaskParam {
         start_at: Some(CREATED + 5),
         limits: Limits { running: Some(3), rate: Some(u32::MAX) },
         retry_of: Some(TaskId(5)),
+        type_version: 9,
         type_param: serde_json::json!({"count": 3, "deep": [null, true, "x", {"y": 0.5}]}),
     }
 }
