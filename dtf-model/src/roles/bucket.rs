@@ -28,8 +28,10 @@ use crate::wake::Rung;
 
 /// How often a bucket looks at all of its tasks, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// A look costs no more than this part of the time, however many tasks there are.
+/// A look costs no more than this part of the time, however many tasks there are, unless that makes them too rare.
 const PART_OF_TIME: u32 = 20;
+/// The longest time between two looks. One that took long may have met a store that stood still, and not many tasks.
+const LOOK_AT_LATEST: Duration = Duration::from_secs(60);
 /// Of so many looks, every one wakes another part of the turns that nothing has happened to.
 const ALL_WITHIN: u64 = 12;
 /// How soon it is looked again whether tasks of unknown types had a turn in vain.
@@ -128,7 +130,7 @@ impl<P: PerTask> RunTask for BucketRunner<P> {
                         turns.attend_all(&seen);
                         match turns.has_new_unknown {
                             true => look.reset_after(LOOK_SOON),
-                            false => look.reset_after(LOOK_AGAIN.max(begun.elapsed() * PART_OF_TIME)),
+                            false => look.reset_after(until_the_next(begun.elapsed())),
                         }
                     }
                     Err(error) => warn!(role = %self.role, bucket, %error, "tasks not listed"),
@@ -166,6 +168,11 @@ impl<P: PerTask> BucketRunner<P> {
             }
         }
     }
+}
+
+/// How long after a look that took so long the next one is.
+fn until_the_next(took: Duration) -> Duration {
+    took.saturating_mul(PART_OF_TIME).clamp(LOOK_AGAIN, LOOK_AT_LATEST)
 }
 
 /// A turn that is being taken.
@@ -307,5 +314,17 @@ async fn take_turn<P: PerTask>(per_task: Arc<P>, turn: Turn) -> (TaskId, Option<
                 return (turn.task, None);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_take_a_part_of_the_time_and_are_never_rare() {
+        let until = |millis| until_the_next(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 250, 500, 3000, 60_000].map(until), [5000, 5000, 10_000, 60_000, 60_000]);
+        assert_eq!(until_the_next(Duration::MAX), LOOK_AT_LATEST);
     }
 }

@@ -4,8 +4,8 @@
 -- ARGV: run, token, most results waiting, most bytes of them, most that become due, most subtasks, most parcels, most lanes to
 --   name, lanes, then the places: `shard` or, where it serves lanes, `shard/lane,lane`
 -- Reply: OK, pending, those of them that were lost with executors, microseconds until the next is due or nil, control, used,
---   running, busy, timed, whether something without a key can go (1 or 0), the lanes in line as `lane,lane`, the shards of the parcels as `shard,shard` unless they are those
---   named first, then the parcels | GONE | FENCED, token
+--   running, busy, timed, whether something without a key can go (1 or 0), the lanes in line as `lane,lane`, the shards of the
+--   parcels as `shard,shard` unless they are those named first, then the parcels | GONE | FENCED, token
 local there, seen, control, pending, running, waiting, wbytes, used, busy, timed, lost = unpack(redis.call('HMGET', KEYS[1],
   'run', 'stoken', 'control', 'pending', 'running', 'waiting', 'wbytes', 'used', 'busy', 'timed', 'lost'))
 local no = refused(there, ARGV[1], seen, ARGV[2])

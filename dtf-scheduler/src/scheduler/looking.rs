@@ -58,7 +58,7 @@ impl Tasks {
         }
     }
 
-    /// Finds out which of these tasks have something to give. One whose queues are gone, or another run's, is forgotten.
+    /// Finds out which of these tasks have something to give. One whose queues are those of another run is forgotten.
     async fn ask_about(&mut self, tasks: &[TaskId]) {
         for (task, standing) in self.standings(tasks).await {
             if !self.note_standing(task, &standing) {
