@@ -11,6 +11,18 @@ pub(crate) enum Value {
     Text(Option<String>),
 }
 
+#[cfg(feature = "mysql")]
+impl Value {
+    /// The argument as MySQL reads it in a statement.
+    fn literal(&self) -> String {
+        match self {
+            Self::Number(None) | Self::Text(None) => "NULL".to_owned(),
+            Self::Number(Some(number)) => number.to_string(),
+            Self::Text(Some(text)) => format!("_utf8mb4 X'{}'", crate::failure::hex(text.as_bytes())),
+        }
+    }
+}
+
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Self::Number(Some(number))
@@ -69,6 +81,26 @@ impl Call {
     pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {
         self.arguments.push(value.into());
         self
+    }
+
+    /// The statement with its arguments in it, for MySQL. A text is written in hex, so nothing in it can be read as SQL.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn into_text(self) -> Result<SqlStr, sqlx::Error> {
+        let wrong =
+            || sqlx::Error::Protocol("a statement has not as many arguments as places for them".to_owned());
+        let is_code = |line: &&str| !line.starts_with("--");
+        let code: Vec<_> = self.sql.as_str().lines().filter(is_code).collect();
+        let (code, mut arguments) = (code.join("\n"), self.arguments.iter());
+        let mut pieces = code.split('?');
+        let mut text = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            text.push_str(&arguments.next().ok_or_else(wrong)?.literal());
+            text.push_str(piece);
+        }
+        match arguments.next() {
+            Some(_) => Err(wrong()),
+            None => Ok(AssertSqlSafe(text).into_sql_str()),
+        }
     }
 
     /// The statement for a database's driver.

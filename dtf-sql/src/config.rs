@@ -29,6 +29,10 @@ pub struct SqlConfig {
     /// How long the database may take to answer; in milliseconds where it is text. Default 10 s, at most 10 minutes.
     #[serde(with = "dtf_model::millis")]
     pub call_timeout: Duration,
+    /// The age at which a connection to MySQL is replaced by a new one, for which the server's name is resolved again; in
+    /// milliseconds where it is text. Default 5 minutes, 1 s to 1 day.
+    #[serde(with = "dtf_model::millis")]
+    pub max_lifetime: Duration,
 }
 
 impl Default for SqlConfig {
@@ -38,6 +42,7 @@ impl Default for SqlConfig {
             max_connections: 8,
             acquire_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(10),
+            max_lifetime: Duration::from_secs(300),
         }
     }
 }
@@ -50,6 +55,7 @@ impl fmt::Debug for SqlConfig {
             .field("max_connections", &self.max_connections)
             .field("acquire_timeout", &self.acquire_timeout)
             .field("call_timeout", &self.call_timeout)
+            .field("max_lifetime", &self.max_lifetime)
             .finish()
     }
 }
@@ -82,6 +88,9 @@ impl SqlConfig {
                 return Err(wrong(format!("{name} is {limit:?}; allowed is 1 ms to 10 minutes")));
             }
         }
+        if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.max_lifetime) {
+            return Err(wrong(format!("max_lifetime is {:?}; allowed is 1 s to 1 day", self.max_lifetime)));
+        }
         place(&self.url).ok_or_else(|| {
             let allowed = "sqlite::memory:, sqlite:PATH, or mysql://USER:PASSWORD@HOST:PORT/DATABASE";
             wrong(format!("the database URL {} is not understood; allowed is {allowed}", shown(&self.url)))
@@ -89,8 +98,12 @@ impl SqlConfig {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        let Self { max_connections, acquire_timeout, call_timeout, .. } = *self;
-        Limits { connections: max_connections, acquire: acquire_timeout, call: call_timeout }
+        Limits {
+            connections: self.max_connections,
+            acquire: self.acquire_timeout,
+            call: self.call_timeout,
+            lifetime: self.max_lifetime,
+        }
     }
 }
 
@@ -162,6 +175,7 @@ mod tests {
             SqlConfig { max_connections: 0, ..SqlConfig::default() },
             SqlConfig { acquire_timeout: Duration::ZERO, ..SqlConfig::default() },
             SqlConfig { call_timeout: Duration::MAX, ..SqlConfig::default() },
+            SqlConfig { max_lifetime: Duration::ZERO, ..SqlConfig::default() },
         ] {
             assert!(config.check().is_err(), "{config:?}");
         }

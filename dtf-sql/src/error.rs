@@ -10,6 +10,8 @@ pub(crate) enum Verdict {
     Again,
     /// The server is going away or full: not done, but later perhaps.
     Later,
+    /// Not done, as the server takes no writes: another one does perhaps, under the same name.
+    Moved,
     /// The statement was interrupted, done or not.
     Interrupted,
     /// No.
@@ -32,7 +34,7 @@ pub(crate) fn calling(store: &'static str, error: &Error, verdict: Verdict) -> S
     let cause = words(error);
     match error {
         Error::Database(_) => match verdict {
-            Verdict::Again | Verdict::Later => StoreError::Unreachable { store, cause },
+            Verdict::Again | Verdict::Later | Verdict::Moved => StoreError::Unreachable { store, cause },
             Verdict::Interrupted => StoreError::Unknown { store, cause },
             Verdict::No => StoreError::Refused { store, cause },
         },

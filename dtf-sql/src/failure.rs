@@ -89,7 +89,7 @@ fn fitting(failures: &[Failure]) -> usize {
 }
 
 /// In hex: every value of this crate is a number or a text.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |of: u8| char::from(DIGITS[usize::from(of & 0xf)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()

@@ -7,8 +7,8 @@
 //!
 //! - A SQLite file belongs to one process at a time; a second one is refused. Its schema is brought up to date when it
 //!   is opened.
-//! - A MySQL database is shared. Its schema is made by [`SqlTable::migrate`], once; a program that needs another schema
-//!   than it finds refuses to work.
+//! - A MySQL database is shared. Its schema is made by [`SqlTable::migrate`], once. A program works with its own schema and
+//!   with newer ones that only add to it, so that programs of two versions work together during an upgrade; it refuses others.
 //!
 //! Every change is one conditional statement, so no transaction is held and no isolation level is relied upon.
 //!
@@ -58,4 +58,5 @@ mod table;
 pub use config::SqlConfig;
 #[cfg(feature = "mysql")]
 pub use inspect::Inspection;
+pub use schema::Reach;
 pub use table::SqlTable;

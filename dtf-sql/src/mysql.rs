@@ -1,71 +1,97 @@
 //! MySQL's and MariaDB's part.
 
+use std::time::Duration;
+
 use dtf_model::StoreError;
-use sqlx::migrate::MigrateError;
-use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlDatabaseError};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error, Executor, MySqlConnection, Row};
+use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlDatabaseError, MySqlQueryResult};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error, Executor, MySqlConnection, Row, raw_sql};
 
 use crate::call::Call;
 use crate::error::Verdict;
 use crate::pool::{Driver, Limits, Pool};
 use crate::row::{self, Record};
-use crate::schema::Schema;
+use crate::schema::{Reach, Schema};
+use crate::sql::ACCEPTS;
 use crate::sql::mysql::{INSERT, LOCK, MIGRATIONS, SET_GROUP, UNLOCK};
 
-/// How to connect, and how long a statement may wait for a row's lock.
+/// How to connect, and how long a statement may take.
 pub(crate) struct Target {
     options: MySqlConnectOptions,
-    lock_wait_seconds: u64,
+    /// The limit of the client; the server's own is below it.
+    call: Duration,
+}
+
+impl Target {
+    /// The settings of a session, as statements.
+    ///
+    /// - Read committed: otherwise inserts block each other's gaps.
+    /// - Strict: what does not fit is refused, not cut.
+    /// - A wait for a lock ends, undone, before the call is given up with its outcome unknown.
+    /// - A statement ends in the server when its caller gives up at the latest: MariaDB limits every statement, MySQL those
+    ///   that read, and either ignores the comment that is for the other one.
+    fn settings(&self) -> String {
+        let lock_wait_seconds = (self.call.as_secs() / 2).max(1);
+        let statement_millis = (self.call * 9 / 10).as_millis().max(1);
+        format!(
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+             SESSION innodb_lock_wait_timeout = {lock_wait_seconds} \
+             /*M!100101 , SESSION max_statement_time = {statement_millis} / 1000 */ \
+             /*!50704 , SESSION max_execution_time = {statement_millis} */"
+        )
+    }
+}
+
+/// The schema of this program.
+pub(crate) fn schema() -> Schema {
+    Schema::new(MySqlConnection::STORE, &MIGRATIONS, ACCEPTS)
 }
 
 /// Connects to a database whose schema is there already.
 pub(crate) async fn open(
     options: MySqlConnectOptions,
     limits: Limits,
+    schema: Schema,
 ) -> Result<Pool<MySqlConnection>, StoreError> {
     let pool = pool(options, limits);
-    pool.prepare(|connection| Box::pin(check(connection)), limits.call).await?;
+    pool.prepare(|connection| Box::pin(check(connection, schema)), limits.call).await?;
     Ok(pool)
 }
 
 /// Brings the schema up to date.
-pub(crate) async fn migrate(options: MySqlConnectOptions, limits: Limits) -> Result<(), StoreError> {
-    let pool = pool(options, limits);
+pub(crate) async fn migrate(
+    options: MySqlConnectOptions,
+    limits: Limits,
+    schema: Schema,
+    reach: Reach,
+) -> Result<(), StoreError> {
     // Longer than a call: a migration may have a large table to change, or wait for another one.
-    pool.prepare(|connection| Box::pin(bring_up(connection)), limits.call * 12).await
+    let call = limits.call * 12;
+    let pool = pool(options, Limits { call, ..limits });
+    pool.prepare(|connection| Box::pin(bring_up(connection, schema, reach)), call).await
 }
 
-async fn bring_up(connection: &mut MySqlConnection) -> Result<(), StoreError> {
+async fn bring_up(connection: &mut MySqlConnection, schema: Schema, reach: Reach) -> Result<(), StoreError> {
     check_version(connection).await?;
     // The lock of sqlx asks for no limit with -1, which MariaDB answers with NULL, and no lock.
-    let locked = sqlx::query_scalar::<_, Option<i64>>(LOCK).fetch_one(&mut *connection).await;
+    let locked = connection.fetch_one(LOCK).await.and_then(|row| row.try_get::<Option<i64>, _>(0));
     if locked.map_err(|error| refused(&error))? != Some(1) {
         let cause = "another migration is being run and takes its time".to_owned();
         return Err(StoreError::Unreachable { store: MySqlConnection::STORE, cause });
     }
-    let migrated = Schema::new(MySqlConnection::STORE, &MIGRATIONS).migrate(connection).await;
+    let migrated = schema.migrate(connection, reach).await;
     // Would go with the connection too, but when the server gets to it.
-    sqlx::query(UNLOCK).execute(connection).await.map_err(|error| refused(&error))?;
+    raw_sql(UNLOCK).execute(connection).await.map_err(|error| refused(&error))?;
     migrated
 }
 
 fn pool(options: MySqlConnectOptions, limits: Limits) -> Pool<MySqlConnection> {
-    // A wait for a lock has to end, undone, before the call is given up with its outcome unknown.
-    let lock_wait_seconds = (limits.call.as_secs() / 2).max(1);
-    Pool::new(Target { options, lock_wait_seconds }, limits)
+    Pool::new(Target { options, call: limits.call }, limits)
 }
 
-async fn check(connection: &mut MySqlConnection) -> Result<(), StoreError> {
+async fn check(connection: &mut MySqlConnection, schema: Schema) -> Result<(), StoreError> {
     check_version(connection).await?;
-    let schema = Schema::new(MySqlConnection::STORE, &MIGRATIONS);
-    let checked = match schema.check(connection).await {
-        Err(MigrateError::Execute(error)) if number(&error) == Some(NO_SUCH_TABLE) => {
-            Err(MigrateError::VersionNotPresent(1))
-        }
-        Err(MigrateError::Execute(error)) => return Err(refused(&error)),
-        other => other,
-    };
-    checked.map_err(|error| schema.refusal(&error))
+    schema.check(connection).await
 }
 
 async fn check_version(connection: &mut MySqlConnection) -> Result<(), StoreError> {
@@ -92,7 +118,20 @@ fn refused(error: &Error) -> StoreError {
     crate::error::calling(MySqlConnection::STORE, error, MySqlConnection::verdict(error))
 }
 
+/// Executes a statement. A server on which no further statement can be prepared (`max_prepared_stmt_count`, a limit that all
+/// its users share) gets it as text.
+async fn run(connection: &mut MySqlConnection, call: Call) -> Result<MySqlQueryResult, Error> {
+    match call.clone().query::<MySql>().execute(&mut *connection).await {
+        Err(error) if number(&error) == Some(TOO_MANY_PREPARED) => {
+            raw_sql(call.into_text()?).execute(connection).await
+        }
+        result => result,
+    }
+}
+
 const NO_SUCH_TABLE: u16 = 1146;
+/// Preparing failed, so nothing was executed.
+const TOO_MANY_PREPARED: u16 = 1461;
 
 fn number(error: &Error) -> Option<u16> {
     let error = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
@@ -107,15 +146,7 @@ impl Driver for MySqlConnection {
 
     async fn open(target: &Self::Target) -> Result<Self, Error> {
         let mut connection = target.options.connect().await?;
-        // Strict: what does not fit is refused, not cut. Read committed: without it, inserts block each other's gaps.
-        sqlx::query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            .execute(&mut connection)
-            .await?;
-        let settings = format!(
-            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = {}",
-            target.lock_wait_seconds
-        );
-        sqlx::query(AssertSqlSafe(settings)).execute(&mut connection).await?;
+        raw_sql(AssertSqlSafe(target.settings())).execute(&mut connection).await?;
         Ok(connection)
     }
 
@@ -127,25 +158,36 @@ impl Driver for MySqlConnection {
         match number(error) {
             // Deadlock.
             Some(1213) => Verdict::Again,
-            // Too many connections (of all, of one user), the server stops, disk full, lock wait timeout, read-only.
-            Some(1040 | 1203 | 1226 | 1053 | 1021 | 1114 | 1205 | 1290 | 1836) => Verdict::Later,
+            // Too many connections (of all, of one user), the server stops, disk full, lock wait timeout.
+            Some(1040 | 1203 | 1226 | 1053 | 1021 | 1114 | 1205) => Verdict::Later,
+            // Read-only (by an option, as a mode, InnoDB), not a part of its Galera cluster, no primary of its replication group.
+            Some(1290 | 1836 | 1792 | 1874 | 1047 | 3100 | 3101) => Verdict::Moved,
             // Interrupted, connection killed (MySQL, MariaDB), statement out of time (MariaDB, MySQL), read error.
             Some(1317 | 1927 | 1969 | 3024 | 1158..=1161) => Verdict::Interrupted,
             _ => Verdict::No,
         }
     }
 
+    fn is_missing_table(error: &Error) -> bool {
+        number(error) == Some(NO_SUCH_TABLE)
+    }
+
     async fn insert(&mut self, call: Call) -> Result<i64, Error> {
-        let id = call.query::<MySql>().execute(self).await?.last_insert_id();
+        let id = run(self, call).await?.last_insert_id();
         i64::try_from(id).map_err(|error| Error::Protocol(error.to_string()))
     }
 
     async fn execute(&mut self, call: Call) -> Result<u64, Error> {
-        Ok(call.query::<MySql>().execute(self).await?.rows_affected())
+        Ok(run(self, call).await?.rows_affected())
     }
 
     async fn fetch<T: Record>(&mut self, call: Call) -> Result<Vec<T>, Error> {
-        row::all(&call.query::<MySql>().fetch_all(self).await?)
+        match call.clone().query::<MySql>().fetch_all(&mut *self).await {
+            Err(error) if number(&error) == Some(TOO_MANY_PREPARED) => {
+                row::all(&raw_sql(call.into_text()?).fetch_all(self).await?)
+            }
+            rows => row::all(&rows?),
+        }
     }
 }
 
@@ -161,7 +203,138 @@ pub(crate) fn set_group() -> Call {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use dtf_model::testkit::table::run_all;
+    use dtf_model::testkit::until_answered;
+    use integration_tests::servers::MariaDb;
+
     use super::*;
+    use crate::call::Value;
+    use crate::config::SqlConfig;
+    use crate::schema::ACCEPTS as ACCEPTS_NOTE;
+    use crate::table::{SqlTable, mysql_options};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_statement_whose_caller_gave_up_ends_in_the_server() {
+        let server = MariaDb::get().unwrap();
+        let options = || server.url("mysql").parse::<MySqlConnectOptions>().unwrap();
+        let call = Duration::from_secs(10);
+        let limits = Limits { connections: 2, acquire: call, call, lifetime: call * 60 };
+        let pool = Arc::new(super::pool(options(), limits));
+        let endless = || {
+            let pool = pool.clone();
+            let call = Call::new("SELECT SLEEP(86400) AS number /* endless */");
+            async move { pool.fetch::<row::Number>(call).await.map(drop) }
+        };
+        let mut abandoned = tokio::spawn(endless());
+        let mut root =
+            until_answered(|| async { options().connect().await.map_err(|error| refused(&error)) }).await;
+        let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(86400)%endless%'";
+        let mut count = async || sqlx::query_scalar::<_, i64>(running).fetch_one(&mut root).await.unwrap();
+        while count().await == 0 {
+            assert!(!abandoned.is_finished(), "{:?}", (&mut abandoned).await);
+        }
+        abandoned.abort();
+        // One that is waited for is told so, and costs no connection.
+        let error = endless().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unknown { .. }), "{error}");
+        while count().await > 0 {}
+    }
+
+    /// A database of its own on the server.
+    async fn database(server: &MariaDb) -> SqlConfig {
+        let name = format!("dtf_test_{}", uuid::Uuid::new_v4().simple());
+        let root = server.url("mysql").parse::<MySqlConnectOptions>().unwrap();
+        let made = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        raw_sql(made).execute(&mut root.connect().await.unwrap()).await.unwrap();
+        let patience = Duration::from_secs(120);
+        SqlConfig {
+            url: server.url(&name),
+            acquire_timeout: patience,
+            call_timeout: patience,
+            ..SqlConfig::default()
+        }
+    }
+
+    fn schema_of(files: &[&'static str], accepts: i64) -> Schema {
+        Schema::new(MySqlConnection::STORE, files, accepts)
+    }
+
+    async fn migrate_to(config: &SqlConfig, schema: Schema, reach: Reach) -> Result<(), StoreError> {
+        super::migrate(mysql_options(config).unwrap(), config.limits(), schema, reach).await
+    }
+
+    fn said<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_version_before_works_beside_this_one_whichever_comes_first() {
+        let server = MariaDb::get().unwrap();
+        let before = || schema_of(&MIGRATIONS[..ACCEPTS as usize], ACCEPTS);
+        for newer_first in [true, false] {
+            let config = database(&server).await;
+            if !newer_first {
+                migrate_to(&config, before(), Reach::Compatible).await.unwrap();
+            }
+            let early = (!newer_first).then(|| SqlTable::mysql(&config, before()));
+            let early = match early {
+                Some(connecting) => Some(connecting.await.unwrap()),
+                None => None,
+            };
+            SqlTable::migrate(&config).await.unwrap();
+            let newer = Arc::new(SqlTable::connect(&config).await.unwrap());
+            // The former program goes on, and can be started again.
+            migrate_to(&config, before(), Reach::Compatible).await.unwrap();
+            let again = SqlTable::mysql(&config, before()).await.unwrap();
+            let all = [early, Some(again)].into_iter().flatten().map(Arc::new).chain([newer]);
+            let runs: Vec<_> = all.map(|table| tokio::spawn(run_all(table))).collect();
+            for run in runs {
+                run.await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_next_version_is_accepted_where_it_only_adds() {
+        let server = MariaDb::get().unwrap();
+        let config = database(&server).await;
+        SqlTable::migrate(&config).await.unwrap();
+        let ours = MIGRATIONS.len() as i64;
+        let accepting = |oldest: i64| {
+            let note = format!(
+                "INSERT INTO tbl_cluster (name, value) VALUES ('{ACCEPTS_NOTE}', '{oldest}') \
+                 ON DUPLICATE KEY UPDATE value = '{oldest}'"
+            );
+            let mut files = MIGRATIONS.to_vec();
+            files.push(note.leak());
+            schema_of(&files, oldest)
+        };
+        // One that shuts this program out is not applied while it may run.
+        let refused = said(migrate_to(&config, accepting(ours + 1), Reach::Compatible).await);
+        assert!(refused.contains("run `dtf migrate --allow-incompatible`"), "{refused}");
+        SqlTable::connect(&config).await.unwrap();
+        migrate_to(&config, accepting(ours), Reach::Compatible).await.unwrap();
+        SqlTable::connect(&config).await.unwrap();
+        SqlTable::migrate(&config).await.unwrap();
+
+        let config = database(&server).await;
+        SqlTable::migrate(&config).await.unwrap();
+        migrate_to(&config, accepting(ours + 1), Reach::Any).await.unwrap();
+        for refused in [said(SqlTable::connect(&config).await), said(SqlTable::migrate(&config).await)] {
+            assert!(refused.contains("use a newer program"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_statement_as_text_has_its_arguments_in_hex() {
+        let call = Call::new("-- What is it? A comment.\nSELECT ?, ?, ?").with(-7_i64).with("a'\\ü");
+        assert!(call.clone().into_text().is_err());
+        let text = call.clone().with(Value::Text(None)).into_text().unwrap();
+        assert_eq!(text.as_str(), "SELECT -7, _utf8mb4 X'61275cc3bc', NULL");
+        assert!(call.with(1_u32).with(2_u32).into_text().is_err());
+    }
 
     #[test]
     fn servers_that_are_too_old_are_told_by_their_version() {

@@ -85,6 +85,26 @@ impl Record for Note {
     }
 }
 
+/// A migration that a database has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) version: i64,
+    pub(crate) checksum: Vec<u8>,
+    /// Whether it came to its end.
+    pub(crate) success: bool,
+}
+
+impl Record for Applied {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        let checksum = columns.text("checksum")?;
+        Ok(Self {
+            version: columns.number("version")?,
+            checksum: read_hex(&checksum).ok_or_else(|| wrong("checksum", "no hex"))?.to_vec(),
+            success: columns.number::<i64>("success")? != 0,
+        })
+    }
+}
+
 impl Record for ResourceGroup {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(ResourceGroup {

@@ -1,6 +1,7 @@
 //! The statements. Each file says its parameters and its result.
 
 pub(crate) const ACTIVE: &str = include_str!("../sql/active.sql");
+pub(crate) const APPLIED: &str = include_str!("../sql/applied.sql");
 pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
 pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
@@ -17,6 +18,10 @@ pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
 pub(crate) const REPLACE_NOTE: &str = include_str!("../sql/replace_note.sql");
 pub(crate) const RESUME: &str = include_str!("../sql/resume.sql");
 pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
+
+/// The oldest program, by the number of its last migration, that works with the schema as the last one here leaves it. That
+/// one notes it in `tbl_cluster`.
+pub(crate) const ACCEPTS: i64 = 5;
 
 /// What only SQLite understands.
 #[cfg(feature = "sqlite")]

@@ -16,7 +16,8 @@ use crate::error::Verdict;
 use crate::lock::{FileLock, lock};
 use crate::pool::{Driver, Limits, Pool};
 use crate::row::{self, Record};
-use crate::schema::Schema;
+use crate::schema::{Reach, Schema};
+use crate::sql::ACCEPTS;
 use crate::sql::sqlite::{INSERT, MIGRATIONS, SET_GROUP};
 
 /// How long to wait for other programs that look into the file.
@@ -42,14 +43,16 @@ pub(crate) async fn open(file: Option<&Path>, limits: Limits) -> Result<SqliteDa
             (options, Some(lock))
         }
     };
-    let pool = Pool::new(options, Limits { connections: 1, ..limits });
+    // A database in memory ends with its connection.
+    let pool = Pool::new(options, Limits { connections: 1, lifetime: Duration::MAX, ..limits });
     let prepared = pool.prepare(|connection| Box::pin(bring_up(connection)), limits.call).await;
     prepared.map_err(|error| with_name(error, file))?;
     Ok(SqliteDatabase { pool: Arc::new(pool), _lock: lock })
 }
 
 async fn bring_up(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    Schema::new(SqliteConnection::STORE, &MIGRATIONS).migrate(connection).await
+    // No other process has the file, so no program is shut out.
+    Schema::new(SqliteConnection::STORE, &MIGRATIONS, ACCEPTS).migrate(connection, Reach::Any).await
 }
 
 /// SQLite's own words do not say which file they are about.
@@ -86,6 +89,10 @@ impl Driver for SqliteConnection {
             9 | 10 => Verdict::Interrupted,
             _ => Verdict::No,
         }
+    }
+
+    fn is_missing_table(error: &Error) -> bool {
+        error.as_database_error().is_some_and(|error| error.message().starts_with("no such table"))
     }
 
     async fn insert(&mut self, call: Call) -> Result<i64, Error> {

@@ -10,6 +10,7 @@ use dtf_model::{Control, Invalid, RunEpoch, StoreError, TaskId, TaskStatus};
 use crate::call::{Call, Value, bound, kept};
 use crate::config::{Place, SqlConfig};
 use crate::row::Record;
+use crate::schema::Reach;
 use crate::{filter, sql};
 
 /// `tbl_task` in a database.
@@ -62,18 +63,31 @@ impl SqlTable {
     pub async fn connect(config: &SqlConfig) -> Result<Self, StoreError> {
         match config.place()? {
             Place::Sqlite(file) => Self::sqlite(file.as_deref(), config).await,
-            Place::MySql => Self::mysql(config).await,
+            #[cfg(feature = "mysql")]
+            Place::MySql => Self::mysql(config, crate::mysql::schema()).await,
+            #[cfg(not(feature = "mysql"))]
+            Place::MySql => Err(without_mysql()),
         }
     }
 
-    /// Brings the schema of the database that the configuration names up to date. Several at once do no harm.
+    /// Brings the schema of the database that the configuration names up to date, as far as programs that work with the
+    /// schema as it is can go on. Several at once do no harm.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// [`StoreError::Refused`], saying in one line what is wrong and what is allowed, for a configuration, a server or a
+    /// schema that cannot be used, or a step that is too large; else that the database is not reached.
     pub async fn migrate(config: &SqlConfig) -> Result<(), StoreError> {
+        Self::migrate_within(config, Reach::Compatible).await
+    }
+
+    /// Brings the schema of the database that the configuration names up to date, in steps of a certain reach.
+    ///
+    /// # Errors
+    /// Those of [`migrate`](Self::migrate).
+    pub async fn migrate_within(config: &SqlConfig, reach: Reach) -> Result<(), StoreError> {
         match config.place()? {
             Place::Sqlite(file) => Self::sqlite(file.as_deref(), config).await.map(drop),
-            Place::MySql => migrate_mysql(config).await,
+            Place::MySql => migrate_mysql(config, reach).await,
         }
     }
 
@@ -90,15 +104,11 @@ impl SqlTable {
     }
 
     #[cfg(feature = "mysql")]
-    async fn mysql(config: &SqlConfig) -> Result<Self, StoreError> {
-        let database =
-            Database::MySql(crate::mysql::open(mysql_options(config)?, config.limits()).await?.into());
+    pub(crate) async fn mysql(config: &SqlConfig, schema: crate::schema::Schema) -> Result<Self, StoreError> {
+        let database = Database::MySql(
+            crate::mysql::open(mysql_options(config)?, config.limits(), schema).await?.into(),
+        );
         Ok(Self { database, shown: crate::config::shown(&config.url) })
-    }
-
-    #[cfg(not(feature = "mysql"))]
-    async fn mysql(_config: &SqlConfig) -> Result<Self, StoreError> {
-        Err(without_mysql())
     }
 
     pub(crate) async fn execute(&self, call: Call) -> Result<bool, StoreError> {
@@ -133,12 +143,12 @@ pub(crate) fn mysql_options(config: &SqlConfig) -> Result<sqlx::mysql::MySqlConn
 }
 
 #[cfg(feature = "mysql")]
-async fn migrate_mysql(config: &SqlConfig) -> Result<(), StoreError> {
-    crate::mysql::migrate(mysql_options(config)?, config.limits()).await
+async fn migrate_mysql(config: &SqlConfig, reach: Reach) -> Result<(), StoreError> {
+    crate::mysql::migrate(mysql_options(config)?, config.limits(), crate::mysql::schema(), reach).await
 }
 
 #[cfg(not(feature = "mysql"))]
-async fn migrate_mysql(_config: &SqlConfig) -> Result<(), StoreError> {
+async fn migrate_mysql(_config: &SqlConfig, _reach: Reach) -> Result<(), StoreError> {
     Err(without_mysql())
 }
 

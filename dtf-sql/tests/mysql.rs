@@ -122,8 +122,9 @@ async fn only_the_schema_needed_is_used(server: &MariaDb) {
     let later = "INSERT INTO dtf_migrations SELECT 99, 'later', installed_on, 1, checksum, 0 \
                  FROM dtf_migrations WHERE version = 1";
     run(&mut connection, later).await;
+    run(&mut connection, "DELETE FROM tbl_cluster WHERE name = 'schema.accepts'").await;
     for said in [refusal(SqlTable::connect(&config).await), refusal(SqlTable::migrate(&config).await)] {
-        assert!(said.contains("version 99, this program knows up to 5; use a newer program"), "{said}");
+        assert!(said.contains("has version 99, this program works with versions up to"), "{said}");
     }
     drop_database(&config).await;
 }
@@ -154,6 +155,49 @@ async fn no_password_is_told(server: &MariaDb) {
     let table = migrated(&config).await;
     assert!(!format!("{table:?} {wrong:?}").contains("s3cret"));
     drop_database(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_prepares_no_statement_gets_them_as_text() {
+    let Some(server) = MariaDb::to_harm().unwrap() else { return };
+    let config = database(&server).await;
+    SqlTable::migrate(&config).await.unwrap();
+    run(&mut connect(&config.url).await, "SET GLOBAL max_prepared_stmt_count = 0").await;
+    let table = Arc::new(SqlTable::connect(&config).await.unwrap());
+    SqlTable::migrate(&config).await.unwrap();
+    run_all(table.clone()).await;
+    group::run_all(table.clone()).await;
+    failure::run_all(table.clone()).await;
+    cluster::run_all(table).await;
+}
+
+/// The connections of a user, by the server's numbers.
+async fn connections(root: &mut MySqlConnection, user: &str) -> Vec<i64> {
+    let sql = format!("SELECT id FROM information_schema.processlist WHERE user = '{user}' ORDER BY id");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(root).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_any_more_is_left() {
+    let Some(server) = MariaDb::to_harm().unwrap() else { return };
+    let config = database(&server).await;
+    SqlTable::migrate(&config).await.unwrap();
+    let mut root = connect(&config.url).await;
+    // A user whom `read_only` binds.
+    run(&mut root, "CREATE USER worker@'127.0.0.1'; GRANT ALL ON *.* TO worker@'127.0.0.1'").await;
+    run(&mut root, "REVOKE SUPER, READ_ONLY ADMIN ON *.* FROM worker@'127.0.0.1'").await;
+    let url = config.url.replace("root@", "worker@");
+    let table = SqlTable::connect(&SqlConfig { url, max_connections: 1, ..config }).await.unwrap();
+    insert(&table).await.unwrap();
+    let before = connections(&mut root, "worker").await;
+    run(&mut root, "SET GLOBAL read_only = 1").await;
+    let error = insert(&table).await.unwrap_err();
+    assert!(error.is_retryable() && error.is_definitely_not_applied(), "{error}");
+    assert!(error.to_string().contains("read-only"), "{error}");
+    run(&mut root, "SET GLOBAL read_only = 0").await;
+    insert(&table).await.unwrap();
+    let after = connections(&mut root, "worker").await;
+    assert!(after.iter().all(|id| !before.contains(id)), "{before:?}, then {after:?}");
 }
 
 /// The table of a fresh database, with limits short enough to wait for.

@@ -8,6 +8,7 @@
 mod tests;
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub(crate) trait Driver: Sized + Send + 'static {
     /// What an error of the database means.
     fn verdict(error: &Error) -> Verdict;
 
+    /// Whether an error says that a table is not there.
+    fn is_missing_table(error: &Error) -> bool;
+
     /// Inserts; gives the id, or 0 where nothing was inserted.
     fn insert(&mut self, call: Call) -> impl Future<Output = Result<i64, Error>> + Send;
 
@@ -66,6 +70,8 @@ pub(crate) struct Limits {
     pub(crate) connections: u32,
     pub(crate) acquire: Duration,
     pub(crate) call: Duration,
+    /// The age at which an idle connection is replaced, so that a server that left its name to another one is left too.
+    pub(crate) lifetime: Duration,
 }
 
 /// The connections to one database.
@@ -74,20 +80,32 @@ pub(crate) struct Pool<D: Driver> {
     limits: Limits,
     permits: Semaphore,
     idle: Mutex<Vec<Idle<D>>>,
+    /// The number of times that a server said that it takes no writes. Connections made before the last time are not used again.
+    departures: AtomicU64,
     /// Why the last attempt to connect failed, if it did.
     last_failure: Mutex<Option<String>>,
 }
 
-/// A connection that nobody uses, and when it answered last; none where there is doubt.
+/// A connection that no call uses.
 struct Idle<D> {
     connection: D,
+    origin: Origin,
+    /// The time of its last answer; none where there is doubt.
     answered: Option<Instant>,
+}
+
+/// The time at which a connection was made, and the number of departures before it.
+#[derive(Clone, Copy)]
+struct Origin {
+    made: Instant,
+    departures: u64,
 }
 
 /// A connection in use. It goes back when dropped, if it can be trusted.
 struct Lease<'a, D: Driver> {
     pool: &'a Pool<D>,
     connection: Option<D>,
+    origin: Origin,
     trusted: bool,
     _permit: SemaphorePermit<'a>,
 }
@@ -95,8 +113,11 @@ struct Lease<'a, D: Driver> {
 impl<D: Driver> Drop for Lease<'_, D> {
     fn drop(&mut self) {
         let mut idle = locked(&self.pool.idle);
-        if let Some(connection) = self.connection.take().filter(|_| self.trusted) {
-            idle.push(Idle { connection, answered: Some(Instant::now()) });
+        let (trusted, origin) = (self.trusted, self.origin);
+        if let Some(connection) = self.connection.take().filter(|_| trusted) {
+            if self.pool.is_current(origin) {
+                idle.push(Idle { connection, origin, answered: Some(Instant::now()) });
+            }
         } else {
             // What befell this one may have befallen the others.
             idle.iter_mut().for_each(|other| other.answered = None);
@@ -108,7 +129,8 @@ impl<D: Driver> Pool<D> {
     /// A pool without a connection yet.
     pub(crate) fn new(target: D::Target, limits: Limits) -> Self {
         let permits = Semaphore::new(limits.connections as usize);
-        Self { target, limits, permits, idle: Mutex::default(), last_failure: Mutex::default() }
+        let (idle, last_failure) = (Mutex::default(), Mutex::default());
+        Self { target, limits, permits, idle, departures: AtomicU64::new(0), last_failure }
     }
 
     /// Inserts what has a name of its own, so that it can be sent again.
@@ -137,8 +159,9 @@ impl<D: Driver> Pool<D> {
         .await
     }
 
-    /// Sends a statement, again where the database gave it up in favour of another one, and once more where its connection
-    /// broke, if it is `repeatable`: one that has just answered is not checked, and may have broken since.
+    /// Sends a statement, again where the database gave it up in favour of another one, and once more
+    /// - where its connection broke, if it is `repeatable`: one that has just answered is not checked, and may have broken since;
+    /// - where the server takes no writes any more: its address may be that of another one by now.
     async fn repeat<T>(
         &self,
         repeatable: bool,
@@ -146,7 +169,7 @@ impl<D: Driver> Pool<D> {
     ) -> Result<T, StoreError> {
         let (mut attempt, mut broken) = (1, None);
         loop {
-            let tried = self.once(&work, self.limits.call, leaves_connection_whole).await;
+            let tried = self.once(&work, self.limits.call, is_worth_keeping::<D>).await;
             let error = match (tried, broken.take()) {
                 (Ok(Ok(done)), _) => return Ok(done),
                 // What became of the first one is still not known.
@@ -156,7 +179,12 @@ impl<D: Driver> Pool<D> {
             };
             let verdict = D::verdict(&error);
             let failure = calling(D::STORE, &error, verdict);
-            if repeatable && attempt == 1 && !leaves_connection_whole(&error) {
+            if verdict == Verdict::Moved {
+                self.depart(&failure);
+            }
+            if verdict == Verdict::Moved && attempt == 1 {
+                // Nothing was done.
+            } else if repeatable && attempt == 1 && !leaves_connection_whole(&error) {
                 broken = Some(failure);
             } else if verdict != Verdict::Again || attempt == ATTEMPTS {
                 return Err(failure);
@@ -211,25 +239,46 @@ impl<D: Driver> Pool<D> {
     async fn connection(&self) -> Result<Lease<'_, D>, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| unreached::<D>("the pool is closed"))?;
         let idle = locked(&self.idle).pop();
-        let connection = match self.good(idle).await {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let (connection, origin) = match self.good(idle).await {
+            Some(good) => good,
+            None => {
+                // Read first: what is told while it connects may be about the server that it reaches.
+                let departures = self.departures.load(Ordering::Acquire);
+                (self.connect().await?, Origin { made: Instant::now(), departures })
+            }
         };
-        Ok(Lease { pool: self, connection: Some(connection), trusted: true, _permit: permit })
+        Ok(Lease { pool: self, connection: Some(connection), origin, trusted: true, _permit: permit })
     }
 
     /// An idle connection, if it can be used. If not, neither can the others: they had the same server.
-    async fn good(&self, idle: Option<Idle<D>>) -> Option<D> {
-        let Idle { mut connection, answered } = idle?;
+    async fn good(&self, idle: Option<Idle<D>>) -> Option<(D, Origin)> {
+        let Idle { mut connection, origin, answered } = idle?;
+        if !self.is_current(origin) {
+            return None;
+        }
         if answered.is_some_and(|at| at.elapsed() < FRESH) {
-            return Some(connection);
+            return Some((connection, origin));
         }
         // A server that fell silent must leave time to connect to its successor.
         if let Ok(Ok(())) = timeout(self.limits.acquire / 4, connection.check()).await {
-            return Some(connection);
+            return Some((connection, origin));
         }
         locked(&self.idle).clear();
         None
+    }
+
+    /// Whether a connection is young enough, and of a server that takes writes as far as is known.
+    fn is_current(&self, origin: Origin) -> bool {
+        origin.departures == self.departures.load(Ordering::Acquire)
+            && origin.made.elapsed() < self.limits.lifetime
+    }
+
+    /// Lets go of every connection: those in use when they come back.
+    fn depart(&self, cause: &StoreError) {
+        self.departures.fetch_add(1, Ordering::AcqRel);
+        locked(&self.idle).clear();
+        *locked(&self.last_failure) = Some(cause.to_string());
+        tracing::warn!(store = D::STORE, %cause, "the server takes no writes; connecting anew");
     }
 
     async fn connect(&self) -> Result<D, StoreError> {
@@ -241,6 +290,11 @@ impl<D: Driver> Pool<D> {
         *locked(&self.last_failure) = failure;
         opened.map_err(|error| connecting(D::STORE, &error, D::verdict(&error)))
     }
+}
+
+/// Whether the connection over which a call failed can be used for the next one.
+fn is_worth_keeping<D: Driver>(error: &Error) -> bool {
+    leaves_connection_whole(error) && D::verdict(error) != Verdict::Moved
 }
 
 /// Lets a call go on by itself, as long as its caller wants the answer.

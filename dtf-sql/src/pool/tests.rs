@@ -15,6 +15,7 @@ use super::*;
 #[derive(Clone, Copy)]
 enum Fate {
     Deadlock,
+    ReadOnly,
     Broken,
     Silent,
     Slow,
@@ -47,7 +48,8 @@ async fn meet(fates: &Mutex<VecDeque<Fate>>) -> Result<(), Error> {
     let fate = locked(fates).pop_front();
     match fate {
         None => Ok(()),
-        Some(Fate::Deadlock) => Err(Error::Database(Box::new(Deadlock))),
+        Some(Fate::Deadlock) => Err(Error::Database(Box::new(Said("deadlock")))),
+        Some(Fate::ReadOnly) => Err(Error::Database(Box::new(Said("read-only")))),
         Some(Fate::Broken) => Err(Error::Io(std::io::ErrorKind::ConnectionReset.into())),
         Some(Fate::Silent) => pending().await,
         Some(Fate::Slow) => {
@@ -76,7 +78,15 @@ impl Driver for Fake {
     }
 
     fn verdict(error: &Error) -> Verdict {
-        if matches!(error, Error::Database(_)) { Verdict::Again } else { Verdict::No }
+        match error.as_database_error().map(|error| error.message()) {
+            Some("deadlock") => Verdict::Again,
+            Some("read-only") => Verdict::Moved,
+            _ => Verdict::No,
+        }
+    }
+
+    fn is_missing_table(_error: &Error) -> bool {
+        false
     }
 
     async fn insert(&mut self, _call: Call) -> Result<i64, Error> {
@@ -92,20 +102,21 @@ impl Driver for Fake {
     }
 }
 
+/// What the database says.
 #[derive(Debug)]
-struct Deadlock;
+struct Said(&'static str);
 
-impl fmt::Display for Deadlock {
+impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
     }
 }
 
-impl std::error::Error for Deadlock {}
+impl std::error::Error for Said {}
 
-impl DatabaseError for Deadlock {
+impl DatabaseError for Said {
     fn message(&self) -> &str {
-        "deadlock"
+        self.0
     }
     fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         self
@@ -123,10 +134,11 @@ impl DatabaseError for Deadlock {
 
 const ACQUIRE: Duration = Duration::from_secs(4);
 const CALL: Duration = Duration::from_secs(10);
+const LIFETIME: Duration = Duration::from_secs(60);
 
 fn pool() -> (Arc<Server>, Arc<Pool<Fake>>) {
     let server = Arc::new(Server::default());
-    let limits = Limits { connections: 2, acquire: ACQUIRE, call: CALL };
+    let limits = Limits { connections: 2, acquire: ACQUIRE, call: CALL, lifetime: LIFETIME };
     (server.clone(), Arc::new(Pool::new(server, limits)))
 }
 
@@ -144,6 +156,38 @@ async fn a_deadlock_is_sent_again_a_few_times() {
     assert!(error.is_retryable() && error.is_definitely_not_applied(), "{error}");
     // What the database says leaves the connection whole.
     assert_eq!(server.opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_writes_is_left_with_all_connections() {
+    let (server, pool) = pool();
+    let (first, second) = tokio::join!(pool.acquire(), pool.acquire());
+    drop(first.unwrap());
+    let in_use = second.unwrap();
+    // Nothing was done, so it is sent again at once, over a new connection.
+    server.calls(&[Fate::ReadOnly]);
+    assert!(call(&pool).await.is_ok());
+    assert_eq!(server.opened(), 3);
+    // The one that was in use meanwhile does not come back.
+    drop(in_use);
+    assert_eq!(locked(&pool.idle).len(), 1);
+    // A successor that takes no writes either is not asked for ever.
+    server.calls(&[Fate::ReadOnly; 2]);
+    let error = call(&pool).await.unwrap_err();
+    assert!(error.is_retryable() && error.is_definitely_not_applied(), "{error}");
+    assert!(locked(&server.calling).is_empty() && locked(&pool.idle).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_replaced_at_its_age() {
+    let (server, pool) = pool();
+    assert!(call(&pool).await.is_ok());
+    tokio::time::advance(LIFETIME / 2).await;
+    assert!(call(&pool).await.is_ok());
+    assert_eq!(server.opened(), 1);
+    tokio::time::advance(LIFETIME / 2).await;
+    assert!(call(&pool).await.is_ok());
+    assert_eq!(server.opened(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Config(super::config::ConfigArgs),
     /// Bring the schema of the database up to date.
     #[cfg(feature = "full")]
-    Migrate(super::settings::Head),
+    Migrate(super::doctor::MigrateArgs),
     /// Check each server: whether it is there and what it is set to.
     #[cfg(feature = "full")]
     Doctor(super::doctor::DoctorArgs),

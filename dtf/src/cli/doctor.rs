@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use dtf::config::Config;
 use dtf::lrmf::{BootClock, Clock};
-use dtf_sql::SqlTable;
+use dtf_sql::{Reach, SqlTable};
 use serde::Serialize;
 
 use super::FAILED;
@@ -172,11 +172,22 @@ async fn redis(config: &Config) -> Vec<Finding> {
     ]
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    head: Head,
+    /// Take steps also with which processes of the version before do not work; for when none of them runs any more
+    #[arg(long)]
+    allow_incompatible: bool,
+}
+
 /// Brings the schema up to date.
-pub(crate) fn migrate(head: &Head) -> anyhow::Result<ExitCode> {
+pub(crate) fn migrate(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
+    let head = &args.head;
+    let reach = if args.allow_incompatible { Reach::Any } else { Reach::Compatible };
     let config = head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(migrated(&config)).map_err(super::connecting)?;
+    runtime.block_on(migrated(&config, reach)).map_err(super::connecting)?;
     match head.output {
         Output::Json => {
             let done = serde_json::json!({ "database": config.mysql.url, "schema": "up to date" });

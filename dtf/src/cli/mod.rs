@@ -108,7 +108,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Cluster(args) => cluster::run(&args),
         Command::Worker(args) => worker::run(args),
         Command::Config(args) => config::run(&args),
-        Command::Migrate(settings) => doctor::migrate(&settings),
+        Command::Migrate(args) => doctor::migrate(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Health(args) => health::run(&args),
     }

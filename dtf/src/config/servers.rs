@@ -80,11 +80,14 @@ pub struct MySql {
     /// How long the database may take to answer. Default 10 s.
     #[serde(with = "text")]
     pub call_timeout: Duration,
+    /// The age at which a connection is replaced by a new one, for which the name is resolved again. Default 5 minutes.
+    #[serde(with = "text")]
+    pub max_lifetime: Duration,
 }
 
 impl Default for MySql {
     fn default() -> Self {
-        let dtf_sql::SqlConfig { max_connections, acquire_timeout, call_timeout, .. } =
+        let dtf_sql::SqlConfig { max_connections, acquire_timeout, call_timeout, max_lifetime, .. } =
             dtf_sql::SqlConfig::default();
         Self {
             url: ServerUrl::default(),
@@ -96,6 +99,7 @@ impl Default for MySql {
             max_connections,
             acquire_timeout,
             call_timeout,
+            max_lifetime,
         }
     }
 }
@@ -223,6 +227,7 @@ impl Config {
             max_connections: self.mysql.max_connections,
             acquire_timeout: self.mysql.acquire_timeout,
             call_timeout: self.mysql.call_timeout,
+            max_lifetime: self.mysql.max_lifetime,
         }
     }
 

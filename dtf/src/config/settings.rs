@@ -89,6 +89,11 @@ pub(crate) fn all() -> Vec<Setting> {
         of("mysql.max_connections", Kind::Number(1..=1000), "The most connections to MySQL at once"),
         of("mysql.acquire_timeout", Kind::Time, "How long a call may wait for a connection to MySQL"),
         of("mysql.call_timeout", Kind::Time, "How long MySQL may take to answer"),
+        of(
+            "mysql.max_lifetime",
+            Kind::Time,
+            "The age at which a connection to MySQL is replaced, for which its name is resolved again",
+        ),
         of("redis.url", Kind::Url, "The queues: redis://[USER@]HOST:PORT/DATABASE; rediss:// for TLS"),
         of("redis.password", Kind::Secret, "The password at Redis"),
         of(

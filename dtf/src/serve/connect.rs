@@ -8,7 +8,7 @@ use dtf_model::roles::Role;
 use dtf_model::table::TaskTable;
 use dtf_model::{Invalid, StoreError};
 use dtf_redis::Redis;
-use dtf_sql::SqlTable;
+use dtf_sql::{Reach, SqlTable};
 use lrmf_core::config::text;
 use lrmf_core::{Coordination, MemoryStore};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
@@ -104,10 +104,11 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
             async || Ok(EtcdStore::connect(etcd.clone()).await?),
         );
     let only_executes = only_executes(config);
+    let migrate = config.mysql.migrate.then_some(Reach::Compatible);
     // Nobody asks this one: it stands where a table has to stand.
     let nowhere: Arc<dyn TaskTable> = Arc::new(MemoryTable::default());
     let (table, redis, coordination): (Arc<dyn TaskTable>, Redis, Arc<dyn Coordination>) = (
-        if only_executes { nowhere } else { table(config, config.mysql.migrate, patience, begun).await? },
+        if only_executes { nowhere } else { table(config, migrate, patience, begun).await? },
         redis(config, patience, begun).await?,
         Arc::new(coordination.await?),
     );
@@ -173,12 +174,12 @@ pub(crate) async fn queues(config: &Config) -> Result<Redis, ConnectError> {
 
 /// The database, for a command: it has to have the schema.
 pub(crate) async fn database(config: &Config) -> Result<Arc<dyn TaskTable>, ConnectError> {
-    table(config, false, &Patience::none(), Instant::now()).await
+    table(config, None, &Patience::none(), Instant::now()).await
 }
 
 /// Brings the schema of the database up to date, for a command.
-pub(crate) async fn migrated(config: &Config) -> Result<(), ConnectError> {
-    table(config, true, &Patience::none(), Instant::now()).await.map(drop)
+pub(crate) async fn migrated(config: &Config, reach: Reach) -> Result<(), ConnectError> {
+    table(config, Some(reach), &Patience::none(), Instant::now()).await.map(drop)
 }
 
 /// The stores of a client, which holds nothing and so needs no etcd.
@@ -189,7 +190,7 @@ pub(crate) async fn client_ports(config: &Config) -> Result<Ports, ConnectError>
 
 async fn table(
     config: &Config,
-    migrate: bool,
+    migrate: Option<Reach>,
     patience: &Patience<'_>,
     begun: Instant,
 ) -> Result<Arc<dyn TaskTable>, ConnectError> {
@@ -200,8 +201,8 @@ async fn table(
         anonymous: !config.mysql.ca.is_empty() && config.mysql.cert.is_empty(),
     };
     let table = until_there(server, patience, begun, async || {
-        if migrate {
-            SqlTable::migrate(&sql).await?;
+        if let Some(reach) = migrate {
+            SqlTable::migrate_within(&sql, reach).await?;
         }
         Ok(SqlTable::connect(&sql).await?)
     });
