@@ -30,12 +30,13 @@ pub(crate) mod sqlite {
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 5] = [
+    pub(crate) const MIGRATIONS: [&str; 6] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
         include_str!("../migrations/sqlite/0004_tbl_task_failure.sql"),
         include_str!("../migrations/sqlite/0005_type_version.sql"),
+        include_str!("../migrations/sqlite/0006_history.sql"),
     ];
 }
 
@@ -48,11 +49,12 @@ pub(crate) mod mysql {
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 5] = [
+    pub(crate) const MIGRATIONS: [&str; 6] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
         include_str!("../migrations/mysql/0004_tbl_task_failure.sql"),
         include_str!("../migrations/mysql/0005_type_version.sql"),
+        include_str!("../migrations/mysql/0006_history.sql"),
     ];
 }
