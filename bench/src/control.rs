@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
+use dtf::model::Role;
 use dtf::model::TaskStatus;
-use dtf::model::roles::Role;
 use dtf::{Dtf, TaskHandle};
 use serde_json::json;
 

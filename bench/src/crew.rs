@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 use clap::Args;
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::model::{Seq, TaskId};
 
 use crate::site::Site;

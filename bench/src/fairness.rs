@@ -122,7 +122,7 @@ async fn process(options: &Options, stack: Option<&Stack>) -> anyhow::Result<Dtf
     let Some(stack) = stack else { return embedded(options.slots).await };
     let mut site = stack.site().await?;
     site.slots = options.slots;
-    site.process("all", &dtf::model::roles::Role::ALL).await
+    site.process("all", &dtf::model::Role::ALL).await
 }
 
 /// The time that subtasks have run in every group, over the measured seconds; and how long that took.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use dtf::model::Role;
 use dtf::model::TaskStatus;
-use dtf::model::roles::Role;
 use serde_json::json;
 
 use crate::control::{OTHERS, until};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::model::{TaskId, TaskStatus};
 use dtf::{Client, TaskHandle};
 use serde_json::json;

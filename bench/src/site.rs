@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use dtf::embedded::{self, Database, Embedded};
 use dtf::lrmf::CoordinatorConfig;
 use dtf::model::ClusterShape;
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::servers::{self, Servers};
 use dtf::{Dtf, DtfConfig};
 use dtf_redis::RedisConfig;

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use clap::Args;
 use dtf::Dtf;
+use dtf::model::Role;
 use dtf::model::TaskStatus;
-use dtf::model::roles::Role;
 use serde_json::json;
 
 use crate::load::{self, LOAD, LoadParam};

@@ -14,8 +14,8 @@ use std::time::Duration;
 use dtf_model::StoreError;
 use dtf_model::failure::{Failure, FailureKey, MAX_FAILURES};
 use dtf_model::queue::{Fence, Outcome, ResultBatch, StillOpen};
-use dtf_model::roles::until_answered;
 use dtf_model::table::TaskTable;
+use dtf_runtime::until_answered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -16,16 +16,15 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
+use dtf_model::Role;
 use dtf_model::failure::FailureKey;
 use dtf_model::plugin::{
     CollectorSupport, IterationMode, NewSubtask, OnFailure, ResultOf, TaskCollector, TaskConf,
 };
 use dtf_model::queue::{Commit, Fence, ResultBatch, StillOpen, TaskState};
-use dtf_model::roles::{
-    BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
-};
 use dtf_model::table::{TaskTable, check_result};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
+use dtf_runtime::{BucketRunner, End, Halt, PerTask, RoleContext, Turn, called, caught, until_answered};
 
 use self::failures::Failures;
 

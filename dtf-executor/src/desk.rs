@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::queue::{LostParcel, Parcel, ParcelReport, Report, Reported};
-use dtf_model::roles::{RoleContext, until_answered};
 use dtf_model::shard::{Offer, Shipment, ShipmentId};
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
+use dtf_runtime::{RoleContext, until_answered};
 use lrmf_core::Token;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};

@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::roles::{RoleContext, part_number};
+use dtf_model::role::part_number;
 use dtf_model::{Invalid, Shard};
+use dtf_runtime::RoleContext;
 use lrmf_core::runner::{Held, RunTask};
 
 use self::crew::Crew;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::queue::{Outcome, Parcel, ParcelId, ParcelReport, Report};
-use dtf_model::roles::{CERTAINLY_STUCK, StuckCall};
 use dtf_model::shard::Shipment;
+use dtf_runtime::{CERTAINLY_STUCK, StuckCall};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dtf_model::roles::{RoleContext, until_answered};
 use dtf_model::shard::Shipment;
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError};
+use dtf_runtime::{RoleContext, until_answered};
 use lrmf_core::runner::Held;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use dtf_model::plugin::{TaskConf, TaskExecutor};
 use dtf_model::queue::{MAX_PARCEL, PARCEL_WORK};
-use dtf_model::roles::{RoleContext, guarded};
 use dtf_model::shard::Kinds;
 use dtf_model::wake::{Rung, Topic};
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
+use dtf_runtime::{RoleContext, guarded};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;

@@ -5,11 +5,12 @@
 //! - [`table::TaskTable`] is the port to `tbl_task`, the truth about tasks, and [`group::GroupTable`] that to the resource
 //!   groups in the same database; [`queue::QueueStore`] the port to the queues,
 //!   the truth about their progress; [`shard::ShardQueue`] the way from schedulers to executors; [`wake::WakeUp`] the hints
-//!   that spare everybody polling. Each has an implementation in [`memory`] and, with the feature `testkit`, a conformance suite.
+//!   that spare everybody polling. Each has an implementation in memory (`dtf-memory`) and a conformance suite (`dtf-testkit`).
 //! - A [`ShardKey`] keeps subtasks together on one executor, and in order; [`key`] says what is promised.
-//! - [`lifecycle`] decides, purely, what a manager does about a task. [`roles`] has what the roles share.
+//! - [`lifecycle`] decides, purely, what a manager does about a task.
 //!
-//! The roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts everything together.
+//! What the roles share is in `dtf-runtime`; the roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts
+//! everything together.
 
 pub mod cluster;
 pub mod error;
@@ -19,18 +20,15 @@ pub mod ids;
 pub mod key;
 pub mod lifecycle;
 pub mod limits;
-pub mod memory;
 pub mod millis;
 pub mod param;
 pub mod plugin;
 pub mod queue;
-pub mod roles;
+pub mod role;
 pub mod shape;
 pub mod shard;
 pub mod status;
 pub mod table;
-#[cfg(feature = "testkit")]
-pub mod testkit;
 pub mod wake;
 
 pub use error::{Invalid, StoreError};
@@ -39,5 +37,6 @@ pub use ids::{EmitEpoch, Kind, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType
 pub use key::ShardKey;
 pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};
+pub use role::Role;
 pub use shape::ClusterShape;
 pub use status::{Control, Counts, TaskStatus};

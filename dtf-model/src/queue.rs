@@ -32,7 +32,7 @@ use crate::error::StoreError;
 use crate::ids::{RunEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
-use crate::roles::Role;
+use crate::role::Role;
 use crate::status::{Control, Counts};
 
 pub use self::collector::{CollectorLoad, Commit};

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::memory::MemoryWakeUp;
-use dtf_model::roles::Bell;
+use dtf_memory::MemoryWakeUp;
 use dtf_model::wake::{Listener, Rung, Topic, WakeUp};
 use dtf_model::{StoreError, TaskId};
 use futures::StreamExt;
 use redis::aio::PubSubSink;
 use redis::{Msg, RedisError};
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -113,7 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 struct Outbox {
     topics: Mutex<HashMap<Topic, BTreeSet<TaskId>>>,
-    bell: Bell,
+    bell: Notify,
 }
 
 impl Outbox {
@@ -128,7 +128,7 @@ impl Outbox {
             tasks.insert(task);
         }
         drop(topics);
-        self.bell.ring();
+        self.bell.notify_one();
     }
 
     fn take(&self) -> HashMap<Topic, BTreeSet<TaskId>> {
@@ -139,7 +139,7 @@ impl Outbox {
 /// Publishes what is rung, for as long as the process lives. A failure loses hints, and nothing else.
 async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
     loop {
-        outbox.bell.wait().await;
+        outbox.bell.notified().await;
         let topics = outbox.take();
         if topics.is_empty() {
             continue;
@@ -164,7 +164,7 @@ fn message(sender: u64, tasks: &BTreeSet<TaskId>) -> Vec<u8> {
 #[derive(Default)]
 struct Wanted {
     topics: Mutex<WantedTopics>,
-    bell: Bell,
+    bell: Notify,
 }
 
 #[derive(Default)]
@@ -180,7 +180,7 @@ impl Wanted {
         *count += 1;
         topics.changed.insert(topic);
         drop(topics);
-        self.bell.ring();
+        self.bell.notify_one();
     }
 
     fn one_less(&self, topic: Topic) {
@@ -191,7 +191,7 @@ impl Wanted {
             topics.listeners.remove(&topic);
             topics.changed.insert(topic);
             drop(topics);
-            self.bell.ring();
+            self.bell.notify_one();
         }
     }
 
@@ -245,7 +245,7 @@ impl Subscriber {
                     Some(message) => self.hand_out(&message),
                     None => return Ok(()),
                 },
-                () = wanted.bell.wait() => self.follow(&mut sink).await?,
+                () = wanted.bell.notified() => self.follow(&mut sink).await?,
                 _ = ping.tick() => in_time(&self.redis, sink.ping::<redis::Value>()).await.map(drop)?,
             }
         }

@@ -4,15 +4,15 @@ mod server;
 
 use std::sync::Arc;
 
+use dtf_model::TaskId;
 use dtf_model::queue::QueueStore;
 use dtf_model::wake::{Rung, Topic, WakeUp};
-use dtf_model::{TaskId, testkit};
 use dtf_redis::{RedisQueues, RedisShards, RedisWakeUp};
 
 #[tokio::test]
 async fn queues_conform() {
     let (_server, redis) = server::any().await;
-    testkit::queue::run_all(Arc::new(RedisQueues::new(redis))).await;
+    dtf_testkit::queue::run_all(Arc::new(RedisQueues::new(redis))).await;
 }
 
 #[tokio::test]
@@ -20,22 +20,22 @@ async fn random_histories_are_as_in_memory() {
     let (_server, redis) = server::any().await;
     let queues: Arc<dyn QueueStore> = Arc::new(RedisQueues::new(redis));
     for seed in 1000..1020 {
-        testkit::queue::model::run(&queues, seed, 300).await;
+        dtf_testkit::queue::model::run(&queues, seed, 300).await;
     }
 }
 
 #[tokio::test]
 async fn shards_conform() {
     let (_server, redis) = server::any().await;
-    testkit::shard::run_all(Arc::new(RedisShards::new(redis))).await;
+    dtf_testkit::shard::run_all(Arc::new(RedisShards::new(redis))).await;
 }
 
 #[tokio::test]
 async fn wake_ups_conform() {
     let (_server, redis) = server::any().await;
     let [here, there] = [(); 2].map(|()| Arc::new(RedisWakeUp::start(redis.clone())));
-    testkit::wake::run_all(here.clone()).await;
-    testkit::wake::run_all(testkit::wake::between(here, there)).await;
+    dtf_testkit::wake::run_all(here.clone()).await;
+    dtf_testkit::wake::run_all(dtf_testkit::wake::between(here, there)).await;
 }
 
 #[tokio::test]

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use dtf_model::queue::{Commit, Hand, Push, QueueStore};
 use dtf_model::shard::{ShardQueue, Shipment};
-use dtf_model::testkit::until_answered;
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
+use dtf_testkit::until_answered;
 use lrmf_core::Token;
 use server::Server;
 use task::{FENCE, RUN, TASK, offer, push, spec, success, task_with};

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{Fence, Hand, Outcome, ParcelReport, Push, QueueStore, Report};
-use dtf_model::testkit::{self, until_answered};
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Topology};
+use dtf_testkit::until_answered;
 use integration_tests::servers::{RedisCluster, RedisSentinel};
 use lrmf_core::Token;
 
@@ -37,16 +37,16 @@ async fn cluster() -> (RedisCluster, Redis) {
 async fn queues_on_a_cluster_conform() {
     let (_cluster, redis) = cluster().await;
     let queues: Arc<dyn QueueStore> = Arc::new(RedisQueues::new(redis));
-    testkit::queue::run_all(queues.clone()).await;
+    dtf_testkit::queue::run_all(queues.clone()).await;
     for seed in 2000..2005 {
-        testkit::queue::model::run(&queues, seed, 300).await;
+        dtf_testkit::queue::model::run(&queues, seed, 300).await;
     }
 }
 
 #[tokio::test]
 async fn shards_on_a_cluster_conform() {
     let (_cluster, redis) = cluster().await;
-    testkit::shard::run_all(Arc::new(RedisShards::new(redis))).await;
+    dtf_testkit::shard::run_all(Arc::new(RedisShards::new(redis))).await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_cluster_is_looked_at_as_one_and_has_another_life_when_a_node_of_it_ha
 async fn wake_ups_on_a_cluster_conform() {
     let (_cluster, redis) = cluster().await;
     let [here, there] = [(); 2].map(|()| Arc::new(RedisWakeUp::start(redis.clone())));
-    testkit::wake::run_all(testkit::wake::between(here, there)).await;
+    dtf_testkit::wake::run_all(dtf_testkit::wake::between(here, there)).await;
 }
 
 #[tokio::test]

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dtf_model::Role;
 use dtf_model::plugin::{Generated, NewSubtask, TaskConf, TaskGenerator};
 use dtf_model::queue::{Backlog, Fence, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
-use dtf_model::roles::{
-    BucketRunner, End, Halt, PerTask, Role, RoleContext, Turn, called, caught, until_answered,
-};
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
+use dtf_runtime::{BucketRunner, End, Halt, PerTask, RoleContext, Turn, called, caught, until_answered};
 
 use crate::budget::{Budgets, Ledger, Share};
 use crate::retries::Retries;

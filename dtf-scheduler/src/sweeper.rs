@@ -10,9 +10,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::roles::RoleContext;
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::{RunEpoch, StoreError, TaskId};
+use dtf_runtime::RoleContext;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 

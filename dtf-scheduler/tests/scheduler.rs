@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
+use dtf_memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
 use dtf_model::plugin::{
     PluginRegistry, TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
 };
 use dtf_model::queue::{Fence, ParcelReport, Push, QueueStore, Report};
-use dtf_model::roles::RoleContext;
 use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ClusterShape, Invalid, RunEpoch, Shard, StoreError, TaskParam, TaskSpec, TaskType};
+use dtf_runtime::RoleContext;
 use dtf_scheduler::scheduler::Scheduler;
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::runner::{Held, RunTask};
@@ -146,8 +146,8 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         plugins: plugins(),
         shape: ClusterShape::embedded(),
         clock,
-        peers: Arc::new(dtf_model::roles::Nobody),
-        departure: dtf_model::roles::Departure::default(),
+        peers: Arc::new(dtf_runtime::Nobody),
+        departure: dtf_runtime::Departure::default(),
         plugin_runtime: tokio::runtime::Handle::current(),
     };
     let held = Held::new(Task::new("00000", ""), Token(1), stop);

@@ -205,8 +205,8 @@ pub(crate) fn set_group() -> Call {
 mod tests {
     use std::sync::Arc;
 
-    use dtf_model::testkit::table::run_all;
-    use dtf_model::testkit::until_answered;
+    use dtf_testkit::table::run_all;
+    use dtf_testkit::until_answered;
     use integration_tests::servers::MariaDb;
 
     use super::*;

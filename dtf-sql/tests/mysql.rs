@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::testkit::table::run_all;
-use dtf_model::testkit::{cluster, failure, group, until_answered};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
+use dtf_testkit::table::run_all;
+use dtf_testkit::{cluster, failure, group, until_answered};
 use integration_tests::servers::MariaDb;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use dtf_model::group::GroupTable;
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::testkit::table::run_all;
-use dtf_model::testkit::{cluster, failure, group};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
+use dtf_testkit::table::run_all;
+use dtf_testkit::{cluster, failure, group};
 use uuid::Uuid;
 
 async fn insert(table: &SqlTable) -> TaskId {

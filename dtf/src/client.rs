@@ -5,10 +5,10 @@ use std::sync::Arc;
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::queue::TaskState;
-use dtf_model::roles::RoleContext;
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::wake::{Listener, Topic};
 use dtf_model::{Control, Invalid, StoreError, TaskId, TaskParam, TaskType};
+use dtf_runtime::RoleContext;
 use uuid::Uuid;
 
 use crate::handle::TaskHandle;

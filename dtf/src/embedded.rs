@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_executor::ExecutorConfig;
-use dtf_model::memory::{MemoryQueues, MemoryShards, MemoryWakeUp};
+use dtf_memory::{MemoryQueues, MemoryShards, MemoryWakeUp};
 use dtf_model::{ClusterShape, StoreError};
 use dtf_sql::SqlTable;
 use lrmf_core::{BootClock, CoordinatorConfig, MemoryStore};

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dtf_model::Role;
 use dtf_model::StoreError;
 use dtf_model::cluster::ClusterTable;
-use dtf_model::roles::Role;
 use lrmf_core::HeldTasks;
 use lrmf_core::{Clock, Timestamp, Token};
 use tokio::sync::watch;

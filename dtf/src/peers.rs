@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::roles::{Peers, Role};
+use dtf_model::Role;
 use dtf_model::shard::Kinds;
+use dtf_runtime::Peers;
 use lrmf_core::admin::{Admin, MemberPhase, MemberView};
 use lrmf_core::{Clock, Coordination, Timestamp};
 use tokio::sync::Mutex;

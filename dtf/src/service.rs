@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use dtf_collector::collector;
 use dtf_executor::{Executor, ExecutorConfig};
+use dtf_model::Role;
 use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
-use dtf_model::roles::{Departure, Role, RoleContext, until_answered};
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
+use dtf_runtime::{Departure, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::generator;
 use dtf_scheduler::manager::{Manager, ManagerConfig};

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use common::{Books, KIND, Numbers, count, ok};
 use dtf::embedded::{self, Database, Embedded};
+use dtf::model::Role;
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::model::roles::{Role, stuck_calls};
 use dtf::model::{TaskStatus, TaskType};
 use dtf::{Dtf, DtfConfig};
+use dtf_runtime::stuck_calls;
 
 const OTHER: TaskType = TaskType(101);
 /// How long anything may take on a machine with much else to do.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{KIND, Numbers, Stage, count, ok};
 use dtf::TaskHandle;
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::model::{TaskParam, TaskStatus, TaskType};
 
 const OTHER: TaskType = TaskType(101);

@@ -17,10 +17,10 @@ use std::time::Duration;
 use common::dice::{self, Dice};
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage};
-use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
 use dtf::model::plugin::{Backoff, ExecuteError, IterationMode, SubtaskResult};
 use dtf::model::{Counts, TaskId, TaskParam, TaskStatus};
 use dtf::{Dtf, TaskHandle};
+use dtf_memory::{QueuesSnapshot, ShardsSnapshot};
 
 const SEEDS: u64 = 60;
 const STEPS: u64 = 14;

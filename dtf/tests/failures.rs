@@ -11,9 +11,9 @@ use std::time::Duration;
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage, count};
 use dtf::model::failure::MAX_FAILURES;
-use dtf::model::memory::{QueuesSnapshot, ShardsSnapshot};
 use dtf::model::plugin::{ExecuteError, SubtaskResult};
 use dtf::model::{Counts, RunEpoch, TaskId, TaskStatus};
+use dtf_memory::{QueuesSnapshot, ShardsSnapshot};
 
 /// Fails every third number, as long as it is told to.
 fn flawed(flawed: &Arc<AtomicBool>) -> Numbers {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage, count, ok};
-use dtf::model::memory::{MemoryTable, QueuesSnapshot, ShardsSnapshot};
+use dtf::model::Role;
 use dtf::model::queue::TaskState;
-use dtf::model::roles::Role;
 use dtf::model::{RunEpoch, TaskStatus};
 use dtf::{Ports, TaskHandle};
+use dtf_memory::{MemoryTable, QueuesSnapshot, ShardsSnapshot};
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::{Clock, MemoryStore, Timestamp};
 

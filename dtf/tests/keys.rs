@@ -14,8 +14,8 @@ use std::time::Duration;
 use common::dice::{self, Dice};
 use common::wires::{Fate, Faults};
 use common::{KIND, Numbers, Stage, count, ok};
+use dtf::model::Role;
 use dtf::model::plugin::{Backoff, ExecuteError, SubtaskResult};
-use dtf::model::roles::Role;
 use dtf::model::{ShardKey, TaskId, TaskParam, TaskStatus, TaskType};
 use dtf::{Dtf, TaskHandle};
 

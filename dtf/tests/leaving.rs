@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{KIND, Numbers, Stage, count, ok};
 use dtf::Dtf;
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use tokio::time::Instant;
 
 async fn stopped_within(process: &Dtf) -> Duration {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::wires::{self, Fate, Faults};
 use common::{Books, Fault, KIND, Numbers, Stage, count, ok};
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::model::{TaskParam, TaskStatus};
 use dtf::{Dtf, Progress, TaskHandle};
 use tokio::sync::mpsc;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{KIND, Numbers, Stage, count, ok};
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::model::table::TaskRow;
 use dtf::model::{TaskParam, TaskStatus};
 use dtf::{Dtf, TaskHandle};

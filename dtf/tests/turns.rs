@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::wires::{Fate, Faults, wired};
 use common::{KIND, Numbers, Stage, count, ok};
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use dtf::model::{Priority, TaskId, TaskParam, TaskType};
 use dtf::{Dtf, TaskHandle};
 use tokio::time::Instant;

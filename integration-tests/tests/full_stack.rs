@@ -105,7 +105,7 @@ async fn the_sample_of_the_original_runs_on_servers() {
     assert_eq!((result.reason.as_str(), result.data), ("1000 greetings", 1000.into()));
     // Whoever waits for the process to end does so until its roles have ended.
     tokio::join!(dtf.notify_stop(Duration::from_millis(10)), dtf.join());
-    let asked = dtf.member(dtf::model::roles::Role::Manager).await;
+    let asked = dtf.member(dtf::model::Role::Manager).await;
     assert!(asked.is_none());
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dtf::lrmf::Coordination;
 use dtf::lrmf::admin::Admin;
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use stage::{Service, Site, until};
 use tokio::runtime::Runtime;

@@ -9,7 +9,7 @@ mod stage;
 use dtf::lrmf::coordination::{Op, Txn};
 use dtf::lrmf::keys::Keys;
 use dtf::lrmf::{Coordination, InstanceId};
-use dtf::model::roles::Role;
+use dtf::model::Role;
 use left::{KEYS, Left};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use stage::{SHARDS, Site, until};

@@ -1,7 +1,7 @@
 //! A task's queues come, are steered, are closed and go.
 
+use dtf_model::Role;
 use dtf_model::queue::{Fence, TaskState};
-use dtf_model::roles::Role;
 use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId, TaskSpec};
 use redis::Script;
 

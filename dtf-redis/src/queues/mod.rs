@@ -10,12 +10,12 @@ mod scheduler;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dtf_model::Role;
 use dtf_model::plugin::TaskResult;
 use dtf_model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
     ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Standing, Taken, TaskState,
 };
-use dtf_model::roles::Role;
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 
 use self::calls::RoleToken;

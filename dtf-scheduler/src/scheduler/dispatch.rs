@@ -6,8 +6,8 @@ use std::time::Duration;
 use dtf_model::key::Ring;
 use dtf_model::plugin::Dispatch;
 use dtf_model::queue::{Fence, Hand, Parcel, Taken};
-use dtf_model::roles::RoleContext;
 use dtf_model::{Control, Shard, StoreError, TaskId};
+use dtf_runtime::RoleContext;
 
 use super::callback::{Answers, Said};
 use super::places::Places;

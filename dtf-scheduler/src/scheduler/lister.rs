@@ -97,7 +97,7 @@ impl Lister {
 
 #[cfg(test)]
 mod tests {
-    use dtf_model::memory::{MemoryQueues, MemoryTable};
+    use dtf_memory::{MemoryQueues, MemoryTable};
     use dtf_model::table::NewTask;
     use dtf_model::{TaskParam, TaskType};
     use lrmf_core::clock::RuntimeClock;

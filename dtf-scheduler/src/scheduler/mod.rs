@@ -18,15 +18,16 @@ mod shipping;
 mod taking;
 mod tasks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::roles::{Needs, Role, RoleContext, part_number};
+use dtf_model::role::{Role, part_number};
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
+use dtf_runtime::{Needs, RoleContext};
 use lrmf_core::Timestamp;
 use lrmf_core::runner::{Declined, Held, RunTask};
-use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::warn;
 

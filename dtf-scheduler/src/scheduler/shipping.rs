@@ -9,10 +9,10 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use dtf_model::queue::{Fence, Parcel, ParcelId};
-use dtf_model::roles::RoleContext;
 use dtf_model::shard::Shipment;
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
+use dtf_runtime::RoleContext;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tracing::warn;
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::Role;
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, Taken, TaskState, Usage};
-use dtf_model::roles::{Needs, Role, RoleContext};
 use dtf_model::table::BucketOf;
 use dtf_model::{Kind, Limits, ResourceGroup, RunEpoch, Shard, TaskId};
+use dtf_runtime::{Needs, RoleContext};
 use lrmf_core::Token;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

@@ -10,8 +10,8 @@ use dtf::config::Config;
 use dtf::lrmf::Coordination;
 use dtf::lrmf::admin::{Admin, AdminError, MemberPhase};
 use dtf::model::ClusterShape;
+use dtf_model::Role;
 use dtf_model::cluster;
-use dtf_model::roles::Role;
 use dtf_model::table::TaskTable;
 use serde_json::json;
 

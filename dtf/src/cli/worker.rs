@@ -10,7 +10,7 @@ use dtf::config::Config;
 use dtf::lrmf::admin::{Admin, AdminError, MemberView};
 use dtf::lrmf::control::Origin;
 use dtf::lrmf::{BootClock, Clock, Coordination, InstanceId};
-use dtf_model::roles::Role;
+use dtf_model::Role;
 use serde_json::{Value, json};
 
 use super::Usage;

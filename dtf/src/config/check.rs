@@ -1,10 +1,9 @@
 //! What has to hold of settings together.
 
+use dtf_model::Role;
+use dtf_model::plugin::MAX_SUBTASK_TIMEOUT;
 use lrmf_core::InstanceId;
 use lrmf_core::config::text;
-
-use dtf_model::plugin::MAX_SUBTASK_TIMEOUT;
-use dtf_model::roles::Role;
 
 use super::Origin;
 use super::read::Effective;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use dtf_model::roles::Role;
+use dtf_model::Role;
 use lrmf_core::config::text;
 use toml::Value;
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use dtf_executor::ExecutorConfig;
 use dtf_model::ClusterShape;
-use dtf_model::roles::Role;
+use dtf_model::Role;
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::manager::ManagerConfig;
 use lrmf_core::CoordinatorConfig;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::memory::MemoryTable;
-use dtf_model::roles::Role;
+use dtf_memory::MemoryTable;
+use dtf_model::Role;
 use dtf_model::table::TaskTable;
 use dtf_model::{Invalid, StoreError};
 use dtf_redis::Redis;

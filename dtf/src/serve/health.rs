@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dtf_model::roles::{Role, stuck_calls};
+use dtf_model::Role;
+use dtf_runtime::stuck_calls;
 use lrmf_core::{CoordinatorHandle, MemberStage};
 use serde::Serialize;
 

@@ -3,10 +3,9 @@
 //! Besides those of `lrmf_core::metrics`, by group. The type and group of a task are what was registered and named by
 //! people; ids are no labels.
 
+use dtf_model::Role;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-
-use dtf_model::roles::Role;
 
 use super::health::Report;
 

@@ -15,8 +15,8 @@ pub(crate) mod shape;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::Role;
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
-use dtf_model::roles::Role;
 use lrmf_core::config::text;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;

@@ -97,7 +97,7 @@ fn unanswered(error: &lrmf_core::StoreError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use dtf_model::memory::MemoryTable;
+    use dtf_memory::MemoryTable;
     use lrmf_core::MemoryStore;
 
     use super::*;

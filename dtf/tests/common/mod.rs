@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dtf::model::memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use dtf::model::plugin::{
     CollectorSupport, ExecuteContext, ExecuteError, Generated, MAX_BODY_BYTES, NewSubtask, ResultOf,
     SubtaskResult, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
@@ -21,6 +20,7 @@ use dtf::model::queue::Outcome;
 use dtf::model::{ClusterShape, Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
 use dtf::{Dtf, DtfConfig, Ports};
 use dtf_executor::{ExecutorConfig, MAX_RESULT_BYTES};
+use dtf_memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::{Clock, CoordinatorConfig, MemoryStore};
 use tokio::runtime::Handle;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf::Ports;
+use dtf::model::Role;
 use dtf::model::cluster::ClusterTable;
 use dtf::model::failure::{Failure, FailureKey, FailureTable};
 use dtf::model::group::{GroupTable, ResourceGroup};
@@ -13,7 +14,6 @@ use dtf::model::queue::{
     Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
     ParcelReport, Push, QueueStore, Reported, ResultBatch, SchedulerLoad, Standing, Taken, TaskState,
 };
-use dtf::model::roles::Role;
 use dtf::model::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf::model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf::model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};

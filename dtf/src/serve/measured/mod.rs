@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use dtf_model::Role;
 use dtf_model::cluster::ClusterTable;
 use dtf_model::failure::{Failure, FailureKey, FailureTable};
 use dtf_model::group::{GroupTable, ResourceGroup};
@@ -19,7 +20,6 @@ use dtf_model::queue::{
     ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch, SchedulerLoad, Standing, Taken,
     TaskState,
 };
-use dtf_model::roles::Role;
 use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use metrics::{Label, counter, histogram};

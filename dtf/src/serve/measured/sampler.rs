@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::queue::{QueueStore, TaskState};
-use dtf_model::roles::part_number;
+use dtf_model::role::part_number;
 use dtf_model::table::{BucketOf, TaskRow, TaskTable};
 use dtf_model::{StoreError, TaskId};
 use lrmf_core::CoordinatorHandle;

@@ -1,0 +1,28 @@
+//! [`ClusterTable`] in memory.
+
+use async_trait::async_trait;
+use dtf_model::cluster::ClusterTable;
+use dtf_model::error::StoreError;
+
+use super::table::MemoryTable;
+
+#[async_trait]
+impl ClusterTable for MemoryTable {
+    async fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.state().notes.get(name).cloned())
+    }
+
+    async fn note_once(&self, name: &str, value: &str) -> Result<String, StoreError> {
+        Ok(self.state().notes.entry(name.to_owned()).or_insert_with(|| value.to_owned()).clone())
+    }
+
+    async fn replace_note(&self, name: &str, expected: &str, value: &str) -> Result<bool, StoreError> {
+        match self.state().notes.get_mut(name) {
+            Some(note) if note == expected || note == value => {
+                value.clone_into(note);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}

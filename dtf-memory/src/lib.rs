@@ -1,0 +1,16 @@
+//! The stores in memory: what the embedded default and the tests run on. They pass the same suites (`dtf-testkit`) as all others.
+
+mod cluster;
+mod done;
+mod failures;
+mod groups;
+mod queues;
+mod shards;
+mod table;
+mod task_queue;
+mod wake;
+
+pub use queues::{MemoryQueues, QueuesSnapshot};
+pub use shards::{MemoryShards, ShardsSnapshot};
+pub use table::MemoryTable;
+pub use wake::MemoryWakeUp;

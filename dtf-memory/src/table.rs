@@ -1,0 +1,195 @@
+//! `tbl_task` in memory: for the roles' own tests, and as the plainest statement of what the port means.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use dtf_model::error::{Invalid, StoreError};
+use dtf_model::ids::{RunEpoch, TaskId};
+use dtf_model::status::{Control, TaskStatus};
+use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, check_list, kept_reason};
+use uuid::Uuid;
+
+use super::failures::Failures;
+use super::groups::Groups;
+
+/// A [`TaskTable`] that lives as long as the process.
+#[derive(Debug, Default)]
+pub struct MemoryTable {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    rows: BTreeMap<TaskId, Stored>,
+    by_request: HashMap<Uuid, TaskId>,
+    last: TaskId,
+    pub(super) groups: Groups,
+    pub(super) failures: Failures,
+    pub(super) notes: HashMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    row: TaskRow,
+    purged: bool,
+}
+
+impl MemoryTable {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the row of a task that has not ended; false where there is none.
+    fn change(&self, id: TaskId, change: impl FnOnce(&mut TaskRow) -> bool) -> bool {
+        match self.state().rows.get_mut(&id) {
+            Some(stored) if !stored.row.status.is_terminal() => change(&mut stored.row),
+            _ => false,
+        }
+    }
+}
+
+#[async_trait]
+impl TaskTable for MemoryTable {
+    async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError> {
+        task.param.check()?;
+        let mut state = self.state();
+        if !state.groups.has(&task.param.group) {
+            return Err(Invalid::UnknownGroup(task.param.group.clone()).into());
+        }
+        if let Some(id) = state.by_request.get(&task.request) {
+            return Ok(*id);
+        }
+        let id = TaskId(state.last.0 + 1);
+        state.last = id;
+        state.by_request.insert(task.request, id);
+        state.rows.insert(id, Stored { row: TaskRow::created(id, task), purged: false });
+        Ok(id)
+    }
+
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        Ok(self.state().rows.get(&id).map(|stored| stored.row.clone()))
+    }
+
+    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+        let state = self.state();
+        let rows = state.rows.values().map(|stored| &stored.row);
+        let fits = |row: &&TaskRow| row.id > after && share.has(row.id) && !row.status.is_terminal();
+        Ok(rows.filter(fits).take(most as usize).cloned().collect())
+    }
+
+    async fn list(
+        &self,
+        filter: &TaskFilter,
+        before: Option<TaskId>,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        check_list(filter, most)?;
+        let state = self.state();
+        let rows = state.rows.values().rev().map(|stored| &stored.row);
+        let fits = |row: &&TaskRow| before.is_none_or(|before| row.id < before) && filter.has(row);
+        Ok(rows.filter(fits).take(most as usize).cloned().collect())
+    }
+
+    async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
+        Ok(self.change(id, |row| {
+            if row.run != expected {
+                return false;
+            }
+            row.run = RunEpoch(expected.0 + 1);
+            if row.started_at.is_none() {
+                row.started_at = Some(now);
+                row.paused_at = row.paused_at.map(|_| now);
+                row.paused_for = 0;
+            }
+            if row.status == TaskStatus::Created {
+                row.status = TaskStatus::Running;
+            }
+            true
+        }))
+    }
+
+    async fn set_control(
+        &self,
+        id: TaskId,
+        control: Control,
+        reason: &str,
+        now: u64,
+    ) -> Result<bool, StoreError> {
+        Ok(self.change(id, |row| wish(row, control, reason, now)))
+    }
+
+    async fn finish(&self, id: TaskId, finish: &Finish) -> Result<bool, StoreError> {
+        finish.check()?;
+        Ok(self.change(id, |row| end(row, finish)))
+    }
+
+    async fn unpurged(
+        &self,
+        share: BucketOf,
+        finished_by: u64,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        let state = self.state();
+        let fits = |stored: &&Stored| {
+            let ended = stored.row.finished_at.is_some_and(|at| at <= finished_by);
+            ended && !stored.purged && share.has(stored.row.id)
+        };
+        let found = state.rows.values().filter(fits).take(most as usize);
+        Ok(found.map(|stored| stored.row.clone()).collect())
+    }
+
+    async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
+        if let Some(stored) = self.state().rows.get_mut(&id) {
+            stored.purged |= stored.row.status.is_terminal();
+        }
+        Ok(())
+    }
+}
+
+fn wish(row: &mut TaskRow, control: Control, reason: &str, now: u64) -> bool {
+    if row.control == control {
+        return true;
+    }
+    match control {
+        _ if row.control.ends() => return false,
+        Control::Pause => {
+            row.paused_at = Some(now);
+            row.status = TaskStatus::Paused;
+        }
+        Control::Run => {
+            end_pause(row, now);
+            row.status = TaskStatus::Running;
+        }
+        Control::Cancel | Control::Abort => row.cancelled_at = Some(now),
+    }
+    row.control = control;
+    row.reason = kept_reason(reason).to_owned();
+    true
+}
+
+fn end_pause(row: &mut TaskRow, now: u64) {
+    if let Some(since) = row.paused_at.take() {
+        row.paused_for += now.saturating_sub(since);
+    }
+}
+
+fn end(row: &mut TaskRow, finish: &Finish) -> bool {
+    if row.run != finish.run || !row.status.may_become(finish.status) {
+        return false;
+    }
+    end_pause(row, finish.now);
+    row.status = finish.status;
+    row.counts = finish.counts;
+    row.finished_at = Some(finish.now);
+    row.result.clone_from(&finish.result);
+    if !finish.reason.is_empty() {
+        row.reason = kept_reason(&finish.reason).to_owned();
+    }
+    true
+}

@@ -1,0 +1,42 @@
+//! What every role is given.
+
+use std::sync::Arc;
+
+use dtf_model::plugin::PluginRegistry;
+use dtf_model::queue::QueueStore;
+use dtf_model::shape::ClusterShape;
+use dtf_model::shard::ShardQueue;
+use dtf_model::wake::WakeUp;
+use lrmf_core::Clock;
+use tokio::runtime::Handle;
+
+use super::{Departure, Peers};
+
+/// The ports and settings that all roles need.
+#[derive(Clone)]
+pub struct RoleContext {
+    /// The queues of tasks.
+    pub queues: Arc<dyn QueueStore>,
+    /// The way from schedulers to executors.
+    pub shards: Arc<dyn ShardQueue>,
+    /// The hints.
+    pub wake: Arc<dyn WakeUp>,
+    /// The kinds of task that this process knows.
+    pub plugins: Arc<PluginRegistry>,
+    /// How the cluster's work is divided.
+    pub shape: ClusterShape,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where plugin code runs: never the runtime that keeps sessions alive.
+    pub plugin_runtime: Handle,
+    /// Who else has its roles.
+    pub peers: Arc<dyn Peers>,
+    /// When this process leaves.
+    pub departure: Departure,
+}
+
+impl std::fmt::Debug for RoleContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoleContext").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+//! How a role's work on one task comes to its end, or is broken off.
+
+use std::future::Future;
+use std::time::Duration;
+
+use dtf_model::error::StoreError;
+use tokio_util::sync::CancellationToken;
+
+use super::guard::guarded;
+
+/// How long a call into a plugin may go on when the bucket is to be given up. It must fit into the margin of the session.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How it came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The run wants no more of this role.
+    Settled,
+    /// The bucket is given up; its next holder goes on from what is stored.
+    Stopped,
+}
+
+/// Why it was broken off.
+#[derive(Debug)]
+pub enum Halt {
+    /// The store failed, or says that somebody else does this now.
+    Store(StoreError),
+    /// The plugin failed: the task cannot go on.
+    Fault(anyhow::Error),
+    /// The bucket is given up, and the plugin did not return soon. The next holder makes the call again.
+    Stopped,
+}
+
+/// Awaits a call into a plugin, but not for long once `stop` has fired.
+///
+/// # Errors
+/// The plugin failed, panicked, did not return within `limit`, or did not return soon after `stop`.
+pub async fn called<T>(
+    stop: &CancellationToken,
+    limit: Duration,
+    call: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, Halt> {
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        biased;
+        returned = guarded(limit, call) => Ok(returned.map_err(anyhow::Error::from)??),
+        () = drained => Err(Halt::Stopped),
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<anyhow::Error> for Halt {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Fault(error)
+    }
+}
