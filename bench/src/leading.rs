@@ -16,8 +16,8 @@ use lrmf_core::keys::{Control, Keys, Kind, chunk_of};
 use lrmf_core::protocol::leader::{Leader, LeaderAction, LeaderConfig};
 use lrmf_core::protocol::{FeedItem, Now, Rules};
 use lrmf_core::records::{
-    AckRecord, ChunkRecord, Entry, Format, GenerationRecord, LeaderRecord, MemberRecord, MemberState, decode,
-    encode,
+    AckRecord, ChunkRecord, Entry, Format, GenerationRecord, LeaderRecord, MemberRecord, MemberState, Named,
+    decode, encode,
 };
 use lrmf_core::{
     CoordinatorConfig, Generation, GroupId, GroupMode, Incarnation, InstanceId, Task, Timestamp, Token,
@@ -225,14 +225,23 @@ impl Led {
     /// Writes, and lets members acknowledge what they are asked for.
     fn write(&mut self, ops: Vec<Op>) -> anyhow::Result<Revision> {
         self.revision += 1;
-        let (mut events, mut acks) = (Vec::new(), Vec::new());
+        let (mut events, mut acks) = (Vec::new(), BTreeMap::new());
         for op in ops {
             match op {
                 Op::Put { key, value, .. } => {
                     if let Some(Kind::Chunk(holder, _)) = self.keys.kind(&key) {
                         let chunk: ChunkRecord = decode(&key, &value)?;
-                        let asked = chunk.tasks.iter().any(|entry| entry.releasing == Some(chunk.generation));
-                        acks.extend(asked.then_some((holder, chunk.incarnation, chunk.generation)));
+                        let asked = chunk.tasks.iter().filter(|entry| entry.releasing.is_some());
+                        let asked: Vec<_> =
+                            asked.map(|entry| Named { key: entry.key.clone(), token: entry.token }).collect();
+                        if !asked.is_empty() {
+                            let of = acks.entry(holder).or_insert((
+                                chunk.incarnation,
+                                chunk.generation,
+                                Vec::new(),
+                            ));
+                            of.2.extend(asked);
+                        }
                         self.chunks.insert(key.clone(), chunk);
                     }
                     events.push(WatchEvent::Put(entry(key, value, self.revision)));
@@ -245,13 +254,14 @@ impl Led {
         }
         let revision = Revision(self.revision);
         self.news.push_back(WatchBatch { revision, events });
-        for (holder, incarnation, generation) in acks {
+        for (holder, (incarnation, generation, mut released)) in acks {
+            released.sort();
             let ack = AckRecord {
                 format: Format,
                 incarnation,
                 generation,
+                released: Some(released),
                 releasing: Vec::new(),
-                starting: Vec::new(),
                 failed: Vec::new(),
                 stuck: Vec::new(),
             };

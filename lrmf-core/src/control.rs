@@ -114,11 +114,11 @@ mod tests {
         let origin = Origin { by: Some("me".into()), at: 7, note: None };
         let pin = PinRecord { format: Format, member: InstanceId::new("a").unwrap(), origin };
         let text = encode(&pin);
-        assert_eq!(std::str::from_utf8(&text).unwrap(), r#"{"format":1,"member":"a","by":"me","at":7}"#);
+        assert_eq!(std::str::from_utf8(&text).unwrap(), r#"{"format":2,"member":"a","by":"me","at":7}"#);
         assert_eq!(decode::<PinRecord>("k", &text), Ok(pin));
-        let newer = br#"{"format":2,"member":{"any-of":["a","b"]}}"#;
+        let newer = br#"{"format":99,"member":{"any-of":["a","b"]}}"#;
         let found = decode::<PinRecord>("k", newer);
-        assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 2 }));
+        assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 99 }));
         assert!(matches!(decode::<FreezeRecord>("k", b"yes"), Err(RecordError::Malformed { .. })));
     }
 }

@@ -55,6 +55,18 @@ pub enum InvalidTask {
         /// How long it may be.
         most: usize,
     },
+    /// A task that the store cannot hold.
+    #[error(
+        "task {key:?} takes up to {bytes} bytes in a record; at most {most} are allowed with this store: shorten its value"
+    )]
+    TooLarge {
+        /// The task's key.
+        key: Arc<str>,
+        /// The most bytes that it takes.
+        bytes: usize,
+        /// The most bytes that it may take.
+        most: usize,
+    },
     /// A weight of zero.
     #[error("task {key:?} has weight 0; weights start at 1")]
     NoWeight {

@@ -10,7 +10,7 @@
 //! | `members/{instance}/contact` | the member, in mode `available` | a shorter one | [`ContactRecord`](crate::records::ContactRecord) |
 //! | `members/{instance}/notice` | the leader | the member's | [`NoticeRecord`](crate::records::NoticeRecord) |
 //! | `members/{instance}/ack` | the member | yes | [`AckRecord`](crate::records::AckRecord) |
-//! | `assignments/{instance}/{chunk}` | the leader | no | [`ChunkRecord`](crate::records::ChunkRecord) |
+//! | `assignments/{instance}/{chunk}` | the leader | no | [`ChunkRecord`](crate::records::ChunkRecord); [`ChunkId`] says which tasks |
 //! | `members/{instance}/eviction` | operators | the member's | [`EvictionRecord`](crate::control::EvictionRecord) |
 //! | `control/trigger` | anybody | no | nothing that matters: a write asks the leader to plan anew |
 //! | `control/freeze` | operators | no | [`FreezeRecord`](crate::control::FreezeRecord) |
@@ -23,21 +23,124 @@
 //! Every prefix that is read or watched ends with a `/`, or names a key that begins no other one, so that the member
 //! `a` never sees what belongs to the member `ab`.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::ids::{GroupId, InstanceId};
 
-/// How many chunks the assignment of one member is spread over.
+/// The number of chunks that the assignment of one member is spread over as long as none of them is large.
 pub const CHUNKS: u8 = 64;
 
-/// The chunk that a task is kept in: a fixed hash (FNV-1a, folded) of its key, the same for every member and in
-/// every version, so that any leader finds what another one wrote.
-pub fn chunk_of(task_key: &str) -> u8 {
+/// The number of bits of a path that choose one of those.
+const BASE_DEPTH: u8 = 6;
+
+/// The longest path of a chunk: further splits would not tell tasks apart any more.
+const MAX_DEPTH: u8 = 32;
+
+/// A chunk of a member's assignment: the tasks whose [path](path_of) begins with the chunk's bits.
+///
+/// A chunk that grows too large is split in two by the next bit, and so on. A chunk never lies within another one of
+/// the same member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChunkId {
+    /// The bits, from the highest one; those after `depth` are zero.
+    path: u32,
+    depth: u8,
+}
+
+impl ChunkId {
+    /// One of the chunks that are not split.
+    pub const fn base(number: u8) -> Self {
+        Self { path: (number as u32) << (32 - BASE_DEPTH), depth: BASE_DEPTH }
+    }
+
+    /// Before the chunks of every member.
+    pub const FIRST: Self = Self::base(0);
+    /// After the chunks of every member.
+    pub const LAST: Self = Self { path: u32::MAX, depth: MAX_DEPTH };
+
+    /// The last path that is in the chunk.
+    fn last_path(self) -> u32 {
+        self.path | u32::MAX.checked_shr(u32::from(self.depth)).unwrap_or(0)
+    }
+
+    /// The half of this chunk that a path is in; none where the chunk cannot be split.
+    fn half(self, path: u32) -> Option<Self> {
+        let depth = self.depth + 1;
+        (depth <= MAX_DEPTH).then(|| Self { path: path & (u32::MAX << (MAX_DEPTH - depth)), depth })
+    }
+
+    /// Both halves of the chunk, in order; none where it cannot be split.
+    pub fn halves(self) -> Option<(Self, Self)> {
+        Some((self.half(self.path)?, self.half(self.last_path())?))
+    }
+
+    /// Returns true where a task with this path belongs into the chunk.
+    pub fn contains(self, path: u32) -> bool {
+        (self.path..=self.last_path()).contains(&path)
+    }
+
+    /// The chunk for a task with this path, among the chunks that a member has: the one that contains the path, or a new
+    /// one that contains none of the others.
+    pub fn among<T>(chunks: &BTreeMap<Self, T>, path: u32) -> Self {
+        let mut at = Self::base((path >> (32 - BASE_DEPTH)) as u8);
+        loop {
+            let below =
+                (Bound::Excluded(at), Bound::Included(Self { path: at.last_path(), depth: MAX_DEPTH }));
+            if chunks.contains_key(&at) || chunks.range(below).next().is_none() {
+                return at;
+            }
+            let Some(half) = at.half(path) else { return at };
+            at = half;
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, bits) = text.split_once('-').unwrap_or((text, ""));
+        let canonical = number.len() == 2 && bits.is_empty() != text.contains('-');
+        let number = u8::from_str_radix(number, 16).ok().filter(|number| canonical && *number < CHUNKS)?;
+        let mut chunk = Self::base(number);
+        for bit in bits.bytes() {
+            let (low, high) = chunk.halves()?;
+            chunk = match bit {
+                b'0' => low,
+                b'1' => high,
+                _ => return None,
+            };
+        }
+        Some(chunk)
+    }
+}
+
+impl fmt::Display for ChunkId {
+    /// Two hexadecimal digits, and the bits after those where the chunk is part of a split one: `3f`, `3f-01`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}", self.path >> (32 - BASE_DEPTH))?;
+        for depth in BASE_DEPTH..self.depth {
+            let separator = if depth == BASE_DEPTH { "-" } else { "" };
+            write!(f, "{separator}{}", self.path >> (31 - depth) & 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// The path of a task, which decides the chunk that the task is kept in: a fixed hash of its key (FNV-1a; folded for the
+/// first bits, mixed for the others), the same for every member and in every version.
+pub fn path_of(task_key: &str) -> u32 {
     let hash = task_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let folded = hash ^ (hash >> 32) ^ (hash >> 17);
-    (folded % u64::from(CHUNKS)) as u8
+    let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let base = (folded % u64::from(CHUNKS)) as u32;
+    base << (32 - BASE_DEPTH) | ((mixed ^ (mixed >> 33)) as u32) >> BASE_DEPTH
+}
+
+/// The chunk that a task is kept in while that chunk is not split.
+pub fn chunk_of(task_key: &str) -> ChunkId {
+    ChunkId::base((path_of(task_key) >> (32 - BASE_DEPTH)) as u8)
 }
 
 /// The keys of one group.
@@ -66,7 +169,7 @@ pub enum Kind {
     /// A member's acknowledgement.
     Ack(InstanceId),
     /// A chunk of a member's assignment.
-    Chunk(InstanceId, u8),
+    Chunk(InstanceId, ChunkId),
     /// An operator's request that the member leave.
     Eviction(InstanceId),
     /// A wish that the leader plan anew.
@@ -165,8 +268,8 @@ impl Keys {
     }
 
     /// One chunk of a member's assignment.
-    pub fn chunk(&self, instance: &InstanceId, chunk: u8) -> String {
-        format!("{}assignments/{instance}/{chunk:02x}", self.root)
+    pub fn chunk(&self, instance: &InstanceId, chunk: ChunkId) -> String {
+        format!("{}assignments/{instance}/{chunk}", self.root)
     }
 
     /// The key whose writing asks the leader to plan anew.
@@ -208,8 +311,7 @@ impl Keys {
             ("members", Some(name), Some("ack")) => Kind::Ack(InstanceId::new(name).ok()?),
             ("members", Some(name), Some("eviction")) => Kind::Eviction(InstanceId::new(name).ok()?),
             ("assignments", Some(name), Some(chunk)) => {
-                let chunk = u8::from_str_radix(chunk, 16).ok().filter(|chunk| *chunk < CHUNKS)?;
-                Kind::Chunk(InstanceId::new(name).ok()?, chunk)
+                Kind::Chunk(InstanceId::new(name).ok()?, ChunkId::parse(chunk)?)
             }
             _ => return None,
         };
@@ -253,7 +355,10 @@ mod tests {
         assert_eq!(keys.kind(&keys.contact(&a)), Some(Kind::Contact(a.clone())));
         assert_eq!(keys.kind(&keys.notice(&a)), Some(Kind::Notice(a.clone())));
         assert_eq!(keys.kind(&keys.mode()), Some(Kind::Mode));
-        assert_eq!(keys.kind(&keys.chunk(&a, 63)), Some(Kind::Chunk(a.clone(), 63)));
+        let chunk = ChunkId::base(63);
+        for chunk in [chunk, chunk.halves().unwrap().0, chunk.halves().unwrap().1.halves().unwrap().0] {
+            assert_eq!(keys.kind(&keys.chunk(&a, chunk)), Some(Kind::Chunk(a.clone(), chunk)));
+        }
         assert_eq!(keys.kind(&keys.trigger()), Some(Kind::Trigger));
         assert_eq!(keys.kind(&keys.eviction(&a)), Some(Kind::Eviction(a.clone())));
         let of_task = |task: &str| [Control::Pin(task.into()), Control::Release(task.into())];
@@ -272,6 +377,11 @@ mod tests {
             "members/a",
             "assignments/a/40",
             "assignments/a/zz",
+            "assignments/a/1",
+            "assignments/a/01-",
+            "assignments/a/01-2",
+            "assignments/a/01-0-1",
+            "assignments/a/01-000000000000000000000000000",
             "members/a/ack/x",
             "control/pins/",
             "control/drains/a/b",
@@ -286,16 +396,52 @@ mod tests {
     /// The hash is part of the record format: another one would make leaders of two versions disagree.
     #[test]
     fn the_chunk_of_a_task_never_changes() {
-        assert_eq!(["", "a", "topic-7", "шард"].map(chunk_of), CHUNKS_OF_SAMPLES);
+        let samples = ["", "a", "topic-7", "шард"];
+        assert_eq!(samples.map(chunk_of), [16, 0, 31, 43].map(ChunkId::base));
+        assert_eq!(samples.map(path_of), PATHS_OF_SAMPLES);
     }
 
-    const CHUNKS_OF_SAMPLES: [u8; 4] = [16, 0, 31, 43];
+    const PATHS_OF_SAMPLES: [u32; 4] = [1_124_917_489, 6_579_849, 2_127_934_825, 2_946_592_038];
+
+    #[test]
+    fn a_chunk_is_split_into_halves_that_a_path_finds() {
+        let chunk = ChunkId::base(5);
+        let (low, high) = chunk.halves().unwrap();
+        assert_eq!([chunk, low, high].map(|chunk| chunk.to_string()), ["05", "05-0", "05-1"]);
+        let path =
+            (0..).map(|task| path_of(&format!("task-{task}"))).find(|path| high.contains(*path)).unwrap();
+        assert!(chunk.contains(path) && !low.contains(path));
+        let among = |chunks: &[ChunkId]| {
+            ChunkId::among(&chunks.iter().map(|chunk| (*chunk, ())).collect::<BTreeMap<_, _>>(), path)
+        };
+        assert_eq!(among(&[]), chunk);
+        assert_eq!(among(&[chunk, ChunkId::base(6)]), chunk);
+        assert_eq!(among(&[low, high]), high);
+        // Its half is empty: the other one must not come to lie within a new chunk.
+        assert_eq!(among(&[low]), high);
+        assert_eq!(among(&[ChunkId::base(4), ChunkId::base(6)]), chunk);
+        let mut deepest = chunk;
+        while let Some(half) = deepest.half(path) {
+            deepest = half;
+        }
+        assert!(deepest.contains(path) && deepest.halves().is_none());
+    }
+
+    #[test]
+    fn the_tasks_of_a_chunk_spread_over_its_parts() {
+        let mut parts = BTreeMap::<u32, u32>::new();
+        for path in (0..64_000).map(|task| path_of(&format!("task-{task:06}"))).filter(|path| path >> 26 == 7)
+        {
+            *parts.entry(path >> 22).or_default() += 1;
+        }
+        assert!(parts.len() == 16 && parts.values().all(|size| (30..100).contains(size)), "{parts:?}");
+    }
 
     #[test]
     fn tasks_spread_over_all_chunks() {
         let mut sizes = [0u32; CHUNKS as usize];
         for task in 0..6400 {
-            sizes[chunk_of(&format!("task-{task}")) as usize] += 1;
+            sizes[(path_of(&format!("task-{task}")) >> 26) as usize] += 1;
         }
         assert!(sizes.iter().all(|size| (50..200).contains(size)), "{sizes:?}");
     }

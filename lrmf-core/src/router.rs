@@ -17,7 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::coordination::{Coordination, Revision, WatchEvent};
 use crate::driver::Feed;
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
-use crate::keys::{Keys, Kind};
+use crate::keys::{ChunkId, Keys, Kind};
 use crate::protocol::{FeedId, FeedItem, Input};
 use crate::records::{ChunkRecord, RecordError, decode};
 
@@ -55,7 +55,7 @@ struct View {
     state: Result<(), NotReady>,
     revision: Revision,
     routes: HashMap<Arc<str>, Route, FixedState>,
-    chunks: HashMap<(InstanceId, u8), Vec<Arc<str>>, FixedState>,
+    chunks: HashMap<(InstanceId, ChunkId), Vec<Arc<str>>, FixedState>,
     /// The store's counter had this revision, and the view was that far, at that time.
     current_at: Option<Timestamp>,
 }
@@ -89,13 +89,14 @@ impl View {
                 self.state = Ok(());
                 snapshot.entries.iter().try_for_each(|kv| self.put(&kv.key, &kv.value))
             }
-            FeedItem::Changed(batch) => batch.events.iter().try_for_each(|event| match event {
-                WatchEvent::Put(kv) => self.put(&kv.key, &kv.value),
-                WatchEvent::Delete { key } => {
-                    self.forget(key);
-                    Ok(())
-                }
-            }),
+            FeedItem::Changed(batch) => {
+                // What moves from one chunk to another in one write is not lost on the way, whichever comes first.
+                batch.events.iter().for_each(|event| self.forget(event.key()));
+                batch.events.iter().try_for_each(|event| match event {
+                    WatchEvent::Put(kv) => self.put(&kv.key, &kv.value),
+                    WatchEvent::Delete { .. } => Ok(()),
+                })
+            }
         };
         if let Err(error) = result {
             self.state = Err(error.into());
@@ -103,7 +104,6 @@ impl View {
     }
 
     fn put(&mut self, key: &str, value: &[u8]) -> Result<(), RecordError> {
-        self.forget(key);
         let Some(Kind::Chunk(member, chunk)) = self.keys.kind(key) else { return Ok(()) };
         let record: ChunkRecord = decode(key, value)?;
         let mut tasks = Vec::with_capacity(record.tasks.len());
@@ -121,14 +121,11 @@ impl View {
         Ok(())
     }
 
-    /// Takes a chunk's tasks out, but for those that the same write gave to somebody else.
+    /// Takes a chunk's tasks out.
     fn forget(&mut self, key: &str) {
         let Some(Kind::Chunk(member, chunk)) = self.keys.kind(key) else { return };
-        let chunk = (member, chunk);
-        for task in self.chunks.remove(&chunk).unwrap_or_default() {
-            if self.routes.get(&task).is_some_and(|route| route.member == chunk.0) {
-                self.routes.remove(&task);
-            }
+        for task in self.chunks.remove(&(member, chunk)).unwrap_or_default() {
+            self.routes.remove(&task);
         }
     }
 }
@@ -288,7 +285,7 @@ mod tests {
         }
         record.generation = Generation(9);
         KeyValue {
-            key: keys().chunk(&InstanceId::new(member).unwrap(), 1),
+            key: keys().chunk(&InstanceId::new(member).unwrap(), ChunkId::base(1)),
             value: encode(&record),
             create_revision: Revision(1),
             mod_revision: Revision(1),
@@ -327,7 +324,7 @@ mod tests {
         assert_eq!(view.state, Err(NotReady::Loading));
         let mut newer = chunk("a", &[("x", 1)]);
         newer.value =
-            String::from_utf8(newer.value.to_vec()).unwrap().replace("\"format\":1", "\"format\":9").into();
+            String::from_utf8(newer.value.to_vec()).unwrap().replace("\"format\":2", "\"format\":9").into();
         let snapshot = Snapshot { revision: Revision(1), entries: vec![newer] };
         view.apply(Timestamp::default(), &FeedItem::Loaded(snapshot));
         assert!(matches!(view.state, Err(NotReady::Unreadable(RecordError::Newer { found: 9, .. }))));

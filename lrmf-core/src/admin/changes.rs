@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::coordination::WatchBatch;
 use crate::driver::Feed;
 use crate::ids::{Generation, GroupId, Incarnation, InstanceId, Token};
-use crate::keys::Kind;
+use crate::keys::{ChunkId, Kind};
 use crate::protocol::{FeedId, FeedItem, Input};
 use crate::records::{Cause, MemberRecord};
 
@@ -115,7 +115,7 @@ impl GroupState {
             Some(Kind::Chunk(member, chunk)) => self.tasks_at(&member, chunk..=chunk).collect(),
             Some(
                 Kind::Session(member) | Kind::Ack(member) | Kind::Successor(member) | Kind::Contact(member),
-            ) => self.tasks_at(&member, 0..=u8::MAX).collect(),
+            ) => self.tasks_at(&member, ChunkId::FIRST..=ChunkId::LAST).collect(),
             _ => Vec::new(),
         };
         batch.events.iter().flat_map(|event| of_key(event.key())).collect()

@@ -7,7 +7,7 @@ use crate::config::GroupMode;
 use crate::control::{DrainRecord, EvictionRecord, FreezeRecord, PinRecord, ReleaseRecord};
 use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
 use crate::ids::{Generation, GroupId, Incarnation, InstanceId};
-use crate::keys::{Control, Keys, Kind};
+use crate::keys::{ChunkId, Control, Keys, Kind};
 use crate::records::{
     AckRecord, ChunkRecord, ContactRecord, Entry, GenerationRecord, LeaderRecord, MemberRecord, ModeRecord,
     NoticeRecord, Record, RecordError, decode,
@@ -47,8 +47,8 @@ pub struct GroupState {
     pub evictions: BTreeMap<InstanceId, EvictionRecord>,
     /// Records that this version cannot read, by key.
     pub unreadable: BTreeMap<String, RecordError>,
-    chunks: BTreeMap<(InstanceId, u8), ChunkRecord>,
-    places: BTreeMap<Arc<str>, (InstanceId, u8)>,
+    chunks: BTreeMap<(InstanceId, ChunkId), ChunkRecord>,
+    places: BTreeMap<Arc<str>, (InstanceId, ChunkId)>,
 }
 
 /// Where a task is.
@@ -145,7 +145,7 @@ impl GroupState {
     pub(super) fn tasks_at(
         &self,
         member: &InstanceId,
-        chunks: std::ops::RangeInclusive<u8>,
+        chunks: std::ops::RangeInclusive<ChunkId>,
     ) -> impl Iterator<Item = Arc<str>> {
         let (first, last) = ((member.clone(), *chunks.start()), (member.clone(), *chunks.end()));
         let found = self.chunks.range(first..=last);

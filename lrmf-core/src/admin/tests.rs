@@ -70,16 +70,15 @@ impl Written {
         self.put(self.keys.generation(), &record).await;
     }
 
-    async fn ack(&self, number: u128, generation: u64, releasing: &[u64], stuck: Option<StuckBy>) {
+    async fn ack(&self, number: u128, generation: u64, released: &[u64], stuck: Option<StuckBy>) {
         let record = AckRecord {
             format: Format,
             incarnation: session(number),
             generation: Generation(generation),
-            releasing: releasing
-                .iter()
-                .map(|token| Named { key: "x".into(), token: Token(*token) })
-                .collect(),
-            starting: vec![],
+            released: Some(
+                released.iter().map(|token| Named { key: "x".into(), token: Token(*token) }).collect(),
+            ),
+            releasing: vec![],
             failed: vec![],
             stuck: stuck.into_iter().map(|by| Stuck { key: "x".into(), token: Token(7), by }).collect(),
         };
@@ -123,10 +122,11 @@ async fn every_phase_of_a_task_is_told_from_the_others() {
     written.task("a", 1, |entry| entry.releasing = Some(Generation(8))).await;
     assert_eq!(written.phase().await, TaskPhase::Releasing);
     assert_eq!(written.codes("x").await, ["new", "releasing", "no-leader"]);
-    written.ack(1, 8, &[7], None).await;
+    // One that it had before does not count.
+    written.ack(1, 8, &[6], None).await;
     assert_eq!(written.phase().await, TaskPhase::Releasing);
     for (by, text) in [(StuckBy::Overdue, "revoke_timeout"), (StuckBy::Panicked, "panicked")] {
-        written.ack(1, 8, &[7], Some(by)).await;
+        written.ack(1, 8, &[], Some(by)).await;
         assert_eq!(written.phase().await, TaskPhase::Stuck);
         let explained = written.admin.read().await.unwrap().explain("x");
         assert!(
@@ -135,7 +135,7 @@ async fn every_phase_of_a_task_is_told_from_the_others() {
         );
         assert!(explained.reasons[1].text.contains("force-release"));
     }
-    written.ack(1, 8, &[], None).await;
+    written.ack(1, 8, &[7], None).await;
     assert_eq!(written.phase().await, TaskPhase::Released);
     written.member("a", 1, MemberState::Restarting).await;
     assert_eq!(written.phase().await, TaskPhase::Waiting);
@@ -180,7 +180,7 @@ async fn what_cannot_be_read_is_shown_beside_the_rest() {
     let written = Written::new();
     written.member("a", 1, MemberState::Active).await;
     let key = written.keys.control(&Control::Freeze);
-    let op = Op::Put { key: key.clone(), value: r#"{"format":2}"#.into(), lease: None };
+    let op = Op::Put { key: key.clone(), value: r#"{"format":99}"#.into(), lease: None };
     written.store.commit(Txn { guards: vec![], ops: vec![op] }).await.unwrap();
     let state = written.admin.read().await.unwrap();
     assert_eq!(state.unreadable.keys().collect::<Vec<_>>(), [&key]);

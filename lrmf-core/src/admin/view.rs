@@ -182,12 +182,8 @@ impl GroupState {
 
     /// Whether the holder acknowledged that nothing of a task that it is to release runs any more.
     pub fn has_released(&self, place: Place<'_>) -> bool {
-        let Some(marked) = place.entry.releasing else { return false };
-        self.acks.get(place.holder).is_some_and(|ack| {
-            ack.incarnation == place.incarnation
-                && ack.generation >= marked
-                && !ack.releasing.iter().any(|named| named.key == place.entry.key)
-        })
+        let ack = self.acks.get(place.holder).filter(|ack| ack.incarnation == place.incarnation);
+        ack.is_some_and(|ack| ack.has_released(place.entry))
     }
 
     /// Why a task that its holder is to stop does not stop.

@@ -4,6 +4,7 @@
 //! started or stopped, what the record wants next has to wait for that.
 
 mod ack;
+mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,17 +12,16 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::CoordinatorConfig;
-use crate::coordination::{Revision, WatchEvent};
+use crate::coordination::{Revision, TxnLimits, WatchEvent};
 use crate::event::Event;
 use crate::ids::{Generation, Incarnation, InstanceId, Token};
-use crate::keys::{Keys, Kind};
-use crate::records::{AckRecord, ChunkRecord, Failure, Format, RecordError, Stuck, StuckBy, decode};
+use crate::keys::{ChunkId, Keys, Kind};
+use crate::records::{AckRecord, ChunkRecord, RecordError, Stuck, StuckBy, decode, target_bytes};
 use crate::task::Holding;
 
 use super::{Action, FeedItem, Now, Rules};
-
-/// The longest error text that is passed on to the leader, in bytes.
-const LONGEST_ERROR: usize = 256;
+use ack::Report;
+use record::OwnRecord;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -47,13 +47,12 @@ struct Run {
     stopping: Option<Stopping>,
 }
 
-/// One chunk of the record, as applied.
-#[derive(Clone, Debug, Default)]
-struct Applied {
-    generation: Generation,
-    wanted: BTreeMap<Arc<str>, Holding>,
-    /// The highest generation that took something away.
-    marked: Generation,
+impl Run {
+    fn stop(&mut self, now: Now, given_up: Option<String>) -> Action {
+        self.phase = Phase::Stopping;
+        self.stopping = Some(Stopping { since: now.at, given_up });
+        Action::Revoke(self.holding.clone())
+    }
 }
 
 /// The machine.
@@ -66,21 +65,19 @@ pub struct Holdings {
     companions: Duration,
     /// How long a revoke may take before it is reported.
     revoke_timeout: Duration,
-    /// The revokes that are reported.
-    stuck: BTreeMap<Arc<str>, Stuck>,
     revision: Revision,
-    chunks: BTreeMap<u8, Applied>,
+    record: OwnRecord,
     generation: Generation,
     runs: BTreeMap<Arc<str>, Run>,
+    /// The number of runs that have started and are not about to stop.
+    held: usize,
+    /// When each revoke that is under way will have taken too long; those that have are taken out.
+    revokes: BTreeSet<(Timestamp, Arc<str>)>,
     /// What is not, or no longer, to run here, and has not ended yet.
-    unwanted: BTreeMap<Arc<str>, Token>,
-    failed: BTreeMap<Arc<str>, Failure>,
+    unwanted: BTreeSet<Arc<str>>,
     /// Everything is to stop, whatever the record says.
     halting: bool,
-    /// The acknowledgement that the store has.
-    acked: AckRecord,
-    /// When the one that is due stops waiting for revokes to end.
-    ack_at: Option<Timestamp>,
+    report: Report,
 }
 
 impl Holdings {
@@ -90,17 +87,9 @@ impl Holdings {
         instance: InstanceId,
         incarnation: Incarnation,
         settings: &CoordinatorConfig,
+        limits: TxnLimits,
         rules: Rules,
     ) -> Self {
-        let acked = AckRecord {
-            format: Format,
-            incarnation,
-            generation: Generation(0),
-            releasing: Vec::new(),
-            starting: Vec::new(),
-            failed: Vec::new(),
-            stuck: Vec::new(),
-        };
         Self {
             keys,
             instance,
@@ -108,33 +97,30 @@ impl Holdings {
             rules,
             companions: settings.companions,
             revoke_timeout: settings.revoke_timeout,
-            stuck: BTreeMap::new(),
             revision: Revision(0),
-            chunks: BTreeMap::new(),
+            record: OwnRecord::default(),
             generation: Generation(0),
             runs: BTreeMap::new(),
-            unwanted: BTreeMap::new(),
-            failed: BTreeMap::new(),
+            held: 0,
+            revokes: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
             halting: false,
-            acked,
-            ack_at: None,
+            report: Report::new(incarnation, target_bytes(limits)),
         }
     }
 
     /// The record changed.
     pub fn on_record(&mut self, now: Now, item: &FeedItem) -> Vec<Action> {
-        let (revision, mut touched) = match item {
-            FeedItem::Loaded(snapshot) => (snapshot.revision, self.chunks.keys().copied().collect()),
-            FeedItem::Changed(batch) => (batch.revision, BTreeSet::new()),
+        let (revision, gone): (_, Vec<ChunkId>) = match item {
+            FeedItem::Loaded(snapshot) => (snapshot.revision, self.record.chunks().collect()),
+            FeedItem::Changed(batch) => (batch.revision, Vec::new()),
         };
         if self.rules.forward_only && revision <= self.revision && self.revision > Revision(0) {
             return Vec::new();
         }
         self.revision = revision;
-        let mut records: BTreeMap<u8, Option<Result<ChunkRecord, RecordError>>> = BTreeMap::new();
-        for chunk in std::mem::take(&mut touched) {
-            records.insert(chunk, None);
-        }
+        let mut records: BTreeMap<ChunkId, Option<Result<ChunkRecord, RecordError>>> =
+            gone.into_iter().map(|chunk| (chunk, None)).collect();
         let mut put = |key: &str, value: Option<&[u8]>| {
             if let Some(Kind::Chunk(instance, chunk)) = self.keys.kind(key)
                 && instance == self.instance
@@ -162,29 +148,14 @@ impl Holdings {
         self.settle(now, changed, actions)
     }
 
-    fn apply(&mut self, chunk: u8, record: Option<&ChunkRecord>, changed: &mut BTreeSet<Arc<str>>) {
-        let before = self.chunks.remove(&chunk).unwrap_or_default();
-        changed.extend(before.wanted.keys().cloned());
-        let Some(record) = record else { return };
-        if self.rules.incarnation && record.incarnation != self.incarnation {
+    fn apply(&mut self, chunk: ChunkId, record: Option<&ChunkRecord>, changed: &mut BTreeSet<Arc<str>>) {
+        let mine = record.filter(|record| !self.rules.incarnation || record.incarnation == self.incarnation);
+        let applied = self.record.generation(chunk).unwrap_or_default();
+        if self.rules.forward_only && mine.is_some_and(|record| record.generation < applied) {
             return;
         }
-        if self.rules.forward_only && record.generation < before.generation {
-            self.chunks.insert(chunk, before);
-            return;
-        }
-        let mut applied = Applied { generation: record.generation, ..Applied::default() };
-        for entry in &record.tasks {
-            match entry.releasing {
-                Some(marked) => applied.marked = applied.marked.max(marked),
-                None => {
-                    applied.wanted.insert(entry.key.clone(), entry.holding());
-                }
-            }
-        }
-        changed.extend(applied.wanted.keys().cloned());
-        self.generation = self.generation.max(record.generation);
-        self.chunks.insert(chunk, applied);
+        self.record.replace(chunk, mine, changed);
+        self.generation = self.generation.max(mine.map_or(Generation(0), |record| record.generation));
     }
 
     /// `Worker::assign` has returned.
@@ -202,11 +173,12 @@ impl Holdings {
         match result {
             Ok(()) => {
                 run.phase = Phase::Started;
+                self.held += 1;
                 actions.push(Action::Emit(Event::Assigned(run.holding.clone())));
             }
             Err(error) => {
                 self.runs.remove(key);
-                self.note_failure(key, token, &error);
+                self.report.note_failure(key, token, &error);
                 actions.push(Action::Emit(Event::AssignFailed { key: key.clone(), token, error }));
             }
         }
@@ -219,17 +191,18 @@ impl Holdings {
         let Some(run) = self.runs.get_mut(key).filter(|run| run.holding.token == token) else {
             return actions;
         };
+        let overdue = run.stopping.as_ref().map(|stopping| stopping.since + self.revoke_timeout);
+        overdue.map(|at| self.revokes.remove(&(at, key.clone())));
         if !stopped {
             run.phase = Phase::Lost;
-            let stuck = Stuck { key: key.clone(), token, by: StuckBy::Panicked };
-            self.stuck.insert(key.clone(), stuck);
+            self.report.note_stuck(Stuck { key: key.clone(), token, by: StuckBy::Panicked });
             self.schedule_ack(now);
             return actions;
         }
-        self.stuck.remove(key);
+        self.report.forget_stuck(key);
         if let Some(run) = self.runs.remove(key) {
             if let Some(error) = run.stopping.and_then(|stopping| stopping.given_up) {
-                self.note_failure(key, token, &error);
+                self.report.note_failure(key, token, &error);
             }
             actions.push(Action::Emit(Event::Revoked(run.holding)));
         }
@@ -240,24 +213,20 @@ impl Holdings {
     pub fn on_given_up(&mut self, now: Now, key: &Arc<str>, token: Token, error: String) -> Vec<Action> {
         let started = |run: &&mut Run| run.holding.token == token && run.phase == Phase::Started;
         let Some(run) = self.runs.get_mut(key).filter(started) else { return Vec::new() };
-        run.phase = Phase::Stopping;
-        run.stopping = Some(Stopping { since: now.at, given_up: Some(error.clone()) });
-        let event = Event::GivenUp { key: key.clone(), token, error };
-        vec![Action::Emit(event), Action::Revoke(run.holding.clone())]
+        self.held -= 1;
+        self.revokes.insert((now.at + self.revoke_timeout, key.clone()));
+        let revoke = run.stop(now, Some(error.clone()));
+        vec![Action::Emit(Event::GivenUp { key: key.clone(), token, error }), revoke]
     }
 
     /// Reports the revokes that take too long.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
-        for (key, run) in &self.runs {
-            let since = run.stopping.as_ref().map(|stopping| stopping.since);
-            if since.is_none_or(|since| now.at < since + self.revoke_timeout) || self.stuck.contains_key(key)
-            {
-                continue;
-            }
-            let token = run.holding.token;
-            self.stuck.insert(key.clone(), Stuck { key: key.clone(), token, by: StuckBy::Overdue });
-            actions.push(Action::Emit(Event::RevokeOverdue { key: key.clone(), token }));
+        while self.revokes.first().is_some_and(|(at, _)| *at <= now.at) {
+            let Some((_, key)) = self.revokes.pop_first() else { break };
+            let Some(token) = self.runs.get(&key).map(|run| run.holding.token) else { continue };
+            self.report.note_stuck(Stuck { key: key.clone(), token, by: StuckBy::Overdue });
+            actions.push(Action::Emit(Event::RevokeOverdue { key, token }));
         }
         if !actions.is_empty() {
             self.schedule_ack(now);
@@ -267,13 +236,7 @@ impl Holdings {
 
     /// When [`tick`](Self::tick) is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let waits = self.runs.iter().filter(|(key, _)| !self.stuck.contains_key(*key));
-        waits.filter_map(|(_, run)| Some(run.stopping.as_ref()?.since + self.revoke_timeout)).min()
-    }
-
-    fn note_failure(&mut self, key: &Arc<str>, token: Token, error: &str) {
-        let shown = Failure { key: key.clone(), token, error: cut(error).to_owned() };
-        self.failed.insert(key.clone(), shown);
+        self.revokes.first().map(|(at, _)| *at)
     }
 
     /// Stops everything, for good.
@@ -295,7 +258,7 @@ impl Holdings {
 
     /// Whether the record gives this member nothing.
     pub fn wants_nothing(&self) -> bool {
-        self.chunks.values().all(|chunk| chunk.wanted.is_empty())
+        self.record.wants_nothing()
     }
 
     /// Brings tasks to what the record wants of them, as far as they are not on their way already.
@@ -303,24 +266,34 @@ impl Holdings {
         let mut assigns = Vec::new();
         for key in keys {
             let wanted = self.wanted(&key).cloned();
-            self.note_unwanted(&key, wanted.as_ref());
-            self.forget_failure(&key, wanted.as_ref());
+            self.report.forget_failure(&key, wanted.as_ref().map(|wanted| wanted.token));
             match (self.runs.get_mut(&key), wanted) {
                 (Some(run), wanted) => {
                     let stays = wanted.is_some_and(|wanted| wanted.token == run.holding.token);
                     if run.phase == Phase::Started && !stays {
-                        run.phase = Phase::Stopping;
-                        run.stopping = Some(Stopping { since: now.at, given_up: None });
-                        actions.push(Action::Revoke(run.holding.clone()));
+                        self.held -= 1;
+                        self.revokes.insert((now.at + self.revoke_timeout, key.clone()));
+                        actions.push(run.stop(now, None));
+                    }
+                    if stays {
+                        self.unwanted.remove(&key);
+                    } else {
+                        self.unwanted.insert(key.clone());
                     }
                 }
-                (None, Some(wanted)) if !self.failed.contains_key(&key) => {
-                    self.runs
-                        .insert(key, Run { holding: wanted.clone(), phase: Phase::Starting, stopping: None });
-                    assigns.push(Action::Assign(wanted));
+                (None, wanted) => {
+                    self.unwanted.remove(&key);
+                    if let Some(wanted) = wanted.filter(|_| !self.report.has_failed(&key)) {
+                        assigns.push(Action::Assign(wanted.clone()));
+                        self.runs.insert(
+                            key.clone(),
+                            Run { holding: wanted, phase: Phase::Starting, stopping: None },
+                        );
+                    }
                 }
-                (None, _) => {}
             }
+            let released = self.record.releasing(&key).filter(|_| !self.runs.contains_key(&key));
+            self.report.set_released(&key, released);
         }
         self.schedule_ack(now);
         actions.extend(assigns);
@@ -328,42 +301,49 @@ impl Holdings {
     }
 
     fn wanted(&self, key: &str) -> Option<&Holding> {
-        if self.halting {
-            return None;
-        }
-        self.chunks.get(&crate::keys::chunk_of(key))?.wanted.get(key)
+        self.record.wanted(key).filter(|_| !self.halting)
     }
 
-    fn note_unwanted(&mut self, key: &Arc<str>, wanted: Option<&Holding>) {
-        let running = self.runs.get(key).map(|run| run.holding.token);
-        match running.filter(|running| wanted.is_none_or(|wanted| wanted.token != *running)) {
-            Some(token) => self.unwanted.insert(key.clone(), token),
-            None => self.unwanted.remove(key),
-        };
+    fn schedule_ack(&mut self, now: Now) {
+        let stopping = !self.unwanted.is_empty();
+        self.report.schedule(self.record.marked(), stopping, now.at, now.at + self.companions);
     }
 
-    fn forget_failure(&mut self, key: &str, wanted: Option<&Holding>) {
-        let current = self
-            .failed
-            .get(key)
-            .is_some_and(|failure| wanted.is_some_and(|wanted| wanted.token == failure.token));
-        if !current {
-            self.failed.remove(key);
+    /// When the next acknowledgement is to be written.
+    pub fn ack_at(&self) -> Option<Timestamp> {
+        self.report.at()
+    }
+
+    /// The acknowledgement to write, if one is due.
+    pub fn due_ack(&mut self, now: Now) -> Option<AckRecord> {
+        let generation = self.generation;
+        self.report.at().filter(|at| *at <= now.at).map(|_| self.report.write(generation))
+    }
+
+    /// The store has this acknowledgement.
+    pub fn on_acked(&mut self, now: Now, ack: &AckRecord) {
+        self.report.written(ack);
+        self.schedule_ack(now);
+    }
+
+    /// The store may not have the last acknowledgement; where it is `too_large`, the next one is shorter.
+    pub fn on_not_acked(&mut self, now: Now, too_large: bool) {
+        if too_large {
+            self.report.shorten();
         }
+        self.report.not_written();
+        self.schedule_ack(now);
     }
 
     /// What is held: running, and not about to stop.
     pub fn held(&self) -> impl Iterator<Item = &Holding> {
         self.runs.values().filter(|run| run.phase == Phase::Started).map(|run| &run.holding)
     }
-}
 
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST_ERROR);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    /// The number of tasks that are held.
+    pub fn held_count(&self) -> usize {
+        self.held
     }
-    &text[..end]
 }
 
 #[cfg(test)]

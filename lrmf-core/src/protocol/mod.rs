@@ -22,7 +22,7 @@
 //! | R4 | one transaction, one generation | `leader::batch` | half a handover |
 //! | R5 | generations never fall | `leader::batch` | a token is given twice |
 //! | R6 | what is older than what was applied is ignored | [`holdings`] | a task that was given back starts again |
-//! | R7 | acknowledgements name what still runs, and never go back | [`holdings`], [`node`] | a task is granted while it is being stopped |
+//! | R7 | acknowledgements name what was released, and never go back | [`holdings`], [`node`] | a task is granted while it is being stopped |
 //! | R8 | only who holds the leader's key writes the assignment | `leader::batch`, [`election`] | a deposed leader goes on |
 //! | R10 | a changed value is a new holding, in place | `leader::plan`, [`holdings`] | a holder works with an old value |
 //! | P2 | a member stops before its session can end | [`node`] | it runs on while another one starts |
@@ -238,7 +238,7 @@ pub struct Rules {
     pub(crate) incarnation: bool,
     /// A task goes to its new holder only after the old one acknowledged its release.
     pub(crate) await_ack: bool,
-    /// An acknowledgement that still lists the task does not count for it (R7).
+    /// Only a holding that an acknowledgement names was released (R7).
     pub(crate) ack_lists_tasks: bool,
     /// Every write of the leader is guarded by its leadership.
     pub(crate) leader_guard: bool,

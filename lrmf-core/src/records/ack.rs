@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Format, Record, below_limit};
+use super::{Entry, Format, Record, below_limit};
 use crate::ids::{Generation, Incarnation, Token};
 
 /// A holding, named.
@@ -60,26 +60,46 @@ pub struct Stuck {
 }
 
 /// How far a member has come with its assignment.
+///
+/// Each list is cut off at a number of bytes; what did not fit follows when the leader has dealt with what did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AckRecord {
     /// The record format.
     pub format: Format,
-    /// Which session says so.
+    /// The session that says so.
     pub incarnation: Incarnation,
     /// Everything up to this generation is known and begun.
     pub generation: Generation,
-    /// What is still being stopped, in key order.
+    /// The holdings that are marked in the member's record and of which nothing runs, in key order. None in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Vec<Named>>,
+    /// In format 1, the holdings that were still being stopped, in key order: those not named here that were marked up to
+    /// `generation` had been released.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releasing: Vec<Named>,
-    /// What is still being started, in key order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub starting: Vec<Named>,
-    /// What could not be started, in key order.
+    /// What could not be started, in the order of the holdings: what was tried last comes last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failure>,
-    /// What of the releasing does not stop, in key order.
+    /// What is to stop and does not, in key order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stuck: Vec<Stuck>,
+}
+
+impl AckRecord {
+    /// Returns true where it says that nothing of a marked holding runs any more.
+    pub fn has_released(&self, entry: &Entry) -> bool {
+        let Some(marked) = entry.releasing else { return false };
+        match &self.released {
+            Some(released) => {
+                let found = released.binary_search_by(|named| named.key.cmp(&entry.key));
+                found.is_ok_and(|at| released[at].token == entry.token)
+            }
+            None => {
+                self.generation >= marked
+                    && self.releasing.binary_search_by(|named| named.key.cmp(&entry.key)).is_err()
+            }
+        }
+    }
 }
 
 impl Record for AckRecord {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Format, Record, below_limit};
+use super::{Format, Record, below_limit, json_bytes};
 use crate::ids::{Generation, Incarnation, Token};
+use crate::keys::{ChunkId, path_of};
 use crate::task::{Holding, Task};
 
 /// Why a task came to its holder: for people and tools.
@@ -88,14 +89,19 @@ impl Entry {
         Holding { task: self.task(), token: self.token }
     }
 
-    /// About how many bytes the entry takes in its record; exact but for characters that JSON escapes.
+    /// The most bytes that the entry takes in its record.
     pub(crate) fn bytes(&self) -> usize {
-        self.key.len()
-            + self.value.len()
-            + self.value.bytes().filter(|b| matches!(b, b'"' | b'\\')).count()
-            + 88
+        entry_bytes(&self.key, &self.value)
     }
 }
+
+/// The most bytes that the entry of such a task takes in its record.
+pub(crate) fn entry_bytes(key: &str, value: &str) -> usize {
+    json_bytes(key) + json_bytes(value) + 88
+}
+
+/// The most bytes of a chunk's record without its entries, and of its key besides the member's name.
+pub(crate) const RECORD_BYTES: usize = 256;
 
 /// A chunk of a member's assignment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +147,30 @@ impl ChunkRecord {
 
     fn position(&self, key: &str) -> Result<usize, usize> {
         self.tasks.binary_search_by(|entry| entry.key.as_ref().cmp(key))
+    }
+
+    /// The most bytes that the record takes.
+    pub(crate) fn bytes(&self) -> usize {
+        RECORD_BYTES + self.tasks.iter().map(Entry::bytes).sum::<usize>()
+    }
+
+    /// The record as one or more, each of which takes no more than `most` bytes or has a single task.
+    pub(crate) fn split(self, id: ChunkId, most: usize) -> Vec<(ChunkId, Self)> {
+        let (mut whole, mut parts) = (vec![(id, self)], Vec::new());
+        while let Some((id, record)) = whole.pop() {
+            let halves = id.halves().filter(|_| record.tasks.len() > 1 && record.bytes() > most);
+            let Some((low, high)) = halves else {
+                parts.push((id, record));
+                continue;
+            };
+            let (lower, higher) =
+                record.tasks.into_iter().partition(|entry| low.contains(path_of(&entry.key)));
+            let half =
+                |tasks: Vec<Entry>| Self { format: Format, tasks, ..Self { tasks: Vec::new(), ..record } };
+            let both = [(high, half(higher)), (low, half(lower))];
+            whole.extend(both.into_iter().filter(|(_, half)| !half.tasks.is_empty()));
+        }
+        parts
     }
 
     /// The highest number in the record, below which the group's generation must never fall.

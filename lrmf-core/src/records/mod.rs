@@ -10,17 +10,21 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::coordination::TxnLimits;
 use crate::ids::Generation;
 
 pub use ack::{AckRecord, Failure, Named, Stuck, StuckBy};
 pub use assignment::{Cause, ChunkRecord, Entry, GenerationRecord};
+pub(crate) use assignment::{RECORD_BYTES, entry_bytes};
 pub use member::{
     Barred, ContactRecord, LeaderRecord, LoadReport, MemberRecord, MemberState, ModeRecord, NoticeRecord,
     SuccessorRecord,
 };
 
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+///
+/// 2: chunks are split by size, and acknowledgements name what was released instead of what was not.
+pub const FORMAT: u32 = 2;
 
 /// Generations stay below this, so that every store and script can hold them exactly.
 pub const GENERATION_LIMIT: u64 = 1 << 53;
@@ -63,6 +67,27 @@ impl<'de> Deserialize<'de> for Format {
             other => Err(serde::de::Error::custom(format_args!("format {other}"))),
         }
     }
+}
+
+/// The bytes that a chunk of an assignment is kept below, and each list of an acknowledgement: a quarter of what a write
+/// may have, as one that moves a task has two chunks.
+pub(crate) fn target_bytes(limits: TxnLimits) -> usize {
+    (limits.bytes / 4).min(64 * 1024)
+}
+
+/// The most bytes that a task may take in a record: a write with two chunks of the size aimed at must have room for it.
+pub(crate) fn most_entry_bytes(limits: TxnLimits) -> usize {
+    limits.bytes / 4
+}
+
+/// The bytes of a text within JSON, without the quotes around it.
+pub(crate) fn json_bytes(text: &str) -> usize {
+    let of = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(of).sum()
 }
 
 /// A record with its checks.
@@ -132,7 +157,7 @@ mod tests {
         let text = encode(&chunk());
         assert_eq!(
             std::str::from_utf8(&text).unwrap(),
-            r#"{"format":1,"incarnation":"00000000-0000-0000-0000-000000000001","generation":7,"#.to_owned()
+            r#"{"format":2,"incarnation":"00000000-0000-0000-0000-000000000001","generation":7,"#.to_owned()
                 + r#""tasks":[{"k":"a","v":"1","t":3,"r":6},{"k":"b","v":"2","t":7}]}"#
         );
         assert_eq!(decode::<ChunkRecord>("k", &text), Ok(chunk()));
@@ -141,9 +166,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let newer = encode(&chunk()).to_vec();
-        let newer = String::from_utf8(newer).unwrap().replace("\"format\":1", "\"format\":2");
+        let newer = String::from_utf8(newer).unwrap().replace("\"format\":2", "\"format\":3");
         let found = decode::<ChunkRecord>("k", newer.as_bytes());
-        assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 2 }));
+        assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 3 }));
         let found = decode::<AckRecord>("k", br#"{"format":3,"quite":"different"}"#);
         assert_eq!(found, Err(RecordError::Newer { key: "k".into(), found: 3 }));
     }

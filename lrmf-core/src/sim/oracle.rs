@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::coordination::{Op, Revision};
+use crate::coordination::{KeyValue, Op, Revision};
 use crate::ids::{Incarnation, InstanceId, Token};
 use crate::keys::{Keys, Kind};
 use crate::protocol::Call;
@@ -191,15 +191,14 @@ impl Oracle {
         if process.stopping || !self.session_lives(store, process) {
             return Ok(());
         }
-        let key = keys.chunk(&process.instance, crate::keys::chunk_of(&holding.task.key));
-        let Some(kv) = store.get(&key) else { return Ok(()) };
-        let chunk: ChunkRecord = decode(&kv.key, &kv.value).map_err(|error| error.to_string())?;
         let incarnation = process.session.map(|(_, incarnation)| incarnation);
-        let stays = Some(chunk.incarnation) == incarnation
-            && chunk
-                .get(&holding.task.key)
-                .is_some_and(|entry| entry.token == holding.token && entry.releasing.is_none());
-        if stays {
+        let stays = |kv: &KeyValue| {
+            let chunk: ChunkRecord = decode(&kv.key, &kv.value).map_err(|error| error.to_string())?;
+            let entry = chunk.get(&holding.task.key).filter(|_| Some(chunk.incarnation) == incarnation);
+            Ok(entry.is_some_and(|entry| entry.token == holding.token && entry.releasing.is_none()))
+        };
+        let record = store.list(&keys.assignment(&process.instance)).entries;
+        if record.iter().map(stays).collect::<Result<Vec<_>, Violation>>()?.contains(&true) {
             return Err(format!(
                 "P4: {} revokes {}, which stays with it",
                 process.instance, holding.task.key

@@ -21,7 +21,7 @@ impl World {
         let leader = LeaderConfig {
             keys: self.keys.clone(),
             assignor: Arc::new(StickyBalanced),
-            limits: TxnLimits { ops: if self.rng.per_mille(300) { 5 } else { 128 }, bytes: 1 << 20 },
+            limits: self.limits(),
             settle: settings().settle,
             mode: self.mode,
             companions: settings().companions,
@@ -36,6 +36,16 @@ impl World {
         self.note(|| format!("{instance} starts"));
         self.processes.push(Process::new(instance, node, rate));
         self.perform(self.processes.len() - 1, actions)
+    }
+
+    /// Writes of few operations, or of few bytes, so that chunks are split and acknowledgements are cut off; but not both, as
+    /// a split takes several operations.
+    fn limits(&mut self) -> TxnLimits {
+        match self.rng.below(10) {
+            0..3 => TxnLimits { ops: 5, bytes: 1 << 20 },
+            3..5 => TxnLimits { ops: 128, bytes: 2048 },
+            _ => TxnLimits { ops: 128, bytes: 1 << 20 },
+        }
     }
 
     pub(super) fn input(&mut self, ix: usize, input: Input) -> Result<(), Violation> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{CoordinatorConfig, GroupMode};
 use crate::coordination::Op;
 use crate::ids::{GroupId, Incarnation, InstanceId};
-use crate::keys::Keys;
+use crate::keys::{Keys, chunk_of};
 use crate::protocol::{Call, CallId, FeedId, Input, Rules};
 use crate::task::Task;
 
@@ -106,9 +106,11 @@ impl World {
         let name = |name: &str| InstanceId::new(name).unwrap();
         let members = 2 + rng.below(if plan.small { 1 } else { 3 });
         let instances = ["a", "b", "c", "d"][..members as usize].iter().map(|text| name(text)).collect();
-        let tasks = (0..2 + rng.below(if plan.small { 1 } else { 5 }))
-            .map(|task| Task::new(format!("task-{task}"), "0"))
-            .collect();
+        let count = 2 + rng.below(if plan.small { 1 } else { 5 });
+        let share_a_chunk = rng.per_mille(500);
+        let names = (0..).map(|task| format!("task-{task}"));
+        let names = names.filter(|name| !share_a_chunk || chunk_of(name) == chunk_of("task-0"));
+        let tasks = names.take(count as usize).map(|name| Task::new(name, "0")).collect();
         Self {
             rng,
             now: Duration::from_secs(100),

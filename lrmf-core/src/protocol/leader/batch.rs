@@ -1,14 +1,16 @@
 //! From steps to the next transaction: as many as fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use crate::coordination::{Guard, Op, Revision, Txn, TxnLimits};
 use crate::ids::{Generation, InstanceId};
+use crate::keys::ChunkId;
 use crate::protocol::Rules;
 use crate::records::{
-    Cause, ChunkRecord, Entry, Format, GENERATION_LIMIT, GenerationRecord, MemberState, encode,
+    Cause, ChunkRecord, Entry, Format, GENERATION_LIMIT, GenerationRecord, MemberState, RECORD_BYTES, encode,
+    entry_bytes, target_bytes,
 };
 
 use super::plan::{Goal, Goals};
@@ -21,11 +23,9 @@ use super::view::View;
 pub(super) struct Batch {
     pub(super) txn: Txn,
     pub(super) generation: Generation,
-    pub(super) chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
+    pub(super) chunks: Vec<((InstanceId, ChunkId), Option<ChunkRecord>)>,
     /// How many of the steps are in it.
     pub(super) steps: usize,
-    /// An inherited chunk was made out to a new session, which may have done what other steps were for.
-    pub(super) stamped: bool,
     pub(super) granted: usize,
     /// What is asked back from living members.
     pub(super) marked: Vec<Arc<str>>,
@@ -61,10 +61,10 @@ pub(super) fn build(
     steps: &[Step],
     authority: Authority,
 ) -> Result<Batch, Arc<str>> {
-    let mut take = fitting(view, tasks, steps, authority.limits);
+    let mut take = steps.len();
     loop {
         let batch = Builder::new(view, tasks, goals, authority).build(&steps[..take]);
-        if bytes_of(&batch.txn) <= authority.limits.bytes {
+        if batch.txn.check(authority.limits).is_ok() {
             return Ok(Batch { steps: take, ..batch });
         }
         if let ([step, ..], 0 | 1) = (steps, take) {
@@ -74,32 +74,42 @@ pub(super) fn build(
     }
 }
 
-/// How many of the steps fit by estimate, at least one.
-fn fitting(view: &View, tasks: &TaskList, steps: &[Step], limits: TxnLimits) -> usize {
-    let mut touched = BTreeSet::new();
-    let mut bytes = 1024;
+/// Reckons how many of the steps fit, at least one.
+pub(super) fn fitting(view: &View, tasks: &TaskList, steps: &[Step], limits: TxnLimits) -> usize {
+    let most = target_bytes(limits);
+    let mut chunks: HashMap<(&InstanceId, ChunkId), usize> = HashMap::new();
+    // The counter is written, and the leader's key and the counter are guards.
+    let (mut bytes, mut ops) = (1024, 1);
     for (count, step) in steps.iter().enumerate() {
-        for member in [&step.from, &step.to].into_iter().flatten() {
-            if touched.insert((member, step.chunk)) {
-                let tasks = view.chunk(member, step.chunk).map_or(&[][..], |record| &record.tasks);
-                bytes += 256 + tasks.iter().map(Entry::bytes).sum::<usize>();
+        for (member, grows) in [(&step.from, false), (&step.to, true)] {
+            let Some(member) = member else { continue };
+            let id = view.chunk_of(member, &step.key);
+            let size = chunks.entry((member, id)).or_insert_with(|| {
+                let size = view.chunk(member, id).map_or(RECORD_BYTES, ChunkRecord::bytes);
+                let (parts, parted) = parted(size, most);
+                ops += parts;
+                bytes += parted;
+                size
+            });
+            if let (true, Some(task)) = (grows, tasks.get(&step.key)) {
+                let (parts, parted_before) = parted(*size, most);
+                *size += entry_bytes(&task.key, &task.value);
+                let after = parted(*size, most);
+                ops += after.0 - parts;
+                bytes += after.1 - parted_before;
             }
         }
-        bytes += tasks.get(&step.key).map_or(0, |task| task.key.len() + task.value.len() + 88);
-        let over = touched.len() + 1 > limits.ops || bytes > limits.bytes;
-        if over {
+        if ops > limits.ops || bytes > limits.bytes {
             return count.max(1);
         }
     }
     steps.len()
 }
 
-fn bytes_of(txn: &Txn) -> usize {
-    let op = |op: &Op| match op {
-        Op::Put { key, value, .. } => key.len() + value.len(),
-        Op::Delete { key } => key.len(),
-    };
-    txn.ops.iter().map(op).sum()
+/// About how many writes a chunk of this size takes, at most, and how many bytes.
+fn parted(size: usize, most: usize) -> (usize, usize) {
+    let parts = if size > most { 1 + (size * 2).div_ceil(most) } else { 1 };
+    (parts, size + parts * RECORD_BYTES)
 }
 
 struct Builder<'a> {
@@ -108,14 +118,13 @@ struct Builder<'a> {
     goals: &'a Goals,
     authority: Authority,
     generation: Generation,
-    work: BTreeMap<(InstanceId, u8), ChunkRecord>,
-    stamped: bool,
+    work: BTreeMap<(InstanceId, ChunkId), ChunkRecord>,
 }
 
 impl<'a> Builder<'a> {
     fn new(view: &'a View, tasks: &'a TaskList, goals: &'a Goals, authority: Authority) -> Self {
         let generation = next_generation(view, authority);
-        Self { view, tasks, goals, authority, generation, work: BTreeMap::new(), stamped: false }
+        Self { view, tasks, goals, authority, generation, work: BTreeMap::new() }
     }
 
     fn build(mut self, steps: &[Step]) -> Batch {
@@ -125,7 +134,7 @@ impl<'a> Builder<'a> {
                 Kind::Grant | Kind::Drop => {
                     if let Some(from) = &step.from {
                         parted.push((step.key.clone(), step.to.is_some()));
-                        self.as_it_is(from, step.chunk).remove(&step.key);
+                        self.as_it_is(from, &step.key).remove(&step.key);
                     }
                 }
                 Kind::Mark => {
@@ -145,8 +154,9 @@ impl<'a> Builder<'a> {
     }
 
     /// The chunk to take something from: whichever session it is for.
-    fn as_it_is(&mut self, member: &InstanceId, chunk: u8) -> &mut ChunkRecord {
+    fn as_it_is(&mut self, member: &InstanceId, key: &str) -> &mut ChunkRecord {
         let view = self.view;
+        let chunk = view.chunk_of(member, key);
         self.work.entry((member.clone(), chunk)).or_insert_with(|| {
             let record = view.chunk(member, chunk).cloned();
             // Steps name records that exist.
@@ -157,7 +167,7 @@ impl<'a> Builder<'a> {
     fn mark(&mut self, step: &Step) {
         let generation = self.generation;
         if let Some(from) = &step.from
-            && let Some(entry) = self.as_it_is(from, step.chunk).get_mut(&step.key)
+            && let Some(entry) = self.as_it_is(from, &step.key).get_mut(&step.key)
         {
             entry.releasing = Some(generation);
         }
@@ -167,15 +177,14 @@ impl<'a> Builder<'a> {
         let Some(member) = self.view.members.get(to) else { return };
         let Some(task) = self.tasks.get(&step.key) else { return };
         let (generation, incarnation) = (self.generation, member.incarnation);
-        let at = (to.clone(), step.chunk);
         let view = self.view;
-        let record = self.work.entry(at).or_insert_with(|| {
-            view.chunk(to, step.chunk).cloned().unwrap_or_else(|| ChunkRecord::empty(incarnation))
+        let chunk = view.chunk_of(to, &step.key);
+        let record = self.work.entry((to.clone(), chunk)).or_insert_with(|| {
+            view.chunk(to, chunk).cloned().unwrap_or_else(|| ChunkRecord::empty(incarnation))
         });
         if record.incarnation != incarnation {
             let stamped = stamp(record, incarnation, generation, to, self.tasks, self.goals);
             *record = stamped;
-            self.stamped = true;
         }
         let cause = cause_of(view, step, to, self.goals, self.authority.rules);
         record.insert(Entry { cause, ..Entry::held(task, generation.into()) });
@@ -183,35 +192,29 @@ impl<'a> Builder<'a> {
 
     /// The transaction and what it makes of the records.
     fn finish(self) -> Batch {
-        let Self { view, authority, generation, work, stamped, .. } = self;
+        let Self { view, authority, generation, work, .. } = self;
         let keys = &view.keys;
         let mut txn = Txn { guards: guards(view, authority), ops: Vec::with_capacity(work.len() + 1) };
         let record = GenerationRecord { format: Format, generation };
         txn.ops.push(Op::Put { key: keys.generation(), value: encode(&record), lease: None });
+        let most = target_bytes(authority.limits);
         let mut chunks = Vec::with_capacity(work.len());
-        for ((member, chunk), mut record) in work {
-            let key = keys.chunk(&member, chunk);
+        for ((member, id), mut record) in work {
             record.generation = generation;
-            if record.tasks.is_empty() {
-                txn.ops.push(Op::Delete { key });
-                chunks.push(((member, chunk), None));
-                continue;
+            let stays = !record.tasks.is_empty() && record.bytes() <= most;
+            let parts = if stays { vec![(id, record)] } else { record.split(id, most) };
+            if parts.first().is_none_or(|(first, part)| *first != id || part.tasks.is_empty()) {
+                txn.ops.push(Op::Delete { key: keys.chunk(&member, id) });
+                chunks.push(((member.clone(), id), None));
             }
-            let value =
-                if authority.rules.releasing { encode(&record) } else { encode(&without_releasing(&record)) };
-            txn.ops.push(Op::Put { key, value, lease: None });
-            chunks.push(((member, chunk), Some(record)));
+            for (id, record) in parts.into_iter().filter(|(_, part)| !part.tasks.is_empty()) {
+                let key = keys.chunk(&member, id);
+                let kept = if authority.rules.releasing { None } else { Some(without_releasing(&record)) };
+                txn.ops.push(Op::Put { key, value: encode(kept.as_ref().unwrap_or(&record)), lease: None });
+                chunks.push(((member.clone(), id), Some(record)));
+            }
         }
-        Batch {
-            txn,
-            generation,
-            chunks,
-            steps: 0,
-            stamped,
-            granted: 0,
-            marked: Vec::new(),
-            parted: Vec::new(),
-        }
+        Batch { txn, generation, chunks, steps: 0, granted: 0, marked: Vec::new(), parted: Vec::new() }
     }
 }
 

@@ -7,7 +7,8 @@ use crate::protocol::Now;
 use crate::records::{LeaderRecord, encode};
 
 use super::batch::{self, Authority};
-use super::ready::ready;
+use super::ready::{Next, Step, next, ready};
+use super::tasks::TaskList;
 use super::{InFlight, Leader, LeaderAction};
 
 /// How many members campaign when the leader goes.
@@ -18,13 +19,17 @@ impl Leader {
         if self.set_mode() {
             return;
         }
-        if self.tasks.is_none() || (self.queue.is_empty() && !self.look(now)) {
-            return;
+        loop {
+            if self.tasks.is_none() || (self.queue.is_empty() && !self.look(now)) {
+                return;
+            }
+            if self.queue.is_empty() {
+                return self.keep_in_order();
+            }
+            if self.build(now) {
+                return;
+            }
         }
-        if self.queue.is_empty() {
-            return self.keep_in_order();
-        }
-        self.build(now);
     }
 
     /// Looks what can be done towards the goals; says whether now is the time to do it, be it nothing.
@@ -58,9 +63,9 @@ impl Leader {
         }
     }
 
-    /// Commits as many of the steps as fit.
-    fn build(&mut self, now: Now) {
-        let Some(tasks) = &self.tasks else { return };
+    /// Commits as many of the steps as fit; says whether any did. One that does not fit by itself is given up.
+    fn build(&mut self, now: Now) -> bool {
+        let Some(tasks) = &self.tasks.clone() else { return true };
         let authority = Authority {
             created: self.created,
             unix_millis: now.unix_millis,
@@ -69,23 +74,44 @@ impl Leader {
         };
         // A counter that is missing is made first, by itself: "absent" can become true again, so a transaction that
         // relies on it could arrive late and still be let in.
-        let steps = if self.view.generation.is_some() { &*self.queue.make_contiguous() } else { &[] };
+        let most = if self.view.generation.is_some() { self.fitting(tasks) } else { 0 };
+        if self.queue.is_empty() {
+            return false;
+        }
+        let steps = &self.queue.make_contiguous()[..most];
         match batch::build(&self.view, tasks, &self.goals, steps, authority) {
             Ok(batch) => {
                 self.queue.drain(..batch.steps);
-                if batch.stamped {
-                    self.queue.clear();
-                }
                 self.out.push(LeaderAction::Commit(batch.txn.clone()));
                 self.in_flight = Some(InFlight::Assignment(batch));
+                true
             }
             Err(key) => {
                 self.goals.remove(&key);
-                self.queue.clear();
+                self.queue.pop_front();
                 self.out.push(LeaderAction::Emit(Event::Oversize { key }));
-                self.commit(now);
+                false
             }
         }
+    }
+
+    /// How many of the steps fit into one write, as far as can be reckoned. Those are dropped that an earlier write has done
+    /// besides, as it made a whole chunk out to a new session.
+    fn fitting(&mut self, tasks: &TaskList) -> usize {
+        let (limits, rules) = (self.config.limits, self.config.rules);
+        let due = |step: &Step| {
+            let goal = self.goals.get(&step.key);
+            let next = goal.map(|goal| next(&self.view, tasks, &step.key, goal, rules));
+            matches!(next, Some(Next::Now { step: due, .. } | Next::Mark(due)) if due == *step)
+        };
+        while self.queue.front().is_some_and(|step| !due(step)) {
+            self.queue.pop_front();
+        }
+        let most = batch::fitting(&self.view, tasks, self.queue.make_contiguous(), limits);
+        let steps: Vec<Step> = self.queue.drain(..most).filter(due).collect();
+        let most = steps.len();
+        steps.into_iter().rev().for_each(|step| self.queue.push_front(step));
+        most
     }
 
     /// Keeps a handful of living members named as those that campaign when this leader goes (R8).

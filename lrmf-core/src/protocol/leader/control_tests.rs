@@ -241,13 +241,13 @@ fn a_control_record_of_a_newer_format_has_no_effect_and_is_reported() {
     let before = table.holders(4);
     let records = [Control::Drain(name("a")), Control::Freeze, Control::Pin("task-0".into())];
     for control in records {
-        let value = bytes::Bytes::from_static(br#"{"format":2,"all":"different"}"#);
+        let value = bytes::Bytes::from_static(br#"{"format":99,"all":"different"}"#);
         let op = Op::Put { key: table.keys.control(&control), value, lease: None };
         table.store.commit(&Txn { guards: vec![], ops: vec![op] }).unwrap();
         table.settle(&TWO);
         let refused = table.events.last().unwrap();
         assert!(
-            matches!(refused, Event::ControlRefused { error } if error.contains("format 2")),
+            matches!(refused, Event::ControlRefused { error } if error.contains("format 99")),
             "{refused:?}"
         );
     }

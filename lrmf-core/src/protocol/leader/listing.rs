@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::protocol::Now;
+use crate::records::most_entry_bytes;
 use crate::task::Task;
 
 use super::tasks::TaskList;
@@ -12,8 +13,8 @@ impl Leader {
     pub fn on_tasks(&mut self, now: Now, result: Result<Vec<Task>, String>) -> Vec<LeaderAction> {
         self.asking = false;
         self.ask_at = now.at + self.config.provider_period;
-        let before = self.tasks.as_ref();
-        let list = |tasks| TaskList::unless_same(before, tasks).map_err(|error| error.to_string());
+        let (before, most) = (self.tasks.as_ref(), most_entry_bytes(self.config.limits));
+        let list = |tasks| TaskList::unless_same(before, tasks, most).map_err(|error| error.to_string());
         match result.and_then(list) {
             Ok(tasks) => {
                 self.stale |= tasks.is_some() || std::mem::take(&mut self.refused);
@@ -69,7 +70,7 @@ impl Leader {
     pub(super) fn tasks_from_records(&mut self) {
         if self.tasks.is_none() && !matches!(self.phase, Phase::Loading | Phase::Over) {
             let known = self.view.entries().map(|place| place.entry.task()).collect();
-            self.tasks = TaskList::new(known).ok();
+            self.tasks = TaskList::new(known, usize::MAX).ok();
             self.relisted = true;
             self.stale = true;
         }

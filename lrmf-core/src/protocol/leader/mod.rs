@@ -61,6 +61,9 @@ use view::View;
 /// How long the leader waits after a failure of the store that keeps it from going on.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// No store is taken to allow less than this in one write.
+const LEAST_BYTES: usize = 4 * 1024;
+
 /// What a leader is made with.
 #[derive(Clone)]
 pub struct LeaderConfig {
@@ -255,6 +258,10 @@ impl Leader {
             Err(error) => {
                 if !error.is_retryable() && !matches!(error, StoreError::LeaseGone) {
                     self.out.push(LeaderAction::Emit(Event::CommitFailed { error: error.to_string() }));
+                }
+                if let StoreError::TooLarge(_) = error {
+                    // Its limit is below the one that it is said to have.
+                    self.config.limits.bytes = (self.config.limits.bytes / 2).max(LEAST_BYTES);
                 }
                 self.not_before = now.at + RETRY;
                 self.reload();

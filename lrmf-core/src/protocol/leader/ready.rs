@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::GroupMode;
 use crate::ids::InstanceId;
-use crate::keys::chunk_of;
+use crate::keys::path_of;
 use crate::protocol::Rules;
 use crate::records::MemberState;
 
@@ -15,8 +15,8 @@ use super::view::{Place, View};
 /// One thing that can be done about one task now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Step {
-    /// Tasks of one chunk number share writes, so they come together.
-    pub(super) chunk: u8,
+    /// Tasks of one chunk share writes, so they come together.
+    pub(super) path: u32,
     pub(super) from: Option<InstanceId>,
     pub(super) to: Option<InstanceId>,
     pub(super) key: Arc<str>,
@@ -49,6 +49,21 @@ pub(super) struct Ready {
     pub(super) settled: Vec<Arc<str>>,
 }
 
+/// What is to be done about one task.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The task is where it belongs.
+    Nothing,
+    /// It waits: for a member, or for somebody's word.
+    Waits,
+    /// It waits for its holder's acknowledgement.
+    Acknowledgement,
+    /// This, now. `urgent` where nothing to come could share a write with it.
+    Now { step: Step, urgent: bool },
+    /// This, when not too many others are asked for.
+    Mark(Step),
+}
+
 /// Whether the task runs nowhere any more.
 fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
     let Some(member) = view.members.get(place.holder) else { return true };
@@ -68,11 +83,53 @@ fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
     if !rules.await_ack {
         return true;
     }
-    view.acks.get(place.holder).is_some_and(|ack| {
-        ack.incarnation == place.incarnation
-            && ack.generation >= marked
-            && !(rules.ack_lists_tasks && ack.releasing.iter().any(|named| named.key == place.entry.key))
+    view.acks.get(place.holder).filter(|ack| ack.incarnation == place.incarnation).is_some_and(|ack| {
+        if rules.ack_lists_tasks { ack.has_released(place.entry) } else { ack.generation >= marked }
     })
+}
+
+/// What is to be done about a task next, towards its goal.
+pub(super) fn next(view: &View, tasks: &TaskList, key: &Arc<str>, goal: &Goal, rules: Rules) -> Next {
+    let place = view.place(key);
+    let step = |kind, from: Option<&InstanceId>, to: Option<&InstanceId>| {
+        let (path, key) = (path_of(key), key.clone());
+        Step { path, from: from.cloned(), to: to.cloned(), key, kind }
+    };
+    let Some(place) = place else {
+        return match goal {
+            Goal::Release | Goal::Drop => Next::Nothing,
+            Goal::To { member, .. } if view.holder(member).is_some() => {
+                Next::Now { step: step(Kind::Grant, None, Some(member)), urgent: true }
+            }
+            Goal::To { .. } => Next::Waits,
+        };
+    };
+    match goal {
+        Goal::To { member, .. } if place.holder == member => {
+            let settled = |task| super::plan::is_settled(view, task, goal, place, rules);
+            match tasks.get(key).map(settled) {
+                Some(true) => Next::Nothing,
+                Some(false) if view.holder(member).is_some() => {
+                    Next::Now { step: step(Kind::Renew, None, Some(member)), urgent: true }
+                }
+                Some(false) | None => Next::Waits,
+            }
+        }
+        _ if is_free(view, place, rules) => match goal {
+            Goal::To { member, .. } if view.holder(member).is_some() => Next::Now {
+                step: step(Kind::Grant, Some(place.holder), Some(member)),
+                urgent: place.entry.releasing.is_none(),
+            },
+            Goal::Drop => Next::Now { step: step(Kind::Drop, Some(place.holder), None), urgent: false },
+            // Free by an operator's word alone, and still wanted by nobody's record but its holder's.
+            Goal::Release if place.entry.releasing.is_none() && view.is_released(place, rules) => {
+                Next::Mark(step(Kind::Mark, Some(place.holder), None))
+            }
+            Goal::To { .. } | Goal::Release => Next::Waits,
+        },
+        _ if place.entry.releasing.is_some() => Next::Acknowledgement,
+        _ => Next::Mark(step(Kind::Mark, Some(place.holder), None)),
+    }
 }
 
 /// Sorts the goals into what can be done, what has to wait and what is done.
@@ -80,57 +137,26 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
     let mut ready = Ready::default();
     let mut marks = Vec::new();
     for (key, goal) in goals {
-        let chunk = chunk_of(key);
-        let place = view.place(key);
-        let runs_nowhere = place.is_none_or(|place| is_free(view, place, rules));
+        let runs_nowhere = view.place(key).is_none_or(|place| is_free(view, place, rules));
         ready.unassigned += usize::from(runs_nowhere && !matches!(goal, Goal::Drop));
-        let step = |kind, from: Option<&InstanceId>, to: Option<&InstanceId>| Step {
-            chunk,
-            from: from.cloned(),
-            to: to.cloned(),
-            key: key.clone(),
-            kind,
-        };
-        match (goal, place) {
-            (Goal::Release | Goal::Drop, None) => ready.settled.push(key.clone()),
-            (Goal::To { member, .. }, None) => {
-                if view.holder(member).is_some() {
-                    ready.urgent = true;
-                    ready.steps.push(step(Kind::Grant, None, Some(member)));
-                }
+        match next(view, tasks, key, goal, rules) {
+            Next::Nothing => ready.settled.push(key.clone()),
+            Next::Waits => {}
+            Next::Acknowledgement => ready.waiting += 1,
+            Next::Now { step, urgent } => {
+                ready.urgent |= urgent;
+                ready.steps.push(step);
             }
-            (Goal::To { member, .. }, Some(place)) if place.holder == member => {
-                let Some(task) = tasks.get(key) else { continue };
-                if super::plan::is_settled(view, task, goal, place, rules) {
-                    ready.settled.push(key.clone());
-                } else if view.holder(member).is_some() {
-                    ready.urgent = true;
-                    ready.steps.push(step(Kind::Renew, None, Some(member)));
-                }
-            }
-            (_, Some(place)) if runs_nowhere => match goal {
-                Goal::To { member, .. } if view.holder(member).is_some() => {
-                    ready.urgent |= place.entry.releasing.is_none();
-                    ready.steps.push(step(Kind::Grant, Some(place.holder), Some(member)));
-                }
-                Goal::Drop => ready.steps.push(step(Kind::Drop, Some(place.holder), None)),
-                // Free by an operator's word alone, and still wanted by nobody's record but its holder's.
-                Goal::Release if place.entry.releasing.is_none() && view.is_released(place, rules) => {
-                    marks.push(step(Kind::Mark, Some(place.holder), None));
-                }
-                Goal::To { .. } | Goal::Release => {}
-            },
-            (_, Some(place)) if place.entry.releasing.is_some() => ready.waiting += 1,
-            (_, Some(place)) => marks.push(step(Kind::Mark, Some(place.holder), None)),
+            Next::Mark(step) => marks.push(step),
         }
     }
     let room = max_moves.saturating_sub(ready.waiting);
     ready.urgent |= room > 0 && !marks.is_empty();
-    // Grants share the writes of the receiving records, which have the same chunk numbers. Marks come member by member,
-    // so that each has little to acknowledge.
+    // Grants share the writes of the receiving records, which have the same chunks. Marks come member by member, so that
+    // each has little to acknowledge.
     ready.steps.sort_unstable();
     marks.truncate(room);
-    marks.sort_unstable_by(|a, b| (&a.from, a.chunk, &a.key).cmp(&(&b.from, b.chunk, &b.key)));
+    marks.sort_unstable_by(|a, b| (&a.from, a.path, &a.key).cmp(&(&b.from, b.path, &b.key)));
     ready.steps.extend(marks);
     ready
 }

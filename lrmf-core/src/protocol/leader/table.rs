@@ -10,7 +10,7 @@ use super::*;
 use crate::assignor::StickyBalanced;
 use crate::clock::Timestamp;
 use crate::coordination::Op;
-use crate::ids::{Generation, GroupId, Incarnation, Token};
+use crate::ids::{Generation, GroupId, Incarnation};
 use crate::records::{
     AckRecord, ChunkRecord, Entry, Failure, Format, GenerationRecord, MemberRecord, MemberState, Named,
     Record, decode, encode,
@@ -153,6 +153,7 @@ impl Table {
         self.delete(self.keys.session(&name(text)));
     }
 
+    /// The member says that it has released all that was taken from it up to a generation, but for what it is `releasing`.
     pub(super) fn ack(
         &mut self,
         text: &str,
@@ -161,17 +162,28 @@ impl Table {
         releasing: &[(&str, u64)],
         failed: Vec<Failure>,
     ) {
-        let named = |(key, token): &(&str, u64)| Named { key: (*key).into(), token: Token(*token) };
         let record = AckRecord {
             format: Format,
             incarnation: incarnation(number),
             generation: Generation(generation),
-            releasing: releasing.iter().map(named).collect(),
-            starting: vec![],
+            released: Some(self.released(text, generation, releasing)),
+            releasing: vec![],
             failed,
             stuck: vec![],
         };
         self.put(self.keys.ack(&name(text)), &record);
+    }
+
+    /// What was taken from a member up to a generation, in key order, but for some.
+    fn released(&self, member: &str, generation: u64, but: &[(&str, u64)]) -> Vec<Named> {
+        let chunks = self.store.list(&self.keys.assignment(&name(member))).entries;
+        let chunks = chunks.iter().map(|kv| decode::<ChunkRecord>(&kv.key, &kv.value).unwrap());
+        let marked = chunks.flat_map(|chunk| chunk.tasks).filter(|entry| {
+            let marked = entry.releasing.is_some_and(|marked| marked <= Generation(generation));
+            marked && !but.iter().any(|(key, _)| **key == *entry.key)
+        });
+        let named: BTreeMap<_, _> = marked.map(|entry| (entry.key, entry.token)).collect();
+        named.into_iter().map(|(key, token)| Named { key, token }).collect()
     }
 
     pub(super) fn load(&mut self) {
@@ -208,14 +220,23 @@ impl Table {
 
     /// Carries out what the leader commits until it commits nothing more; says how often it did.
     pub(super) fn run(&mut self) -> usize {
+        self.run_with(|_| Ok(()))
+    }
+
+    /// The same over a store that refuses some writes.
+    pub(super) fn run_with(&mut self, accepts: impl Fn(&Txn) -> Result<(), StoreError>) -> usize {
         self.deliver();
         let mut count = 0;
         while let Some(txn) = self.commits.pop() {
             count += 1;
-            let outcome = self.store.commit(&txn);
+            let outcome = accepts(&txn).and_then(|()| self.store.commit(&txn));
             let actions = self.leader.on_committed(self.now(), &outcome);
             self.take(actions);
             self.deliver();
+            if outcome.is_err() {
+                self.load();
+                self.later(Duration::from_secs(1));
+            }
         }
         count
     }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use crate::error::InvalidTask;
+use crate::records::entry_bytes;
 use crate::task::{MAX_TASKS, Task};
 
-/// A checked list of tasks in key order.
+/// A checked list of tasks in key order. A clone is the same list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TaskList {
     tasks: Arc<Vec<Task>>,
-    index: HashMap<Arc<str>, u32, FixedState>,
+    index: Arc<HashMap<Arc<str>, u32, FixedState>>,
 }
 
 impl TaskList {
@@ -21,18 +22,19 @@ impl TaskList {
     pub(super) fn unless_same(
         before: Option<&Self>,
         mut tasks: Vec<Task>,
+        most: usize,
     ) -> Result<Option<Self>, InvalidTask> {
         // Providers mostly say the same again, and in the same order.
         tasks.sort_unstable();
         if before.is_some_and(|before| *before.tasks == tasks) {
             Ok(None)
         } else {
-            Self::new(tasks).map(Some)
+            Self::new(tasks, most).map(Some)
         }
     }
 
-    /// Checks and sorts what a provider said.
-    pub(super) fn new(mut tasks: Vec<Task>) -> Result<Self, InvalidTask> {
+    /// Checks and sorts what a provider said. None may take more than `most` bytes in a record.
+    pub(super) fn new(mut tasks: Vec<Task>, most: usize) -> Result<Self, InvalidTask> {
         if tasks.len() > MAX_TASKS {
             return Err(InvalidTask::TooMany { count: tasks.len(), most: MAX_TASKS });
         }
@@ -43,9 +45,13 @@ impl TaskList {
         let mut index = HashMap::with_capacity_and_hasher(tasks.len(), FixedState::default());
         for (ix, task) in (0u32..).zip(&tasks) {
             task.check()?;
+            let bytes = entry_bytes(&task.key, &task.value);
+            if bytes > most {
+                return Err(InvalidTask::TooLarge { key: task.key.clone(), bytes, most });
+            }
             index.insert(task.key.clone(), ix);
         }
-        Ok(Self { tasks: Arc::new(tasks), index })
+        Ok(Self { tasks: Arc::new(tasks), index: Arc::new(index) })
     }
 
     pub(super) fn all(&self) -> &[Task] {
@@ -112,16 +118,27 @@ impl Asked {
 mod tests {
     use super::*;
 
+    const MOST: usize = 1024;
+
+    #[test]
+    fn a_task_that_no_record_can_hold_is_refused_with_the_limit() {
+        let value = "\n".repeat(500);
+        let found = TaskList::new(vec![Task::new("a", ""), Task::new("b", value)], MOST).unwrap_err();
+        let said = "task \"b\" takes up to 1089 bytes in a record; at most 1024 are allowed with this store: \
+                    shorten its value";
+        assert_eq!(found.to_string(), said);
+    }
+
     #[test]
     fn duplicates_are_named() {
-        let found = TaskList::new(vec![Task::new("b", "1"), Task::new("a", ""), Task::new("b", "2")]);
+        let found = TaskList::new(vec![Task::new("b", "1"), Task::new("a", ""), Task::new("b", "2")], MOST);
         assert_eq!(found.unwrap_err(), InvalidTask::Duplicate { key: "b".into() });
     }
 
     #[test]
     fn a_list_over_the_limit_is_refused_with_both_numbers() {
         let task = Task::new("a", "");
-        let found = TaskList::new(vec![task; MAX_TASKS + 1]).unwrap_err();
+        let found = TaskList::new(vec![task; MAX_TASKS + 1], MOST).unwrap_err();
         assert_eq!(found, InvalidTask::TooMany { count: MAX_TASKS + 1, most: MAX_TASKS });
     }
 
@@ -129,7 +146,7 @@ mod tests {
     fn what_is_left_is_made_once() {
         let list = |value: &str| {
             let tasks = ["a", "b", "c", "d"].map(|key| Task::new(key, value));
-            TaskList::new(tasks.to_vec()).unwrap()
+            TaskList::new(tasks.to_vec(), MOST).unwrap()
         };
         let (one, other, mut asked) = (list("1"), list("2"), Asked::default());
         assert!(Arc::ptr_eq(&asked.without(&one, &[]), &one.shared()), "nothing is left out");
@@ -142,9 +159,9 @@ mod tests {
 
     #[test]
     fn tasks_are_found_by_key() {
-        let list = TaskList::new(vec![Task::new("b", "2"), Task::new("a", "1")]).unwrap();
+        let list = TaskList::new(vec![Task::new("b", "2"), Task::new("a", "1")], MOST).unwrap();
         assert_eq!(list.get("b").unwrap().value.as_ref(), "2");
         assert!(list.get("c").is_none());
-        assert!(TaskList::new(vec![Task::new("", "")]).is_err());
+        assert!(TaskList::new(vec![Task::new("", "")], MOST).is_err());
     }
 }

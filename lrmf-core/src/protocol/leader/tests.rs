@@ -7,8 +7,9 @@ use super::table::{Table, incarnation, name, tasks};
 use super::*;
 use crate::clock::Timestamp;
 use crate::coordination::{Guard, Op, WatchBatch};
-use crate::keys::chunk_of;
-use crate::records::{Failure, MemberState};
+use crate::ids::{Generation, Token};
+use crate::keys::{ChunkId, chunk_of};
+use crate::records::{ChunkRecord, Entry, Failure, MemberState};
 use crate::task::Task;
 
 #[test]
@@ -197,16 +198,97 @@ fn large_changes_are_split_and_each_part_is_valid() {
 }
 
 #[test]
-fn a_task_that_fits_nowhere_is_reported_and_holds_nobody_up() {
-    let mut table = Table::new(|config| config.limits = TxnLimits { ops: 128, bytes: 900 });
+fn a_task_that_no_record_can_hold_is_refused_at_the_provider_and_the_last_list_stays() {
+    let mut table = Table::new(|config| config.limits = TxnLimits { ops: 128, bytes: 8000 });
     table.member("a", 1, MemberState::Active);
     table.load();
-    let mut all = tasks(2);
+    table.list(Ok(tasks(2)));
+    table.run();
+    let mut all = tasks(3);
     all.push(Task::new("big", "x".repeat(2000)));
     table.list(Ok(all));
     table.run();
-    assert!(table.events.contains(&Event::Oversize { key: "big".into() }));
+    let refused =
+        |event: &Event| matches!(event, Event::ProviderFailed { error } if error.contains("at most 2000"));
+    assert!(table.events.iter().any(refused), "{:?}", table.events);
     assert_eq!(table.holders(2), ["a", "a"]);
+}
+
+/// A record that an earlier version wrote may be larger than any write of this one.
+#[test]
+fn what_fits_into_no_write_is_reported_and_holds_nobody_up() {
+    let mut table = Table::new(|config| config.limits = TxnLimits { ops: 128, bytes: 4000 });
+    table.member("b", 2, MemberState::Active);
+    let mut chunk = ChunkRecord::empty(incarnation(1));
+    chunk.generation = Generation(1);
+    let large: Vec<_> = (0..300).map(|task| Task::new(format!("large-{task:03}"), "")).collect();
+    large.iter().for_each(|task| chunk.insert(Entry::held(task, Token(1))));
+    table.put(table.keys.chunk(&name("a"), ChunkId::base(0)), &chunk);
+    table.load();
+    table.list(Ok(tasks(2).into_iter().chain(large).collect()));
+    table.run();
+    assert!(table.events.contains(&Event::Oversize { key: "large-000".into() }));
+    assert_eq!(table.holders(2), ["b", "b"]);
+}
+
+#[test]
+fn many_large_tasks_are_kept_in_chunks_of_the_size_aimed_at_and_go_elsewhere() {
+    let limits = TxnLimits { ops: 40, bytes: 16 * 1024 };
+    let large = |value: &str| {
+        let tasks =
+            (0..400).map(|task| Task::new(format!("task-{task}"), value.repeat(100 + 7 * (task % 40))));
+        tasks.collect::<Vec<_>>()
+    };
+    let mut table = Table::new(|config| config.limits = limits);
+    table.member("a", 1, MemberState::Active);
+    table.load();
+    table.list(Ok(large("v")));
+    table.run();
+    let within = |table: &Table| {
+        let chunks = table.store.list(&table.keys.assignments()).entries;
+        assert!(chunks.iter().all(|kv| kv.value.len() <= limits.bytes / 4), "a chunk is too large");
+        assert!(table.commits.iter().all(|txn| txn.check(limits).is_ok()));
+        chunks.len()
+    };
+    assert!(within(&table) > 30);
+    assert_eq!(table.holders(400), vec!["a"; 400]);
+    let tokens: Vec<_> = (0..400).map(|task| table.entry(&format!("task-{task}")).2.token).collect();
+    // Another leader finds what this one wrote, and touches nothing.
+    table.succeed();
+    table.load();
+    table.list(Ok(large("v")));
+    assert_eq!(table.run(), 0);
+    // A new session takes what the former one had, with new tokens; another member takes half of it.
+    table.member("a", 2, MemberState::Active);
+    table.member("b", 3, MemberState::Active);
+    table.run();
+    for _ in 0..9 {
+        table.ack("a", 2, table.generation(), &[], vec![]);
+        table.later(Duration::from_millis(50));
+        table.run();
+    }
+    within(&table);
+    let holders = table.holders(400);
+    assert_eq!(holders.iter().filter(|holder| *holder == "b").count(), 200);
+    for (task, before) in tokens.into_iter().enumerate() {
+        let (_, _, entry) = table.entry(&format!("task-{task}"));
+        assert!(entry.releasing.is_none() && entry.token > before);
+    }
+    assert_eq!(table.run(), 0, "it rests");
+}
+
+#[test]
+fn a_write_that_the_store_finds_too_large_is_made_smaller() {
+    let mut table = Table::new(|config| config.limits = TxnLimits { ops: 128, bytes: 1 << 20 });
+    table.member("a", 1, MemberState::Active);
+    table.load();
+    let large = (0..400).map(|task| Task::new(format!("task-{task}"), "v".repeat(1000)));
+    table.list(Ok(large.collect()));
+    table.run_with(
+        |txn| if txn.bytes() > 100_000 { Err(StoreError::TooLarge("test".into())) } else { Ok(()) },
+    );
+    assert_eq!(table.holders(400), vec!["a"; 400]);
+    assert!(table.events.iter().any(|event| matches!(event, Event::CommitFailed { .. })));
 }
 
 #[test]
@@ -389,7 +471,7 @@ fn a_bad_plan_changes_nothing() {
 #[test]
 fn a_record_of_a_newer_format_ends_the_leadership() {
     let mut table = Table::placed(&[("a", 1)], 2);
-    let value = bytes::Bytes::from_static(br#"{"format":2,"all":"different"}"#);
+    let value = bytes::Bytes::from_static(br#"{"format":99,"all":"different"}"#);
     let op = Op::Put { key: table.keys.session(&name("z")), value, lease: None };
     table.store.commit(&Txn { guards: vec![], ops: vec![op] }).unwrap();
     table.run();

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use crate::config::GroupMode;
 use crate::coordination::{LeaseId, Revision};
 use crate::ids::{Generation, Incarnation, InstanceId, MAX_MEMBERS};
-use crate::keys::Keys;
+use crate::keys::{ChunkId, Keys, path_of};
 use crate::protocol::Rules;
 use crate::records::{AckRecord, ChunkRecord, Entry, LeaderRecord, MemberRecord, MemberState, NoticeRecord};
 
@@ -43,7 +43,7 @@ pub(super) struct View {
     pub(super) notices: BTreeMap<InstanceId, NoticeRecord>,
     pub(super) successors: BTreeSet<InstanceId>,
     pub(super) acks: BTreeMap<InstanceId, AckRecord>,
-    pub(super) chunks: BTreeMap<InstanceId, BTreeMap<u8, ChunkRecord>>,
+    pub(super) chunks: BTreeMap<InstanceId, BTreeMap<ChunkId, ChunkRecord>>,
     pub(super) generation: Option<(Generation, Revision)>,
     /// When the leader's key was created, and who it names.
     pub(super) leader: Option<(Revision, LeaderRecord)>,
@@ -87,7 +87,7 @@ impl View {
         &mut self,
         revision: Revision,
         generation: Generation,
-        chunks: Vec<((InstanceId, u8), Option<ChunkRecord>)>,
+        chunks: Vec<((InstanceId, ChunkId), Option<ChunkRecord>)>,
     ) {
         if revision <= self.revision {
             return;
@@ -100,12 +100,14 @@ impl View {
         }
     }
 
-    fn set_chunk(&mut self, instance: &InstanceId, chunk: u8, record: Option<ChunkRecord>) {
+    fn set_chunk(&mut self, instance: &InstanceId, chunk: ChunkId, record: Option<ChunkRecord>) {
         let of_member = self.chunks.entry(instance.clone()).or_default();
         if let Some(before) = of_member.remove(&chunk) {
             self.touched.add(before.tasks.iter().map(|entry| entry.key.clone()));
             for entry in &before.tasks {
-                if self.places.get(&entry.key).is_some_and(|spot| spot.holder == *instance) {
+                // Unless the same write put it elsewhere.
+                let is_here = |spot: &Spot| spot.chunk == chunk && spot.holder == *instance;
+                if self.places.get(&entry.key).is_some_and(is_here) {
                     self.places.remove(&entry.key);
                 }
             }
@@ -114,8 +116,8 @@ impl View {
             self.floor = self.floor.max(record.highest());
             self.touched.add(record.tasks.iter().map(|entry| entry.key.clone()));
             for entry in &record.tasks {
-                let spot =
-                    Spot { holder: instance.clone(), incarnation: record.incarnation, entry: entry.clone() };
+                let (holder, incarnation) = (instance.clone(), record.incarnation);
+                let spot = Spot { holder, chunk, incarnation, entry: entry.clone() };
                 self.places.insert(entry.key.clone(), spot);
             }
             of_member.insert(chunk, record);
@@ -144,9 +146,18 @@ impl View {
         rests.then_some(&spot.holder)
     }
 
-    /// The chunk that has a member's tasks of this number.
-    pub(super) fn chunk(&self, instance: &InstanceId, chunk: u8) -> Option<&ChunkRecord> {
+    /// A chunk of a member.
+    pub(super) fn chunk(&self, instance: &InstanceId, chunk: ChunkId) -> Option<&ChunkRecord> {
         self.chunks.get(instance)?.get(&chunk)
+    }
+
+    /// The chunk that a task is in, or comes into, with a member.
+    pub(super) fn chunk_of(&self, instance: &InstanceId, key: &str) -> ChunkId {
+        let spot = self.places.get(key).filter(|spot| spot.holder == *instance);
+        spot.map(|spot| spot.chunk).unwrap_or_else(|| {
+            let none = BTreeMap::new();
+            ChunkId::among(self.chunks.get(instance).unwrap_or(&none), path_of(key))
+        })
     }
 
     /// Who has a task in its record, and how.
@@ -297,6 +308,7 @@ pub(super) struct SessionKey {
 #[derive(Clone, Debug)]
 struct Spot {
     holder: InstanceId,
+    chunk: ChunkId,
     incarnation: Incarnation,
     entry: Entry,
 }

@@ -34,10 +34,10 @@ impl Node {
     pub(super) fn serve(&mut self, now: Now, session: Session, former: &[Incarnation]) {
         let settings = &self.config.settings;
         let (incarnation, instance) = (session.record.incarnation, self.config.instance.clone());
-        let LeaderConfig { keys, rules, .. } = self.config.leader.clone();
+        let LeaderConfig { keys, rules, limits, .. } = self.config.leader.clone();
         let serving = Serving {
             contact: Contact::new(now, session.contact),
-            holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings, rules),
+            holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings, limits, rules),
             election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
             leader: None,
             mode: Mode::Member,

@@ -149,6 +149,9 @@ impl Node {
             },
             Ok(TxnOutcome::Refused) | Err(_) => {
                 let leads = serving.election.leading().is_some();
+                if let OwnWrite::Ack(_) = write {
+                    serving.holdings.on_not_acked(now, matches!(result, Err(StoreError::TooLarge(_))));
+                }
                 serving.unsure = true;
                 serving.write_at = now.at + RETRY / 4;
                 self.follow(FeedId::Own);
@@ -164,7 +167,7 @@ impl Node {
         match write {
             OwnWrite::Ack(record) => {
                 self.own.wrote_ack(revision);
-                serving.holdings.on_acked(now, record);
+                serving.holdings.on_acked(now, &record);
             }
             OwnWrite::State(state) => {
                 serving.session.record.state = state;

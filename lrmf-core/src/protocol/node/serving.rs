@@ -62,7 +62,7 @@ impl Serving {
     pub(super) fn due_load(&self, step: u32) -> Option<LoadReport> {
         let per_mille = self.load?;
         let written = self.session.record.load;
-        let tasks = u32::try_from(self.holdings.held().count()).unwrap_or(u32::MAX);
+        let tasks = u32::try_from(self.holdings.held_count()).unwrap_or(u32::MAX);
         let news = written.is_none_or(|written| written.per_mille.abs_diff(per_mille) >= step);
         news.then_some(LoadReport { per_mille, tasks })
     }
