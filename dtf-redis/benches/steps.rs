@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails has no result")]
 
-#[path = "../tests/server/mod.rs"]
+#[path = "../tests/it/server/mod.rs"]
 mod server;
 
 use std::sync::Arc;

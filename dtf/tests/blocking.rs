@@ -1,7 +1,11 @@
 //! Plugin code that blocks its thread: it costs its slot, and nobody else anything.
+//!
+//! A process of its own, as stuck calls are counted by process.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+#[path = "it/common/mod.rs"]
+#[expect(dead_code, reason = "these tests use a part of it")]
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,12 @@
 //! Who connects to an etcd with known faults is warned of each of them.
+//!
+//! A process of its own: `tracing` remembers by process whether a warning is heard, and other tests that give the same one
+//! first, with nobody listening, would make this one deaf.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as tests do")]
 
+#[path = "it/support/mod.rs"]
+#[expect(dead_code, reason = "this test uses a part of it")]
 mod support;
 
 use std::fmt;

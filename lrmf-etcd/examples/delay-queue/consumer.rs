@@ -6,7 +6,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use lrmf_core::{Held, RunTask, Token};
 
-use crate::queue::{Item, Queue, QueueError, Shard};
+use super::queue::{Item, Queue, QueueError, Shard};
 
 /// What is done with an item that is due.
 ///

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lrmf_core::{Held, RunTask, Task, TaskProvider, Token};
 use tokio::time::MissedTickBehavior;
 
-use crate::metadata::{Metadata, Subject};
+use super::metadata::{Metadata, Subject};
 
 /// Says which tasks there are, from a metadata file that may change at any time. It is read anew each time; while it cannot
 /// be read, the last known tasks stay.

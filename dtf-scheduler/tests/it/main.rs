@@ -1,0 +1,5 @@
+//! The tests of the scheduler from outside.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod scheduler;

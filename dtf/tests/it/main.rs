@@ -1,0 +1,32 @@
+//! The tests of the engine, the built-in task types and the command: one program, as linking costs more than running.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod callback;
+mod capable;
+mod chaos;
+mod checksum;
+mod cli;
+#[cfg(feature = "full")]
+mod cli_servers;
+mod common;
+mod engine;
+mod examples;
+mod exec;
+mod failures;
+mod forgetting;
+mod groups;
+mod handle;
+mod input;
+mod keys;
+mod large;
+mod leaving;
+mod limits;
+mod losses;
+mod noop;
+mod open;
+mod parity;
+mod recovery;
+mod support;
+mod timeouts;
+mod turns;

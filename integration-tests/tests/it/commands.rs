@@ -1,0 +1,185 @@
+//! The commands on real servers: what they show, what they change, and what they say of servers that are not fit.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::stage::{SHARDS, Site, refused, said, statement, until};
+use serde_json::Value;
+
+use integration_tests::servers::Redis;
+
+/// The JSON document that a command prints.
+fn json(site: &Site, args: &[&str]) -> Value {
+    let out = site.run(&[args, &["-o", "json"]].concat());
+    assert!(out.status.success(), "{args:?}: {}", said(&out));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// Gives a Redis a command.
+fn command(url: &str, words: &str) {
+    let address = url.trim_start_matches("redis://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("{words}\r\n").as_bytes()).unwrap();
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+OK\r\n");
+}
+
+#[test]
+fn tasks_groups_and_workers_are_shown_and_steered() {
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let (one, two) = (site.serve("one", "all"), site.serve("two", "executor"));
+    let groups = json(&site, &["group", "set-quota", "gold", "70"]);
+    assert_eq!((groups[0]["name"].as_str(), groups[0]["quota"].as_u64()), (Some("gold"), Some(70)));
+    let groups = json(&site, &["group", "list"]);
+    assert!(groups.as_array().unwrap().iter().any(|group| group["name"] == "default"), "{groups}");
+
+    let task = site.submit(100_000, 20, &["--group", "gold", "--name", "long"]);
+    let id = task.id.to_string();
+    task.goes_on(10);
+    let out = site.run(&["task", "result", &id]);
+    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
+    assert!(said(&out).contains("has no result yet"), "{}", said(&out));
+    assert!(site.run(&["task", "pause", &id]).status.success());
+    let list = json(&site, &["task", "list", "--status", "paused", "--group", "gold"]);
+    assert_eq!(list[0]["id"].as_u64(), Some(task.id), "{list}");
+    assert!(site.run(&["task", "resume", &id]).status.success());
+    task.goes_on(10);
+
+    until("both hold shards", || one.parts() > 0 && two.parts() > 0);
+    assert!(site.run(&["worker", "drain", "two"]).status.success());
+    until("the drained one is empty", || two.parts() == 0);
+    let row = |instance: &str| {
+        let workers = json(&site, &["worker", "list"]);
+        let mut rows = workers.as_array().unwrap().iter();
+        rows.find(|row| row["instance"] == instance && row["role"] == "executor").unwrap().clone()
+    };
+    assert_eq!(row("two")["drained"], true);
+    // A part has changed hands once the records say so, a moment after its holder has stopped it.
+    until("the other one has all parts", || {
+        (row("two")["parts"].as_u64(), row("one")["parts"].as_u64()) == (Some(0), Some(SHARDS))
+    });
+    assert!(site.run(&["worker", "drain", "two", "--undo"]).status.success());
+    until("it has work again", || two.parts() > 0);
+    let out = site.run(&["worker", "drain", "nobody"]);
+    assert!(out.status.code() == Some(2) && said(&out).contains("dtf worker list"), "{}", said(&out));
+
+    assert!(site.run(&["task", "cancel", &id]).status.success());
+    let row = site.until_ended(&task);
+    assert_eq!(row["status"], "cancelled", "{row}");
+    let out = site.run(&["task", "watch", &id, "-o", "json"]);
+    assert_eq!(out.status.code(), Some(130), "{}", said(&out));
+    let out = site.run(&["task", "pause", &id]);
+    assert!(out.status.code() == Some(2) && said(&out).contains("cannot be paused"), "{}", said(&out));
+    let out = site.run(&["task", "get", "4711"]);
+    assert!(
+        out.status.code() == Some(2) && said(&out).contains("task 4711 does not exist"),
+        "{}",
+        said(&out)
+    );
+}
+
+#[test]
+fn what_failed_is_listed_and_run_again() {
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let _service = site.serve("one", "all");
+    let param = r#"{"count": 40, "failure_rate": 0.5}"#;
+    let out = site.run(&["task", "submit", "noop", "--param", param, "--watch"]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    let first = json(&site, &["task", "list"])[0].clone();
+    let (id, failed) = (first["id"].to_string(), first["counts"]["failed"].as_u64().unwrap());
+    assert!((1..40).contains(&failed), "{first}");
+
+    let failures = json(&site, &["task", "failures", &id]);
+    let failures = failures.as_array().unwrap();
+    assert_eq!(failures.len() as u64, failed);
+    assert!(failures.iter().all(|failure| failure["error"].as_str().unwrap().contains("fails, as its task")));
+    let page = json(&site, &["task", "failures", &id, "--limit", "1"]);
+    assert_eq!(page.as_array().unwrap()[..], failures[..1]);
+    let after = failures[0]["subtask"].as_str().unwrap();
+    let rest = json(&site, &["task", "failures", &id, "--after", after]);
+    assert_eq!(rest.as_array().unwrap()[..], failures[1..]);
+
+    let again = json(&site, &["task", "retry", &id])["task"].to_string();
+    // The same ones fail again, and nothing else was run.
+    let out = site.run(&["task", "watch", &again]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    let row = json(&site, &["task", "get", &again]);
+    assert_eq!(
+        (row["counts"]["created"].as_u64(), row["counts"]["failed"].as_u64()),
+        (Some(failed), Some(failed))
+    );
+    assert_eq!(row["param"]["retry_of"].to_string(), id, "{row}");
+
+    let out = site.run(&["task", "submit", "noop", "--param", r#"{"count": 1}"#, "--watch"]);
+    assert!(out.status.success(), "{}", said(&out));
+    let clean = json(&site, &["task", "list"])[0]["id"].to_string();
+    let out = site.run(&["task", "retry", &clean]);
+    assert!(out.status.code() == Some(2) && said(&out).lines().count() == 1, "{}", said(&out));
+}
+
+#[test]
+fn servers_that_are_not_fit_are_refused_in_one_line_that_says_what_to_do() {
+    let Some(site) = Site::to_harm() else { return };
+    let line = refused(&site, &["task", "list"], &[]);
+    assert!(line.contains("run `dtf migrate` on it first"), "{line}");
+    let doctor = site.run(&["doctor"]);
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.code() == Some(1) && text.contains("BAD      mysql"), "{text}");
+
+    assert!(site.run(&["migrate"]).status.success());
+    assert!(site.run(&["migrate"]).status.success());
+    assert!(site.run(&["task", "list"]).status.success());
+    let findings = json(&site, &["doctor"]);
+    assert!(findings.as_array().unwrap().iter().all(|finding| finding["verdict"] != "bad"), "{findings}");
+
+    statement(
+        &site.sql.url("mysql"),
+        "CREATE USER 'dtf'@'%' IDENTIFIED BY 'right'; GRANT ALL ON dtf.* TO 'dtf'@'%'",
+    );
+    let url = site.sql.url("dtf").replace("//root@", "//dtf@");
+    let user = |password: &str| [("DTF_MYSQL_URL", url.clone()), ("DTF_MYSQL_PASSWORD", password.to_owned())];
+    assert!(site.dtf(&["task", "list"]).envs(user("right")).status().unwrap().success());
+    let line = refused(&site, &["task", "list"], &user("wr0ng"));
+    assert!(
+        line.contains("Access denied") && line.contains("DTF_MYSQL_PASSWORD") && !line.contains("wr0ng"),
+        "{line}"
+    );
+    let line = refused(&site, &["serve", "--http-listen", "off"], &user("wr0ng"));
+    assert!(line.contains("DTF_MYSQL_PASSWORD"), "{line}");
+
+    for (server, url) in [
+        ("ETCD_ENDPOINTS", "http://127.0.0.1:1"),
+        ("MYSQL_URL", "mysql://dtf@127.0.0.1:1/dtf"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+    ] {
+        let variable = format!("DTF_{server}");
+        let serve = ["serve", "--http-listen", "off", "--start-deadline", "1s"];
+        let line = refused(&site, &serve, &[(&variable, url.to_owned())]);
+        assert!(line.contains("127.0.0.1:1") && line.contains("start it, or correct "), "{line}");
+        assert!(line.contains("given up after"), "{line}");
+    }
+
+    let redis = |settings: &[&str]| {
+        let server = Redis::private_with(settings).unwrap();
+        let variable = [("DTF_REDIS_URL", server.url())];
+        (server, variable)
+    };
+    let (_forgets, variable) = redis(&["--appendonly", "no"]);
+    let line = refused(&site, &["serve", "--http-listen", "off"], &variable);
+    assert!(line.contains("its appendonly is off") && line.contains("redis.require_aof"), "{line}");
+    let (_evicts, variable) = redis(&["--maxmemory-policy", "allkeys-lru"]);
+    let line = refused(&site, &["serve", "--http-listen", "off"], &variable);
+    assert!(line.contains("allkeys-lru") && line.contains("noeviction"), "{line}");
+    let (_locked, variable) = redis(&[]);
+    command(&variable[0].1, "CONFIG SET requirepass right");
+    let line = refused(&site, &["serve", "--http-listen", "off"], &variable);
+    assert!(line.contains("redis.password"), "{line}");
+
+    statement(
+        &site.sql.url("dtf"),
+        "INSERT INTO dtf_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', 1, '', 0)",
+    );
+    let line = refused(&site, &["serve", "--http-listen", "off"], &[]);
+    assert!(line.contains("version 9999") && line.contains("use a newer program"), "{line}");
+}

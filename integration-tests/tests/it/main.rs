@@ -1,0 +1,23 @@
+//! The tests of the whole stack on real servers.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod authority;
+mod chaos;
+mod cluster;
+mod commands;
+mod forgetting;
+mod full_stack;
+mod json;
+mod leaving;
+mod left;
+mod metrics;
+mod partitions;
+mod processes;
+mod rolling;
+mod secrets;
+mod silence;
+mod stage;
+mod tls;
+mod topologies;
+mod versions;
