@@ -11,17 +11,18 @@ use dtf::Dtf;
 use dtf::model::{TaskId, TaskParam};
 use serde_json::json;
 
-use crate::control::until;
-use crate::crew::now_ns;
+use crate::events::now_ns;
 use crate::load::{self, LOAD, LoadParam};
 use crate::plot::{Line, plot};
+use crate::polling::until;
 use crate::report::{Report, percentile};
-use crate::site::{Stack, Where, embedded};
+use crate::servers::Servers;
+use crate::stores::{self, StoreOptions};
 
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    stores: Where,
+    stores: StoreOptions,
     /// How many tasks, divided evenly among the groups; every other one has short subtasks, the others long ones
     #[arg(long, default_value_t = 10_000)]
     tasks: usize,
@@ -57,12 +58,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     });
     let mut report = Report::new("fairness", params);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let stack = options.stores.stack(&runtime, &mut report)?;
+    let servers = options.stores.servers(&runtime, &mut report)?;
     runtime.block_on(async {
-        let dtf = process(options, stack.as_ref()).await?;
+        let dtf = process(options, servers.as_ref()).await?;
         let alone = alone(options, &dtf).await?;
         dtf.kill().await;
-        let dtf = process(options, stack.as_ref()).await?;
+        let dtf = process(options, servers.as_ref()).await?;
         let mut track = Track::default();
         tokio::select! {
             shared = shares(options, &dtf, alone, &mut report) => shared?,
@@ -72,7 +73,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             track.plot(file)?;
         }
         dtf.kill().await;
-        let dtf = process(options, stack.as_ref()).await?;
+        let dtf = process(options, servers.as_ref()).await?;
         small_beside_huge(options, &dtf, &mut report).await?;
         dtf.kill().await;
         anyhow::Ok(())
@@ -117,12 +118,9 @@ impl Track {
 }
 
 /// Each part has a cluster of its own, as the tasks of the one before never end.
-async fn process(options: &Options, stack: Option<&Stack>) -> anyhow::Result<Dtf> {
+async fn process(options: &Options, servers: Option<&Servers>) -> anyhow::Result<Dtf> {
     load::forget_times();
-    let Some(stack) = stack else { return embedded(options.slots).await };
-    let mut site = stack.site().await?;
-    site.slots = options.slots;
-    site.process("all", &dtf::model::Role::ALL).await
+    stores::process(servers, options.slots).await
 }
 
 /// The time that subtasks have run in every group, over the measured seconds; and how long that took.

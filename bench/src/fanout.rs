@@ -7,10 +7,11 @@ use dtf::model::Role;
 use dtf::model::TaskStatus;
 use serde_json::json;
 
-use crate::control::{OTHERS, until};
+use crate::cluster::{Cluster, OTHERS};
 use crate::load::{LOAD, LoadParam};
+use crate::polling::until;
 use crate::report::Report;
-use crate::site::{Site, Stack};
+use crate::servers::{ServerOptions, Servers};
 use crate::usage;
 
 #[derive(Args)]
@@ -21,9 +22,8 @@ pub(crate) struct Options {
     /// How many subtasks wait when the memory of one is measured
     #[arg(long, default_value_t = 1_000_000)]
     pending: u64,
-    /// The servers that DTF_ETCD, DTF_MYSQL and DTF_REDIS name, instead of private ones
-    #[arg(long)]
-    external: bool,
+    #[command(flatten)]
+    servers: ServerOptions,
 }
 
 /// The size of a body.
@@ -32,28 +32,27 @@ const BODY: usize = 64;
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let params = json!({ "subtasks": options.subtasks, "pending": options.pending, "body_bytes": BODY });
     let mut report = Report::new("fanout", params);
-    let stack = Stack::new(options.external)?;
+    let servers = Servers::new(&options.servers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        stack.describe(&mut report).await?;
-        huge(options, &stack, &mut report).await?;
+        servers.describe(&mut report).await?;
+        huge(options, &servers, &mut report).await?;
         report.add_peak_memory("rss_peak_mb");
-        pending(options, &stack, &mut report).await
+        pending(options, &servers, &mut report).await
     })?;
     Ok(report)
 }
 
-async fn huge(options: &Options, stack: &Stack, report: &mut Report) -> anyhow::Result<()> {
-    let dtf = stack.site().await?.process("all", &Role::ALL).await?;
-    let url = stack.redis_url();
-    usage::reset_redis_peak(&url).await?;
+async fn huge(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
+    let dtf = servers.cluster().await?.process("all", &Role::ALL).await?;
+    usage::reset_redis(&servers.redis_urls()).await?;
     let begin = Instant::now();
     let task = dtf.client().create_task(LOAD, load(options.subtasks).task()).await?;
     let row = task.wait().await?;
     anyhow::ensure!(row.status == TaskStatus::Completed, "the task ended as {}: {}", row.status, row.reason);
     report.add("wall_s", begin.elapsed().as_secs_f64());
     report.add("counted", row.counts.counted() as f64);
-    report.add("redis_peak_mb", usage::redis(&url).await?.peak_mib);
+    report.add("redis_peak_mb", servers.redis_usage().await?.peak_mib);
     dtf.stop().await;
     Ok(())
 }
@@ -63,13 +62,12 @@ fn load(count: u64) -> LoadParam {
 }
 
 /// The memory of a backlog that nobody takes anything from, less what Redis has in use without it.
-async fn pending(options: &Options, stack: &Stack, report: &mut Report) -> anyhow::Result<()> {
+async fn pending(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
     // A generator fills its backlog up when half of it has drained.
-    let site = Site { backlog: 2 * options.pending, ..stack.site().await? };
-    let others = site.process("others", &OTHERS).await?;
-    let executor = site.process("executor", &[Role::Executor]).await?;
-    let url = stack.redis_url();
-    let idle = usage::redis(&url).await?.used_mib;
+    let cluster = Cluster { backlog: 2 * options.pending, ..servers.cluster().await? };
+    let others = cluster.process("others", &OTHERS).await?;
+    let executor = cluster.process("executor", &[Role::Executor]).await?;
+    let idle = servers.redis_usage().await?.used_mib;
     let task = others.client().create_task(LOAD, load(u64::MAX >> 16).task()).await?;
     // How long a subtask runs has to be known before they travel many in a parcel.
     until(|| async { task.status().await.is_ok_and(|status| status.progress().succeeded > 10_000) }).await;
@@ -78,7 +76,7 @@ async fn pending(options: &Options, stack: &Stack, report: &mut Report) -> anyho
     until(|| async { waits().await >= options.pending }).await;
     // Buffers of connections that carried the last batches shrink within a few seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let used = usage::redis(&url).await?.used_mib - idle;
+    let used = servers.redis_usage().await?.used_mib - idle;
     report.add("bytes_per_pending", used * 1024.0 * 1024.0 / waits().await as f64);
     others.kill().await;
     Ok(())

@@ -7,17 +7,17 @@ use clap::Args;
 use dtf::model::TaskStatus;
 use serde_json::json;
 
-use crate::crew::now_ns;
+use crate::events::now_ns;
 use crate::load::{self, LOAD, LoadParam};
 use crate::plot::{Line, cumulative, plot};
 use crate::report::{Report, percentile};
-use crate::site::{Stack, Where};
-use crate::throughput::process;
+use crate::servers::Servers;
+use crate::stores::{StoreOptions, cores, process};
 
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    stores: Where,
+    stores: StoreOptions,
     /// How many tasks, one after the other
     #[arg(long, default_value_t = 500)]
     tasks: usize,
@@ -30,10 +30,10 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Report> {
     let params = json!({ "tasks": options.tasks, "backend": options.stores.backend.name() });
     let mut report = Report::new("latency", params);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let stack = options.stores.stack(&runtime, &mut report)?;
+    let servers = options.stores.servers(&runtime, &mut report)?;
     let mut all = Times::default();
     for _ in 0..runs {
-        let times = runtime.block_on(once(options, stack.as_ref()))?;
+        let times = runtime.block_on(once(options, servers.as_ref()))?;
         report.add("p50_ms", percentile(&times.collected, 0.5));
         report.add("p99_ms", percentile(&times.collected, 0.99));
         report.add("max_ms", percentile(&times.collected, 1.0));
@@ -61,9 +61,9 @@ struct Times {
     ended: Vec<f64>,
 }
 
-async fn once(options: &Options, stack: Option<&Stack>) -> anyhow::Result<Times> {
+async fn once(options: &Options, servers: Option<&Servers>) -> anyhow::Result<Times> {
     load::forget_times();
-    let dtf = process(stack).await?;
+    let dtf = process(servers, cores()).await?;
     // The first task of a process finds nothing prepared: scripts, connections, the plans of the roles.
     let warm_up = LoadParam { count: 1, ..LoadParam::default() };
     dtf.client().create_task(LOAD, warm_up.task()).await?.wait().await?;

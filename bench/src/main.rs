@@ -6,21 +6,29 @@
 
 mod assign;
 mod board;
+mod cluster;
 mod control;
-mod crew;
+mod dispatch;
+mod events;
 mod fairness;
 mod fanout;
 mod fleet;
 mod latency;
 mod leading;
 mod load;
+mod lone;
+mod member_group;
 mod members;
 mod placement;
 mod plot;
+mod polling;
+mod processes;
 mod recovery;
 mod report;
 mod scale;
-mod site;
+mod servers;
+mod stores;
+mod tasks;
 mod throughput;
 mod usage;
 
@@ -62,9 +70,15 @@ enum What {
     Recovery(recovery::Options),
     /// Throughput and cost with the number of executors in processes of their own
     Scale(scale::Options),
+    /// Dispatch and cost of subtasks that travel alone, with the number of executor processes and of shards
+    Lone(lone::Options),
+    /// Tasks of one subtask: created, run and ended
+    Tasks(tasks::Options),
+    /// Thousands of executors: slots busy, filling, deaths, and the cost of each
+    Fleet(fleet::Options),
     /// A process of a benchmark's cluster
     #[command(hide = true)]
-    Role(crew::Options),
+    Role(processes::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -81,7 +95,10 @@ fn main() -> anyhow::Result<()> {
         What::Control(options) => vec![control::run(&options)?],
         What::Recovery(options) => vec![recovery::run(&options)?],
         What::Scale(options) => scale::run(&options, runs)?,
-        What::Role(options) => return crew::run(&options),
+        What::Lone(options) => lone::run(&options, runs)?,
+        What::Tasks(options) => vec![tasks::run(&options, runs)?],
+        What::Fleet(options) => vec![fleet::run(&options)?],
+        What::Role(options) => return processes::run(&options),
     };
     reports.iter().for_each(|report| report.print(json));
     Ok(())

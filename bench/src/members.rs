@@ -9,7 +9,7 @@ use lrmf_core::CoordinatorConfig;
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use serde_json::json;
 
-use crate::fleet::{Fleet, millis};
+use crate::member_group::{MemberGroup, millis};
 use crate::report::Report;
 use crate::usage;
 
@@ -51,19 +51,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Arc::new(EtcdStore::connect(EtcdConfig::new([url.clone()])).await?);
-        let mut fleet = Fleet::new(tasks, config, store)?;
+        let mut group = MemberGroup::new(tasks, config, store)?;
         let begin = Instant::now();
-        fleet.start_many(members).await?;
-        fleet.until_all_run().await?;
+        group.start_many(members).await?;
+        group.until_all_run().await?;
         report.add("cold_s", begin.elapsed().as_secs_f64());
         idle(&url, idle_s, &mut report).await?;
         for _ in 0..events {
             let begin = Instant::now();
-            let newcomer = fleet.join(tasks / (members + 1)).await?;
+            let newcomer = group.join(tasks / (members + 1)).await?;
             report.add("join_ms", millis(begin));
-            report.add("loss_ms", fleet.kill(&newcomer).await?);
+            report.add("loss_ms", group.kill(&newcomer).await?);
         }
-        report.add("double_held", fleet.double_held() as f64);
+        report.add("double_held", group.double_held() as f64);
         anyhow::Ok(())
     })?;
     report.add_peak_memory("rss_peak_mb");

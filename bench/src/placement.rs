@@ -11,7 +11,7 @@ use lrmf_core::{Coordination, CoordinatorConfig};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use serde_json::json;
 
-use crate::fleet::{Fleet, millis};
+use crate::member_group::{MemberGroup, millis};
 use crate::plot::{Line, cumulative, plot};
 use crate::report::{Report, percentile};
 use crate::usage;
@@ -79,33 +79,37 @@ async fn measure(
     store: Arc<dyn Coordination>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut fleet = Fleet::new(options.tasks, config, store)?;
+    let mut group = MemberGroup::new(options.tasks, config, store)?;
     let cold = Instant::now();
     for _ in 0..options.members {
-        fleet.start().await?;
+        group.start().await?;
     }
-    fleet.until_all_run().await?;
+    group.until_all_run().await?;
     report.add("cold_ms", millis(cold));
-    joins_and_leaves(options, &mut fleet, report).await?;
-    kills(options, &mut fleet, report).await?;
-    leader_kill(&mut fleet, report).await?;
-    report.add("double_held", fleet.double_held() as f64);
+    joins_and_leaves(options, &mut group, report).await?;
+    kills(options, &mut group, report).await?;
+    leader_kill(&mut group, report).await?;
+    report.add("double_held", group.double_held() as f64);
     report.add("ttl_ms", options.ttl_ms as f64);
     Ok(())
 }
 
-async fn joins_and_leaves(options: &Options, fleet: &mut Fleet, report: &mut Report) -> anyhow::Result<()> {
+async fn joins_and_leaves(
+    options: &Options,
+    group: &mut MemberGroup,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let (mut joins, mut leaves) = (Vec::new(), Vec::new());
     for _ in 0..options.events / 2 {
-        let before = fleet.revision().await?;
+        let before = group.revision().await?;
         let begin = Instant::now();
-        let newcomer = fleet.join(options.tasks / (options.members + 1)).await?;
+        let newcomer = group.join(options.tasks / (options.members + 1)).await?;
         joins.push(millis(begin));
-        report.add("etcd_writes_per_join", (fleet.revision().await? - before) as f64);
-        let leaver = fleet.take(&newcomer)?;
+        report.add("etcd_writes_per_join", (group.revision().await? - before) as f64);
+        let leaver = group.take(&newcomer)?;
         let begin = Instant::now();
         leaver.close().await;
-        fleet.until_all_run().await?;
+        group.until_all_run().await?;
         leaves.push(millis(begin));
     }
     for (times, p50, p99) in
@@ -125,12 +129,12 @@ async fn joins_and_leaves(options: &Options, fleet: &mut Fleet, report: &mut Rep
     Ok(())
 }
 
-async fn kills(options: &Options, fleet: &mut Fleet, report: &mut Report) -> anyhow::Result<()> {
+async fn kills(options: &Options, group: &mut MemberGroup, report: &mut Report) -> anyhow::Result<()> {
     let mut times = Vec::new();
     for _ in 0..options.kills {
-        let victim = fleet.newest()?;
-        times.push(fleet.kill(&victim).await?);
-        fleet.join(options.tasks / options.members).await?;
+        let victim = group.newest()?;
+        times.push(group.kill(&victim).await?);
+        group.join(options.tasks / options.members).await?;
     }
     times.sort_by(f64::total_cmp);
     if !times.is_empty() {
@@ -140,14 +144,14 @@ async fn kills(options: &Options, fleet: &mut Fleet, report: &mut Report) -> any
     Ok(())
 }
 
-async fn leader_kill(fleet: &mut Fleet, report: &mut Report) -> anyhow::Result<()> {
-    let leader = fleet.leader().context("the group has no leader")?;
+async fn leader_kill(group: &mut MemberGroup, report: &mut Report) -> anyhow::Result<()> {
+    let leader = group.leader().context("the group has no leader")?;
     let (held, started) = {
-        let book = fleet.board.book();
+        let book = group.board.book();
         (book.held_by(&leader), book.started)
     };
-    let took = fleet.kill(&leader).await?;
-    let moves = fleet.board.book().started - started;
+    let took = group.kill(&leader).await?;
+    let moves = group.board.book().started - started;
     report.add("leader_kill_ms", took);
     report.add("leader_kill_moves", moves as f64);
     report.add("leader_held", held as f64);

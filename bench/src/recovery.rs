@@ -10,11 +10,13 @@ use dtf::model::{TaskId, TaskStatus};
 use dtf::{Client, TaskHandle};
 use serde_json::json;
 
-use crate::control::until;
-use crate::crew::{Crew, Event, Step, now_ns};
+use crate::cluster::Cluster;
+use crate::events::{Event, EventKind, now_ns};
 use crate::load::{Books, LOAD, LoadParam};
+use crate::polling::until;
+use crate::processes::Processes;
 use crate::report::Report;
-use crate::site::{Site, Stack};
+use crate::servers::{ServerOptions, Servers};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -27,9 +29,8 @@ pub(crate) struct Options {
     /// The sessions' time to live, in milliseconds
     #[arg(long, default_value_t = 3000)]
     ttl_ms: u64,
-    /// The servers that DTF_ETCD, DTF_MYSQL and DTF_REDIS name, instead of private ones
-    #[arg(long)]
-    external: bool,
+    #[command(flatten)]
+    servers: ServerOptions,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
@@ -37,22 +38,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let params =
         json!({ "tasks": tasks, "subtasks": subtasks, "subtask_ms": 5, "ttl_ms": ttl_ms, "executors": 2 });
     let mut report = Report::new("recovery", params);
-    let stack = Stack::new(options.external)?;
+    let servers = Servers::new(&options.servers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        stack.describe(&mut report).await?;
+        servers.describe(&mut report).await?;
         // A short backlog: a generator that rests is felt.
-        let site = Site { slots: 4, ttl_ms, backlog: 64, ..stack.site().await? };
-        let client = site.process("client", &[]).await?.client();
-        let mut crew = Crew::new(site);
+        let cluster = Cluster { slots: 4, ttl_ms, backlog: 64, ..servers.cluster().await? };
+        let client = cluster.process("client", &[]).await?.client();
+        let mut processes = Processes::new(cluster);
         for _ in 0..2 {
             for role in Role::ALL {
-                crew.start(role)?;
+                processes.start(role)?;
             }
         }
         for role in Role::ALL {
-            kill_one(options, role, &client, &mut crew, &mut report).await?;
-            crew.start(role)?;
+            kill_one(options, role, &client, &mut processes, &mut report).await?;
+            processes.start(role)?;
         }
         Ok(report)
     })
@@ -63,26 +64,26 @@ async fn kill_one(
     options: &Options,
     role: Role,
     client: &Client,
-    crew: &mut Crew,
+    processes: &mut Processes,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    crew.forget();
+    processes.forget();
     let mut tasks = create(options, client).await?;
-    until(|| async { tasks_seen(&crew.events()).len() == options.tasks }).await;
-    let victim = crew.oldest(role)?;
-    let killed = crew.kill(victim)?;
+    until(|| async { tasks_seen(&processes.events()).len() == options.tasks }).await;
+    let victim = processes.oldest(role)?;
+    let killed = processes.kill(victim)?;
     let rested = match role {
         Role::Manager => {
             let more = create(options, client).await?;
             let all = options.tasks + more.len();
-            until(|| async { tasks_seen(&crew.events()).len() == all }).await;
+            until(|| async { tasks_seen(&processes.events()).len() == all }).await;
             tasks.extend(more);
             since(killed, now_ns())
         }
         Role::Collector => longest_rest_of_collecting(&tasks).await?,
         _ => {
             all_ended(&tasks).await?;
-            rest_in(&crew.events(), role, victim, killed)?
+            rest_in(&processes.events(), role, victim, killed)?
         }
     };
     report.add(figure(role), rested);
@@ -126,12 +127,13 @@ fn since(begin: u64, end: u64) -> f64 {
 
 /// From the kill until everything that rested for it went on, as the executors' events tell.
 fn rest_in(events: &[Event], role: Role, victim: usize, killed: u64) -> anyhow::Result<f64> {
-    let starts = || events.iter().filter(|event| event.step == Step::Starts);
+    let starts = || events.iter().filter(|event| event.kind == EventKind::Started);
     if role == Role::Executor {
-        let ended: BTreeSet<_> = events.iter().filter(|event| event.step == Step::Ends).collect_of(victim);
+        let ended: BTreeSet<_> =
+            events.iter().filter(|event| event.kind == EventKind::Ended).collect_of(victim);
         let begun: BTreeSet<_> = starts().collect_of(victim);
         let again = |lost: &(TaskId, u64)| {
-            let by_others = starts().filter(|event| event.member != victim);
+            let by_others = starts().filter(|event| event.process != victim);
             by_others.filter(|event| (event.task, event.number.0) == *lost).map(|event| event.at_ns).min()
         };
         let lost: Vec<_> = begun.difference(&ended).collect();
@@ -156,7 +158,7 @@ trait CollectOf {
 
 impl<'a, I: Iterator<Item = &'a Event>> CollectOf for I {
     fn collect_of(self, member: usize) -> BTreeSet<(TaskId, u64)> {
-        self.filter(|event| event.member == member).map(|event| (event.task, event.number.0)).collect()
+        self.filter(|event| event.process == member).map(|event| (event.task, event.number.0)).collect()
     }
 }
 

@@ -34,6 +34,11 @@ impl Report {
         }
     }
 
+    /// Adds a parameter.
+    pub(crate) fn add_param(&mut self, name: &str, value: impl Into<Value>) {
+        self.params[name] = value.into();
+    }
+
     /// Names the version of a server.
     pub(crate) fn add_version(&mut self, server: &'static str, version: String) {
         self.versions.insert(server, version);

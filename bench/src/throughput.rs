@@ -3,20 +3,19 @@
 use std::time::Instant;
 
 use clap::Args;
-use dtf::Dtf;
-use dtf::model::Role;
 use dtf::model::TaskStatus;
 use serde_json::json;
 
 use crate::load::{self, LOAD, LoadParam};
 use crate::report::Report;
-use crate::site::{Stack, Where, embedded};
+use crate::servers::Servers;
+use crate::stores::{StoreOptions, cores, process};
 use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    stores: Where,
+    stores: StoreOptions,
     /// How many subtasks
     #[arg(long, default_value_t = 1_000_000)]
     subtasks: u64,
@@ -33,31 +32,22 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Report> {
     });
     let mut report = Report::new("throughput", params);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let stack = options.stores.stack(&runtime, &mut report)?;
+    let servers = options.stores.servers(&runtime, &mut report)?;
     for _ in 0..runs {
-        runtime.block_on(once(options, stack.as_ref(), &mut report))?;
+        runtime.block_on(once(options, servers.as_ref(), &mut report))?;
     }
     report.add_peak_memory("rss_peak_mb");
     Ok(report)
 }
 
-/// A process with all roles, on servers or without.
-pub(crate) async fn process(stack: Option<&Stack>) -> anyhow::Result<Dtf> {
-    match stack {
-        Some(stack) => stack.site().await?.process("all", &Role::ALL).await,
-        None => embedded(std::thread::available_parallelism().map_or(2, usize::from)).await,
-    }
-}
-
-async fn once(options: &Options, stack: Option<&Stack>, report: &mut Report) -> anyhow::Result<()> {
-    let dtf = process(stack).await?;
+async fn once(options: &Options, servers: Option<&Servers>, report: &mut Report) -> anyhow::Result<()> {
+    let dtf = process(servers, cores()).await?;
     let body_bytes = usize::try_from(options.body_bytes)?;
     let param = LoadParam { count: options.subtasks, body_bytes, ..LoadParam::default() };
-    let url = stack.map(Stack::redis_url);
-    let before = match &url {
-        Some(url) => {
-            usage::reset_redis_peak(url).await?;
-            Some(usage::redis(url).await?)
+    let before = match servers {
+        Some(servers) => {
+            usage::reset_redis(&servers.redis_urls()).await?;
+            Some(servers.redis_usage().await?)
         }
         None => None,
     };
@@ -70,8 +60,8 @@ async fn once(options: &Options, stack: Option<&Stack>, report: &mut Report) -> 
     report.add("executed", (load::executed() - executed) as f64);
     report.add("subtasks_per_s", row.counts.counted() as f64 / wall);
     report.add("client_cpu_s", usage::own_cpu_s() - own);
-    if let (Some(url), Some(before)) = (&url, before) {
-        let after = usage::redis(url).await?;
+    if let (Some(servers), Some(before)) = (servers, before) {
+        let after = servers.redis_usage().await?;
         report.add("redis_cpu_s", after.cpu_s - before.cpu_s);
         report.add("redis_peak_mb", after.peak_mib);
     }

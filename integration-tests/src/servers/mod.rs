@@ -91,6 +91,14 @@ macro_rules! life {
                 super::to_harm(Self::VARIABLE, Self::find, Self::private)
             }
 
+            /// The id of its process, while a private one runs.
+            pub fn pid(&self) -> Option<u32> {
+                match &self.source {
+                    super::Source::Private(process) => process.pid(),
+                    super::Source::Named(_) => None,
+                }
+            }
+
             /// Kills it (SIGKILL) and waits for its end. Its data stay.
             ///
             /// # Errors

@@ -1,4 +1,4 @@
-//! The members of one LRMF group in this process, and what runs on them.
+//! The members of one LRMF group in this process, and the tasks that run on them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl TaskProvider for Shared {
 }
 
 /// The members of one group, in this process.
-pub(crate) struct Fleet {
+pub(crate) struct MemberGroup {
     group: GroupId,
     tasks: Arc<[Task]>,
     config: CoordinatorConfig,
@@ -43,7 +43,7 @@ pub(crate) struct Fleet {
     named: usize,
 }
 
-impl Fleet {
+impl MemberGroup {
     pub(crate) fn new(
         tasks: usize,
         config: CoordinatorConfig,
