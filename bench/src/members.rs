@@ -15,7 +15,7 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many members; one less than may hold tasks, as one more joins
+    /// How many members, before one more joins
     #[arg(long, default_value_t = 9_999)]
     members: usize,
     /// How many tasks; more than members, so that one more member gets some

@@ -29,7 +29,7 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The number of executors; LRMF gives tasks to 10,000 members of a group at most
+    /// The number of executors
     #[arg(long, default_value_t = 10_000)]
     executors: usize,
     /// The number of slots of each executor
