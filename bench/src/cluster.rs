@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use dtf::lrmf::CoordinatorConfig;
 use dtf::model::ClusterShape;
 use dtf::model::Role;
@@ -9,11 +10,15 @@ use dtf::servers::{self, Servers};
 use dtf::{Dtf, DtfConfig, Ports};
 use dtf_redis::{RedisConfig, Topology};
 use dtf_sql::SqlConfig;
+use futures::{StreamExt, TryStreamExt, stream};
 use lrmf_etcd::EtcdConfig;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use crate::load::{BACKLOG, Load};
 
+/// The number of members of a process that start at the same time.
+const AT_ONCE: usize = 64;
 /// The roles other than the executor.
 pub(crate) const OTHERS: [Role; 4] = [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector];
 
@@ -59,8 +64,36 @@ impl Cluster {
         start(self.ports().await?, self.config(instance), Load::new(self.backlog), roles).await
     }
 
+    /// Starts members of a role in this process, on shared connections and with plugins on `plugins`. Where they are
+    /// several, each of them holds something when this returns.
+    pub(crate) async fn members(
+        &self,
+        instance: &str,
+        role: Role,
+        count: usize,
+        plugins: &Handle,
+    ) -> anyhow::Result<Vec<Dtf>> {
+        let ports = self.ports().await?;
+        let starts = (0..count).map(|number| {
+            let name = if count == 1 { instance.to_owned() } else { format!("{instance}-{number:05}") };
+            let builder = Dtf::builder(ports.clone()).config(self.config(&name)).plugins_on(plugins.clone());
+            let load = Load::new(self.backlog);
+            async move {
+                let dtf = builder.register_task_type(load.registration())?.build()?;
+                dtf.start_service(role).await?;
+                anyhow::Ok(dtf)
+            }
+        });
+        let members: Vec<Dtf> = stream::iter(starts).buffer_unordered(AT_ONCE).try_collect().await?;
+        for dtf in members.iter().filter(|_| count > 1) {
+            let member = dtf.member(role).await.context("the role runs")?;
+            member.held().wait_for(|held| !held.is_empty()).await?;
+        }
+        Ok(members)
+    }
+
     /// Connects to the stores.
-    pub(crate) async fn ports(&self) -> anyhow::Result<Ports> {
+    async fn ports(&self) -> anyhow::Result<Ports> {
         let (first, further) = self.redis.split_first().expect("a cluster has at least one node of Redis");
         let redis = RedisConfig {
             url: first.clone(),
@@ -75,7 +108,7 @@ impl Cluster {
     }
 
     /// The settings of a process.
-    pub(crate) fn config(&self, instance: &str) -> DtfConfig {
+    fn config(&self, instance: &str) -> DtfConfig {
         let ttl = Duration::from_millis(self.ttl_ms);
         let membership = CoordinatorConfig {
             ttl,

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 use clap::Args;
+use dtf::Dtf;
 use dtf::model::Role;
+use futures::future::join_all;
 
 use crate::cluster::Cluster;
 use crate::events::{Event, now_ns, set_reporting};
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// The role
     #[arg(long)]
     role: String,
+    /// The number of members in the process, each with the role; several wait until each of them holds something
+    #[arg(long, default_value_t = 1)]
+    members: usize,
     /// Reports the starts and ends of subtasks
     #[arg(long)]
     reports: bool,
@@ -35,16 +40,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let cluster: Cluster = serde_json::from_str(&options.cluster)?;
     let role = Role::ALL.into_iter().find(|role| role.name() == options.role).context("no such role")?;
     set_reporting(options.reports);
+    let plugins = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let dtf = cluster.process(&options.instance, &[role]).await?;
+        let on = plugins.handle();
+        let members = cluster.members(&options.instance, role, options.members, on).await?;
         println!("ready");
         let ended =
             tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         ended.await??;
-        dtf.stop().await;
-        Ok(())
-    })
+        join_all(members.iter().map(Dtf::stop)).await;
+        anyhow::Ok(())
+    })?;
+    plugins.shutdown_background();
+    Ok(())
 }
 
 struct Member {
@@ -54,11 +63,19 @@ struct Member {
     reader: Option<JoinHandle<()>>,
 }
 
+/// The events that processes have reported and nobody has taken.
+pub(crate) type EventLog = Arc<Mutex<Vec<Event>>>;
+
+/// Takes all events out of a log.
+pub(crate) fn take_events(log: &EventLog) -> Vec<Event> {
+    std::mem::take(&mut log.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// The processes of a cluster and the events that they reported. Dropping it kills them.
 pub(crate) struct Processes {
     cluster: Cluster,
     members: Vec<Option<Member>>,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: EventLog,
 }
 
 impl Processes {
@@ -68,16 +85,34 @@ impl Processes {
 
     /// Starts a process with a role that reports its events, and waits until it has joined.
     pub(crate) fn start(&mut self, role: Role) -> anyhow::Result<()> {
-        self.start_with(role, &["--reports"])
+        self.start_many(1, role, &["--reports"])
     }
 
     /// Starts a process with a role that reports nothing, and waits until it has joined.
     pub(crate) fn start_silent(&mut self, role: Role) -> anyhow::Result<()> {
-        self.start_with(role, &[])
+        self.start_many(1, role, &[])
     }
 
-    fn start_with(&mut self, role: Role, further: &[&str]) -> anyhow::Result<()> {
-        let number = self.members.len();
+    /// Starts processes at the same time, each with this many executors that report their events, and waits until all
+    /// have joined.
+    pub(crate) fn start_executors(&mut self, processes: usize, executors: usize) -> anyhow::Result<()> {
+        self.start_many(processes, Role::Executor, &["--reports", "--members", &executors.to_string()])
+    }
+
+    fn start_many(&mut self, processes: usize, role: Role, further: &[&str]) -> anyhow::Result<()> {
+        let first = self.members.len();
+        for number in first..first + processes {
+            let child = self.spawn(number, role, further)?;
+            self.members.push(Some(child));
+        }
+        for number in first..first + processes {
+            let member = self.members[number].as_mut().context("it was started just now")?;
+            member.reader = Some(follow(&mut member.child, number, self.events.clone())?);
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, number: usize, role: Role, further: &[&str]) -> anyhow::Result<Member> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["role", "--role", role.name(), "--instance", &format!("{}-{number}", role.name())])
             .args(["--cluster", &serde_json::to_string(&self.cluster)?])
@@ -86,18 +121,12 @@ impl Processes {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdin = child.stdin.take().context("its standard input is a pipe")?;
-        let mut lines = BufReader::new(child.stdout.take().context("its standard output is a pipe")?);
-        let mut first = String::new();
-        lines.read_line(&mut first)?;
-        anyhow::ensure!(first == "ready\n", "a process with the role {} did not start", role.name());
-        let events = self.events.clone();
-        let reader = std::thread::spawn(move || {
-            for event in lines.lines().map_while(Result::ok).filter_map(|line| Event::parse(&line, number)) {
-                events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-            }
-        });
-        self.members.push(Some(Member { role, child, _stdin: stdin, reader: Some(reader) }));
-        Ok(())
+        Ok(Member { role, child, _stdin: stdin, reader: None })
+    }
+
+    /// The log of the events that are reported from now on.
+    pub(crate) fn event_log(&self) -> EventLog {
+        self.events.clone()
     }
 
     /// The number of the process that has had this role for the longest time.
@@ -129,8 +158,26 @@ impl Processes {
 
     /// The processor time that the living processes have used, in seconds.
     pub(crate) fn cpu_s(&self) -> f64 {
-        self.members.iter().flatten().filter_map(|member| usage::cpu_s_of(member.child.id())).sum()
+        self.pids().filter_map(usage::cpu_s_of).sum()
     }
+
+    /// The ids of the living processes.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().flatten().map(|member| member.child.id())
+    }
+}
+
+/// Waits until a process has joined, and reads its events from then on.
+fn follow(child: &mut Child, number: usize, log: EventLog) -> anyhow::Result<JoinHandle<()>> {
+    let mut lines = BufReader::new(child.stdout.take().context("its standard output is a pipe")?);
+    let mut first = String::new();
+    lines.read_line(&mut first)?;
+    anyhow::ensure!(first == "ready\n", "process {number} of the benchmark did not start");
+    Ok(std::thread::spawn(move || {
+        for event in lines.lines().map_while(Result::ok).filter_map(|line| Event::parse(&line, number)) {
+            log.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        }
+    }))
 }
 
 fn end(member: &mut Member) -> anyhow::Result<()> {

@@ -22,7 +22,7 @@ use crate::events::{EventKind, report};
 
 pub(crate) use books::Books;
 pub(crate) use observed::{
-    collected_ns, collected_tasks, cut_off, executed, forget_times, running, slot_time, started_ns,
+    collected_ns, collected_tasks, executed, forget_times, running, slot_time, started_ns,
 };
 
 /// The number of subtasks of a task that may wait for dispatch, unless a benchmark sets it: the framework's default.
@@ -121,13 +121,13 @@ impl TaskExecutor for Executor {
         observed::count_execution();
         if !self.param.micros.is_empty() {
             let micros = self.param.micros[number as usize % self.param.micros.len()];
-            let running = observed::Running::start(context.id.task, number, &self.group);
+            let running = observed::Running::start(context.id.task, &self.group);
             report(EventKind::Started, context.id.task, number);
             let work = tokio::time::sleep(Duration::from_micros(micros));
             let done = context.cancelled.run_until_cancelled(work).await;
             report(EventKind::Ended, context.id.task, number);
+            drop(running);
             done.context("cancelled").map_err(ExecuteError::Final)?;
-            running.finish();
         }
         match self.param.books {
             true => Ok(SubtaskResult::new(body.slice(..8))),

@@ -1,6 +1,6 @@
 //! Observations of the load in this process: executions, their time, and the starts and ends of tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +15,6 @@ static SLOT_TIME: Mutex<BTreeMap<String, SlotTime>> = Mutex::new(BTreeMap::new()
 static STARTED: Mutex<BTreeMap<TaskId, u64>> = Mutex::new(BTreeMap::new());
 /// The end of collection of each task.
 static COLLECTED: Mutex<BTreeMap<TaskId, u64>> = Mutex::new(BTreeMap::new());
-/// The inputs whose execution was cut off and has not started again.
-static CUT_OFF: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 fn lock<T>(of: &'static Mutex<T>) -> MutexGuard<'static, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,11 +69,6 @@ pub(crate) fn collected_tasks() -> usize {
     lock(&COLLECTED).len()
 }
 
-/// Returns the number of inputs whose execution was cut off and has not started again.
-pub(crate) fn cut_off() -> usize {
-    lock(&CUT_OFF).len()
-}
-
 /// Forgets the times of tasks: another cluster numbers its tasks from the start.
 pub(crate) fn forget_times() {
     lock(&STARTED).clear();
@@ -90,32 +83,20 @@ pub(super) fn count_collected(task: TaskId) {
     lock(&COLLECTED).insert(task, now_ns());
 }
 
-/// A running subtask. Dropping it ends its time; without [`finish`](Self::finish) the execution counts as cut off.
-pub(super) struct Running<'a> {
-    group: &'a str,
-    input: u64,
-    finished: bool,
-}
+/// A running subtask. Its time ends when this is dropped, cut off or not.
+pub(super) struct Running<'a>(&'a str);
 
 impl<'a> Running<'a> {
-    pub(super) fn start(task: TaskId, input: u64, group: &'a str) -> Self {
+    pub(super) fn start(task: TaskId, group: &'a str) -> Self {
         change_slot_time(group, 1);
         lock(&STARTED).entry(task).or_insert_with(now_ns);
-        lock(&CUT_OFF).remove(&input);
-        Self { group, input, finished: false }
-    }
-
-    pub(super) fn finish(mut self) {
-        self.finished = true;
+        Self(group)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        change_slot_time(self.group, -1);
-        if !self.finished {
-            lock(&CUT_OFF).insert(self.input);
-        }
+        change_slot_time(self.0, -1);
     }
 }
 

@@ -16,25 +16,25 @@ pub(crate) fn own_cpu_s() -> f64 {
 
 /// The largest memory that this process has had resident, in MiB.
 pub(crate) fn own_peak_rss_mib() -> Option<f64> {
-    memory_mib("VmHWM:")
+    memory_mib("/proc/self/status", "VmHWM:")
 }
 
-/// The memory that this process has resident, in MiB.
-pub(crate) fn own_rss_mib() -> Option<f64> {
-    memory_mib("VmRSS:")
+/// The memory that another process has resident, in MiB; none once it has gone.
+pub(crate) fn rss_mib_of(pid: u32) -> Option<f64> {
+    memory_mib(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
-fn memory_mib(name: &str) -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+fn memory_mib(status: &str, name: &str) -> Option<f64> {
+    let status = fs::read_to_string(status).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
 }
 
-/// The number of sockets that this process has open.
-pub(crate) fn own_sockets() -> std::io::Result<usize> {
+/// The number of sockets that another process has open.
+pub(crate) fn sockets_of(pid: u32) -> std::io::Result<usize> {
     // A descriptor that was closed meanwhile cannot be read.
-    let targets = fs::read_dir("/proc/self/fd")?.flatten().flat_map(|fd| fs::read_link(fd.path()));
+    let targets = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten().flat_map(|fd| fs::read_link(fd.path()));
     Ok(targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count())
 }
 
