@@ -65,7 +65,7 @@ const RUN_TIMES: u64 = 10;
 /// The share of the slots that counts as filled.
 const FILLED: f64 = 0.95;
 /// The longest time that filling the slots may take before the benchmark goes on.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The time after a death, beside the TTL, in which everything should be as before.
 const RECOVERY: Duration = Duration::from_secs(15);
 
@@ -231,7 +231,10 @@ impl Fleet<'_> {
     /// Measures the share of busy slots, the rate of dispatch and its cost while nothing happens.
     async fn steady(&self, report: &mut Report) -> anyhow::Result<()> {
         let (servers, others, own) = (self.servers.cpu().await?, self.others.cpu_s(), self.executors.cpu_s());
-        let now = || (now_ns(), self.timeline().slot_time_ns(now_ns()), self.timeline().started());
+        let now = || {
+            let (timeline, now_ns) = (self.timeline(), now_ns());
+            (now_ns, timeline.slot_time_ns(now_ns), timeline.started())
+        };
         let before = now();
         tokio::time::sleep(Duration::from_secs(self.options.steady_s)).await;
         let after = now();
