@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use dtf::model::queue::{Fence, Hand, QueueStore};
+use dtf::model::queue::{Fence, GeneratorQueue, Hand, SchedulerQueue, TaskControl};
 use dtf::model::shard::{Kinds, Offer, ShardQueue};
 use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards};

@@ -21,10 +21,12 @@ use dtf_model::failure::FailureKey;
 use dtf_model::plugin::{
     CollectorSupport, IterationMode, NewSubtask, OnFailure, ResultOf, TaskCollector, TaskConf,
 };
-use dtf_model::queue::{Commit, Fence, ResultBatch, StillOpen, TaskState};
+use dtf_model::queue::{CollectorQueue, Commit, Fence, ResultBatch, StillOpen, TaskState};
 use dtf_model::table::{TaskTable, check_result};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId};
-use dtf_runtime::{BucketRunner, End, Halt, PerTask, RoleContext, Turn, called, caught, until_answered};
+use dtf_runtime::{
+    BucketRunner, End, Halt, Looker, PerTask, RoleContext, Turn, called, caught, until_answered,
+};
 
 use self::failures::Failures;
 
@@ -43,22 +45,32 @@ pub const MAX_STATUS_BYTES: usize = 64 * 1024;
 /// The collector role: a [`RunTask`](lrmf_core::runner::RunTask) for collection buckets.
 pub type Collector = BucketRunner<Collect>;
 
-/// Makes the collector role for tasks in `table`. Plugin code runs on the context's plugin runtime.
-pub fn collector(table: Arc<dyn TaskTable>, context: RoleContext) -> Collector {
+/// The stores that the collector works with.
+#[derive(Clone)]
+pub struct CollectorPorts {
+    /// `tbl_task`.
+    pub table: Arc<dyn TaskTable>,
+    /// The collector's side of the queues.
+    pub queues: Arc<dyn CollectorQueue>,
+}
+
+/// Makes the collector role. Plugin code runs on the context's plugin runtime.
+pub fn collector(ports: CollectorPorts, context: RoleContext) -> Collector {
     let (of, on) = (context.clone(), context.plugin_runtime.clone());
-    BucketRunner::new(Role::Collector, table.clone(), &of, on, Collect { table, context })
+    let looker = Looker::new(ports.table.clone(), ports.queues.clone());
+    BucketRunner::new(Role::Collector, looker, &of, on, Collect { ports, context })
 }
 
 /// What the collector role does for one task.
 pub struct Collect {
-    table: Arc<dyn TaskTable>,
+    ports: CollectorPorts,
     context: RoleContext,
 }
 
 #[async_trait]
 impl PerTask for Collect {
     async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
-        let Some(state) = self.context.queues.state(turn.task).await? else { return Ok(None) };
+        let Some(state) = self.ports.queues.state(turn.task).await? else { return Ok(None) };
         let run = state.spec.run;
         if state.ending.is_some() || state.control.ends() {
             return Ok(Some(run));
@@ -69,7 +81,7 @@ impl PerTask for Collect {
             Ok(End::Stopped) | Err(Halt::Stopped) => Ok(None),
             Err(Halt::Store(error)) => Err(error),
             Err(Halt::Fault(error)) => {
-                self.context.queues.stop_by_collector(fence, &format!("{error:#}")).await?;
+                self.ports.queues.stop_by_collector(fence, &format!("{error:#}")).await?;
                 self.context.wake.ring(self.context.shape.watch(turn.task), turn.task);
                 Ok(Some(run))
             }
@@ -85,20 +97,21 @@ impl Collect {
         else {
             let reason =
                 format!("a collector that knows task type {}; the one that it has does not", spec.kind());
-            self.context.queues.set_waits(fence, Role::Collector, Some(&reason)).await?;
+            self.ports.queues.set_collector_waits(fence, Some(&reason)).await?;
             return Ok(End::Stopped);
         };
         let plugin = &found.plugin;
-        let load = self.context.queues.load_collector(fence).await?;
+        let load = self.ports.queues.load_collector(fence).await?;
         if !state.waits.is_empty() {
-            self.context.queues.set_waits(fence, Role::Collector, None).await?;
+            self.ports.queues.set_collector_waits(fence, None).await?;
         }
         let mut collector = called(&turn.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
         let (status, owed) = owed::unwrapped(load.saved)?;
         called(&turn.stop, CALL_LIMIT, failing(collector.begin(status))).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);
-        let failures = Failures::new(&*self.table, fence, owed);
+        let failures = Failures::new(&*self.ports.table, fence, owed);
         let collection = Collection {
+            queues: &*self.ports.queues,
             context: &self.context,
             turn,
             fence,
@@ -115,6 +128,7 @@ impl Collect {
 
 /// One load of a task's collector at work.
 struct Collection<'a> {
+    queues: &'a dyn CollectorQueue,
     context: &'a RoleContext,
     turn: &'a Turn,
     fence: Fence,
@@ -140,9 +154,9 @@ impl Collection<'_> {
 
     async fn collect(&mut self) -> Result<End, Halt> {
         while !self.turn.stop.is_cancelled() {
-            let batches = self.context.queues.peek(self.fence, self.offset, ROUND).await?;
+            let batches = self.queues.peek(self.fence, self.offset, ROUND).await?;
             let state = if batches.is_empty() {
-                self.context.queues.state(self.fence.task).await?
+                self.queues.state(self.fence.task).await?
             } else {
                 Some(self.round(&batches).await?)
             };
@@ -218,7 +232,7 @@ impl Collection<'_> {
 
     /// Commits, again while the store does not answer: what is committed already is not committed twice.
     async fn commit(&mut self, commit: Commit) -> Result<TaskState, StoreError> {
-        let (queues, fence) = (&self.context.queues, self.fence);
+        let (queues, fence) = (self.queues, self.fence);
         until_answered(&self.turn.stop, || queues.commit(fence, commit.clone())).await
     }
 
@@ -228,7 +242,7 @@ impl Collection<'_> {
         let summed_up = failing(self.collector.after_task_completed(counts));
         let result = called(&self.turn.stop, CALL_LIMIT, summed_up).await?;
         check_result(&result).context(FAILED)?;
-        self.context.queues.conclude(self.fence, &result).await?;
+        self.queues.conclude(self.fence, &result).await?;
         let task = self.fence.task;
         self.context.wake.ring(self.context.shape.watch(task), task);
         Ok(End::Settled)

@@ -13,6 +13,7 @@ use lrmf_core::Token;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::ExecutorPorts;
 use crate::bench::Stop;
 use crate::crew::{Alone, Crew};
 use crate::work::{Work, WorkBook};
@@ -23,6 +24,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 pub(crate) struct Desk {
     pub(crate) shard: Shard,
     pub(crate) token: Token,
+    pub(crate) ports: ExecutorPorts,
     pub(crate) context: RoleContext,
     pub(crate) book: Arc<WorkBook>,
     pub(crate) crew: Arc<Crew>,
@@ -34,12 +36,12 @@ pub(crate) struct Desk {
 impl Desk {
     /// Takes the shard up. What an earlier holder had in hand is lost with it, and runs again from the task's queues.
     pub(crate) async fn hold(&self) -> Result<(), StoreError> {
-        let left = self.context.shards.hold(self.shard, self.token, &self.offer()).await?;
+        let left = self.ports.shards.hold(self.shard, self.token, &self.offer()).await?;
         for shipment in &left {
             self.recover(shipment).await?;
         }
         let ids: Vec<_> = left.iter().map(Shipment::id).collect();
-        self.context.shards.acknowledge(self.shard, self.token, &ids).await?;
+        self.ports.shards.acknowledge(self.shard, self.token, &ids).await?;
         left.iter().for_each(|shipment| self.ring_schedulers(shipment.task));
         // There may be room now that no scheduler has heard of.
         self.ring_schedulers(TaskId(0));
@@ -52,7 +54,7 @@ impl Desk {
         let (id, attempt, count) = (parcel.id, parcel.attempt, parcel.count());
         let most_deaths = work.conf.max_deaths;
         let lost = LostParcel { id, attempt, count, shard: self.shard, most_deaths };
-        match self.context.queues.recover(*task, *run, lost).await {
+        match self.ports.queues.recover(*task, *run, lost).await {
             Ok(_) => {
                 warn!(task_id = %task, first = %id.first, count, shard = self.shard.0, "taken back from an executor that is gone");
                 Ok(())
@@ -71,7 +73,7 @@ impl Desk {
     pub(crate) async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
         let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
         let offer = self.offer();
-        let claimed = self.context.shards.claim(self.shard, self.token, &offer, &in_hand, most).await?;
+        let claimed = self.ports.shards.claim(self.shard, self.token, &offer, &in_hand, most).await?;
         let (fresh, again): (Vec<_>, Vec<_>) = {
             let mut in_hand = self.in_hand();
             claimed.into_iter().partition(|shipment| in_hand.insert(shipment.id()))
@@ -88,7 +90,7 @@ impl Desk {
         if self.is_current(shipment).await == Some(true) {
             let (task, run, report) = (shipment.task, shipment.run, all_returned(shipment));
             if let Some(Err(error)) =
-                self.insist(|| self.context.queues.complete(task, run, report.clone())).await
+                self.insist(|| self.ports.queues.complete(task, run, report.clone())).await
             {
                 debug!(task_id = %task, %error, "not wanted any more");
             }
@@ -121,7 +123,7 @@ impl Desk {
     /// Whether the shipment runs, and is charged with the death that it may cause.
     pub(crate) async fn accuse(&self, shipment: &Shipment) -> Option<bool> {
         let (task, run, parcel) = (shipment.task, shipment.run, &shipment.parcel);
-        let accuse = || self.context.queues.accuse(task, run, parcel.id, parcel.attempt);
+        let accuse = || self.ports.queues.accuse(task, run, parcel.id, parcel.attempt);
         self.insist(accuse).await.map(|answered| answered.unwrap_or(false))
     }
 
@@ -133,7 +135,7 @@ impl Desk {
         if !parcel.is_ordered() {
             return Some(true);
         }
-        let runs = || self.context.queues.runs_on(task, run, self.shard, parcel);
+        let runs = || self.ports.queues.runs_on(task, run, self.shard, parcel);
         self.insist(runs).await.map(|answered| answered.unwrap_or(false))
     }
 
@@ -141,7 +143,7 @@ impl Desk {
     /// where the shard is given up before. Where the task has moved on there is nobody to report to.
     pub(crate) async fn report(&self, shipment: &Shipment, work: &Work, report: ParcelReport) -> bool {
         let (task, run) = (shipment.task, shipment.run);
-        let Some(answered) = self.insist(|| self.context.queues.complete(task, run, report.clone())).await
+        let Some(answered) = self.insist(|| self.ports.queues.complete(task, run, report.clone())).await
         else {
             return false;
         };
@@ -167,7 +169,7 @@ impl Desk {
 
     pub(crate) async fn acknowledge(&self, shipment: &Shipment) {
         let id = [shipment.id()];
-        let acknowledge = || self.context.shards.acknowledge(self.shard, self.token, &id);
+        let acknowledge = || self.ports.shards.acknowledge(self.shard, self.token, &id);
         if let Some(Err(error)) = self.insist(acknowledge).await {
             debug!(shard = self.shard.0, %error, "not acknowledged");
         }
@@ -180,7 +182,7 @@ impl Desk {
         const MOST: usize = 10_000;
         let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
         let nothing = Offer { window: 0, ..self.offer() };
-        match self.context.shards.claim(self.shard, self.token, &nothing, &in_hand, MOST).await {
+        match self.ports.shards.claim(self.shard, self.token, &nothing, &in_hand, MOST).await {
             Ok(claimed) => self.give_back(claimed).await,
             // They stay on the shard, for its next holder.
             Err(error) => debug!(shard = self.shard.0, %error, "not closed"),
@@ -200,7 +202,7 @@ impl Desk {
                 None => continue,
             }
             let report = all_returned(&shipment);
-            let returned = self.insist(|| self.context.queues.complete(task, run, report.clone())).await;
+            let returned = self.insist(|| self.ports.queues.complete(task, run, report.clone())).await;
             if returned.is_some() {
                 self.acknowledge(&shipment).await;
             }

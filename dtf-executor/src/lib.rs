@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dtf_model::queue::ExecutorQueue;
 use dtf_model::role::part_number;
+use dtf_model::shard::ShardQueue;
 use dtf_model::{Invalid, Shard};
 use dtf_runtime::RoleContext;
 use lrmf_core::runner::{Held, RunTask};
@@ -67,8 +69,18 @@ impl ExecutorConfig {
     }
 }
 
+/// The stores that the executor works with.
+#[derive(Clone)]
+pub struct ExecutorPorts {
+    /// The executors' side of the queues.
+    pub queues: Arc<dyn ExecutorQueue>,
+    /// The way from schedulers to executors.
+    pub shards: Arc<dyn ShardQueue>,
+}
+
 /// The executor role, for the shards that its member holds.
 pub struct Executor {
+    ports: ExecutorPorts,
     context: RoleContext,
     crew: Arc<Crew>,
     book: Arc<WorkBook>,
@@ -79,10 +91,10 @@ impl Executor {
     ///
     /// # Errors
     /// A setting is out of range.
-    pub fn new(config: ExecutorConfig, context: RoleContext) -> Result<Self, Invalid> {
+    pub fn new(config: ExecutorConfig, ports: ExecutorPorts, context: RoleContext) -> Result<Self, Invalid> {
         config.check()?;
-        let book = WorkBook::start(context.clone());
-        Ok(Self { context, crew: Crew::new(config), book })
+        let book = WorkBook::start(ports.queues.clone(), context.clone());
+        Ok(Self { ports, context, crew: Crew::new(config), book })
     }
 }
 
@@ -91,6 +103,6 @@ impl RunTask for Executor {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let shard = Shard(part_number(&held.task)?);
         let (crew, book) = (self.crew.clone(), self.book.clone());
-        ShardLoop::new(shard, &held, self.context.clone(), crew, book).run().await
+        ShardLoop::new(shard, &held, self.ports.clone(), self.context.clone(), crew, book).run().await
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::ExecutorPorts;
 use crate::bench::Stop;
 use crate::crew::{Crew, HeldShard};
 use crate::desk::Desk;
@@ -40,13 +41,14 @@ impl ShardLoop {
     pub(crate) fn new(
         shard: Shard,
         held: &Held,
+        ports: ExecutorPorts,
         context: RoleContext,
         crew: Arc<Crew>,
         book: Arc<WorkBook>,
     ) -> Self {
         let stop = Stop { soon: held.stop.child_token(), now: CancellationToken::new() };
         let (token, in_hand) = (held.token, Mutex::default());
-        let desk = Arc::new(Desk { shard, token, context, book, crew: crew.clone(), stop, in_hand });
+        let desk = Arc::new(Desk { shard, token, ports, context, book, crew: crew.clone(), stop, in_hand });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
         let stop = held.stop.clone();
         Self { _held: crew.hold(), crew, stop, desk, parcels, waiting, more: true }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dtf_model::plugin::{TaskConf, TaskExecutor};
-use dtf_model::queue::{MAX_PARCEL, PARCEL_WORK};
+use dtf_model::queue::{ExecutorQueue, MAX_PARCEL, PARCEL_WORK};
 use dtf_model::shard::Kinds;
 use dtf_model::wake::{Rung, Topic};
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
@@ -105,6 +105,7 @@ enum Which {
 
 /// The tasks that subtasks are run for in this process.
 pub(crate) struct WorkBook {
+    queues: Arc<dyn ExecutorQueue>,
     context: RoleContext,
     kinds: Kinds,
     tasks: Mutex<HashMap<TaskId, Arc<Work>>>,
@@ -118,9 +119,10 @@ impl WorkBook {
         self.kinds.clone()
     }
 
-    pub(crate) fn start(context: RoleContext) -> Arc<Self> {
+    pub(crate) fn start(queues: Arc<dyn ExecutorQueue>, context: RoleContext) -> Arc<Self> {
         let kinds = context.plugins.kinds();
-        let book = Arc::new(Self { context, kinds, tasks: Mutex::default(), refresher: OnceLock::new() });
+        let book =
+            Arc::new(Self { queues, context, kinds, tasks: Mutex::default(), refresher: OnceLock::new() });
         let weak = Arc::downgrade(&book);
         let mut listener = book.context.wake.listen(Topic::Control);
         let refresher = tokio::spawn(async move {
@@ -155,7 +157,7 @@ impl WorkBook {
         if let Some(work) = self.tasks().get(&task).filter(|work| work.spec.run == run) {
             return Ok(Some(work.clone()));
         }
-        let Some(state) = self.context.queues.state(task).await? else { return Ok(None) };
+        let Some(state) = self.queues.state(task).await? else { return Ok(None) };
         if state.spec.run != run || state.ending.is_some() {
             return Ok(None);
         }
@@ -185,7 +187,7 @@ impl WorkBook {
             return Ok(());
         }
         let ids: Vec<_> = known.keys().copied().collect();
-        let wanted = self.context.queues.controls(&ids).await?;
+        let wanted = self.queues.controls(&ids).await?;
         let wanted: HashMap<_, _> =
             wanted.into_iter().map(|(task, run, control)| (task, (run, control))).collect();
         self.tasks().retain(|task, work| match wanted.get(task) {

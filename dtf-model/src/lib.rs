@@ -17,6 +17,7 @@ pub mod error;
 pub mod failure;
 pub mod group;
 pub mod ids;
+pub mod intercept;
 pub mod key;
 pub mod lifecycle;
 pub mod limits;

@@ -32,7 +32,6 @@ use crate::error::StoreError;
 use crate::ids::{RunEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
-use crate::role::Role;
 use crate::status::{Control, Counts};
 
 pub use self::collector::{CollectorLoad, Commit};
@@ -44,13 +43,13 @@ pub use self::report::{CountedAs, Outcome, ParcelReport, Report, Reported, Resul
 pub const RESULTS_WATERMARK: u64 = 100_000;
 /// How large the waiting results may be, all together, before nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK_BYTES: u64 = 64 << 20;
-/// How large the result batches of one [`peek`](QueueStore::peek) may be together. A larger one is given alone.
+/// How large the result batches of one [`peek`](CollectorQueue::peek) may be together. A larger one is given alone.
 pub const PEEK_BYTES: u64 = 8 << 20;
 /// How much work a parcel should be.
 pub const PARCEL_WORK: Duration = Duration::from_millis(25);
 /// The most subtasks a parcel.
 pub const MAX_PARCEL: u64 = 1000;
-/// How many delayed subtasks one [`take`](QueueStore::take) makes pending at most.
+/// How many delayed subtasks one [`take`](SchedulerQueue::take) makes pending at most.
 pub const WAKE_MOST: usize = 1000;
 /// The highest number that [`TaskConf::max_deaths`](crate::plugin::TaskConf::max_deaths) can have.
 pub const DEATHS_AT_MOST: u32 = 7;
@@ -140,7 +139,7 @@ pub struct Standing {
     pub usage: Usage,
     /// Subtasks waiting for dispatch.
     pub pending: u64,
-    /// Those among them that were [taken back](QueueStore::recover) from executors that are gone. They went to the front, so
+    /// Those among them that were [taken back](ExecutorQueue::recover) from executors that are gone. They went to the front, so
     /// what was given out since is taken for them.
     pub lost: u64,
     /// Subtasks waiting for their time.
@@ -222,7 +221,7 @@ impl Hand {
     }
 }
 
-/// The most lanes that one [`take`](QueueStore::take) names.
+/// The most lanes that one [`take`](SchedulerQueue::take) names.
 pub const LANES_MOST: usize = 512;
 
 /// What a scheduler gets of a task.
@@ -232,7 +231,7 @@ pub struct Taken {
     pub parcels: Vec<(Shard, Parcel)>,
     /// Subtasks still pending.
     pub pending: u64,
-    /// Those among them that were [taken back](QueueStore::recover) from executors that are gone.
+    /// Those among them that were [taken back](ExecutorQueue::recover) from executors that are gone.
     pub lost: u64,
     /// Whether some of them have no key and can go, to any shard.
     pub anywhere: bool,
@@ -250,19 +249,11 @@ pub struct Taken {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incarnation(pub String);
 
-/// The queues of tasks, one set a task.
+/// Reads of a task's queues, for every role and for clients.
 ///
-/// # What an implementor guarantees
-/// - Each call on a task is atomic and durable before it returns, as far as the store is durable at all.
-/// - A call with a [`Fence`] is refused with [`StoreError::Fenced`] when the store has seen a higher token for the same
-///   role of the same task; the `load_…` calls raise the token before they read.
-/// - A call on a task or run that is not there fails with [`StoreError::Gone`] and writes nothing.
-/// - Sending a write again has no further effect: what it put into the books is in them already. Only
-///   [`take`](Self::take) is different.
-/// - Tokens are below 2^64, and every one of them is told from the next.
-/// - A subtask is counted at most once in a run, however it is reported: see [`complete`](Self::complete).
+/// [`QueueStore`] says what an implementor guarantees.
 #[async_trait]
-pub trait QueueStore: Send + Sync + 'static {
+pub trait QueueReader: Send + Sync + 'static {
     /// In which incarnation the store is. It is another one once a server of the store has been started again, or another
     /// server has taken its place: what was written before may be lost. Holders then take everything up afresh: they raise
     /// their tokens, read again, and look for what is running and on no shard.
@@ -270,14 +261,20 @@ pub trait QueueStore: Send + Sync + 'static {
     /// It may lag behind by a second. A store that forgets nothing as long as it is there has one for ever.
     async fn incarnation(&self) -> Result<Incarnation, StoreError>;
 
-    /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens.
-    async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError>;
-
     /// How a task stands; none where it has no queues.
     async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError>;
 
-    /// What is wanted of several tasks; tasks without queues are left out.
-    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError>;
+    /// How several tasks stand; those without queues are left out. Numbers of one task may be of different moments.
+    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError>;
+}
+
+/// The manager's side of the queues: they come, are steered, are closed and go.
+///
+/// [`QueueStore`] says what an implementor guarantees.
+#[async_trait]
+pub trait TaskControl: QueueReader {
+    /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens.
+    async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError>;
 
     /// Says what is wanted of a task. A wish that [ends](Control::ends) it is never taken back.
     async fn set_control(&self, task: TaskId, run: RunEpoch, control: Control) -> Result<(), StoreError>;
@@ -287,14 +284,13 @@ pub trait QueueStore: Send + Sync + 'static {
 
     /// Deletes the queues of a task, up to and with this run.
     async fn purge(&self, task: TaskId, run: RunEpoch) -> Result<(), StoreError>;
+}
 
-    /// Says that the task cannot go on, and why. The first reason stays. Fenced as the generator.
-    async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
-
-    /// Says what the task waits for in a role (its generator, scheduler or collector), or that it waits no more. Fenced as that
-    /// role.
-    async fn set_waits(&self, fence: Fence, role: Role, reason: Option<&str>) -> Result<(), StoreError>;
-
+/// The generator's side of the queues. Its fences carry the tokens of generation buckets.
+///
+/// [`QueueStore`] says what an implementor guarantees.
+#[async_trait]
+pub trait GeneratorQueue: QueueReader {
     /// Takes a task up as its generator: draws an epoch, refuses all earlier holders.
     async fn load_generator(&self, fence: Fence) -> Result<GeneratorLoad, StoreError>;
 
@@ -304,6 +300,18 @@ pub trait QueueStore: Send + Sync + 'static {
     /// How the backlog stands.
     async fn backlog(&self, task: TaskId, run: RunEpoch) -> Result<Backlog, StoreError>;
 
+    /// Says that the task cannot go on, and why. The first reason stays.
+    async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
+
+    /// Says what the task waits for in its generator, or that it waits no more.
+    async fn set_generator_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
+}
+
+/// The scheduler's side of the queues. Its fences carry the tokens of scheduling partitions.
+///
+/// [`QueueStore`] says what an implementor guarantees.
+#[async_trait]
+pub trait SchedulerQueue: QueueReader {
     /// Takes a task up as its scheduler: refuses all earlier holders.
     async fn load_scheduler(&self, fence: Fence) -> Result<SchedulerLoad, StoreError>;
 
@@ -320,12 +328,21 @@ pub trait QueueStore: Send + Sync + 'static {
     /// what came of a `take` finds its parcels among those that [`load_scheduler`](Self::load_scheduler) names.
     async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError>;
 
-    /// How several tasks stand; those without queues are left out. Numbers of one task may be of different moments.
-    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError>;
-
     /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
     /// is not zero. What is not running is passed over. An [accusation](Self::accuse) falls.
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError>;
+
+    /// Says what the task waits for in its scheduler, or that it waits no more.
+    async fn set_scheduler_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
+}
+
+/// The executors' side of the queues. Their writes are guarded by the emit epoch and the attempt.
+///
+/// [`QueueStore`] says what an implementor guarantees.
+#[async_trait]
+pub trait ExecutorQueue: QueueReader {
+    /// What is wanted of several tasks; tasks without queues are left out.
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError>;
 
     /// Counts what an executor reports.
     ///
@@ -366,10 +383,13 @@ pub trait QueueStore: Send + Sync + 'static {
         shard: Shard,
         parcel: &Parcel,
     ) -> Result<bool, StoreError>;
+}
 
-    /// Says that the task cannot go on, and why. The first reason stays. Fenced as the collector.
-    async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
-
+/// The collector's side of the queues. Its fences carry the tokens of collection buckets.
+///
+/// [`QueueStore`] says what an implementor guarantees.
+#[async_trait]
+pub trait CollectorQueue: QueueReader {
     /// Takes a task up as its collector: draws an epoch for follow-ups, refuses all earlier holders.
     async fn load_collector(&self, fence: Fence) -> Result<CollectorLoad, StoreError>;
 
@@ -383,4 +403,27 @@ pub trait QueueStore: Send + Sync + 'static {
 
     /// Records what the collector made of a task that [is complete](TaskState::is_complete).
     async fn conclude(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError>;
+
+    /// Says that the task cannot go on, and why. The first reason stays.
+    async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
+
+    /// Says what the task waits for in its collector, or that it waits no more.
+    async fn set_collector_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
 }
+
+/// The queues of tasks, one set a task: all sides of one store.
+///
+/// Only what puts a process together has all of them; a role is given its own.
+///
+/// # What an implementor guarantees
+/// - Each call on a task is atomic and durable before it returns, as far as the store is durable at all.
+/// - A call with a [`Fence`] is refused with [`StoreError::Fenced`] when the store has seen a higher token for the same
+///   role of the same task; the `load_…` calls raise the token before they read.
+/// - A call on a task or run that is not there fails with [`StoreError::Gone`] and writes nothing.
+/// - Sending a write again has no further effect: what it put into the books is in them already. Only
+///   [`take`](SchedulerQueue::take) is different.
+/// - Tokens are below 2^64, and every one of them is told from the next.
+/// - A subtask is counted at most once in a run, however it is reported: see [`complete`](ExecutorQueue::complete).
+pub trait QueueStore: TaskControl + GeneratorQueue + SchedulerQueue + ExecutorQueue + CollectorQueue {}
+
+impl<S: TaskControl + GeneratorQueue + SchedulerQueue + ExecutorQueue + CollectorQueue> QueueStore for S {}

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Commit, Fence, Hand, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{
+    CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, Parcel, ParcelReport, Push,
+    Report, SchedulerQueue, TaskControl,
+};
 use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues};
 use futures::future::join_all;

@@ -9,7 +9,7 @@ use dtf_model::error::StoreError;
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::role::{Role, part_number};
-use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::table::BucketOf;
 use dtf_model::wake::Rung;
 use lrmf_core::runner::{Held, RunTask};
 use lrmf_core::{Timestamp, Token};
@@ -73,15 +73,8 @@ pub struct BucketRunner<P> {
 }
 
 impl<P: PerTask> BucketRunner<P> {
-    /// A runner for a role on the tasks in `table`, whose futures run on `on`.
-    pub fn new(
-        role: Role,
-        table: Arc<dyn TaskTable>,
-        context: &RoleContext,
-        on: Handle,
-        per_task: P,
-    ) -> Self {
-        let looker = Looker::new(table, context.queues.clone());
+    /// A runner for a role on the tasks that `looker` sees, whose futures run on `on`.
+    pub fn new(role: Role, looker: Looker, context: &RoleContext, on: Handle, per_task: P) -> Self {
         let (buckets, context) = (role.parts(&context.shape), context.clone());
         Self { role, buckets, looker, context, on, per_task: Arc::new(per_task) }
     }

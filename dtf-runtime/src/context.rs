@@ -1,24 +1,18 @@
-//! What every role is given.
+//! What every role is given beside its ports.
 
 use std::sync::Arc;
 
 use dtf_model::plugin::PluginRegistry;
-use dtf_model::queue::QueueStore;
 use dtf_model::shape::ClusterShape;
-use dtf_model::shard::ShardQueue;
 use dtf_model::wake::WakeUp;
 use lrmf_core::Clock;
 use tokio::runtime::Handle;
 
 use super::{Departure, Peers};
 
-/// The ports and settings that all roles need.
+/// What all roles need alike. The stores that a role may write to are in its own ports, and no others.
 #[derive(Clone)]
 pub struct RoleContext {
-    /// The queues of tasks.
-    pub queues: Arc<dyn QueueStore>,
-    /// The way from schedulers to executors.
-    pub shards: Arc<dyn ShardQueue>,
     /// The hints.
     pub wake: Arc<dyn WakeUp>,
     /// The kinds of task that this process knows.

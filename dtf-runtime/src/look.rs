@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dtf_model::error::StoreError;
 use dtf_model::ids::{Kind, RunEpoch, TaskId};
-use dtf_model::queue::{Incarnation, QueueStore, Standing};
+use dtf_model::queue::{Incarnation, QueueReader, Standing};
 use dtf_model::status::Control;
 use dtf_model::table::{BucketOf, TaskTable};
 
@@ -41,12 +41,12 @@ pub struct Active {
 #[derive(Clone)]
 pub struct Looker {
     table: Arc<dyn TaskTable>,
-    queues: Arc<dyn QueueStore>,
+    queues: Arc<dyn QueueReader>,
 }
 
 impl Looker {
     /// Looks into these stores.
-    pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueStore>) -> Self {
+    pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>) -> Self {
         Self { table, queues }
     }
 

@@ -10,10 +10,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::Role;
 use dtf_model::plugin::{Generated, NewSubtask, TaskConf, TaskGenerator};
-use dtf_model::queue::{Backlog, Fence, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
+use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
-use dtf_runtime::{BucketRunner, End, Halt, PerTask, RoleContext, Turn, called, caught, until_answered};
+use dtf_runtime::{
+    BucketRunner, End, Halt, Looker, PerTask, RoleContext, Turn, called, caught, until_answered,
+};
 
 use crate::budget::{Budgets, Ledger, Share};
 use crate::retries::Retries;
@@ -35,17 +37,26 @@ pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
 /// The generator role: a [`RunTask`](lrmf_core::runner::RunTask) for generation buckets.
 pub type Generator = BucketRunner<Generate>;
 
-/// Makes the generator role for tasks in `table`. Plugin code runs on the context's plugin runtime.
-/// What waits for dispatch keeps to the budgets.
-pub fn generator(table: Arc<dyn TaskTable>, context: RoleContext, budgets: Budgets) -> Generator {
+/// The stores that the generator works with.
+#[derive(Clone)]
+pub struct GeneratorPorts {
+    /// `tbl_task`.
+    pub table: Arc<dyn TaskTable>,
+    /// The generator's side of the queues.
+    pub queues: Arc<dyn GeneratorQueue>,
+}
+
+/// Makes the generator role. Plugin code runs on the context's plugin runtime. What waits for dispatch keeps to the budgets.
+pub fn generator(budgets: Budgets, ports: GeneratorPorts, context: RoleContext) -> Generator {
     let (of, on) = (context.clone(), context.plugin_runtime.clone());
     let ledger = Ledger::new(budgets, &context.shape);
-    BucketRunner::new(Role::Generator, table.clone(), &of, on, Generate { table, context, ledger })
+    let looker = Looker::new(ports.table.clone(), ports.queues.clone());
+    BucketRunner::new(Role::Generator, looker, &of, on, Generate { ports, context, ledger })
 }
 
 /// What the generator role does for one task.
 pub struct Generate {
-    table: Arc<dyn TaskTable>,
+    ports: GeneratorPorts,
     context: RoleContext,
     ledger: Ledger,
 }
@@ -53,7 +64,7 @@ pub struct Generate {
 #[async_trait]
 impl PerTask for Generate {
     async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
-        let Some(state) = self.context.queues.state(turn.task).await? else { return Ok(None) };
+        let Some(state) = self.ports.queues.state(turn.task).await? else { return Ok(None) };
         let run = state.spec.run;
         if state.generated || state.ending.is_some() || state.control.ends() {
             return Ok(Some(run));
@@ -65,7 +76,7 @@ impl PerTask for Generate {
             Err(Halt::Store(error)) => Err(error),
             Err(Halt::Fault(error)) => {
                 let reason = format!("the generator failed: {error:#}");
-                self.context.queues.stop_by_generator(fence, &reason).await?;
+                self.ports.queues.stop_by_generator(fence, &reason).await?;
                 self.context.wake.ring(self.context.shape.watch(turn.task), turn.task);
                 Ok(Some(run))
             }
@@ -81,19 +92,19 @@ impl Generate {
         else {
             let reason =
                 format!("a generator that knows task type {}; the one that it has does not", spec.kind());
-            self.context.queues.set_waits(fence, Role::Generator, Some(&reason)).await?;
+            self.ports.queues.set_generator_waits(fence, Some(&reason)).await?;
             return Ok(End::Stopped);
         };
         let plugin = &found.plugin;
-        let load = self.context.queues.load_generator(fence).await?;
+        let load = self.ports.queues.load_generator(fence).await?;
         if !state.waits.is_empty() {
-            self.context.queues.set_waits(fence, Role::Generator, None).await?;
+            self.ports.queues.set_generator_waits(fence, None).await?;
         }
         if load.finished {
             return Ok(End::Settled);
         }
         let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
-            Some(of) => Box::new(Retries::new(self.table.clone(), plugin.clone(), spec.clone(), of)),
+            Some(of) => Box::new(Retries::new(self.ports.table.clone(), plugin.clone(), spec.clone(), of)),
             None => called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,
         };
         called(&turn.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
@@ -106,6 +117,7 @@ impl Generate {
         };
         let bucket = BucketOf::number(fence.task, self.context.shape.generation_buckets);
         let generation = Generation {
+            queues: &*self.ports.queues,
             context: &self.context,
             share: self.ledger.open(bucket, &spec.param.group),
             turn,
@@ -124,6 +136,7 @@ impl Generate {
 
 /// One load of a task's generator at work.
 struct Generation<'a> {
+    queues: &'a dyn GeneratorQueue,
     context: &'a RoleContext,
     share: Share<'a>,
     turn: &'a Turn,
@@ -189,7 +202,7 @@ impl Generation<'_> {
             () = self.turn.stop.cancelled() => {}
             () = tokio::time::sleep(span) => {}
             () = self.turn.bell.wait() => {
-                self.backlog = self.context.queues.backlog(self.fence.task, self.fence.run).await?;
+                self.backlog = self.queues.backlog(self.fence.task, self.fence.run).await?;
             }
         }
         Ok(())
@@ -200,7 +213,7 @@ impl Generation<'_> {
         let push = self.packed(batch)?;
         let (count, finished) = (push.bodies.len() as u64, push.finished);
         let (task, shape) = (self.fence.task, &self.context.shape);
-        let (queues, fence) = (&self.context.queues, self.fence);
+        let (queues, fence) = (self.queues, self.fence);
         self.backlog = until_answered(&self.turn.stop, || queues.push(fence, push.clone())).await?;
         self.next = self.next.plus(count);
         self.context.wake.ring(shape.scheduling(task), task);

@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dtf_model::lifecycle::{self, Step};
 use dtf_model::plugin::TaskConf;
-use dtf_model::queue::TaskState;
+use dtf_model::queue::{TaskControl, TaskState};
 use dtf_model::role::{Role, part_number};
 use dtf_model::table::{Finish, TaskRow, TaskTable};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId};
-use dtf_runtime::{BucketRunner, PerTask, RoleContext, Turn};
+use dtf_runtime::{BucketRunner, Looker, PerTask, RoleContext, Turn};
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -36,6 +36,15 @@ impl Default for ManagerConfig {
     }
 }
 
+/// The stores that the manager works with.
+#[derive(Clone)]
+pub struct ManagerPorts {
+    /// `tbl_task`.
+    pub table: Arc<dyn TaskTable>,
+    /// The manager's side of the queues.
+    pub queues: Arc<dyn TaskControl>,
+}
+
 /// Runs the manager role on the watch buckets that its member holds.
 pub struct Manager {
     buckets: BucketRunner<Steps>,
@@ -43,12 +52,13 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// A manager of tasks in `table`.
-    pub fn new(config: ManagerConfig, table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
-        let sweeper = Sweeper::new(config, table.clone(), context.clone());
+    /// A manager of the tasks in its table.
+    pub fn new(config: ManagerConfig, ports: ManagerPorts, context: RoleContext) -> Self {
+        let sweeper = Sweeper::new(config, ports.clone(), context.clone());
         let of = context.clone();
-        let steps = Steps { table: table.clone(), context };
-        let buckets = BucketRunner::new(Role::Manager, table, &of, Handle::current(), steps);
+        let looker = Looker::new(ports.table.clone(), ports.queues.clone());
+        let buckets =
+            BucketRunner::new(Role::Manager, looker, &of, Handle::current(), Steps { ports, context });
         Self { buckets, sweeper }
     }
 }
@@ -65,7 +75,7 @@ impl RunTask for Manager {
 
 /// Takes the steps.
 struct Steps {
-    table: Arc<dyn TaskTable>,
+    ports: ManagerPorts,
     context: RoleContext,
 }
 
@@ -118,7 +128,7 @@ impl Steps {
         task: TaskId,
         has_run: bool,
     ) -> Result<Option<(TaskRow, Option<TaskState>)>, StoreError> {
-        let (table, queues) = (&self.table, &self.context.queues);
+        let (table, queues) = (&self.ports.table, &self.ports.queues);
         if has_run {
             let (row, state) = tokio::try_join!(table.get(task), queues.state(task))?;
             return Ok(row.map(|row| (row, state)));
@@ -149,21 +159,21 @@ impl Steps {
             Step::BeginRun => self.begin(row, now).await?,
             Step::Abort { reason } => {
                 warn!(task_id = %id, %reason, "task aborted");
-                self.table.set_control(id, Control::Abort, &reason, now).await?;
+                self.ports.table.set_control(id, Control::Abort, &reason, now).await?;
             }
             Step::SetControl(control) => {
-                self.context.queues.set_control(id, run, control).await?;
+                self.ports.queues.set_control(id, run, control).await?;
                 self.hint(id, &[Topic::Control]);
                 self.hint_roles(id);
             }
             Step::Close => {
-                self.context.queues.close(id, run).await?;
+                self.ports.queues.close(id, run).await?;
                 self.hint_roles(id);
             }
             Step::Finish { status, counts, result } => {
                 let reason = String::new();
                 let finish = Finish { run, status, counts, reason, result, now };
-                if self.table.finish(id, &finish).await? {
+                if self.ports.table.finish(id, &finish).await? {
                     info!(task_id = %id, %status, ?counts, "task ended");
                 }
                 self.hint(id, &[Topic::Row(id)]);
@@ -173,12 +183,12 @@ impl Steps {
     }
 
     async fn begin(&self, row: &TaskRow, now: u64) -> Result<(), StoreError> {
-        if !self.table.begin_run(row.id, row.run, now).await? {
+        if !self.ports.table.begin_run(row.id, row.run, now).await? {
             return Ok(()); // another manager did, or the row has ended: read again
         }
         let mut spec = row.spec();
         spec.run = RunEpoch(row.run.0 + 1);
-        self.context.queues.open(&spec).await?;
+        self.ports.queues.open(&spec).await?;
         info!(task_id = %row.id, run = %spec.run, "run begun");
         self.hint_roles(row.id);
         self.hint(row.id, &[Topic::Row(row.id)]);

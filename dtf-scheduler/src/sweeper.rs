@@ -7,16 +7,15 @@
 //! again; those of runs before it go.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::table::BucketOf;
 use dtf_model::{RunEpoch, StoreError, TaskId};
 use dtf_runtime::RoleContext;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::manager::ManagerConfig;
+use crate::manager::{ManagerConfig, ManagerPorts};
 
 /// The run before which there is none.
 const FIRST_RUN: RunEpoch = RunEpoch(1);
@@ -28,13 +27,13 @@ const AFTERWARDS: Duration = Duration::from_secs(10);
 /// Deletes the queues of tasks that ended a while ago.
 pub(crate) struct Sweeper {
     config: ManagerConfig,
-    table: Arc<dyn TaskTable>,
+    ports: ManagerPorts,
     context: RoleContext,
 }
 
 impl Sweeper {
-    pub(crate) fn new(config: ManagerConfig, table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
-        Self { config, table, context }
+    pub(crate) fn new(config: ManagerConfig, ports: ManagerPorts, context: RoleContext) -> Self {
+        Self { config, ports, context }
     }
 
     /// Sweeps a bucket until told to stop.
@@ -58,24 +57,24 @@ impl Sweeper {
     async fn sweep(&self, share: BucketOf, once: &mut HashSet<TaskId>) -> Result<(), StoreError> {
         let long_ago = self.before(self.config.retention.saturating_add(AFTERWARDS));
         loop {
-            let rows = self.table.unpurged(share, long_ago, PAGE).await?;
+            let rows = self.ports.table.unpurged(share, long_ago, PAGE).await?;
             for row in &rows {
-                self.context.queues.purge(row.id, row.run).await?;
+                self.ports.queues.purge(row.id, row.run).await?;
                 if row.run > FIRST_RUN {
-                    self.table.forget_failures(row.id, row.run).await?;
+                    self.ports.table.forget_failures(row.id, row.run).await?;
                 }
-                self.table.purged(row.id).await?;
+                self.ports.table.purged(row.id).await?;
             }
             if rows.is_empty() {
                 break;
             }
         }
-        let lately = self.table.unpurged(share, self.before(self.config.retention), PAGE).await?;
+        let lately = self.ports.table.unpurged(share, self.before(self.config.retention), PAGE).await?;
         let known: HashSet<_> = lately.iter().map(|row| row.id).collect();
         once.retain(|task| known.contains(task));
         for row in lately {
             if !once.contains(&row.id) {
-                self.context.queues.purge(row.id, row.run).await?;
+                self.ports.queues.purge(row.id, row.run).await?;
                 once.insert(row.id);
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
-use dtf_model::queue::TaskState;
+use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::wake::{Listener, Topic};
 use dtf_model::{Control, Invalid, StoreError, TaskId, TaskParam, TaskType};
@@ -41,12 +41,13 @@ impl TaskStatusView {
 #[derive(Clone)]
 pub struct Client {
     table: Arc<dyn TaskTable>,
+    queues: Arc<dyn QueueReader>,
     context: RoleContext,
 }
 
 impl Client {
-    pub(crate) fn new(table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
-        Self { table, context }
+    pub(crate) fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, context: RoleContext) -> Self {
+        Self { table, queues, context }
     }
 
     /// The time, in milliseconds since the Unix epoch.
@@ -141,7 +142,7 @@ impl Client {
         // The row of an ended task has its books, and nothing else happens to it.
         let queues = match row.status.is_terminal() {
             true => None,
-            false => self.context.queues.state(id).await?.filter(|state| state.spec.run == row.run),
+            false => self.queues.state(id).await?.filter(|state| state.spec.run == row.run),
         };
         let pace = Pace::mean(self.now(), &row, &Progress::of(&row, queues.as_ref()));
         Ok(TaskStatusView { row, queues, pace })

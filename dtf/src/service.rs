@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_collector::collector;
-use dtf_executor::{Executor, ExecutorConfig};
+use dtf_collector::{CollectorPorts, collector};
+use dtf_executor::{Executor, ExecutorConfig, ExecutorPorts};
 use dtf_model::Role;
 use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
@@ -15,9 +15,9 @@ use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
 use dtf_runtime::{Departure, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
-use dtf_scheduler::generator::generator;
-use dtf_scheduler::manager::{Manager, ManagerConfig};
-use dtf_scheduler::scheduler::Scheduler;
+use dtf_scheduler::generator::{GeneratorPorts, generator};
+use dtf_scheduler::manager::{Manager, ManagerConfig, ManagerPorts};
+use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
 use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
@@ -184,8 +184,6 @@ impl DtfBuilder {
         let peers =
             GroupPeers::new(ports.coordination.clone(), clock.clone(), &config.cluster, &config.instance);
         let context = RoleContext {
-            queues: ports.queues.clone(),
-            shards: ports.shards.clone(),
             wake: ports.wake.clone(),
             plugins: Arc::new(plugins),
             shape: config.shape,
@@ -240,7 +238,7 @@ impl Dtf {
 
     /// Creates tasks and says how they are.
     pub fn client(&self) -> Client {
-        Client::new(self.ports.table.clone(), self.context.clone())
+        Client::new(self.ports.table.clone(), self.ports.queues.clone(), self.context.clone())
     }
 
     /// Starts a role: joins its group, and takes up what it is given. Waits while the table of tasks does not answer.
@@ -325,13 +323,24 @@ impl Dtf {
     }
 
     fn worker(&self, role: Role) -> Result<TaskRunner, ServiceError> {
-        let (table, context) = (self.ports.table.clone(), self.context.clone());
+        let context = self.context.clone();
+        let Ports { table, queues, shards, .. } = self.ports.clone();
         let runner = match role {
-            Role::Manager => TaskRunner::new(Manager::new(self.config.manager, table, context)),
-            Role::Generator => TaskRunner::new(generator(table, context, self.config.generator)),
-            Role::Scheduler => TaskRunner::new(Scheduler::new(table, context)),
-            Role::Executor => TaskRunner::new(Executor::new(self.config.executor, context)?),
-            Role::Collector => TaskRunner::new(collector(table, context)),
+            Role::Manager => {
+                TaskRunner::new(Manager::new(self.config.manager, ManagerPorts { table, queues }, context))
+            }
+            Role::Generator => {
+                TaskRunner::new(generator(self.config.generator, GeneratorPorts { table, queues }, context))
+            }
+            Role::Scheduler => {
+                TaskRunner::new(Scheduler::new(SchedulerPorts { table, queues, shards }, context))
+            }
+            Role::Executor => TaskRunner::new(Executor::new(
+                self.config.executor,
+                ExecutorPorts { queues, shards },
+                context,
+            )?),
+            Role::Collector => TaskRunner::new(collector(CollectorPorts { table, queues }, context)),
         };
         // A part of a role is never given up for its crashes: nobody else would do its work.
         let config = RunnerConfig { quarantine_after: u32::MAX, ..RunnerConfig::default() };

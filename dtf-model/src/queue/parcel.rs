@@ -25,7 +25,7 @@ pub struct Parcel {
     /// How many executors were lost while they had it. One that has taken too many down is not run again: it has failed.
     ///
     /// Whoever was with a lost executor is one death nearer to that, as it cannot be told who was to blame. The last death
-    /// needs proof: a [suspect](Self::is_suspect) is [accused](super::QueueStore::accuse) before it is run.
+    /// needs proof: a [suspect](Self::is_suspect) is [accused](super::ExecutorQueue::accuse) before it is run.
     pub deaths: u32,
     /// What keeps its subtasks together with others, if anything does.
     pub key: Option<ShardKey>,

@@ -11,22 +11,7 @@ use redis::{Script, ScriptInvocation};
 use super::RedisQueues;
 use crate::keys::Of;
 use crate::reply::Reply;
-
-/// Where the token of a role is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum RoleToken {
-    Generator,
-    Collector,
-}
-
-impl RoleToken {
-    pub(super) fn field(self) -> &'static str {
-        match self {
-            Self::Generator => "gtoken",
-            Self::Collector => "ctoken",
-        }
-    }
-}
+use crate::scripts;
 
 /// A token as the scripts compare it.
 pub(crate) fn token_text(token: Token) -> String {
@@ -79,6 +64,25 @@ impl RedisQueues {
         call: &ScriptInvocation<'_>,
     ) -> Result<Reply, StoreError> {
         self.on_task(fence.task, fence.run, call).await
+    }
+
+    /// Says why the task cannot go on, as the role whose token is in this field.
+    pub(super) async fn stop(&self, fence: Fence, token: &str, reason: &str) -> Result<(), StoreError> {
+        let mut call = self.script(&scripts::STOP, fence.task, fence.run, &[Of::Info]);
+        call.arg(token).arg(token_text(fence.token)).arg(reason);
+        self.by_holder(fence, &call).await.map(drop)
+    }
+
+    /// Says what the task waits for in the role whose token and reason are in these fields.
+    pub(super) async fn set_waits_in(
+        &self,
+        fence: Fence,
+        [token, waits]: [&str; 2],
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut call = self.script(&scripts::SET_WAITS, fence.task, fence.run, &[Of::Info]);
+        call.arg(token).arg(token_text(fence.token)).arg(waits).arg(reason.unwrap_or_default());
+        self.by_holder(fence, &call).await.map(drop)
     }
 }
 

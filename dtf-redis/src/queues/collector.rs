@@ -1,8 +1,10 @@
-//! The collector's side.
+//! [`CollectorQueue`] on Redis.
 
+use async_trait::async_trait;
 use dtf_model::plugin::TaskResult;
 use dtf_model::queue::{
-    CollectorLoad, Commit, CountedAs, Ending, Fence, PEEK_BYTES, ParcelId, ResultBatch, TaskState,
+    CollectorLoad, CollectorQueue, Commit, CountedAs, Ending, Fence, PEEK_BYTES, ParcelId, ResultBatch,
+    TaskState,
 };
 use dtf_model::{EmitEpoch, Seq, StoreError};
 
@@ -14,8 +16,9 @@ use crate::keys::Of;
 use crate::reply::{Malformed, malformed};
 use crate::scripts;
 
-impl RedisQueues {
-    pub(super) async fn begin_collection(&self, fence: Fence) -> Result<CollectorLoad, StoreError> {
+#[async_trait]
+impl CollectorQueue for RedisQueues {
+    async fn load_collector(&self, fence: Fence) -> Result<CollectorLoad, StoreError> {
         let mut call = self.fenced(&scripts::LOAD_COLLECTOR, fence, &[Of::Info]);
         call.arg(nonce());
         let mut reply = self.by_holder(fence, &call).await?;
@@ -27,12 +30,7 @@ impl RedisQueues {
         })
     }
 
-    pub(super) async fn look(
-        &self,
-        fence: Fence,
-        offset: u64,
-        most: usize,
-    ) -> Result<Vec<ResultBatch>, StoreError> {
+    async fn peek(&self, fence: Fence, offset: u64, most: usize) -> Result<Vec<ResultBatch>, StoreError> {
         let mut call = self.fenced(&scripts::PEEK, fence, &[Of::Info, Of::Results, Of::Sizes]);
         call.arg(offset).arg(most).arg(PEEK_BYTES);
         let batches = self.by_holder(fence, &call).await?.rest()?;
@@ -40,7 +38,7 @@ impl RedisQueues {
         Ok(batches.collect::<Result<_, _>>().map_err(Malformed::from)?)
     }
 
-    pub(super) async fn take_off(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError> {
+    async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError> {
         let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Results, Of::Sizes, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::COMMIT, fence, &keys);
         call.arg(commit.epoch.0).arg(commit.offset).arg(commit.batches).arg(commit.first.0);
@@ -57,11 +55,19 @@ impl RedisQueues {
         self.by_holder(fence, &call).await?.state()
     }
 
-    pub(super) async fn record_end(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError> {
+    async fn conclude(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError> {
         let ending = Ending::Completed(result.clone());
         let mut call = self.fenced(&scripts::CONCLUDE, fence, &[Of::Info]);
         call.arg(serde_json::to_vec(&ending).map_err(malformed)?);
         self.by_holder(fence, &call).await.map(drop)
+    }
+
+    async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {
+        self.stop(fence, "ctoken", reason).await
+    }
+
+    async fn set_collector_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+        self.set_waits_in(fence, ["ctoken", "cwaits"], reason).await
     }
 }
 

@@ -1,7 +1,10 @@
-//! The executors' side.
+//! [`ExecutorQueue`] on Redis.
 
-use dtf_model::queue::{LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported};
-use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
+use async_trait::async_trait;
+use dtf_model::queue::{
+    ExecutorQueue, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported,
+};
+use dtf_model::{Control, RunEpoch, Shard, StoreError, TaskId};
 
 use super::RedisQueues;
 use super::scheduler::micros;
@@ -10,8 +13,24 @@ use crate::keys::{Of, chunks};
 use crate::reply::Reply;
 use crate::scripts;
 
-impl RedisQueues {
-    pub(super) async fn count(
+#[async_trait]
+impl ExecutorQueue for RedisQueues {
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError> {
+        let command = |task: &TaskId| {
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.redis.keys().task(*task).of(Of::Info)).arg("run").arg("control");
+            command
+        };
+        let answers: Vec<(Option<u32>, Option<u8>)> =
+            self.redis.send_all(tasks.iter().map(command).collect()).await?;
+        let found = tasks.iter().zip(answers).filter_map(|(task, (run, control))| {
+            let (run, control) = run.zip(control.and_then(Control::from_code))?;
+            Some((*task, RunEpoch(run), control))
+        });
+        Ok(found.collect())
+    }
+
+    async fn complete(
         &self,
         task: TaskId,
         run: RunEpoch,
@@ -36,12 +55,7 @@ impl RedisQueues {
         reported(self.on_task(task, run, &call).await?)
     }
 
-    pub(super) async fn take_back(
-        &self,
-        task: TaskId,
-        run: RunEpoch,
-        lost: LostParcel,
-    ) -> Result<Reported, StoreError> {
+    async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError> {
         let names = self.redis.keys().task(task);
         let mut call = self.script(&scripts::RECOVER, task, run, &Of::ALL);
         for chunk in chunks(lost.id.first, lost.count) {
@@ -52,7 +66,7 @@ impl RedisQueues {
         reported(self.on_task(task, run, &call).await?)
     }
 
-    pub(super) async fn charge_in_advance(
+    async fn accuse(
         &self,
         task: TaskId,
         run: RunEpoch,
@@ -64,7 +78,7 @@ impl RedisQueues {
         yes(self.on_task(task, run, &call).await?)
     }
 
-    pub(super) async fn is_running_on(
+    async fn runs_on(
         &self,
         task: TaskId,
         run: RunEpoch,

@@ -1,7 +1,8 @@
-//! The generator's side.
+//! [`GeneratorQueue`] on Redis.
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use dtf_model::queue::{Backlog, Fence, GeneratorLoad, ParcelId, Push};
+use dtf_model::queue::{Backlog, Fence, GeneratorLoad, GeneratorQueue, ParcelId, Push};
 use dtf_model::{EmitEpoch, RunEpoch, Seq, StoreError, TaskId};
 
 use super::RedisQueues;
@@ -10,8 +11,9 @@ use crate::codec;
 use crate::keys::Of;
 use crate::scripts;
 
-impl RedisQueues {
-    pub(super) async fn begin_generation(&self, fence: Fence) -> Result<GeneratorLoad, StoreError> {
+#[async_trait]
+impl GeneratorQueue for RedisQueues {
+    async fn load_generator(&self, fence: Fence) -> Result<GeneratorLoad, StoreError> {
         let mut call = self.fenced(&scripts::LOAD_GENERATOR, fence, &[Of::Info, Of::Delayed]);
         call.arg(nonce());
         let mut reply = self.by_holder(fence, &call).await?;
@@ -24,7 +26,7 @@ impl RedisQueues {
         })
     }
 
-    pub(super) async fn add(&self, fence: Fence, push: Push) -> Result<Backlog, StoreError> {
+    async fn push(&self, fence: Fence, push: Push) -> Result<Backlog, StoreError> {
         if !push.is_covered() {
             let why = "the parcels do not cover the batch".to_owned();
             return Err(StoreError::Conflict { task: fence.task, why });
@@ -47,8 +49,16 @@ impl RedisQueues {
         self.by_holder(fence, &call).await?.backlog()
     }
 
-    pub(super) async fn read_backlog(&self, task: TaskId, run: RunEpoch) -> Result<Backlog, StoreError> {
+    async fn backlog(&self, task: TaskId, run: RunEpoch) -> Result<Backlog, StoreError> {
         let call = self.script(&scripts::READ_BACKLOG, task, run, &[Of::Info, Of::Delayed]);
         self.on_task(task, run, &call).await?.backlog()
+    }
+
+    async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError> {
+        self.stop(fence, "gtoken", reason).await
+    }
+
+    async fn set_generator_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+        self.set_waits_in(fence, ["gtoken", "gwaits"], reason).await
     }
 }

@@ -1,22 +1,24 @@
-//! The scheduler's side.
+//! [`SchedulerQueue`] on Redis.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::queue::{
     Fence, Hand, LANES_MOST, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel,
-    SchedulerLoad, Standing, Taken, Usage, WAKE_MOST,
+    SchedulerLoad, SchedulerQueue, Taken, WAKE_MOST,
 };
-use dtf_model::{RunEpoch, Shard, StoreError, TaskId};
+use dtf_model::{Shard, StoreError};
 
 use super::RedisQueues;
 use crate::codec;
 use crate::keys::Of;
-use crate::reply::{Malformed, malformed, mean_run, parse, read_control};
+use crate::reply::{Malformed, malformed};
 use crate::scripts;
 
-impl RedisQueues {
-    pub(super) async fn begin_scheduling(&self, fence: Fence) -> Result<SchedulerLoad, StoreError> {
+#[async_trait]
+impl SchedulerQueue for RedisQueues {
+    async fn load_scheduler(&self, fence: Fence) -> Result<SchedulerLoad, StoreError> {
         let call = self.fenced(&scripts::LOAD_SCHEDULER, fence, &[Of::Info, Of::Running]);
         let mut reply = self.by_holder(fence, &call).await?;
         let pending = reply.count()?;
@@ -27,7 +29,7 @@ impl RedisQueues {
         Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()?, usage })
     }
 
-    pub(super) async fn give_out(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
+    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
         let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::TAKE, fence, &keys);
         call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST).arg(most);
@@ -55,40 +57,7 @@ impl RedisQueues {
         Ok(Taken { parcels, pending, lost, anywhere, lanes, next_due, control, usage })
     }
 
-    pub(super) async fn read_standings(
-        &self,
-        tasks: &[TaskId],
-    ) -> Result<Vec<(TaskId, Standing)>, StoreError> {
-        let keys = || tasks.iter().map(|task| self.redis.keys().task(*task));
-        let info = keys().map(|keys| {
-            let mut info = redis::cmd("HMGET");
-            info.arg(keys.of(Of::Info)).arg(&STANDING_FIELDS[..]);
-            info
-        });
-        let delayed = keys().map(|keys| {
-            let mut delayed = redis::cmd("ZCARD");
-            delayed.arg(keys.of(Of::Delayed));
-            delayed
-        });
-        let (info, delayed) = tokio::try_join!(
-            self.redis.send_all::<StandingFields>(info.collect()),
-            self.redis.send_all::<u64>(delayed.collect())
-        )?;
-        let mut found = Vec::with_capacity(tasks.len());
-        for ((task, info), delayed) in tasks.iter().zip(info).zip(delayed) {
-            if let Some(standing) = read_standing(info, delayed)? {
-                found.push((*task, standing));
-            }
-        }
-        Ok(found)
-    }
-
-    pub(super) async fn return_or_delay(
-        &self,
-        fence: Fence,
-        parcels: &[ParcelId],
-        after: Duration,
-    ) -> Result<(), StoreError> {
+    async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError> {
         let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::PUT_BACK, fence, &keys);
         call.arg(micros(after));
@@ -97,46 +66,16 @@ impl RedisQueues {
         }
         self.by_holder(fence, &call).await.map(drop)
     }
+
+    async fn set_scheduler_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+        self.set_waits_in(fence, ["stoken", "swaits"], reason).await
+    }
 }
 
 /// Numbers with commas between them.
 fn numbers(text: &str) -> Result<Vec<u32>, StoreError> {
     let parts = text.split(',').filter(|part| !part.is_empty());
     parts.map(|part| part.parse().map_err(malformed)).collect()
-}
-
-/// What of a task's hash says how it stands.
-const STANDING_FIELDS: [&str; 12] = [
-    "run", "control", "pending", "lost", "used", "running", "busy", "timed", "waiting", "finished", "stop",
-    "over",
-];
-
-type StandingFields = [Option<String>; 12];
-
-/// None where the task has no queues.
-fn read_standing(info: StandingFields, delayed: u64) -> Result<Option<Standing>, StoreError> {
-    let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over] = info;
-    let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
-    let count = |text: Option<String>| text.map_or(Ok(0), |text| parse::<u64>(&text));
-    let busy = busy.map_or(Ok(0.0), |text| parse(&text))?;
-    let usage = Usage {
-        used: Duration::from_nanos(count(used)?),
-        running: count(running)?,
-        mean_run: mean_run(busy, count(timed)?),
-    };
-    let pending = count(pending)?;
-    let standing = Standing {
-        run: RunEpoch(parse(&run)?),
-        usage,
-        pending,
-        lost: count(lost)?.min(pending),
-        delayed,
-        results: count(results)?,
-        generated: generated.is_some(),
-        control: read_control(&control)?,
-        is_over: stop.is_some() || over.is_some(),
-    };
-    Ok(Some(standing))
 }
 
 /// A delay as the scripts take it, in whole microseconds. One of less is not none.

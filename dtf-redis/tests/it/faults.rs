@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::server::Server;
 use crate::task::{FENCE, RUN, TASK, offer, push, spec, success, task_with};
-use dtf_model::queue::{Commit, Hand, Push, QueueStore};
+use dtf_model::queue::{
+    CollectorQueue, Commit, ExecutorQueue, GeneratorQueue, Hand, Push, QueueReader, SchedulerQueue,
+    TaskControl,
+};
 use dtf_model::shard::{ShardQueue, Shipment};
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Shard, StoreError, TaskId, TaskSpec};

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Fence, Hand, Outcome, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{
+    ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, ParcelReport, Push, QueueReader, QueueStore, Report,
+    SchedulerQueue, TaskControl,
+};
 use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Topology};

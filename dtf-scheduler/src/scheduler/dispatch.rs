@@ -9,6 +9,7 @@ use dtf_model::queue::{Fence, Hand, Parcel, Taken};
 use dtf_model::{Control, Shard, StoreError, TaskId};
 use dtf_runtime::RoleContext;
 
+use super::SchedulerPorts;
 use super::callback::{Answers, Said};
 use super::places::Places;
 use super::shipping::{Shipped, Shipping};
@@ -24,16 +25,17 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 const UNTIL_CAPABLE: Duration = Duration::from_millis(100);
 
 pub(super) struct Dispatcher {
+    ports: SchedulerPorts,
     context: RoleContext,
     shards: Vec<Shard>,
     ring: Arc<Ring>,
 }
 
 impl Dispatcher {
-    pub(super) fn new(context: RoleContext) -> Self {
+    pub(super) fn new(ports: SchedulerPorts, context: RoleContext) -> Self {
         let shards = (0..context.shape.shards).map(Shard).collect();
         let ring = Arc::new(Ring::new(context.shape.shards));
-        Self { context, shards, ring }
+        Self { ports, context, shards, ring }
     }
 
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
@@ -47,7 +49,7 @@ impl Dispatcher {
         if places.is_empty() {
             return Ok(false);
         }
-        let mut shipping = Shipping::new(&self.context);
+        let mut shipping = Shipping::new(&self.ports, &*self.context.wake);
         let dealt = self.deal_out(tasks, &mut places, &mut shipping).await;
         let shipped = self.settle(tasks, shipping).await;
         dealt.and(shipped)?;
@@ -101,7 +103,7 @@ impl Dispatcher {
     }
 
     async fn places(&self) -> Result<Places, StoreError> {
-        Ok(Places::new(self.ring.clone(), self.context.shards.rooms(&self.shards).await?))
+        Ok(Places::new(self.ring.clone(), self.ports.shards.rooms(&self.shards).await?))
     }
 
     /// No shard that has room is held by somebody who can execute the task's kind.
@@ -131,7 +133,7 @@ impl Dispatcher {
         }
         let (fence, waits) = (tasks.fence(task, known.run), known.waits);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match shipping.beside(self.context.queues.take(fence, hand, most)).await {
+        let taken = match shipping.beside(self.ports.queues.take(fence, hand, most)).await {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
@@ -204,7 +206,7 @@ impl Dispatcher {
         let admitted = self.admitted(fence, answers.said).await.inspect_err(|_| tasks.forget(fence.task))?;
         tasks.spend(fence.task, count(&admitted));
         tasks.pending(fence.task);
-        let mut shipping = Shipping::new(&self.context);
+        let mut shipping = Shipping::new(&self.ports, &*self.context.wake);
         shipping.send(fence, admitted);
         self.settle(tasks, shipping).await
     }
@@ -216,7 +218,7 @@ impl Dispatcher {
                 Dispatch::Now => admitted.push((shard, parcel)),
                 Dispatch::After(span) => {
                     let span = span.max(Duration::from_millis(1));
-                    self.context.queues.put_back(fence, &[parcel.id], span).await?;
+                    self.ports.queues.put_back(fence, &[parcel.id], span).await?;
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::queue::{Incarnation, QueueStore};
+use dtf_model::queue::{Incarnation, QueueReader};
 use dtf_model::table::{BucketOf, TaskRow, TaskTable};
 use dtf_model::{StoreError, TaskId};
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ pub(super) struct Page {
 /// answer keep the scheduler from dispatching what it knows of.
 pub(super) struct Lister {
     table: Arc<dyn TaskTable>,
-    queues: Arc<dyn QueueStore>,
+    queues: Arc<dyn QueueReader>,
     share: BucketOf,
     /// In which life the store of the queues was when the list before began.
     known: Option<Incarnation>,
@@ -44,7 +44,7 @@ pub(super) struct Lister {
 
 impl Lister {
     /// Lists at once, and then on the period.
-    pub(super) fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueStore>, share: BucketOf) -> Self {
+    pub(super) fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, share: BucketOf) -> Self {
         Self { table, queues, share, known: None, due: Instant::now(), after: None, reading: None }
     }
 

@@ -18,7 +18,7 @@ const TOGETHER: usize = 32;
 
 impl Tasks {
     fn finder(&self) -> Finder {
-        Finder { queues: self.context.queues.clone(), shards: self.context.shards.clone(), token: self.token }
+        Finder { queues: self.ports.queues.clone(), shards: self.ports.shards.clone(), token: self.token }
     }
 
     /// Takes up those listed that are new, and looks at the others again. When all are listed, those that were not are
@@ -77,7 +77,7 @@ impl Tasks {
         if tasks.is_empty() {
             return Vec::new();
         }
-        match self.context.queues.standings(tasks).await {
+        match self.ports.queues.standings(tasks).await {
             Ok(standings) => standings,
             // Nothing is lost: they are looked at again.
             Err(error) => {

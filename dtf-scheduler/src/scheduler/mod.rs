@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dtf_model::queue::SchedulerQueue;
 use dtf_model::role::{Role, part_number};
+use dtf_model::shard::ShardQueue;
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
 use dtf_runtime::{Needs, RoleContext};
@@ -40,16 +42,27 @@ use self::tasks::Tasks;
 /// How soon after a failure of a store it is tried again.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
+/// The stores that the scheduler works with.
+#[derive(Clone)]
+pub struct SchedulerPorts {
+    /// `tbl_task`.
+    pub table: Arc<dyn TaskTable>,
+    /// The scheduler's side of the queues.
+    pub queues: Arc<dyn SchedulerQueue>,
+    /// The way from schedulers to executors.
+    pub shards: Arc<dyn ShardQueue>,
+}
+
 /// The scheduler role, for the partitions that its member holds.
 pub struct Scheduler {
-    table: Arc<dyn TaskTable>,
+    ports: SchedulerPorts,
     context: RoleContext,
 }
 
 impl Scheduler {
-    /// A scheduler of tasks in `table`.
-    pub fn new(table: Arc<dyn TaskTable>, context: RoleContext) -> Self {
-        Self { table, context }
+    /// A scheduler of the tasks in its table.
+    pub fn new(ports: SchedulerPorts, context: RoleContext) -> Self {
+        Self { ports, context }
     }
 }
 
@@ -59,10 +72,10 @@ impl RunTask for Scheduler {
         let partition = part_number(&held.task)?;
         let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
-        let mut tasks = Tasks::new(share, held.token, self.context.clone());
-        let dispatcher = Dispatcher::new(self.context.clone());
-        let mut lister = Lister::new(self.table.clone(), self.context.queues.clone(), share);
-        let mut groups = GroupReader::new(self.table.clone());
+        let mut tasks = Tasks::new(share, held.token, self.ports.clone(), self.context.clone());
+        let dispatcher = Dispatcher::new(self.ports.clone(), self.context.clone());
+        let mut lister = Lister::new(self.ports.table.clone(), self.ports.queues.clone(), share);
+        let mut groups = GroupReader::new(self.ports.table.clone());
         let held_since = self.context.clock.now();
         let mut more = false;
         loop {

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use dtf_model::queue::{Fence, Parcel, ParcelId};
 use dtf_model::shard::Shipment;
-use dtf_model::wake::Topic;
+use dtf_model::wake::{Topic, WakeUp};
 use dtf_model::{Shard, StoreError, TaskId};
-use dtf_runtime::RoleContext;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tracing::warn;
+
+use super::SchedulerPorts;
 
 /// What became of what was shipped of one task to one shard.
 pub(super) struct Shipped {
@@ -25,14 +26,15 @@ pub(super) struct Shipped {
 }
 
 pub(super) struct Shipping<'a> {
-    context: &'a RoleContext,
+    ports: &'a SchedulerPorts,
+    wake: &'a dyn WakeUp,
     on_way: FuturesUnordered<Pin<Box<dyn Future<Output = Shipped> + Send + 'a>>>,
     ended: Vec<Shipped>,
 }
 
 impl<'a> Shipping<'a> {
-    pub(super) fn new(context: &'a RoleContext) -> Self {
-        Self { context, on_way: FuturesUnordered::new(), ended: Vec::new() }
+    pub(super) fn new(ports: &'a SchedulerPorts, wake: &'a dyn WakeUp) -> Self {
+        Self { ports, wake, on_way: FuturesUnordered::new(), ended: Vec::new() }
     }
 
     /// Sends parcels off. They travel while something is awaited [beside](Self::beside) them, or [all](Self::all) are.
@@ -42,7 +44,7 @@ impl<'a> Shipping<'a> {
             by_shard.entry(shard).or_default().push(Shipment { task: fence.task, run: fence.run, parcel });
         }
         for (shard, shipments) in by_shard {
-            self.on_way.push(Box::pin(ship(self.context, fence, shard, shipments)));
+            self.on_way.push(Box::pin(ship(self.ports, self.wake, fence, shard, shipments)));
         }
     }
 
@@ -67,19 +69,25 @@ impl<'a> Shipping<'a> {
     }
 }
 
-async fn ship(context: &RoleContext, fence: Fence, shard: Shard, shipments: Vec<Shipment>) -> Shipped {
+async fn ship(
+    ports: &SchedulerPorts,
+    wake: &dyn WakeUp,
+    fence: Fence,
+    shard: Shard,
+    shipments: Vec<Shipment>,
+) -> Shipped {
     // Where it is not known what was taken, everything goes back: what is on the shard all the same is an attempt that
     // does not count any more.
-    let shipped = context.shards.ship(shard, &shipments).await.unwrap_or_else(|error| {
+    let shipped = ports.shards.ship(shard, &shipments).await.unwrap_or_else(|error| {
         warn!(shard = shard.0, %error, "parcels not shipped");
         0
     });
-    context.wake.ring(Topic::Shard(shard.0), fence.task);
+    wake.ring(Topic::Shard(shard.0), fence.task);
     let left = &shipments[shipped..];
     let ids: Vec<ParcelId> = left.iter().map(|each| each.parcel.id).collect();
     let back = match ids.is_empty() {
         true => Ok(()),
-        false => context.queues.put_back(fence, &ids, Duration::ZERO).await.map(drop),
+        false => ports.queues.put_back(fence, &ids, Duration::ZERO).await.map(drop),
     };
     Shipped { task: fence.task, back: back.map(|()| left.iter().map(|each| each.parcel.count()).sum()) }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::queue::{Fence, ParcelId, QueueStore, RunningParcel, SchedulerLoad, TaskState};
+use dtf_model::queue::{Fence, ParcelId, RunningParcel, SchedulerLoad, SchedulerQueue, TaskState};
 use dtf_model::shard::{ShardQueue, ShipmentId};
 use dtf_model::{StoreError, TaskId};
 use lrmf_core::Token;
@@ -17,7 +17,7 @@ pub(super) struct Found {
 
 /// Finds tasks, and raises their tokens.
 pub(super) struct Finder {
-    pub(super) queues: Arc<dyn QueueStore>,
+    pub(super) queues: Arc<dyn SchedulerQueue>,
     pub(super) shards: Arc<dyn ShardQueue>,
     pub(super) token: Token,
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::Role;
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, Taken, TaskState, Usage};
 use dtf_model::table::BucketOf;
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::SchedulerPorts;
 use super::audit::Audit;
 use super::callback::{self, Heard, Made};
 use super::limiter::{Limiter, Permit};
@@ -50,6 +50,7 @@ impl Known {
 pub(super) struct Tasks {
     pub(super) share: BucketOf,
     pub(super) token: Token,
+    pub(super) ports: SchedulerPorts,
     pub(super) context: RoleContext,
     pub(super) known: HashMap<TaskId, Known>,
     /// When delayed subtasks are due: by task, and in order.
@@ -73,11 +74,12 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new(share: BucketOf, token: Token, context: RoleContext) -> Self {
+    pub(super) fn new(share: BucketOf, token: Token, ports: SchedulerPorts, context: RoleContext) -> Self {
         let limiter = Limiter::new(share);
         Self {
             share,
             token,
+            ports,
             context,
             known: HashMap::new(),
             due_of: HashMap::new(),
@@ -156,7 +158,7 @@ impl Tasks {
             return;
         };
         let fence = Fence { task, run: known.run, token };
-        match self.context.queues.set_waits(fence, Role::Scheduler, reason).await {
+        match self.ports.queues.set_scheduler_waits(fence, reason).await {
             Ok(()) => known.waits = reason.is_some(),
             Err(error) => warn!(task_id = %task, %error, "not said what the task waits for"),
         }
@@ -328,7 +330,7 @@ impl Tasks {
         let Ok(found) = self.context.plugins.able(kind) else {
             self.unknown.insert(kind);
             let reason = format!("a scheduler that knows task type {kind}; the one that it has does not");
-            let said = self.context.queues.set_waits(self.fence(task, run), Role::Scheduler, Some(&reason));
+            let said = self.ports.queues.set_scheduler_waits(self.fence(task, run), Some(&reason));
             if let Err(error) = said.await {
                 warn!(task_id = %task, %error, "not said what the task waits for");
             }

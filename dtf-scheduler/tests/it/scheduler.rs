@@ -9,12 +9,12 @@ use dtf_memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
 use dtf_model::plugin::{
     PluginRegistry, TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
 };
-use dtf_model::queue::{Fence, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{ExecutorQueue, Fence, GeneratorQueue, ParcelReport, Push, Report, TaskControl};
 use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
 use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ClusterShape, Invalid, RunEpoch, Shard, StoreError, TaskParam, TaskSpec, TaskType};
 use dtf_runtime::RoleContext;
-use dtf_scheduler::scheduler::Scheduler;
+use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::runner::{Held, RunTask};
 use lrmf_core::{Task, Token};
@@ -138,8 +138,6 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
     let shards =
         Arc::new(Bottomless { queues: queues.clone(), shipped: AtomicUsize::new(0), stop: stop.clone() });
     let context = RoleContext {
-        queues: queues.clone(),
-        shards: shards.clone(),
         wake: Arc::new(MemoryWakeUp::default()),
         plugins: plugins(),
         shape: ClusterShape::embedded(),
@@ -149,7 +147,10 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         plugin_runtime: tokio::runtime::Handle::current(),
     };
     let held = Held::new(Task::new("00000", ""), Token(1), stop);
-    Scheduler::new(table, context).run(held).await.unwrap();
+    Scheduler::new(SchedulerPorts { table, queues, shards: shards.clone() }, context)
+        .run(held)
+        .await
+        .unwrap();
     let shipped = shards.shipped.load(Ordering::Relaxed);
     assert!((ENOUGH..2 * ENOUGH).contains(&shipped), "stopped after {shipped} shipments");
 }

@@ -289,7 +289,12 @@ pub async fn what_a_task_waits_for_is_seen(store: &Arc<dyn QueueStore>) {
     must(store.load_generator(desk.fence()).await);
     must(store.load_scheduler(desk.fence()).await);
     must(store.load_collector(desk.fence()).await);
-    let say = async |role, reason| must(store.set_waits(desk.fence(), role, reason).await);
+    let set = async |fence, role, reason| match role {
+        Generator => store.set_generator_waits(fence, reason).await,
+        Scheduler => store.set_scheduler_waits(fence, reason).await,
+        _ => store.set_collector_waits(fence, reason).await,
+    };
+    let say = async |role, reason| must(set(desk.fence(), role, reason).await);
     say(Scheduler, Some("an executor")).await;
     say(Generator, Some("a generator")).await;
     say(Collector, Some("a \"collector\" ü")).await;
@@ -297,10 +302,10 @@ pub async fn what_a_task_waits_for_is_seen(store: &Arc<dyn QueueStore>) {
     say(Generator, None).await;
     say(Scheduler, Some("another")).await;
     for role in [Generator, Scheduler, Collector] {
-        let late = store.set_waits(desk.with_token(super::TOKEN.0 - 1), role, Some("late")).await;
+        let late = set(desk.with_token(super::TOKEN.0 - 1), role, Some("late")).await;
         assert!(is_fenced(&late, super::TOKEN.0), "{late:?}");
     }
     assert_eq!(desk.state().await.waits, ["another", "a \"collector\" ü"]);
     must(store.purge(desk.task, desk.run).await);
-    assert!(is_gone(&store.set_waits(desk.fence(), Generator, Some("late")).await));
+    assert!(is_gone(&set(desk.fence(), Generator, Some("late")).await));
 }

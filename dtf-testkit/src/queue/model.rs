@@ -70,7 +70,7 @@ impl Dice {
 /// Both stores, and what is known of the task. Epochs are the model's; each store draws its own.
 struct Pair<'a> {
     real: &'a Arc<dyn QueueStore>,
-    model: MemoryQueues,
+    model: Arc<dyn QueueStore>,
     /// Of each load: the model's epoch, and the store's.
     epochs: Vec<(EmitEpoch, EmitEpoch)>,
     task: TaskId,
@@ -104,7 +104,7 @@ impl<'a> Pair<'a> {
     fn new(real: &'a Arc<dyn QueueStore>, seed: u64) -> Self {
         Self {
             real,
-            model: MemoryQueues::new(Arc::new(RuntimeClock::new())),
+            model: Arc::new(MemoryQueues::new(Arc::new(RuntimeClock::new()))),
             epochs: vec![(EmitEpoch(0), EmitEpoch(0))],
             task: TaskId(unique_number()),
             run: RunEpoch(1),

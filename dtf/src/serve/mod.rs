@@ -134,10 +134,10 @@ async fn serve(
         Ok(Some(())) => {
             health.enter(Phase::Serving);
             info!(cluster = config.cluster, instance = config.instance, "serving");
-            let sampler = dtf.member(Role::Manager).await.map(|manager| {
-                let stores = (ports.table.clone(), ports.queues.clone());
-                Sampler::new(stores, config.shape.watch_buckets, manager, &plugins).run()
-            });
+            let sampler = dtf
+                .member(Role::Manager)
+                .await
+                .map(|manager| Sampler::new(&ports, config.shape.watch_buckets, manager, &plugins).run());
             let sampling = async {
                 match sampler {
                     Some(sampling) => sampling.await,

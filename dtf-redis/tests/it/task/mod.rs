@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{Commit, Fence, Hand, Outcome, Parcel, ParcelReport, Push, QueueStore, Report};
+use dtf_model::queue::{
+    CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, Parcel, ParcelReport, Push,
+    QueueReader, Report, SchedulerQueue, TaskControl,
+};
 use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisQueues, RedisShards};

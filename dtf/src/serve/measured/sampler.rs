@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::plugin::PluginRegistry;
-use dtf_model::queue::{QueueStore, TaskState};
+use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::role::part_number;
 use dtf_model::table::{BucketOf, TaskRow, TaskTable};
 use dtf_model::{StoreError, TaskId};
@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::Kinds;
 use crate::serve::metrics as names;
+use crate::service::Ports;
 
 /// How often they are looked up.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const GAUGES: [&str; 5] = [names::ACTIVE, names::PENDING, names::DELAYED, names:
 /// Looks up how tasks stand.
 pub(crate) struct Sampler {
     table: Arc<dyn TaskTable>,
-    queues: Arc<dyn QueueStore>,
+    queues: Arc<dyn QueueReader>,
     buckets: u32,
     manager: CoordinatorHandle,
     kinds: Kinds,
@@ -42,11 +43,12 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     pub(crate) fn new(
-        (table, queues): (Arc<dyn TaskTable>, Arc<dyn QueueStore>),
+        ports: &Ports,
         buckets: u32,
         manager: CoordinatorHandle,
         plugins: &PluginRegistry,
     ) -> Self {
+        let (table, queues) = (ports.table.clone(), ports.queues.clone());
         Self { table, queues, buckets, manager, kinds: Kinds::new(plugins), shown: BTreeSet::new() }
     }
 

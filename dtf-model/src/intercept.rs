@@ -1,0 +1,228 @@
+//! One decorator for the ports to the stores of tasks: whatever has to see every call (metrics, tracing, the faults of a test)
+//! implements [`Interceptor`].
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lrmf_core::Token;
+
+use crate::cluster::ClusterTable;
+use crate::failure::{Failure, FailureKey, FailureTable};
+use crate::group::{GroupTable, ResourceGroup};
+use crate::plugin::TaskResult;
+use crate::queue::{
+    Backlog, CollectorLoad, CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorLoad, GeneratorQueue,
+    Hand, Incarnation, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueReader, QueueStore,
+    Report, Reported, ResultBatch, SchedulerLoad, SchedulerQueue, Standing, Taken, TaskControl, TaskState,
+};
+use crate::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
+use crate::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
+use crate::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
+
+/// A call on a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The store: `tasks`, `queues` or `shards`.
+    pub store: &'static str,
+    /// The name of the port's method.
+    pub method: &'static str,
+    /// The part of its arguments that can be counted.
+    pub subject: Subject<'a>,
+}
+
+/// The arguments of those calls that change the books of a task.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// The call changes no books.
+    None,
+    /// [`TaskControl::open`].
+    Open(&'a TaskSpec),
+    /// [`GeneratorQueue::push`].
+    Push {
+        /// The task.
+        task: TaskId,
+        /// The number of parcels.
+        parcels: u64,
+        /// The number of subtasks.
+        subtasks: u64,
+    },
+    /// [`ExecutorQueue::complete`].
+    Complete {
+        /// The task.
+        task: TaskId,
+        /// The slot-time of the parcel.
+        busy: Duration,
+        /// The number of reports of each kind.
+        outcomes: Outcomes,
+    },
+    /// [`CollectorQueue::commit`].
+    Commit {
+        /// The task.
+        task: TaskId,
+        /// The number of result batches.
+        batches: u64,
+    },
+    /// [`TaskTable::finish`].
+    Finish {
+        /// The task.
+        task: TaskId,
+        /// The status that it is to end with.
+        status: TaskStatus,
+    },
+}
+
+/// The numbers of reports of each kind, with the kinds' names.
+pub type Outcomes = [(&'static str, u64); 6];
+
+fn outcomes(report: &ParcelReport) -> Outcomes {
+    let mut counts =
+        ["succeeded", "failed", "timed_out", "cancelled", "retried", "returned"].map(|name| (name, 0));
+    for report in &report.reports {
+        let at = match report {
+            Report::Ended(Outcome::Succeeded(_)) => 0,
+            Report::Ended(Outcome::Failed { .. }) => 1,
+            Report::Ended(Outcome::TimedOut { .. }) => 2,
+            Report::Ended(Outcome::Cancelled) => 3,
+            Report::Retry { .. } => 4,
+            Report::Returned | Report::GoesOn => 5,
+        };
+        counts[at].1 += 1;
+    }
+    counts
+}
+
+/// Sees every call on a port.
+pub trait Interceptor: Send + Sync + 'static {
+    /// Makes a call by awaiting `next`, or answers in its place. `T` is what the method of the port answers.
+    fn around<T: Any + Send>(
+        &self,
+        call: Call<'_>,
+        next: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+}
+
+/// A port whose calls pass through an interceptor.
+pub struct Intercepted<P: ?Sized, I> {
+    inner: Arc<P>,
+    interceptor: Arc<I>,
+}
+
+impl<P: ?Sized, I: Interceptor> Intercepted<P, I> {
+    /// Passes the calls on `inner` through an interceptor.
+    pub fn new(inner: Arc<P>, interceptor: Arc<I>) -> Arc<Self> {
+        Arc::new(Self { inner, interceptor })
+    }
+}
+
+/// Implements a port on an object of it, or of one that includes it. Behind a method may stand its subject.
+macro_rules! intercepted {
+    ($store:literal: $port:ident for $object:ident;
+     $($method:ident($($arg:ident: $kind:ty),*) -> $answer:ty $(, $subject:expr)?;)*) => {
+        #[async_trait]
+        impl<I: Interceptor> $port for Intercepted<dyn $object, I> {
+            $(async fn $method(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
+                let subject = intercepted!(@subject $($subject)?);
+                let call = Call { store: $store, method: stringify!($method), subject };
+                self.interceptor.around(call, self.inner.$method($($arg),*)).await
+            })*
+        }
+    };
+    (@subject) => { Subject::None };
+    (@subject $subject:expr) => { $subject };
+}
+
+intercepted! { "queues": QueueReader for QueueStore;
+    incarnation() -> Incarnation;
+    state(task: TaskId) -> Option<TaskState>;
+    standings(tasks: &[TaskId]) -> Vec<(TaskId, Standing)>;
+}
+
+intercepted! { "queues": TaskControl for QueueStore;
+    open(spec: &TaskSpec) -> (), Subject::Open(spec);
+    set_control(task: TaskId, run: RunEpoch, control: Control) -> ();
+    close(task: TaskId, run: RunEpoch) -> Counts;
+    purge(task: TaskId, run: RunEpoch) -> ();
+}
+
+intercepted! { "queues": GeneratorQueue for QueueStore;
+    load_generator(fence: Fence) -> GeneratorLoad;
+    push(fence: Fence, push: Push) -> Backlog, Subject::Push {
+        task: fence.task,
+        parcels: push.parcels.len() as u64,
+        subtasks: push.bodies.len() as u64,
+    };
+    backlog(task: TaskId, run: RunEpoch) -> Backlog;
+    stop_by_generator(fence: Fence, reason: &str) -> ();
+    set_generator_waits(fence: Fence, reason: Option<&str>) -> ();
+}
+
+intercepted! { "queues": SchedulerQueue for QueueStore;
+    load_scheduler(fence: Fence) -> SchedulerLoad;
+    take(fence: Fence, hand: &Hand, most: u64) -> Taken;
+    put_back(fence: Fence, parcels: &[ParcelId], after: Duration) -> ();
+    set_scheduler_waits(fence: Fence, reason: Option<&str>) -> ();
+}
+
+intercepted! { "queues": ExecutorQueue for QueueStore;
+    controls(tasks: &[TaskId]) -> Vec<(TaskId, RunEpoch, Control)>;
+    complete(task: TaskId, run: RunEpoch, report: ParcelReport) -> Reported, Subject::Complete {
+        task,
+        busy: report.busy,
+        outcomes: outcomes(&report),
+    };
+    recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
+    accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
+    runs_on(task: TaskId, run: RunEpoch, shard: Shard, parcel: &Parcel) -> bool;
+}
+
+intercepted! { "queues": CollectorQueue for QueueStore;
+    load_collector(fence: Fence) -> CollectorLoad;
+    peek(fence: Fence, offset: u64, most: usize) -> Vec<ResultBatch>;
+    commit(fence: Fence, commit: Commit) -> TaskState, Subject::Commit { task: fence.task, batches: commit.batches };
+    conclude(fence: Fence, result: &TaskResult) -> ();
+    stop_by_collector(fence: Fence, reason: &str) -> ();
+    set_collector_waits(fence: Fence, reason: Option<&str>) -> ();
+}
+
+intercepted! { "shards": ShardQueue for ShardQueue;
+    hold(shard: Shard, token: Token, offer: &Offer) -> Vec<Shipment>;
+    rooms(shards: &[Shard]) -> Vec<Room>;
+    tokens(shards: &[Shard]) -> Vec<Token>;
+    ship(shard: Shard, shipments: &[Shipment]) -> usize;
+    claim(shard: Shard, token: Token, offer: &Offer, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
+    acknowledge(shard: Shard, token: Token, done: &[ShipmentId]) -> ();
+    contents(shard: Shard) -> Vec<ShipmentId>;
+}
+
+intercepted! { "tasks": GroupTable for TaskTable;
+    set_group(group: &ResourceGroup) -> ();
+    group(name: &str) -> Option<ResourceGroup>;
+    groups(after: Option<&str>, most: u32) -> Vec<ResourceGroup>;
+}
+
+intercepted! { "tasks": ClusterTable for TaskTable;
+    note(name: &str) -> Option<String>;
+    note_once(name: &str, value: &str) -> String;
+    replace_note(name: &str, expected: &str, value: &str) -> bool;
+}
+
+intercepted! { "tasks": FailureTable for TaskTable;
+    keep_failures(task: TaskId, run: RunEpoch, failures: &[Failure]) -> ();
+    failures(task: TaskId, run: RunEpoch, after: Option<FailureKey>, most: u32) -> Vec<Failure>;
+    count_failures(task: TaskId, run: RunEpoch) -> u64;
+    forget_failures(task: TaskId, before: RunEpoch) -> ();
+}
+
+intercepted! { "tasks": TaskTable for TaskTable;
+    insert(task: &NewTask) -> TaskId;
+    get(id: TaskId) -> Option<TaskRow>;
+    active(share: BucketOf, after: TaskId, most: u32) -> Vec<TaskRow>;
+    list(filter: &TaskFilter, before: Option<TaskId>, most: u32) -> Vec<TaskRow>;
+    begin_run(id: TaskId, expected: RunEpoch, now: u64) -> bool;
+    set_control(id: TaskId, control: Control, reason: &str, now: u64) -> bool;
+    finish(id: TaskId, finish: &Finish) -> bool, Subject::Finish { task: id, status: finish.status };
+    unpurged(share: BucketOf, finished_by: u64, most: u32) -> Vec<TaskRow>;
+    purged(id: TaskId) -> ();
+}

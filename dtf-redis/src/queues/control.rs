@@ -1,0 +1,89 @@
+//! [`TaskControl`] on Redis.
+
+use async_trait::async_trait;
+use dtf_model::queue::TaskControl;
+use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId, TaskSpec};
+use redis::Script;
+
+use super::RedisQueues;
+use crate::codec;
+use crate::keys::{Of, chunks};
+use crate::reply::{Reply, malformed};
+use crate::scripts;
+
+#[async_trait]
+impl TaskControl for RedisQueues {
+    async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError> {
+        let json = codec::spec(spec).map_err(malformed)?;
+        self.discarding(&scripts::OPEN, spec.id, spec.run, Some(&json)).await
+    }
+
+    async fn set_control(&self, task: TaskId, run: RunEpoch, control: Control) -> Result<(), StoreError> {
+        let mut call = self.script(&scripts::SET_CONTROL, task, run, &[Of::Info]);
+        call.arg(control.code());
+        self.on_task(task, run, &call).await.map(drop)
+    }
+
+    async fn close(&self, task: TaskId, run: RunEpoch) -> Result<Counts, StoreError> {
+        let keys = [
+            Of::Info,
+            Of::Pending,
+            Of::Delayed,
+            Of::Running,
+            Of::Results,
+            Of::Sizes,
+            Of::Settled,
+            Of::Keyed,
+            Of::Turns,
+        ];
+        let call = self.script(&scripts::CLOSE, task, run, &keys);
+        let mut reply = self.on_task(task, run, &call).await?;
+        Ok(Counts {
+            created: reply.count()?,
+            succeeded: reply.count()?,
+            failed: reply.count()?,
+            cancelled: reply.count()?,
+            timed_out: reply.count()?,
+        })
+    }
+
+    async fn purge(&self, task: TaskId, run: RunEpoch) -> Result<(), StoreError> {
+        self.discarding(&scripts::PURGE, task, run, None).await
+    }
+}
+
+impl RedisQueues {
+    /// Calls a script that deletes all of a task. Which bitmaps there are, is not known before; most tasks have the first of
+    /// each stream and no other. If there are others the script says so, and is called again.
+    async fn discarding(
+        &self,
+        script: &Script,
+        task: TaskId,
+        run: RunEpoch,
+        json: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let first = |seq| *chunks(seq, 1).start();
+        let mut bitmaps = vec![first(Seq(0)), first(Seq::FIRST_FOLLOW_UP)];
+        loop {
+            let names = self.redis.keys().task(task);
+            let mut call = self.script(script, task, run, &Of::ALL);
+            if let Some(json) = json {
+                call.arg(json);
+            }
+            for bitmap in &bitmaps {
+                call.key(names.done(*bitmap)).arg(*bitmap);
+            }
+            let reply = self.redis.invoke(&call).await?;
+            if !reply.is_more() {
+                return reply.of_task(task, run).map(drop);
+            }
+            bitmaps = numbers(reply)?;
+        }
+    }
+}
+
+fn numbers(reply: Reply) -> Result<Vec<u64>, StoreError> {
+    let texts = reply.rest()?;
+    let parse = |text: bytes::Bytes| std::str::from_utf8(&text).ok()?.parse().ok();
+    texts.into_iter().map(|text| parse(text).ok_or_else(|| malformed("no number of a bitmap"))).collect()
+}
