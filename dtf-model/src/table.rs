@@ -16,7 +16,7 @@ use crate::status::{Control, Counts, TaskStatus};
 /// The longest reason that is kept, in characters; what is longer is cut.
 pub const MAX_REASON_CHARS: usize = 4096;
 /// The largest [`TaskResult`], as JSON text, in bytes.
-pub const MAX_RESULT_BYTES: usize = 1024 * 1024;
+pub const MAX_TASK_RESULT_BYTES: usize = 1024 * 1024;
 
 /// The most tasks in one answer to a [list](TaskTable::list).
 pub const MAX_LIST: u32 = 10_000;
@@ -242,11 +242,11 @@ impl Finish {
 /// How large it is, and what is allowed.
 pub fn check_result(result: &TaskResult) -> Result<(), Invalid> {
     let bytes = serde_json::to_string(result).map_or(usize::MAX, |text| text.len());
-    if bytes > MAX_RESULT_BYTES {
+    if bytes > MAX_TASK_RESULT_BYTES {
         return Err(Invalid::OutOfRange {
             what: "the size of the task's result",
             got: format!("{bytes} bytes"),
-            allowed: format!("at most {MAX_RESULT_BYTES} bytes"),
+            allowed: format!("at most {MAX_TASK_RESULT_BYTES} bytes"),
         });
     }
     Ok(())

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use dtf_model::Role;
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::shape::ClusterShape;
 use dtf_model::wake::WakeUp;
-use lrmf_core::Clock;
+use lrmf_core::runner::{Declined, Held};
+use lrmf_core::{Clock, Timestamp};
 use tokio::runtime::Handle;
 
-use super::{Departure, Peers};
+use super::{Departure, Needs, Peers};
 
 /// What all roles need alike. The stores that a role may write to are in its own ports, and no others.
 #[derive(Clone)]
@@ -27,6 +29,32 @@ pub struct RoleContext {
     pub peers: Arc<dyn Peers>,
     /// When this process leaves.
     pub departure: Departure,
+}
+
+impl RoleContext {
+    /// Keeps a part that this process holds, or declines it in favour of a member that knows more of the types that it needs.
+    ///
+    /// # Errors
+    /// The part is to be declined.
+    pub async fn keep_or_decline(
+        &self,
+        role: Role,
+        held: &Held,
+        needs: &Needs,
+        held_since: Timestamp,
+    ) -> Result<(), Declined> {
+        if needs.lacking.is_empty() {
+            return Ok(());
+        }
+        let others = tokio::select! {
+            () = held.stop.cancelled() => return Ok(()),
+            others = self.peers.others(role) => others,
+        };
+        match needs.are_better_met_by(&others, held_since, self.clock.now()) {
+            true => Err(needs.declined()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl std::fmt::Debug for RoleContext {

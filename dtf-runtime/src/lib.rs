@@ -2,28 +2,27 @@
 //!
 //! Each role is an LRMF group. Its tasks are the role's *parts* (watch buckets, generation buckets, scheduling
 //! partitions, subtask shards, collection buckets), and a member holds some of them, each with a fencing token. A part
-//! that is a bucket of tasks runs on a [`BucketRunner`]: one future for each task that wants attention.
+//! that is a bucket of tasks runs on a [`Reconciler`]: one future for each task that needs attention.
 
 mod apart;
-mod bell;
-mod bucket;
 mod context;
 mod departure;
 mod guard;
 mod halt;
-mod look;
+mod leases;
 mod peers;
+mod reconciler;
 mod retry;
 mod stuck;
+mod task_scan;
 
 pub use apart::apart;
-pub use bell::Bell;
-pub use bucket::{BucketRunner, PerTask, Turn};
 pub use context::RoleContext;
 pub use departure::Departure;
 pub use guard::{PluginFault, caught, guarded, panic_text};
 pub use halt::{End, Halt, called};
-pub use look::{Active, Look, Looker, Looking};
 pub use peers::{DWELL, Needs, Nobody, Peers};
+pub use reconciler::{Reconcile, Reconciler, TaskLease};
 pub use retry::until_answered;
 pub use stuck::{CERTAINLY_STUCK, STUCK_CALLS, StuckCall, stuck_calls};
+pub use task_scan::{ActiveTask, PendingScan, ScanResult, TaskScan};

@@ -47,7 +47,7 @@ pub(super) fn on_behalf_of<F: Future>(role: Role, task: TaskId, work: F) -> impl
 
 /// Tells of a call that may not last longer than `limit` if it does, until what is given back is dropped.
 pub(super) fn watch(limit: Duration) -> AbortOnDropHandle<()> {
-    let call = CALLER.try_with(Caller::to_string).unwrap_or_else(|_| "a call without a turn".to_owned());
+    let call = CALLER.try_with(Caller::to_string).unwrap_or_else(|_| "a call without a lease".to_owned());
     AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::time::sleep(limit.saturating_add(CERTAINLY_STUCK)).await;
         let _stuck = StuckCall::enter(call);

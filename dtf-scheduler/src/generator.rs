@@ -14,12 +14,14 @@ use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, PARCEL_WORK, 
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 use dtf_runtime::{
-    BucketRunner, End, Halt, Looker, PerTask, RoleContext, Turn, called, caught, until_answered,
+    End, Halt, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called, caught, until_answered,
 };
 
+use lrmf_core::runner::{Held, RunTask};
+
+use crate::batch_size::{BatchSize, PARCEL_BYTES};
 use crate::budget::{Budgets, Ledger, Share};
 use crate::retries::Retries;
-use crate::sizes::{PARCEL_BYTES, Sizes};
 
 /// The most subtasks a batch.
 const BATCH: u64 = 4096;
@@ -29,13 +31,10 @@ const UNMEASURED: u64 = 1000;
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 /// How soon a generator is asked again that had nothing to give.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// How soon it is looked again whether others have left more of a budget.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The time after which a generator without budget asks for some again.
+const BUDGET_PERIOD: Duration = Duration::from_secs(5);
 /// The largest checkpoint, in bytes.
 pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
-
-/// The generator role: a [`RunTask`](lrmf_core::runner::RunTask) for generation buckets.
-pub type Generator = BucketRunner<Generate>;
 
 /// The stores that the generator works with.
 #[derive(Clone)]
@@ -46,38 +45,51 @@ pub struct GeneratorPorts {
     pub queues: Arc<dyn GeneratorQueue>,
 }
 
-/// Makes the generator role. Plugin code runs on the context's plugin runtime. What waits for dispatch keeps to the budgets.
-pub fn generator(budgets: Budgets, ports: GeneratorPorts, context: RoleContext) -> Generator {
-    let (of, on) = (context.clone(), context.plugin_runtime.clone());
-    let ledger = Ledger::new(budgets, &context.shape);
-    let looker = Looker::new(ports.table.clone(), ports.queues.clone());
-    BucketRunner::new(Role::Generator, looker, &of, on, Generate { ports, context, ledger })
+/// The generator role, for the generation buckets that its member holds.
+pub struct Generator(Reconciler<Generate>);
+
+impl Generator {
+    /// Creates the role. Plugin code runs on the context's plugin runtime; the subtasks that wait for dispatch keep to the
+    /// budgets.
+    pub fn new(budgets: Budgets, ports: GeneratorPorts, context: RoleContext) -> Self {
+        let (of, on) = (context.clone(), context.plugin_runtime.clone());
+        let ledger = Ledger::new(budgets, &context.shape);
+        let scan = TaskScan::new(ports.table.clone(), ports.queues.clone());
+        Self(Reconciler::new(Role::Generator, scan, &of, on, Generate { ports, context, ledger }))
+    }
 }
 
-/// What the generator role does for one task.
-pub struct Generate {
+#[async_trait]
+impl RunTask for Generator {
+    async fn run(&self, held: Held) -> anyhow::Result<()> {
+        self.0.run(held).await
+    }
+}
+
+/// The generator's work on one task.
+struct Generate {
     ports: GeneratorPorts,
     context: RoleContext,
     ledger: Ledger,
 }
 
 #[async_trait]
-impl PerTask for Generate {
-    async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
-        let Some(state) = self.ports.queues.state(turn.task).await? else { return Ok(None) };
+impl Reconcile for Generate {
+    async fn reconcile(&self, lease: &TaskLease) -> Result<Option<RunEpoch>, StoreError> {
+        let Some(state) = self.ports.queues.state(lease.task).await? else { return Ok(None) };
         let run = state.spec.run;
         if state.generated || state.ending.is_some() || state.control.ends() {
             return Ok(Some(run));
         }
-        let fence = Fence { task: turn.task, run, token: turn.token };
-        match self.generate(turn, fence, &state).await {
+        let fence = Fence { task: lease.task, run, token: lease.token };
+        match self.generate(lease, fence, &state).await {
             Ok(End::Settled) => Ok(Some(run)),
             Ok(End::Stopped) | Err(Halt::Stopped) => Ok(None),
             Err(Halt::Store(error)) => Err(error),
             Err(Halt::Fault(error)) => {
                 let reason = format!("the generator failed: {error:#}");
                 self.ports.queues.stop_by_generator(fence, &reason).await?;
-                self.context.wake.ring(self.context.shape.watch(turn.task), turn.task);
+                self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
                 Ok(Some(run))
             }
         }
@@ -85,7 +97,7 @@ impl PerTask for Generate {
 }
 
 impl Generate {
-    async fn generate(&self, turn: &Turn, fence: Fence, state: &TaskState) -> Result<End, Halt> {
+    async fn generate(&self, lease: &TaskLease, fence: Fence, state: &TaskState) -> Result<End, Halt> {
         let spec = &state.spec;
         let (Ok(found), Ok(conf)) =
             (self.context.plugins.able(spec.kind()), self.context.plugins.conf(spec.task_type))
@@ -105,9 +117,9 @@ impl Generate {
         }
         let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
             Some(of) => Box::new(Retries::new(self.ports.table.clone(), plugin.clone(), spec.clone(), of)),
-            None => called(&turn.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,
+            None => called(&lease.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,
         };
-        called(&turn.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
+        called(&lease.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
         let (next, epoch, backlog) = (load.next, load.epoch, load.backlog);
         // A scheduler's callback decides about single subtasks, so they travel alone.
         let largest = if caught(|| plugin.scheduler(spec)).map_err(anyhow::Error::from)?.is_some() {
@@ -120,7 +132,7 @@ impl Generate {
             queues: &*self.ports.queues,
             context: &self.context,
             share: self.ledger.open(bucket, &spec.param.group),
-            turn,
+            lease,
             fence,
             conf,
             largest,
@@ -128,7 +140,7 @@ impl Generate {
             next,
             epoch,
             backlog,
-            sizes: Sizes::default(),
+            batch_size: BatchSize::default(),
         };
         generation.run().await
     }
@@ -139,7 +151,7 @@ struct Generation<'a> {
     queues: &'a dyn GeneratorQueue,
     context: &'a RoleContext,
     share: Share<'a>,
-    turn: &'a Turn,
+    lease: &'a TaskLease,
     fence: Fence,
     conf: &'a TaskConf,
     /// The most subtasks a parcel.
@@ -148,19 +160,19 @@ struct Generation<'a> {
     next: Seq,
     epoch: EmitEpoch,
     backlog: Backlog,
-    sizes: Sizes,
+    batch_size: BatchSize,
 }
 
 impl Generation<'_> {
     async fn run(mut self) -> Result<End, Halt> {
-        while !self.turn.stop.is_cancelled() {
+        while !self.lease.stop.is_cancelled() {
             if self.backlog.control.ends() {
-                called(&self.turn.stop, CALL_LIMIT, self.generator.cancel()).await?;
+                called(&self.lease.stop, CALL_LIMIT, self.generator.cancel()).await?;
                 return Ok(End::Settled);
             }
             let most = self.room();
             if most == 0 {
-                self.pause(LOOK_AGAIN).await?;
+                self.pause(BUDGET_PERIOD).await?;
                 continue;
             }
             let batch = self.next_batch(most).await?;
@@ -171,7 +183,7 @@ impl Generation<'_> {
             let finished = batch.finished;
             self.push(batch).await?;
             if finished {
-                called(&self.turn.stop, CALL_LIMIT, self.generator.end()).await?;
+                called(&self.lease.stop, CALL_LIMIT, self.generator.end()).await?;
                 return Ok(End::Settled);
             }
         }
@@ -181,17 +193,17 @@ impl Generation<'_> {
     /// How many subtasks to ask for now; none while the backlog is full or the task paused.
     fn room(&mut self) -> usize {
         let share = self.share.most(self.backlog.waiting);
-        room(&self.backlog, self.conf.backlog.min(share)).min(self.sizes.most())
+        room(&self.backlog, self.conf.backlog.min(share)).min(self.batch_size.most())
     }
 
     async fn next_batch(&mut self, most: usize) -> Result<Generated, Halt> {
-        let batch = called(&self.turn.stop, CALL_LIMIT, self.generator.next_subtasks(most)).await?;
+        let batch = called(&self.lease.stop, CALL_LIMIT, self.generator.next_subtasks(most)).await?;
         let got = batch.subtasks.len();
         if got > most {
             return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
         }
         batch.subtasks.iter().try_for_each(NewSubtask::check).map_err(anyhow::Error::from)?;
-        self.sizes.note(got, batch.subtasks.iter().map(|subtask| subtask.body.len()).sum());
+        self.batch_size.note(got, batch.subtasks.iter().map(|subtask| subtask.body.len()).sum());
         Ok(batch)
     }
 
@@ -199,9 +211,9 @@ impl Generation<'_> {
     /// that this one does not stand as it did.
     async fn pause(&mut self, span: Duration) -> Result<(), StoreError> {
         tokio::select! {
-            () = self.turn.stop.cancelled() => {}
+            () = self.lease.stop.cancelled() => {}
             () = tokio::time::sleep(span) => {}
-            () = self.turn.bell.wait() => {
+            () = self.lease.changed.notified() => {
                 self.backlog = self.queues.backlog(self.fence.task, self.fence.run).await?;
             }
         }
@@ -214,7 +226,7 @@ impl Generation<'_> {
         let (count, finished) = (push.bodies.len() as u64, push.finished);
         let (task, shape) = (self.fence.task, &self.context.shape);
         let (queues, fence) = (self.queues, self.fence);
-        self.backlog = until_answered(&self.turn.stop, || queues.push(fence, push.clone())).await?;
+        self.backlog = until_answered(&self.lease.stop, || queues.push(fence, push.clone())).await?;
         self.next = self.next.plus(count);
         self.context.wake.ring(shape.scheduling(task), task);
         if finished {

@@ -4,10 +4,10 @@
 //! Each is a [`RunTask`](lrmf_core::runner::RunTask) for the parts of its LRMF group; which process runs which part, and
 //! who may write to the tasks of it, is LRMF's to say.
 
+mod batch_size;
 pub mod budget;
 pub mod generator;
 pub mod manager;
+mod retention;
 mod retries;
 pub mod scheduler;
-mod sizes;
-mod sweeper;

@@ -14,12 +14,12 @@ use dtf_model::role::{Role, part_number};
 use dtf_model::table::{Finish, TaskRow, TaskTable};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId};
-use dtf_runtime::{BucketRunner, Looker, PerTask, RoleContext, Turn};
+use dtf_runtime::{Reconcile, Reconciler, RoleContext, TaskLease, TaskScan};
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::sweeper::Sweeper;
+use crate::retention::Retention;
 
 /// Settings of the manager role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +47,18 @@ pub struct ManagerPorts {
 
 /// Runs the manager role on the watch buckets that its member holds.
 pub struct Manager {
-    buckets: BucketRunner<Steps>,
-    sweeper: Sweeper,
+    buckets: Reconciler<Steps>,
+    retention: Retention,
 }
 
 impl Manager {
     /// A manager of the tasks in its table.
     pub fn new(config: ManagerConfig, ports: ManagerPorts, context: RoleContext) -> Self {
-        let sweeper = Sweeper::new(config, ports.clone(), context.clone());
+        let retention = Retention::new(config, ports.clone(), context.clone());
         let of = context.clone();
-        let looker = Looker::new(ports.table.clone(), ports.queues.clone());
-        let buckets =
-            BucketRunner::new(Role::Manager, looker, &of, Handle::current(), Steps { ports, context });
-        Self { buckets, sweeper }
+        let scan = TaskScan::new(ports.table.clone(), ports.queues.clone());
+        let buckets = Reconciler::new(Role::Manager, scan, &of, Handle::current(), Steps { ports, context });
+        Self { buckets, retention }
     }
 }
 
@@ -68,7 +67,7 @@ impl RunTask for Manager {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let bucket = part_number(&held.task)?;
         let stop = held.stop.clone();
-        let (ran, ()) = tokio::join!(self.buckets.run(held), self.sweeper.run(bucket, &stop));
+        let (ran, ()) = tokio::join!(self.buckets.run(held), self.retention.run(bucket, &stop));
         ran
     }
 }
@@ -80,33 +79,33 @@ struct Steps {
 }
 
 #[async_trait]
-impl PerTask for Steps {
-    async fn run(&self, turn: &Turn) -> Result<Option<RunEpoch>, StoreError> {
+impl Reconcile for Steps {
+    async fn reconcile(&self, lease: &TaskLease) -> Result<Option<RunEpoch>, StoreError> {
         // Before its first run a task has no queues to ask for.
         let mut has_run = false;
         loop {
-            let Some((row, state)) = self.read(turn.task, has_run).await? else { return Ok(None) };
+            let Some((row, state)) = self.read(lease.task, has_run).await? else { return Ok(None) };
             has_run = true;
             let now = self.context.clock.unix_millis();
             match self.next_step(now, &row, state.as_ref()) {
                 Step::Rest => return Ok(Some(row.run)),
                 Step::Wait { until } => {
                     let span = until.map(|until| Duration::from_millis(until.saturating_sub(now)));
-                    if !wait(turn, span).await {
+                    if !wait(lease, span).await {
                         return Ok(None);
                     }
                 }
                 step => self.take(&row, step, now).await?,
             }
-            if turn.stop.is_cancelled() {
+            if lease.stop.is_cancelled() {
                 return Ok(None);
             }
         }
     }
 }
 
-/// Waits for a hint or for the time to pass; says false when the turn is over.
-async fn wait(turn: &Turn, span: Option<Duration>) -> bool {
+/// Waits for a hint or for the time to pass; says false when the lease is over.
+async fn wait(lease: &TaskLease, span: Option<Duration>) -> bool {
     let pass = async {
         match span {
             Some(span) => tokio::time::sleep(span).await,
@@ -114,8 +113,8 @@ async fn wait(turn: &Turn, span: Option<Duration>) -> bool {
         }
     };
     tokio::select! {
-        () = turn.stop.cancelled() => false,
-        () = turn.bell.wait() => true,
+        () = lease.stop.cancelled() => false,
+        () = lease.changed.notified() => true,
         () = pass => true,
     }
 }

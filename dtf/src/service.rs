@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_collector::{CollectorPorts, collector};
+use dtf_collector::{Collector, CollectorPorts};
 use dtf_executor::{Executor, ExecutorConfig, ExecutorPorts};
 use dtf_model::Role;
 use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
@@ -15,7 +15,7 @@ use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
 use dtf_runtime::{Departure, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
-use dtf_scheduler::generator::{GeneratorPorts, generator};
+use dtf_scheduler::generator::{Generator, GeneratorPorts};
 use dtf_scheduler::manager::{Manager, ManagerConfig, ManagerPorts};
 use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
 use lrmf_core::coordinator::StartError;
@@ -329,9 +329,11 @@ impl Dtf {
             Role::Manager => {
                 TaskRunner::new(Manager::new(self.config.manager, ManagerPorts { table, queues }, context))
             }
-            Role::Generator => {
-                TaskRunner::new(generator(self.config.generator, GeneratorPorts { table, queues }, context))
-            }
+            Role::Generator => TaskRunner::new(Generator::new(
+                self.config.generator,
+                GeneratorPorts { table, queues },
+                context,
+            )),
             Role::Scheduler => {
                 TaskRunner::new(Scheduler::new(SchedulerPorts { table, queues, shards }, context))
             }
@@ -340,7 +342,7 @@ impl Dtf {
                 ExecutorPorts { queues, shards },
                 context,
             )?),
-            Role::Collector => TaskRunner::new(collector(CollectorPorts { table, queues }, context)),
+            Role::Collector => TaskRunner::new(Collector::new(CollectorPorts { table, queues }, context)),
         };
         // A part of a role is never given up for its crashes: nobody else would do its work.
         let config = RunnerConfig { quarantine_after: u32::MAX, ..RunnerConfig::default() };

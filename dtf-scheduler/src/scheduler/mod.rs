@@ -27,9 +27,8 @@ use dtf_model::role::{Role, part_number};
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Rung, Topic};
-use dtf_runtime::{Needs, RoleContext};
-use lrmf_core::Timestamp;
-use lrmf_core::runner::{Declined, Held, RunTask};
+use dtf_runtime::RoleContext;
+use lrmf_core::runner::{Held, RunTask};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -87,7 +86,7 @@ impl RunTask for Scheduler {
                     let last = page.last;
                     tasks.look_at_page(page).await;
                     if last {
-                        self.keep_or_decline(&held, &tasks.needs(), held_since).await?;
+                        self.context.keep_or_decline(Role::Scheduler, &held, &tasks.needs(), held_since).await?;
                     }
                 }
                 () = until(due) => tasks.wake_due(Instant::now()),
@@ -113,31 +112,6 @@ impl RunTask for Scheduler {
                     false
                 }
             };
-        }
-    }
-}
-
-impl Scheduler {
-    /// Keeps the partition, unless another member is to have it, who knows a type of task that is not known here.
-    ///
-    /// # Errors
-    /// It is so.
-    async fn keep_or_decline(
-        &self,
-        held: &Held,
-        needs: &Needs,
-        held_since: Timestamp,
-    ) -> Result<(), Declined> {
-        if needs.lacking.is_empty() {
-            return Ok(());
-        }
-        let others = tokio::select! {
-            () = held.stop.cancelled() => return Ok(()),
-            others = self.context.peers.others(Role::Scheduler) => others,
-        };
-        match needs.are_better_met_by(&others, held_since, self.context.clock.now()) {
-            true => Err(needs.declined()),
-            false => Ok(()),
         }
     }
 }

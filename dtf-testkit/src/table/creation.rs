@@ -11,7 +11,7 @@ use dtf_model::param::{
 };
 use dtf_model::plugin::TaskResult;
 use dtf_model::status::{Control, Counts, TaskStatus};
-use dtf_model::table::{MAX_REASON_CHARS, MAX_RESULT_BYTES, TaskFilter, TaskTable};
+use dtf_model::table::{MAX_REASON_CHARS, MAX_TASK_RESULT_BYTES, TaskFilter, TaskTable};
 use futures::future::join_all;
 
 use super::{CREATED, Desk, ends, must, new_task, unique};
@@ -120,7 +120,7 @@ pub async fn what_does_not_fit_is_refused(table: &Arc<dyn TaskTable>) {
 
     let id = desk.running().await;
     let mut large = ends(1, TaskStatus::Completed, CREATED + 20);
-    let text = serde_json::Value::String("x".repeat(MAX_RESULT_BYTES));
+    let text = serde_json::Value::String("x".repeat(MAX_TASK_RESULT_BYTES));
     large.result = Some(TaskResult { data: text, ..TaskResult::default() });
     let refused = table.finish(id, &large).await;
     assert!(matches!(refused, Err(StoreError::Invalid(Invalid::OutOfRange { .. }))), "{refused:?}");

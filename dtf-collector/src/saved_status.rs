@@ -1,26 +1,25 @@
-//! What is owed to the table of failures while it does not answer: it stands in the status that is saved with each commit, around
-//! the plugin's own.
+//! The format of a collector's saved status: the plugin's own status, and the failures of the outbox.
 //!
-//! So a collector may take results off whose failures are not kept yet, and none is lost with it: whoever loads the task next
-//! owes them as well. They may be kept already by then; keeping them again changes nothing.
+//! Each commit saves both, so a collector may take results off before their failures are in the table. Its successor loads the
+//! outbox with the status. It may write failures that are in the table already, which changes nothing.
 
 use anyhow::Context;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::{EmitEpoch, Seq};
 
-/// Begins a status that has something owed in it. The last byte is the format's number.
+/// The first bytes of a status with an outbox. The last byte is the number of the format.
 const MARK: &[u8] = b"\0dtf-owed\0\x01";
 
-/// The status to save. Where nothing is owed it is the plugin's own.
-pub(crate) fn wrapped(status: Option<Bytes>, owed: &[Failure]) -> Option<Bytes> {
+/// Encodes a status. With an empty outbox it is the plugin's own status.
+pub(crate) fn encode(status: Option<Bytes>, outbox: &[Failure]) -> Option<Bytes> {
     let ambiguous = status.as_ref().is_some_and(|status| status.starts_with(MARK));
-    if owed.is_empty() && !ambiguous {
+    if outbox.is_empty() && !ambiguous {
         return status;
     }
     let mut text = BytesMut::from(MARK);
     put_optional(&mut text, status.as_deref());
-    for failure in owed {
+    for failure in outbox {
         text.put_u32(failure.key.epoch.0);
         text.put_u64(failure.key.seq.0);
         text.put_u8(u8::from(failure.timed_out));
@@ -30,22 +29,22 @@ pub(crate) fn wrapped(status: Option<Bytes>, owed: &[Failure]) -> Option<Bytes> 
     Some(text.freeze())
 }
 
-/// The plugin's status, and what is owed.
+/// Decodes the plugin's own status and the outbox.
 ///
 /// # Errors
-/// It was saved by a program that writes it otherwise.
-pub(crate) fn unwrapped(saved: Option<Bytes>) -> anyhow::Result<(Option<Bytes>, Vec<Failure>)> {
+/// The format is unknown, or the status is cut off.
+pub(crate) fn decode(saved: Option<Bytes>) -> anyhow::Result<(Option<Bytes>, Vec<Failure>)> {
     let Some(mut text) = saved.clone().filter(|saved| saved.starts_with(MARK)) else {
         return Ok((saved, Vec::new()));
     };
     text.advance(MARK.len());
     let unreadable = "the collector's saved status cannot be read";
     let status = get_optional(&mut text).context(unreadable)?;
-    let mut owed = Vec::new();
+    let mut outbox = Vec::new();
     while text.has_remaining() {
-        owed.push(failure(&mut text).context(unreadable)?);
+        outbox.push(failure(&mut text).context(unreadable)?);
     }
-    Ok((status, owed))
+    Ok((status, outbox))
 }
 
 fn failure(text: &mut Bytes) -> anyhow::Result<Failure> {
@@ -56,7 +55,7 @@ fn failure(text: &mut Bytes) -> anyhow::Result<Failure> {
     Ok(Failure { key, timed_out, error, body: get_optional(text)? })
 }
 
-/// How much of a saved status a failure takes.
+/// Returns the number of bytes that a failure takes in a saved status.
 pub(crate) fn bytes_of(failure: &Failure) -> usize {
     32 + failure.error.len() + failure.body.as_ref().map_or(0, Bytes::len)
 }
@@ -91,29 +90,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrapped_comes_back_as_it_was() {
+    fn a_status_and_its_outbox_survive_a_round_trip() {
         let nasty = Bytes::from([MARK, b"plugin's own"].concat());
         for status in [None, Some(Bytes::new()), Some(Bytes::from_static(b"status")), Some(nasty)] {
-            for owed in [vec![], failures()] {
-                let saved = wrapped(status.clone(), &owed);
-                assert_eq!(unwrapped(saved).unwrap(), (status.clone(), owed));
+            for outbox in [vec![], failures()] {
+                let saved = encode(status.clone(), &outbox);
+                assert_eq!(decode(saved).unwrap(), (status.clone(), outbox));
             }
         }
     }
 
     #[test]
-    fn a_status_without_anything_owed_is_the_plugins_own() {
+    fn with_an_empty_outbox_the_status_is_the_plugins_own() {
         let status = Some(Bytes::from_static(b"status"));
-        assert_eq!(wrapped(status.clone(), &[]), status);
-        assert_eq!(wrapped(None, &[]), None);
+        assert_eq!(encode(status.clone(), &[]), status);
+        assert_eq!(encode(None, &[]), None);
     }
 
     #[test]
-    fn what_is_cut_off_is_refused() {
-        let saved = wrapped(Some(Bytes::from_static(b"status")), &failures()[2..]).unwrap();
+    fn a_truncated_status_is_refused() {
+        let saved = encode(Some(Bytes::from_static(b"status")), &failures()[2..]).unwrap();
         for end in MARK.len()..saved.len() {
             let is_whole = end == MARK.len() + 4 + b"status".len();
-            assert_eq!(unwrapped(Some(saved.slice(..end))).is_ok(), is_whole, "{end}");
+            assert_eq!(decode(Some(saved.slice(..end))).is_ok(), is_whole, "{end}");
         }
     }
 }

@@ -25,13 +25,13 @@ const PAGE: u32 = 1000;
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// Deletes the queues of tasks that ended a while ago.
-pub(crate) struct Sweeper {
+pub(crate) struct Retention {
     config: ManagerConfig,
     ports: ManagerPorts,
     context: RoleContext,
 }
 
-impl Sweeper {
+impl Retention {
     pub(crate) fn new(config: ManagerConfig, ports: ManagerPorts, context: RoleContext) -> Self {
         Self { config, ports, context }
     }

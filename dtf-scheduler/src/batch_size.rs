@@ -12,12 +12,12 @@ const UNKNOWN: usize = 64;
 
 /// What is known of the sizes of a task's subtasks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sizes {
+pub(crate) struct BatchSize {
     /// How large one is.
     mean: Option<usize>,
 }
 
-impl Sizes {
+impl BatchSize {
     /// How many to ask for; at least one.
     pub(crate) fn most(&self) -> usize {
         self.mean.map_or(UNKNOWN, |mean| (PUSH_BYTES / mean.max(1)).max(1))
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn as_many_are_asked_for_as_fit() {
-        let mut sizes = Sizes::default();
+        let mut sizes = BatchSize::default();
         assert_eq!(sizes.most(), 64);
         sizes.note(64, 64 << 10);
         assert_eq!(sizes.most(), 4096);

@@ -1,4 +1,4 @@
-//! Looking at all tasks of a share, beside other things to do.
+//! A scan of all tasks of a bucket, which runs beside other work.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -10,60 +10,60 @@ use dtf_model::queue::{Incarnation, QueueReader, Standing};
 use dtf_model::status::Control;
 use dtf_model::table::{BucketOf, TaskTable};
 
-/// Rows a page.
+/// The number of rows a page.
 const PAGE: u32 = 1000;
 
-/// What a look found.
+/// The result of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
-    /// The tasks of the share that have not ended, by id.
-    pub active: Vec<Active>,
-    /// Whether the store of the queues may have forgotten something since the look before, or since nobody had looked.
+pub struct ScanResult {
+    /// The tasks of the bucket that have not ended, by id.
+    pub active: Vec<ActiveTask>,
+    /// Whether the store of the queues may have lost writes since the previous scan. Always set by the first scan.
     pub store_may_have_forgotten: bool,
 }
 
 /// A task that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Active {
-    /// Its id.
+pub struct ActiveTask {
+    /// The task.
     pub id: TaskId,
     /// The number of its run.
     pub run: RunEpoch,
-    /// What has to be known to work on it.
+    /// The type and version that a plugin must have to work on it.
     pub kind: Kind,
-    /// What its row says is wanted of it.
+    /// The control that its row asks for.
     pub control: Control,
-    /// How its queues stand, where it has any.
+    /// The progress of its queues; `None` without queues.
     pub standing: Option<Standing>,
 }
 
-/// Looks at all tasks of a share.
+/// Scans the tasks of a bucket.
 #[derive(Clone)]
-pub struct Looker {
+pub struct TaskScan {
     table: Arc<dyn TaskTable>,
     queues: Arc<dyn QueueReader>,
 }
 
-impl Looker {
-    /// Looks into these stores.
+impl TaskScan {
+    /// Creates a scan that reads these stores.
     pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>) -> Self {
         Self { table, queues }
     }
 
-    /// A way to look that does not look yet.
-    pub fn rest(&self) -> Looking {
-        Looking { looker: self.clone(), known: None, under_way: None }
+    /// Returns a pending scan that has not begun.
+    pub fn pending(&self) -> PendingScan {
+        PendingScan { scan: self.clone(), known: None, under_way: None }
     }
 
-    /// The incarnation is read before everything else: what is read behind it is as new as it at least.
-    async fn look(self, share: BucketOf) -> Result<(Incarnation, Vec<Active>), StoreError> {
+    async fn run(self, share: BucketOf) -> Result<(Incarnation, Vec<ActiveTask>), StoreError> {
+        // Read the incarnation first, so that everything read afterwards is at least as recent.
         let incarnation = self.queues.incarnation().await?;
         let (mut active, mut after) = (Vec::new(), TaskId(0));
         loop {
             let rows = self.table.active(share, after, PAGE).await?;
             let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
             let standings: HashMap<_, _> = self.queues.standings(&ids).await?.into_iter().collect();
-            active.extend(rows.iter().map(|row| Active {
+            active.extend(rows.iter().map(|row| ActiveTask {
                 id: row.id,
                 run: row.run,
                 kind: row.kind(),
@@ -78,38 +78,38 @@ impl Looker {
     }
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = Result<(Incarnation, Vec<Active>), StoreError>> + Send>>;
+type ScanFuture = Pin<Box<dyn Future<Output = Result<(Incarnation, Vec<ActiveTask>), StoreError>> + Send>>;
 
-/// A look that may be under way, and what the one before has seen.
-pub struct Looking {
-    looker: Looker,
+/// A scan that may be under way, and the incarnation that the previous one found.
+pub struct PendingScan {
+    scan: TaskScan,
     known: Option<Incarnation>,
-    under_way: Option<UnderWay>,
+    under_way: Option<ScanFuture>,
 }
 
-impl Looking {
-    /// Whether no look is under way.
-    pub fn is_resting(&self) -> bool {
+impl PendingScan {
+    /// Returns whether no scan is under way.
+    pub fn is_idle(&self) -> bool {
         self.under_way.is_none()
     }
 
-    /// Begins to look at the tasks of a share; one that is under way goes on instead.
+    /// Begins a scan of a bucket. A scan that is under way continues instead.
     pub fn begin(&mut self, share: BucketOf) {
-        let looker = &self.looker;
-        self.under_way.get_or_insert_with(|| Box::pin(looker.clone().look(share)));
+        let scan = &self.scan;
+        self.under_way.get_or_insert_with(|| Box::pin(scan.clone().run(share)));
     }
 
-    /// What the look under way finds; waits for ever where there is none. Dropping the future loses nothing.
+    /// Waits for the result of the scan under way, or for ever if there is none. Cancel-safe.
     ///
     /// # Errors
-    /// A store failed. It costs nothing but time: the next look is near.
-    pub async fn next(&mut self) -> Result<Look, StoreError> {
+    /// A store failed. The next scan is near, so the error may be ignored.
+    pub async fn next(&mut self) -> Result<ScanResult, StoreError> {
         let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
         let found = under_way.await;
         self.under_way = None;
         let (incarnation, active) = found?;
         let store_may_have_forgotten = self.known.as_ref() != Some(&incarnation);
         self.known = Some(incarnation);
-        Ok(Look { active, store_may_have_forgotten })
+        Ok(ScanResult { active, store_may_have_forgotten })
     }
 }
