@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::exec::ExecArgs;
+use super::jobs::Jobs;
 #[cfg(feature = "full")]
 use super::settings::Settings;
 
@@ -21,8 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run one task in this process, with nothing installed, and wait for its end.
     ///
-    /// Exit code 0: completed, nothing failed. 1: something failed. 2: asked for wrongly, nothing was begun. 130: cancelled
-    /// with Ctrl-C (a second Ctrl-C exits at once).
+    /// Exit code 0: completed, nothing failed. 1: something failed. 2: usage error, nothing was begun. 128 and the signal's
+    /// number, 130 for Ctrl-C: cancelled (a second signal exits at once). 141: whoever read the output has gone.
     Run(RunArgs),
     /// Run some or all roles of a cluster on its servers, until told to end.
     ///
@@ -67,9 +69,9 @@ pub(crate) struct RunArgs {
 /// What every kind of task takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// How many subtasks run at once [default: the number of processors]
-    #[arg(short, long, global = true, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
+    /// How many subtasks run at once: a number, or N%, +N or -N of the number of processors [default: 100%]
+    #[arg(short, long, global = true, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) jobs: Option<Jobs>,
     /// The task's parameters as JSON, instead of the type's own arguments
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) param: Option<String>,
@@ -91,7 +93,7 @@ pub(crate) struct Common {
     /// What the summary is for: people (on standard error) or scripts (one JSON object on standard output)
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
-    /// No progress and no summary
+    /// No progress, and no summary for people; what goes wrong is said all the same
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
@@ -113,18 +115,12 @@ pub(crate) enum What {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Run a command once for each line of standard input, as GNU parallel does: `dtf run exec --jobs 4 -- gzip {} < list`
-    Exec {
-        /// Where to note each line's exit code, start and run time
-        #[arg(long, value_name = "FILE")]
-        log: Option<PathBuf>,
-        /// How long each command may run, as in 90s [default: as long as it takes]
-        #[arg(long, value_parser = duration, value_name = "TIME")]
-        each: Option<Duration>,
-        /// The command; `{}` stands for the line, which is the last argument where there is none
-        #[arg(last = true, required_unless_present = "param", value_name = "CMD")]
-        command: Vec<OsString>,
-    },
+    /// Run a command once for each line of standard input, as xargs and GNU parallel do: `dtf run exec -j 4 -- gzip {} < list`
+    ///
+    /// In the command, `{}` stands for the line, `{.}` for it without its extension, `{/}` and `{//}` for its name and its
+    /// directory, `{/.}` for the name without the extension, `{1}`, `{2/}` and so on for columns, `{#}` for the line's number, `{%}`
+    /// for the number of the slot.
+    Exec(Box<ExecArgs>),
     /// Do nothing, so many times: for trying things out
     Noop {
         /// How many subtasks

@@ -5,38 +5,71 @@ use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, Table, presets};
 use dtf::model::TaskStatus;
+use dtf::model::plugin::TaskResult;
+use dtf::tasks::exec::Stopped;
 use dtf::tasks::failed_items;
 use indicatif::HumanCount;
 use serde_json::json;
 
 use super::args::Output;
-use super::oneshot::Ended;
-use super::{FAILED, INTERRUPTED};
+use super::oneshot::{By, Ended};
+use super::{FAILED, INTERRUPTED, SIGNALLED, UNREAD, eprint, say};
 
-/// 0 only where the task completed and nothing failed.
+/// 0 only where the task completed and nothing failed, or was halted as enough had succeeded.
 pub(crate) fn exit_code(ended: &Ended) -> ExitCode {
-    match ended.row.status {
-        TaskStatus::Completed if failed(ended) == 0 => ExitCode::SUCCESS,
-        TaskStatus::Cancelled => ExitCode::from(INTERRUPTED),
+    match (&ended.by, ended.row.status) {
+        (Some(By::Signal(signal)), TaskStatus::Cancelled) => {
+            ExitCode::from(SIGNALLED.saturating_add(u8::try_from(*signal).unwrap_or_default()))
+        }
+        (Some(By::Commands(Stopped::Unread)), _) => ExitCode::from(UNREAD),
+        (Some(By::Commands(Stopped::Halted { failures: false, .. })), _) => ExitCode::SUCCESS,
+        (_, TaskStatus::Completed) if failed(ended) == 0 => ExitCode::SUCCESS,
+        (None, TaskStatus::Cancelled) => ExitCode::from(INTERRUPTED),
         _ => ExitCode::from(FAILED),
+    }
+}
+
+/// What the task came to, also where it was ended before its end.
+fn result(ended: &Ended) -> Option<&TaskResult> {
+    ended.row.result.as_ref().or(ended.result.as_ref())
+}
+
+/// Why it ended before its end.
+fn reason(ended: &Ended) -> String {
+    match &ended.by {
+        Some(By::Commands(why)) => why.to_string(),
+        _ => ended.row.reason.clone(),
     }
 }
 
 /// How much failed: subtasks, and items within subtasks that succeeded.
 fn failed(ended: &Ended) -> u64 {
     let counts = &ended.row.counts;
-    let items = ended.row.result.as_ref().map_or(0, failed_items);
+    let items = result(ended).map_or(0, failed_items);
     items.max(counts.failed + counts.timed_out)
 }
 
-/// Says how it went.
-pub(crate) fn summary(ended: &Ended, output: Output) -> std::io::Result<()> {
+/// Shows how it ended. With `quiet`, people are told no more than what went wrong; scripts get what they asked for.
+pub(crate) fn summary(ended: &Ended, output: Output, quiet: bool) -> std::io::Result<()> {
+    if matches!(ended.by, Some(By::Commands(Stopped::Unread))) {
+        return Ok(());
+    }
     match output {
-        Output::Text => {
-            eprintln!("{}\n{}", counts(ended), sentence(ended));
+        Output::Text if !quiet => {
+            eprint(&format!("{}\n{}", counts(ended), sentence(ended)));
             Ok(())
         }
-        Output::Json => writeln!(std::io::stdout(), "{}", as_json(ended)),
+        Output::Text if ended.row.status != TaskStatus::Completed => {
+            say(&sentence(ended));
+            Ok(())
+        }
+        Output::Text => Ok(()),
+        Output::Json => {
+            if ended.row.status != TaskStatus::Completed {
+                say(&sentence(ended));
+            }
+            writeln!(std::io::stdout(), "{}", as_json(ended))
+        }
     }
 }
 
@@ -47,10 +80,10 @@ fn as_json(ended: &Ended) -> serde_json::Value {
         "type": ended.kind,
         "name": row.param.name,
         "status": row.status,
-        "reason": row.reason,
+        "reason": reason(ended),
         "failed": failed(ended),
         "counts": row.counts,
-        "result": row.result,
+        "result": result(ended),
         "wall_s": ended.took.as_secs_f64(),
     })
 }
@@ -79,12 +112,14 @@ fn counts(ended: &Ended) -> Table {
 fn sentence(ended: &Ended) -> String {
     let row = &ended.row;
     let seconds = ended.took.as_secs_f64();
-    let mut sentence = match row.status {
-        TaskStatus::Completed => format!("{} completed in {seconds:.2} s", ended.kind),
-        status => format!("{} ended as {status} after {seconds:.2} s", ended.kind),
+    let mut sentence = match (&ended.by, row.status) {
+        (_, TaskStatus::Completed) => format!("{} completed in {seconds:.2} s", ended.kind),
+        (Some(By::Commands(why)), _) => format!("{} ended after {seconds:.2} s: {why}", ended.kind),
+        (_, status) => format!("{} ended as {status} after {seconds:.2} s", ended.kind),
     };
-    let said = row.result.as_ref().map_or("", |result| result.reason.as_str());
-    for words in [row.reason.as_str(), said].into_iter().filter(|words| !words.is_empty()) {
+    let said = result(ended).map_or("", |result| result.reason.as_str());
+    let reason = if matches!(ended.by, Some(By::Commands(_))) { "" } else { row.reason.as_str() };
+    for words in [reason, said].into_iter().filter(|words| !words.is_empty()) {
         sentence.push_str(": ");
         sentence.push_str(words);
     }

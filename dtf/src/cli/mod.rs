@@ -19,10 +19,13 @@ mod config;
 mod display;
 #[cfg(feature = "full")]
 mod doctor;
+mod exec;
 #[cfg(feature = "full")]
 mod group;
+mod guard;
 #[cfg(feature = "full")]
 mod health;
+mod jobs;
 mod oneshot;
 mod progress;
 mod run;
@@ -30,6 +33,7 @@ mod run;
 mod serve;
 #[cfg(feature = "full")]
 mod settings;
+mod signals;
 #[cfg(feature = "full")]
 mod task;
 #[cfg(feature = "full")]
@@ -37,6 +41,7 @@ mod utc;
 #[cfg(feature = "full")]
 mod worker;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,8 +56,12 @@ use self::args::{Cli, Command};
 const FAILED: u8 = 1;
 /// Exit code for what was asked for wrongly. Nothing was begun.
 const USAGE: u8 = 2;
+/// What shells add to the number of a signal that ended a command.
+const SIGNALLED: u8 = 128;
 /// Exit code for a task that was cancelled with Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
+/// Exit code for a run that ended as nobody read its output any more: what shells make of SIGPIPE.
+const UNREAD: u8 = 141;
 
 /// What there is only with the feature `full`.
 const NEED_SERVERS: [&str; 9] =
@@ -69,6 +78,9 @@ struct Usage(String);
     expect(clippy::needless_pass_by_value, unused_variables, reason = "services need them")
 )]
 pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
+    if let Some(code) = guard::run(std::env::args_os()) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -90,11 +102,29 @@ pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
     };
     match done {
         Ok(code) => code,
+        // Whoever read the output has what they wanted.
+        Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dtf: {}", format!("{error:#}").replace('\n', " "));
+            say(&format!("{error:#}"));
             ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
         }
     }
+}
+
+fn is_unread(error: &anyhow::Error) -> bool {
+    let broken = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    error.downcast_ref().is_some_and(broken)
+}
+
+/// Says something to people, in one line of standard error. Where nobody can be told, the exit code has to do.
+fn say(words: &str) {
+    eprint(&format!("dtf: {}", words.replace('\n', " ")));
+}
+
+/// Writes lines to standard error.
+fn eprint(lines: &str) {
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "{lines}").unwrap_or_default();
 }
 
 /// Everything but serving.
@@ -124,11 +154,11 @@ fn log_to_stderr() {
 fn refuse(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(FAILED),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+            _ => ExitCode::SUCCESS,
         };
     }
-    eprintln!("dtf: {}", one_line(error));
+    say(&one_line(error));
     ExitCode::from(USAGE)
 }
 

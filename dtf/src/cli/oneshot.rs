@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use dtf::embedded::{self, Embedded};
 use dtf::lrmf::{BootClock, Clock};
-use dtf::model::plugin::TaskPluginRegistration;
+use dtf::model::plugin::{TaskPluginRegistration, TaskResult};
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
 use dtf::model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
-use dtf::tasks::exec::ExecHandle;
+use dtf::tasks::exec::{ExecHandle, Stopped, reap_inherited};
 use dtf::{Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::{getpid, kill_process};
 
+use super::Usage;
 use super::progress::Display;
-use super::{INTERRUPTED, Usage};
+use super::signals::{Heritage, Interrupts, Suspensions};
 
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -28,8 +29,8 @@ pub(crate) struct Plan {
     pub(crate) jobs: usize,
     /// The file that the task's record is kept in, if any.
     pub(crate) db: Option<PathBuf>,
-    /// Ends the task's processes at once.
-    pub(crate) kill: Option<ExecHandle>,
+    /// The task's commands.
+    pub(crate) exec: Option<ExecHandle>,
 }
 
 /// How it ended.
@@ -38,6 +39,18 @@ pub(crate) struct Ended {
     pub(crate) row: TaskRow,
     pub(crate) progress: Progress,
     pub(crate) took: Duration,
+    /// Who ended it, where it was not its own end.
+    pub(crate) by: Option<By>,
+    /// What the plugin says of it where the task has no result, as it was ended.
+    pub(crate) result: Option<TaskResult>,
+}
+
+/// Who ended a task.
+pub(crate) enum By {
+    /// The signal with this number.
+    Signal(i32),
+    /// Its commands.
+    Commands(Stopped),
 }
 
 /// Runs the task.
@@ -53,7 +66,7 @@ pub(crate) fn run(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
 }
 
 async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
-    let Plan { registration, param, jobs, db, kill } = plan;
+    let Plan { registration, param, jobs, db, exec } = plan;
     let (kind, task_type) = (registration.name.clone(), registration.task_type);
     let table = match &db {
         None => embedded::Database::Memory,
@@ -74,12 +87,16 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     let task = dtf.client().create_task(task_type, param).await.map_err(refused)?;
     end_leftovers(table.as_ref(), task.id()).await?;
     // Not before, as creating the task may wait for somebody to type; not later, as commands run from here on.
-    let interrupts = Interrupts::new()?;
+    let told = Told::new(exec.clone())?;
     dtf.start_all().await?;
-    let last = follow(&task, screen, kill, interrupts).await?;
+    let (last, by) = follow(&task, screen, told).await?;
     let took = started.elapsed();
     dtf.stop().await;
-    Ok(Ended { kind, progress: last.progress(), row: last.row, took })
+    let result = match exec {
+        Some(exec) => Some(exec.result().await),
+        None => None,
+    };
+    Ok(Ended { kind, progress: last.progress(), row: last.row, took, by, result })
 }
 
 /// Ends the tasks that earlier runs over the same file left when they were killed. A one-shot run is what its caller asked
@@ -116,34 +133,78 @@ pub(crate) fn refused(error: StoreError) -> anyhow::Error {
     }
 }
 
-/// Shows the progress until the task has ended. The first Ctrl-C cancels it, a second one ends this process at once.
+/// What a run is told from outside, and by its commands.
+struct Told {
+    exec: Option<ExecHandle>,
+    interrupts: Interrupts,
+    suspensions: Suspensions,
+    heritage: Heritage,
+}
+
+impl Told {
+    fn new(exec: Option<ExecHandle>) -> std::io::Result<Self> {
+        let (interrupts, suspensions) = (Interrupts::new()?, Suspensions::new()?);
+        Ok(Self { exec, interrupts, suspensions, heritage: Heritage::new()? })
+    }
+
+    /// Waits until the task shall end, or end at once where it is ending already, and looks after processes meanwhile.
+    async fn end(&mut self, ending: bool) -> By {
+        let exec = self.exec.clone();
+        let mut stopped = std::pin::pin!(async {
+            match &exec {
+                // What the commands had to say has been said when they are being ended.
+                Some(exec) if !ending => exec.stopped().await,
+                _ => std::future::pending().await,
+            }
+        });
+        loop {
+            tokio::select! {
+                signal = self.interrupts.next() => return By::Signal(signal),
+                why = &mut stopped => return By::Commands(why),
+                () = self.suspensions.next() => suspend(exec.as_ref()),
+                () = self.heritage.next() => exec.as_ref().map_or_else(reap_inherited, ExecHandle::reap_orphans),
+            }
+        }
+    }
+}
+
+/// Ctrl-Z: stands still together with the commands, until somebody lets this process go on.
+fn suspend(exec: Option<&ExecHandle>) {
+    exec.inspect(|exec| exec.suspend());
+    // That it goes on is what is seen of it.
+    kill_process(getpid(), rustix::process::Signal::STOP).unwrap_or_default();
+    exec.inspect(|exec| exec.resume());
+}
+
+/// Shows the progress until the task has ended. The first signal cancels it, a second one ends this process at once.
 async fn follow(
     task: &TaskHandle,
     screen: &Display,
-    kill: Option<ExecHandle>,
-    mut interrupts: Interrupts,
-) -> anyhow::Result<TaskStatusView> {
+    mut told: Told,
+) -> anyhow::Result<(TaskStatusView, Option<By>)> {
     let mut watch = task.watch(LOOK);
-    let mut interrupted = false;
+    let mut by: Option<By> = None;
     loop {
         tokio::select! {
             seen = next(&mut watch) => {
                 let seen = seen?;
                 screen.show(&seen);
                 if seen.row.status.is_terminal() {
-                    return Ok(seen);
+                    return Ok((seen, by));
                 }
             }
-            () = interrupts.next() => {
-                if interrupted {
-                    if let Some(kill) = kill {
-                        kill.kill_all();
+            ended = told.end(by.is_some()) => {
+                if let (By::Signal(signal), Some(_)) = (&ended, &by) {
+                    if let Some(exec) = &told.exec {
+                        exec.kill_all();
                     }
                     screen.finish();
-                    std::process::exit(i32::from(INTERRUPTED));
+                    std::process::exit(128 + signal);
                 }
-                interrupted = true;
-                screen.say("cancelling; Ctrl-C again to exit at once");
+                if matches!(ended, By::Signal(_)) {
+                    screen.say("cancelling; Ctrl-C again to exit at once");
+                }
+                by = Some(ended);
                 match task.cancel().await {
                     // It ended in the same moment.
                     Ok(()) | Err(StoreError::Invalid(_)) => {}
@@ -161,24 +222,5 @@ pub(crate) async fn next(
     match watch.next().await {
         Some(seen) => seen.map_err(refused),
         None => Err(anyhow::anyhow!("the watch ended before the task did")),
-    }
-}
-
-/// Ctrl-C, and the signal to terminate.
-pub(crate) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

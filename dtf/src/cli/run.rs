@@ -1,6 +1,5 @@
 //! `dtf run`: one task, in this process, to its end.
 
-use std::io::{BufReader, IsTerminal};
 use std::process::ExitCode;
 
 use dtf::model::plugin::TaskPluginRegistration;
@@ -12,31 +11,29 @@ use dtf::tasks::noop::{Noop, NoopParam};
 use super::args::{Common, Output, RunArgs, What};
 use super::oneshot::{self, Plan};
 use super::progress::Display;
-use super::{Usage, display};
+use super::{Usage, display, guard, say};
 
 /// Runs it and says how it went, as an exit code.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let RunArgs { common, what } = args;
     let screen = Display::new(common.quiet);
-    let (registration, type_param, kill) = plugin(&common, what, &screen)?;
+    let (registration, type_param, exec) = plugin(&common, what, &screen)?;
     let plan = Plan {
         param: task_param(&common, type_param)?,
         registration,
         jobs: jobs(&common)?,
         db: common.db.clone(),
-        kill,
+        exec,
     };
     let ended = oneshot::run(plan, &screen)?;
     screen.finish();
-    if !common.quiet {
-        display::summary(&ended, common.output)?;
-    }
+    display::summary(&ended, common.output, common.quiet)?;
     Ok(display::exit_code(&ended))
 }
 
 type Chosen = (TaskPluginRegistration, serde_json::Value, Option<ExecHandle>);
 
-/// The plugin for a kind of task, its parameters, and what ends its processes at once.
+/// The plugin for a kind of task, its parameters, and its commands.
 fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chosen> {
     let given = common.param.as_deref().map(json).transpose()?;
     let instead = |own: bool| match (own, &given) {
@@ -56,17 +53,21 @@ fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chose
             }
             Ok((Checksum::new(screen.console()).registration(), param, None))
         }
-        What::Exec { log, each, command } => {
-            instead(!command.is_empty() || log.is_some() || each.is_some())?;
-            let param = given.unwrap_or_else(|| {
-                ExecParam { command, log, timeout: each, ..ExecParam::default() }.to_json()
-            });
-            if std::io::stdin().is_terminal() && !common.quiet {
-                eprintln!("dtf: reading lines from the terminal; end with Ctrl-D");
+        What::Exec(args) => {
+            instead(args.is_given())?;
+            let (param, grace) = match given {
+                Some(param) => (param, ExecParam::default().grace),
+                None => {
+                    let param = args.param()?;
+                    (param.to_json(), param.grace)
+                }
+            };
+            let exec = Exec::for_jobs(args.lines(common.quiet)?, screen.console(), jobs(common)?);
+            let handle = exec.handle();
+            if let Err(error) = guard::start(&handle, grace) {
+                say(&format!("no guard ({error}): if this process is killed, its commands run on"));
             }
-            let exec = Exec::new(BufReader::new(std::io::stdin()), screen.console());
-            let kill = exec.handle();
-            Ok((exec.registration(), param, Some(kill)))
+            Ok((exec.registration(), param, Some(handle)))
         }
         What::Noop { count, sleep, failure_rate } => {
             instead(count.is_some() || sleep.is_some() || failure_rate.is_some())?;
@@ -107,10 +108,6 @@ fn task_param(common: &Common, type_param: serde_json::Value) -> Result<TaskPara
 }
 
 fn jobs(common: &Common) -> Result<usize, Usage> {
-    const MOST: usize = 10_000;
-    match common.jobs {
-        None => Ok(std::thread::available_parallelism().map_or(2, usize::from)),
-        Some(jobs) if (1..=MOST).contains(&jobs) => Ok(jobs),
-        Some(jobs) => Err(Usage(format!("--jobs is {jobs}; allowed is 1 to {MOST}"))),
-    }
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    common.jobs.map_or(Ok(processors), |jobs| jobs.count(processors)).map_err(Usage)
 }

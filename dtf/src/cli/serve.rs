@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use dtf::config::{Log, LogFormat};
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::serve::{self, ConnectError, ServeError};
+use dtf::tasks::exec::reap_inherited;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::EnvFilter;
 
-use super::oneshot::Interrupts;
 use super::settings::Settings;
-use super::{INTERRUPTED, Usage};
+use super::signals::{Heritage, Interrupts};
+use super::{SIGNALLED, Usage, say};
 
 pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     let config = settings.load()?.config;
@@ -21,15 +22,20 @@ pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> an
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut interrupts = Interrupts::new()?;
+        let mut heritage = Heritage::new()?;
+        let _orphans = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                heritage.next().await;
+                reap_inherited();
+            }
+        }));
         let to_stop = stop.clone();
         let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
             interrupts.next().await;
             to_stop.cancel();
-            interrupts.next().await;
-            eprintln!(
-                "dtf: told a second time to end: exits at once, others take over when the sessions end"
-            );
-            std::process::exit(i32::from(INTERRUPTED));
+            let signal = interrupts.next().await;
+            say("told a second time to end: exits at once, others take over when the sessions end");
+            std::process::exit(i32::from(SIGNALLED) + signal);
         }));
         serve::run(&config, types, &stop).await.map_err(anyhow::Error::from)
     });

@@ -4,7 +4,7 @@
 //! | type | number | what it does |
 //! |---|---|---|
 //! | [`checksum`] | 1 | the SHA-256 manifest of a directory tree, as `sha256sum` writes it |
-//! | [`exec`] | 2 | a command for each line of an input, like GNU parallel |
+//! | [`exec`] | 2 | a command for each line of an input, like xargs and GNU parallel |
 //! | [`noop`] | 3 | nothing, at a chosen speed and failure rate |
 //!
 //! A process that takes tasks from others registers [`checksum`] and [`noop`]; [`exec`] runs whatever commands its

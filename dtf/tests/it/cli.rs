@@ -4,42 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-
-fn dtf(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dtf"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().expect("the command is built")
-}
-
-/// Its exit code, standard output and standard error.
-fn run(args: &[&str]) -> (i32, String, String) {
-    told(&output(&mut dtf(args)))
-}
-
-fn told(output: &Output) -> (i32, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = output.status.code().expect("it was not killed");
-    (code, text(&output.stdout), text(&output.stderr))
-}
-
-/// Runs it with these lines as standard input.
-fn run_with_lines(args: &[&str], lines: &str) -> (i32, String, String) {
-    let mut command = dtf(args);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command is built");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(lines.as_bytes()).expect("it reads");
-    drop(stdin);
-    told(&child.wait_with_output().expect("it ends"))
-}
+use crate::support::command::{dtf, eventually, is_gone, output, run, run_with_lines, wait_until_it_has_a_child};
 
 /// A tree with everything that names and files can be.
 fn tree() -> tempfile::TempDir {
@@ -137,7 +105,7 @@ fn what_is_asked_for_wrongly_is_refused_in_one_line() {
         (&["run", "checksum", "/nonexistent"], "DIR must be a directory that exists"),
         (&["run", "checksum", "/etc", "--out", "/nonexistent/x"], "its directory does not exist"),
         (&["run", "checksum", "/etc", "-o", "json"], "name a file with --out"),
-        (&["run", "exec", "--", "true"], "the input is empty; it needs at least one line"),
+        (&["run", "exec", "--resume", "--", "true"], "were not provided: --log <FILE>"),
         (&["run", "noop", "--param", "{x"], "--param is no valid JSON"),
         (&["run", "noop", "--param", r#"{"cuont": 1}"#], "it takes count"),
         (&["run", "noop", "--count", "1", "--name", &long], "has 129 characters; at most 128 are allowed"),
@@ -190,37 +158,7 @@ fn a_second_ctrl_c_exits_at_once_and_takes_the_commands_along() {
     assert!(said.contains("cancelling"), "{said}");
     interrupt();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    eventually(|| (!fs::exists(format!("/proc/{stubborn}")).unwrap() || is_zombie(stubborn)).then_some(()));
-}
-
-/// Whether a process has ended and waits for its new parent to notice.
-fn is_zombie(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']))
-}
-
-/// A process group of its own below it is a command that has been started: the first one's number.
-fn wait_until_it_has_a_child(pid: u32) -> u32 {
-    let child = || {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-        let of =
-            |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        let children: String = threads.filter_map(Result::ok).map(of).collect();
-        children.split_whitespace().next().and_then(|child| child.parse().ok())
-    };
-    eventually(child)
-}
-
-/// Looks until it is there; gives up, rather than hang, after a time that no machine needs.
-fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        match look() {
-            Some(seen) => return seen,
-            None if begin.elapsed() > Duration::from_secs(180) => panic!("it does not come"),
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
+    eventually(|| is_gone(stubborn).then_some(()));
 }
 
 #[test]

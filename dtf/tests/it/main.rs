@@ -13,6 +13,7 @@ mod common;
 mod engine;
 mod examples;
 mod exec;
+mod exec_command;
 mod failures;
 mod forgetting;
 mod groups;

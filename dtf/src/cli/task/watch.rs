@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use dtf::TaskHandle;
 
-use super::super::INTERRUPTED;
+use super::super::SIGNALLED;
 use super::super::display;
-use super::super::oneshot::{Ended, Interrupts, next, refused};
+use super::super::oneshot::{Ended, next, refused};
 use super::super::progress::Display;
+use super::super::say;
+use super::super::signals::Interrupts;
 use super::Desk;
 
 /// How often the progress is looked at.
@@ -31,19 +33,21 @@ pub(super) async fn watch(desk: &Desk, task: TaskHandle) -> anyhow::Result<ExitC
                     break seen;
                 }
             }
-            () = interrupts.next() => {
+            signal = interrupts.next() => {
                 screen.finish();
-                eprintln!("dtf: no longer watched; `dtf task watch {0}` goes on, `dtf task cancel {0}` ends it", task.id());
-                return Ok(ExitCode::from(INTERRUPTED));
+                say(&format!(
+                    "no longer watched; `dtf task watch {0}` goes on, `dtf task cancel {0}` ends it",
+                    task.id()
+                ));
+                return Ok(ExitCode::from(SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or_default())));
             }
         }
     };
     screen.finish();
     let (progress, row) = (last.progress(), last.row);
     let span = row.finished_at.unwrap_or(row.created_at).saturating_sub(row.created_at);
-    let ended = Ended { kind: desk.name(row.task_type), row, progress, took: Duration::from_millis(span) };
-    if !desk.quiet {
-        display::summary(&ended, desk.output)?;
-    }
+    let took = Duration::from_millis(span);
+    let ended = Ended { kind: desk.name(row.task_type), row, progress, took, by: None, result: None };
+    display::summary(&ended, desk.output, desk.quiet)?;
     Ok(display::exit_code(&ended))
 }

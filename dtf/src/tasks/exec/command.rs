@@ -1,55 +1,33 @@
-//! A command made for a line, run, and its output shown in one piece.
+//! A command: started, fed, listened to, and awaited.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
-use super::super::{Console, plain};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio_util::task::AbortOnDropHandle;
+
 use super::group::Group;
+use super::show::{Output, Shower, Stream};
 
-/// What stands for the line in an argument.
-const PLACE: &[u8] = b"{}";
 /// The shell's code for a command that cannot be run, …
 pub(super) const CANNOT_RUN: u32 = 126;
 /// … for one that is not found, …
 pub(super) const NOT_FOUND: u32 = 127;
 /// … and what it adds to the number of a signal that ended a command.
 const SIGNALLED: u32 = 128;
-
-/// The command for a line: `{}` replaced in every part, or the line as the last argument where there is none.
-pub(super) fn for_line(template: &[Vec<u8>], line: &[u8]) -> Vec<Vec<u8>> {
-    let mut replaced = false;
-    let mut parts: Vec<Vec<u8>> = template
-        .iter()
-        .map(|part| {
-            let (part, any) = replace(part, line);
-            replaced |= any;
-            part
-        })
-        .collect();
-    if !replaced {
-        parts.push(line.to_vec());
-    }
-    parts
-}
-
-fn replace(part: &[u8], line: &[u8]) -> (Vec<u8>, bool) {
-    let mut made = Vec::with_capacity(part.len());
-    let (mut rest, mut any) = (part, false);
-    while let Some((first, behind)) = rest.split_first() {
-        if let Some(behind) = rest.strip_prefix(PLACE) {
-            made.extend_from_slice(line);
-            (rest, any) = (behind, true);
-        } else {
-            made.push(*first);
-            rest = behind;
-        }
-    }
-    (made, any)
-}
+/// How much is read at a time.
+const CHUNK: usize = 32 * 1024;
+/// How much is read of what is left when a command has ended: no pipe holds more.
+const MOST_LEFT: usize = 1024 * 1024;
+/// How many outputs are listened to after their commands have ended.
+const MOST_LEFT_OPEN: usize = 256;
 
 /// How a command ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +36,7 @@ pub(super) struct Ended {
     pub(super) code: u32,
     /// The signal that ended it, or 0.
     pub(super) signal: u32,
-    /// Why it could not be started, or nothing.
+    /// Why it could not be started or did not end by itself, or nothing.
     pub(super) why: String,
 }
 
@@ -78,80 +56,179 @@ impl Ended {
     }
 }
 
-/// Runs a command to its end and shows what it wrote; none where it was told to end before it began.
-///
-/// Its output goes to files without names, so that its size does not matter, and is copied when the command has ended:
-/// the outputs of commands that run at the same time are not mixed.
+/// What is run, and what it is told of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Order {
+    /// The command and its arguments.
+    pub(super) parts: Vec<Vec<u8>>,
+    /// The number of its line.
+    pub(super) number: u64,
+    /// The number of its slot.
+    pub(super) slot: usize,
+    /// Whether it is given something to read.
+    pub(super) reads: bool,
+}
+
+/// Starts a command; none where its group was told to end before.
+pub(super) fn start(order: &Order, group: &Group) -> io::Result<Option<Child>> {
+    let mut parts = order.parts.iter().map(|part| OsString::from_vec(part.clone()));
+    let mut command = Command::new(parts.next().unwrap_or_default());
+    command.args(parts).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("DTF_SEQ", order.number.to_string()).env("DTF_SLOT", order.slot.to_string());
+    command.stdin(if order.reads { Stdio::piped() } else { Stdio::null() });
+    group.start(&mut command)
+}
+
+/// Why output of a command is missing.
+#[derive(Debug)]
+pub(super) struct CannotShow(pub(super) io::Error);
+
+/// Listens to a command until it has ended, and takes what it wrote.
 ///
 /// # Errors
-/// The output cannot be shown. The command has ended.
-pub(super) fn run(parts: Vec<Vec<u8>>, group: &Group, console: &Console) -> io::Result<Option<Ended>> {
-    let mut output = match Output::new() {
-        Ok(output) => output,
-        Err(error) => {
-            let why = format!("there is no place for its output: {}", plain(&error));
-            return Ok(Some(Ended::not_run(CANNOT_RUN, why)));
+/// Its output cannot be shown. The command may still run: whoever drops this ends it.
+pub(super) async fn attend(
+    mut child: Child,
+    group: &Group,
+    input: &[u8],
+    output: &mut Output,
+    shower: &Shower,
+    leftovers: &Leftovers,
+) -> Result<Ended, CannotShow> {
+    let pipes = Pipes::of(&mut child);
+    let (mut pipes, feed) = match pipes {
+        Ok(pipes) => pipes,
+        // Without its outputs there is nothing to listen to.
+        Err(error) => return Ok(end_unheard(child, group, &error).await),
+    };
+    let status = {
+        let mut ended = std::pin::pin!(group.ended(&mut child));
+        let mut fed = std::pin::pin!(give(feed, input));
+        let mut feeding = true;
+        loop {
+            tokio::select! {
+                status = &mut ended => break status,
+                () = &mut fed, if feeding => feeding = false,
+                heard = pipes.hear() => {
+                    let (stream, bytes) = heard;
+                    shower.put(output, stream, bytes).await.map_err(CannotShow)?;
+                }
+            }
         }
     };
-    let mut parts = parts.into_iter().map(OsString::from_vec);
-    let mut command = Command::new(parts.next().unwrap_or_default());
-    command.args(parts).stdin(Stdio::null()).stdout(output.for_out).stderr(output.for_err);
-    let ended = match group.run(&mut command) {
-        Ok(None) => return Ok(None),
-        Ok(Some(status)) => Ended::from_status(status),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ended::not_run(NOT_FOUND, plain(&error)),
-        Err(error) => Ended::not_run(CANNOT_RUN, plain(&error)),
-    };
-    show(&mut output.out, &mut output.err, console)?;
-    Ok(Some(ended))
+    pipes.drain(output, shower).await.map_err(CannotShow)?;
+    leftovers.keep(pipes);
+    Ok(status.map_or_else(
+        |error| Ended::not_run(CANNOT_RUN, format!("its end is not known: {error}")),
+        Ended::from_status,
+    ))
 }
 
-/// Two files for what a command writes, and the command's own handles of them.
-struct Output {
-    out: File,
-    err: File,
-    for_out: File,
-    for_err: File,
+async fn end_unheard(mut child: Child, group: &Group, error: &io::Error) -> Ended {
+    group.kill();
+    let why = format!("its output cannot be read: {error}");
+    group.ended(&mut child).await.map(drop).unwrap_or_default();
+    Ended::not_run(CANNOT_RUN, why)
 }
 
-impl Output {
-    fn new() -> io::Result<Self> {
-        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        Ok(Self { for_out: out.try_clone()?, for_err: err.try_clone()?, out, err })
+/// Gives a command what it is to read. One that does not read all of it does not want it.
+async fn give(to: Option<pipe::Sender>, input: &[u8]) {
+    if let Some(mut to) = to {
+        to.write_all(input).await.unwrap_or_default();
     }
 }
 
-fn show(out: &mut File, err: &mut File, console: &Console) -> io::Result<()> {
-    // Standard output is held until both are shown, so that they stay together.
-    let mut to = console.out();
-    out.rewind()?;
-    io::copy(out, &mut *to)?;
-    to.flush()?;
-    if err.metadata()?.len() > 0 {
-        let mut to = console.err();
-        err.rewind()?;
-        io::copy(err, &mut *to)?;
-        to.flush()?;
-    }
-    Ok(())
+/// Our ends of a command's outputs; none for those that are closed.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    out: Option<pipe::Receiver>,
+    err: Option<pipe::Receiver>,
+    chunks: [Vec<u8>; 2],
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn made(template: &[&str], line: &[u8]) -> Vec<Vec<u8>> {
-        let template: Vec<_> = template.iter().map(|part| part.as_bytes().to_vec()).collect();
-        for_line(&template, line)
+impl Pipes {
+    fn of(child: &mut Child) -> io::Result<(Self, Option<pipe::Sender>)> {
+        let receiver = |end: Option<OwnedFd>| end.map(pipe::Receiver::from_owned_fd).transpose();
+        let out = receiver(child.stdout.take().map(OwnedFd::from))?;
+        let err = receiver(child.stderr.take().map(OwnedFd::from))?;
+        let feed = child.stdin.take().map(OwnedFd::from).map(pipe::Sender::from_owned_fd).transpose()?;
+        Ok((Self { out, err, chunks: [vec![0; CHUNK], vec![0; CHUNK]] }, feed))
     }
 
-    #[test]
-    fn the_line_replaces_every_place_or_is_the_last_argument() {
-        assert_eq!(made(&["cp", "{}", "{}.bak"], b"a b"), [&b"cp"[..], b"a b", b"a b.bak"]);
-        assert_eq!(made(&["echo", "-n"], b"a b"), [&b"echo"[..], b"-n", b"a b"]);
-        assert_eq!(made(&["{}"], b"date"), [b"date"]);
-        assert_eq!(made(&["x{}{}y{"], b"{}"), [b"x{}{}y{"]);
-        assert_eq!(made(&["echo"], b""), [&b"echo"[..], b""]);
-        assert_eq!(made(&["echo", "{}"], b"\xff"), [&b"echo"[..], b"\xff"]);
+    /// What is written next; nothing, when an output has been closed. Never, when both are.
+    async fn hear(&mut self) -> (Stream, &[u8]) {
+        let Self { out, err, chunks: [of_out, of_err] } = self;
+        tokio::select! {
+            read = read(out, of_out), if out.is_some() => {
+                if read == 0 {
+                    *out = None;
+                }
+                (Stream::Out, &of_out[..read])
+            }
+            read = read(err, of_err), if err.is_some() => {
+                if read == 0 {
+                    *err = None;
+                }
+                (Stream::Err, &of_err[..read])
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Takes what is there without waiting for more: what the command left in the background may write for as long as it
+    /// likes.
+    async fn drain(&mut self, output: &mut Output, shower: &Shower) -> io::Result<()> {
+        let ends = [(Stream::Out, &mut self.out), (Stream::Err, &mut self.err)];
+        for ((stream, end), chunk) in ends.into_iter().zip(&mut self.chunks) {
+            let mut taken = 0;
+            while let Some(receiver) = end.as_ref().filter(|_| taken < MOST_LEFT) {
+                match receiver.try_read(chunk) {
+                    Ok(0) => *end = None,
+                    Ok(read) => {
+                        taken += read;
+                        shower.put(output, stream, &chunk[..read]).await?;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => *end = None,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads some; 0 at the end.
+async fn read(from: &mut Option<pipe::Receiver>, to: &mut [u8]) -> usize {
+    match from {
+        // A pipe has no other errors than its end.
+        Some(from) => from.read(to).await.unwrap_or(0),
+        None => 0,
+    }
+}
+
+/// Outputs that processes in the background still hold open when their command has ended.
+///
+/// They are read and forgotten, so that whoever writes to them is not held up, for as long as the run lasts; the oldest are
+/// closed where there are too many.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers(Mutex<VecDeque<AbortOnDropHandle<()>>>);
+
+impl Leftovers {
+    fn keep(&self, mut pipes: Pipes) {
+        if pipes.out.is_none() && pipes.err.is_none() {
+            return;
+        }
+        let reading = tokio::spawn(async move {
+            while pipes.out.is_some() || pipes.err.is_some() {
+                pipes.hear().await;
+            }
+        });
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| !one.is_finished());
+        if all.len() >= MOST_LEFT_OPEN {
+            all.pop_front();
+        }
+        all.push_back(AbortOnDropHandle::new(reading));
     }
 }

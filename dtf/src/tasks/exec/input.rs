@@ -3,9 +3,12 @@
 //! A thread reads, as reading may block for as long as somebody types, and hands the lines over through a short channel.
 //! The lines handed out last are kept until the next ones are asked for, so that a generator that takes over in the same
 //! process can be given them again. Nothing else is kept: an input is read once.
+//!
+//! What is between lines is a newline or a zero byte. With blocks, what is called a line here is a block of whole lines, for a
+//! command that reads them.
 
 use std::io::{self, BufRead};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,18 +20,31 @@ use tokio::time::timeout;
 pub(super) const LONGEST_LINE: usize = 128 * 1024 - 1;
 /// How much is kept of a longer line, to name it by.
 const KEPT_OF_LONGER: usize = 256;
-/// How many lines are read ahead.
+/// How many lines are read ahead, …
 const AHEAD: usize = 64;
+/// … and how many blocks.
+const BLOCKS_AHEAD: usize = 1;
 /// How long a call waits for an input that gives nothing, so that who calls can look after other things.
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
-/// A line of the input, without its newline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How the input is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// The byte behind each line.
+    pub(super) end: u8,
+    /// How many bytes a block of lines has at least, where commands are given blocks.
+    pub(super) block: Option<usize>,
+}
+
+/// A line of the input, without its newline; or a block of lines, with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     /// Its number, from 1.
     pub(super) number: u64,
     /// Its bytes, or the first of them.
     pub(super) text: Vec<u8>,
+    /// The values that it is made of, where it comes from arguments.
+    pub(super) columns: Vec<Vec<u8>>,
     /// Whether it is longer than [`LONGEST_LINE`], and `text` only its beginning.
     pub(super) too_long: bool,
 }
@@ -73,13 +89,18 @@ impl Input {
 
     /// The next lines behind the first `position`, at most `most`; and whether they are the last. None but not the last
     /// means that nothing has come for a while.
-    pub(super) async fn next(&self, position: u64, most: usize) -> anyhow::Result<(Vec<Line>, bool)> {
+    pub(super) async fn next(
+        &self,
+        position: u64,
+        most: usize,
+        cut: Cut,
+    ) -> anyhow::Result<(Vec<Line>, bool)> {
         let mut lines = self.lines.lock().await;
         let handed_out = lines.before + lines.last.len() as u64;
         if position == handed_out {
             lines.before = handed_out;
             lines.last.clear();
-            self.receive(&mut lines, most).await?;
+            self.receive(&mut lines, most, cut).await?;
         }
         let again = position.checked_sub(lines.before).and_then(|skip| usize::try_from(skip).ok());
         let Some(rest) = again.and_then(|skip| lines.last.get(skip..)) else {
@@ -89,11 +110,12 @@ impl Input {
         Ok((given.to_vec(), lines.finished && given.len() == rest.len()))
     }
 
-    async fn receive(&self, lines: &mut Lines, most: usize) -> anyhow::Result<()> {
+    async fn receive(&self, lines: &mut Lines, most: usize, cut: Cut) -> anyhow::Result<()> {
         if lines.receiver.is_none() {
-            lines.receiver = Some(self.start()?);
+            lines.receiver = self.start(cut)?;
         }
-        let receiver = lines.receiver.as_mut().context("invariant: it was made above")?;
+        // There is no thread to be had now: that may pass.
+        let Some(receiver) = lines.receiver.as_mut() else { return Ok(()) };
         // Waits for one line, takes along what is there.
         let Ok(mut received) = timeout(LONGEST_WAIT, receiver.recv()).await else {
             return Ok(());
@@ -116,22 +138,46 @@ impl Input {
         }
     }
 
-    /// Starts the thread. It ends with the input, or at its next line when nobody wants lines any more; a read that
-    /// blocks keeps it until the process ends, which does not wait for it.
-    fn start(&self) -> anyhow::Result<mpsc::Receiver<io::Result<Line>>> {
+    /// Starts the thread; none where the system has none to give now. It ends with the input, or at its next line when
+    /// nobody wants lines any more; a read that blocks keeps it until the process ends, which does not wait for it.
+    fn start(&self, cut: Cut) -> anyhow::Result<Option<mpsc::Receiver<io::Result<Line>>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Unread(source) = std::mem::replace(&mut *state, State::Reading) else {
             bail!("the input is read already");
         };
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        thread::Builder::new().name("dtf-exec-input".to_owned()).spawn(move || read(source, &sender))?;
-        Ok(receiver)
+        let (sender, receiver) = mpsc::channel(if cut.block.is_some() { BLOCKS_AHEAD } else { AHEAD });
+        // A thread that does not come about gives it back.
+        let source = Arc::new(Mutex::new(Some(source)));
+        let take =
+            |source: &Mutex<Option<Source>>| source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let for_thread = Arc::clone(&source);
+        let started = thread::Builder::new().name("dtf-exec-input".to_owned()).spawn(move || {
+            if let Some(source) = take(&for_thread) {
+                read(source, cut, &sender);
+            }
+        });
+        match started {
+            Ok(_) => Ok(Some(receiver)),
+            Err(error) => {
+                if let Some(source) = take(&source) {
+                    *state = State::Unread(source);
+                }
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => Ok(None),
+                    _ => Err(error.into()),
+                }
+            }
+        }
     }
 }
 
-fn read(mut source: Source, to: &mpsc::Sender<io::Result<Line>>) {
+fn read(mut source: Source, cut: Cut, to: &mpsc::Sender<io::Result<Line>>) {
     for number in 1.. {
-        let line = read_line(&mut source, number).transpose();
+        let line = match cut.block {
+            None => read_line(&mut source, number, cut.end),
+            Some(size) => read_block(&mut source, number, cut.end, size),
+        };
+        let line = line.transpose();
         let Some(line) = line else { return };
         let failed = line.is_err();
         if to.blocking_send(line).is_err() || failed {
@@ -141,8 +187,8 @@ fn read(mut source: Source, to: &mpsc::Sender<io::Result<Line>>) {
 }
 
 /// The next line; none at the end. However long a line is, no more than [`LONGEST_LINE`] of it is ever in memory.
-fn read_line(source: &mut Source, number: u64) -> io::Result<Option<Line>> {
-    let mut line = Line { number, text: Vec::new(), too_long: false };
+fn read_line(source: &mut Source, number: u64, end: u8) -> io::Result<Option<Line>> {
+    let mut line = Line { number, ..Line::default() };
     let mut begun = false;
     loop {
         let read = match source.fill_buf() {
@@ -153,7 +199,7 @@ fn read_line(source: &mut Source, number: u64) -> io::Result<Option<Line>> {
             return Ok(begun.then_some(line));
         }
         begun = true;
-        let newline = read.iter().position(|byte| *byte == b'\n');
+        let newline = read.iter().position(|byte| *byte == end);
         let part = &read[..newline.unwrap_or(read.len())];
         if line.too_long || line.text.len() + part.len() > LONGEST_LINE {
             let wanted = KEPT_OF_LONGER.saturating_sub(line.text.len()).min(part.len());
@@ -171,16 +217,39 @@ fn read_line(source: &mut Source, number: u64) -> io::Result<Option<Line>> {
     }
 }
 
+/// The next lines, whole ones, until they have `size` bytes; none at the end.
+fn read_block(source: &mut Source, number: u64, end: u8, size: usize) -> io::Result<Option<Line>> {
+    let mut text = Vec::new();
+    while text.len() < size && source.read_until(end, &mut text)? > 0 {}
+    Ok((!text.is_empty()).then(|| Line { number, text, ..Line::default() }))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::BufReader;
 
     use super::*;
 
+    const CUT: Cut = Cut { end: b'\n', block: None };
+
     fn lines(text: &[u8], buffer: usize) -> Vec<Line> {
         let text = io::Cursor::new(text.to_vec());
         let mut source: Source = Box::new(BufReader::with_capacity(buffer, text));
-        (1..).map_while(|number| read_line(&mut source, number).unwrap()).collect()
+        (1..).map_while(|number| read_line(&mut source, number, b'\n').unwrap()).collect()
+    }
+
+    #[test]
+    fn a_zero_byte_can_be_between_lines_too() {
+        let mut source: Source = Box::new(io::Cursor::new(b"a\nb\0\0c".to_vec()));
+        let all = (1..).map_while(|number| read_line(&mut source, number, 0).unwrap());
+        assert!(all.map(|line| line.text).eq([&b"a\nb"[..], b"", b"c"]));
+    }
+
+    #[test]
+    fn a_block_has_whole_lines_however_long_they_are() {
+        let mut source: Source = Box::new(io::Cursor::new(b"one\ntwo\nlonger than that\nx\nend".to_vec()));
+        let all = (1..).map_while(|number| read_block(&mut source, number, b'\n', 6).unwrap());
+        assert!(all.map(|line| line.text).eq([&b"one\ntwo\n"[..], b"longer than that\n", b"x\nend"]));
     }
 
     #[test]
@@ -203,7 +272,7 @@ mod tests {
             text.insert(0, b'x');
             let read = lines(&text, buffer);
             assert!(read[0].too_long && read[0].text.len() == KEPT_OF_LONGER);
-            assert_eq!(read[1], Line { number: 2, text: b"next".to_vec(), too_long: false });
+            assert_eq!(read[1], Line { number: 2, text: b"next".to_vec(), ..Line::default() });
         }
     }
 
@@ -214,10 +283,10 @@ mod tests {
         assert!(!input.is_empty().unwrap());
         let (mut position, mut finished) = (0, false);
         while !finished {
-            let first = input.next(position, 7).await.unwrap();
-            assert_eq!(input.next(position, 7).await.unwrap(), first);
-            assert_eq!(input.next(position, 1).await.unwrap().0, first.0[..1.min(first.0.len())]);
-            assert!(position == 0 || input.next(position - 1, 7).await.is_err());
+            let first = input.next(position, 7, CUT).await.unwrap();
+            assert_eq!(input.next(position, 7, CUT).await.unwrap(), first);
+            assert_eq!(input.next(position, 1, CUT).await.unwrap().0, first.0[..1.min(first.0.len())]);
+            assert!(position == 0 || input.next(position - 1, 7, CUT).await.is_err());
             assert!(
                 first.0.iter().map(|line| line.number).eq(position + 1..=position + first.0.len() as u64)
             );

@@ -1,93 +1,111 @@
-//! The task type `exec`: a command for each line of an input, like GNU parallel.
+//! The task type `exec`: a command for each line of an input, like xargs and GNU parallel.
 //!
-//! - `{}` in the command and its arguments is replaced by the line; where there is none, the line becomes the last
-//!   argument. No shell is involved. A line is bytes, and need not be UTF-8. An empty line is one too.
-//! - A command reads nothing, and what it writes is shown in one piece when it has ended, first its standard output, then
-//!   its standard error.
+//! `docs/exec.md` of the repository describes it for users, beside what they know from those two.
+//!
+//! - A line is bytes, and need not be UTF-8. `{}` in the command and its arguments is replaced by it, and [`template`] lists
+//!   what else is replaced; where nothing is, the line becomes the last argument. No shell is involved, unless it is asked
+//!   for.
+//! - Commands *start* in the order of the input, whatever the order in which the framework hands out subtasks: a subtask
+//!   is but a ticket for the line whose turn it is ([`ready`]).
+//! - What a command writes is shown in one piece when it has ended, first its standard output, then its standard error; or
+//!   as it comes ([`show`]).
 //! - Each command is a process group of its own. When its task is cancelled or its time is over, the group gets SIGTERM,
-//!   and SIGKILL after the grace. When its subtask is dropped, as the framework's own patience is over, it gets SIGKILL at
-//!   once. What a command that ended by itself left in the background is left alone.
-//! - A command that fails is not run again. Its line is named on standard error; the task goes on. The result has
-//!   `lines`, `ok`, `failed`, `by_exit_code` and `first_failed`. The exit code is 126 for a command that cannot be run,
-//!   127 for one that is not found, 128 and the signal's number for one that was ended by a signal, 124 for one that took
-//!   too long.
+//!   and SIGKILL after the grace ([`group`]). When its subtask is dropped, as the framework's own patience is over, it gets
+//!   SIGKILL at once. What a command that ended by itself left in the background is left alone.
+//! - A command that ends with another exit code than 0 fails its subtask. Its line is named on standard error; the task
+//!   goes on, unless it was told when to halt. What came of the lines is in the [`ledger`], whatever ends the task.
+//! - The exit code is 126 for a command that cannot be run, 127 for one that is not found, 128 and the signal's number for
+//!   one that was ended by a signal, 124 for one that took too long.
 //! - The input is read only as fast as commands are run, and only once: nothing of a run outlives its process.
-//!
-//! Each command that runs occupies a thread for blocking work: the runtime needs as many of them as commands may run at
-//! once.
 
+mod arguments;
 mod collect;
 mod command;
 mod execute;
+mod generate;
 mod group;
+mod halt;
 mod input;
+mod ledger;
+mod log;
 mod param;
+mod processes;
+mod ready;
 mod record;
+mod run;
+mod shortage;
+mod show;
+mod spool;
+mod template;
+mod watcher;
 
-pub use param::ExecParam;
+pub use halt::Halt;
+pub use ledger::Stopped;
+pub use param::{ExecParam, Resume, Values};
 
 use std::fmt;
-use std::io::{self, BufRead};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use async_trait::async_trait;
-use bytes::Bytes;
 use dtf_model::plugin::{
-    Generated, NewSubtask, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin,
-    TaskPluginRegistration,
+    TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
 use dtf_model::{Invalid, TaskParam, TaskSpec};
+use rustix::process::{Pid, Signal, kill_process_group};
 
-use self::collect::{ExecCollector, Summary};
-use self::execute::{ExecExecutor, Running};
+use self::collect::ExecCollector;
+use self::execute::ExecExecutor;
+use self::generate::ExecGenerator;
 use self::input::Input;
+use self::run::Run;
 use super::{Console, plain};
 
 /// A command takes as long as it takes, unless its task says otherwise.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How many lines may wait: at most 32 MiB, as a line has at most 128 KiB.
 const BACKLOG: u64 = 256;
+/// How many files may be open for outputs, where nobody said how many commands run at once.
+const FILES: usize = 256;
 
 /// The task type `exec`, for one task: the one whose lines it was given.
 pub struct Exec {
     input: Arc<Input>,
-    summary: Arc<Mutex<Summary>>,
-    console: Console,
-    running: Running,
-    broken: Arc<OnceLock<String>>,
+    run: Arc<Run>,
 }
 
 impl Exec {
-    /// The type, for a task whose lines come from `lines`.
+    /// The type, for a task whose lines come from `lines`, unless its parameters have them.
     ///
     /// # Security
     /// Who can create a task of this type can run any command as the user of this process. Register it only where the
     /// person at the keyboard creates the tasks, as the one-shot `dtf run exec` does, or where an operator allowed it with
     /// a flag; never in a process that takes tasks from a network without one.
     pub fn new(lines: impl BufRead + Send + 'static, console: Console) -> Self {
-        Self {
-            input: Arc::new(Input::new(Box::new(lines))),
-            summary: Arc::default(),
-            console,
-            running: Running::default(),
-            broken: Arc::default(),
+        Self::with_room(lines, console, usize::MAX, FILES)
+    }
+
+    /// The type, for a process that runs at most `jobs` commands at once. Raises the process's limit of open files as far as
+    /// that takes and the system permits; where it does not permit enough, fewer commands run at once, and the console
+    /// is told.
+    pub fn for_jobs(lines: impl BufRead + Send + 'static, console: Console, jobs: usize) -> Self {
+        let (room, limit) = shortage::make_room(jobs);
+        if room < jobs {
+            let why = format!(
+                "{room} commands at once instead of {jobs}, as {limit} open files are allowed (ulimit -n)"
+            );
+            console.complain(b"exec", why.as_bytes());
         }
+        Self::with_room(lines, console, room, 2 * room)
     }
 
-    /// Waits for the first byte of the input or its end, and says whether there is any. Blocks for as long as somebody
-    /// types; [`check`](TaskPlugin::check) waits likewise, and does not once this has answered.
-    ///
-    /// # Errors
-    /// The input cannot be read.
-    pub fn has_lines(&self) -> io::Result<bool> {
-        self.input.is_empty().map(|empty| !empty)
+    fn with_room(lines: impl BufRead + Send + 'static, console: Console, room: usize, files: usize) -> Self {
+        Self { input: Arc::new(Input::new(Box::new(lines))), run: Arc::new(Run::new(console, room, files)) }
     }
 
-    /// What ends all commands at once.
+    /// What ends all commands at once, and tells how the run goes.
     pub fn handle(&self) -> ExecHandle {
-        ExecHandle(self.running.clone())
+        ExecHandle(Arc::clone(&self.run))
     }
 
     /// Under its number and name. See [`new`](Self::new) about who may do so.
@@ -103,20 +121,84 @@ impl Exec {
 
 impl fmt::Debug for Exec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exec").field("running", &self.running).finish_non_exhaustive()
+        f.debug_struct("Exec").field("running", &self.run.running).finish_non_exhaustive()
     }
 }
 
-/// Ends the commands of an [`Exec`]. For a process that is about to exit without waiting for them: being groups of their
-/// own, they would outlive it.
-#[derive(Clone, Debug)]
-pub struct ExecHandle(Running);
+/// The commands of an [`Exec`], for the process that runs it.
+#[derive(Clone)]
+pub struct ExecHandle(Arc<Run>);
 
 impl ExecHandle {
-    /// Sends SIGKILL to the process group of every command that runs, and lets none start any more.
+    /// Sends SIGKILL to the process group of every command that runs, and lets none start any more. For a process that is
+    /// about to exit without waiting for them: being groups of their own, they would outlive it.
     pub fn kill_all(&self) {
-        self.0.kill_all();
+        self.0.running.kill_all();
     }
+
+    /// Stops all commands, until they are [resumed](Self::resume).
+    pub fn suspend(&self) {
+        self.0.running.send(Signal::STOP);
+    }
+
+    /// Lets stopped commands go on.
+    pub fn resume(&self) {
+        self.0.running.send(Signal::CONT);
+    }
+
+    /// Waits until the task shall be cancelled before its end, and returns why. Whoever waits must cancel it then.
+    pub async fn stopped(&self) -> Stopped {
+        self.0.ledger.until_stopped().await
+    }
+
+    /// What came of the lines so far; after the task's end, however it ended, of all that were run.
+    pub async fn result(&self) -> TaskResult {
+        self.0.show_rest().await;
+        self.0.ledger.to_result()
+    }
+
+    /// Writes to `to` which process groups run, in a form that [`kill_announced`] reads.
+    pub fn announce(&self, to: impl Write + Send + 'static) {
+        self.0.running.watcher.tell(Box::new(to));
+    }
+
+    /// Takes a child of this process for one that is waited for, and no orphan.
+    pub fn adopt(&self, child: &std::process::Child) {
+        self.0.running.watcher.own(Pid::from_child(child));
+    }
+
+    /// Takes ended processes off the system's books that nobody else waits for. For the first process of a container, which
+    /// inherits the orphans of all others.
+    pub fn reap_orphans(&self) {
+        self.0.running.watcher.reap_orphans();
+    }
+}
+
+impl fmt::Debug for ExecHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ExecHandle").field(&self.0.running).finish()
+    }
+}
+
+/// Reads what a process [announces](ExecHandle::announce) until it has ended, then ends the process groups that it left:
+/// with SIGTERM, and with SIGKILL what lives on after `grace`.
+pub fn kill_announced(from: impl BufRead, grace: Duration) {
+    const LOOK: Duration = Duration::from_millis(10);
+    let left: Vec<Pid> = watcher::read_messages(from).into_iter().filter_map(Pid::from_raw).collect();
+    let send = |signal| left.iter().for_each(|pid| kill_process_group(*pid, signal).unwrap_or_default());
+    send(Signal::TERM);
+    send(Signal::CONT);
+    let begin = std::time::Instant::now();
+    let alive = || left.iter().copied().any(processes::is_alive);
+    while begin.elapsed() < grace && alive() {
+        std::thread::sleep(LOOK);
+    }
+    send(Signal::KILL);
+}
+
+/// Takes ended processes off the system's books that this process inherited, where it waits for no child itself.
+pub fn reap_inherited() {
+    processes::reap_orphans(|_| false);
 }
 
 impl TaskPlugin for Exec {
@@ -132,60 +214,28 @@ impl TaskPlugin for Exec {
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
-        ExecParam::read(param)?.check_log()?;
-        match self.has_lines() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Invalid::TypeParam("the input is empty; it needs at least one line".to_owned())),
-            Err(error) => Err(Invalid::TypeParam(format!("the input cannot be read: {}", plain(&error)))),
+        let param = ExecParam::read(param)?;
+        param.check_places()?;
+        if !param.arguments.is_empty() {
+            return Ok(());
         }
+        // Waits for the first byte: what cannot be read is refused before anything is begun.
+        self.input.is_empty().map(drop).map_err(|error: io::Error| {
+            Invalid::TypeParam(format!("the input cannot be read: {}", plain(&error)))
+        })
     }
 
-    fn generator(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        let (input, broken) = (Arc::clone(&self.input), Arc::clone(&self.broken));
-        Ok(Box::new(ExecGenerator { input, broken, position: 0 }))
+    fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
+        let param = ExecParam::read(&spec.param)?;
+        Ok(Box::new(ExecGenerator::new(Arc::clone(&self.run), Arc::clone(&self.input), param)))
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
         let param = ExecParam::read(&spec.param)?;
-        let (console, running) = (self.console.clone(), self.running.clone());
-        Ok(Arc::new(ExecExecutor::new(param, console, running, Arc::clone(&self.broken))))
+        Ok(Arc::new(ExecExecutor::new(Arc::clone(&self.run), param.template()?, param)))
     }
 
-    fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        let log = ExecParam::read(&spec.param)?.log;
-        let (summary, console) = (Arc::clone(&self.summary), self.console.clone());
-        Ok(Box::new(ExecCollector { summary, log, console }))
-    }
-}
-
-/// Hands out lines. What it saves is how many: one that takes over in the same process can go on there.
-struct ExecGenerator {
-    input: Arc<Input>,
-    broken: Arc<OnceLock<String>>,
-    position: u64,
-}
-
-#[async_trait]
-impl TaskGenerator for ExecGenerator {
-    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
-        let number = |saved: Bytes| {
-            saved.as_ref().try_into().map(u64::from_be_bytes).context("the generator's saved status")
-        };
-        self.position = saved.map_or(Ok(0), number)?;
-        Ok(())
-    }
-
-    async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
-        if let Some(why) = self.broken.get() {
-            bail!("{why}");
-        }
-        let (lines, finished) = self.input.next(self.position, most).await?;
-        self.position += lines.len() as u64;
-        let subtasks = lines.iter().map(|line| record::encode_line(line).map(NewSubtask::new));
-        Ok(Generated { subtasks: subtasks.collect::<Result<_, _>>()?, finished })
-    }
-
-    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
-        Ok(Some(Bytes::copy_from_slice(&self.position.to_be_bytes())))
+    fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+        Ok(Box::new(ExecCollector { run: Arc::clone(&self.run) }))
     }
 }

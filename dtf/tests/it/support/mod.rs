@@ -1,5 +1,7 @@
 //! Runs a plugin's parts against each other, without a framework between them.
 
+pub(crate) mod command;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
