@@ -115,6 +115,7 @@ pub mod task;
 pub mod tenure;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod text;
 pub mod typed;
 pub mod worker;
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use dtf::tasks::checksum::Digest;
+
 use super::exec::ExecArgs;
 use super::jobs::Jobs;
 #[cfg(feature = "full")]
@@ -104,17 +106,32 @@ pub(crate) enum Output {
     Json,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ChecksumArgs {
+    /// The directories, or the manifests to check
+    #[arg(required_unless_present = "param", value_name = "DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where the manifest goes; it appears complete or not at all [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Compare files with what these manifests say of them, as `sha256sum -c` does; - is standard input
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// The kind of digest: sha256, sha512, blake3 or md5; of a manifest, the digests' length tells
+    #[arg(long, value_name = "KIND", default_value = "sha256")]
+    pub(crate) digest: Digest,
+    /// Leave out what matches this pattern, written as in a .gitignore file
+    #[arg(long, value_name = "PATTERN", conflicts_with = "check")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what matches the patterns in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Hash every regular file below DIR with SHA-256, as `find DIR -type f | sort | xargs sha256sum` does
-    Checksum {
-        /// The directory
-        #[arg(required_unless_present = "param")]
-        dir: Option<PathBuf>,
-        /// Where the manifest goes; it appears complete or not at all [default: standard output]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    /// Hash every regular file below DIR, as `find DIR -type f | sort | xargs sha256sum` does; or check manifests
+    Checksum(ChecksumArgs),
     /// Run a command once for each line of standard input, as xargs and GNU parallel do: `dtf run exec -j 4 -- gzip {} < list`
     ///
     /// In the command, `{}` stands for the line, `{.}` for it without its extension, `{/}` and `{//}` for its name and its

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
 use dtf::config::settings;
 use serde_json::{Value, json};
 
 use super::args::Output;
 use super::settings::Head;
+use super::table::Listing;
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
@@ -54,13 +54,11 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
             writeln!(std::io::stdout(), "{}", json!(rows))?;
         }
         Output::Text => {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING);
-            table.set_header(head);
+            let mut table = Listing::new(head);
             for row in &rows {
-                table.add_row(row.iter().map(plain));
+                table.row(row.iter().map(plain));
             }
-            writeln!(std::io::stdout(), "{}", table.trim_fmt())?;
+            writeln!(std::io::stdout(), "{table}")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,16 +3,17 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use comfy_table::{CellAlignment, Table, presets};
 use dtf::model::TaskStatus;
 use dtf::model::plugin::TaskResult;
 use dtf::tasks::exec::Stopped;
 use dtf::tasks::failed_items;
 use indicatif::HumanCount;
+use lrmf_core::text::one_line;
 use serde_json::json;
 
 use super::args::Output;
 use super::oneshot::{By, Ended};
+use super::table::Listing;
 use super::{FAILED, INTERRUPTED, SIGNALLED, UNREAD, eprint, say};
 
 /// 0 only where the task completed and nothing failed, or was halted as enough had succeeded.
@@ -56,7 +57,7 @@ pub(crate) fn summary(ended: &Ended, output: Output, quiet: bool) -> std::io::Re
     }
     match output {
         Output::Text if !quiet => {
-            eprint(&format!("{}\n{}", counts(ended), sentence(ended)));
+            eprint(&format!("{}\n{}", counts(ended), one_line(&sentence(ended))));
             Ok(())
         }
         Output::Text if ended.row.status != TaskStatus::Completed => {
@@ -88,7 +89,7 @@ fn as_json(ended: &Ended) -> serde_json::Value {
     })
 }
 
-fn counts(ended: &Ended) -> Table {
+fn counts(ended: &Ended) -> Listing {
     let counts = &ended.row.counts;
     let rate = counts.counted() as f64 / ended.took.as_secs_f64().max(0.001);
     let columns = [
@@ -99,13 +100,9 @@ fn counts(ended: &Ended) -> Table {
         ("cancelled", counts.cancelled),
         ("per second", rate as u64),
     ];
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(columns.map(|(name, _)| name));
-    table.add_row(columns.map(|(_, number)| HumanCount(number).to_string()));
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let mut table = Listing::new(columns.map(|(name, _)| name));
+    table.row(columns.map(|(_, number)| HumanCount(number).to_string()));
+    table.align_right(&[0, 1, 2, 3, 4, 5]);
     table
 }
 

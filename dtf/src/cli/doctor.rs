@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::FAILED;
 use super::args::Output;
+use super::say;
 use super::settings::Head;
 use crate::serve::connect::{coordination, database, migrated, queues};
 
@@ -193,7 +194,7 @@ pub(crate) fn migrate(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
             let done = serde_json::json!({ "database": config.mysql.url, "schema": "up to date" });
             writeln!(std::io::stdout(), "{done}")?;
         }
-        Output::Text => eprintln!("dtf: the schema at {} is up to date", config.mysql.url),
+        Output::Text => say(&format!("the schema at {} is up to date", config.mysql.url)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use comfy_table::{CellAlignment, Table, presets};
 use dtf::Client;
 use dtf::model::group::ResourceGroup;
 use dtf::model::plugin::TaskPluginRegistration;
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::args::Output;
 use super::oneshot::refused;
 use super::settings::Head;
+use super::table::Listing;
 use super::task;
 
 #[derive(Debug, Args)]
@@ -65,14 +65,10 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
 }
 
 fn table(groups: &[ResourceGroup]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["group", "quota", "description"]);
+    let mut table = Listing::new(["group", "quota", "description"]);
     for group in groups {
-        table.add_row([group.name.clone(), group.quota.to_string(), group.description.clone()]);
+        table.row([group.name.clone(), group.quota.to_string(), group.description.clone()]);
     }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table.trim_fmt()
+    table.align_right(&[1]);
+    table.to_string()
 }

@@ -26,6 +26,7 @@ mod guard;
 #[cfg(feature = "full")]
 mod health;
 mod jobs;
+mod log_lines;
 mod oneshot;
 mod progress;
 mod run;
@@ -34,6 +35,7 @@ mod serve;
 #[cfg(feature = "full")]
 mod settings;
 mod signals;
+mod table;
 #[cfg(feature = "full")]
 mod task;
 #[cfg(feature = "full")]
@@ -47,6 +49,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use dtf_model::plugin::TaskPluginRegistration;
+use lrmf_core::text::one_line;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -118,7 +121,8 @@ fn is_unread(error: &anyhow::Error) -> bool {
 
 /// Says something to people, in one line of standard error. Where nobody can be told, the exit code has to do.
 fn say(words: &str) {
-    eprint(&format!("dtf: {}", words.replace('\n', " ")));
+    // A newline in what an error says is no user's doing.
+    eprint(&format!("dtf: {}", one_line(&words.replace('\n', " "))));
 }
 
 /// Writes lines to standard error.
@@ -147,7 +151,11 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
 /// Logs what `RUST_LOG` asks for; errors only, where it asks for nothing.
 fn log_to_stderr() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(log_lines::LogLines)
+        .init();
 }
 
 /// Says in one line what is wrong with a command line; help and version are printed as they are.
@@ -158,11 +166,11 @@ fn refuse(error: &clap::Error) -> ExitCode {
             _ => ExitCode::SUCCESS,
         };
     }
-    say(&one_line(error));
+    say(&refusal(error));
     ExitCode::from(USAGE)
 }
 
-fn one_line(error: &clap::Error) -> String {
+fn refusal(error: &clap::Error) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,

@@ -8,6 +8,8 @@ use dtf::tasks::Console;
 use dtf::{Pace, Progress, TaskStatusView};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::say;
+
 /// How often a plain line is written.
 const LINE: Duration = Duration::from_secs(5);
 
@@ -58,13 +60,13 @@ impl Display {
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.last.elapsed() >= LINE {
             lines.last = Instant::now();
-            eprintln!("dtf: {}", line(progress, pace));
+            say(&line(progress, pace));
         }
     }
 
     /// Says something beside the progress.
     pub(crate) fn say(&self, words: &str) {
-        self.bar.suspend(|| eprintln!("dtf: {words}"));
+        self.bar.suspend(|| say(words));
     }
 
     /// Takes the bar away.

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::{Priority, TaskParam, param};
-use dtf::tasks::checksum::Checksum;
+use dtf::tasks::checksum::{Checksum, ChecksumParam};
 use dtf::tasks::exec::{Exec, ExecHandle, ExecParam};
 use dtf::tasks::noop::{Noop, NoopParam};
 
-use super::args::{Common, Output, RunArgs, What};
+use super::args::{ChecksumArgs, Common, Output, RunArgs, What};
 use super::oneshot::{self, Plan};
 use super::progress::Display;
 use super::{Usage, display, guard, say};
@@ -43,9 +43,12 @@ fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chose
         _ => Ok(()),
     };
     match what {
-        What::Checksum { dir, out } => {
-            instead(dir.is_some() || out.is_some())?;
-            let param = given.unwrap_or_else(|| Checksum::param(&dir.unwrap_or_default(), out.as_deref()));
+        What::Checksum(args) => {
+            instead(!args.paths.is_empty() || args.out.is_some())?;
+            let param = match given {
+                Some(param) => param,
+                None => checksum_param(args, common.quiet)?.to_json(),
+            };
             let to_stdout = param.get("out").is_none_or(serde_json::Value::is_null);
             if common.output == Output::Json && to_stdout {
                 let why = "the manifest and the JSON summary would both go to standard output; name a file with --out";
@@ -75,6 +78,17 @@ fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chose
             Ok((Noop::registration(), param, None))
         }
     }
+}
+
+fn checksum_param(args: ChecksumArgs, quiet: bool) -> Result<ChecksumParam, Usage> {
+    let ChecksumArgs { paths, out, check, digest, mut exclude, exclude_from } = args;
+    for path in exclude_from {
+        let patterns = std::fs::read_to_string(&path);
+        let patterns = patterns.map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+        exclude.extend(patterns.lines().map(str::to_owned));
+    }
+    let (dirs, check) = if check { (Vec::new(), paths) } else { (paths, Vec::new()) };
+    Ok(ChecksumParam { dirs, out, digest, exclude, check, quiet })
 }
 
 fn noop_param(

@@ -1,6 +1,5 @@
 //! `dtf serve`.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use dtf::config::{Log, LogFormat};
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::EnvFilter;
 
+use super::log_lines::LogLines;
 use super::settings::Settings;
 use super::signals::{Heritage, Interrupts};
 use super::{SIGNALLED, Usage, say};
@@ -58,13 +58,11 @@ fn log(config: &Log) -> Result<(), Usage> {
     let filter = EnvFilter::builder()
         .parse(&filter)
         .map_err(|error| Usage(format!("log.filter is {filter:?}, which is not understood: {error}")))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match config.format {
-        LogFormat::Human => logs.init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Human => logs.with_writer(LogLines).init(),
+        // JSON has escapes of its own.
+        LogFormat::Json => logs.with_writer(std::io::stderr).json().init(),
     }
     Ok(())
 }

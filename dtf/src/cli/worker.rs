@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
 use dtf::config::Config;
 use dtf::lrmf::admin::{Admin, AdminError, MemberView};
 use dtf::lrmf::control::Origin;
@@ -13,9 +12,10 @@ use dtf::lrmf::{BootClock, Clock, Coordination, InstanceId};
 use dtf_model::Role;
 use serde_json::{Value, json};
 
-use super::Usage;
 use super::args::Output;
 use super::settings::Head;
+use super::table::Listing;
+use super::{Usage, say};
 use crate::serve::connect::coordination;
 
 #[derive(Debug, Args)]
@@ -133,23 +133,21 @@ impl Desk {
                 "{}",
                 json!({ "instance": name, "drained": !undo, "roles": roles })
             )?,
-            Output::Text if undo => eprintln!("dtf: {name} is to have work again"),
-            Output::Text => eprintln!("dtf: {name} is to be emptied; `dtf worker list` shows how far it is"),
+            Output::Text if undo => say(&format!("{name} is to have work again")),
+            Output::Text => say(&format!("{name} is to be emptied; `dtf worker list` shows how far it is")),
         }
         Ok(())
     }
 }
 
 fn table(rows: &[(Role, MemberView)]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["instance", "role", "state", "parts", "releasing", ""]);
+    let mut table = Listing::new(["instance", "role", "state", "parts", "releasing", ""]);
     for (role, member) in rows {
         let marks =
             [(member.leads, "leads"), (member.drained, "drained"), (member.successor, "has a successor")];
         let marks: Vec<_> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
         let state = serde_json::to_value(member.state).ok();
-        table.add_row([
+        table.row([
             member.member.to_string(),
             role.to_string(),
             state.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -158,5 +156,5 @@ fn table(rows: &[(Role, MemberView)]) -> String {
             marks.join(", "),
         ]);
     }
-    table.trim_fmt()
+    table.to_string()
 }

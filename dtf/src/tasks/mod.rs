@@ -57,20 +57,9 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
-/// A name as it can be shown on one line: control characters and backslashes are escaped, other bytes stay.
+/// A name as it can be shown on one line: what must not reach a terminal or a table as it is, and backslashes, are escaped.
 fn printable(name: &[u8]) -> Vec<u8> {
-    let mut shown = Vec::with_capacity(name.len());
-    for &byte in name {
-        match byte {
-            b'\n' => shown.extend_from_slice(b"\\n"),
-            b'\r' => shown.extend_from_slice(b"\\r"),
-            b'\t' => shown.extend_from_slice(b"\\t"),
-            b'\\' => shown.extend_from_slice(b"\\\\"),
-            0..0x20 | 0x7f => shown.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
-            _ => shown.push(byte),
-        }
-    }
-    shown
+    lrmf_core::text::bytes_on_one_line(name).into_bytes()
 }
 
 /// A path as it can be shown within a line.
@@ -84,7 +73,7 @@ mod tests {
 
     #[test]
     fn names_and_errors_fit_on_one_line() {
-        assert_eq!(printable(b"a b\\c\n\r\t\x1b\xff"), b"a b\\\\c\\n\\r\\t\\x1b\xff");
+        assert_eq!(printable(b"a b\\c\n\r\t\x1b\xff"), b"a b\\\\c\\n\\r\\t\\x1b\\xff");
         let missing = std::fs::read("/nonexistent").unwrap_err();
         assert_eq!(plain(&missing), "No such file or directory");
         assert_eq!(plain(&std::io::Error::other("made up")), "made up");

@@ -60,7 +60,8 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+/// The bytes of these hexadecimal digits; none where there are others, or an odd number.
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let half = |digit: u8| char::from(digit).to_digit(16);
     let pairs = text.as_bytes().chunks(2);
     pairs

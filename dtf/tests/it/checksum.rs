@@ -326,7 +326,14 @@ fn bad_parameters_are_refused_with_one_line_and_nothing_is_made() {
     };
     for (wrong, says) in [
         (serde_json::json!(null), "it takes dir"),
-        (serde_json::json!({ "dir": "/", "from": 1 }), "unknown field `from`, expected `dir` or `out`"),
+        (serde_json::json!({}), "name neither or both; it takes dir"),
+        (serde_json::json!({ "dir": "/", "check": ["/x"] }), "name neither or both; it takes dir"),
+        (serde_json::json!({ "check": ["/none"] }), "/none: No such file or directory; name a manifest"),
+        (serde_json::json!({ "dir": "/", "digest": "sha1" }), "unknown variant `sha1`, expected one of"),
+        (
+            serde_json::json!({ "dir": "/", "from": 1 }),
+            "unknown field `from`, expected one of `dir`, `dirs`, `out`",
+        ),
         (serde_json::json!({ "dir": 3 }), "expected a string"),
         (Checksum::param(Path::new(""), None), "No such file or directory; DIR must be"),
         (paths("nothing\nhere", None), "DIR must be a directory that exists"),

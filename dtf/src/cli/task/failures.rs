@@ -4,14 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use dtf::model::failure::{Failure, FailureKey};
 use dtf::model::{EmitEpoch, Seq, TaskId};
+use lrmf_core::text::bytes_on_one_line;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::args::Output;
 use super::super::oneshot::refused;
+use super::super::say;
+use super::super::table::Listing;
 use super::{Desk, show, submit, watch};
 
 /// The most characters of a body that a table shows.
@@ -61,20 +63,18 @@ pub(super) async fn failures(desk: &Desk, args: FailuresArgs) -> anyhow::Result<
 }
 
 fn table(failures: &[Failure]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["subtask", "why", "body"]);
+    let mut table = Listing::new(["subtask", "why", "body"]);
     for failure in failures {
         let body =
             failure.body.as_ref().map_or_else(|| "(too large to be kept)".to_owned(), |body| text(body));
-        table.add_row([name(failure), failure.error.escape_debug().to_string(), body]);
+        table.row([name(failure), failure.error.clone(), body]);
     }
-    table.trim_fmt()
+    table.to_string()
 }
 
 /// The beginning of a body, on one line.
 fn text(body: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(body).escape_debug().take(SHOWN + 1).collect();
+    let text: String = bytes_on_one_line(body).chars().take(SHOWN + 1).collect();
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -101,7 +101,7 @@ pub(super) async fn retry(desk: &Desk, args: RetryArgs) -> anyhow::Result<ExitCo
     let task = submit::until_created(request, create).await?;
     if args.watch {
         if !desk.quiet {
-            eprintln!("dtf: task {} runs what failed of task {}", task.id(), args.id);
+            say(&format!("task {} runs what failed of task {}", task.id(), args.id));
         }
         return watch::watch(desk, task).await;
     }

@@ -21,6 +21,7 @@ use self::submit::SubmitArgs;
 use super::Usage;
 use super::args::Output;
 use super::oneshot::refused;
+use super::say;
 use super::settings::Head;
 
 #[derive(Debug, Args)]
@@ -156,7 +157,7 @@ async fn each(
     for id in &ids {
         ask(*id).await.map_err(refused)?;
         if desk.output == Output::Text && !desk.quiet {
-            eprintln!("dtf: task {id} is to be {asked}");
+            say(&format!("task {id} is to be {asked}"));
         }
     }
     if desk.output == Output::Json {

@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 use dtf::lrmf::{BootClock, Clock};
 use dtf::model::table::{TaskFilter, TaskRow};
 use dtf::model::{TaskId, TaskStatus};
 use dtf::{Progress, TaskStatusView};
 use indicatif::{HumanCount, HumanDuration};
+use lrmf_core::text::one_line;
 use serde_json::{Value, json};
 
 use super::super::args::Output;
 use super::super::oneshot::refused;
+use super::super::table::Listing;
 use super::super::utc::utc;
 use super::{Desk, Usage};
 
@@ -84,12 +85,11 @@ pub(super) async fn list(desk: &Desk, args: ListArgs) -> anyhow::Result<ExitCode
 }
 
 fn table(desk: &Desk, rows: &[TaskRow]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["id", "type", "status", "group", "name", "created (UTC)", "subtasks", "failed"]);
+    let mut table =
+        Listing::new(["id", "type", "status", "group", "name", "created (UTC)", "subtasks", "failed"]);
     for row in rows {
         let counts = &row.counts;
-        table.add_row([
+        table.row([
             row.id.to_string(),
             desk.name(row.task_type),
             row.status.to_string(),
@@ -105,12 +105,8 @@ fn table(desk: &Desk, rows: &[TaskRow]) -> String {
             },
         ]);
     }
-    for column in [0, 6, 7] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt()
+    table.align_right(&[0, 6, 7]);
+    table.to_string()
 }
 
 fn as_json(desk: &Desk, row: &TaskRow) -> serde_json::Result<Value> {
@@ -169,7 +165,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     lines.retain(|(_, value)| !value.is_empty());
     let mut out = std::io::stdout();
     for (name, value) in lines {
-        writeln!(out, "{name:<10} {value}")?;
+        writeln!(out, "{name:<10} {}", one_line(&value))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `dtf task submit`.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use super::super::args::{Output, duration};
 use super::super::oneshot::refused;
+use super::super::say;
 use super::{Desk, Usage, show, watch};
 
 /// How often a creation is asked for whose answer did not come. Each asks under the same name, so one task is made.
@@ -73,12 +75,12 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
     let task = until_created(request, create).await?;
     if args.watch {
         if !desk.quiet {
-            eprintln!("dtf: task {} was created", task.id());
+            say(&format!("task {} was created", task.id()));
         }
         return watch::watch(desk, task).await;
     }
     match desk.output {
-        Output::Text => println!("{}", task.id()),
+        Output::Text => writeln!(std::io::stdout(), "{}", task.id())?,
         Output::Json => show::print(&json!({ "task": task.id() }))?,
     }
     Ok(ExitCode::SUCCESS)

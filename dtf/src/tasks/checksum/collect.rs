@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Console, plain, shown};
 use super::line;
+use super::manifests::without_number;
 use super::record::{Found, RecordReader, for_each_item};
 use super::results::Results;
 use super::target::Target;
@@ -42,6 +43,10 @@ pub(super) struct ChecksumCollector {
     /// Whether another collector of this task was there before, in this process.
     pub(super) known: bool,
     pub(super) out: Option<PathBuf>,
+    /// Whether manifests are compared with files.
+    pub(super) compares: bool,
+    /// Whether nothing is said of files that are as they should be.
+    pub(super) quiet: bool,
     pub(super) console: Console,
 }
 
@@ -78,11 +83,12 @@ impl TaskCollector for ChecksumCollector {
 
     async fn after_task_completed(&mut self, _counts: &Counts) -> anyhow::Result<TaskResult> {
         let collected = Arc::clone(&self.collected);
-        let (out, console) = (self.out.clone(), self.console.clone());
         let stop = CancellationToken::new();
         let _stop_when_dropped = stop.clone().drop_guard();
-        tokio::task::spawn_blocking(move || conclude(&mut lock(&collected), out.as_deref(), &console, &stop))
-            .await?
+        let (out, console) = (self.out.clone(), self.console.clone());
+        let manifest =
+            Manifest { compares: self.compares, quiet: self.quiet, console, stop, ..Manifest::default() };
+        tokio::task::spawn_blocking(move || conclude(&mut lock(&collected), out.as_deref(), manifest)).await?
     }
 
     async fn cancel(&mut self) -> anyhow::Result<()> {
@@ -136,8 +142,7 @@ fn add_failed(results: &mut Results, body: &[u8], error: &str) -> io::Result<()>
 fn conclude(
     collected: &mut Collected,
     out: Option<&Path>,
-    console: &Console,
-    stop: &CancellationToken,
+    mut manifest: Manifest,
 ) -> anyhow::Result<TaskResult> {
     let results = match collected {
         Collected::Open(results) => results,
@@ -147,15 +152,16 @@ fn conclude(
     let written = match out {
         Some(out) => Target::resolve(out)
             .map_err(anyhow::Error::msg)?
-            .write(|file| Manifest::write(results, file, console, stop))
+            .write(|file| manifest.write(results, file))
             .map_err(|error| anyhow::anyhow!("cannot write {}: {}", shown(out), plain(&error))),
         None => {
-            let written = Manifest::write(results, &mut *console.out(), console, stop);
+            let console = manifest.console.clone();
+            let written = manifest.write(results, &mut *console.out());
             written.map_err(|error| anyhow::anyhow!("cannot write to standard output: {}", plain(&error)))
         }
     };
     match written {
-        Ok(manifest) => {
+        Ok(()) => {
             let result = manifest.to_result();
             *collected = Collected::Written(result.clone());
             Ok(result)
@@ -170,56 +176,110 @@ fn conclude(
     }
 }
 
-/// What the manifest came to.
+/// The manifest, or what came of comparing one; and what is in it.
 #[derive(Default)]
 struct Manifest {
+    compares: bool,
+    quiet: bool,
+    console: Console,
+    stop: CancellationToken,
     files: u64,
     bytes: u64,
+    /// Files that are not what the manifest says.
+    differ: u64,
     failed: u64,
+    /// Files that were written to while they were read.
+    changed: u64,
 }
 
 impl Manifest {
-    fn write(
-        results: &mut Results,
-        to: &mut (impl Write + ?Sized),
-        console: &Console,
-        stop: &CancellationToken,
-    ) -> io::Result<Self> {
+    fn write(&mut self, results: &mut Results, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
         let mut to = BufWriter::with_capacity(256 * 1024, to);
-        let mut manifest = Self::default();
         let mut text = Vec::new();
         results.for_each(|path, found| {
-            if stop.is_cancelled() {
+            if self.stop.is_cancelled() {
                 return Err(io::Error::other("told to stop"));
             }
-            match Found::decode(found)? {
-                Found::Hashed { digest, size } => {
-                    manifest.files += 1;
-                    manifest.bytes += size;
-                    text.clear();
-                    line::append(&mut text, digest, path);
-                    to.write_all(&text)
-                }
-                Found::Failed { why } => {
-                    manifest.failed += 1;
-                    console.complain(path, why);
-                    Ok(())
+            text.clear();
+            self.put(&mut text, path, Found::decode(found)?);
+            to.write_all(&text)
+        })?;
+        if self.compares && self.files + self.failed == 0 {
+            self.failed = 1;
+            self.console.complain(b"checksum", b"there is no line in the manifests: nothing was checked");
+        }
+        to.flush()
+    }
+
+    /// Counts an item, and makes its line.
+    fn put(&mut self, text: &mut Vec<u8>, path: &[u8], found: Found<'_>) {
+        let name = if self.compares { without_number(path) } else { path };
+        match found {
+            Found::Hashed { digest, size, changed } => {
+                self.files += 1;
+                self.bytes += size;
+                line::append(text, digest, path);
+                if changed {
+                    self.changed += 1;
+                    self.console.complain(
+                        name,
+                        b"was written to while it was read: its digest may be of no state of it",
+                    );
                 }
             }
-        })?;
-        to.flush()?;
-        Ok(manifest)
+            Found::Compared { same, size } => {
+                self.files += 1;
+                self.bytes += size;
+                self.differ += u64::from(!same);
+                if !same || !self.quiet {
+                    verdict(text, name, if same { b"OK" } else { b"FAILED" });
+                }
+            }
+            Found::Failed { why } => {
+                self.failed += 1;
+                self.console.complain(name, why);
+                if self.compares {
+                    verdict(text, name, b"FAILED open or read");
+                }
+            }
+        }
     }
 
     fn to_result(&self) -> TaskResult {
-        let Self { files, bytes, failed } = self;
+        let Self { files, bytes, differ, failed, changed, .. } = self;
+        let mut reason = format!("{files} files, {bytes} bytes");
+        for (count, what) in [
+            (differ, "do not match"),
+            (failed, "items failed"),
+            (changed, "were written to while they were read"),
+        ] {
+            if *count > 0 {
+                reason.push_str(&format!("; {count} {what}"));
+            }
+        }
         TaskResult {
             code: 0,
-            reason: match failed {
-                0 => format!("{files} files, {bytes} bytes"),
-                _ => format!("{files} files, {bytes} bytes; {failed} items failed"),
-            },
-            data: serde_json::json!({ "files": files, "bytes": bytes, "failed_items": failed }),
+            reason,
+            data: serde_json::json!({
+                "files": files,
+                "bytes": bytes,
+                "differ": differ,
+                "changed": changed,
+                "failed_items": failed + differ,
+            }),
         }
     }
+}
+
+/// Appends the line of a file that was compared, as `sha256sum -c` prints it.
+fn verdict(text: &mut Vec<u8>, path: &[u8], verdict: &[u8]) {
+    if path.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        text.push(b'\\');
+        line::append_path(text, path);
+    } else {
+        text.extend_from_slice(path);
+    }
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(verdict);
+    text.push(b'\n');
 }

@@ -1,20 +1,22 @@
 //! The executor: hashes the files of a batch.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
 use rustix::fs::OFlags;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::super::codec::damaged;
 use super::super::plain;
-use super::record::{Found, Item, RecordWriter, for_each_item};
+use super::digest::Digest;
+use super::manifests::without_number;
+use super::record::{Found, Item, Known, RecordWriter, for_each_item};
 
 /// How much is read at a time; between two reads the work can be stopped.
 const CHUNK: usize = 128 * 1024;
@@ -23,15 +25,18 @@ const CHUNK: usize = 128 * 1024;
 ///
 /// The work is synchronous and runs on a thread for such work. When the future is dropped, as its time is over, the
 /// thread is told and stops at the next chunk; only a read that never returns keeps it.
-pub(super) struct ChecksumExecutor;
+pub(super) struct ChecksumExecutor {
+    /// The digest of files that no manifest says anything of.
+    pub(super) digest: Digest,
+}
 
 #[async_trait]
 impl TaskExecutor for ChecksumExecutor {
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         let stop = context.cancelled.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
-        let body = body.clone();
-        let hashed = tokio::task::spawn_blocking(move || hash_batch(&body, &stop)).await;
+        let (body, digest) = (body.clone(), self.digest);
+        let hashed = tokio::task::spawn_blocking(move || hash_batch(&body, digest, &stop)).await;
         match hashed.map_err(ExecuteError::final_error)? {
             Ok(records) => Ok(SubtaskResult::new(records)),
             Err(error) => Err(ExecuteError::final_error(error)),
@@ -40,13 +45,13 @@ impl TaskExecutor for ChecksumExecutor {
 }
 
 /// The records of a batch. A file that cannot be read is a record of its own and no error.
-pub(super) fn hash_batch(body: &[u8], stop: &CancellationToken) -> io::Result<Vec<u8>> {
+pub(super) fn hash_batch(body: &[u8], digest: Digest, stop: &CancellationToken) -> io::Result<Vec<u8>> {
     let mut records = RecordWriter::new(Vec::with_capacity(body.len() * 2));
     let mut chunk = vec![0; CHUNK];
     let mut found = Vec::new();
     for_each_item(body, |item| {
         found.clear();
-        look_into(item, &mut chunk, stop)?.encode(&mut found)?;
+        look_into(item, digest, &mut chunk, stop)?.encode(&mut found)?;
         records.put(item.path, &found)
     })?;
     Ok(records.into_inner())
@@ -54,15 +59,26 @@ pub(super) fn hash_batch(body: &[u8], stop: &CancellationToken) -> io::Result<Ve
 
 /// [`Found`], with what it refers to.
 enum Looked<'a> {
-    Hashed([u8; super::record::DIGEST], u64),
+    Hashed(Hashed),
+    Compared(bool, u64),
     Unreadable(&'a [u8]),
     Failed(String),
+}
+
+/// What was read.
+struct Hashed {
+    digest: Vec<u8>,
+    size: u64,
+    changed: bool,
 }
 
 impl Looked<'_> {
     fn encode(&self, to: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Looked::Hashed(digest, size) => Found::Hashed { digest, size: *size },
+            Looked::Hashed(Hashed { digest, size, changed }) => {
+                Found::Hashed { digest, size: *size, changed: *changed }
+            }
+            Looked::Compared(same, size) => Found::Compared { same: *same, size: *size },
             Looked::Unreadable(why) => Found::Failed { why },
             Looked::Failed(why) => Found::Failed { why: why.as_bytes() },
         }
@@ -72,29 +88,66 @@ impl Looked<'_> {
 
 /// # Errors
 /// Only that it was told to stop.
-fn look_into<'a>(item: &Item<'a>, chunk: &mut [u8], stop: &CancellationToken) -> io::Result<Looked<'a>> {
-    if let Some(why) = item.unreadable {
-        return Ok(Looked::Unreadable(why));
-    }
-    let mut file = match open(item.path) {
-        Ok(file) => file,
-        Err(error) => return Ok(Looked::Failed(plain(&error))),
+fn look_into<'a>(
+    item: &Item<'a>,
+    digest: Digest,
+    chunk: &mut [u8],
+    stop: &CancellationToken,
+) -> io::Result<Looked<'a>> {
+    let (path, digest, expected) = match item.known {
+        Known::Unreadable(why) => return Ok(Looked::Unreadable(why)),
+        Known::File => (item.path, digest, None),
+        Known::Expected(kind, expected) => {
+            let kind = usize::try_from(kind).ok().and_then(|kind| Digest::ALL.get(kind).copied());
+            (without_number(item.path), kind.ok_or_else(damaged)?, Some(expected))
+        }
     };
-    let mut hash = Sha256::new();
+    let file = if expected.is_some() { open_listed(path) } else { open(path) };
+    let hashed = file.and_then(|file| hash(file, digest, chunk, stop));
+    match hashed {
+        Ok(hashed) => Ok(match expected {
+            None => Looked::Hashed(hashed),
+            Some(expected) => Looked::Compared(hashed.digest == expected, hashed.size),
+        }),
+        Err(_) if stop.is_cancelled() => Err(io::Error::other("told to stop")),
+        Err(error) => Ok(Looked::Failed(plain(&error))),
+    }
+}
+
+fn hash(mut file: File, digest: Digest, chunk: &mut [u8], stop: &CancellationToken) -> io::Result<Hashed> {
+    let mut hash = digest.begin();
     let mut size = 0;
+    let before = file.metadata()?;
     loop {
         if stop.is_cancelled() {
             return Err(io::Error::other("told to stop"));
         }
         match file.read(chunk) {
-            Ok(0) => return Ok(Looked::Hashed(hash.finalize().into(), size)),
+            Ok(0) => break,
             Ok(length) => {
                 hash.update(&chunk[..length]);
                 size += length as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(Looked::Failed(plain(&error))),
+            Err(error) => return Err(error),
         }
+    }
+    let after = file.metadata()?;
+    let changed = size != before.len() || written_at(&before) != written_at(&after);
+    Ok(Hashed { digest: hash.finish(), size, changed: changed && after.is_file() })
+}
+
+/// When a file was last written to, and its size.
+fn written_at(metadata: &Metadata) -> (i64, i64, u64) {
+    (metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+}
+
+/// Opens what a manifest lists, as it is: symlinks are followed, as `sha256sum` does.
+fn open_listed(path: &[u8]) -> io::Result<File> {
+    let file = File::open(OsStr::from_bytes(path))?;
+    match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
     }
 }
 

@@ -1,17 +1,20 @@
-//! The generator: the walk, cut into batches.
+//! The generator: the walk, or the lines of manifests, cut into batches.
 //!
 //! A batch is what one subtask hashes. Many small files share one, so that the framework's cost of a subtask, some
 //! microseconds, vanishes beside the hashing; large files have one to themselves, so that no core waits at the end for
 //! another that has a long batch.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::plugin::{Generated, NewSubtask, TaskGenerator};
 
-use super::record::{Item, ItemWriter};
+use super::digest::Digest;
+use super::exclude::Exclude;
+use super::manifests::Manifests;
+use super::record::{Item, ItemWriter, Known};
 use super::target::Skip;
 use super::walk::{Step, Walk, bytes_of};
 
@@ -47,15 +50,21 @@ impl Batch {
     }
 }
 
+/// Where items come from.
+enum Source {
+    Walk(Walk),
+    Manifests(Manifests),
+}
+
 struct Cutter {
-    walk: Walk,
+    source: Source,
     batch: Batch,
     steps_a_call: usize,
 }
 
 impl Cutter {
-    fn new(root: &Path, skip: Option<Skip>, steps_a_call: usize) -> Self {
-        Self { walk: Walk::new(root, skip), batch: Batch::default(), steps_a_call }
+    fn new(source: Source, steps_a_call: usize) -> Self {
+        Self { source, batch: Batch::default(), steps_a_call }
     }
 
     fn next(&mut self, most: usize) -> std::io::Result<Generated> {
@@ -78,18 +87,21 @@ impl Cutter {
         Ok(generated)
     }
 
-    /// Puts what the walk comes by next into the batch; false at its end.
+    /// Puts what comes next into the batch; false at the end.
     fn step(&mut self) -> std::io::Result<bool> {
-        match self.walk.next() {
-            Some(Step::File(path, size)) => {
-                self.batch.put(&Item { path: bytes_of(&path), unreadable: None }, size)?;
-            }
-            Some(Step::Unreadable(path, why)) => {
-                let item = Item { path: bytes_of(&path), unreadable: Some(why.as_bytes()) };
-                self.batch.put(&item, 0)?;
-            }
-            Some(Step::Other) => {}
-            None => return Ok(false),
+        match &mut self.source {
+            Source::Walk(walk) => match walk.next() {
+                Some(Step::File(path, size)) => {
+                    self.batch.put(&Item { path: bytes_of(&path), known: Known::File }, size)?;
+                }
+                Some(Step::Unreadable(path, why)) => {
+                    let known = Known::Unreadable(why.as_bytes());
+                    self.batch.put(&Item { path: bytes_of(&path), known }, 0)?;
+                }
+                Some(Step::Other) => {}
+                None => return Ok(false),
+            },
+            Source::Manifests(manifests) => return manifests.next(|item, size| self.batch.put(item, size)),
         }
         Ok(true)
     }
@@ -107,20 +119,38 @@ impl Cutter {
 pub(super) struct ChecksumGenerator {
     /// None while a call has it, and after a call that was dropped.
     cutter: Option<Cutter>,
-    root: std::path::PathBuf,
-    skip: Option<Skip>,
+    what: What,
+}
+
+/// What is gone through.
+pub(super) enum What {
+    /// Directories, but for what is skipped and left out.
+    Directories(Vec<PathBuf>, Option<Skip>, Exclude),
+    /// Manifests whose digests are of this kind where their length does not tell.
+    Manifests(Vec<PathBuf>, Digest),
+}
+
+impl What {
+    fn begin(&self) -> Source {
+        match self {
+            Self::Directories(roots, skip, exclude) => {
+                Source::Walk(Walk::new(roots, skip.clone(), exclude.clone()))
+            }
+            Self::Manifests(paths, usual) => Source::Manifests(Manifests::new(paths.clone(), *usual)),
+        }
+    }
 }
 
 impl ChecksumGenerator {
-    pub(super) fn new(root: &Path, skip: Option<Skip>) -> Self {
-        Self { cutter: None, root: root.to_owned(), skip }
+    pub(super) fn new(what: What) -> Self {
+        Self { cutter: None, what }
     }
 }
 
 #[async_trait]
 impl TaskGenerator for ChecksumGenerator {
     async fn begin(&mut self, _saved: Option<Bytes>) -> anyhow::Result<()> {
-        self.cutter = Some(Cutter::new(&self.root, self.skip.clone(), STEPS_A_CALL));
+        self.cutter = Some(Cutter::new(self.what.begin(), STEPS_A_CALL));
         Ok(())
     }
 
@@ -152,12 +182,15 @@ impl TaskGenerator for ChecksumGenerator {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const STEPS: usize = 64;
 
     fn walk(root: &Path, most: usize) -> Vec<usize> {
-        let mut cutter = Cutter::new(root, None, STEPS);
+        let what = What::Directories(vec![root.to_owned()], None, Exclude::new(&[]).unwrap());
+        let mut cutter = Cutter::new(what.begin(), STEPS);
         let mut calls = Vec::new();
         loop {
             let generated = cutter.next(most).unwrap();

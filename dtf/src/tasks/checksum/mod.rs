@@ -1,7 +1,9 @@
-//! The task type `checksum`: the SHA-256 of every regular file below a directory, in one manifest.
+//! The task type `checksum`: the digest of every regular file below directories, in one manifest; or the files of manifests,
+//! compared with them. `docs/checksum.md` of the repository describes it for users.
 //!
 //! The manifest is byte for byte what `find DIR -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum` prints, so that
-//! `sha256sum -c` can check it. Symlinks are not followed, other files than regular ones passed over.
+//! `sha256sum -c` can check it; with other digests, what `sha512sum`, `b3sum` and `md5sum` print. Symlinks are not followed,
+//! other files than regular ones passed over.
 //!
 //! - The generator walks DIR and cuts what it finds into batches; the executor hashes a batch; the collector keeps a
 //!   sorted set of what was found, spilled to disk where it is large, and writes the manifest at the end. Memory is
@@ -12,6 +14,7 @@
 //!   killed while it wrote FILE may have left beside it, named `.dtf-manifest-…`. Results are spilled beside FILE, or into
 //!   the system's directory for temporary files where there is no FILE, to files without names that vanish with the
 //!   process.
+//! - Items of manifests travel with their number before their path, so that what came of them is told in their order.
 //! - Nothing of a run outlives its process: a task whose process ended is run again from the start.
 //!
 //! ```
@@ -25,15 +28,19 @@
 //! ```
 
 mod collect;
+mod digest;
+mod exclude;
 mod execute;
 mod generate;
 mod line;
+mod manifests;
 mod record;
 mod results;
 mod sorted;
 mod target;
 mod walk;
 
+pub use digest::Digest;
 pub use results::Limits;
 
 use std::fmt;
@@ -49,12 +56,15 @@ use dtf_model::{Invalid, TaskParam, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 use self::collect::{AllCollected, ChecksumCollector, Collected};
+use self::exclude::Exclude;
+use self::generate::What;
 use self::results::Results;
 use self::target::Target;
 use super::raw::Raw;
 use super::{Console, plain, shown};
 
-const TAKES: &str = "dir (a directory) and out (a file, or null for standard output)";
+const TAKES: &str = "dir or dirs (directories) or check (manifests), out (a file, or null for standard output), digest \
+                     (sha256, sha512, blake3 or md5), exclude (patterns) and quiet (true or false)";
 /// The largest file takes as long as it takes.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How many batches may wait: at most 16 MiB of paths.
@@ -62,29 +72,96 @@ const BACKLOG: u64 = 256;
 /// How many tasks that have ended are remembered, should their end be asked for again.
 const REMEMBERED: usize = 64;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Param {
-    dir: Raw,
-    #[serde(default)]
-    out: Option<Raw>,
+/// What a `checksum` task does.
+#[derive(Clone, Debug, Default)]
+pub struct ChecksumParam {
+    /// The directories whose files are hashed.
+    pub dirs: Vec<PathBuf>,
+    /// Where the manifest goes; standard output where there is none.
+    pub out: Option<PathBuf>,
+    /// The kind of digest. Of a manifest that is checked, the length of its digests tells, unless several have it.
+    pub digest: Digest,
+    /// What is left out, as patterns of a `.gitignore` file.
+    pub exclude: Vec<String>,
+    /// The manifests whose files are compared with them, instead.
+    pub check: Vec<PathBuf>,
+    /// Whether nothing is said of files that are what their manifest says.
+    pub quiet: bool,
 }
 
-impl Param {
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    #[serde(default)]
+    dir: Option<Raw>,
+    #[serde(default)]
+    dirs: Vec<Raw>,
+    #[serde(default)]
+    out: Option<Raw>,
+    #[serde(default)]
+    digest: Digest,
+    #[serde(default)]
+    exclude: Vec<String>,
+    #[serde(default)]
+    check: Vec<Raw>,
+    #[serde(default)]
+    quiet: bool,
+}
+
+impl ChecksumParam {
+    /// As the task's `type_param`. What is not UTF-8 survives it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let raw = |paths: &[PathBuf]| paths.iter().map(Raw::new).collect();
+        serde_json::json!(Form {
+            dir: None,
+            dirs: raw(&self.dirs),
+            out: self.out.as_ref().map(Raw::new),
+            digest: self.digest,
+            exclude: self.exclude.clone(),
+            check: raw(&self.check),
+            quiet: self.quiet,
+        })
+    }
+
     fn read(param: &TaskParam) -> Result<Self, Invalid> {
-        super::read_param("checksum", TAKES, &param.type_param)
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.dir.to_os().into()
-    }
-
-    fn out(&self) -> Option<PathBuf> {
-        self.out.as_ref().map(|out| out.to_os().into())
+        let form: Form = super::read_param("checksum", TAKES, &param.type_param)?;
+        let paths =
+            |raw: &mut dyn Iterator<Item = &Raw>| raw.map(|raw| raw.to_os().into()).collect::<Vec<PathBuf>>();
+        let read = Self {
+            dirs: paths(&mut form.dir.iter().chain(&form.dirs)),
+            out: form.out.as_ref().map(|out| out.to_os().into()),
+            digest: form.digest,
+            exclude: form.exclude,
+            check: paths(&mut form.check.iter()),
+            quiet: form.quiet,
+        };
+        match (read.dirs.is_empty(), read.check.is_empty()) {
+            (false, true) | (true, false) => Ok(read),
+            _ => Err(Invalid::TypeParam(format!(
+                "the parameters of checksum name neither or both; it takes {TAKES}"
+            ))),
+        }
     }
 
     fn target(&self) -> Result<Option<Target>, String> {
-        self.out().map(|out| Target::resolve(&out)).transpose()
+        self.out.as_ref().map(|out| Target::resolve(out)).transpose()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.dirs.iter().try_for_each(|dir| check_dir(dir))?;
+        self.check.iter().try_for_each(|manifest| check_manifest(manifest))?;
+        Exclude::new(&self.exclude)?;
+        self.target().map(drop)
+    }
+
+    fn what(&self) -> anyhow::Result<What> {
+        if !self.check.is_empty() {
+            return Ok(What::Manifests(self.check.clone(), self.digest));
+        }
+        let target = self.target().map_err(anyhow::Error::msg)?;
+        let skip = target.map(|target| target.to_skip()).transpose()?;
+        let exclude = Exclude::new(&self.exclude).map_err(anyhow::Error::msg)?;
+        Ok(What::Directories(self.dirs.clone(), skip, exclude))
     }
 }
 
@@ -120,7 +197,8 @@ impl Checksum {
     /// The `type_param` of a task: hash what is below `dir`, write the manifest to `out`, or to standard output where
     /// there is none. The paths need not be UTF-8.
     pub fn param(dir: &Path, out: Option<&Path>) -> serde_json::Value {
-        serde_json::json!({ "dir": Raw::new(dir), "out": out.map(Raw::new) })
+        let (dirs, out) = (vec![dir.to_owned()], out.map(Path::to_owned));
+        ChecksumParam { dirs, out, ..ChecksumParam::default() }.to_json()
     }
 
     /// What has been collected of a task, and whether anything had been before.
@@ -164,27 +242,42 @@ impl TaskPlugin for Checksum {
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
-        let param = Param::read(param)?;
-        check_dir(&param.dir()).and_then(|()| param.target().map(drop)).map_err(Invalid::TypeParam)
+        ChecksumParam::read(param)?.check().map_err(Invalid::TypeParam)
     }
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        let param = Param::read(&spec.param)?;
-        let target = param.target().map_err(anyhow::Error::msg)?;
-        let skip = target.map(|target| target.to_skip()).transpose()?;
-        Ok(Box::new(generate::ChecksumGenerator::new(&param.dir(), skip)))
+        let what = ChecksumParam::read(&spec.param)?.what()?;
+        Ok(Box::new(generate::ChecksumGenerator::new(what)))
     }
 
-    fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        Ok(Arc::new(execute::ChecksumExecutor))
+    fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
+        let digest = ChecksumParam::read(&spec.param)?.digest;
+        Ok(Arc::new(execute::ChecksumExecutor { digest }))
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        let param = Param::read(&spec.param)?;
+        let param = ChecksumParam::read(&spec.param)?;
         let target = param.target().map_err(anyhow::Error::msg)?;
         let scratch = target.map_or_else(std::env::temp_dir, |target| target.parent().to_owned());
         let (collected, known) = self.collected(spec, scratch);
-        Ok(Box::new(ChecksumCollector { collected, known, out: param.out(), console: self.console.clone() }))
+        let (compares, quiet) = (!param.check.is_empty(), param.quiet);
+        let console = self.console.clone();
+        Ok(Box::new(ChecksumCollector { collected, known, out: param.out, compares, quiet, console }))
+    }
+}
+
+/// A manifest is opened when its turn comes; that it is none is better said before.
+fn check_manifest(manifest: &Path) -> Result<(), String> {
+    if manifest == Path::new("-") {
+        return Ok(());
+    }
+    let wrong = |why: &str| {
+        format!("{}: {why}; name a manifest that can be read, or - for standard input", shown(manifest))
+    };
+    match fs::metadata(manifest) {
+        Ok(there) if there.is_dir() => Err(wrong("is a directory")),
+        Ok(_) => fs::File::open(manifest).map(drop).map_err(|error| wrong(&plain(&error))),
+        Err(error) => Err(wrong(&plain(&error))),
     }
 }
 

@@ -6,16 +6,24 @@ use super::super::codec::{
     PathReader, PathWriter, at_end, damaged, put_bytes, put_number, take_bytes, take_number,
 };
 
-/// How many bytes a SHA-256 digest has.
-pub(super) const DIGEST: usize = 32;
-
-/// Something found below DIR.
+/// Something to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item<'a> {
     /// Its path, as `find` prints it.
     pub(super) path: &'a [u8],
-    /// For a directory that cannot be read: why. For a file, which is to be hashed: none.
-    pub(super) unreadable: Option<&'a [u8]>,
+    /// What is known of it.
+    pub(super) known: Known<'a>,
+}
+
+/// What is known of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known<'a> {
+    /// It is a file, which is to be hashed.
+    File,
+    /// It cannot be read, or is no line of a manifest, for this reason.
+    Unreadable(&'a [u8]),
+    /// It has this digest of this kind (its place in [`Digest::ALL`](super::digest::Digest::ALL)) if it is what the manifest says.
+    Expected(u64, &'a [u8]),
 }
 
 /// Writes items one after the other.
@@ -28,8 +36,17 @@ pub(super) struct ItemWriter {
 impl ItemWriter {
     pub(super) fn put(&mut self, item: &Item<'_>) -> io::Result<()> {
         self.paths.put(&mut self.bytes, item.path)?;
-        put_number(&mut self.bytes, u64::from(item.unreadable.is_some()))?;
-        item.unreadable.map_or(Ok(()), |why| put_bytes(&mut self.bytes, why))
+        match item.known {
+            Known::File => put_number(&mut self.bytes, 0),
+            Known::Unreadable(why) => {
+                put_number(&mut self.bytes, 1)?;
+                put_bytes(&mut self.bytes, why)
+            }
+            Known::Expected(kind, digest) => {
+                put_number(&mut self.bytes, 2 + kind)?;
+                put_bytes(&mut self.bytes, digest)
+            }
+        }
     }
 
     /// How much has been written.
@@ -51,19 +68,20 @@ pub(super) fn for_each_item(
     mut each: impl FnMut(&Item<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut paths = PathReader::default();
-    let mut why = Vec::new();
+    let mut bytes = Vec::new();
     while !body.is_empty() {
         let path = paths.take(&mut body)?;
-        why.clear();
-        let unreadable = match take_number(&mut body)? {
-            0 => None,
-            1 => {
-                take_bytes(&mut body, &mut why)?;
-                Some(why.as_slice())
-            }
-            _ => return Err(damaged()),
+        bytes.clear();
+        let form = take_number(&mut body)?;
+        if form > 0 {
+            take_bytes(&mut body, &mut bytes)?;
+        }
+        let known = match form {
+            0 => Known::File,
+            1 => Known::Unreadable(&bytes),
+            kind => Known::Expected(kind - 2, &bytes),
         };
-        each(&Item { path, unreadable })?;
+        each(&Item { path, known })?;
     }
     Ok(())
 }
@@ -75,6 +93,15 @@ pub(super) enum Found<'a> {
     Hashed {
         /// The digest.
         digest: &'a [u8],
+        /// How many bytes it had.
+        size: u64,
+        /// Whether it was written to while it was read.
+        changed: bool,
+    },
+    /// It was compared with what it should be.
+    Compared {
+        /// Whether it is that.
+        same: bool,
         /// How many bytes it had.
         size: u64,
     },
@@ -89,13 +116,17 @@ impl<'a> Found<'a> {
     /// Appends the form that is kept. Hashed sorts before failed.
     pub(super) fn encode(&self, to: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Found::Hashed { digest, size } => {
-                to.push(0);
-                to.extend_from_slice(digest);
+            Found::Hashed { digest, size, changed } => {
+                to.push(u8::from(*changed));
+                put_bytes(to, digest)?;
+                put_number(to, *size)
+            }
+            Found::Compared { same, size } => {
+                to.push(2 + u8::from(*same));
                 put_number(to, *size)
             }
             Found::Failed { why } => {
-                to.push(1);
+                to.push(4);
                 to.extend_from_slice(why);
                 Ok(())
             }
@@ -105,11 +136,15 @@ impl<'a> Found<'a> {
     /// Reads what [`encode`](Self::encode) wrote.
     pub(super) fn decode(from: &'a [u8]) -> io::Result<Self> {
         match from.split_first() {
-            Some((0, rest)) => {
-                let (digest, mut size) = rest.split_at_checked(DIGEST).ok_or_else(damaged)?;
-                Ok(Found::Hashed { digest, size: take_number(&mut size)? })
+            Some((form @ (0 | 1), mut rest)) => {
+                let length = usize::try_from(take_number(&mut rest)?).map_err(|_| damaged())?;
+                let (digest, mut size) = rest.split_at_checked(length).ok_or_else(damaged)?;
+                Ok(Found::Hashed { digest, size: take_number(&mut size)?, changed: *form == 1 })
             }
-            Some((1, why)) => Ok(Found::Failed { why }),
+            Some((form @ (2 | 3), mut size)) => {
+                Ok(Found::Compared { same: *form == 3, size: take_number(&mut size)? })
+            }
+            Some((4, why)) => Ok(Found::Failed { why }),
             _ => Err(damaged()),
         }
     }
@@ -173,26 +208,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn items_survive(items in proptest::collection::vec((bytes(), proptest::option::of(bytes())), 0..10)) {
-            let mut writer = ItemWriter::default();
-            for (path, why) in &items {
-                writer.put(&Item { path, unreadable: why.as_deref() }).unwrap();
+        fn items_survive(items in proptest::collection::vec((bytes(), 0_u64..6, bytes()), 0..10)) {
+            fn known(form: u64, bytes: &[u8]) -> Known<'_> {
+                match form {
+                    0 => Known::File,
+                    1 => Known::Unreadable(bytes),
+                    kind => Known::Expected(kind - 2, bytes),
+                }
             }
-            let mut read = Vec::new();
+            let mut writer = ItemWriter::default();
+            for (path, form, bytes) in &items {
+                writer.put(&Item { path, known: known(*form, bytes) }).unwrap();
+            }
+            let mut expected = items.iter();
             for_each_item(&writer.finish(), |item| {
-                read.push((item.path.to_vec(), item.unreadable.map(<[u8]>::to_vec)));
+                let (path, form, bytes) = expected.next().unwrap();
+                assert_eq!(item, &Item { path, known: known(*form, bytes) });
                 Ok(())
             }).unwrap();
-            prop_assert_eq!(read, items);
+            prop_assert!(expected.next().is_none());
         }
 
         #[test]
         fn records_survive(
-            records in proptest::collection::vec((bytes(), any::<[u8; DIGEST]>(), any::<u64>(), bytes()), 0..10)
+            records in proptest::collection::vec((bytes(), bytes(), any::<(u64, bool)>(), bytes()), 0..10)
         ) {
             let mut writer = RecordWriter::new(Vec::new());
-            for (path, digest, size, why) in &records {
-                for found in [Found::Hashed { digest, size: *size }, Found::Failed { why }] {
+            for (path, digest, (size, flag), why) in &records {
+                let (size, flag) = (*size, *flag);
+                let hashed = Found::Hashed { digest, size, changed: flag };
+                for found in [hashed, Found::Compared { same: flag, size }, Found::Failed { why }] {
                     let mut encoded = Vec::new();
                     found.encode(&mut encoded).unwrap();
                     prop_assert_eq!(Found::decode(&encoded).unwrap(), found);
@@ -202,7 +247,7 @@ mod tests {
             let written = writer.into_inner();
             let mut reader = RecordReader::new(written.as_slice());
             let (mut path, mut found) = (Vec::new(), Vec::new());
-            for (expected, ..) in records.iter().flat_map(|record| [record, record]) {
+            for (expected, ..) in records.iter().flat_map(|record| [record; 3]) {
                 prop_assert!(reader.next(&mut path, &mut found).unwrap());
                 prop_assert_eq!(&path, expected);
             }

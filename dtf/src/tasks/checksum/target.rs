@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -24,8 +24,16 @@ pub(super) struct Target {
     parent: PathBuf,
     /// Its name there.
     name: OsString,
-    /// The permissions of the file that is there already.
-    mode: Option<u32>,
+    /// Permissions and owner of the file that is there already.
+    was: Option<Was>,
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Was {
+    mode: u32,
+    user: u32,
+    group: u32,
 }
 
 impl Target {
@@ -36,12 +44,12 @@ impl Target {
     pub(super) fn resolve(out: &Path) -> Result<Self, String> {
         let path = followed(out)?;
         let wrong = |why: &str| format!("{}: {why}", shown(out));
-        let mode = match fs::symlink_metadata(&path) {
+        let was = match fs::symlink_metadata(&path) {
             Ok(there) if there.is_dir() => return Err(wrong("is a directory; FILE must be a file")),
             Ok(there) if !there.is_file() => {
                 return Err(wrong("is no regular file; leave --out away to write to standard output"));
             }
-            Ok(there) => Some(there.mode() & 0o7777),
+            Ok(there) => Some(Was { mode: there.mode() & 0o7777, user: there.uid(), group: there.gid() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(wrong(&plain(&error))),
         };
@@ -59,7 +67,7 @@ impl Target {
         }
         access(&parent, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| unusable(&format!("is not writable ({})", plain(&error.into()))))?;
-        Ok(Self { path, parent, name, mode })
+        Ok(Self { path, parent, name, was })
     }
 
     /// The directory that it is in.
@@ -80,8 +88,10 @@ impl Target {
 
     fn put_in_place(&self, mut beside: NamedTempFile) -> io::Result<()> {
         beside.flush()?;
-        if let Some(mode) = self.mode {
-            beside.as_file().set_permissions(Permissions::from_mode(mode))?;
+        if let Some(was) = self.was {
+            keep_owner(beside.as_file(), was)?;
+            // Afterwards: a change of owner takes some permissions away.
+            beside.as_file().set_permissions(Permissions::from_mode(was.mode))?;
         }
         beside.as_file().sync_all()?;
         beside.persist(&self.path).map_err(|error| error.error)?;
@@ -93,6 +103,22 @@ impl Target {
         let parent = fs::metadata(&self.parent)?;
         Ok(Skip { directory: (parent.dev(), parent.ino()), name: self.name.clone() })
     }
+}
+
+/// Gives a file the owner and the group that it had, as far as this process may: only root may give files away.
+fn keep_owner(file: &File, was: Was) -> io::Result<()> {
+    let is = file.metadata()?;
+    let not_permitted = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    for (user, group) in [(Some(was.user), None), (None, Some(was.group))] {
+        if user.is_none_or(|user| user == is.uid()) && group.is_none_or(|group| group == is.gid()) {
+            continue;
+        }
+        match fchown(file, user, group) {
+            Err(error) if !not_permitted(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The path itself, or what it leads to where it is a symlink.

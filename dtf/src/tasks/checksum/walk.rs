@@ -1,15 +1,18 @@
-//! The walk over DIR: every regular file below it, lazily, without following symlinks.
+//! The walk over one DIR after the other: every regular file below it, lazily, without following symlinks.
 //!
 //! # Bounds
 //! The walk holds open the directories from DIR down to where it is, at most [`MOST_OPEN`] of them, and reads each as it
 //! goes: a directory of millions of entries takes no more memory than one of ten. Deeper directories wait as paths.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, ReadDir};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::plain;
+use super::exclude::Exclude;
 use super::target::Skip;
 
 /// How many directories are open at once.
@@ -28,6 +31,8 @@ pub(super) enum Step {
 
 struct Open {
     path: PathBuf,
+    /// The DIR that it is below.
+    root: Arc<Path>,
     entries: ReadDir,
     /// Whether [`Skip`] is about this directory.
     skips: bool,
@@ -36,22 +41,24 @@ struct Open {
 /// The walk.
 pub(super) struct Walk {
     skip: Option<Skip>,
+    exclude: Exclude,
     open: Vec<Open>,
-    waiting: Vec<PathBuf>,
+    waiting: Vec<(Arc<Path>, PathBuf)>,
 }
 
 impl Walk {
-    /// Below this directory.
-    pub(super) fn new(root: &Path, skip: Option<Skip>) -> Self {
-        Self { skip, open: Vec::new(), waiting: vec![root.to_owned()] }
+    /// Below these directories.
+    pub(super) fn new(roots: &[PathBuf], skip: Option<Skip>, exclude: Exclude) -> Self {
+        let waiting = roots.iter().rev().map(|root| (Arc::from(root.as_path()), root.clone())).collect();
+        Self { skip, exclude, open: Vec::new(), waiting }
     }
 
     /// The next step; none when all has been seen.
     pub(super) fn next(&mut self) -> Option<Step> {
         if self.open.len() < MOST_OPEN
-            && let Some(path) = self.waiting.pop()
+            && let Some((root, path)) = self.waiting.pop()
         {
-            return Some(self.enter(path));
+            return Some(self.enter(root, path));
         }
         let top = self.open.last_mut()?;
         let step = match top.entries.next() {
@@ -70,14 +77,14 @@ impl Walk {
         Some(step)
     }
 
-    fn enter(&mut self, path: PathBuf) -> Step {
+    fn enter(&mut self, root: Arc<Path>, path: PathBuf) -> Step {
         let opened = fs::read_dir(&path).and_then(|entries| {
             let skips = self.skip.as_ref().map_or(Ok(false), |skip| skip.is_in(&path))?;
             Ok((entries, skips))
         });
         match opened {
             Ok((entries, skips)) => {
-                self.open.push(Open { path, entries, skips });
+                self.open.push(Open { path, root, entries, skips });
                 Step::Other
             }
             Err(error) => Step::Unreadable(path, plain(&error)),
@@ -85,10 +92,16 @@ impl Walk {
     }
 
     fn look_at(&mut self, entry: &DirEntry) -> Step {
-        let skips = self.open.last().is_some_and(|open| open.skips);
+        let Some(open) = self.open.last() else { return Step::Other };
+        let (skips, root) = (open.skips, Arc::clone(&open.root));
+        let leaves_out = |is_dir| {
+            let path = entry.path();
+            path.strip_prefix(&root).is_ok_and(|below| self.exclude.leaves_out(below, is_dir))
+        };
         match entry.file_type() {
+            Ok(kind) if leaves_out(kind.is_dir()) => Step::Other,
             Ok(kind) if kind.is_dir() => {
-                self.waiting.push(entry.path());
+                self.waiting.push((root, entry.path()));
                 Step::Other
             }
             Ok(kind) if !kind.is_file() => Step::Other,
@@ -106,6 +119,11 @@ impl Walk {
 
 fn size(entry: &DirEntry) -> io::Result<u64> {
     entry.metadata().map(|metadata| metadata.len())
+}
+
+/// How large a file is; 0 where that is not known.
+pub(super) fn size_at(path: &[u8]) -> u64 {
+    fs::metadata(OsStr::from_bytes(path)).map_or(0, |metadata| metadata.len())
 }
 
 /// The bytes of a path.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::print;
+
 /// One line for people, and the exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -35,11 +37,11 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::Usage(text) => {
-                eprintln!("lrmf: {}", text.replace('\n', " "));
+                print::say(text);
                 ExitCode::from(2)
             }
             Self::Failed(text) => {
-                eprintln!("lrmf: {}", text.replace('\n', " "));
+                print::say(text);
                 ExitCode::from(1)
             }
             Self::Unread => ExitCode::SUCCESS,

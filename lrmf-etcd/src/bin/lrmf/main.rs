@@ -11,6 +11,7 @@ use clap::Parser;
 use futures::StreamExt;
 use lrmf_core::InstanceId;
 use lrmf_core::admin::{Admin, AdminError, Change, GroupState};
+use lrmf_core::text::one_line;
 use serde_json::{Value, json};
 
 use args::{Cli, Command, Output};
@@ -55,7 +56,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
 async fn read(admin: &Admin) -> Result<GroupState, Failure> {
     let state = admin.read().await?;
     for error in state.unreadable.values() {
-        eprintln!("lrmf: not shown: {error}");
+        print::say(&format!("not shown: {error}"));
     }
     Ok(state)
 }
@@ -113,7 +114,7 @@ async fn watch(cli: &Cli, admin: &Admin) -> Result<(), Failure> {
         }
     }
     let print = |change: &Change| match cli.output {
-        Output::Table => print::line(&print::change(change)),
+        Output::Table => print::line(&one_line(&print::change(change))),
         Output::Json => print::json(change),
     };
     loop {
@@ -132,6 +133,7 @@ async fn watch(cli: &Cli, admin: &Admin) -> Result<(), Failure> {
 /// Asks for something, and says that it was asked for: whether it is done, the other commands show.
 async fn ask(cli: &Cli, admin: &Admin, request: &Command) -> Result<(), Failure> {
     let name = |member: &str| InstanceId::new(member);
+    let unknown = unknown(admin, request).await?;
     let (text, document) = match request {
         Command::Drain { member } => {
             admin.drain(&name(member)?).await?;
@@ -184,10 +186,33 @@ async fn ask(cli: &Cli, admin: &Admin, request: &Command) -> Result<(), Failure>
         | Command::Explain { .. }
         | Command::Watch => return Ok(()),
     };
-    match cli.output {
-        Output::Table => print::line(&text),
-        Output::Json => print::json(&document),
+    for words in &unknown {
+        print::say(words);
     }
+    match cli.output {
+        Output::Table => print::line(&one_line(&text)),
+        Output::Json => print::json(&with(document, "unknown", json!(unknown))),
+    }
+}
+
+/// What a request names that is not there now. It is asked for all the same, as it may be there later; a name with a slip in
+/// it is seen by that.
+async fn unknown(admin: &Admin, request: &Command) -> Result<Vec<String>, Failure> {
+    let (member, key) = match request {
+        Command::Drain { member } => (Some(member), None),
+        Command::Pin { key, member } => (Some(member), Some(key)),
+        _ => return Ok(Vec::new()),
+    };
+    let state = admin.read().await?;
+    let members: Vec<String> = state.members().into_iter().map(ToString::to_string).collect();
+    let mut unknown = Vec::new();
+    if let Some(member) = member.filter(|member| !members.contains(member)) {
+        unknown.push(format!("{member} is no member of the group now; members are: {}", members.join(", ")));
+    }
+    if let Some(key) = key.filter(|key| state.place(key).is_none()) {
+        unknown.push(format!("nobody has a task {key:?} now; lrmf tasks lists them"));
+    }
+    Ok(unknown)
 }
 
 fn was_or_not(was: bool, what: &str, state: &str) -> String {

@@ -6,6 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use lrmf_core::GroupMode;
 use lrmf_core::admin::{Change, Explanation, GroupState, MemberView, TaskView};
+use lrmf_core::text::one_line;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,6 +17,12 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
+}
+
+/// Says something to people, in one line of standard error. Where nobody can be told, the exit code has to do.
+pub(crate) fn say(words: &str) {
+    let words = words.replace('\n', " ");
+    writeln!(std::io::stderr(), "lrmf: {}", one_line(&words)).unwrap_or_default();
 }
 
 /// Writes one JSON value on one line.
@@ -54,7 +61,7 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(head.iter().copied());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| one_line(cell).into_owned()));
     }
     table.trim_fmt()
 }
@@ -126,7 +133,7 @@ pub(crate) fn task(task: &TaskView) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     for row in shown {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| one_line(cell).into_owned()));
     }
     table.trim_fmt()
 }
@@ -137,8 +144,8 @@ pub(crate) fn explanation(explanation: &Explanation) -> String {
         Some(task) => format!("{}: {} at {}, token {}", task.key, word(&task.state), task.member, task.token),
         None => format!("{}: nowhere", explanation.key),
     };
-    let reasons = explanation.reasons.iter().map(|reason| format!("\n  - {reason}"));
-    std::iter::once(head).chain(reasons).collect()
+    let reasons = explanation.reasons.iter().map(|reason| format!("\n  - {}", one_line(&reason.to_string())));
+    std::iter::once(one_line(&head).into_owned()).chain(reasons).collect()
 }
 
 /// A change in one line.
