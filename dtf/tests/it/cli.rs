@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::command::{
+    dtf, eventually, is_gone, output, run, run_with_lines, wait_until_it_has_a_child,
+};
 use rustix::process::{Pid, Signal, kill_process};
-use crate::support::command::{dtf, eventually, is_gone, output, run, run_with_lines, wait_until_it_has_a_child};
 
 /// A tree with everything that names and files can be.
 fn tree() -> tempfile::TempDir {

@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use crate::support::command::{children_of, dtf, eventually, is_gone, run, run_with_lines, told};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn seq(count: u32) -> String {
     (1..=count).map(|line| format!("{line}\n")).collect()

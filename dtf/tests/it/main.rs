@@ -6,6 +6,7 @@ mod callback;
 mod capable;
 mod chaos;
 mod checksum;
+mod checksum_command;
 mod cli;
 #[cfg(feature = "full")]
 mod cli_servers;

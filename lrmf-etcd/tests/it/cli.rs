@@ -193,6 +193,71 @@ async fn tasks_are_pinned_and_the_group_is_frozen() {
     tokio::join!(b.close(), c.close());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_nobody_has_are_said_and_asked_for_all_the_same() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let a = join(&etcd, "a", books.worker("a")).await;
+    books.wait_for_members(TASKS, &["a"]).await;
+    let said = run(&mut command(&etcd, &["drain", "A"]));
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (0, "lrmf: A is no member of the group now; members are: a\n")
+    );
+    let said = run(&mut command(&etcd, &["-o", "json", "pin", "task/7", "c"]));
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (document["unknown"].as_array().unwrap().len(), said.err.lines().count()),
+        (2, 2),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("nobody has a task \"task/7\" now"), "{}", said.err);
+    assert_eq!(json(&etcd, &["unpin", "task/7"])["was"], true);
+    assert_eq!(json(&etcd, &["undrain", "A"])["was"], true);
+    a.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_a_key_steers_the_terminal() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let evil = "x\nforged held \u{1b}[2J\u{9b}1m";
+    let member = member(&etcd.endpoint(), "cli", "a", LONG).await;
+    let tasks = FixedTasks::new([Task::new(evil, "v\n\u{1b}c")]);
+    let a = member.provider(tasks).worker(books.worker("a")).start().await.unwrap();
+    books.wait_for_members(1, &["a"]).await;
+    for arguments in
+        [&["tasks"][..], &["show", evil], &["explain", evil], &["pin", evil, "a"], &["unpin", evil]]
+    {
+        let out = lrmf(&etcd, arguments);
+        assert!(!out.contains(|c: char| c.is_control() && c != '\n'), "{arguments:?}: {out:?}");
+        assert!(!out.lines().any(|line| line.starts_with("forged")), "{arguments:?}: {out}");
+        assert!(out.contains("x\\nforged held \\x1b[2J"), "{arguments:?}: {out}");
+    }
+    a.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_no_etcd_is_left_out() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let a = join(&etcd, "a", books.worker("a")).await;
+    books.wait_for_members(TASKS, &["a"]).await;
+    // It answers, in another language.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in other.incoming().map_while(Result::ok) {
+            std::io::Write::write_all(&mut &stream, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                .ok();
+        }
+    });
+    let endpoints = format!("{address},{}", etcd.endpoint());
+    for _ in 0..10 {
+        let said = run(&mut command(&etcd, &["--endpoints", &endpoints, "members"]));
+        assert!(said.code == 0 && said.out.contains("1 members"), "{} {}", said.out, said.err);
+    }
+    a.close().await;
+}
+
 /// Gives one task back only when it is told to.
 struct Stubborn(Booked, watch::Receiver<bool>);
 

@@ -3,22 +3,48 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use lrmf_core::admin::Admin;
 use lrmf_core::control::Origin;
-use lrmf_core::{BootClock, Clock, GroupId};
-use lrmf_etcd::{Credentials, EtcdConfig, EtcdStore, Secret, Tls};
+use lrmf_core::{BootClock, Clock, GroupId, StoreError};
+use lrmf_etcd::{ConnectError, Credentials, EtcdConfig, EtcdStore, Secret, Tls};
 
 use crate::args::{Cli, Etcd, Group};
 use crate::failure::Failure;
+use crate::print;
 
 /// The group that is named, asked by whoever runs the command.
 pub(crate) async fn admin(cli: &Cli) -> Result<Admin, Failure> {
     let group = group(&cli.group)?;
-    let config = config(&cli.etcd)?;
-    let store = EtcdStore::connect(config).await.map_err(Failure::failed)?;
+    let store = connect(config(&cli.etcd)?).await.map_err(Failure::failed)?;
     let by = ["LRMF_BY", "USER"].into_iter().find_map(|variable| std::env::var(variable).ok());
     let origin = Origin { by, at: BootClock.unix_millis(), note: cli.note.clone() };
     Ok(Admin::new(Arc::new(store), group).asking(origin))
+}
+
+/// Connects to those endpoints of the list at which an etcd answers. One that is something else would fail every call that
+/// it is asked, although the others know the answer; it is named.
+async fn connect(config: EtcdConfig) -> Result<EtcdStore, ConnectError> {
+    if config.endpoints.len() < 2 {
+        return EtcdStore::connect(config).await;
+    }
+    let looks = config.endpoints.iter().map(|endpoint| {
+        let alone = EtcdConfig { endpoints: vec![endpoint.clone()], ..config.clone() };
+        tokio::time::timeout(config.connect_timeout, EtcdStore::connect(alone))
+    });
+    let mut answering = Vec::new();
+    for (endpoint, look) in config.endpoints.iter().zip(join_all(looks).await) {
+        match look {
+            Ok(Ok(_)) => answering.push(endpoint.clone()),
+            // A node may be away.
+            Ok(Err(ConnectError::Store(StoreError::Unreachable(_)))) | Err(_) => {}
+            Ok(Err(error)) => print::say(&format!("{endpoint} is left out: {error}")),
+        }
+    }
+    match answering.is_empty() {
+        true => EtcdStore::connect(config).await,
+        false => EtcdStore::connect(EtcdConfig { endpoints: answering, ..config }).await,
+    }
 }
 
 fn group(group: &Group) -> Result<GroupId, Failure> {

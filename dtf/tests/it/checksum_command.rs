@@ -1,16 +1,12 @@
 //! `dtf run checksum`, compared with what coreutils say of the same files.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
-mod support;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::command::{dtf, told};
+use crate::support::command::{dtf, told};
 use tempfile::TempDir;
 
 /// A tree with names that are hard to list.
