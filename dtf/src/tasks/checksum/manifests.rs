@@ -42,7 +42,7 @@ impl Manifests {
                 return Ok(true);
             }
             Ok(_) => "is no line of a manifest".to_owned(),
-            Err(error) => plain(&error),
+            Err(error) => plain(error),
         };
         let is_lost = read.is_err();
         let place = format!("{}:{count}", shown(path)).into_bytes();
