@@ -207,7 +207,7 @@ mod tests {
 
     use dtf_testkit::table::run_all;
     use dtf_testkit::until_answered;
-    use integration_tests::servers::MariaDb;
+    use test_servers::servers::MariaDb;
 
     use super::*;
     use crate::call::Value;

@@ -15,8 +15,9 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf::model::plugin::{
-    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
-    TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
+    CollectorSupport, ExecuteContext, ExecuteError, Generated, IterationMode, NewSubtask, ResultOf,
+    SubtaskResult, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
+    TaskResult,
 };
 use dtf::model::queue::{DEATHS_AT_MOST, Outcome};
 use dtf::model::{Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub const BOOKS: TaskType = TaskType(1000);
 
 /// What a task of the type needs to know.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BooksParam {
     /// How many subtasks; their numbers begin at 0.
@@ -47,9 +48,26 @@ pub struct BooksParam {
     /// Whether the last number waits, when it is executed, until it is let go: the task cannot end before.
     #[serde(default)]
     pub held: bool,
+    /// The numbers that are multiples of this fail for good, until they are mended (see [`mended`]).
+    #[serde(default)]
+    pub fails: Option<u64>,
+    /// The collector adds a subtask for each of so many numbers from 0 on; their numbers follow those of the generator.
+    #[serde(default)]
+    pub adds: Option<u64>,
 }
 
 impl BooksParam {
+    /// Whether this number fails when it is executed now.
+    fn fails(&self, number: u64) -> bool {
+        self.fails.is_some_and(|every| number.is_multiple_of(every)) && !mended(&self.file).exists()
+    }
+
+    /// The subtask that the collector adds when it is told this number, if there is one.
+    fn added(&self, number: u64) -> Option<NewSubtask> {
+        let added = self.count + number;
+        (number < self.adds?).then(|| NewSubtask::new(Bytes::copy_from_slice(&added.to_be_bytes())))
+    }
+
     /// Whether it is this number's turn to wait.
     fn waits(&self, number: u64) -> bool {
         self.held && number + 1 == self.count && !let_go(&self.file).exists()
@@ -59,6 +77,16 @@ impl BooksParam {
 /// What has to be there, beside the file of the executed numbers, for the last number not to wait.
 pub fn let_go(file: &Path) -> PathBuf {
     file.with_extension("let-go")
+}
+
+/// The file whose presence, beside the file of the executed numbers, lets the numbers succeed that fail.
+pub fn mended(file: &Path) -> PathBuf {
+    file.with_extension("mended")
+}
+
+/// All files that a task can have written, that of the executed numbers first.
+pub fn files(file: &Path) -> [PathBuf; 5] {
+    [file.to_owned(), begun(file), order(file), mended(file), let_go(file)]
 }
 
 /// The numbers that were executed, in no order, those that were executed twice twice.
@@ -128,7 +156,12 @@ pub struct Told {
 impl Told {
     /// What it is when each number below `count` was told once.
     pub fn once_each(count: u64) -> Self {
-        (0..count).fold(Self::default(), |told, number| told.and(number))
+        Self::each_of(0..count)
+    }
+
+    /// What it is when each of these numbers was told once.
+    pub fn each_of(numbers: impl IntoIterator<Item = u64>) -> Self {
+        numbers.into_iter().fold(Self::default(), |told, number| told.and(number))
     }
 
     fn and(self, number: u64) -> Self {
@@ -164,7 +197,13 @@ fn read(param: &TaskParam) -> Result<BooksParam, Invalid> {
 impl TaskPlugin for Books {
     fn conf(&self) -> TaskConf {
         // A subtask that fails because of a fault shall be seen; that its executors are killed is not its fault.
-        TaskConf { max_attempts: 1, max_deaths: DEATHS_AT_MOST, backlog: 2000, ..TaskConf::default() }
+        TaskConf {
+            iteration: IterationMode::Yes,
+            max_attempts: 1,
+            max_deaths: DEATHS_AT_MOST,
+            backlog: 2000,
+            ..TaskConf::default()
+        }
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
@@ -250,6 +289,10 @@ impl TaskExecutor for Writer {
         self.note(BEGINS, body)?;
         tokio::time::sleep(Duration::from_millis(self.param.sleep_ms)).await;
         let number = number_in(body)?;
+        if self.param.fails(number) {
+            self.note(ENDS, body)?;
+            return Err(ExecuteError::final_error(anyhow::anyhow!("number {number} fails")));
+        }
         while self.param.waits(number) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -286,6 +329,9 @@ impl TaskCollector for Teller {
             Outcome::Succeeded(done) => {
                 let number = number_in(&done.body)?;
                 self.told = self.told.and(number);
+                if let Some(added) = self.param.added(number) {
+                    support.add_subtask(added);
+                }
                 if self.param.fatal == Some(number) {
                     self.die_once();
                 }

@@ -13,8 +13,8 @@ use dtf_model::wake::{Rung, Topic, WakeUp};
 use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Topology};
 use dtf_testkit::until_answered;
-use integration_tests::servers::{RedisCluster, RedisSentinel};
 use lrmf_core::Token;
+use test_servers::servers::{RedisCluster, RedisSentinel};
 
 /// Much more than a failover takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(180);

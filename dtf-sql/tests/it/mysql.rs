@@ -8,9 +8,9 @@ use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{cluster, failure, group, until_answered};
-use integration_tests::servers::MariaDb;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
+use test_servers::servers::MariaDb;
 use uuid::Uuid;
 
 /// Far more than anything takes: the machine may be busy.

@@ -1,7 +1,7 @@
 //! The numbers of parts that all processes of a cluster agree on: one that is configured otherwise is refused, and they grow
 //! when all have ended, with tasks in the middle.
 
-use crate::stage::{SHARDS, Site, until};
+use integration_tests::stage::{SHARDS, Site, until};
 
 #[test]
 fn a_process_that_divides_the_work_otherwise_is_refused_and_the_numbers_grow_when_all_have_ended() {

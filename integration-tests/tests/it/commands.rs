@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::stage::{SHARDS, Site, refused, said, statement, until};
+use integration_tests::stage::{SHARDS, Site, refused, said, statement, until};
 use serde_json::Value;
 
-use integration_tests::servers::Redis;
+use test_servers::servers::Redis;
 
 /// The JSON document that a command prints.
 fn json(site: &Site, args: &[&str]) -> Value {

@@ -1,8 +1,8 @@
 //! Redis loses what it wrote last, or everything, on one server or on one node of a Cluster, in the middle of a task: the books
 //! are right all the same.
 
-use crate::stage::{Site, Task};
-use integration_tests::servers::{Redis, RedisCluster};
+use integration_tests::stage::{Site, Task};
+use test_servers::servers::{Redis, RedisCluster};
 
 /// A site whose queues are on a Cluster.
 fn on_a_cluster() -> Option<(Site, RedisCluster)> {

@@ -14,10 +14,10 @@ use dtf::tasks::noop::{Noop, NoopParam};
 use dtf::{Dtf, DtfConfig, TaskHandle};
 use dtf_redis::RedisConfig;
 use dtf_sql::SqlConfig;
-use integration_tests::servers::{Etcd, MariaDb, Redis};
 use lrmf_etcd::EtcdConfig;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
+use test_servers::servers::{Etcd, MariaDb, Redis};
 
 /// Longer than a busy machine lets anybody stand.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! Every command says `-o json` as one JSON document on standard output, whatever it is about.
 
-use crate::stage::{Site, said};
+use integration_tests::stage::{Site, said};
 use serde_json::Value;
 
 /// What a command prints with `-o json`, and its exit code.
@@ -43,7 +43,7 @@ fn every_command_prints_one_json_document() {
     }
     assert_eq!(good(&site, &["worker", "drain", "one"])["drained"], true);
     assert_eq!(good(&site, &["worker", "drain", "one", "--undo"])["drained"], false);
-    assert_eq!(good(&site, &["cluster", "show"])["shape"]["shards"], crate::stage::SHARDS);
+    assert_eq!(good(&site, &["cluster", "show"])["shape"]["shards"], integration_tests::stage::SHARDS);
     assert_eq!(good(&site, &["run", "noop", "--count", "3"])["counts"]["succeeded"], 3);
     tasks(&site);
 }

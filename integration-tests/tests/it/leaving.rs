@@ -1,9 +1,9 @@
 //! A process that is told to end: what runs may come to its end, the rest is handed over, and it ends in good order; told twice,
 //! it ends at once.
 
-use crate::stage::{Service, Site, Task, until};
-use integration_tests::proxy::Passage;
+use integration_tests::stage::{Service, Site, Task, until};
 use rustix::process::Signal;
+use test_servers::proxy::Passage;
 
 const REST: &str = "manager,generator,scheduler,collector";
 /// Longer than any test.
@@ -47,7 +47,7 @@ fn nothing_waits_for_a_process_that_leaves() {
     until_begun(&long, 8);
     let other = site.serve("stays", "executor");
     // A shard of which something runs stays where it is while its holder leaves: there have to be others.
-    let half = crate::stage::SHARDS / 2;
+    let half = integration_tests::stage::SHARDS / 2;
     until("each holds half of the shards", || executor.parts() == half && other.parts() == half);
     executor.signal(Signal::TERM);
     until_draining(&executor);
@@ -103,7 +103,7 @@ fn who_loses_its_session_while_it_leaves_stops_at_once() {
     until_draining(&executor);
     network.ways[0].let_pass(Passage::Nothing);
     until("it has let go", || executor.parts() == 0);
-    until("the other one has all shards", || other.parts() == crate::stage::SHARDS);
+    until("the other one has all shards", || other.parts() == integration_tests::stage::SHARDS);
     until_begun(&task, 8);
     cancel(&site, &task);
 }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod authority;
-mod chaos;
 mod cluster;
 mod commands;
 mod forgetting;
@@ -17,7 +16,7 @@ mod processes;
 mod rolling;
 mod secrets;
 mod silence;
-mod stage;
+mod soak;
 mod tls;
 mod topologies;
 mod versions;

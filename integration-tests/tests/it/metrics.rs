@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::stage::{Service, Site, until};
+use integration_tests::stage::{Service, Site, until};
 use rustix::process::Signal;
 
 /// The value of a metric, all of its labels that contain these added up.

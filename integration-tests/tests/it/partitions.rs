@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::stage::{Network, ROLES, SHARDS, Service, Site, until};
-use integration_tests::proxy::Passage;
+use integration_tests::stage::{Network, ROLES, SHARDS, Service, Site, until};
+use test_servers::proxy::Passage;
 
 /// Longer than a session (5 s).
 const LONG: Duration = Duration::from_secs(7);

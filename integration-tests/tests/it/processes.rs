@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stage::{ROLES, SHARDS, Service, Site, until};
+use integration_tests::stage::{ROLES, SHARDS, Service, Site, until};
 use rustix::process::Signal;
 
 #[test]

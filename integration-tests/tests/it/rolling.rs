@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::stage::{Service, Site, until};
 use dtf::lrmf::Coordination;
 use dtf::lrmf::admin::Admin;
 use dtf::model::Role;
+use integration_tests::stage::{Service, Site, until};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use tokio::runtime::Runtime;
 
@@ -57,7 +57,7 @@ impl Records {
 
 fn parts(role: Role) -> usize {
     match role {
-        Role::Executor => crate::stage::SHARDS as usize,
+        Role::Executor => integration_tests::stage::SHARDS as usize,
         Role::Scheduler => 1,
         _ => 2,
     }

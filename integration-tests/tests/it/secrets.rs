@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output};
 
-use crate::stage::{ROLES, Service, Site, said, statement};
-use integration_tests::servers::Redis;
+use integration_tests::stage::{ROLES, Service, Site, said, statement};
+use test_servers::servers::Redis;
 
 /// By server: user, password, and one that is wrong. With signs that mean something in URLs and in JSON.
 const ETCD: [&str; 3] = ["root", "s3cret-e/:@\"x", "wr0ng-e/:@x"];

@@ -3,9 +3,9 @@
 //!
 //! A wire is pulled where the system permits network namespaces of one's own; elsewhere a proxy swallows everything.
 
-use crate::stage::{Network, ROLES, SHARDS, Service, Site, until};
-use integration_tests::proxy::Passage;
-use integration_tests::wire::{Where, Wire, alone};
+use integration_tests::stage::{Network, ROLES, SHARDS, Service, Site, until};
+use test_servers::proxy::Passage;
+use test_servers::wire::{Where, Wire, alone};
 
 /// The parts of all roles.
 const PARTS: u64 = 2 + 2 + 1 + SHARDS + 2;

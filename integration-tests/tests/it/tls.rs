@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::authority::Authority;
-use crate::stage::{ROLES, Site, refused, said, statement};
-use integration_tests::servers::{Etcd, MariaDb, Redis};
+use integration_tests::stage::{ROLES, Site, refused, said, statement};
+use test_servers::servers::{Etcd, MariaDb, Redis};
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -35,12 +35,12 @@ fn a_task_runs_over_encrypted_connections_only() {
     let ours = Authority::new();
     let Some(site) = site(&ours) else { return };
     let mut services: Vec<_> = ROLES.iter().map(|role| site.start(&format!("{role}-1"), role)).collect();
-    services.iter().for_each(crate::stage::Service::until_ready);
+    services.iter().for_each(integration_tests::stage::Service::until_ready);
     let task = site.submit(5000, 0, &[]);
     site.balance(&task);
     let doctor = site.run(&["doctor"]);
     assert!(doctor.status.success(), "{}{}", String::from_utf8_lossy(&doctor.stdout), said(&doctor));
-    services.iter_mut().for_each(crate::stage::Service::ends_well);
+    services.iter_mut().for_each(integration_tests::stage::Service::ends_well);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use dtf::tasks::NOOP;
 use dtf::tasks::noop::{Noop, NoopParam};
 use dtf::{Dtf, Ports, TaskHandle};
 use dtf_redis::{RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Tls, Topology};
-use integration_tests::servers::{Redis, RedisCluster, RedisSentinel, TlsFiles};
+use test_servers::servers::{Redis, RedisCluster, RedisSentinel, TlsFiles};
 
 /// Much more than anything takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(600);

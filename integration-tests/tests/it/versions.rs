@@ -2,11 +2,11 @@
 //! else goes on; what an earlier one left is taken up.
 
 use crate::left::{KEYS, Left};
-use crate::stage::{SHARDS, Site, until};
 use dtf::lrmf::coordination::{Op, Txn};
 use dtf::lrmf::keys::Keys;
 use dtf::lrmf::{Coordination, InstanceId};
 use dtf::model::Role;
+use integration_tests::stage::{SHARDS, Site, until};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 
 /// Writes something into etcd.
@@ -54,7 +54,7 @@ fn a_task_that_a_later_version_runs_is_left_alone_and_the_others_go_on() {
             .starts_with(":0")
     );
     let out = site.run(&["task", "get", &theirs.id.to_string()]);
-    let said = crate::stage::said(&out);
+    let said = integration_tests::stage::said(&out);
     assert!(said.contains("has format 99") && said.contains("update this process"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     let ours = site.submit(2000, 0, &[]);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use integration_tests::servers::Redis;
 use lrmf_core::{CoordinatorHandle, FixedTasks, TaskRunner, Token};
+use test_servers::servers::Redis;
 use tokio::sync::{Semaphore, watch};
 
 use crate::support::Etcd;

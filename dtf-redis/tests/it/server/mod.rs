@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use dtf_redis::{Redis, RedisConfig};
-use integration_tests::servers;
+use test_servers::servers;
 use uuid::Uuid;
 
 /// A server that ends with this value, and whose data end with it.

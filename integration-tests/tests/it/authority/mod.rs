@@ -1,8 +1,8 @@
 //! Certificates for tests.
 
-use integration_tests::servers::TlsFiles;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
+use test_servers::servers::TlsFiles;
 
 /// One who signs certificates, and a directory for them.
 pub(crate) struct Authority {

@@ -4,10 +4,10 @@
 //!
 //! Task 1 has ordered keys, and its description no format, as those had none before there was one. Task 2 has no keys.
 
-use integration_tests::servers::Redis;
 use serde::Deserialize;
+use test_servers::servers::Redis;
 
-use crate::stage::{Site, Task};
+use integration_tests::stage::{Site, Task};
 
 /// The two tasks, and how many subtasks and shard keys they have.
 const TASKS: [(u64, &str, u64); 2] = [(1, "executed-two", 120), (2, "executed-one", 400)];

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use integration_tests::servers::free_port;
 use lrmf_etcd::{ConnectError, EtcdConfig, EtcdStore};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
+use test_servers::servers::free_port;
 
 /// How long anything may take that is waited for. Much more than it needs: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,12 +1,12 @@
-//! The private servers are what the other tests rely on: they start, keep their data over a kill, and end.
+//! The servers that other tests rely on: they start, keep their data over a kill, and end.
 
-#![allow(clippy::unwrap_used, reason = "what fails in a test says where")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use integration_tests::servers::{Etcd, MariaDb, Redis};
+use test_servers::servers::{Etcd, MariaDb, Redis};
 
 fn address(url: &str) -> String {
     let rest = url.split_once("://").unwrap().1;

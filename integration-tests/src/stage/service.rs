@@ -7,14 +7,14 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use integration_tests::guard::Guard;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use test_servers::guard::Guard;
 
 use super::{PATIENCE, until};
 
 /// A process with some roles.
-pub(crate) struct Service {
+pub struct Service {
     child: Child,
     /// Until it is waited for.
     guard: Option<Guard>,
@@ -22,8 +22,10 @@ pub(crate) struct Service {
     address: String,
     /// What asks it for its report, where its pages cannot be had from here.
     ask: Option<RefCell<Command>>,
-    pub(crate) instance: String,
-    pub(crate) roles: String,
+    /// Its instance.
+    pub instance: String,
+    /// Its roles, as they are given to `dtf serve`.
+    pub roles: String,
     log: PathBuf,
 }
 
@@ -50,17 +52,17 @@ impl Service {
     }
 
     /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Where its pages are, `host:port`.
-    pub(crate) fn listens_at(&self) -> &str {
+    pub fn listens_at(&self) -> &str {
         &self.address
     }
 
     /// One of its pages; none where it does not answer.
-    pub(crate) fn page(&self, path: &str) -> Option<String> {
+    pub fn page(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
@@ -70,7 +72,7 @@ impl Service {
     }
 
     /// What its health page says; none where it does not answer.
-    pub(crate) fn report(&self) -> Option<Value> {
+    pub fn report(&self) -> Option<Value> {
         let text = match &self.ask {
             None => self.page("/ready")?,
             Some(ask) => String::from_utf8(ask.borrow_mut().output().ok()?.stdout).ok()?,
@@ -78,26 +80,29 @@ impl Service {
         serde_json::from_str(&text).ok()
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> bool {
         self.report().is_some_and(|report| report["ready"] == true)
     }
 
     /// How many parts of all its roles it holds; none where it does not answer.
-    pub(crate) fn parts(&self) -> u64 {
+    pub fn parts(&self) -> u64 {
         self.says_parts().unwrap_or_default()
     }
 
     /// How many parts of all its roles it says that it holds.
-    pub(crate) fn says_parts(&self) -> Option<u64> {
+    pub fn says_parts(&self) -> Option<u64> {
         let report = self.report()?;
         Some(report["roles"].as_array()?.iter().filter_map(|role| role["parts"].as_u64()).sum())
     }
 
-    pub(crate) fn until_it_answers(&self) {
+    /// Waits until it answers.
+    pub fn until_it_answers(&self) {
         until(&format!("{} answers", self.instance), || self.report().is_some());
     }
 
-    pub(crate) fn until_ready(&self) {
+    /// Waits until it says that it is ready.
+    pub fn until_ready(&self) {
         until(&format!("{} is ready: {}", self.instance, self.last_words()), || {
             assert!(!self.is_over(), "{} ended instead of becoming ready", self.instance);
             self.is_ready()
@@ -110,18 +115,20 @@ impl Service {
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Kills it (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) {
         self.guard = None;
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.ended().is_some()
     }
 
@@ -134,13 +141,13 @@ impl Service {
     }
 
     /// Tells it to end, and waits until it has, in good order.
-    pub(crate) fn ends_well(&mut self) {
+    pub fn ends_well(&mut self) {
         self.signal(Signal::TERM);
         self.has_ended_with(0);
     }
 
     /// Waits until it has ended, with this code.
-    pub(crate) fn has_ended_with(&mut self, code: i32) {
+    pub fn has_ended_with(&mut self, code: i32) {
         let mut status = None;
         until(&format!("{} ends", self.instance), || {
             status = self.ended();
@@ -156,11 +163,12 @@ impl Service {
     }
 
     /// All that it has logged.
-    pub(crate) fn whole_log(&self) -> String {
+    pub fn whole_log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    pub(crate) fn last_words(&self) -> String {
+    /// The last lines that it has logged.
+    pub fn last_words(&self) -> String {
         tail(&self.log)
     }
 }

@@ -123,6 +123,14 @@ macro_rules! life {
                 self.source.process()?.stop()
             }
 
+            /// The file of its log, where it is private.
+            pub fn log(&self) -> Option<std::path::PathBuf> {
+                match &self.source {
+                    Source::Private(process) => Some(process.log()),
+                    Source::Named(_) => None,
+                }
+            }
+
             /// Lets it go on (SIGCONT).
             ///
             /// # Errors

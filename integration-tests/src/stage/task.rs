@@ -4,15 +4,17 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use integration_tests::books::{BooksParam, Told, begun, executed, let_go};
+use crate::books::{BooksParam, Told, begun, executed, let_go};
 use serde_json::Value;
 
 use super::{Site, until, until_at_pace};
 
 /// A task that was created.
-pub(crate) struct Task {
-    pub(crate) id: u64,
-    pub(crate) count: u64,
+pub struct Task {
+    /// Its id.
+    pub id: u64,
+    /// The number of its subtasks.
+    pub count: u64,
     /// How many are not held.
     free: u64,
     file: PathBuf,
@@ -20,22 +22,22 @@ pub(crate) struct Task {
 
 impl Task {
     /// One that is there already, and writes to this file.
-    pub(crate) fn left(id: u64, count: u64, file: PathBuf) -> Self {
+    pub fn left(id: u64, count: u64, file: PathBuf) -> Self {
         Self { id, count, free: count, file }
     }
 
     /// What is not in order among the executions, where there are so many keys.
-    pub(crate) fn out_of_order(&self, keys: u64) -> Vec<String> {
-        integration_tests::books::out_of_order(&self.file, keys).unwrap()
+    pub fn out_of_order(&self, keys: u64) -> Vec<String> {
+        crate::books::out_of_order(&self.file, keys).unwrap()
     }
 
     /// How many executions there were.
-    pub(crate) fn executed(&self) -> u64 {
+    pub fn executed(&self) -> u64 {
         std::fs::metadata(&self.file).map_or(0, |file| file.len() / 8)
     }
 
     /// How many executions have begun.
-    pub(crate) fn begun(&self) -> u64 {
+    pub fn begun(&self) -> u64 {
         std::fs::metadata(begun(&self.file)).map_or(0, |file| file.len())
     }
 
@@ -45,7 +47,7 @@ impl Task {
     }
 
     /// Waits until there were so many more executions, or the task cannot have any more.
-    pub(crate) fn goes_on(&self, by: u64) {
+    pub fn goes_on(&self, by: u64) {
         let goal = (self.executed() + by).min(self.free);
         until(&format!("task {} goes on to {goal}", self.id), || self.executed() >= goal);
     }
@@ -53,12 +55,12 @@ impl Task {
 
 impl Site {
     /// Creates a task.
-    pub(crate) fn submit(&self, count: u64, sleep_ms: u64, more: &[&str]) -> Task {
+    pub fn submit(&self, count: u64, sleep_ms: u64, more: &[&str]) -> Task {
         self.submit_with(count, sleep_ms, |_| {}, more)
     }
 
     /// Creates a task with other parameters besides.
-    pub(crate) fn submit_with(
+    pub fn submit_with(
         &self,
         count: u64,
         sleep_ms: u64,
@@ -66,15 +68,7 @@ impl Site {
         more: &[&str],
     ) -> Task {
         let file = self.file(&format!("executed-{}", uuid::Uuid::new_v4()));
-        let mut param = BooksParam {
-            count,
-            sleep_ms,
-            file: file.clone(),
-            rounds: 0,
-            fatal: None,
-            keys: None,
-            held: false,
-        };
+        let mut param = BooksParam { count, sleep_ms, file: file.clone(), ..BooksParam::default() };
         change(&mut param);
         let held = param.held;
         let param = serde_json::to_string(&param).unwrap();
@@ -85,12 +79,12 @@ impl Site {
     }
 
     /// Waits for a task's end by looking at it again and again, as watching is a test of its own.
-    pub(crate) fn until_ended(&self, task: &Task) -> Value {
+    pub fn until_ended(&self, task: &Task) -> Value {
         self.until_row(task, "it has ended", |row| !row["finished_at"].is_null())
     }
 
     /// Waits until a task is shown as wanted.
-    pub(crate) fn until_row(&self, task: &Task, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub fn until_row(&self, task: &Task, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let mut row = Value::Null;
         let what = format!("task {} ({} of {} executed): {what}", task.id, task.executed(), task.count);
         until_at_pace(Duration::from_millis(200), &what, || {
@@ -102,7 +96,7 @@ impl Site {
     }
 
     /// Waits for a task's end and looks whether the books are right: every number executed, told once, counted once.
-    pub(crate) fn balance(&self, task: &Task) {
+    pub fn balance(&self, task: &Task) {
         task.is_let_go();
         let row = self.until_ended(task);
         assert_eq!(row["status"], "completed", "{row}");

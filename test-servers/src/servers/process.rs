@@ -142,7 +142,7 @@ impl Process {
         ask().unwrap_or(false)
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.dir.path().join("log")
     }
 

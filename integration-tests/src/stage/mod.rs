@@ -1,31 +1,34 @@
 //! A cluster of real processes on real servers, and what tests do with it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod network;
 mod service;
 mod task;
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use integration_tests::servers::{Etcd, MariaDb, Redis, free_port};
-use integration_tests::wire::Wire;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tempfile::TempDir;
+use test_servers::servers::{Etcd, MariaDb, Redis, free_port};
+use test_servers::wire::Wire;
 
-pub(crate) use self::network::Network;
-pub(crate) use self::service::Service;
-pub(crate) use self::task::Task;
+pub use self::network::Network;
+pub use self::service::Service;
+pub use self::task::Task;
 
 /// How long anything may take that has to happen. Much more than it needs: the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// All roles.
-pub(crate) const ROLES: [&str; 5] = ["manager", "generator", "scheduler", "executor", "collector"];
+pub const ROLES: [&str; 5] = ["manager", "generator", "scheduler", "executor", "collector"];
 /// The shards of the cluster.
-pub(crate) const SHARDS: u64 = 8;
-/// The database.
-const DATABASE: &str = "dtf";
+pub const SHARDS: u64 = 8;
+/// The name that the program goes by when it is the `dtf` command with the books.
+const PROGRAM: &str = "dtf-books";
 /// How long commands wait for servers that are there: longer than a busy machine lets anybody stand. Services keep the
 /// usual limits; they call again.
 const PATIENT: [(&str, &str); 6] = [
@@ -38,7 +41,7 @@ const PATIENT: [(&str, &str); 6] = [
 ];
 
 /// Waits until something holds.
-pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
     until_at_pace(Duration::from_millis(20), what, holds);
 }
 
@@ -52,18 +55,27 @@ fn until_at_pace(pause: Duration, what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Private servers, and where everything is kept.
-pub(crate) struct Site {
-    pub(crate) etcd: Etcd,
-    pub(crate) sql: MariaDb,
-    pub(crate) redis: Redis,
+pub struct Site {
+    /// The store of the groups.
+    pub etcd: Etcd,
+    /// The store of the tasks.
+    pub sql: MariaDb,
+    /// The store of the queues.
+    pub redis: Redis,
+    /// The user that the processes are to the database.
+    pub user: String,
     /// Settings besides the usual ones, and instead of them, as variables.
-    pub(crate) further: Vec<(String, String)>,
-    pub(crate) dir: TempDir,
+    pub further: Vec<(String, String)>,
+    /// The directory of its files, and of the processes.
+    pub dir: TempDir,
 }
 
 impl Site {
+    /// The database.
+    pub const DATABASE: &str = "dtf";
+
     /// None where the environment names servers, which are not to be harmed, and there are no programs for private ones.
-    pub(crate) fn to_harm() -> Option<Self> {
+    pub fn to_harm() -> Option<Self> {
         let (Some(etcd), Some(sql)) = (Etcd::to_harm().unwrap(), MariaDb::to_harm().unwrap()) else {
             return None;
         };
@@ -74,31 +86,34 @@ impl Site {
     }
 
     /// With these servers.
-    pub(crate) fn on(etcd: Etcd, sql: MariaDb, redis: Redis) -> Self {
+    pub fn on(etcd: Etcd, sql: MariaDb, redis: Redis) -> Self {
         // A server that needs TLS is spoken to so; the others have none.
-        statement(&sql.url(""), &format!("CREATE DATABASE {DATABASE}"));
-        Self { etcd, sql, redis, further: Vec::new(), dir: tempfile::tempdir().unwrap() }
+        statement(&sql.url(""), &format!("CREATE DATABASE {}", Self::DATABASE));
+        let (user, further) = ("root".to_owned(), Vec::new());
+        Self { etcd, sql, redis, user, further, dir: tempfile::tempdir().unwrap() }
     }
 
     /// The processes keep their sessions however long the machine lets them stand: for tests that wait for the end of none.
-    pub(crate) fn with_long_sessions(mut self) -> Self {
+    pub fn with_long_sessions(mut self) -> Self {
         self.set("DTF_MEMBERSHIP_TTL", "120s");
         self.set("DTF_MEMBERSHIP_MARGIN", "30s");
         self
     }
 
     /// From now on the processes have this setting.
-    pub(crate) fn set(&mut self, variable: &str, value: impl Into<String>) {
+    pub fn set(&mut self, variable: &str, value: impl Into<String>) {
         self.further.push((variable.to_owned(), value.into()));
     }
 
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    /// A file of this name in its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The command, with the settings of the cluster.
-    pub(crate) fn dtf(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dtf-books"));
+    pub fn dtf(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.arg0(PROGRAM);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("DTF_") {
                 command.env_remove(name);
@@ -106,7 +121,7 @@ impl Site {
         }
         let settings = [
             ("DTF_ETCD_ENDPOINTS", self.etcd.url()),
-            ("DTF_MYSQL_URL", self.sql.url(DATABASE)),
+            ("DTF_MYSQL_URL", self.database()),
             ("DTF_REDIS_URL", self.redis.url()),
             ("DTF_REDIS_REQUIRE_AOF", "true".to_owned()),
             ("DTF_MEMBERSHIP_TTL", "5s".to_owned()),
@@ -128,18 +143,23 @@ impl Site {
         command
     }
 
+    /// The URL of the database, for the processes.
+    fn database(&self) -> String {
+        self.sql.url(Self::DATABASE).replace("//root@", &format!("//{}@", self.user))
+    }
+
     /// Runs a command that finds its servers, or is refused by them at once.
-    pub(crate) fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         self.dtf(args).envs(PATIENT).output().unwrap()
     }
 
     /// Starts a service and does not wait for it.
-    pub(crate) fn start(&self, instance: &str, roles: &str) -> Service {
+    pub fn start(&self, instance: &str, roles: &str) -> Service {
         self.start_with(instance, roles, &[])
     }
 
     /// Starts a service with further settings, as variables, and does not wait for it.
-    pub(crate) fn start_with(&self, instance: &str, roles: &str, settings: &[(&str, String)]) -> Service {
+    pub fn start_with(&self, instance: &str, roles: &str, settings: &[(&str, String)]) -> Service {
         let address = format!("127.0.0.1:{}", free_port().unwrap());
         let mut command = self.service(instance, roles, &address);
         command.envs(settings.iter().cloned());
@@ -147,7 +167,7 @@ impl Site {
     }
 
     /// Starts a service behind a wire and does not wait for it.
-    pub(crate) fn start_behind(&self, wire: &Wire, instance: &str, roles: &str) -> Service {
+    pub fn start_behind(&self, wire: &Wire, instance: &str, roles: &str) -> Service {
         let address = format!("{}:{}", Wire::OWN, free_port().unwrap());
         let ask = wire.lead(&self.dtf(&["health", "-o", "json", "--http-listen", &address]));
         let command = wire.lead(&self.service(instance, roles, &address));
@@ -163,14 +183,14 @@ impl Site {
     }
 
     /// Starts a service and waits until it is ready.
-    pub(crate) fn serve(&self, instance: &str, roles: &str) -> Service {
+    pub fn serve(&self, instance: &str, roles: &str) -> Service {
         let service = self.start(instance, roles);
         service.until_ready();
         service
     }
 
     /// Starts a service for each role and waits until all are ready.
-    pub(crate) fn one_of_each(&self) -> Vec<Service> {
+    pub fn one_of_each(&self) -> Vec<Service> {
         let started: Vec<_> = ROLES.iter().map(|role| self.start(&format!("{role}-1"), role)).collect();
         for service in &started {
             service.until_ready();
@@ -179,13 +199,13 @@ impl Site {
     }
 
     /// Changes something in the database by hand.
-    pub(crate) fn change(&self, sql: &str) {
-        statement(&self.sql.url(DATABASE), sql);
+    pub fn change(&self, sql: &str) {
+        statement(&self.sql.url(Self::DATABASE), sql);
     }
 }
 
 /// Gives a database a statement, over TLS where it can be had.
-pub(crate) fn statement(url: &str, sql: &str) {
+pub fn statement(url: &str, sql: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let options: MySqlConnectOptions = url.parse().unwrap();
@@ -194,13 +214,28 @@ pub(crate) fn statement(url: &str, sql: &str) {
     });
 }
 
+/// Says whether this process was started to be the `dtf` command with the books.
+pub fn is_dtf_books() -> bool {
+    std::env::args_os().next().is_some_and(|name| Path::new(&name).file_name() == Some(PROGRAM.as_ref()))
+}
+
+/// The program that the processes run: the soak runs itself, tests find it beside them or, as theirs are in `deps`, above.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    if own.file_name() == Some("soak".as_ref()) {
+        return own;
+    }
+    let mut places = own.ancestors().skip(1).take(2).map(|dir| dir.join(PROGRAM));
+    places.find(|place| place.is_file()).unwrap()
+}
+
 /// What a command says to people.
-pub(crate) fn said(out: &Output) -> String {
+pub fn said(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
 /// The one line of a command that is refused, with these variables.
-pub(crate) fn refused(site: &Site, args: &[&str], variables: &[(&str, String)]) -> String {
+pub fn refused(site: &Site, args: &[&str], variables: &[(&str, String)]) -> String {
     let out = site.dtf(args).envs(variables.iter().cloned()).output().unwrap();
     let said = said(&out);
     assert_eq!(out.status.code(), Some(1), "{said}");

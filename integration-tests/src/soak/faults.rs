@@ -1,0 +1,184 @@
+//! The faults, each of which is over when its function returns.
+
+use std::time::{Duration, Instant};
+
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
+use rustix::process::Signal;
+use test_servers::proxy::Passage;
+
+use super::Soak;
+use crate::stage::statement;
+
+/// The ways of a process: to etcd, the database, Redis.
+const WAYS: usize = 3;
+/// The most seconds by which a clock is wrong.
+const WRONG: u64 = 600;
+
+/// Does the same to one of the servers.
+macro_rules! server {
+    ($soak:ident, $which:expr, $act:ident) => {
+        match $which {
+            0 => $soak.site.etcd.$act().unwrap(),
+            1 => $soak.site.sql.$act().unwrap(),
+            _ => $soak.site.redis.$act().unwrap(),
+        }
+    };
+}
+
+impl Soak {
+    /// Makes one fault, of whatever kind.
+    pub(super) fn fault(&mut self) {
+        let (at, which) = (self.dice.index(self.services.len()), self.dice.below(3));
+        let what = self.dice.below(24);
+        let begin = Instant::now();
+        match what {
+            0..=3 => self.kill_process(at),
+            4..=5 => self.replace_process(at),
+            6..=7 => self.stop_process(at),
+            8 => self.cut(at, 0..WAYS, Passage::Nothing),
+            9 => self.cut(at, 0..WAYS, Passage::Questions),
+            10 => {
+                let way = self.dice.index(WAYS);
+                self.cut(at, way..way + 1, Passage::Nothing);
+            }
+            11..=13 => self.kill_server(which),
+            14..=15 => self.stop_server(which),
+            16..=17 => self.slow_server(which),
+            18 => self.fill_redis(),
+            19 => self.fill_etcd(),
+            20 => self.make_database_read_only(),
+            21 => self.break_connections(),
+            _ => self.step_clock(at),
+        }
+        self.faults += 1;
+        let (process, took) = (&self.services[at], begin.elapsed().as_secs_f32());
+        println!(
+            "fault {what} (process {} {}, server {which}): {took:.1} s",
+            process.instance, process.roles
+        );
+    }
+
+    /// Waits for as long as a fault lasts, while users go on.
+    fn endure(&mut self) {
+        let begin = Instant::now();
+        let length = self.dice.length(self.longest);
+        if self.dice.once_in(3) {
+            self.create();
+            self.steer();
+        }
+        std::thread::sleep(length.saturating_sub(begin.elapsed()));
+    }
+
+    fn kill_process(&mut self, at: usize) {
+        self.services[at].kill();
+        self.endure();
+        self.begin_again(at);
+    }
+
+    fn replace_process(&mut self, at: usize) {
+        // A process that has only just begun does not listen to signals yet.
+        self.services[at].until_it_answers();
+        self.services[at].ends_well();
+        self.begin_again(at);
+    }
+
+    fn begin_again(&mut self, at: usize) {
+        let roles = self.services[at].roles.clone();
+        self.services[at] = self.start(at, &roles);
+    }
+
+    fn stop_process(&mut self, at: usize) {
+        self.services[at].signal(Signal::STOP);
+        self.load.iter_mut().for_each(|entry| entry.overslept = true);
+        self.endure();
+        self.load.iter_mut().for_each(|entry| entry.overslept = true);
+        self.services[at].signal(Signal::CONT);
+    }
+
+    /// Cuts some of a process's ways.
+    fn cut(&mut self, at: usize, ways: std::ops::Range<usize>, passage: Passage) {
+        self.networks[at].ways[ways].iter().for_each(|way| way.let_pass(passage));
+        self.endure();
+        self.networks[at].let_pass(Passage::Open);
+    }
+
+    fn kill_server(&mut self, which: u64) {
+        server!(self, which, kill);
+        self.endure();
+        server!(self, which, restart);
+    }
+
+    fn stop_server(&mut self, which: u64) {
+        server!(self, which, stop);
+        self.endure();
+        server!(self, which, cont);
+    }
+
+    /// Lets a server stand again and again, as one does whose disk is slow.
+    fn slow_server(&mut self, which: u64) {
+        for _ in 0..10 + self.dice.below(20) {
+            let pause = Duration::from_millis(20 + self.dice.below(400));
+            server!(self, which, stop);
+            std::thread::sleep(pause);
+            server!(self, which, cont);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets Redis take no more, as when its memory is full.
+    fn fill_redis(&mut self) {
+        self.site.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+        self.endure();
+        self.site.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    }
+
+    /// Lets etcd take no more, as when its quota is used up.
+    fn fill_etcd(&mut self) {
+        alarm(&self.site.etcd.url(), AlarmAction::Activate);
+        self.endure();
+        alarm(&self.site.etcd.url(), AlarmAction::Deactivate);
+    }
+
+    fn make_database_read_only(&mut self) {
+        let url = self.site.sql.url("");
+        statement(&url, "SET GLOBAL read_only = 1");
+        self.endure();
+        statement(&url, "SET GLOBAL read_only = 0");
+    }
+
+    /// Ends all connections to the database and to Redis, on the servers' side.
+    fn break_connections(&mut self) {
+        statement(&self.site.sql.url(""), &format!("KILL CONNECTION USER {}", self.site.user));
+        for kind in ["normal", "pubsub"] {
+            self.site.redis.ask(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]).unwrap();
+        }
+    }
+
+    /// Puts a process's wall clock wrong, and right again.
+    fn step_clock(&mut self, at: usize) {
+        let seconds = self.dice.below(2 * WRONG).cast_signed() - WRONG.cast_signed();
+        let Some(clock) = &self.clocks[at] else {
+            println!(
+                "no clock is stepped, as libfaketime is not installed (Debian, Ubuntu: apt-get install libfaketime)"
+            );
+            return;
+        };
+        clock.step(seconds);
+        self.endure();
+        if let Some(clock) = &self.clocks[at] {
+            clock.step(0);
+        }
+    }
+}
+
+/// Raises or ends the alarm of an etcd that has no space left.
+fn alarm(url: &str, action: AlarmAction) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut client = Client::connect([url], None).await.unwrap();
+        let member = client.status().await.unwrap().leader();
+        let mut options = AlarmOptions::new();
+        options.with_member(member);
+        client.alarm(action, AlarmType::Nospace, Some(options)).await.unwrap();
+    });
+}
