@@ -1,5 +1,5 @@
-//! The collector role: gives every result to its task's [`TaskCollector`], takes the follow-ups, and has the task summed up
-//! when nothing more can come.
+//! The collector role: gives every result to its task's [`TaskCollector`](dtf_model::plugin::TaskCollector), takes the follow-ups,
+//! and has the task summed up when nothing more can come.
 //!
 //! Results are looked at, given to the callback, and only then taken off, together with the follow-ups and the
 //! collector's status, in one write. A collector that dies in between leaves them to the next holder of the bucket: the

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Invalid, StoreError};
 use crate::limits::Limits;
-use crate::param::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, check_length};
+use crate::text::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, check_length};
 
 /// The group that is always there, and that a task is in which names none.
 pub const DEFAULT_GROUP: &str = "default";

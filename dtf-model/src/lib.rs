@@ -12,6 +12,7 @@
 //! What the roles share is in `dtf-runtime`; the roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts
 //! everything together.
 
+mod bucket;
 pub mod cluster;
 pub mod error;
 pub mod failure;
@@ -30,6 +31,7 @@ pub mod shape;
 pub mod shard;
 pub mod status;
 pub mod table;
+mod text;
 pub mod wake;
 
 pub use error::{Invalid, StoreError};

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Invalid;
 use crate::ids::{Kind, RunEpoch, TaskId, TaskType};
 use crate::limits::Limits;
+use crate::text::check_length;
 
-/// The longest task name, group name and creator name, in characters.
-pub const MAX_NAME_CHARS: usize = 128;
-/// The longest description, in characters.
-pub const MAX_DESCRIPTION_CHARS: usize = 1024;
+pub use crate::text::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS};
+
 /// The largest `type_param`, as JSON text, in bytes.
 pub const MAX_TYPE_PARAM_BYTES: usize = 64 * 1024;
 /// The longest a task may be allowed to run.
@@ -152,11 +151,6 @@ impl TaskParam {
         }
         Ok(())
     }
-}
-
-pub(crate) fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
-    let chars = text.chars().count();
-    if chars > most { Err(Invalid::TooLong { what, chars, most }) } else { Ok(()) }
 }
 
 /// What every role needs to know of a running task. It travels with the task's queues, so that executors need no

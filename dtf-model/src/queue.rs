@@ -38,6 +38,7 @@ pub use self::collector::{CollectorLoad, Commit};
 pub use self::generator::{Backlog, GeneratorLoad, Push};
 pub use self::parcel::{Parcel, ParcelId};
 pub use self::report::{CountedAs, Outcome, ParcelReport, Report, Reported, ResultBatch, StillOpen};
+pub use crate::plugin::DEATHS_AT_MOST;
 
 /// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK: u64 = 100_000;
@@ -51,8 +52,6 @@ pub const PARCEL_WORK: Duration = Duration::from_millis(25);
 pub const MAX_PARCEL: u64 = 1000;
 /// How many delayed subtasks one [`take`](SchedulerQueue::take) makes pending at most.
 pub const WAKE_MOST: usize = 1000;
-/// The highest number that [`TaskConf::max_deaths`](crate::plugin::TaskConf::max_deaths) can have.
-pub const DEATHS_AT_MOST: u32 = 7;
 
 /// Proof that a write comes from the holder of a bucket or partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -329,7 +328,7 @@ pub trait SchedulerQueue: QueueReader {
     async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError>;
 
     /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
-    /// is not zero. What is not running is passed over. An [accusation](Self::accuse) falls.
+    /// is not zero. What is not running is passed over. An [accusation](ExecutorQueue::accuse) falls.
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError>;
 
     /// Says what the task waits for in its scheduler, or that it waits no more.

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::BucketOf;
 use crate::error::Invalid;
 use crate::ids::TaskId;
-use crate::table::BucketOf;
 use crate::wake::Topic;
 
 /// Into how many parts each role's work is divided. All processes of a cluster must agree on it.

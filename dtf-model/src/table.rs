@@ -9,9 +9,12 @@ use crate::error::{Invalid, StoreError};
 use crate::failure::FailureTable;
 use crate::group::GroupTable;
 use crate::ids::{RunEpoch, TaskId, TaskType};
-use crate::param::{MAX_NAME_CHARS, TaskParam, check_length};
+use crate::param::TaskParam;
 use crate::plugin::TaskResult;
 use crate::status::{Control, Counts, TaskStatus};
+use crate::text::{MAX_NAME_CHARS, check_length};
+
+pub use crate::bucket::BucketOf;
 
 /// The longest reason that is kept, in characters; what is longer is cut.
 pub const MAX_REASON_CHARS: usize = 4096;
@@ -178,28 +181,6 @@ pub fn check_list(filter: &TaskFilter, most: u32) -> Result<(), Invalid> {
         });
     }
     Ok(())
-}
-
-/// A share of all tasks: those whose id leaves the remainder `bucket` when divided by `of`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BucketOf {
-    /// Which share.
-    pub bucket: u32,
-    /// Of how many; at least 1.
-    pub of: u32,
-}
-
-impl BucketOf {
-    /// The number of the bucket that a task falls into.
-    pub fn number(task: TaskId, of: u32) -> u32 {
-        // The remainder is below `of`, so it fits.
-        (task.0 % u64::from(of.max(1))) as u32
-    }
-
-    /// Whether a task falls into this share.
-    pub fn has(&self, task: TaskId) -> bool {
-        Self::number(task, self.of) == self.bucket
-    }
 }
 
 /// How a task ends. The terminal row is the only commit of a task's end.

@@ -5,8 +5,8 @@ use std::pin::pin;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Awaits a call that may block its thread instead of awaiting. On a runtime of several threads whatever else its thread had
-/// to do is done by another one meanwhile; a runtime of one thread waits with everything.
+/// Awaits a call that may block its thread. On a runtime with several threads, another thread takes over the other work of the
+/// blocked one; on a runtime with one thread, all work waits.
 pub async fn apart<T>(call: impl Future<Output = T>) -> T {
     let mut call = pin!(call);
     poll_fn(|context| beside(|| call.as_mut().poll(context))).await

@@ -1,4 +1,4 @@
-//! What every role is given beside its ports.
+//! The context that all roles share.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use tokio::runtime::Handle;
 
 use super::{Departure, Needs, Peers};
 
-/// What all roles need alike. The stores that a role may write to are in its own ports, and no others.
+/// The context that all roles share. It has no stores: each role has its own ports, and no others.
 #[derive(Clone)]
 pub struct RoleContext {
     /// The hints.
     pub wake: Arc<dyn WakeUp>,
-    /// The kinds of task that this process knows.
+    /// The task types that this process knows.
     pub plugins: Arc<PluginRegistry>,
-    /// How the cluster's work is divided.
+    /// The numbers of buckets, partitions and shards.
     pub shape: ClusterShape,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Where plugin code runs: never the runtime that keeps sessions alive.
+    /// The runtime of plugin code. It must not be the runtime that keeps sessions alive.
     pub plugin_runtime: Handle,
-    /// Who else has its roles.
+    /// The other members of the roles' groups.
     pub peers: Arc<dyn Peers>,
-    /// When this process leaves.
+    /// The state of the graceful shutdown of this process.
     pub departure: Departure,
 }
 

@@ -1,8 +1,8 @@
-//! A process that leaves gives what runs more time than one that merely hands a part over.
+//! The graceful shutdown of a process: running work has more time than when a part is merely handed over.
 //!
-//! A part is given up within the margin of the session, as nobody knows whether the session goes on. Whoever leaves on purpose
-//! keeps its session meanwhile, so what runs may come to its end; the part stays with it until then. Should the session end
-//! after all, that is over.
+//! A part is usually given up within the margin of the session, because the session may be about to end. A process that leaves
+//! on purpose keeps its session, so running work may finish, and the part stays with the process until then. If the session ends
+//! nevertheless, the extra time is over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Says when the process leaves. Clones say the same.
+/// The state of a process that may leave. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Departure(Arc<watch::Sender<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Until when what runs may go on, once the process leaves.
+    /// The end of the extra time, once the process leaves.
     until: Option<Instant>,
-    /// Whether the session is at its end: nothing may go on beyond its margin.
+    /// Whether the session has ended: no work may go on beyond its margin.
     fenced: bool,
 }
 
@@ -29,22 +29,23 @@ impl Default for Departure {
 }
 
 impl Departure {
-    /// The process leaves: what runs may go on for so long.
+    /// Marks the process as leaving: running work may go on for the time of `grace`.
     pub fn leave(&self, grace: Duration) {
         self.0.send_modify(|state| state.until = Some(Instant::now() + grace));
     }
 
-    /// Whether the process leaves.
+    /// Returns whether the process is leaving.
     pub fn is_leaving(&self) -> bool {
         self.0.borrow().until.is_some()
     }
 
-    /// Whether the session is at its end.
+    /// Records whether the session has ended.
     pub fn fence(&self, fenced: bool) {
         self.0.send_modify(|state| state.fenced = fenced);
     }
 
-    /// Waits for work to come to its end: for `drain`, and longer where the process leaves. Says whether it did.
+    /// Waits for work to finish, for `drain` or until the end of the extra time of a leaving process. Returns whether it
+    /// finished.
     pub async fn wait_for(&self, drain: Duration, work: impl Future<Output = ()>) -> bool {
         let mut states = self.0.subscribe();
         let over = async {

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use super::apart::{apart, beside};
 use super::stuck::watch;
 
-/// What a plugin did other than return.
+/// A call into a plugin that did not return.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PluginFault {
     /// It panicked.
@@ -23,8 +23,8 @@ pub enum PluginFault {
 
 /// Awaits a call into a plugin.
 ///
-/// The time limit works for calls that await now and then. One that blocks its thread cannot be broken off: it is told of
-/// while it lasts, and costs nobody else a thread, see [`apart`].
+/// The time limit works for calls that await now and then. A call that blocks its thread cannot be interrupted; it is reported
+/// while it lasts and costs no other work a thread, see [`apart`].
 ///
 /// # Errors
 /// The call panicked or did not return within `limit`.
@@ -37,7 +37,7 @@ pub async fn guarded<T>(limit: Duration, call: impl Future<Output = T>) -> Resul
     }
 }
 
-/// Makes a call into a plugin that does not wait. Where it blocks its thread nevertheless, that costs nobody else a thread.
+/// Makes a call into a plugin that does not wait. If it blocks its thread nevertheless, it costs no other work a thread.
 ///
 /// # Errors
 /// The call panicked.
@@ -46,7 +46,7 @@ pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, PluginFault> {
     caught.map_err(|panic| PluginFault::Panicked(panic_text(panic.as_ref())))
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())

@@ -1,4 +1,4 @@
-//! How a role's work on one task comes to its end, or is broken off.
+//! The end of a role's work on one task.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::guarded;
 
-/// How long a call into a plugin may go on when the bucket is to be given up. It must fit into the margin of the session.
+/// The time that a call into a plugin has to return once its bucket is to be given up. It must fit into the margin of the
+/// session.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How it came to its end.
+/// The regular end of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The run wants no more of this role.
@@ -20,10 +21,10 @@ pub enum End {
     Stopped,
 }
 
-/// Why it was broken off.
+/// The reason for which the work was interrupted.
 #[derive(Debug)]
 pub enum Halt {
-    /// The store failed, or says that somebody else does this now.
+    /// The store failed, or another member holds the bucket now.
     Store(StoreError),
     /// The plugin failed: the task cannot go on.
     Fault(anyhow::Error),
@@ -31,7 +32,7 @@ pub enum Halt {
     Stopped,
 }
 
-/// Awaits a call into a plugin, but not for long once `stop` has fired.
+/// Awaits a call into a plugin, but not for long once `stop` is cancelled.
 ///
 /// # Errors
 /// The plugin failed, panicked, did not return within `limit`, or did not return soon after `stop`.

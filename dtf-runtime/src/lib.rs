@@ -1,4 +1,4 @@
-//! What the roles share.
+//! The runtime that all roles share.
 //!
 //! Each role is an LRMF group. Its tasks are the role's *parts* (watch buckets, generation buckets, scheduling
 //! partitions, subtask shards, collection buckets), and a member holds some of them, each with a fencing token. A part

@@ -1,17 +1,17 @@
-//! When a part is given up so that another member can have it, who knows a type of task that its holder does not.
+//! The rule for declining a part: it moves to a member that knows types of task that its holder lacks.
 //!
 //! # The problem
-//! Parts are placed without regard to types of task, as every bucket has tasks of any type. A part whose holder lacks the plugin
-//! of one of its tasks would leave that task without service for as long as it is held. So the holder gives the part up
-//! - at once, where another member of the role knows all types that the part needs, or where the holder has nothing else to do
-//!   there and another one knows what it does not;
-//! - after a [while](DWELL), where it has, and others know only some of them: everything else in the part is taken up afresh by
-//!   its next holder, and would soon be again. The part then goes round, and each type has its time.
+//! Parts are placed without regard to types of task, because every bucket has tasks of any type. A task whose plugin the holder
+//! of its part lacks would not be served for as long as the part is held. So the holder declines the part
+//! - at once, if another member of the role knows all types that the part needs, or if the holder has no other work there and
+//!   another member knows a type that the holder lacks;
+//! - after [`DWELL`], if the holder has other work there and other members know only some of the types. The next holder loads
+//!   everything else in the part again, so this must not happen often. The part then goes round, and each type has its time.
 //!
-//! It keeps the part where nobody else knows what it lacks. What is declined does not come back while the leader remembers it
-//! (two minutes), so a part of which nobody knows all does not go round faster than that.
+//! The holder keeps the part if no other member knows the types that it lacks. A declined part does not come back for two
+//! minutes, while the leader remembers it, so a part whose types no member knows in full goes round no faster than that.
 //!
-//! The decision is pure; who else is there is asked through [`Peers`].
+//! The decision is pure; [`Peers`] is the port that lists the other members.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,18 +23,18 @@ use dtf_model::shard::Kinds;
 use lrmf_core::Timestamp;
 use lrmf_core::runner::Declined;
 
-/// How long a part is kept by who has other work there, where nobody knows all that it needs.
+/// The time for which a holder with other work in a part keeps it, if no member knows all types that the part needs.
 pub const DWELL: Duration = Duration::from_secs(150);
 
-/// Who else is there.
+/// The other members of a role's group.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {
-    /// Which types of task each other member of the role's group knows that takes parts. Nobody's, where that cannot be found
-    /// out.
+    /// Lists the types of task that each other member knows, of the members that take parts. Empty if the members cannot be
+    /// listed.
     async fn others(&self, role: Role) -> Vec<Kinds>;
 }
 
-/// Nobody else is there.
+/// A group without other members.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nobody;
 
@@ -45,17 +45,17 @@ impl Peers for Nobody {
     }
 }
 
-/// The types of the tasks of a part that want attention.
+/// The types of the tasks of a part that need attention.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Those that its holder knows.
+    /// The types that its holder knows.
     pub known: BTreeSet<Kind>,
-    /// Those that it does not.
+    /// The types that its holder lacks.
     pub lacking: BTreeSet<Kind>,
 }
 
 impl Needs {
-    /// Whether the part should go to one of these others, when it has been held since then.
+    /// Returns whether the part should go to one of the `others`, given the time since which it has been held.
     pub fn are_better_met_by(&self, others: &[Kinds], held_since: Timestamp, now: Timestamp) -> bool {
         let mut all = self.known.union(&self.lacking);
         if self.lacking.is_empty() {
@@ -68,7 +68,7 @@ impl Needs {
         may && all.any(|kind| self.lacking.contains(kind) && others.iter().any(|other| other.has(*kind)))
     }
 
-    /// Says so to who placed the part.
+    /// Returns the answer to the leader that placed the part.
     pub fn declined(&self) -> Declined {
         let lacking: Vec<_> = self.lacking.iter().map(Kind::to_string).collect();
         Declined(format!("task types {} are not known here, and are known elsewhere", lacking.join(", ")))

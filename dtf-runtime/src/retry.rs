@@ -1,4 +1,4 @@
-//! How long to wait before a failed call is made again.
+//! Retries of failed calls.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use dtf_model::error::StoreError;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Calls a store, again while it does not answer. Where `stop` fires first, the last error is given back, and nobody knows
-/// what became of the call.
+/// Calls a store again and again until it answers. If `stop` is cancelled first, returns the last error; the effect of the call is
+/// then unknown.
 ///
 /// # Errors
-/// What the store answers, or a retryable error once `stop` has fired.
+/// The error that the store answers, or a retryable one after `stop` was cancelled.
 pub async fn until_answered<T, F>(stop: &CancellationToken, call: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -29,7 +29,7 @@ where
     }
 }
 
-/// Waits of 50 ms, doubled each time, at most 2 s.
+/// An exponential backoff: 50 ms, doubled each time, at most 2 s.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -39,7 +39,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
     const MOST: Duration = Duration::from_secs(2);
 
-    /// Waits, longer each time. Says false where `stop` fired first.
+    /// Waits, longer each time. Returns false if `stop` was cancelled first.
     pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let span = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::MOST);
         self.failures += 1;

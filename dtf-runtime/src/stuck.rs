@@ -1,4 +1,4 @@
-//! Plugin code that blocks its thread for longer than it may: it cannot be broken off, but it can be told of.
+//! Reports of plugin code that blocks its thread past its time limit. Such code cannot be interrupted.
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +12,7 @@ use tracing::warn;
 
 /// Gauge: calls into plugins that block their threads past their time limit.
 pub const STUCK_CALLS: &str = "dtf_plugin_stuck_calls";
-/// How long after its time limit a call that can be broken off has been, certainly: whatever is not, blocks its thread.
+/// The time after its limit at which a call that has not been interrupted certainly blocks its thread.
 pub const CERTAINLY_STUCK: Duration = Duration::from_secs(1);
 
 /// Of this process, like the threads that are blocked.
@@ -22,7 +22,7 @@ tokio::task_local! {
     static CALLER: Caller;
 }
 
-/// On whose behalf a plugin is called.
+/// The role and the task on whose behalf a plugin is called.
 #[derive(Clone, Copy, Debug)]
 struct Caller {
     role: Role,
@@ -35,17 +35,17 @@ impl fmt::Display for Caller {
     }
 }
 
-/// How many calls into plugins block their threads past their time limit in this process.
+/// Returns the number of calls into plugins that block their threads past their time limit in this process.
 pub fn stuck_calls() -> usize {
     STUCK.load(Ordering::Relaxed)
 }
 
-/// Says on whose behalf plugins are called meanwhile.
+/// Runs work whose calls into plugins are on behalf of a role and a task.
 pub(super) fn on_behalf_of<F: Future>(role: Role, task: TaskId, work: F) -> impl Future<Output = F::Output> {
     CALLER.scope(Caller { role, task }, work)
 }
 
-/// Tells of a call that may not last longer than `limit` if it does, until what is given back is dropped.
+/// Reports a call if it lasts longer than `limit`, until the returned handle is dropped.
 pub(super) fn watch(limit: Duration) -> AbortOnDropHandle<()> {
     let call = CALLER.try_with(Caller::to_string).unwrap_or_else(|_| "a call without a lease".to_owned());
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -55,14 +55,14 @@ pub(super) fn watch(limit: Duration) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// A call that is over its time and has not come back, until it is dropped.
+/// A call past its time limit that has not returned. Dropping it reports the return.
 #[derive(Debug)]
 pub struct StuckCall {
     call: String,
 }
 
 impl StuckCall {
-    /// One more. `call` says which, for people.
+    /// Reports a stuck call; `call` describes it in the log.
     pub fn enter(call: String) -> Self {
         warn!(%call, "plugin code blocks its thread past its time limit and cannot be broken off");
         STUCK.fetch_add(1, Ordering::Relaxed);

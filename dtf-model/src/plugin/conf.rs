@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::error::Invalid;
 use crate::limits::Limits;
-use crate::queue::DEATHS_AT_MOST;
 
+/// The highest value of [`TaskConf::max_deaths`].
+pub const DEATHS_AT_MOST: u32 = 7;
 /// Whether a collector may add subtasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IterationMode {
