@@ -19,11 +19,11 @@ use dtf::model::shard::{Kinds, Offer, ShardQueue};
 use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards};
 use dtf_scheduler::scheduler::policy::Policy;
-use integration_tests::servers;
 use lrmf_core::assignor::{
     Assignor, Candidate, ConsistentHashing, MemberIx, Problem, StickyBalanced, StringOrderEvenly,
 };
 use lrmf_core::{InstanceId, Task, Timestamp, Token};
+use test_servers::servers;
 
 use leading::Led;
 

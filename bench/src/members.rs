@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use integration_tests::servers::Etcd;
 use lrmf_core::CoordinatorConfig;
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use serde_json::json;
+use test_servers::servers::Etcd;
 
 use crate::member_group::{MemberGroup, millis};
 use crate::report::Report;

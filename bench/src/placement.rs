@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use integration_tests::servers::Etcd;
 use lrmf_core::{Coordination, CoordinatorConfig};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use serde_json::json;
+use test_servers::servers::Etcd;
 
 use crate::member_group::{MemberGroup, millis};
 use crate::plot::{Line, cumulative, plot};

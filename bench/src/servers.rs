@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 use clap::Args;
-use integration_tests::servers::{Etcd, MariaDb, Redis, RedisCluster};
 use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use test_servers::servers::{Etcd, MariaDb, Redis, RedisCluster};
 
 use crate::cluster::Cluster;
 use crate::report::Report;

@@ -7,6 +7,3 @@
 pub mod books;
 pub mod soak;
 pub mod stage;
-
-// For the benchmarks.
-pub use test_servers::servers;
