@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use dtf_model::error::{Invalid, StoreError};
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::status::{Control, TaskStatus};
-use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, check_list, kept_reason};
+use dtf_model::table::{
+    BucketOf, Finish, HistoryOf, Keep, ListOrder, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable,
+    check_list, kept_reason,
+};
 use uuid::Uuid;
 
 use super::failures::Failures;
@@ -76,24 +79,32 @@ impl TaskTable for MemoryTable {
         Ok(self.state().rows.get(&id).map(|stored| stored.row.clone()))
     }
 
-    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskHead>, StoreError> {
         let state = self.state();
         let rows = state.rows.values().map(|stored| &stored.row);
         let fits = |row: &&TaskRow| row.id > after && share.has(row.id) && !row.status.is_terminal();
-        Ok(rows.filter(fits).take(most as usize).cloned().collect())
+        Ok(rows.filter(fits).take(most as usize).map(TaskHead::from).collect())
     }
 
     async fn list(
         &self,
         filter: &TaskFilter,
-        before: Option<TaskId>,
+        last: Option<TaskId>,
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError> {
         check_list(filter, most)?;
-        let state = self.state();
-        let rows = state.rows.values().rev().map(|stored| &stored.row);
-        let fits = |row: &&TaskRow| before.is_none_or(|before| row.id < before) && filter.has(row);
-        Ok(rows.filter(fits).take(most as usize).cloned().collect())
+        let (state, order) = (self.state(), filter.order());
+        let rows = state.rows.values().map(|stored| &stored.row);
+        let mut rows: Vec<_> = rows.filter(|row| filter.has(row)).collect();
+        rows.sort_by(|one, other| order.compare(one, other));
+        if let Some(id) = last {
+            match (order, state.rows.get(&id)) {
+                (ListOrder::NewestFirst, _) => rows.retain(|row| row.id < id),
+                (_, Some(last)) => rows.retain(|row| order.compare(row, &last.row).is_gt()),
+                (_, None) => return Err(Invalid::NoSuchTask(id).into()),
+            }
+        }
+        Ok(rows.into_iter().take(most as usize).cloned().collect())
     }
 
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
@@ -134,14 +145,14 @@ impl TaskTable for MemoryTable {
         share: BucketOf,
         finished_by: u64,
         most: u32,
-    ) -> Result<Vec<TaskRow>, StoreError> {
+    ) -> Result<Vec<TaskHead>, StoreError> {
         let state = self.state();
         let fits = |stored: &&Stored| {
             let ended = stored.row.finished_at.is_some_and(|at| at <= finished_by);
             ended && !stored.purged && share.has(stored.row.id)
         };
         let found = state.rows.values().filter(fits).take(most as usize);
-        Ok(found.map(|stored| stored.row.clone()).collect())
+        Ok(found.map(|stored| TaskHead::from(&stored.row)).collect())
     }
 
     async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
@@ -150,6 +161,37 @@ impl TaskTable for MemoryTable {
         }
         Ok(())
     }
+
+    async fn next_history(&self, after: Option<&HistoryOf>) -> Result<Option<HistoryOf>, StoreError> {
+        let state = self.state();
+        let all = state.rows.values().map(|stored| history_of(&stored.row));
+        Ok(all.filter(|of| after.is_none_or(|after| of > after)).min())
+    }
+
+    async fn forget(&self, of: &HistoryOf, keep: Keep, most: u32) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let is_history = |stored: &&Stored| stored.purged && history_of(&stored.row) == *of;
+        let mut ended: Vec<_> = state.rows.values().filter(is_history).map(|stored| &stored.row).collect();
+        ended.sort_by_key(|row| (row.finished_at, row.id));
+        let newest = keep.newest.and_then(|newest| ended.iter().rev().nth(newest.max(1) as usize - 1));
+        let before = keep.ended_since.max(newest.and_then(|row| row.finished_at));
+        let is_run_again = |id: TaskId| {
+            let mut all = state.rows.values().map(|stored| &stored.row);
+            all.any(|row| row.param.retry_of == Some(id) && !row.status.is_terminal())
+        };
+        let goes = |row: &&&TaskRow| row.finished_at < before && !is_run_again(row.id);
+        let ids: Vec<_> = ended.iter().filter(goes).take(most as usize).map(|row| row.id).collect();
+        for id in &ids {
+            state.rows.remove(id);
+            state.by_request.retain(|_, task| task != id);
+            state.failures.retain(|(task, _), _| task != id);
+        }
+        Ok(ids.len() as u64)
+    }
+}
+
+fn history_of(row: &TaskRow) -> HistoryOf {
+    HistoryOf { group: row.param.group.clone(), task_type: row.task_type }
 }
 
 fn wish(row: &mut TaskRow, control: Control, reason: &str, now: u64) -> bool {

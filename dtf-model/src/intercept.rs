@@ -18,7 +18,7 @@ use crate::queue::{
     Report, Reported, ResultBatch, SchedulerLoad, SchedulerQueue, Standing, Taken, TaskControl, TaskState,
 };
 use crate::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
-use crate::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable};
+use crate::table::{BucketOf, Finish, HistoryOf, Keep, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable};
 use crate::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
 
 /// A call on a port.
@@ -218,11 +218,13 @@ intercepted! { "tasks": FailureTable for TaskTable;
 intercepted! { "tasks": TaskTable for TaskTable;
     insert(task: &NewTask) -> TaskId;
     get(id: TaskId) -> Option<TaskRow>;
-    active(share: BucketOf, after: TaskId, most: u32) -> Vec<TaskRow>;
-    list(filter: &TaskFilter, before: Option<TaskId>, most: u32) -> Vec<TaskRow>;
+    active(share: BucketOf, after: TaskId, most: u32) -> Vec<TaskHead>;
+    list(filter: &TaskFilter, last: Option<TaskId>, most: u32) -> Vec<TaskRow>;
     begin_run(id: TaskId, expected: RunEpoch, now: u64) -> bool;
     set_control(id: TaskId, control: Control, reason: &str, now: u64) -> bool;
     finish(id: TaskId, finish: &Finish) -> bool, Subject::Finish { task: id, status: finish.status };
-    unpurged(share: BucketOf, finished_by: u64, most: u32) -> Vec<TaskRow>;
+    unpurged(share: BucketOf, finished_by: u64, most: u32) -> Vec<TaskHead>;
     purged(id: TaskId) -> ();
+    next_history(after: Option<&HistoryOf>) -> Option<HistoryOf>;
+    forget(of: &HistoryOf, keep: Keep, most: u32) -> u64;
 }

@@ -110,6 +110,74 @@ impl TaskRow {
     }
 }
 
+/// The columns of a task that say what work on it is, for those who look at many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskHead {
+    /// Its id.
+    pub id: TaskId,
+    /// What has to be known to work on it.
+    pub kind: crate::ids::Kind,
+    /// Its resource group.
+    pub group: String,
+    /// What is wanted of it.
+    pub control: Control,
+    /// The number of its run; 0 before the first.
+    pub run: RunEpoch,
+}
+
+impl From<&TaskRow> for TaskHead {
+    fn from(row: &TaskRow) -> Self {
+        Self {
+            id: row.id,
+            kind: row.kind(),
+            group: row.param.group.clone(),
+            control: row.control,
+            run: row.run,
+        }
+    }
+}
+
+/// The tasks of a group and type: those that keep their history together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HistoryOf {
+    /// The resource group.
+    pub group: String,
+    /// The type.
+    pub task_type: TaskType,
+}
+
+/// The part of a history that stays. What either condition excludes goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Tasks that ended at this time or later, in milliseconds since the Unix epoch; none for all.
+    pub ended_since: Option<u64>,
+    /// The number of tasks that ended last; those that ended in the same millisecond stay together. None for all; at least 1.
+    pub newest: Option<u64>,
+}
+
+/// The order of a list, in which its pages follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOrder {
+    /// By id, the newest first.
+    NewestFirst,
+    /// By name, then by id: of names with a common beginning.
+    ByName,
+    /// By start time, then by id: of those that are to start later.
+    ByStart,
+}
+
+impl ListOrder {
+    /// Compares two tasks of a list.
+    pub fn compare(self, one: &TaskRow, other: &TaskRow) -> std::cmp::Ordering {
+        let by_id = one.id.cmp(&other.id);
+        match self {
+            Self::NewestFirst => by_id.reverse(),
+            Self::ByName => one.param.name.cmp(&other.param.name).then(by_id),
+            Self::ByStart => one.param.start_at.cmp(&other.param.start_at).then(by_id),
+        }
+    }
+}
+
 /// Which tasks to list. Every condition that is given must hold; texts are compared exactly, to the letter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskFilter {
@@ -151,6 +219,15 @@ impl TaskFilter {
             }
         }
         Ok(())
+    }
+
+    /// The order of the list: the one in which an index finds what fits.
+    pub fn order(&self) -> ListOrder {
+        match (&self.starts_after, &self.name, &self.name_prefix) {
+            (Some(_), ..) => ListOrder::ByStart,
+            (None, None, Some(_)) => ListOrder::ByName,
+            _ => ListOrder::NewestFirst,
+        }
     }
 
     /// Whether a task fits.
@@ -256,14 +333,15 @@ pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
     async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError>;
 
     /// The tasks of a share that have not ended, with ids above `after`, by id, at most so many.
-    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError>;
+    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskHead>, StoreError>;
 
-    /// The tasks that fit, newest first, with ids below `before`, at most so many. What [`check_list`] does not allow is
-    /// refused with what it says.
+    /// The tasks that fit, in the [order](TaskFilter::order) of the filter, at most so many: from the beginning, or those behind
+    /// the task `last` of the page before. Of the newest first, `last` need not exist; in the other orders it is refused with
+    /// [`Invalid::NoSuchTask`] where it does not. What [`check_list`] does not allow is refused with what it says.
     async fn list(
         &self,
         filter: &TaskFilter,
-        before: Option<TaskId>,
+        last: Option<TaskId>,
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError>;
 
@@ -295,8 +373,16 @@ pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
         share: BucketOf,
         finished_by: u64,
         most: u32,
-    ) -> Result<Vec<TaskRow>, StoreError>;
+    ) -> Result<Vec<TaskHead>, StoreError>;
 
     /// Notes that the queues of an ended task are gone; nothing happens to a task that has not ended.
     async fn purged(&self, id: TaskId) -> Result<(), StoreError>;
+
+    /// The first group and type behind `after`, in their order, of which there are tasks.
+    async fn next_history(&self, after: Option<&HistoryOf>) -> Result<Option<HistoryOf>, StoreError>;
+
+    /// Deletes tasks of a group and type that are not to be kept, with their failures, those first that ended first, at most so
+    /// many. Only tasks that have ended and are [purged](Self::purged) go, and of those none whose failures a task that has not
+    /// ended runs again. Returns the number of tasks deleted.
+    async fn forget(&self, of: &HistoryOf, keep: Keep, most: u32) -> Result<u64, StoreError>;
 }

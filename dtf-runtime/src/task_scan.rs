@@ -66,7 +66,7 @@ impl TaskScan {
             active.extend(rows.iter().map(|row| ActiveTask {
                 id: row.id,
                 run: row.run,
-                kind: row.kind(),
+                kind: row.kind,
                 control: row.control,
                 standing: standings.get(&row.id).copied(),
             }));

@@ -7,6 +7,7 @@
 mod batch_size;
 pub mod budget;
 pub mod generator;
+pub mod history;
 pub mod manager;
 mod retention;
 mod retries;

@@ -19,20 +19,24 @@ use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
+use crate::history::{History, HistoryPolicy};
 use crate::retention::Retention;
 
 /// Settings of the manager role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerConfig {
     /// How long the queues of an ended task are kept.
     pub retention: Duration,
     /// How often ended tasks are looked for.
     pub sweep: Duration,
+    /// The rows of ended tasks that are kept.
+    pub history: HistoryPolicy,
 }
 
 impl Default for ManagerConfig {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(60), sweep: Duration::from_secs(5) }
+        let history = HistoryPolicy::default();
+        Self { retention: Duration::from_secs(60), sweep: Duration::from_secs(5), history }
     }
 }
 
@@ -49,16 +53,18 @@ pub struct ManagerPorts {
 pub struct Manager {
     buckets: Reconciler<Steps>,
     retention: Retention,
+    history: History,
 }
 
 impl Manager {
     /// A manager of the tasks in its table.
     pub fn new(config: ManagerConfig, ports: ManagerPorts, context: RoleContext) -> Self {
+        let history = History::new(config.history.clone(), ports.table.clone(), context.clock.clone());
         let retention = Retention::new(config, ports.clone(), context.clone());
         let of = context.clone();
         let scan = TaskScan::new(ports.table.clone(), ports.queues.clone());
         let buckets = Reconciler::new(Role::Manager, scan, &of, Handle::current(), Steps { ports, context });
-        Self { buckets, retention }
+        Self { buckets, retention, history }
     }
 }
 
@@ -67,7 +73,8 @@ impl RunTask for Manager {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let bucket = part_number(&held.task)?;
         let stop = held.stop.clone();
-        let (ran, ()) = tokio::join!(self.buckets.run(held), self.retention.run(bucket, &stop));
+        let (retention, history) = (self.retention.run(bucket, &stop), self.history.run(bucket, &stop));
+        let (ran, (), ()) = tokio::join!(self.buckets.run(held), retention, history);
         ran
     }
 }

@@ -76,6 +76,16 @@ impl Call {
         self.repeatable
     }
 
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) fn sql(&self) -> String {
+        self.sql.as_str().to_owned()
+    }
+
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) fn into_arguments(self) -> Vec<Value> {
+        self.arguments
+    }
+
     /// Adds the next argument.
     #[must_use]
     pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {

@@ -41,6 +41,7 @@ mod error;
 mod failure;
 mod filter;
 mod group;
+mod history;
 #[cfg(feature = "mysql")]
 mod inspect;
 #[cfg(feature = "sqlite")]

@@ -212,7 +212,10 @@ mod tests {
     use super::*;
     use crate::call::Value;
     use crate::config::SqlConfig;
+    use crate::filter::Dialect;
+    use crate::filter::tests::cases;
     use crate::schema::ACCEPTS as ACCEPTS_NOTE;
+    use crate::sql;
     use crate::table::{SqlTable, mysql_options};
 
     #[tokio::test(flavor = "multi_thread")]
@@ -255,6 +258,50 @@ mod tests {
             call_timeout: patience,
             ..SqlConfig::default()
         }
+    }
+
+    /// What the optimizer makes of a statement, as lines `key extra`.
+    async fn explained(connection: &mut MySqlConnection, call: Call) -> (String, String) {
+        let sql = format!("EXPLAIN {}", call.into_text().unwrap().as_str().trim_start());
+        let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap();
+        let text = |name: &str| {
+            let texts = rows.iter().filter_map(|row| row.try_get::<Option<String>, _>(name).unwrap());
+            texts.collect::<Vec<_>>().join("; ")
+        };
+        (text("key"), text("Extra"))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_list_and_every_scan_walks_along_an_index() {
+        let server = MariaDb::get().unwrap();
+        let config = database(&server).await;
+        SqlTable::migrate(&config).await.unwrap();
+        let mut connection = mysql_options(&config).unwrap().connect().await.unwrap();
+        let fill = "INSERT INTO tbl_task (request_id, task_type, name, description, uid, creator, resource_group, priority, \
+            timeout, type_param, task_status, phase, create_time, next_check_time, finish_time, reason) \
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+            SELECT i, i % 3, CONCAT('a', i % 5), '', 1, CONCAT('a', i % 7), CONCAT('a', i % 2), 6000, 1, '{}', \
+            1 + i % 6, i % 3, i, i, i, '' FROM n; ANALYZE TABLE tbl_task";
+        raw_sql(fill).execute(&mut connection).await.unwrap();
+        for (what, index, call) in cases(Dialect::MySql) {
+            let (key, extra) = explained(&mut connection, call).await;
+            assert_eq!(key, index, "{what}: {extra}");
+            assert!(!extra.contains("filesort") && !extra.contains("temporary"), "{what}: {extra}");
+        }
+        let history = || Call::new(sql::OLDEST_KEPT).with("a1").with(1_u32);
+        let others = [
+            ("tbl_task_history", Call::new(sql::NEXT_HISTORY).with("a0").with("a0").with(1_u32)),
+            ("tbl_task_history", history().with(10_u32)),
+            ("tbl_task_phase", Call::new(sql::ACTIVE).with(0_u32).with(4_u32).with(1_u32).with(10_u32)),
+        ];
+        for (index, call) in others {
+            let what = format!("{call:?}");
+            let (key, extra) = explained(&mut connection, call).await;
+            assert!(key == index && !extra.contains("filesort"), "{what}: {key} {extra}");
+        }
+        let forgettable = Call::new(sql::FORGETTABLE).with("a1").with(1_u32).with(500_u32).with(10_u32);
+        let (key, extra) = explained(&mut connection, forgettable).await;
+        assert!(key.contains("tbl_task_history") && !extra.contains("filesort"), "{key} {extra}");
     }
 
     fn schema_of(files: &[&'static str], accepts: i64) -> Schema {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dtf_model::failure::{Failure, FailureKey};
-use dtf_model::table::TaskRow;
+use dtf_model::ids::Kind;
+use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
 use dtf_model::{
     Control, Counts, Creator, EmitEpoch, Limits, Priority, ResourceGroup, RunEpoch, Seq, TaskId, TaskParam,
     TaskStatus, TaskType,
@@ -48,6 +49,28 @@ impl Record for TaskRow {
             reason: columns.text("reason")?,
             result: columns.json("result")?,
         })
+    }
+}
+
+impl Record for TaskHead {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(TaskHead {
+            id: TaskId(columns.number("id")?),
+            kind: Kind {
+                task_type: TaskType(columns.number("task_type")?),
+                version: columns.number("type_version")?,
+            },
+            group: columns.text("resource_group")?,
+            control: columns.code("control", Control::from_code)?,
+            run: RunEpoch(columns.number("run_epoch")?),
+        })
+    }
+}
+
+impl Record for HistoryOf {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        let task_type = TaskType(columns.number("task_type")?);
+        Ok(HistoryOf { group: columns.text("resource_group")?, task_type })
     }
 }
 

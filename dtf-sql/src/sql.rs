@@ -7,12 +7,16 @@ pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql"
 pub(crate) const END: &str = include_str!("../sql/end.sql");
 pub(crate) const FAILURES: &str = include_str!("../sql/failures.sql");
 pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
+pub(crate) const FORGET: &str = include_str!("../sql/forget.sql");
+pub(crate) const FORGETTABLE: &str = include_str!("../sql/forgettable.sql");
 pub(crate) const FORGET_FAILURES: &str = include_str!("../sql/forget_failures.sql");
 pub(crate) const GET: &str = include_str!("../sql/get.sql");
 pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
 pub(crate) const GROUPS: &str = include_str!("../sql/groups.sql");
 pub(crate) const LIST: &str = include_str!("../sql/list.sql");
+pub(crate) const NEXT_HISTORY: &str = include_str!("../sql/next_history.sql");
 pub(crate) const NOTE: &str = include_str!("../sql/note.sql");
+pub(crate) const OLDEST_KEPT: &str = include_str!("../sql/oldest_kept.sql");
 pub(crate) const PAUSE: &str = include_str!("../sql/pause.sql");
 pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
 pub(crate) const REPLACE_NOTE: &str = include_str!("../sql/replace_note.sql");
@@ -26,6 +30,7 @@ pub(crate) const ACCEPTS: i64 = 5;
 /// What only SQLite understands.
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite {
+    pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/sqlite/forget_all_failures.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
@@ -43,6 +48,7 @@ pub(crate) mod sqlite {
 /// What only MySQL and MariaDB understand.
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql {
+    pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/mysql/forget_all_failures.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");

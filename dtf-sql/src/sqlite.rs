@@ -117,3 +117,28 @@ pub(crate) fn insert() -> Call {
 pub(crate) fn set_group() -> Call {
     Call::new(SET_GROUP)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Dialect;
+    use crate::filter::tests::cases;
+
+    #[tokio::test]
+    async fn every_list_walks_along_an_index() {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let mut connection = options.connect().await.unwrap();
+        bring_up(&mut connection).await.unwrap();
+        for (what, index, call) in cases(Dialect::Sqlite) {
+            let explained = Call::assembled(format!("EXPLAIN QUERY PLAN {}", call.sql()));
+            let explained = call.into_arguments().into_iter().fold(explained, Call::with);
+            let rows = explained.query::<Sqlite>().fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+            let by = if index == "PRIMARY" { "USING INTEGER PRIMARY KEY" } else { index };
+            assert!(
+                plan.len() == 1 && plan[0].starts_with("SEARCH") && plan[0].contains(by),
+                "{what}: {plan:?}"
+            );
+        }
+    }
+}

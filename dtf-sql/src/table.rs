@@ -4,11 +4,15 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use dtf_model::table::{BucketOf, Finish, NewTask, TaskFilter, TaskRow, TaskTable, check_list, kept_reason};
+use dtf_model::table::{
+    BucketOf, Finish, HistoryOf, Keep, ListOrder, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable,
+    check_list, kept_reason,
+};
 use dtf_model::{Control, Invalid, RunEpoch, StoreError, TaskId, TaskStatus};
 
 use crate::call::{Call, Value, bound, kept};
 use crate::config::{Place, SqlConfig};
+use crate::filter::{Dialect, Last};
 use crate::row::Record;
 use crate::schema::Reach;
 use crate::{filter, sql};
@@ -111,6 +115,15 @@ impl SqlTable {
         Ok(Self { database, shown: crate::config::shown(&config.url) })
     }
 
+    fn dialect(&self) -> Dialect {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "mysql")]
+            Database::MySql(_) => Dialect::MySql,
+        }
+    }
+
     pub(crate) async fn execute(&self, call: Call) -> Result<bool, StoreError> {
         let rows = match &self.database {
             #[cfg(feature = "sqlite")]
@@ -179,7 +192,7 @@ impl TaskTable for SqlTable {
         Ok(self.fetch(Call::new(sql::GET).with(bound(id.0))).await?.pop())
     }
 
-    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+    async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskHead>, StoreError> {
         let call = Call::new(sql::ACTIVE).with(bound(after.0));
         self.fetch(call.with(share.of.max(1)).with(share.bucket).with(most)).await
     }
@@ -187,11 +200,18 @@ impl TaskTable for SqlTable {
     async fn list(
         &self,
         filter: &TaskFilter,
-        before: Option<TaskId>,
+        last: Option<TaskId>,
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError> {
         check_list(filter, most)?;
-        self.fetch(filter::list(filter, before.map(|id| id.0), most)).await
+        let last = match last {
+            Some(id) if filter.order() != ListOrder::NewestFirst => {
+                let row = self.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+                Some(Last { id: id.0, name: row.param.name, start_at: row.param.start_at })
+            }
+            last => last.map(|id| Last { id: id.0, name: String::new(), start_at: None }),
+        };
+        self.fetch(filter::list(filter, last.as_ref(), most, self.dialect())).await
     }
 
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
@@ -230,13 +250,21 @@ impl TaskTable for SqlTable {
         share: BucketOf,
         finished_by: u64,
         most: u32,
-    ) -> Result<Vec<TaskRow>, StoreError> {
+    ) -> Result<Vec<TaskHead>, StoreError> {
         let call = Call::new(sql::UNPURGED).with(bound(finished_by));
         self.fetch(call.with(share.of.max(1)).with(share.bucket).with(most)).await
     }
 
     async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
         self.execute(Call::new(sql::PURGED).with(bound(id.0)).repeatable()).await.map(drop)
+    }
+
+    async fn next_history(&self, after: Option<&HistoryOf>) -> Result<Option<HistoryOf>, StoreError> {
+        self.history_behind(after).await
+    }
+
+    async fn forget(&self, of: &HistoryOf, keep: Keep, most: u32) -> Result<u64, StoreError> {
+        self.delete_history(of, keep, most).await
     }
 }
 

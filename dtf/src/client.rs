@@ -237,17 +237,17 @@ impl Client {
         self.set_group(&ResourceGroup { quota, ..group }).await
     }
 
-    /// The tasks that fit, newest first, with ids below `before`, at most so many: up to
-    /// [`MAX_LIST`](dtf_model::table::MAX_LIST). The next page begins before the last one's last id.
+    /// The tasks that fit, in the [order](TaskFilter::order) of the filter, at most so many: up to
+    /// [`MAX_LIST`](dtf_model::table::MAX_LIST). The next page begins behind the last task of this one.
     ///
     /// # Errors
     /// No task can fit, or they are too many for one page, or the store failed.
     pub async fn list_tasks(
         &self,
         filter: &TaskFilter,
-        before: Option<TaskId>,
+        last: Option<TaskId>,
         most: u32,
     ) -> Result<Vec<TaskRow>, StoreError> {
-        self.table.list(filter, before, most).await
+        self.table.list(filter, last, most).await
     }
 }

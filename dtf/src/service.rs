@@ -326,9 +326,11 @@ impl Dtf {
         let context = self.context.clone();
         let Ports { table, queues, shards, .. } = self.ports.clone();
         let runner = match role {
-            Role::Manager => {
-                TaskRunner::new(Manager::new(self.config.manager, ManagerPorts { table, queues }, context))
-            }
+            Role::Manager => TaskRunner::new(Manager::new(
+                self.config.manager.clone(),
+                ManagerPorts { table, queues },
+                context,
+            )),
             Role::Generator => TaskRunner::new(Generator::new(
                 self.config.generator,
                 GeneratorPorts { table, queues },

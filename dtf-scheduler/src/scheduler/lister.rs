@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::queue::{Incarnation, QueueReader};
-use dtf_model::table::{BucketOf, TaskRow, TaskTable};
+use dtf_model::table::{BucketOf, TaskHead, TaskTable};
 use dtf_model::{StoreError, TaskId};
 use tokio::time::Instant;
 use tracing::warn;
@@ -16,7 +16,7 @@ const LIST_AGAIN: Duration = Duration::from_secs(5);
 /// Rows a page.
 const PAGE: u32 = 1000;
 
-type Reading = Pin<Box<dyn Future<Output = Result<(Vec<TaskRow>, Option<Incarnation>), StoreError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<(Vec<TaskHead>, Option<Incarnation>), StoreError>> + Send>>;
 
 /// Some of the tasks of a partition.
 pub(super) struct Page {

@@ -88,22 +88,24 @@ async fn a_file_that_cannot_be_used_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn the_schema_of_a_newer_program_is_refused() {
+async fn the_schema_of_a_newer_program_is_refused_unless_it_only_adds() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.db");
     drop(SqlTable::open_file(&path).await.unwrap());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-    sqlx::query(
-        "INSERT INTO dtf_migrations SELECT 99, 'later', installed_on, 1, checksum, 0 \
-         FROM dtf_migrations WHERE version = 1",
-    )
-    .execute(&mut connection)
-    .await
-    .unwrap();
+    let later = "INSERT INTO dtf_migrations SELECT 99, 'later', installed_on, 1, checksum, 0 \
+                 FROM dtf_migrations WHERE version = 1";
+    sqlx::query(later).execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    assert!(SqlTable::open_file(&path).await.is_ok());
+
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let breaks = "UPDATE tbl_cluster SET value = '99' WHERE name = 'schema.accepts'";
+    sqlx::query(breaks).execute(&mut connection).await.unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     let said = refusal(SqlTable::open_file(&path).await);
-    assert!(said.contains("version 99, this program knows up to 5; use a newer program"), "{said}");
+    assert!(said.contains("has version 99, this program works with versions up to"), "{said}");
 }
 
 #[tokio::test]
@@ -154,7 +156,8 @@ async fn groups_that_older_tasks_are_in_are_there_after_the_migration() {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
     sqlx::raw_sql(
-        "DROP TABLE tbl_resource_group; DROP TABLE tbl_cluster;
+        "DROP INDEX tbl_task_start; DROP INDEX tbl_task_history; DROP INDEX tbl_task_retry;
+         DROP TABLE tbl_resource_group; DROP TABLE tbl_cluster;
          ALTER TABLE tbl_task DROP COLUMN max_running; ALTER TABLE tbl_task DROP COLUMN max_rate;
          ALTER TABLE tbl_task DROP COLUMN retry_of; ALTER TABLE tbl_task DROP COLUMN type_version; DELETE FROM dtf_migrations WHERE version > 1",
     )

@@ -8,7 +8,7 @@ use dtf_model::param::{Creator, MAX_NAME_CHARS, TaskParam};
 use dtf_model::status::TaskStatus;
 use dtf_model::table::{BucketOf, MAX_LIST, TaskFilter, TaskTable};
 
-use super::{CREATED, Desk, ends, ids, must, new_task, unique};
+use super::{CREATED, Desk, ends, head_ids, ids, must, new_task, unique};
 
 /// A share of so many that the task has it to itself.
 fn nearly_alone(id: TaskId) -> BucketOf {
@@ -35,11 +35,11 @@ pub async fn active_tasks_are_listed_by_share(table: &Arc<dyn TaskTable>) {
         loop {
             let page = must(table.active(share, after, 2).await);
             assert!(page.len() <= 2);
-            assert!(page.iter().all(|row| row.id > after && share.has(row.id) && !row.status.is_terminal()));
+            assert!(page.iter().all(|row| row.id > after && share.has(row.id)));
             assert!(page.is_sorted_by_key(|row| row.id));
             let Some(last) = page.last() else { break };
             after = last.id;
-            seen.extend(ids(&page));
+            seen.extend(head_ids(&page));
         }
     }
     seen.retain(|id| open.contains(id));
@@ -154,7 +154,13 @@ pub async fn every_combination_of_filters_filters(table: &Arc<dyn TaskTable>) {
         let mut listed = ids(&must(table.list(&filter, None, 1_000).await));
         // Where few conditions are asked for, others' tasks are among them.
         listed.retain(|id| tasks.iter().any(|(own, _)| own == id));
-        assert_eq!(listed, expected, "{filter:?}");
+        let order = filter.order();
+        let mut expected_rows = Vec::new();
+        for id in expected {
+            expected_rows.push(desk.row(id).await);
+        }
+        expected_rows.sort_by(|one, other| order.compare(one, other));
+        assert_eq!(listed, ids(&expected_rows), "{filter:?}");
     }
 }
 
@@ -168,8 +174,8 @@ pub async fn a_name_begins_with_what_is_asked_for(table: &Arc<dyn TaskTable>) {
         made.push(desk.insert(TaskParam { name: text(suffix), ..TaskParam::default() }).await);
     }
     let cases: [(&str, &[usize]); 9] = [
-        ("", &[6, 5, 4, 3, 2, 1, 0]),
-        ("x", &[2, 1, 0]),
+        ("", &[5, 3, 6, 0, 1, 2, 4]),
+        ("x", &[0, 1, 2]),
         ("x ", &[1]),
         ("xy", &[2]),
         ("xyz", &[]),
@@ -238,19 +244,50 @@ pub async fn a_list_is_newest_first_in_pages(table: &Arc<dyn TaskTable>) {
     assert!(newest.len() == 1 && newest[0].id >= made[0]);
 }
 
+/// By name, or by start time; the next page begins behind the last task of this one, also where several are alike.
+pub async fn a_list_of_a_prefix_or_of_starts_has_its_own_order(table: &Arc<dyn TaskTable>) {
+    let desk = Desk(table);
+    let mark = unique();
+    let mut made = Vec::new();
+    for (name, start) in [("b", 4), ("a", 3), ("b", 1), ("ab", 3), ("a", 3), ("c", 2)] {
+        let start_at = Some(CREATED + 1000 + start);
+        let (name, group) = (format!("{mark}{name}"), mark.clone());
+        made.push(desk.insert(TaskParam { name, group, start_at, ..TaskParam::default() }).await);
+    }
+    let none = TaskFilter { group: Some(mark.clone()), ..TaskFilter::default() };
+    let by_name = TaskFilter { name_prefix: Some(mark), ..none.clone() };
+    let by_start = TaskFilter { starts_after: Some(CREATED + 1000), ..none };
+    for (filter, order) in [(by_name, [1, 4, 3, 0, 2, 5]), (by_start, [2, 5, 1, 3, 4, 0])] {
+        let expected: Vec<_> = order.into_iter().map(|place: usize| made[place]).collect();
+        assert_eq!(ids(&must(table.list(&filter, None, 100).await)), expected, "{filter:?}");
+        for size in 1..=3 {
+            let (mut paged, mut last) = (Vec::new(), None);
+            loop {
+                let page = ids(&must(table.list(&filter, last, size).await));
+                let Some(end) = page.last() else { break };
+                last = Some(*end);
+                paged.extend(page);
+            }
+            assert_eq!(paged, expected, "{filter:?} in pages of {size}");
+        }
+        let refused = table.list(&filter, Some(TaskId(i64::MAX as u64)), 1).await;
+        assert!(matches!(refused, Err(StoreError::Invalid(Invalid::NoSuchTask(_)))), "{refused:?}");
+    }
+}
+
 /// An ended task is listed from its end until it is purged.
 pub async fn ended_tasks_are_listed_until_purged(table: &Arc<dyn TaskTable>) {
     let desk = Desk(table);
     let id = desk.running().await;
     let share = nearly_alone(id);
-    let listed = |by: u64| async move { ids(&must(table.unpurged(share, by, 10).await)) };
+    let listed = |by: u64| async move { head_ids(&must(table.unpurged(share, by, 10).await)) };
     assert_eq!(listed(u64::MAX).await, []);
     assert!(desk.finish(id, &ends(1, TaskStatus::Completed, CREATED + 500)).await);
     assert_eq!(listed(CREATED + 499).await, []);
     assert_eq!(listed(CREATED + 500).await, [id]);
     assert_eq!(listed(u64::MAX).await, [id]);
     let other = BucketOf { bucket: (share.bucket + 1) % share.of, ..share };
-    assert!(!ids(&must(table.unpurged(other, u64::MAX, 10).await)).contains(&id));
+    assert!(!head_ids(&must(table.unpurged(other, u64::MAX, 10).await)).contains(&id));
     must(table.purged(id).await);
     must(table.purged(id).await);
     assert_eq!(listed(u64::MAX).await, []);
@@ -260,7 +297,7 @@ pub async fn ended_tasks_are_listed_until_purged(table: &Arc<dyn TaskTable>) {
     for id in both.iter().rev() {
         assert!(desk.finish(*id, &ends(1, TaskStatus::Cancelled, 1)).await);
     }
-    let all = ids(&must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 10_000).await));
+    let all = head_ids(&must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 10_000).await));
     assert!(all.is_sorted() && both.iter().all(|id| all.contains(id)));
     assert_eq!(must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 1).await).len(), 1);
     for id in both {
@@ -277,7 +314,7 @@ pub async fn a_task_that_has_not_ended_is_not_purged(table: &Arc<dyn TaskTable>)
         assert_eq!(desk.row(row.id).await, row);
         assert!(desk.finish(row.id, &ends(row.run.0, TaskStatus::Cancelled, CREATED + 40)).await);
         let share = nearly_alone(row.id);
-        assert_eq!(ids(&must(table.unpurged(share, u64::MAX, 10).await)), [row.id]);
+        assert_eq!(head_ids(&must(table.unpurged(share, u64::MAX, 10).await)), [row.id]);
         must(table.purged(row.id).await);
     }
 }

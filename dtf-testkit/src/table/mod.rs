@@ -13,6 +13,7 @@
 //! ```
 
 mod creation;
+mod history;
 mod life;
 mod lists;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use self::creation::*;
+pub use self::history::*;
 pub use self::life::*;
 pub use self::lists::*;
 use dtf_model::group::ResourceGroup;
@@ -29,7 +31,7 @@ use dtf_model::ids::{RunEpoch, TaskId, TaskType};
 use dtf_model::param::TaskParam;
 use dtf_model::plugin::TaskResult;
 use dtf_model::status::{Control, Counts, TaskStatus};
-use dtf_model::table::{Finish, NewTask, TaskRow, TaskTable};
+use dtf_model::table::{Finish, NewTask, TaskHead, TaskRow, TaskTable};
 
 macro_rules! obligations {
     ($($name:ident),* $(,)?) => {
@@ -70,8 +72,13 @@ obligations!(
     a_name_begins_with_what_is_asked_for,
     a_list_that_makes_no_sense_is_refused,
     a_list_is_newest_first_in_pages,
+    a_list_of_a_prefix_or_of_starts_has_its_own_order,
     ended_tasks_are_listed_until_purged,
     a_task_that_has_not_ended_is_not_purged,
+    history_goes_by_age,
+    history_goes_by_number,
+    only_history_is_forgotten,
+    histories_are_listed,
 );
 
 /// The time at which the suite's tasks are created.
@@ -154,6 +161,10 @@ fn unique() -> String {
 
 fn ids(rows: &[TaskRow]) -> Vec<TaskId> {
     rows.iter().map(|row| row.id).collect()
+}
+
+fn head_ids(heads: &[TaskHead]) -> Vec<TaskId> {
+    heads.iter().map(|head| head.id).collect()
 }
 
 fn must<T, E: fmt::Display>(result: Result<T, E>) -> T {

@@ -7,7 +7,7 @@ use dtf::embedded::{self, Embedded};
 use dtf::lrmf::{BootClock, Clock};
 use dtf::model::plugin::{TaskPluginRegistration, TaskResult};
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
-use dtf::model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
+use dtf::model::{Counts, ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::exec::{ExecHandle, Stopped, reap_inherited};
 use dtf::{Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
 use futures::StreamExt;
@@ -110,7 +110,7 @@ async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreEr
             let finish = Finish {
                 run: row.run,
                 status: TaskStatus::Exceptional,
-                counts: row.counts,
+                counts: Counts::default(),
                 reason: "the process that ran it ended before it did".to_owned(),
                 result: None,
                 now: BootClock.unix_millis(),

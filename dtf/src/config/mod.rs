@@ -18,6 +18,7 @@ use dtf_executor::ExecutorConfig;
 use dtf_model::ClusterShape;
 use dtf_model::Role;
 use dtf_scheduler::budget::Budgets;
+use dtf_scheduler::history::HistoryPolicy;
 use dtf_scheduler::manager::ManagerConfig;
 use lrmf_core::CoordinatorConfig;
 use lrmf_core::config::text;
@@ -113,12 +114,15 @@ pub struct Manager {
     /// How often ended tasks are looked for. Default 5 s.
     #[serde(with = "text")]
     pub sweep: Duration,
+    /// The rows of ended tasks that are kept, by rules of which the first one that fits a group and type counts. Default 30 days
+    /// of all.
+    pub history: HistoryPolicy,
 }
 
 impl Default for Manager {
     fn default() -> Self {
-        let ManagerConfig { retention, sweep, .. } = ManagerConfig::default();
-        Self { retention, sweep }
+        let ManagerConfig { retention, sweep, history } = ManagerConfig::default();
+        Self { retention, sweep, history }
     }
 }
 
@@ -272,7 +276,11 @@ impl Config {
             alone: false,
             shape: self.shape,
             membership: self.membership.clone(),
-            manager: ManagerConfig { retention: self.manager.retention, sweep: self.manager.sweep },
+            manager: ManagerConfig {
+                retention: self.manager.retention,
+                sweep: self.manager.sweep,
+                history: self.manager.history.clone(),
+            },
             generator: Budgets { all: self.generator.backlog, group: self.generator.group_backlog },
             executor: ExecutorConfig {
                 slots: self.executor.slots,

@@ -202,6 +202,11 @@ pub(crate) fn all() -> Vec<Setting> {
         of("manager.retention", Kind::Time, "How long the queues of an ended task are kept"),
         of("manager.sweep", Kind::Time, "How often ended tasks are looked for"),
         of(
+            "manager.history",
+            Kind::List,
+            "The rows of ended tasks that are kept, by rules as in \"group=billing type=7 age=720h number=100000\"; the first that fits counts",
+        ),
+        of(
             "generator.backlog",
             Kind::Number(1..=1_000_000_000),
             "How many subtasks may wait for dispatch over all tasks; the same in all processes",

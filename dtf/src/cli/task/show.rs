@@ -42,7 +42,7 @@ pub(super) struct ListArgs {
     /// Only tasks whose start time (--start-at) is yet to come
     #[arg(long)]
     scheduled: bool,
-    /// Only tasks with ids below this one, to go on with a list
+    /// Go on with a list behind this task, the last one of the page before
     #[arg(long, value_name = "ID")]
     before: Option<TaskId>,
     /// The most tasks to list

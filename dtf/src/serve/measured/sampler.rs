@@ -7,7 +7,7 @@ use std::time::Duration;
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::role::part_number;
-use dtf_model::table::{BucketOf, TaskRow, TaskTable};
+use dtf_model::table::{BucketOf, TaskHead, TaskTable};
 use dtf_model::{StoreError, TaskId};
 use lrmf_core::CoordinatorHandle;
 use metrics::{Label, gauge};
@@ -85,8 +85,8 @@ impl Sampler {
         Ok(sums)
     }
 
-    fn add(&self, sums: &mut Sums, row: &TaskRow, state: Option<&TaskState>) {
-        let [kind, group] = self.kinds.of(row.task_type, &row.param.group);
+    fn add(&self, sums: &mut Sums, row: &TaskHead, state: Option<&TaskState>) {
+        let [kind, group] = self.kinds.of(row.kind.task_type, &row.group);
         let sum = sums.entry((kind.value().to_owned(), group.value().to_owned())).or_default();
         sum[0] += 1.0;
         if let Some(state) = state {

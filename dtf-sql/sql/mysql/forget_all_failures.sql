@@ -1,0 +1,3 @@
+-- Deletes failures of tasks, a thousand at a time. The marker stands for as many ids as parameters.
+-- Result: as many rows are affected.
+DELETE FROM tbl_task_failure WHERE task_id IN (/* ids */) LIMIT 1000

@@ -1,0 +1,2 @@
+-- Deletes the failures of tasks. The marker stands for as many ids as parameters. Result: as many rows are affected.
+DELETE FROM tbl_task_failure WHERE task_id IN (/* ids */)
