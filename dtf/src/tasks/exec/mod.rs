@@ -2,18 +2,18 @@
 //!
 //! `docs/exec.md` of the repository describes it for users, beside what they know from those two.
 //!
-//! - A line is bytes, and need not be UTF-8. `{}` in the command and its arguments is replaced by it, and [`template`] lists
+//! - A line is bytes, and need not be UTF-8. `{}` in the command and its arguments is replaced by it, and `template` lists
 //!   what else is replaced; where nothing is, the line becomes the last argument. No shell is involved, unless it is asked
 //!   for.
 //! - Commands *start* in the order of the input, whatever the order in which the framework hands out subtasks: a subtask
-//!   is but a ticket for the line whose turn it is ([`ready`]).
+//!   is but a ticket for the line whose turn it is (`ready`).
 //! - What a command writes is shown in one piece when it has ended, first its standard output, then its standard error; or
-//!   as it comes ([`show`]).
+//!   as it comes (`show`).
 //! - Each command is a process group of its own. When its task is cancelled or its time is over, the group gets SIGTERM,
-//!   and SIGKILL after the grace ([`group`]). When its subtask is dropped, as the framework's own patience is over, it gets
+//!   and SIGKILL after the grace (`group`). When its subtask is dropped, as the framework's own patience is over, it gets
 //!   SIGKILL at once. What a command that ended by itself left in the background is left alone.
 //! - A command that ends with another exit code than 0 fails its subtask. Its line is named on standard error; the task
-//!   goes on, unless it was told when to halt. What came of the lines is in the [`ledger`], whatever ends the task.
+//!   goes on, unless it was told when to halt. What came of the lines is in the `ledger`, whatever ends the task.
 //! - The exit code is 126 for a command that cannot be run, 127 for one that is not found, 128 and the signal's number for
 //!   one that was ended by a signal, 124 for one that took too long.
 //! - The input is read only as fast as commands are run, and only once: nothing of a run outlives its process.
