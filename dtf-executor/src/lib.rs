@@ -41,7 +41,7 @@ pub struct ExecutorConfig {
     /// parcels, over all shards.
     pub window: u32,
     /// How long running subtasks may go on when their shard is to be given up. They are run again elsewhere then. It must
-    /// fit into the margin of the session. Where the process leaves, they have the time of its departure instead.
+    /// fit into the margin of the session. Where the process leaves, they have the time of its graceful shutdown instead.
     pub drain: Duration,
 }
 

@@ -131,13 +131,13 @@ impl ShardLoop {
         let all = async {
             let given_back = async {
                 self.desk.give_back(waiting).await;
-                if self.desk.context.departure.is_leaving() {
+                if self.desk.context.shutdown.is_leaving() {
                     self.desk.close().await;
                 }
             };
             tokio::join!(given_back, all);
         };
-        if !self.desk.context.departure.wait_for(self.crew.config().drain, all).await {
+        if !self.desk.context.shutdown.wait_for(self.crew.config().drain, all).await {
             self.desk.stop.now.cancel();
             while self.parcels.join_next().await.is_some() {}
         }

@@ -10,7 +10,7 @@ use lrmf_core::runner::{Declined, Held};
 use lrmf_core::{Clock, Timestamp};
 use tokio::runtime::Handle;
 
-use super::{Departure, Needs, Peers};
+use super::{GracefulShutdown, Needs, Peers};
 
 /// The context that all roles share. It has no stores: each role has its own ports, and no others.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub struct RoleContext {
     /// The other members of the roles' groups.
     pub peers: Arc<dyn Peers>,
     /// The state of the graceful shutdown of this process.
-    pub departure: Departure,
+    pub shutdown: GracefulShutdown,
 }
 
 impl RoleContext {

@@ -6,7 +6,7 @@
 
 mod apart;
 mod context;
-mod departure;
+mod graceful_shutdown;
 mod guard;
 mod halt;
 mod leases;
@@ -18,7 +18,7 @@ mod task_scan;
 
 pub use apart::apart;
 pub use context::RoleContext;
-pub use departure::Departure;
+pub use graceful_shutdown::GracefulShutdown;
 pub use guard::{PluginFault, caught, guarded, panic_text};
 pub use halt::{End, Halt, called};
 pub use peers::{DWELL, Needs, Nobody, Peers};

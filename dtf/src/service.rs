@@ -13,7 +13,7 @@ use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
-use dtf_runtime::{Departure, RoleContext, until_answered};
+use dtf_runtime::{GracefulShutdown, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::{Generator, GeneratorPorts};
 use dtf_scheduler::manager::{Manager, ManagerConfig, ManagerPorts};
@@ -190,7 +190,7 @@ impl DtfBuilder {
             clock,
             peers: Arc::new(peers),
             plugin_runtime: plugin_runtime.handle(),
-            departure: Departure::default(),
+            shutdown: GracefulShutdown::default(),
         };
         Ok(Dtf {
             ports,
@@ -208,7 +208,7 @@ struct Member {
     handle: CoordinatorHandle,
     /// Keeps the mark of the group's generation.
     _marking: AbortOnDropHandle<()>,
-    /// Tells the departure of the executor's session.
+    /// Tells the graceful shutdown of the executor's session.
     _telling: Option<AbortOnDropHandle<()>>,
 }
 
@@ -263,7 +263,7 @@ impl Dtf {
             .map_err(|error| ServiceError::Start { role, error })?;
         let marking = AbortOnDropHandle::new(tokio::spawn(mark.keep(member.held())));
         let telling = (role == Role::Executor).then(|| {
-            let told = tell_of_session(member.events(), self.context.departure.clone());
+            let told = tell_of_session(member.events(), self.context.shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(told))
         });
         members.insert(role, Member { handle: member, _marking: marking, _telling: telling });
@@ -359,7 +359,7 @@ impl Dtf {
     /// Gives everything up in good order and leaves the groups: running subtasks may finish within
     /// [`grace`](DtfConfig::grace), the others run elsewhere.
     pub async fn stop(&self) {
-        self.context.departure.leave(self.config.grace);
+        self.context.shutdown.leave(self.config.grace);
         self.end(|member| async move { member.close().await }).await;
     }
 
@@ -397,12 +397,12 @@ impl Dtf {
 }
 
 /// Tells of the session as the member's events do, until the member has ended.
-async fn tell_of_session(mut events: Events, departure: Departure) {
+async fn tell_of_session(mut events: Events, shutdown: GracefulShutdown) {
     while let Some(event) = events.next().await {
         match event {
             // Among those that were missed may be the end.
-            Event::Fenced { .. } | Event::Missed(_) => departure.fence(true),
-            Event::Joined { .. } => departure.fence(false),
+            Event::Fenced { .. } | Event::Missed(_) => shutdown.fence(true),
+            Event::Joined { .. } => shutdown.fence(false),
             _ => {}
         }
     }

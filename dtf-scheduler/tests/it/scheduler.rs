@@ -143,7 +143,7 @@ async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
         shape: ClusterShape::embedded(),
         clock,
         peers: Arc::new(dtf_runtime::Nobody),
-        departure: dtf_runtime::Departure::default(),
+        shutdown: dtf_runtime::GracefulShutdown::default(),
         plugin_runtime: tokio::runtime::Handle::current(),
     };
     let held = Held::new(Task::new("00000", ""), Token(1), stop);

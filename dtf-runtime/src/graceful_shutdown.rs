@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// The state of a process that may leave. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Departure(Arc<watch::Sender<State>>);
+pub struct GracefulShutdown(Arc<watch::Sender<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,13 +22,13 @@ struct State {
     fenced: bool,
 }
 
-impl Default for Departure {
+impl Default for GracefulShutdown {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::default()))
     }
 }
 
-impl Departure {
+impl GracefulShutdown {
     /// Marks the process as leaving: running work may go on for the time of `grace`.
     pub fn leave(&self, grace: Duration) {
         self.0.send_modify(|state| state.until = Some(Instant::now() + grace));
@@ -76,35 +76,35 @@ mod tests {
 
     const DRAIN: Duration = Duration::from_secs(1);
 
-    async fn waited(departure: &Departure, work: u64) -> (bool, Duration) {
+    async fn waited(shutdown: &GracefulShutdown, work: u64) -> (bool, Duration) {
         let begun = Instant::now();
-        let done = departure.wait_for(DRAIN, tokio::time::sleep(Duration::from_secs(work))).await;
+        let done = shutdown.wait_for(DRAIN, tokio::time::sleep(Duration::from_secs(work))).await;
         (done, begun.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_leaves_lets_work_end_and_who_does_not_waits_a_moment() {
         let seconds = Duration::from_secs;
-        let departure = Departure::default();
-        assert_eq!(waited(&departure, 10).await, (false, DRAIN));
-        departure.leave(seconds(45));
-        assert_eq!(waited(&departure, 10).await, (true, seconds(10)));
+        let shutdown = GracefulShutdown::default();
+        assert_eq!(waited(&shutdown, 10).await, (false, DRAIN));
+        shutdown.leave(seconds(45));
+        assert_eq!(waited(&shutdown, 10).await, (true, seconds(10)));
         // Of the 45 s 10 are gone.
-        assert_eq!(waited(&departure, 60).await, (false, seconds(35)));
+        assert_eq!(waited(&shutdown, 60).await, (false, seconds(35)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_session_is_the_end_of_waiting() {
-        let departure = Departure::default();
-        departure.leave(Duration::from_secs(45));
+        let shutdown = GracefulShutdown::default();
+        shutdown.leave(Duration::from_secs(45));
         let later = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            departure.fence(true);
+            shutdown.fence(true);
         };
-        let (waited_for, ()) = tokio::join!(waited(&departure, 10), later);
+        let (waited_for, ()) = tokio::join!(waited(&shutdown, 10), later);
         assert_eq!(waited_for, (false, Duration::from_secs(5)));
-        assert_eq!(waited(&departure, 10).await, (false, DRAIN));
-        departure.fence(false);
-        assert_eq!(waited(&departure, 10).await, (true, Duration::from_secs(10)));
+        assert_eq!(waited(&shutdown, 10).await, (false, DRAIN));
+        shutdown.fence(false);
+        assert_eq!(waited(&shutdown, 10).await, (true, Duration::from_secs(10)));
     }
 }
