@@ -1,5 +1,6 @@
--- Notes that the queues of an ended task are gone. Parameters: id. Result: one row is affected, or none.
+-- Notes that the queues of ended tasks are gone. The marker stands for the ids. Parameters: ids. Result: nothing that is
+-- looked at.
 UPDATE tbl_task
 SET changes = changes + 1,
     phase = 2
-WHERE id = ? AND phase = 1
+WHERE id IN (/* rows */) AND phase = 1

@@ -23,6 +23,16 @@ impl Value {
     }
 }
 
+impl Value {
+    /// The size in bytes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Number(_) => size_of::<i64>(),
+            Self::Text(text) => text.as_ref().map_or(0, String::len),
+        }
+    }
+}
+
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Self::Number(Some(number))

@@ -10,7 +10,8 @@
 //! - A MySQL database is shared. Its schema is made by [`SqlTable::migrate`], once. A program works with its own schema and
 //!   with newer ones that only add to it, so that programs of two versions work together during an upgrade; it refuses others.
 //!
-//! Every change is one conditional statement, so no transaction is held and no isolation level is relied upon.
+//! Every change is one conditional statement, so no isolation level is relied upon. Calls that arrive while others are under
+//! way share the next statement; a transaction spans that statement alone.
 //!
 //! ```
 //! use dtf_model::table::{NewTask, TaskTable};
@@ -34,6 +35,7 @@
 #[cfg(not(any(feature = "sqlite", feature = "mysql")))]
 compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
 
+mod batches;
 mod call;
 mod cluster;
 mod config;

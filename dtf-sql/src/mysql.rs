@@ -12,7 +12,7 @@ use crate::pool::{Driver, Limits, Pool};
 use crate::row::{self, Record};
 use crate::schema::{Reach, Schema};
 use crate::sql::ACCEPTS;
-use crate::sql::mysql::{INSERT, LOCK, MIGRATIONS, SET_GROUP, UNLOCK};
+use crate::sql::mysql::{LOCK, MIGRATIONS, SET_GROUP, UNLOCK};
 
 /// How to connect, and how long a statement may take.
 pub(crate) struct Target {
@@ -172,9 +172,15 @@ impl Driver for MySqlConnection {
         number(error) == Some(NO_SUCH_TABLE)
     }
 
-    async fn insert(&mut self, call: Call) -> Result<i64, Error> {
-        let id = run(self, call).await?.last_insert_id();
-        i64::try_from(id).map_err(|error| Error::Protocol(error.to_string()))
+    async fn all_or_none(&mut self, call: Call, rows: u64) -> Result<bool, Error> {
+        // Dropped before it is committed, it is rolled back.
+        let mut transaction = self.begin().await?;
+        let affected = run(&mut transaction, call).await?.rows_affected();
+        match affected == rows {
+            true => transaction.commit().await?,
+            false => transaction.rollback().await?,
+        }
+        Ok(affected == rows)
     }
 
     async fn execute(&mut self, call: Call) -> Result<u64, Error> {
@@ -189,11 +195,6 @@ impl Driver for MySqlConnection {
             rows => row::all(&rows?),
         }
     }
-}
-
-/// What inserts a task.
-pub(crate) fn insert() -> Call {
-    Call::new(INSERT)
 }
 
 /// What makes or changes a resource group.

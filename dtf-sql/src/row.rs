@@ -99,6 +99,28 @@ impl Record for Number {
     }
 }
 
+/// A task that was just inserted.
+pub(crate) struct Created {
+    pub(crate) id: TaskId,
+    /// The name of the creation.
+    pub(crate) request: String,
+}
+
+impl Record for Created {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(Self { id: TaskId(columns.number("id")?), request: columns.text("request_id")? })
+    }
+}
+
+/// The name of a resource group.
+pub(crate) struct GroupName(pub(crate) String);
+
+impl Record for GroupName {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        columns.text("name").map(Self)
+    }
+}
+
 /// What is noted under a name.
 pub(crate) struct Note(pub(crate) String);
 

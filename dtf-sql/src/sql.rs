@@ -2,6 +2,14 @@
 
 pub(crate) const ACTIVE: &str = include_str!("../sql/active.sql");
 pub(crate) const APPLIED: &str = include_str!("../sql/applied.sql");
+/// A row of `begin_runs.sql`.
+pub(crate) const BEGIN_RUNS_ROW: &str =
+    "SELECT CAST(? AS SIGNED) AS task, CAST(? AS SIGNED) AS run, CAST(? AS SIGNED) AS time_now";
+/// A row of `finish_all.sql`.
+pub(crate) const FINISH_ALL_ROW: &str = "SELECT CAST(? AS SIGNED) AS task, CAST(? AS SIGNED) AS run, \
+     CAST(? AS SIGNED) AS time_now, CAST(? AS SIGNED) AS created, CAST(? AS SIGNED) AS succeeded, \
+     CAST(? AS SIGNED) AS failed, CAST(? AS SIGNED) AS cancelled, CAST(? AS SIGNED) AS timed_out, \
+     ? AS result, CAST(? AS SIGNED) AS status";
 pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
 pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
@@ -13,6 +21,7 @@ pub(crate) const FORGET_FAILURES: &str = include_str!("../sql/forget_failures.sq
 pub(crate) const GET: &str = include_str!("../sql/get.sql");
 pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
 pub(crate) const GROUPS: &str = include_str!("../sql/groups.sql");
+pub(crate) const GROUPS_NAMED: &str = include_str!("../sql/groups_named.sql");
 pub(crate) const LIST: &str = include_str!("../sql/list.sql");
 pub(crate) const NEXT_HISTORY: &str = include_str!("../sql/next_history.sql");
 pub(crate) const NOTE: &str = include_str!("../sql/note.sql");
@@ -31,6 +40,8 @@ pub(crate) const ACCEPTS: i64 = 5;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite {
     pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/sqlite/forget_all_failures.sql");
+    pub(crate) const BEGIN_RUNS: &str = include_str!("../sql/sqlite/begin_runs.sql");
+    pub(crate) const FINISH_ALL: &str = include_str!("../sql/sqlite/finish_all.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
@@ -49,6 +60,9 @@ pub(crate) mod sqlite {
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql {
     pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/mysql/forget_all_failures.sql");
+    pub(crate) const BEGIN_RUNS: &str = include_str!("../sql/mysql/begin_runs.sql");
+    pub(crate) const CREATED: &str = include_str!("../sql/mysql/created.sql");
+    pub(crate) const FINISH_ALL: &str = include_str!("../sql/mysql/finish_all.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dtf_model::StoreError;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Error, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Error, SqliteConnection};
 
 use crate::call::Call;
 use crate::error::Verdict;
@@ -18,19 +18,16 @@ use crate::pool::{Driver, Limits, Pool};
 use crate::row::{self, Record};
 use crate::schema::{Reach, Schema};
 use crate::sql::ACCEPTS;
-use crate::sql::sqlite::{INSERT, MIGRATIONS, SET_GROUP};
+use crate::sql::sqlite::{MIGRATIONS, SET_GROUP};
 
 /// How long to wait for other programs that look into the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// A SQLite database, opened, locked, its schema up to date.
-pub(crate) struct SqliteDatabase {
-    pub(crate) pool: Arc<Pool<SqliteConnection>>,
-    _lock: Option<FileLock>,
-}
+/// The connection to a database whose schema is up to date, and the lock on its file.
+pub(crate) type Opened = (Arc<Pool<SqliteConnection>>, Option<FileLock>);
 
 /// Opens a file, or a database in memory where there is none.
-pub(crate) async fn open(file: Option<&Path>, limits: Limits) -> Result<SqliteDatabase, StoreError> {
+pub(crate) async fn open(file: Option<&Path>, limits: Limits) -> Result<Opened, StoreError> {
     let store = SqliteConnection::STORE;
     let options = SqliteConnectOptions::new().foreign_keys(false).busy_timeout(BUSY);
     let (options, lock) = match file {
@@ -47,7 +44,7 @@ pub(crate) async fn open(file: Option<&Path>, limits: Limits) -> Result<SqliteDa
     let pool = Pool::new(options, Limits { connections: 1, lifetime: Duration::MAX, ..limits });
     let prepared = pool.prepare(|connection| Box::pin(bring_up(connection)), limits.call).await;
     prepared.map_err(|error| with_name(error, file))?;
-    Ok(SqliteDatabase { pool: Arc::new(pool), _lock: lock })
+    Ok((Arc::new(pool), lock))
 }
 
 async fn bring_up(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -95,8 +92,15 @@ impl Driver for SqliteConnection {
         error.as_database_error().is_some_and(|error| error.message().starts_with("no such table"))
     }
 
-    async fn insert(&mut self, call: Call) -> Result<i64, Error> {
-        call.query::<Sqlite>().fetch_optional(self).await?.map_or(Ok(0), |row| row.try_get(0))
+    async fn all_or_none(&mut self, call: Call, rows: u64) -> Result<bool, Error> {
+        // Dropped before it is committed, it is rolled back.
+        let mut transaction = self.begin().await?;
+        let affected = call.query::<Sqlite>().execute(&mut *transaction).await?.rows_affected();
+        match affected == rows {
+            true => transaction.commit().await?,
+            false => transaction.rollback().await?,
+        }
+        Ok(affected == rows)
     }
 
     async fn execute(&mut self, call: Call) -> Result<u64, Error> {
@@ -106,11 +110,6 @@ impl Driver for SqliteConnection {
     async fn fetch<T: Record>(&mut self, call: Call) -> Result<Vec<T>, Error> {
         row::all(&call.query::<Sqlite>().fetch_all(self).await?)
     }
-}
-
-/// What inserts a task.
-pub(crate) fn insert() -> Call {
-    Call::new(INSERT)
 }
 
 /// What makes or changes a resource group.
@@ -133,7 +132,8 @@ mod tests {
             let explained = Call::assembled(format!("EXPLAIN QUERY PLAN {}", call.sql()));
             let explained = call.into_arguments().into_iter().fold(explained, Call::with);
             let rows = explained.query::<Sqlite>().fetch_all(&mut connection).await.unwrap();
-            let plan: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+            let plan: Vec<String> =
+                rows.iter().map(|row| sqlx::Row::try_get(row, "detail").unwrap()).collect();
             let by = if index == "PRIMARY" { "USING INTEGER PRIMARY KEY" } else { index };
             assert!(
                 plan.len() == 1 && plan[0].starts_with("SEARCH") && plan[0].contains(by),

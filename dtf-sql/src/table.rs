@@ -10,6 +10,7 @@ use dtf_model::table::{
 };
 use dtf_model::{Control, Invalid, RunEpoch, StoreError, TaskId, TaskStatus};
 
+use crate::batches::{Batches, Change, Insertion, answered};
 use crate::call::{Call, Value, bound, kept};
 use crate::config::{Place, SqlConfig};
 use crate::filter::{Dialect, Last};
@@ -22,12 +23,17 @@ use crate::{filter, sql};
 /// Its calls need the time of the tokio runtime to pass as the clock on the wall does: not for runtimes with paused time.
 pub struct SqlTable {
     pub(crate) database: Database,
+    batches: Batches,
     shown: String,
+    /// Given up with the table, even if a batch has yet to let go of the connection.
+    #[cfg(feature = "sqlite")]
+    _lock: Option<crate::lock::FileLock>,
 }
 
+#[derive(Clone)]
 pub(crate) enum Database {
     #[cfg(feature = "sqlite")]
-    Sqlite(crate::sqlite::SqliteDatabase),
+    Sqlite(std::sync::Arc<crate::pool::Pool<sqlx::SqliteConnection>>),
     #[cfg(feature = "mysql")]
     MySql(std::sync::Arc<crate::pool::Pool<sqlx::MySqlConnection>>),
 }
@@ -97,9 +103,10 @@ impl SqlTable {
 
     #[cfg(feature = "sqlite")]
     async fn sqlite(file: Option<&Path>, config: &SqlConfig) -> Result<Self, StoreError> {
-        let database = Database::Sqlite(crate::sqlite::open(file, config.limits()).await?);
+        let (pool, lock) = crate::sqlite::open(file, config.limits()).await?;
+        let database = Database::Sqlite(pool);
         let shown = file.map_or("sqlite::memory:".to_owned(), |file| format!("sqlite:{}", file.display()));
-        Ok(Self { database, shown })
+        Ok(Self { batches: Batches::new(&database), database, shown, _lock: lock })
     }
 
     #[cfg(not(feature = "sqlite"))]
@@ -112,7 +119,13 @@ impl SqlTable {
         let database = Database::MySql(
             crate::mysql::open(mysql_options(config)?, config.limits(), schema).await?.into(),
         );
-        Ok(Self { database, shown: crate::config::shown(&config.url) })
+        Ok(Self {
+            batches: Batches::new(&database),
+            database,
+            shown: crate::config::shown(&config.url),
+            #[cfg(feature = "sqlite")]
+            _lock: None,
+        })
     }
 
     fn dialect(&self) -> Dialect {
@@ -125,21 +138,42 @@ impl SqlTable {
     }
 
     pub(crate) async fn execute(&self, call: Call) -> Result<bool, StoreError> {
-        let rows = match &self.database {
+        self.database.execute(call).await
+    }
+
+    pub(crate) async fn fetch<T: Record>(&self, call: Call) -> Result<Vec<T>, StoreError> {
+        self.database.fetch(call).await
+    }
+}
+
+impl Database {
+    /// Changes rows. Says whether it changed any.
+    pub(crate) async fn execute(&self, call: Call) -> Result<bool, StoreError> {
+        let rows = match self {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(database) => database.pool.execute(call).await?,
+            Self::Sqlite(pool) => pool.execute(call).await?,
             #[cfg(feature = "mysql")]
-            Database::MySql(pool) => pool.execute(call).await?,
+            Self::MySql(pool) => pool.execute(call).await?,
         };
         Ok(rows > 0)
     }
 
-    pub(crate) async fn fetch<T: Record>(&self, call: Call) -> Result<Vec<T>, StoreError> {
-        match &self.database {
+    /// Changes exactly so many rows, or none. Says whether it did.
+    pub(crate) async fn all_or_none(&self, call: Call, rows: u64) -> Result<bool, StoreError> {
+        match self {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(database) => database.pool.fetch(call).await,
+            Self::Sqlite(pool) => pool.all_or_none(call, rows).await,
             #[cfg(feature = "mysql")]
-            Database::MySql(pool) => pool.fetch(call).await,
+            Self::MySql(pool) => pool.all_or_none(call, rows).await,
+        }
+    }
+
+    pub(crate) async fn fetch<T: Record>(&self, call: Call) -> Result<Vec<T>, StoreError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => pool.fetch(call).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => pool.fetch(call).await,
         }
     }
 }
@@ -174,22 +208,11 @@ fn without_mysql() -> StoreError {
 impl TaskTable for SqlTable {
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError> {
         task.param.check()?;
-        let id = match &self.database {
-            #[cfg(feature = "sqlite")]
-            Database::Sqlite(database) => {
-                database.pool.insert(inserting(crate::sqlite::insert(), task)?).await?
-            }
-            #[cfg(feature = "mysql")]
-            Database::MySql(pool) => pool.insert(inserting(crate::mysql::insert(), task)?).await?,
-        };
-        match id {
-            0 => Err(Invalid::UnknownGroup(task.param.group.clone()).into()),
-            id => Ok(TaskId(id.unsigned_abs())),
-        }
+        answered(&self.batches.inserts, insertion(task)?).await
     }
 
     async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
-        Ok(self.fetch(Call::new(sql::GET).with(bound(id.0))).await?.pop())
+        answered(&self.batches.reads, id).await
     }
 
     async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskHead>, StoreError> {
@@ -216,8 +239,9 @@ impl TaskTable for SqlTable {
 
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
         let now = kept("the time", now)?;
-        let call = Call::new(sql::BEGIN_RUN).with(now).with(now);
-        self.execute(call.with(bound(id.0)).with(expected.0)).await
+        let alone = Call::new(sql::BEGIN_RUN).with(now).with(now).with(bound(id.0)).with(expected.0);
+        let row = vec![bound(id.0).into(), expected.0.into(), now.into()];
+        answered(&self.batches.beginnings, Change { task: id, row, alone }).await
     }
 
     async fn set_control(
@@ -242,7 +266,11 @@ impl TaskTable for SqlTable {
 
     async fn finish(&self, id: TaskId, finish: &Finish) -> Result<bool, StoreError> {
         finish.check()?;
-        self.execute(finishing(id, finish)?).await
+        let alone = finishing(id, finish)?;
+        match together(id, finish)? {
+            Some(row) => answered(&self.batches.finishes, Change { task: id, row, alone }).await,
+            None => self.execute(alone).await,
+        }
     }
 
     async fn unpurged(
@@ -256,7 +284,7 @@ impl TaskTable for SqlTable {
     }
 
     async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
-        self.execute(Call::new(sql::PURGED).with(bound(id.0)).repeatable()).await.map(drop)
+        answered(&self.batches.purges, id).await
     }
 
     async fn next_history(&self, after: Option<&HistoryOf>) -> Result<Option<HistoryOf>, StoreError> {
@@ -268,37 +296,59 @@ impl TaskTable for SqlTable {
     }
 }
 
-fn inserting(call: Call, task: &NewTask) -> Result<Call, StoreError> {
-    let param = &task.param;
+fn insertion(task: &NewTask) -> Result<Insertion, StoreError> {
+    let (param, request) = (&task.param, task.request.to_string());
     let timeout = u64::try_from(param.timeout.as_millis()).unwrap_or(u64::MAX);
     let retry_of = param.retry_of.map(|id| kept("the task retried", id.0)).transpose()?;
     let start_at = param.start_at.map(|at| kept("the start time", at)).transpose()?;
-    Ok(call
-        .with(task.request.to_string().as_str())
-        .with(task.task_type.0)
-        .with(param.name.as_str())
-        .with(param.description.as_str())
-        .with(kept("the creator's uid", param.creator.uid)?)
-        .with(param.creator.name.as_str())
-        .with(param.group.as_str())
-        .with(param.priority.0)
-        .with(kept("the timeout", timeout)?)
-        .with(param.type_param.to_string().as_str())
-        .with(Value::Number(start_at))
-        .with(Value::Number(param.limits.running.map(i64::from)))
-        .with(Value::Number(param.limits.rate.map(i64::from)))
-        .with(Value::Number(retry_of))
-        .with(param.type_version)
-        .with(kept("the time", task.now)?)
-        .with(param.group.as_str())
-        .with(param.group.as_str()))
+    let row = vec![
+        request.as_str().into(),
+        task.task_type.0.into(),
+        param.name.as_str().into(),
+        param.description.as_str().into(),
+        kept("the creator's uid", param.creator.uid)?.into(),
+        param.creator.name.as_str().into(),
+        param.group.as_str().into(),
+        param.priority.0.into(),
+        kept("the timeout", timeout)?.into(),
+        param.type_param.to_string().as_str().into(),
+        Value::Number(start_at),
+        Value::Number(param.limits.running.map(i64::from)),
+        Value::Number(param.limits.rate.map(i64::from)),
+        Value::Number(retry_of),
+        param.type_version.into(),
+        kept("the time", task.now)?.into(),
+    ];
+    Ok(Insertion { request, group: param.group.clone(), row })
+}
+
+/// The largest result, in bytes, of a task that is ended together with others.
+const SMALL_RESULT: usize = 16 * 1024;
+
+/// The end of a task as a row of the statement for many; none where it takes a statement of its own.
+fn together(id: TaskId, finish: &Finish) -> Result<Option<Vec<Value>>, StoreError> {
+    let result = result_text(finish)?;
+    if !finish.reason.is_empty() || result.as_ref().is_some_and(|text| text.len() > SMALL_RESULT) {
+        return Ok(None);
+    }
+    let mut row = vec![bound(id.0).into(), finish.run.0.into(), kept("the time", finish.now)?.into()];
+    let counts = &finish.counts;
+    for count in [counts.created, counts.succeeded, counts.failed, counts.cancelled, counts.timed_out] {
+        row.push(kept("a count of subtasks", count)?.into());
+    }
+    row.extend([Value::Text(result), finish.status.code().into()]);
+    Ok(Some(row))
+}
+
+fn result_text(finish: &Finish) -> Result<Option<String>, StoreError> {
+    let result = finish.result.as_ref().map(serde_json::to_string).transpose();
+    result.map_err(|error| crate::config::wrong(error.to_string()))
 }
 
 fn finishing(id: TaskId, finish: &Finish) -> Result<Call, StoreError> {
     let (now, counts) = (kept("the time", finish.now)?, &finish.counts);
     let reason = kept_reason(&finish.reason);
-    let result = finish.result.as_ref().map(serde_json::to_string).transpose();
-    let result = result.map_err(|error| crate::config::wrong(error.to_string()))?;
+    let result = result_text(finish)?;
     let mut call = (0..5).fold(Call::new(sql::FINISH), |call, _| call.with(now));
     for count in [counts.created, counts.succeeded, counts.failed, counts.cancelled, counts.timed_out] {
         call = call.with(kept("a count of subtasks", count)?);

@@ -9,6 +9,7 @@ use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::wake::{Listener, Topic};
 use dtf_model::{Control, Invalid, StoreError, TaskId, TaskParam, TaskType};
 use dtf_runtime::RoleContext;
+use futures::StreamExt;
 use uuid::Uuid;
 
 use crate::handle::TaskHandle;
@@ -36,6 +37,9 @@ impl TaskStatusView {
         Progress::of(&self.row, self.queues.as_ref())
     }
 }
+
+/// The number of creations under way at a time when many are asked for.
+const CREATED_TOGETHER: usize = 256;
 
 /// Creates tasks, says what is wanted of them, and sees how they are.
 #[derive(Clone)]
@@ -91,6 +95,21 @@ impl Client {
         let id = self.table.insert(&NewTask { request, task_type, param, now }).await?;
         self.context.wake.ring(self.context.shape.watch(id), id);
         Ok(self.task(id))
+    }
+
+    /// Creates many tasks, at a fraction of the cost of one after the other. The answers are in the order of the parameters;
+    /// each task is created or refused by itself.
+    ///
+    /// # Errors
+    /// Of each task, those of [`create_task`](Self::create_task).
+    pub async fn create_tasks(
+        &self,
+        task_type: TaskType,
+        params: impl IntoIterator<Item = TaskParam>,
+    ) -> Vec<Result<TaskHandle, StoreError>> {
+        let created = params.into_iter().map(|param| self.create_task(task_type, param));
+        // So many are under way that they fill the statements which carry them, and no more.
+        futures::stream::iter(created).buffered(CREATED_TOGETHER).collect().await
     }
 
     /// A handle on a task that exists.

@@ -51,11 +51,11 @@ pub(crate) trait Driver: Sized + Send + 'static {
     /// Whether an error says that a table is not there.
     fn is_missing_table(error: &Error) -> bool;
 
-    /// Inserts; gives the id, or 0 where nothing was inserted.
-    fn insert(&mut self, call: Call) -> impl Future<Output = Result<i64, Error>> + Send;
-
     /// Updates; gives the number of rows.
     fn execute(&mut self, call: Call) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Updates exactly so many rows, or none: says whether it did.
+    fn all_or_none(&mut self, call: Call, rows: u64) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Reads rows.
     fn fetch<T: Record>(&mut self, call: Call) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
@@ -133,19 +133,19 @@ impl<D: Driver> Pool<D> {
         Self { target, limits, permits, idle, departures: AtomicU64::new(0), last_failure }
     }
 
-    /// Inserts what has a name of its own, so that it can be sent again.
-    pub(crate) async fn insert(self: &Arc<Self>, call: Call) -> Result<i64, StoreError> {
-        let pool = self.clone();
-        apart::<D, _>(async move {
-            pool.repeat(true, |connection| Box::pin(connection.insert(call.clone()))).await
-        })
-        .await
-    }
-
     pub(crate) async fn execute(self: &Arc<Self>, call: Call) -> Result<u64, StoreError> {
         let pool = self.clone();
         apart::<D, _>(async move {
             pool.repeat(call.is_repeatable(), |connection| Box::pin(connection.execute(call.clone()))).await
+        })
+        .await
+    }
+
+    /// Updates exactly so many rows, or none: says whether it did.
+    pub(crate) async fn all_or_none(self: &Arc<Self>, call: Call, rows: u64) -> Result<bool, StoreError> {
+        let pool = self.clone();
+        apart::<D, _>(async move {
+            pool.repeat(false, |connection| Box::pin(connection.all_or_none(call.clone(), rows))).await
         })
         .await
     }

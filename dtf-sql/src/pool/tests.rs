@@ -10,6 +10,7 @@ use sqlx::error::{DatabaseError, ErrorKind};
 use tokio::time::Instant;
 
 use super::*;
+use crate::row::Created;
 
 /// What the next thing asked of the server comes to. Everything else succeeds.
 #[derive(Clone, Copy)]
@@ -89,8 +90,8 @@ impl Driver for Fake {
         false
     }
 
-    async fn insert(&mut self, _call: Call) -> Result<i64, Error> {
-        meet(&self.0.calling).await.map(|()| 1)
+    async fn all_or_none(&mut self, _call: Call, _rows: u64) -> Result<bool, Error> {
+        meet(&self.0.calling).await.map(|()| true)
     }
 
     async fn execute(&mut self, _call: Call) -> Result<u64, Error> {
@@ -233,7 +234,10 @@ async fn what_can_be_sent_again_is_where_its_connection_broke() {
     assert!(again().await.is_ok());
     assert_eq!(server.opened(), 2);
     server.calls(&[Fate::Broken]);
-    assert_eq!(pool.insert(Call::new("")).await.unwrap(), 1);
+    assert!(pool.fetch::<Created>(Call::new("")).await.is_ok());
+    // Of a change of rows it is not known whether it was made.
+    server.calls(&[Fate::Broken]);
+    assert!(matches!(pool.all_or_none(Call::new(""), 1).await, Err(StoreError::Unknown { .. })));
     // Once: a server that breaks every connection is not asked for ever.
     server.calls(&[Fate::Broken; 2]);
     assert!(matches!(again().await, Err(StoreError::Unknown { .. })));

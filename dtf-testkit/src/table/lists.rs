@@ -6,7 +6,7 @@ use dtf_model::error::{Invalid, StoreError};
 use dtf_model::ids::{TaskId, TaskType};
 use dtf_model::param::{Creator, MAX_NAME_CHARS, TaskParam};
 use dtf_model::status::TaskStatus;
-use dtf_model::table::{BucketOf, MAX_LIST, TaskFilter, TaskTable};
+use dtf_model::table::{BucketOf, MAX_LIST, TaskFilter, TaskHead, TaskTable};
 
 use super::{CREATED, Desk, ends, head_ids, ids, must, new_task, unique};
 
@@ -39,6 +39,9 @@ pub async fn active_tasks_are_listed_by_share(table: &Arc<dyn TaskTable>) {
             assert!(page.is_sorted_by_key(|row| row.id));
             let Some(last) = page.last() else { break };
             after = last.id;
+            for head in page.iter().filter(|head| open.contains(&head.id)) {
+                assert_eq!(*head, TaskHead::from(&desk.row(head.id).await));
+            }
             seen.extend(head_ids(&page));
         }
     }

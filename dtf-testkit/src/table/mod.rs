@@ -16,6 +16,7 @@ mod creation;
 mod history;
 mod life;
 mod lists;
+mod together;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use self::creation::*;
 pub use self::history::*;
 pub use self::life::*;
 pub use self::lists::*;
+pub use self::together::*;
 use dtf_model::group::ResourceGroup;
 use dtf_model::ids::{RunEpoch, TaskId, TaskType};
 use dtf_model::param::TaskParam;
@@ -79,6 +81,10 @@ obligations!(
     history_goes_by_number,
     only_history_is_forgotten,
     histories_are_listed,
+    tasks_inserted_at_once_get_each_their_own_id,
+    tasks_read_at_once_are_each_their_own,
+    runs_begun_at_once_are_begun_once_each,
+    tasks_ended_at_once_end_each_their_own_way,
 );
 
 /// The time at which the suite's tasks are created.

@@ -57,6 +57,31 @@ async fn a_watch_shows_how_far_the_task_is_and_ends_with_how_it_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_created_together_are_answered_in_order_and_each_for_itself() {
+    let stage = Stage::new();
+    let dtf = stage.start("a", Numbers::new(ok)).await;
+    let mut params: Vec<_> =
+        (0..300).map(|at| TaskParam { name: format!("number {at}"), ..count(1) }).collect();
+    params[7].group = "nobody's".to_owned();
+    let created = dtf.client().create_tasks(KIND, params).await;
+    assert_eq!(created.len(), 300);
+    for (at, task) in created.into_iter().enumerate() {
+        match task {
+            Ok(task) => {
+                let row = task.wait().await.unwrap();
+                assert_eq!((row.param.name, row.status), (format!("number {at}"), TaskStatus::Completed));
+                assert_ne!(at, 7);
+            }
+            Err(StoreError::Invalid(invalid)) => {
+                assert_eq!((at, invalid), (7, Invalid::UnknownGroup("nobody's".to_owned())));
+            }
+            Err(error) => panic!("task {at}: {error}"),
+        }
+    }
+    dtf.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_goes_through_a_pause_and_sees_a_cancel() {
     let stage = Stage::new();
     let mut plugin = Numbers::new(ok);
