@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dtf::model::queue::{Fence, GeneratorQueue, Hand, SchedulerQueue, TaskControl};
-use dtf::model::shard::{Kinds, Offer, ShardQueue};
+use dtf::model::shard::{Kinds, Offer, ProcessCredit, ShardQueue};
 use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards};
 use dtf_scheduler::scheduler::policy::Policy;
@@ -115,7 +115,7 @@ fn script_round_trip(criterion: &mut Criterion) {
         bencher.iter(|| runtime.block_on(queues.take(fence, &Hand::of(&[Shard(0)], 1), 1)).unwrap());
     });
     criterion.bench_function("script round trip, claim from an empty shard", |bencher| {
-        let offer = Offer { window: 4, kinds: Kinds::all() };
+        let offer = Offer { window: 4, kinds: Kinds::all(), credit: ProcessCredit { process: 1, window: 4 } };
         runtime.block_on(shards.hold(Shard(0), Token(1), &offer)).unwrap();
         let claim = || runtime.block_on(shards.claim(Shard(0), Token(1), &offer, &[], 4)).unwrap();
         bencher.iter_batched(|| (), |()| claim(), BatchSize::SmallInput);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use dtf_model::shard::ProcessCredit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use uuid::Uuid;
 
 use crate::ExecutorConfig;
 
@@ -12,17 +14,26 @@ pub(crate) struct Alone {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// The parcels in hand for each slot, one that runs and those that wait for it to end.
+const IN_HAND: usize = 4;
+/// The fewest parcels that a process has in hand when there are as many to be had.
+const IN_HAND_AT_LEAST: usize = 16;
+
 pub(crate) struct Crew {
     config: ExecutorConfig,
     slots: Arc<Semaphore>,
     alone: Arc<Semaphore>,
     held: AtomicUsize,
+    process: u64,
+    window: watch::Sender<u32>,
 }
 
 impl Crew {
     pub(crate) fn new(config: ExecutorConfig) -> Arc<Self> {
         let (slots, alone) = (Arc::new(Semaphore::new(config.slots)), Arc::new(Semaphore::new(1)));
-        Arc::new(Self { config, slots, alone, held: AtomicUsize::new(0) })
+        let (process, held) = (Uuid::new_v4().as_u64_pair().0, AtomicUsize::new(0));
+        let window = watch::Sender::new(window(config, 0));
+        Arc::new(Self { config, slots, alone, held, process, window })
     }
 
     pub(crate) fn config(&self) -> ExecutorConfig {
@@ -41,18 +52,39 @@ impl Crew {
     /// A shard is held, until what is given back is dropped.
     pub(crate) fn hold(self: &Arc<Self>) -> HeldShard {
         self.held.fetch_add(1, Ordering::Relaxed);
+        self.set_window();
         HeldShard(self.clone())
     }
 
-    /// How many parcels each shard may have in hand: as many as the settings say, and more where all shards of this process
-    /// together would otherwise keep slots idle: one that runs and one that waits for each slot.
+    /// The number of parcels that each shard may have in hand: as many as the settings say, and more where all shards of this
+    /// process together would otherwise keep slots idle.
     pub(crate) fn window(&self) -> u32 {
-        window(self.config, self.held.load(Ordering::Relaxed))
+        *self.window.borrow()
+    }
+
+    /// Hears when the window changes.
+    pub(crate) fn windows(&self) -> watch::Receiver<u32> {
+        self.window.subscribe()
+    }
+
+    /// The number of parcels that all shards together may have in hand.
+    pub(crate) fn credit(&self) -> ProcessCredit {
+        let window = u32::try_from(in_hand(self.config)).unwrap_or(u32::MAX);
+        ProcessCredit { process: self.process, window }
+    }
+
+    fn set_window(&self) {
+        let now = window(self.config, self.held.load(Ordering::Relaxed));
+        self.window.send_if_modified(|window| std::mem::replace(window, now) != now);
     }
 }
 
+fn in_hand(config: ExecutorConfig) -> usize {
+    (IN_HAND * config.slots).max(IN_HAND_AT_LEAST)
+}
+
 fn window(config: ExecutorConfig, held: usize) -> u32 {
-    let needed = (2 * config.slots).div_ceil(held.max(1));
+    let needed = in_hand(config).div_ceil(held.max(1));
     config.window.max(u32::try_from(needed).unwrap_or(u32::MAX))
 }
 
@@ -62,6 +94,7 @@ pub(crate) struct HeldShard(Arc<Crew>);
 impl Drop for HeldShard {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.set_window();
     }
 }
 
@@ -74,12 +107,12 @@ mod tests {
         let config = |slots, window| ExecutorConfig { slots, window, ..ExecutorConfig::default() };
         assert_eq!(window(config(4, 2), 64), 2);
         assert_eq!(window(config(4, 3), 64), 3);
-        assert_eq!(window(config(100, 2), 8), 25);
-        assert_eq!(window(config(1000, 2), 1), 2000);
-        assert_eq!(window(config(1, 2), 0), 2);
+        assert_eq!(window(config(100, 2), 8), 50);
+        assert_eq!(window(config(1000, 2), 1), 4000);
+        assert_eq!(window(config(1, 2), 0), 16);
         for slots in 1..200 {
             for held in 1..70 {
-                assert!(held * window(config(slots, 1), held) as usize >= 2 * slots);
+                assert!(held * window(config(slots, 1), held) as usize >= in_hand(config(slots, 1)));
             }
         }
     }

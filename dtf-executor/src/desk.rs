@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::queue::{LostParcel, Parcel, ParcelReport, Report, Reported};
-use dtf_model::shard::{Offer, Shipment, ShipmentId};
+use dtf_model::shard::{Offer, Room, Shipment, ShipmentId};
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
 use dtf_runtime::{RoleContext, until_answered};
 use lrmf_core::Token;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -31,6 +32,8 @@ pub(crate) struct Desk {
     pub(crate) stop: Stop,
     /// What was claimed and is not acknowledged.
     pub(crate) in_hand: Mutex<HashSet<ShipmentId>>,
+    /// The shard is to be claimed from, though no hint has come.
+    pub(crate) claim_again: Notify,
 }
 
 impl Desk {
@@ -42,9 +45,8 @@ impl Desk {
         }
         let ids: Vec<_> = left.iter().map(Shipment::id).collect();
         self.ports.shards.acknowledge(self.shard, self.token, &ids).await?;
-        left.iter().for_each(|shipment| self.ring_schedulers(shipment.task));
-        // There may be room now that no scheduler has heard of.
-        self.ring_schedulers(TaskId(0));
+        left.iter().for_each(|shipment| self.hint_scheduler(shipment.task));
+        self.hint_room();
         Ok(())
     }
 
@@ -67,7 +69,7 @@ impl Desk {
 
     /// What this process takes.
     fn offer(&self) -> Offer {
-        Offer { window: self.crew.window(), kinds: self.book.kinds() }
+        Offer { window: self.crew.window(), kinds: self.book.kinds(), credit: self.crew.credit() }
     }
 
     pub(crate) async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
@@ -95,7 +97,13 @@ impl Desk {
                 debug!(task_id = %task, %error, "not wanted any more");
             }
         }
-        self.ring_schedulers(shipment.task);
+        self.hint_scheduler(shipment.task);
+    }
+
+    /// Whether the shard has something that was not claimed, or its store does not know what this process takes.
+    pub(crate) fn has_missed(&self, room: &Room) -> bool {
+        let in_hand = u32::try_from(self.in_hand().len()).unwrap_or(u32::MAX);
+        room.used > in_hand || room.credit != Some(self.crew.credit())
     }
 
     pub(crate) fn stop(&self) -> Stop {
@@ -152,7 +160,7 @@ impl Desk {
                 work.set_control(reported.control);
                 self.hint(task, &reported);
                 if report.reports.iter().any(|each| matches!(each, Report::Returned | Report::Retry { .. })) {
-                    self.ring_schedulers(task);
+                    self.hint_scheduler(task);
                 }
             }
             Err(error) => debug!(task_id = %task, %error, "not wanted any more"),
@@ -174,7 +182,8 @@ impl Desk {
             debug!(shard = self.shard.0, %error, "not acknowledged");
         }
         self.in_hand().remove(&shipment.id());
-        self.ring_schedulers(shipment.task);
+        self.hint_scheduler(shipment.task);
+        self.hint_room();
     }
 
     /// Lets nothing more be shipped here, and gives back what was: it would wait for what still runs.
@@ -187,6 +196,7 @@ impl Desk {
             // They stay on the shard, for its next holder.
             Err(error) => debug!(shard = self.shard.0, %error, "not closed"),
         }
+        self.hint_room(); // there is none any more
     }
 
     /// Gives back what was claimed and has not begun, so that it need not wait for the next holder, who would take it for lost.
@@ -238,10 +248,15 @@ impl Desk {
         }
     }
 
-    /// Room on a shard concerns the schedulers of all partitions.
-    pub(crate) fn ring_schedulers(&self, task: TaskId) {
+    /// A task has used slot-time, or has something pending.
+    fn hint_scheduler(&self, task: TaskId) {
+        self.context.wake.ring(self.context.shape.scheduling(task), task);
+    }
+
+    /// The shard has room, which concerns the schedulers of all partitions.
+    pub(crate) fn hint_room(&self) {
         for partition in 0..self.context.shape.partitions {
-            self.context.wake.ring(Topic::Scheduling(partition), task);
+            self.context.wake.ring(Topic::Credit(partition), self.shard.as_hint());
         }
     }
 }

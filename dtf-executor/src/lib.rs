@@ -9,6 +9,7 @@
 mod bench;
 mod crew;
 mod desk;
+mod held;
 mod outcome;
 mod parcel;
 mod shard;
@@ -26,6 +27,7 @@ use dtf_runtime::RoleContext;
 use lrmf_core::runner::{Held, RunTask};
 
 use self::crew::Crew;
+use self::held::HeldShards;
 use self::shard::ShardLoop;
 use self::work::WorkBook;
 
@@ -84,6 +86,7 @@ pub struct Executor {
     context: RoleContext,
     crew: Arc<Crew>,
     book: Arc<WorkBook>,
+    held: Arc<HeldShards>,
 }
 
 impl Executor {
@@ -94,7 +97,8 @@ impl Executor {
     pub fn new(config: ExecutorConfig, ports: ExecutorPorts, context: RoleContext) -> Result<Self, Invalid> {
         config.check()?;
         let book = WorkBook::start(ports.queues.clone(), context.clone());
-        Ok(Self { ports, context, crew: Crew::new(config), book })
+        let held = HeldShards::start(ports.shards.clone());
+        Ok(Self { ports, context, crew: Crew::new(config), book, held })
     }
 }
 
@@ -102,7 +106,8 @@ impl Executor {
 impl RunTask for Executor {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let shard = Shard(part_number(&held.task)?);
-        let (crew, book) = (self.crew.clone(), self.book.clone());
-        ShardLoop::new(shard, &held, self.ports.clone(), self.context.clone(), crew, book).run().await
+        let (crew, book, shards) = (self.crew.clone(), self.book.clone(), self.held.clone());
+        let (ports, context) = (self.ports.clone(), self.context.clone());
+        ShardLoop::new(shard, &held, ports, context, crew, book, shards).run().await
     }
 }

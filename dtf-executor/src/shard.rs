@@ -9,9 +9,9 @@ use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError};
 use dtf_runtime::{RoleContext, until_answered};
 use lrmf_core::runner::Held;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -19,11 +19,12 @@ use crate::ExecutorPorts;
 use crate::bench::Stop;
 use crate::crew::{Crew, HeldShard};
 use crate::desk::Desk;
+use crate::held::{HeldShards, Holding};
 use crate::parcel;
 use crate::work::WorkBook;
 
-/// How often a shard is looked at without a hint.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a shard is claimed from again whose store did not answer.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub(crate) struct ShardLoop {
     crew: Arc<Crew>,
@@ -34,7 +35,11 @@ pub(crate) struct ShardLoop {
     waiting: VecDeque<Shipment>,
     /// Whether the shard may have more.
     more: bool,
-    _held: HeldShard,
+    /// When it is claimed from again whether or not it has more, after a failure.
+    again: Option<Instant>,
+    held: Arc<HeldShards>,
+    _counted: HeldShard,
+    _holding: Holding,
 }
 
 impl ShardLoop {
@@ -45,13 +50,37 @@ impl ShardLoop {
         context: RoleContext,
         crew: Arc<Crew>,
         book: Arc<WorkBook>,
+        held_shards: Arc<HeldShards>,
     ) -> Self {
         let stop = Stop { soon: held.stop.child_token(), now: CancellationToken::new() };
         let (token, in_hand) = (held.token, Mutex::default());
-        let desk = Arc::new(Desk { shard, token, ports, context, book, crew: crew.clone(), stop, in_hand });
+        let claim_again = Notify::new();
+        let desk = Arc::new(Desk {
+            shard,
+            token,
+            ports,
+            context,
+            book,
+            crew: crew.clone(),
+            stop,
+            in_hand,
+            claim_again,
+        });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
         let stop = held.stop.clone();
-        Self { _held: crew.hold(), crew, stop, desk, parcels, waiting, more: true }
+        let (counted, holding) = (crew.hold(), held_shards.hold(&desk));
+        Self {
+            crew,
+            stop,
+            desk,
+            parcels,
+            waiting,
+            more: true,
+            again: None,
+            held: held_shards,
+            _counted: counted,
+            _holding: holding,
+        }
     }
 
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
@@ -65,9 +94,9 @@ impl ShardLoop {
         if !self.take_up().await? {
             return Ok(());
         }
-        let mut look = tokio::time::interval(LOOK_AGAIN);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut windows = self.crew.windows();
         loop {
+            let again = until(self.again);
             let wanted = self.more || !self.waiting.is_empty();
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
@@ -81,7 +110,12 @@ impl ShardLoop {
                     Err(_) => return Ok(()), // the slots are never closed
                 },
                 _ = listener.next() => self.more = true,
-                _ = look.tick() => self.more = true,
+                () = self.desk.claim_again.notified() => self.more = true,
+                // Claiming says how much the shard may have now.
+                Ok(()) = windows.changed() => self.more = true,
+                () = again => {
+                    (self.again, self.more) = (None, true);
+                }
             }
         }
     }
@@ -102,12 +136,16 @@ impl ShardLoop {
             let claimed = match self.desk.claim(most).await {
                 Err(error) if error.is_retryable() => {
                     warn!(shard = self.desk.shard.0, %error, "nothing claimed");
-                    self.more = false; // until the next look
+                    (self.again, self.more) = (Some(Instant::now() + AFTER_FAILURE), false);
                     return Ok(());
                 }
                 answered => answered?,
             };
-            self.more = !claimed.is_empty();
+            // Where there were fewer, a hint comes with the next ones.
+            self.more = claimed.len() >= most;
+            if !claimed.is_empty() {
+                self.held.is_busy();
+            }
             self.waiting.extend(claimed);
         }
         if let Some(shipment) = self.waiting.pop_front() {
@@ -141,5 +179,12 @@ impl ShardLoop {
             self.desk.stop.now.cancel();
             while self.parcels.join_next().await.is_some() {}
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -22,10 +22,13 @@ impl Queue {
         if token < self.token { Err(StoreError::Fenced { seen: self.token.0 }) } else { Ok(()) }
     }
 
+    fn used(&self) -> u32 {
+        u32::try_from(self.ready.len() + self.claimed.len()).unwrap_or(u32::MAX)
+    }
+
     fn room(&self) -> u32 {
-        let used = self.ready.len() + self.claimed.len();
         let window = self.offer.as_ref().map_or(0, |offer| offer.window);
-        window.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+        window.saturating_sub(self.used())
     }
 }
 
@@ -138,7 +141,11 @@ impl ShardQueue for MemoryShards {
 }
 
 fn room_of(queue: Option<&Queue>) -> Room {
-    let kinds =
-        queue.and_then(|queue| queue.offer.as_ref()).map_or_else(Kinds::all, |offer| offer.kinds.clone());
-    Room { free: queue.map_or(0, Queue::room), kinds }
+    let offer = queue.and_then(|queue| queue.offer.as_ref());
+    Room {
+        free: queue.map_or(0, Queue::room),
+        used: queue.map_or(0, Queue::used),
+        kinds: offer.map_or_else(Kinds::all, |offer| offer.kinds.clone()),
+        credit: offer.map(|offer| offer.credit),
+    }
 }

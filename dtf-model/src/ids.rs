@@ -77,6 +77,18 @@ number! {
     Shard(u32)
 }
 
+impl Shard {
+    /// The name that a hint to [`Topic::Credit`](crate::wake::Topic::Credit) has for this shard.
+    pub fn as_hint(self) -> TaskId {
+        TaskId(self.0.into())
+    }
+
+    /// The shard that such a hint names, if it names one.
+    pub fn from_hint(named: TaskId) -> Option<Self> {
+        u32::try_from(named.0).ok().map(Self)
+    }
+}
+
 impl Seq {
     /// Where the numbers of follow-up subtasks begin, those that a collector adds. Below it are the generator's.
     pub const FIRST_FOLLOW_UP: Seq = Seq(1 << 52);

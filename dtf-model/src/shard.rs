@@ -90,22 +90,37 @@ impl<K: Into<Kind>> FromIterator<K> for Kinds {
     }
 }
 
-/// What a shard's holder takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// How many parcels it is willing to have in hand.
+/// The number of parcels that a process takes, over all the shards that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessCredit {
+    /// Names the process; drawn at random when it starts.
+    pub process: u64,
+    /// The most parcels that it is willing to have in hand.
     pub window: u32,
-    /// Of which kinds of task.
-    pub kinds: Kinds,
 }
 
-/// What a shard takes now.
+/// The work that a shard's holder takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The most parcels of this shard that it is willing to have in hand.
+    pub window: u32,
+    /// The kinds of task that it can work on.
+    pub kinds: Kinds,
+    /// The bound over all shards of its process.
+    pub credit: ProcessCredit,
+}
+
+/// The work that a shard takes now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// How many more parcels; 0 for a shard that nobody ever held.
+    /// The number of further parcels; 0 for a shard that was never held.
     pub free: u32,
-    /// Of which kinds of task: what its latest holder said.
+    /// The number of parcels that it has, claimed or not.
+    pub used: u32,
+    /// The kinds of task that its latest holder can work on; all for a shard that was never held.
     pub kinds: Kinds,
+    /// The bound over all shards of its latest holder's process; none for a shard that was never held, or whose holder gave none.
+    pub credit: Option<ProcessCredit>,
 }
 
 /// The queues of shards.

@@ -17,6 +17,8 @@ pub enum Topic {
     Scheduling(u32),
     /// The collector of a collection bucket.
     Collection(u32),
+    /// The scheduler of a scheduling partition: shards have room. Hints name shards and not tasks, see [`Shard::as_hint`].
+    Credit(u32),
     /// The executor of a shard.
     Shard(u32),
     /// All executors: what is wanted of a task has changed.
@@ -33,6 +35,7 @@ impl Topic {
             Self::Watch(_)
             | Self::Generation(_)
             | Self::Scheduling(_)
+            | Self::Credit(_)
             | Self::Collection(_)
             | Self::Shard(_) => true,
             Self::Control | Self::Row(_) => false,

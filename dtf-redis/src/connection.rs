@@ -70,6 +70,11 @@ impl Redis {
         &self.inner.config
     }
 
+    /// Whether one server has all keys, so that a script can work on those of several tasks or shards.
+    pub(crate) fn is_one_server(&self) -> bool {
+        self.inner.config.topology != Topology::Cluster
+    }
+
     async fn connection(&self) -> Result<Connection, StoreError> {
         self.inner.link.connection().await.map_err(|error| match store_error(&error) {
             // The call itself was not sent.
@@ -104,7 +109,7 @@ impl Redis {
         &self,
         commands: Vec<redis::Cmd>,
     ) -> Result<Vec<T>, StoreError> {
-        if self.inner.config.topology == Topology::Cluster {
+        if !self.is_one_server() {
             let sent = futures::stream::iter(commands)
                 .map(|command| async move { self.send::<T>(&command).await })
                 .buffered(TOGETHER);
@@ -125,7 +130,7 @@ impl Redis {
 
     /// Publishes messages, in one go where that is possible.
     pub(crate) async fn publish(&self, messages: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
-        if self.inner.config.topology == Topology::Cluster {
+        if !self.is_one_server() {
             // A pipeline of a Cluster goes to one node, that of its keys; channels are none.
             let commands = messages.iter().map(|(channel, message)| redis::Cmd::publish(channel, message));
             let sent = commands.map(|command| async move { self.send::<()>(&command).await });

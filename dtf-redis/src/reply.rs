@@ -115,6 +115,16 @@ impl Reply {
         read_control(&self.text()?)
     }
 
+    /// The replies that this one carries.
+    pub(crate) fn replies(self) -> Result<Vec<Self>, StoreError> {
+        self.values.map(Self::new).collect()
+    }
+
+    /// The values that are left, as they are.
+    pub(crate) fn values(self) -> std::vec::IntoIter<Value> {
+        self.values
+    }
+
     /// Everything that is left.
     pub(crate) fn rest(mut self) -> Result<Vec<Bytes>, StoreError> {
         let mut rest = Vec::with_capacity(self.values.len());

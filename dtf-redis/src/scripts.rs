@@ -37,9 +37,7 @@ scripts! {
     PEEK = ["common", "peek"];
     COMMIT = ["common", "parcel", "keyed", "stream", "state", "commit"];
     CONCLUDE = ["common", "conclude"];
-    SHARD_CLAIM = ["common", "shard_claim"];
-    SHARD_SHIP = ["common", "shard_ship"];
-    SHARD_ACKNOWLEDGE = ["common", "shard_acknowledge"];
+    SHARD_CALLS = ["common", "shard_calls"];
 }
 
 #[cfg(test)]

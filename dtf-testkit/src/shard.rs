@@ -9,7 +9,7 @@ use dtf_model::error::StoreError;
 use dtf_model::ids::{EmitEpoch, Kind, RunEpoch, Seq, Shard, TaskId, TaskType};
 use dtf_model::key::ShardKey;
 use dtf_model::queue::{Parcel, ParcelId};
-use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{Kinds, Offer, ProcessCredit, ShardQueue, Shipment, ShipmentId};
 use lrmf_core::Token;
 
 use super::{must, unique_number};
@@ -46,8 +46,10 @@ obligations!(
 
 const WINDOW: u32 = 4;
 
+const CREDIT: ProcessCredit = ProcessCredit { process: u64::MAX, window: 17 };
+
 fn offer(window: u32) -> Offer {
-    Offer { window, kinds: Kinds::all() }
+    Offer { window, kinds: Kinds::all(), credit: CREDIT }
 }
 
 struct Desk<'a> {
@@ -320,13 +322,13 @@ pub async fn the_latest_holder_says_what_a_shard_takes(store: &Arc<dyn ShardQueu
     let kinds = async || must(store.rooms(&[desk.shard]).await).remove(0).kinds;
     assert_eq!(kinds().await, Kinds::all());
     let some: Kinds = [TaskType(7), TaskType(70)].into_iter().collect();
-    let offer = Offer { window: WINDOW, kinds: some.clone() };
+    let offer = Offer { kinds: some.clone(), ..offer(WINDOW) };
     must(store.hold(desk.shard, desk.token, &offer).await);
     assert_eq!(kinds().await, some);
     assert!(some.has(TaskType(7)) && some.has(TaskType(70)) && !some.has(TaskType(0)));
-    let none = Offer { window: WINDOW, kinds: Kinds::from_iter([] as [Kind; 0]) };
+    let none = Offer { kinds: Kinds::from_iter([] as [Kind; 0]), ..offer };
     must(store.claim(desk.shard, desk.token, &none, &[], 1).await);
     assert!(!kinds().await.has(TaskType(7)));
-    must(store.hold(desk.shard, Token(desk.token.0 + 1), &Offer { window: 1, kinds: Kinds::all() }).await);
+    must(store.hold(desk.shard, Token(desk.token.0 + 1), &self::offer(1)).await);
     assert!(kinds().await.has(TaskType(7)));
 }

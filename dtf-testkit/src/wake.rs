@@ -89,6 +89,7 @@ pub async fn every_kind_of_topic_is_heard(wake: &Arc<dyn WakeUp>) {
         Topic::Watch(part),
         Topic::Generation(part),
         Topic::Scheduling(part),
+        Topic::Credit(part),
         Topic::Collection(part),
         Topic::Shard(part),
         Topic::Control,

@@ -1,13 +1,11 @@
 //! [`ExecutorQueue`] on Redis.
 
 use async_trait::async_trait;
-use dtf_model::queue::{
-    ExecutorQueue, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported,
-};
+use dtf_model::queue::{ExecutorQueue, LostParcel, Parcel, ParcelId, ParcelReport, Reported};
 use dtf_model::{Control, RunEpoch, Shard, StoreError, TaskId};
 
 use super::RedisQueues;
-use super::scheduler::micros;
+use super::reports::{self, OnTask};
 use crate::codec;
 use crate::keys::{Of, chunks};
 use crate::reply::Reply;
@@ -36,23 +34,14 @@ impl ExecutorQueue for RedisQueues {
         run: RunEpoch,
         report: ParcelReport,
     ) -> Result<Reported, StoreError> {
-        let names = self.redis.keys().task(task);
-        let mut call = self.script(&scripts::COMPLETE, task, run, &Of::ALL);
-        for chunk in chunks(report.parcel.first, report.reports.len() as u64) {
-            call.key(names.done(chunk));
+        let call = OnTask { task, run, report };
+        match &self.reports {
+            Some(reports) => {
+                let weight = call.weight();
+                reports.call(call, weight).await
+            }
+            None => reports::complete_all(&self.redis, vec![call]).await.remove(0),
         }
-        let packed = Packed::new(&report.reports);
-        call.arg(report.parcel.epoch.0).arg(report.parcel.first.0).arg(report.attempt);
-        call.arg(u64::try_from(report.busy.as_nanos()).unwrap_or(u64::MAX));
-        call.arg(packed.letters)
-            .arg(codec::results_head(report.parcel))
-            .arg(packed.results)
-            .arg(packed.lengths);
-        call.arg(report.together).arg(report.deaths);
-        for delay in packed.delays {
-            call.arg(delay);
-        }
-        reported(self.on_task(task, run, &call).await?)
     }
 
     async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError> {
@@ -103,44 +92,4 @@ fn reported(mut reply: Reply) -> Result<Reported, StoreError> {
         pending: reply.count()?,
         control: reply.control()?,
     })
-}
-
-/// The reports of a parcel as `complete.lua` takes them.
-#[derive(Default)]
-struct Packed {
-    letters: Vec<u8>,
-    results: Vec<u8>,
-    lengths: Vec<u8>,
-    delays: Vec<u64>,
-}
-
-impl Packed {
-    fn new(reports: &[Report]) -> Self {
-        let mut packed = Self::default();
-        for (index, report) in (0..).zip(reports) {
-            let before = packed.results.len();
-            packed.letters.push(letter(report));
-            match report {
-                Report::Ended(outcome) => codec::put_result(&mut packed.results, index, outcome),
-                Report::Retry { after, .. } => packed.delays.push(micros(*after)),
-                Report::Returned | Report::GoesOn => {}
-            }
-            // A result over 4 GiB would not fit into a string of Redis either.
-            let length = u32::try_from(packed.results.len() - before).unwrap_or(u32::MAX);
-            packed.lengths.extend_from_slice(&length.to_le_bytes());
-        }
-        packed
-    }
-}
-
-fn letter(report: &Report) -> u8 {
-    match report {
-        Report::Ended(Outcome::Succeeded(_)) => b's',
-        Report::Ended(Outcome::Failed { .. }) => b'f',
-        Report::Ended(Outcome::TimedOut { .. }) => b't',
-        Report::Ended(Outcome::Cancelled) => b'c',
-        Report::Retry { .. } => b'd',
-        Report::Returned => b'r',
-        Report::GoesOn => b'g',
-    }
 }

@@ -14,6 +14,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use super::blocked::Told;
+
 /// How long the plugin's callback may take.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How long a subtask waits whose callback failed.
@@ -26,6 +28,8 @@ pub(super) type Said = (Shard, Parcel, Dispatch);
 pub(super) enum Heard {
     Made(Box<Made>),
     Answers(Answers),
+    /// What was told of what tasks are blocked on.
+    Told(Vec<Told>),
 }
 
 /// The callback of a task, made by its plugin.

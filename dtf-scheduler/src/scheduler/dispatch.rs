@@ -1,16 +1,16 @@
 //! Dealing the shards' room out to tasks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::key::Ring;
 use dtf_model::plugin::Dispatch;
 use dtf_model::queue::{Fence, Hand, Parcel, Taken};
+use dtf_model::wake::{Rung, Topic};
 use dtf_model::{Control, Shard, StoreError, TaskId};
 use dtf_runtime::RoleContext;
 
 use super::SchedulerPorts;
 use super::callback::{Answers, Said};
+use super::credit::Stale;
 use super::places::Places;
 use super::shipping::{Shipped, Shipping};
 use super::tasks::Tasks;
@@ -21,105 +21,103 @@ const TURNS: usize = 64;
 /// How soon a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
-/// How soon a task is looked at again that nobody with room can execute.
-const UNTIL_CAPABLE: Duration = Duration::from_millis(100);
-
 pub(super) struct Dispatcher {
     ports: SchedulerPorts,
     context: RoleContext,
-    shards: Vec<Shard>,
-    ring: Arc<Ring>,
+    places: Places,
+    stale: Stale,
 }
 
 impl Dispatcher {
     pub(super) fn new(ports: SchedulerPorts, context: RoleContext) -> Self {
-        let shards = (0..context.shape.shards).map(Shard).collect();
-        let ring = Arc::new(Ring::new(context.shape.shards));
-        Self { ports, context, shards, ring }
+        let shards = context.shape.shards;
+        Self { ports, context, places: Places::new(shards), stale: Stale::all_of(shards) }
+    }
+
+    /// Shards have got room, as a hint says.
+    pub(super) fn hear(&mut self, rung: &Rung) {
+        self.stale.hear(rung);
+    }
+
+    /// The store may have forgotten what it knew of shards: their holders say it again, and all are read.
+    pub(super) fn forget(&mut self) {
+        for shard in 0..self.context.shape.shards {
+            self.context.wake.ring(Topic::Shard(shard), Shard(shard).as_hint());
+        }
+        self.stale.add_all();
     }
 
     /// Deals out the room that there is now, and says whether there may be more to deal out. Executors may make room as
     /// fast as it is filled, so the caller listens in between.
-    pub(super) async fn deal(&self, tasks: &mut Tasks) -> Result<bool, StoreError> {
+    pub(super) async fn deal(&mut self, tasks: &mut Tasks) -> Result<bool, StoreError> {
         tasks.catch_up();
         if tasks.policy.is_idle() && !tasks.is_any_parked() {
             return Ok(false);
         }
-        let mut places = self.places().await?;
-        if places.is_empty() {
+        self.stale.read(&*self.ports.shards, &mut self.places).await?;
+        if self.places.is_empty() {
             return Ok(false);
         }
-        let mut shipping = Shipping::new(&self.ports, &*self.context.wake);
-        let dealt = self.deal_out(tasks, &mut places, &mut shipping).await;
+        let (ports, wake) = (self.ports.clone(), self.context.wake.clone());
+        let mut shipping = Shipping::new(&ports, &*wake);
+        let dealt = self.deal_out(tasks, &mut shipping).await;
         let shipped = self.settle(tasks, shipping).await;
         dealt.and(shipped)?;
-        Ok(!tasks.policy.is_idle())
+        Ok(!tasks.policy.is_idle() && !self.places.is_empty())
     }
 
-    async fn deal_out(
-        &self,
-        tasks: &mut Tasks,
-        places: &mut Places,
-        shipping: &mut Shipping<'_>,
-    ) -> Result<(), StoreError> {
-        tasks.unpark(places);
+    async fn deal_out(&mut self, tasks: &mut Tasks, shipping: &mut Shipping<'_>) -> Result<(), StoreError> {
+        tasks.unpark(&mut self.places);
         for _ in 0..TURNS {
-            if places.is_empty() {
+            if self.places.is_empty() {
                 break;
             }
             let Some((task, most)) = tasks.next() else {
                 // It may have been learnt only now what some of them have to give.
-                if tasks.unpark(places) {
+                if tasks.unpark(&mut self.places) {
                     continue;
                 }
                 break;
             };
-            let Some(hand) = self.hand(tasks, task, places).await else { continue };
+            let Some(hand) = self.hand(tasks, task) else { continue };
             let taken = self.turn(tasks, task, &hand, most, shipping).await;
             // Where a store fails in the middle, parcels may have been taken and not shipped: the task is taken up afresh
             // then, and they are found.
-            let used = taken.inspect_err(|_| tasks.forget(task))?;
-            places.give_back(hand, used);
+            let used = taken.inspect_err(|_| {
+                tasks.forget(task);
+                hand.places.iter().for_each(|place| self.stale.add(place.shard));
+            })?;
+            self.places.give_back(hand, used);
         }
         Ok(())
     }
 
-    /// The places for a task, where there are any now.
-    async fn hand(&self, tasks: &mut Tasks, task: TaskId, places: &mut Places) -> Option<Hand> {
+    /// The places for a task, where there are any now. A task without any rests.
+    fn hand(&mut self, tasks: &mut Tasks, task: TaskId) -> Option<Hand> {
         let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
             tasks.policy.remove(task);
             return None;
         };
-        let hand = places.hand(kind, &wanted);
+        let hand = self.places.hand(kind, &wanted);
         if !hand.places.is_empty() {
             return Some(hand);
         }
-        if wanted.is_keyed() && places.is_anybody_capable(kind) {
-            tasks.park(task);
-        } else {
-            self.await_capable(tasks, task, places).await;
+        if wanted.is_keyed() && self.places.is_room_for_kind(kind) {
+            tasks.park_keyed(task);
+            return None;
+        }
+        tasks.park(task);
+        if !self.places.is_anybody_capable(kind) {
+            let reason =
+                format!("an executor that knows task type {kind}; none of those that are there does");
+            tasks.tell_blocked(task, Some(&reason.into()));
         }
         None
     }
 
-    async fn places(&self) -> Result<Places, StoreError> {
-        Ok(Places::new(self.ring.clone(), self.ports.shards.rooms(&self.shards).await?))
-    }
-
-    /// No shard that has room is held by somebody who can execute the task's kind.
-    async fn await_capable(&self, tasks: &mut Tasks, task: TaskId, places: &Places) {
-        tasks.quiet(task);
-        tasks.due_in(task, Some(UNTIL_CAPABLE));
-        if let Some(kind) = tasks.kind(task).filter(|kind| !places.is_anybody_capable(*kind)) {
-            let reason =
-                format!("an executor that knows task type {kind}; none of those that are there does");
-            tasks.say_waits(task, Some(&reason)).await;
-        }
-    }
-
     /// Gives one task its turn. Says which places were used.
     async fn turn(
-        &self,
+        &mut self,
         tasks: &mut Tasks,
         task: TaskId,
         hand: &Hand,
@@ -131,7 +129,7 @@ impl Dispatcher {
             tasks.quiet(task); // until the answers are there
             return Ok(Vec::new());
         }
-        let (fence, waits) = (tasks.fence(task, known.run), known.waits);
+        let fence = tasks.fence(task, known.run);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
         let taken = match shipping.beside(self.ports.queues.take(fence, hand, most)).await {
             Ok(taken) => taken,
@@ -141,32 +139,34 @@ impl Dispatcher {
             }
             Err(error) => return Err(error),
         };
-        if waits {
-            tasks.say_waits(task, None).await;
-        }
+        tasks.tell_blocked(task, None);
         self.note(tasks, task, &taken, backlog);
         tasks.charge(task, &taken.usage);
-        let used = taken.parcels.iter().map(|(shard, _)| *shard).collect();
         let subtasks = count(&taken.parcels);
-        match callback.filter(|_| subtasks > 0) {
-            Some(callback) => tasks.ask(fence, callback, taken.parcels),
-            None => {
-                tasks.spend(task, subtasks);
-                shipping.send(fence, taken.parcels);
-            }
+        if let Some(callback) = callback.filter(|_| subtasks > 0) {
+            // They may be asked about for long: others use the places meanwhile.
+            tasks.ask(fence, callback, taken.parcels);
+            return Ok(Vec::new());
         }
+        let used = taken.parcels.iter().map(|(shard, _)| *shard).collect();
+        tasks.spend(task, subtasks);
+        shipping.send(fence, taken.parcels);
         Ok(used)
     }
 
     /// Waits until everything shipped has arrived. A task some of whose parcels came back is served again a little later, and
     /// not charged for them.
-    async fn settle(&self, tasks: &mut Tasks, shipping: Shipping<'_>) -> Result<(), StoreError> {
+    async fn settle(&mut self, tasks: &mut Tasks, shipping: Shipping<'_>) -> Result<(), StoreError> {
         let (mut settled, mut came_back) = (Ok(()), Vec::new());
-        for Shipped { task, back } in shipping.all().await {
+        for Shipped { task, shard, back } in shipping.all().await {
             match back {
                 Ok(0) => {}
-                Ok(_) => came_back.push(task),
+                Ok(_) => {
+                    self.stale.add(shard);
+                    came_back.push(task);
+                }
                 Err(error) => {
+                    self.stale.add(shard);
                     tasks.forget(task);
                     settled = Err(error);
                 }
@@ -188,7 +188,7 @@ impl Dispatcher {
         } else if taken.parcels.is_empty() {
             match taken.lanes.is_empty() {
                 true => tasks.quiet(task),
-                false => tasks.park(task),
+                false => tasks.park_keyed(task),
             }
         }
         tasks.due_in(task, taken.next_due);
@@ -198,7 +198,7 @@ impl Dispatcher {
     }
 
     /// Ships what the plugin's callback lets pass; the rest goes back, to be asked about again.
-    pub(super) async fn heard(&self, tasks: &mut Tasks, answers: Answers) -> Result<(), StoreError> {
+    pub(super) async fn heard(&mut self, tasks: &mut Tasks, answers: Answers) -> Result<(), StoreError> {
         let fence = answers.fence;
         if !tasks.heard(fence.task, answers.number) {
             return Ok(()); // it was taken up afresh meanwhile, and what ran on no shard was put back
@@ -206,16 +206,20 @@ impl Dispatcher {
         let admitted = self.admitted(fence, answers.said).await.inspect_err(|_| tasks.forget(fence.task))?;
         tasks.spend(fence.task, count(&admitted));
         tasks.pending(fence.task);
-        let mut shipping = Shipping::new(&self.ports, &*self.context.wake);
+        let (ports, wake) = (self.ports.clone(), self.context.wake.clone());
+        let mut shipping = Shipping::new(&ports, &*wake);
         shipping.send(fence, admitted);
         self.settle(tasks, shipping).await
     }
 
-    async fn admitted(&self, fence: Fence, said: Vec<Said>) -> Result<Vec<(Shard, Parcel)>, StoreError> {
+    async fn admitted(&mut self, fence: Fence, said: Vec<Said>) -> Result<Vec<(Shard, Parcel)>, StoreError> {
         let mut admitted = Vec::new();
         for (shard, parcel, said) in said {
             match said {
-                Dispatch::Now => admitted.push((shard, parcel)),
+                Dispatch::Now => {
+                    self.stale.add(shard);
+                    admitted.push((shard, parcel));
+                }
                 Dispatch::After(span) => {
                     let span = span.max(Duration::from_millis(1));
                     self.ports.queues.put_back(fence, &[parcel.id], span).await?;

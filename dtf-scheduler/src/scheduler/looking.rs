@@ -4,7 +4,10 @@
 //! tasks, most of which nothing has happened to: the store is asked about many of them in one call, and only those have a turn
 //! that have something to give.
 
+use std::collections::BTreeSet;
+
 use dtf_model::queue::{Fence, Standing};
+use dtf_model::wake::Topic;
 use dtf_model::{Control, StoreError, TaskId};
 use futures::StreamExt;
 use tracing::warn;
@@ -28,6 +31,7 @@ impl Tasks {
         if page.store_may_have_forgotten {
             let all: Vec<_> = self.known.keys().copied().collect();
             all.into_iter().for_each(|task| self.forget(task));
+            self.unknown.clear();
         }
         self.seen.extend(page.tasks.iter().copied());
         let known: Vec<_> = page.tasks.iter().copied().filter(|task| self.known.contains_key(task)).collect();
@@ -38,6 +42,7 @@ impl Tasks {
             let mine = self.known.keys().chain(self.making.keys());
             let gone: Vec<_> = mine.filter(|task| !seen.contains(task)).copied().collect();
             gone.into_iter().for_each(|task| self.forget(task));
+            self.unknown.retain(|task, _| seen.contains(task));
             self.audit().await;
         }
     }
@@ -110,7 +115,12 @@ impl Tasks {
             }
             let fence = Fence { task, run: known.run, token: self.token };
             match self.finder().load(fence).await {
-                Ok(_) => self.pending(task),
+                Ok(load) => {
+                    // The hint that they were shipped may be lost.
+                    let shards: BTreeSet<_> = load.running.iter().map(|parcel| parcel.shard).collect();
+                    shards.iter().for_each(|shard| self.context.wake.ring(Topic::Shard(shard.0), task));
+                    self.pending(task);
+                }
                 Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
                 Err(_) => self.forget(task), // it has ended, or is somebody else's
             }
@@ -120,7 +130,8 @@ impl Tasks {
     /// Takes up those of these tasks that are this partition's, and not known yet.
     async fn take_up(&mut self, tasks: &[TaskId]) {
         let is_new = |task: &TaskId| {
-            self.share.has(*task) && !self.known.contains_key(task) && !self.making.contains_key(task)
+            let is_known = self.known.contains_key(task) || self.unknown.contains_key(task);
+            self.share.has(*task) && !is_known && !self.making.contains_key(task)
         };
         let new: Vec<_> = tasks.iter().copied().filter(is_new).collect();
         let finder = &self.finder();
@@ -129,7 +140,7 @@ impl Tasks {
             .buffered(TOGETHER);
         while let Some((task, found)) = finding.next().await {
             match found {
-                Ok(Some(found)) => self.begin(found).await,
+                Ok(Some(found)) => self.begin(found),
                 Ok(None) | Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {}
                 Err(error) => warn!(task_id = %task, %error, "task not taken up"),
             }

@@ -5,13 +5,16 @@
 //! order is decided as late as possible.
 
 mod audit;
+mod blocked;
 mod callback;
+mod credit;
 mod dispatch;
 mod gate;
 mod groups;
 mod limiter;
 mod lister;
 mod looking;
+mod parked;
 mod places;
 pub mod policy;
 mod shipping;
@@ -72,7 +75,8 @@ impl RunTask for Scheduler {
         let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
         let mut tasks = Tasks::new(share, held.token, self.ports.clone(), self.context.clone());
-        let dispatcher = Dispatcher::new(self.ports.clone(), self.context.clone());
+        let mut credit = self.context.wake.listen(Topic::Credit(partition));
+        let mut dispatcher = Dispatcher::new(self.ports.clone(), self.context.clone());
         let mut lister = Lister::new(self.ports.table.clone(), self.ports.queues.clone(), share);
         let mut groups = GroupReader::new(self.ports.table.clone());
         let held_since = self.context.clock.now();
@@ -84,6 +88,9 @@ impl RunTask for Scheduler {
                 () = held.stop.cancelled() => return Ok(()),
                 page = lister.next() => {
                     let last = page.last;
+                    if page.store_may_have_forgotten {
+                        dispatcher.forget();
+                    }
                     tasks.look_at_page(page).await;
                     if last {
                         self.context.keep_or_decline(Role::Scheduler, &held, &tasks.needs(), held_since).await?;
@@ -94,9 +101,11 @@ impl RunTask for Scheduler {
                     Rung::Tasks(rung) => tasks.look_at(&rung).await,
                     Rung::Anything => lister.list_within(Duration::ZERO),
                 },
+                rung = credit.next() => dispatcher.hear(&rung),
                 read = groups.next(), if busy => tasks.share_between(&read),
                 heard = tasks.next_heard() => match heard {
                     Heard::Made(made) => tasks.made(*made),
+                    Heard::Told(told) => tasks.told(&told),
                     Heard::Answers(answers) => if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
                         warn!(partition, %error, "dispatch interrupted");
                         lister.list_within(AFTER_FAILURE);

@@ -20,6 +20,7 @@ use super::SchedulerPorts;
 /// What became of what was shipped of one task to one shard.
 pub(super) struct Shipped {
     pub(super) task: TaskId,
+    pub(super) shard: Shard,
     /// Subtasks that the shard did not take, and that went back to the task; or why they did not, so that they are on no
     /// shard now.
     pub(super) back: Result<u64, StoreError>,
@@ -89,5 +90,9 @@ async fn ship(
         true => Ok(()),
         false => ports.queues.put_back(fence, &ids, Duration::ZERO).await.map(drop),
     };
-    Shipped { task: fence.task, back: back.map(|()| left.iter().map(|each| each.parcel.count()).sum()) }
+    Shipped {
+        task: fence.task,
+        shard,
+        back: back.map(|()| left.iter().map(|each| each.parcel.count()).sum()),
+    }
 }

@@ -1,6 +1,6 @@
 //! The tasks of a partition, as its scheduler knows them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use tracing::warn;
 
 use super::SchedulerPorts;
 use super::audit::Audit;
+use super::blocked::{self, Telling, Told};
 use super::callback::{self, Heard, Made};
 use super::limiter::{Limiter, Permit};
+use super::parked::Parked;
 use super::places::{Places, Wanted};
 use super::policy::Policy;
 use super::policy::account::Accounts;
@@ -32,8 +34,8 @@ pub(super) struct Known {
     pub(super) backlog: u64,
     pub(super) audit: Audit,
     pub(super) kind: Kind,
-    /// Whether it was said that it waits for somebody capable.
-    pub(super) waits: bool,
+    /// Whether it was last told, or is being told, that it is blocked.
+    pub(super) is_blocked: bool,
     /// The hand that the callback is being asked about.
     asked: Option<u64>,
     /// What it has to give.
@@ -65,12 +67,15 @@ pub(super) struct Tasks {
     pub(super) making: HashMap<TaskId, RunEpoch>,
     /// Hands that the callback was asked about so far.
     hands: u64,
-    /// Those whose pending subtasks all have keys, in lanes whose shards had no room.
-    parked: HashSet<TaskId>,
+    /// Those that rest until there is room for what they have to give.
+    parked: Parked,
+    /// What is to be told of those that are blocked, and whether some of it is being told.
+    telling: VecDeque<Telling>,
+    is_telling: bool,
     /// Those that were listed, or taken up, since the list began.
     pub(super) seen: HashSet<TaskId>,
-    /// The types of those that were not taken up since the list began, as their type is not known here.
-    unknown: BTreeSet<Kind>,
+    /// Those that are not taken up, as their kind is not known here.
+    pub(super) unknown: HashMap<TaskId, Kind>,
 }
 
 impl Tasks {
@@ -90,9 +95,11 @@ impl Tasks {
             plugins: JoinSet::new(),
             making: HashMap::new(),
             hands: 0,
-            parked: HashSet::new(),
+            parked: Parked::default(),
+            telling: VecDeque::new(),
+            is_telling: false,
             seen: HashSet::new(),
-            unknown: BTreeSet::new(),
+            unknown: HashMap::new(),
         }
     }
 
@@ -146,21 +153,34 @@ impl Tasks {
         known.is_some_and(|known| known.asked.take().is_some())
     }
 
-    /// The kind of a task.
-    pub(super) fn kind(&self, task: TaskId) -> Option<Kind> {
-        self.known.get(&task).map(|known| known.kind)
+    /// Tells people what a task is blocked on, or that it is not blocked any more, soon.
+    pub(super) fn tell_blocked(&mut self, task: TaskId, reason: Option<&Arc<str>>) {
+        let token = self.token;
+        let known = self.known.get_mut(&task).filter(|known| known.is_blocked != reason.is_some());
+        let Some(known) = known else { return };
+        known.is_blocked = reason.is_some();
+        let fence = Fence { task, run: known.run, token };
+        self.telling.push_back(Telling { fence, reason: reason.cloned() });
+        self.tell_more();
     }
 
-    /// Says for people what a task waits for, or that it waits no more. What is not said now is said the next time.
-    pub(super) async fn say_waits(&mut self, task: TaskId, reason: Option<&str>) {
-        let token = self.token;
-        let Some(known) = self.known.get_mut(&task).filter(|known| known.waits != reason.is_some()) else {
-            return;
-        };
-        let fence = Fence { task, run: known.run, token };
-        match self.ports.queues.set_scheduler_waits(fence, reason).await {
-            Ok(()) => known.waits = reason.is_some(),
-            Err(error) => warn!(task_id = %task, %error, "not said what the task waits for"),
+    /// Some were told of. What the store did not take is told the next time.
+    pub(super) fn told(&mut self, told: &[Told]) {
+        for Told { task, is_blocked, .. } in told.iter().filter(|told| !told.is_kept) {
+            if let Some(known) = self.known.get_mut(task) {
+                known.is_blocked = !is_blocked;
+            }
+        }
+        self.is_telling = false;
+        self.tell_more();
+    }
+
+    fn tell_more(&mut self) {
+        if !self.is_telling && !self.telling.is_empty() {
+            self.is_telling = true;
+            let some = blocked::first_of(&mut self.telling);
+            let queues = self.ports.queues.clone();
+            self.plugins.spawn(async move { Heard::Told(blocked::tell(queues, some).await) });
         }
     }
 
@@ -169,7 +189,10 @@ impl Tasks {
         if let Some(known) = self.known.get_mut(&task) {
             known.wanted.may_be_more();
         }
-        self.parked.remove(&task);
+        if self.parked.awaits_kind(task) {
+            return; // it has something pending, and goes on when there is room
+        }
+        self.parked.remove(task);
         self.policy.pending(task, self.context.clock.now());
     }
 
@@ -190,7 +213,7 @@ impl Tasks {
 
     pub(super) fn forget(&mut self, task: TaskId) {
         self.making.remove(&task);
-        self.parked.remove(&task);
+        self.parked.remove(task);
         self.policy.remove(task);
         self.accounts.close(task);
         self.limiter.close(task);
@@ -236,25 +259,32 @@ impl Tasks {
         }
     }
 
-    /// The task rests until there is room for what it has to give.
+    /// The task rests until there is room for its keys.
+    pub(super) fn park_keyed(&mut self, task: TaskId) {
+        self.quiet(task);
+        self.parked.park_keyed(task);
+    }
+
+    /// The task rests until there is room for its kind.
     pub(super) fn park(&mut self, task: TaskId) {
         self.quiet(task);
-        self.parked.insert(task);
+        if let (Some(known), Some(group)) = (self.known.get(&task), self.policy.group_of(task)) {
+            self.parked.park(task, known.kind, group);
+        }
     }
 
     pub(super) fn is_any_parked(&self) -> bool {
         !self.parked.is_empty()
     }
 
-    /// Lets those go on that there is room for. Says whether there are any.
+    /// Lets tasks go on that there is room for. Says whether there are any.
     pub(super) fn unpark(&mut self, places: &mut Places) -> bool {
-        let has_room = |task: &TaskId| {
-            self.known.get(task).is_some_and(|known| places.is_room_for(known.kind, &known.wanted))
-        };
-        let mut ready: Vec<_> = self.parked.iter().copied().filter(has_room).collect();
-        ready.sort_unstable();
+        let mut ready = self.parked.go_on(|kind| places.is_room_for_kind(kind));
+        let known = &self.known;
+        ready.extend(self.parked.keyed_go_on(|task| {
+            known.get(&task).is_some_and(|known| places.is_room_for(known.kind, &known.wanted))
+        }));
         for task in &ready {
-            self.parked.remove(task);
             self.policy.pending(*task, self.context.clock.now());
         }
         !ready.is_empty()
@@ -319,21 +349,19 @@ impl Tasks {
     }
 
     /// What the tasks need to be known here, as the list that has just ended says.
-    pub(super) fn needs(&mut self) -> Needs {
+    pub(super) fn needs(&self) -> Needs {
         let known = self.known.values().map(|known| known.kind).collect();
-        Needs { known, lacking: std::mem::take(&mut self.unknown) }
+        Needs { known, lacking: self.unknown.values().copied().collect() }
     }
 
     /// Begins with a task that was found, as far as its kind is known here.
-    pub(super) async fn begin(&mut self, Found { state, load }: Found) {
+    pub(super) fn begin(&mut self, Found { state, load }: Found) {
         let (task, run, kind) = (state.spec.id, state.spec.run, state.spec.kind());
         let Ok(found) = self.context.plugins.able(kind) else {
-            self.unknown.insert(kind);
+            self.unknown.insert(task, kind);
             let reason = format!("a scheduler that knows task type {kind}; the one that it has does not");
-            let said = self.ports.queues.set_scheduler_waits(self.fence(task, run), Some(&reason));
-            if let Err(error) = said.await {
-                warn!(task_id = %task, %error, "not said what the task waits for");
-            }
+            self.telling.push_back(Telling { fence: self.fence(task, run), reason: Some(reason.into()) });
+            self.tell_more();
             return;
         };
         let (on, plugin) = (self.context.plugin_runtime.clone(), found.plugin.clone());
@@ -351,9 +379,9 @@ impl Tasks {
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
         let audit = Audit::begin(self.context.clock.now(), usage);
-        let (run, kind, waits) = (spec.run, spec.kind(), !state.waits.is_empty());
+        let (run, kind, is_blocked) = (spec.run, spec.kind(), !state.waits.is_empty());
         let known =
-            Known { run, callback, backlog, audit, kind, waits, asked: None, wanted: Wanted::default() };
+            Known { run, callback, backlog, audit, kind, is_blocked, asked: None, wanted: Wanted::default() };
         self.known.insert(spec.id, known);
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);

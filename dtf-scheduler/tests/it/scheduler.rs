@@ -40,7 +40,7 @@ impl ShardQueue for Bottomless {
     async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
         // A scheduler that does not stop is stopped here, so that the test fails instead of running for ever.
         let room = u32::from(self.shipped.load(Ordering::Relaxed) < 10 * ENOUGH);
-        Ok(vec![Room { free: room, kinds: Kinds::all() }; shards.len()])
+        Ok(vec![Room { free: room, used: 0, kinds: Kinds::all(), credit: None }; shards.len()])
     }
 
     async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {

@@ -9,7 +9,7 @@ use dtf_model::queue::{
     CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, Parcel, ParcelReport, Push,
     QueueReader, Report, SchedulerQueue, TaskControl,
 };
-use dtf_model::shard::{Kinds, Offer, ShardQueue, Shipment};
+use dtf_model::shard::{Kinds, Offer, ProcessCredit, ShardQueue, Shipment};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
 use dtf_redis::{Redis, RedisQueues, RedisShards};
 use lrmf_core::Token;
@@ -36,7 +36,7 @@ pub(crate) fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> P
 }
 
 pub(crate) fn offer(window: u32) -> Offer {
-    Offer { window, kinds: Kinds::all() }
+    Offer { window, kinds: Kinds::all(), credit: ProcessCredit { process: 1, window } }
 }
 
 pub(crate) fn success(parcel: &Parcel) -> ParcelReport {

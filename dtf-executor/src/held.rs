@@ -1,0 +1,108 @@
+//! The shards that this process holds, and a look at them now and then, in case hints were lost.
+//!
+//! One read serves all shards. It is made a second after something was claimed, and less and less often while nothing is: what
+//! an idle process costs does not depend on the number of its shards. A look takes a bounded share of the time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use dtf_model::Shard;
+use dtf_model::shard::ShardQueue;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use crate::desk::Desk;
+
+/// The time from a claim to the next look.
+const SOON: Duration = Duration::from_secs(1);
+/// The longest time between two looks.
+const AT_LATEST: Duration = Duration::from_secs(120);
+/// Looks take no more than this part of the time.
+const PART_OF_TIME: u32 = 50;
+
+pub(crate) struct HeldShards {
+    desks: Mutex<BTreeMap<Shard, Arc<Desk>>>,
+    /// Whether something was claimed, or taken up, since the last look.
+    is_busy: AtomicBool,
+    looker: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+impl HeldShards {
+    pub(crate) fn start(store: Arc<dyn ShardQueue>) -> Arc<Self> {
+        let (is_busy, looker) = (AtomicBool::new(false), Mutex::default());
+        let held = Arc::new(Self { desks: Mutex::default(), is_busy, looker });
+        let looking = tokio::spawn(look_again(Arc::downgrade(&held), store));
+        *lock(&held.looker) = Some(AbortOnDropHandle::new(looking));
+        held
+    }
+
+    /// A shard is held, until what is given back is dropped.
+    pub(crate) fn hold(self: &Arc<Self>, desk: &Arc<Desk>) -> Holding {
+        self.desks().insert(desk.shard, desk.clone());
+        self.is_busy();
+        Holding { held: self.clone(), shard: desk.shard }
+    }
+
+    /// Something was claimed: more may come.
+    pub(crate) fn is_busy(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    fn desks(&self) -> MutexGuard<'_, BTreeMap<Shard, Arc<Desk>>> {
+        lock(&self.desks)
+    }
+
+    /// Lets those shards claim that have something which was not claimed, or of which the store has forgotten what they take. Says
+    /// whether there are any.
+    async fn look(&self, store: &dyn ShardQueue) -> bool {
+        let desks: Vec<_> = self.desks().values().cloned().collect();
+        if desks.is_empty() {
+            return false;
+        }
+        let shards: Vec<_> = desks.iter().map(|desk| desk.shard).collect();
+        match store.rooms(&shards).await {
+            Ok(rooms) => {
+                let missed: Vec<_> =
+                    desks.iter().zip(&rooms).filter(|(desk, room)| desk.has_missed(room)).collect();
+                missed.iter().for_each(|(desk, _)| desk.claim_again.notify_one());
+                !missed.is_empty()
+            }
+            Err(error) => {
+                warn!(%error, "shards not looked at");
+                true
+            }
+        }
+    }
+}
+
+/// A panic while it is held can only come from an allocation failure; what it guards is whole then.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn look_again(held: Weak<HeldShards>, store: Arc<dyn ShardQueue>) {
+    let mut wait = SOON;
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(held) = held.upgrade() else { return };
+        let (was_busy, begun) = (held.is_busy.swap(false, Ordering::Relaxed), Instant::now());
+        let has_missed = held.look(&*store).await;
+        wait = if was_busy || has_missed { SOON } else { (wait * 2).min(AT_LATEST) };
+        wait = wait.max(begun.elapsed() * PART_OF_TIME);
+    }
+}
+
+/// A shard that this process holds.
+pub(crate) struct Holding {
+    held: Arc<HeldShards>,
+    shard: Shard,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.held.desks().remove(&self.shard);
+    }
+}
