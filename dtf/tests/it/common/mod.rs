@@ -433,7 +433,20 @@ impl Stage {
 
     /// A process that knows these kinds of task.
     pub(crate) fn process_of(&self, instance: &str, types: Vec<TaskPluginRegistration>) -> Dtf {
-        self.registering(self.clock.clone(), self.ports.clone(), instance, types, 4)
+        let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
+        self.registering(self.clock.clone(), self.ports.clone(), instance, types, 4, shape)
+    }
+
+    /// A process of a cluster with so many shards, that sees the stores through these ports.
+    pub(crate) fn process_with_shards(
+        &self,
+        ports: Ports,
+        instance: &str,
+        plugin: Numbers,
+        shards: u32,
+    ) -> Dtf {
+        let shape = ClusterShape { shards, ..ClusterShape::embedded() };
+        self.registering(self.clock.clone(), ports, instance, vec![numbers((KIND, plugin))], 4, shape)
     }
 
     fn knowing(
@@ -444,12 +457,8 @@ impl Stage {
         types: Vec<(TaskType, Numbers)>,
         slots: usize,
     ) -> Dtf {
-        let registration = |(task_type, plugin): (TaskType, Numbers)| {
-            let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };
-            let (description, plugin) = ("for tests".to_owned(), Arc::new(plugin));
-            TaskPluginRegistration { task_type, name, description, plugin }
-        };
-        self.registering(clock, ports, instance, types.into_iter().map(registration).collect(), slots)
+        let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
+        self.registering(clock, ports, instance, types.into_iter().map(numbers).collect(), slots, shape)
     }
 
     fn registering(
@@ -459,13 +468,13 @@ impl Stage {
         instance: &str,
         types: Vec<TaskPluginRegistration>,
         slots: usize,
+        shape: ClusterShape,
     ) -> Dtf {
         let membership = CoordinatorConfig {
             settle: Duration::ZERO,
             companions: Duration::ZERO,
             ..CoordinatorConfig::default()
         };
-        let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
         let instance = instance.to_owned();
         let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
         let max_subtask_timeout = Duration::MAX;
@@ -491,6 +500,13 @@ impl Stage {
         dtf.start_all().await.expect("the coordination store is there");
         dtf
     }
+}
+
+/// The registration of a type of this number.
+fn numbers((task_type, plugin): (TaskType, Numbers)) -> TaskPluginRegistration {
+    let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };
+    let (description, plugin) = ("for tests".to_owned(), Arc::new(plugin));
+    TaskPluginRegistration { task_type, name, description, plugin }
 }
 
 pub(crate) fn count(count: u64) -> TaskParam {
