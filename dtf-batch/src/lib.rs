@@ -125,8 +125,10 @@ mod tests {
 
     const LIMITS: BatchLimits = BatchLimits { calls: 4, weight: 100, under_way: 1 };
 
+    type Batches = Arc<Mutex<Vec<Vec<u32>>>>;
+
     /// A batcher that doubles numbers, and the batches that it was given. Each waits for a permit.
-    fn doubling(limits: BatchLimits) -> (Arc<Batcher<u32, u32>>, Arc<Mutex<Vec<Vec<u32>>>>, Arc<Semaphore>) {
+    fn doubling(limits: BatchLimits) -> (Arc<Batcher<u32, u32>>, Batches, Arc<Semaphore>) {
         let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
         let (noted, permits) = (seen.clone(), gate.clone());
         let batcher = Batcher::start("test", limits, move |calls: Vec<u32>| {

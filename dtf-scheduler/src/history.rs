@@ -267,8 +267,14 @@ mod tests {
 
     #[test]
     fn a_rule_is_written_as_it_is_read() {
-        for rule in ["group=a type=7 age=720h number=10", "age=90s", ""] {
-            assert_eq!(String::from(rule.parse::<HistoryRule>().expect(rule)), rule);
+        for (rule, written) in [
+            ("group=a type=7 age=720h number=10", "group=a type=7 age=2592000s number=10"),
+            ("age=90s", "age=90s"),
+            ("", ""),
+        ] {
+            let read = rule.parse::<HistoryRule>().expect(rule);
+            assert_eq!(String::from(read.clone()), written);
+            assert_eq!(written.parse::<HistoryRule>().expect(written), read);
         }
         for rule in ["group", "type=x", "age=1", "number=0", "color=red"] {
             let refused = rule.parse::<HistoryRule>().expect_err(rule).to_string();

@@ -376,9 +376,9 @@ mod tests {
         Kind { task_type: TaskType(number), version: 0 }
     }
 
-    fn places(rooms: Vec<Room>) -> Places {
+    fn places(rooms: &[Room]) -> Places {
         let mut places = Places::new(rooms.len() as u32);
-        for (shard, room) in (0..).zip(&rooms) {
+        for (shard, room) in (0..).zip(rooms) {
             places.note(Shard(shard), room);
         }
         places
@@ -402,20 +402,20 @@ mod tests {
 
     #[test]
     fn places_are_given_to_tasks_whose_kind_is_known_there() {
-        let mut some = places(vec![room(1, &[ONE]), room(2, &[ONE, TWO]), room(0, &[kind(3)])]);
+        let mut some = places(&[room(1, &[ONE]), room(2, &[ONE, TWO]), room(0, &[kind(3)])]);
         let mut hand = |kind| shards(&some.hand(kind, &Wanted::Unkeyed));
         assert_eq!(hand(TWO), [1, 1]);
         assert!(hand(TWO).is_empty() && hand(kind(3)).is_empty());
         assert_eq!(hand(ONE), [0]);
         assert!(some.is_anybody_capable(kind(3)) && !some.is_anybody_capable(kind(4)));
         assert!(some.is_empty());
-        let mut many = places(vec![Room { free: 100, ..room(0, &[ONE]) }]);
+        let mut many = places(&[Room { free: 100, ..room(0, &[ONE]) }]);
         assert_eq!(many.hand(ONE, &Wanted::Unkeyed).places.len(), HAND);
     }
 
     #[test]
     fn what_is_not_used_is_there_for_others() {
-        let mut some = places(vec![room(2, &[ONE]), room(1, &[ONE])]);
+        let mut some = places(&[room(2, &[ONE]), room(1, &[ONE])]);
         let hand = some.hand(ONE, &Wanted::Unkeyed);
         assert_eq!(shards(&hand).len(), 3);
         some.give_back(hand, vec![Shard(0)]);
@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_process_takes_no_more_than_its_credit_over_all_its_shards() {
-        let mut some = places(vec![of(100, 3, 2, 0), of(100, 3, 2, 1), of(200, 9, 1, 8)]);
+        let mut some = places(&[of(100, 3, 2, 0), of(100, 3, 2, 1), of(200, 9, 1, 8)]);
         let taken = shards(&some.hand(ONE, &Wanted::Unkeyed));
         assert_eq!(taken.iter().filter(|shard| **shard < 2).count(), 2, "{taken:?}");
         assert_eq!(taken.iter().filter(|shard| **shard == 2).count(), 1, "{taken:?}");
@@ -438,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_shard_that_moves_takes_its_room_along() {
-        let mut some = places(vec![of(100, 4, 2, 0), of(100, 4, 0, 2)]);
+        let mut some = places(&[of(100, 4, 2, 0), of(100, 4, 0, 2)]);
         some.note(Shard(0), &of(200, 1, 2, 0));
         assert_eq!(shards(&some.hand(ONE, &Wanted::Unkeyed)), [0]);
         some.note(Shard(1), &of(200, 1, 2, 0));
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn keys_get_places_on_the_shards_of_their_lanes() {
-        let all = || places(vec![room(2, &[ONE]), room(1, &[ONE]), room(0, &[ONE]), room(1, &[ONE])]);
+        let all = || places(&[room(2, &[ONE]), room(1, &[ONE]), room(0, &[ONE]), room(1, &[ONE])]);
         let mut some = all();
         assert!(some.is_room_for(ONE, &keyed(&[2, 3], true, false)));
         assert!(!some.is_room_for(ONE, &keyed(&[2], true, false)));
@@ -468,8 +468,8 @@ mod tests {
 
     #[test]
     fn a_lane_whose_shard_is_incapable_has_a_stand_in() {
-        let rooms = (0..8).map(|shard| room(1, if shard < 4 { &[ONE] } else { &[TWO] })).collect();
-        let mut some = places(rooms);
+        let rooms: Vec<_> = (0..8).map(|shard| room(1, if shard < 4 { &[ONE] } else { &[TWO] })).collect();
+        let mut some = places(&rooms);
         let hand = some.hand(ONE, &keyed(&[0, 4, 5, 6, 7], true, false));
         let mut lanes: Vec<_> = hand.places.iter().flat_map(|place| place.lanes.clone()).collect();
         lanes.sort_unstable();
