@@ -2,12 +2,11 @@
 //! transactions together. The store and the members are played, and not counted.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
-use lrmf_core::assignor::StickyBalanced;
+use lrmf_core::assignor::{Assignor, StickyBalanced};
 use lrmf_core::control::{Origin, PinRecord};
 use lrmf_core::coordination::{
     KeyValue, LeaseId, Op, Revision, Snapshot, Txn, TxnLimits, TxnOutcome, WatchBatch, WatchEvent,
@@ -81,7 +80,7 @@ impl Led {
         let settings = CoordinatorConfig::default();
         let config = LeaderConfig {
             keys: keys.clone(),
-            assignor: Arc::new(StickyBalanced),
+            assignor: StickyBalanced.name(),
             limits: TxnLimits::ETCD,
             settle: Duration::ZERO,
             mode: GroupMode::Exclusive,
@@ -202,7 +201,14 @@ impl Led {
 
     fn step(&mut self, step: impl FnOnce(&mut Leader, Now) -> Vec<LeaderAction>) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let actions = step(&mut self.leader, self.now);
+        let mut actions = step(&mut self.leader, self.now);
+        let is_plan = |action: &LeaderAction| matches!(action, LeaderAction::Plan(_));
+        while let Some(at) = actions.iter().position(is_plan) {
+            if let LeaderAction::Plan(request) = actions.remove(at) {
+                let plan = request.ask(&StickyBalanced);
+                actions.extend(self.leader.on_planned(self.now, &request, plan));
+            }
+        }
         let took = begin.elapsed().as_secs_f64() * 1000.0;
         self.spent.all_ms += took;
         self.spent.steps += 1;
@@ -216,7 +222,7 @@ impl Led {
                     self.committed.push_back(revision);
                 }
                 LeaderAction::Reload | LeaderAction::StepDown { .. } => anyhow::bail!("the leader gave up"),
-                LeaderAction::AskProvider | LeaderAction::Emit(_) => {}
+                LeaderAction::AskProvider | LeaderAction::Plan(_) | LeaderAction::Emit(_) => {}
             }
         }
         Ok(())

@@ -106,6 +106,12 @@ pub struct CoordinatorConfig {
     /// How long `close()` waits for its tasks to be handed over, before it stops them and leaves.
     #[serde(with = "text")]
     pub drain_timeout: Duration,
+    /// How long the assignor may take. Then the plan before stays, and the member leaves the leadership to another one.
+    #[serde(with = "text")]
+    pub plan_timeout: Duration,
+    /// How long `Worker::assign` may take. Then its future is dropped, the task is revoked, and the leader tries elsewhere.
+    #[serde(with = "text")]
+    pub assign_timeout: Duration,
     /// How long `Worker::revoke` may take before that is reported: as an event, to the leader, and to operators. The task
     /// stays this member's until it returns. (Whether to abort the run is the worker's to decide:
     /// [`RunnerConfig::overrun`](crate::runner::RunnerConfig::overrun).)
@@ -140,6 +146,8 @@ impl Default for CoordinatorConfig {
             provider_period: Duration::from_secs(30),
             provider_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
+            plan_timeout: Duration::from_secs(10),
+            assign_timeout: Duration::from_secs(30),
             revoke_timeout: Duration::from_secs(30),
             max_moves: 100_000,
             mode: GroupMode::Exclusive,
@@ -192,6 +200,12 @@ impl CoordinatorConfig {
         }
         if self.provider_timeout.is_zero() {
             return refuse("provider_timeout", shown(self.provider_timeout), "it must be above 0");
+        }
+        if self.plan_timeout.is_zero() {
+            return refuse("plan_timeout", shown(self.plan_timeout), "it must be above 0");
+        }
+        if self.assign_timeout.is_zero() {
+            return refuse("assign_timeout", shown(self.assign_timeout), "it must be above 0");
         }
         if self.revoke_timeout.is_zero() {
             return refuse("revoke_timeout", shown(self.revoke_timeout), "it must be above 0");
@@ -312,6 +326,8 @@ mod tests {
             CoordinatorConfig { keep_alive: Some(Duration::ZERO), ..default() },
             CoordinatorConfig { provider_period: Duration::ZERO, ..default() },
             CoordinatorConfig { provider_timeout: Duration::ZERO, ..default() },
+            CoordinatorConfig { plan_timeout: Duration::ZERO, ..default() },
+            CoordinatorConfig { assign_timeout: Duration::ZERO, ..default() },
             CoordinatorConfig { revoke_timeout: Duration::ZERO, ..default() },
             CoordinatorConfig { max_moves: 0, ..default() },
             CoordinatorConfig { capacity: 0, ..default() },
@@ -328,6 +344,8 @@ mod tests {
                 "keep_alive",
                 "provider_period",
                 "provider_timeout",
+                "plan_timeout",
+                "assign_timeout",
                 "revoke_timeout",
                 "max_moves",
                 "capacity",

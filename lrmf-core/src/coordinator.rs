@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -10,7 +11,7 @@ use crate::assignor::{Assignor, StickyBalanced};
 use crate::clock::{BootClock, Clock, RuntimeClock, is_paused};
 use crate::config::{CoordinatorConfig, InvalidConfig};
 use crate::coordination::Coordination;
-use crate::driver::{Board, Driver, HeldTasks, MemberStage, MemberStatus, Ports};
+use crate::driver::{Board, Driver, HeldTasks, MemberStage, MemberStatus, Place, Ports, session_runtime};
 use crate::event::Event;
 use crate::hub::{HubWorker, TaskHub};
 use crate::ids::{GroupId, InstanceId};
@@ -56,7 +57,13 @@ pub enum StartError {
         "the runtime's time is paused and the member's clock goes on; leave the clock out, or use RuntimeClock, in tests with paused time"
     )]
     FrozenTime,
-    /// It was stopped before it became a member.
+    /// The system gives no threads for the session.
+    #[error("the threads that keep the session alive cannot be started: {why}")]
+    Threads {
+        /// What the system said.
+        why: String,
+    },
+    /// It was stopped before it became a member, or failed.
     #[error("the coordinator was stopped before it became a member")]
     Stopped,
 }
@@ -198,7 +205,7 @@ impl CoordinatorBuilder {
         let worker = self.worker.ok_or_else(|| missing("a worker"))?;
         let leader = LeaderConfig {
             keys: Keys::new(&self.group),
-            assignor: self.assignor,
+            assignor: self.assignor.name(),
             limits: self.store.limits(),
             settle: self.config.settle,
             mode: self.config.mode,
@@ -208,22 +215,31 @@ impl CoordinatorBuilder {
             rules: Rules::ALL,
         };
         let node = NodeConfig { instance: instance.clone(), settings: self.config, leader };
-        let clock = clock_for(self.clock)?;
+        let paused = is_paused();
+        let clock = clock_for(self.clock, paused)?;
+        let here = Handle::current();
+        let (place, runtime) = if paused {
+            (Place::Here, here)
+        } else {
+            let runtime = session_runtime().map_err(|why| StartError::Threads { why })?;
+            (Place::Apart(here), runtime)
+        };
         let tenure = Tenure::new(clock.clone());
-        let ports = Ports { store: self.store, worker, provider, clock, tenure };
-        let handle = CoordinatorHandle::spawn(ports, node, self.group, instance.clone());
+        let ports =
+            Ports { store: self.store, worker, provider, assignor: self.assignor, clock, tenure, place };
+        let handle = CoordinatorHandle::spawn(&runtime, ports, node, self.group, instance.clone());
         handle.joined().await?;
         Ok(handle)
     }
 }
 
 /// The clock to use under this runtime, where that can work.
-fn clock_for(chosen: Option<Arc<dyn Clock>>) -> Result<Arc<dyn Clock>, StartError> {
+fn clock_for(chosen: Option<Arc<dyn Clock>>, paused: bool) -> Result<Arc<dyn Clock>, StartError> {
     let Some(clock) = chosen else {
-        return Ok(if is_paused() { Arc::new(RuntimeClock::new()) } else { Arc::new(BootClock) });
+        return Ok(if paused { Arc::new(RuntimeClock::new()) } else { Arc::new(BootClock) });
     };
     let before = clock.now();
-    if is_paused() && clock.now() > before { Err(StartError::FrozenTime) } else { Ok(clock) }
+    if paused && is_paused() && clock.now() > before { Err(StartError::FrozenTime) } else { Ok(clock) }
 }
 
 #[derive(Debug)]
@@ -248,7 +264,13 @@ struct Shared {
 pub struct CoordinatorHandle(Arc<Shared>);
 
 impl CoordinatorHandle {
-    fn spawn(ports: Ports, config: NodeConfig, group: GroupId, instance: InstanceId) -> Self {
+    fn spawn(
+        runtime: &Handle,
+        ports: Ports,
+        config: NodeConfig,
+        group: GroupId,
+        instance: InstanceId,
+    ) -> Self {
         let (commands, receiver) = mpsc::channel(16);
         let (to_events, events) = broadcast::channel(EVENT_BACKLOG);
         let (to_held, held) = watch::channel(HeldTasks::new());
@@ -265,7 +287,7 @@ impl CoordinatorHandle {
         let (driver, actions) = Driver::new(ports, config, receiver, kill.clone(), board);
         // Owned by the handles: it ends when `kill` is cancelled, at the latest by the last one's guard, and says so
         // on `status`.
-        tokio::spawn(driver.run(actions));
+        runtime.spawn(driver.run(actions));
         let guard = kill.clone().drop_guard();
         Self(Arc::new(Shared {
             group,
@@ -292,9 +314,7 @@ impl CoordinatorHandle {
                 Err(StartError::Conflict { instance: self.0.instance.clone() })
             }
             Ok(MemberStage::Ended(Exit::Refused(why))) => Err(StartError::Refused { why }),
-            Ok(MemberStage::Ended(Exit::Asked | Exit::Evicted) | MemberStage::Joining) | Err(_) => {
-                Err(StartError::Stopped)
-            }
+            Ok(MemberStage::Ended(_) | MemberStage::Joining) | Err(_) => Err(StartError::Stopped),
         }
     }
 
@@ -311,17 +331,23 @@ impl CoordinatorHandle {
     /// Hands all tasks over, one by one, then leaves. Nobody has to wait for the session to end. Where nobody can take
     /// the tasks, or nobody does within `drain_timeout`, they are stopped. Returns when the member has ended; calling it
     /// again, or after it has ended, does no harm.
+    ///
+    /// It ends at the latest `drain_timeout`, `assign_timeout` and `revoke_timeout` after this call. What has not stopped
+    /// by then is named by [`exit`](Self::exit), [`Exit::StillRunning`]: other members begin with it when the session ends, within the TTL, so
+    /// a process in which it may still run is to abort.
     pub async fn close(&self) {
         self.end(Command::Close).await;
     }
 
     /// Stops all tasks and leaves them reserved for the process that comes back under this name within the TTL; then
     /// nothing moves. Returns when the member has ended.
+    /// [`Exit::StillRunning`] names tasks that do not stop, as for [`close`](Self::close); then nothing is reserved.
     pub async fn restart(&self) {
         self.end(Command::Restart).await;
     }
 
-    /// Stops all tasks and tells nobody, as a crash does: the session ends by itself after its TTL. For tests.
+    /// Stops all tasks and tells nobody, as a crash does: once they have stopped, the session ends by itself after its
+    /// TTL. For tests.
     pub async fn kill(&self) {
         self.0.kill.cancel();
         self.ended().await;
@@ -336,9 +362,19 @@ impl CoordinatorHandle {
 
     /// Waits until the member has ended.
     pub async fn ended(&self) {
+        self.exit().await;
+    }
+
+    /// Waits until the member has ended, and says how.
+    pub async fn exit(&self) -> Exit {
         let mut status = self.0.status.clone();
-        // An error means that the runtime ended it.
-        drop(status.wait_for(|status| matches!(status.stage, MemberStage::Ended(_))).await);
+        let ended = |status: &MemberStatus| matches!(status.stage, MemberStage::Ended(_));
+        match status.wait_for(ended).await.map(|status| status.stage.clone()) {
+            Ok(MemberStage::Ended(exit)) => exit,
+            Ok(MemberStage::Joining | MemberStage::Serving(_)) | Err(_) => {
+                Exit::Failed("the runtime of the member has ended".to_owned())
+            }
+        }
     }
 
     /// Asks the leader to ask the provider again and to plan anew. It is a hint: a second one, made while the first is

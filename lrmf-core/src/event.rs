@@ -101,6 +101,14 @@ pub enum Event {
         /// What the worker said.
         error: String,
     },
+    /// `Worker::assign` has not returned within `assign_timeout`, and is given up: once its future has ended, the task is
+    /// stopped and the leader tries elsewhere.
+    AssignOverdue {
+        /// The task's key.
+        key: Arc<str>,
+        /// Its token.
+        token: Token,
+    },
     /// `Worker::revoke` has not returned within `revoke_timeout`. The task is handed over only when it has, when this
     /// member's session has ended, or when an operator releases it by force.
     RevokeOverdue {
@@ -173,6 +181,11 @@ pub enum Event {
     Oversize {
         /// The task's key.
         key: Arc<str>,
+    },
+    /// A defect, or a panic in a clock or store that the user supplied, ends this member: all its tasks are told to stop.
+    Failed {
+        /// The panic's message.
+        error: String,
     },
     /// The member has left, or was stopped.
     Ended,

@@ -75,16 +75,32 @@ impl<H> HubWorker<H> {
     }
 }
 
+/// Takes what was added back out when an assign does not end well: with an error, a panic, or by being dropped.
+struct Undo<'a, H>(Option<(&'a HubWorker<H>, &'a [Holding])>);
+
+impl<H> Undo<'_, H> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<H> Drop for Undo<'_, H> {
+    fn drop(&mut self) {
+        if let Some((worker, holdings)) = self.0 {
+            worker.without(holdings);
+        }
+    }
+}
+
 #[async_trait]
 impl<H: TaskHub> Worker for HubWorker<H> {
     async fn assign(&self, holdings: &[Holding]) -> anyhow::Result<()> {
         let entries = || holdings.iter().map(|holding| (holding.task.key.clone(), holding.clone()));
         let current = self.change(|current| current.extend(entries()));
-        let assigned = self.hub.assign(holdings, &current).await;
-        if assigned.is_err() {
-            self.without(holdings);
-        }
-        assigned
+        let undo = Undo(Some((self, holdings)));
+        self.hub.assign(holdings, &current).await?;
+        undo.disarm();
+        Ok(())
     }
 
     async fn revoke(&self, holdings: &[Holding]) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! The names of all metrics of this crate, recorded through the `metrics` facade: where the process installs no
 //! recorder they cost nothing.
 //!
-//! Every metric has one label, `group`. Members and tasks are no labels, as there can be any number of them: where one
+//! Every metric has the label `group`, and no other one unless the table says so. Members and tasks are no labels, as there can be any number of them: where one
 //! process has several members of a group, their counters and held tasks add up, and of the gauges of their sessions the last
 //! one set counts.
 //!
@@ -19,10 +19,14 @@
 //! | `lrmf_generation` | gauge | the generation that this process committed last as the leader |
 //! | `lrmf_granted_total`, `lrmf_moved_total` | counters | tasks that the leader granted, and asked back from living members |
 //! | `lrmf_handover_seconds` | histogram | from asking a member for a task to granting it to another one |
+//! | `lrmf_plan_seconds` | histogram | how long the assignor took, as the leader sees it |
+//! | `lrmf_store_errors_total` | counter | calls of the store that failed; label `retryable`: whether the same call may succeed later |
+//! | `lrmf_driver_delay_seconds` | histogram | how much later than it was due a member looked at the time |
 //! | `lrmf_provider_failed_total`, `lrmf_plan_refused_total` | counters | answers and plans that could not be used |
 
 use metrics::{Gauge, counter, gauge, histogram};
 
+use crate::error::StoreError;
 use crate::event::Event;
 use crate::ids::GroupId;
 use crate::protocol::Now;
@@ -65,6 +69,13 @@ pub const TASKS: &str = "lrmf_tasks";
 pub const TASKS_UNASSIGNED: &str = "lrmf_tasks_unassigned";
 /// Histogram: seconds from asking a living member for a task to granting it to another one.
 pub const HANDOVER_SECONDS: &str = "lrmf_handover_seconds";
+
+/// Histogram: seconds that the assignor took.
+pub const PLAN_SECONDS: &str = "lrmf_plan_seconds";
+/// Counter: calls of the store that failed.
+pub const STORE_ERRORS: &str = "lrmf_store_errors_total";
+/// Histogram: seconds by which a member looked at the time too late.
+pub const DRIVER_DELAY: &str = "lrmf_driver_delay_seconds";
 
 /// The gauges of one member.
 pub(crate) struct Gauges {
@@ -134,6 +145,22 @@ pub(crate) fn record(group: &GroupId, event: &Event) {
         Event::PlanRefused { .. } => count(PLAN_REFUSED, 1),
         _ => {}
     }
+}
+
+/// How long a plan took.
+pub(crate) fn plan_took(group: &GroupId, span: std::time::Duration) {
+    histogram!(PLAN_SECONDS, "group" => group.to_string()).record(span.as_secs_f64());
+}
+
+/// A call of the store failed.
+pub(crate) fn store_failed(group: &GroupId, error: &StoreError) {
+    let retryable = if error.is_retryable() { "true" } else { "false" };
+    counter!(STORE_ERRORS, "group" => group.to_string(), "retryable" => retryable).increment(1);
+}
+
+/// A member looked at the time so much later than it was to.
+pub(crate) fn driver_delayed(group: &GroupId, span: std::time::Duration) {
+    histogram!(DRIVER_DELAY, "group" => group.to_string()).record(span.as_secs_f64());
 }
 
 /// How long a revoke took.

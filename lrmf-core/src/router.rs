@@ -13,11 +13,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use uuid::Uuid;
+
 use crate::clock::{Clock, Timestamp};
 use crate::coordination::{Coordination, Revision, WatchEvent};
 use crate::driver::Feed;
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
 use crate::keys::{ChunkId, Keys, Kind};
+use crate::protocol::backoff::Backoff;
 use crate::protocol::{FeedId, FeedItem, Input};
 use crate::records::{ChunkRecord, RecordError, decode};
 
@@ -232,6 +235,7 @@ impl Watcher {
             store: self.store.clone(),
             feed: FeedId::Record,
             epoch: 0,
+            backoff: Backoff::seeded(Uuid::new_v4().as_u64_pair().0),
             prefix: self.keys.assignments(),
             inputs,
         };

@@ -44,6 +44,15 @@ impl Tenure {
         Self(None)
     }
 
+    /// Whether both are of one member.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
     /// The session's deadline is now this; none without a session.
     pub(crate) fn set(&self, deadline: Option<Timestamp>) {
         if let Some(kept) = &self.0 {

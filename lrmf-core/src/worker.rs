@@ -41,6 +41,14 @@ pub trait Worker: Send + Sync + 'static {
     async fn given_up(&self) -> GivenUp {
         std::future::pending().await
     }
+
+    /// The same for the tasks that were assigned within one tenure alone. This is what members call; it calls
+    /// [`given_up`](Self::given_up) where it is not implemented. A worker that several members share implements it, or they
+    /// take each other's tasks.
+    async fn given_up_within(&self, tenure: &Tenure) -> GivenUp {
+        let _ = tenure;
+        self.given_up().await
+    }
 }
 
 /// A task that a worker cannot go on with.

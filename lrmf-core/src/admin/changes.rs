@@ -7,11 +7,13 @@ use futures::StreamExt;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use crate::coordination::WatchBatch;
 use crate::driver::Feed;
 use crate::ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 use crate::keys::{ChunkId, Kind};
+use crate::protocol::backoff::Backoff;
 use crate::protocol::{FeedId, FeedItem, Input};
 use crate::records::{Cause, MemberRecord};
 
@@ -223,7 +225,8 @@ impl Admin {
         let mut state = self.read().await?;
         let (inputs, mut items) = mpsc::channel(64);
         let prefix = self.keys.root().to_owned();
-        let feed = Feed { store: self.store.clone(), feed: FeedId::Group, epoch: 0, prefix, inputs };
+        let backoff = Backoff::seeded(Uuid::new_v4().as_u64_pair().0);
+        let feed = Feed { store: self.store.clone(), feed: FeedId::Group, epoch: 0, prefix, inputs, backoff };
         // Ends with the stream that owns it.
         let task = AbortOnDropHandle::new(tokio::spawn(feed.run()));
         // Requests that come and go are in no state that could be compared: what is said begins where the watch does.

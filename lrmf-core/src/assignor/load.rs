@@ -7,6 +7,9 @@ use super::{Assignor, LoadReport, MemberIx, Placement, PlanError, Problem, Stick
 /// Loads are reckoned in parts this small of a thousandth, so that tasks of little load count.
 const SCALE: u64 = 1_000_000;
 
+/// The highest load that counts: a thousand times what a member can bear. A report above it counts as this.
+const HIGHEST: u32 = 1_000_000;
+
 /// Relieves members that report much more load than others, a few tasks at a time.
 ///
 /// Members report with [`report_load`](crate::CoordinatorHandle::report_load), in thousandths of what they can bear. Until
@@ -83,7 +86,8 @@ struct Relief {
 
 impl Relief {
     fn new(config: LoadAware, problem: &Problem<'_>) -> Self {
-        let reports: Vec<_> = problem.members.iter().map(|member| member.load).collect();
+        let bounded = |report: LoadReport| LoadReport { per_mille: report.per_mille.min(HIGHEST), ..report };
+        let reports: Vec<_> = problem.members.iter().map(|member| member.load.map(bounded)).collect();
         let (load, tasks) = reports.iter().flatten().fold((0, 0), |(load, tasks), report| {
             (load + u64::from(report.per_mille), tasks + u64::from(report.tasks))
         });

@@ -439,3 +439,15 @@ fn a_busy_member_gives_a_few_tasks_a_report_and_small_differences_move_nothing()
     assert_eq!(report([600, 360]), [15, 25]);
     assert_eq!(report([560, 375]), [15, 25]);
 }
+
+#[test]
+fn a_report_of_any_number_is_only_a_number() {
+    let mut group = Group::of(10_000, 2);
+    group.step(&StickyBalanced);
+    for (per_mille, tasks) in [(u32::MAX, 0), (u32::MAX, u32::MAX), (0, u32::MAX), (0, 0)] {
+        let report = LoadReport { per_mille, tasks };
+        group.members.iter_mut().for_each(|member| member.load = Some(report));
+        let plan = LoadAware::default().plan(&group.problem()).unwrap();
+        assert_eq!(group.problem().check(&plan), Ok(()));
+    }
+}

@@ -1,39 +1,53 @@
-//! Performs what the protocol asks for, with a real store, worker, provider and clock, and feeds back what came of it.
+//! Performs what the protocol asks for, with a real store, worker, provider, assignor and clock, and feeds back what came
+//! of it.
 //!
-//! One task runs the machine; everything that can take time runs beside it in tasks that it owns and that end with it.
+//! One task runs the machine, on a runtime on which nothing else runs than members of groups and calls of their stores
+//! ([`session_runtime`]): signs of life and deadlines wait for nobody. What the user supplied runs elsewhere (`user`).
+//! Should the machine itself panic, the driver stops all tasks by its own book (`works`), and says so.
 
 mod feed;
+mod runtime;
 mod spans;
 mod status;
+mod user;
+mod works;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::assignor::Assignor;
 use crate::clock::Clock;
 use crate::coordination::Coordination;
+use crate::error::StoreError;
+use crate::event::Event;
 use crate::ids::Incarnation;
 use crate::metrics::Gauges;
+use crate::panics::message_of;
+use crate::protocol::backoff::Backoff;
+use crate::protocol::leader::PlanRequest;
 use crate::protocol::node::{Node, NodeConfig};
-use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply, StopError};
+use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply};
 use crate::provider::TaskProvider;
 use crate::task::Holding;
 use crate::tenure::Tenure;
-use crate::worker::{GivenUp, Worker};
+use crate::worker::Worker;
 
 pub(crate) use feed::Feed;
+pub use runtime::session_runtime;
 use spans::Spans;
 pub(crate) use status::Board;
 pub use status::{HeldTasks, MemberStage, MemberStatus};
+pub(crate) use user::Place;
+use user::Planner;
+use works::Works;
 
 /// How long calls that nobody waits for may still take when the member has ended.
 const COURTESY: Duration = Duration::from_millis(250);
@@ -44,26 +58,41 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Coordination>,
     pub(crate) worker: Arc<dyn Worker>,
     pub(crate) provider: Arc<dyn TaskProvider>,
+    pub(crate) assignor: Arc<dyn Assignor>,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the driver keeps up to date.
     pub(crate) tenure: Tenure,
+    pub(crate) place: Place,
+}
+
+/// The limits that the driver keeps.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    provider: Duration,
+    /// How long fencing may take when the machine has panicked.
+    fencing: Duration,
+    sleep: Duration,
 }
 
 /// Runs one member.
 pub(crate) struct Driver {
     ports: Ports,
     node: Node,
-    provider_timeout: Duration,
-    longest_sleep: Duration,
-    /// What the feeds deliver.
+    limits: Limits,
+    planner: Planner,
+    /// What the feeds deliver, and what the user's code says unasked.
     inputs: mpsc::Receiver<Input>,
     to_inputs: mpsc::Sender<Input>,
     commands: mpsc::Receiver<Command>,
     kill: CancellationToken,
+    killed: bool,
     feeds: BTreeMap<FeedId, AbortHandle>,
     feed_tasks: JoinSet<()>,
-    /// Calls of the store, the worker and the provider.
+    /// Calls of the store.
     calls: JoinSet<Input>,
+    /// Calls of the user's code.
+    user_calls: JoinSet<Input>,
+    works: Works,
     board: Board,
     gauges: Gauges,
     spans: Spans,
@@ -79,21 +108,29 @@ impl Driver {
     ) -> (Self, Vec<Action>) {
         let (to_inputs, inputs) = mpsc::channel(64);
         let settings = &config.settings;
-        let (provider_timeout, longest_sleep) = (settings.provider_timeout, settings.margin / 4);
+        let limits = Limits {
+            provider: settings.provider_timeout,
+            fencing: settings.assign_timeout + settings.revoke_timeout,
+            sleep: settings.margin / 4,
+        };
+        let planner = Planner::new(ports.assignor.clone(), settings.plan_timeout);
         let (node, actions) = Node::new(config);
         let (gauges, spans) = (Gauges::new(&board.group), Spans::new(&board.group, &board.instance));
         let driver = Self {
             ports,
             node,
-            provider_timeout,
-            longest_sleep,
+            limits,
+            planner,
             inputs,
             to_inputs,
             commands,
             kill,
+            killed: false,
             feeds: BTreeMap::new(),
             feed_tasks: JoinSet::new(),
             calls: JoinSet::new(),
+            user_calls: JoinSet::new(),
+            works: Works::default(),
             board,
             gauges,
             spans,
@@ -103,38 +140,86 @@ impl Driver {
 
     /// Runs until the member has ended. Cancelling `kill` ends it as a crash would, but for its tasks, which stop.
     pub(crate) async fn run(mut self, actions: Vec<Action>) {
-        self.feed_tasks.spawn(hear_of_given_up(self.ports.worker.clone(), self.to_inputs.clone()));
-        let mut exit = self.perform(actions);
-        self.heed_hints();
-        let mut killed = false;
-        while exit.is_none() {
-            let pause = self.pause();
-            let input = tokio::select! {
-                () = self.kill.cancelled(), if !killed => {
-                    killed = true;
-                    Input::Command(Command::Kill)
-                }
-                Some(command) = self.commands.recv() => Input::Command(command),
-                Some(input) = self.inputs.recv() => input,
-                Some(done) = self.calls.join_next(), if !self.calls.is_empty() => match done {
-                    Ok(input) => input,
-                    // Calls catch the panics of users' code; only the runtime's end is left.
-                    Err(_) => Input::Tick,
-                },
-                () = tokio::time::sleep(pause) => Input::Tick,
-            };
-            let now = self.now();
-            let actions = self.node.step(now, input);
-            exit = self.perform(actions);
-        }
+        let exit = match AssertUnwindSafe(self.live(actions)).catch_unwind().await {
+            Ok(exit) => exit,
+            Err(panic) => self.fail(message_of(panic.as_ref()).to_owned()).await,
+        };
         self.ports.tenure.set(None);
         self.feed_tasks.abort_all();
-        if !killed {
+        if !self.killed {
             let rest = async { while self.calls.join_next().await.is_some() {} };
             // Best effort: a lease that nobody ends, ends by itself.
             drop(tokio::time::timeout(COURTESY, rest).await);
         }
-        self.board.ended(exit.unwrap_or(Exit::Asked));
+        self.board.ended(exit);
+    }
+
+    async fn live(&mut self, actions: Vec<Action>) -> Exit {
+        self.feed_tasks.spawn(user::hear_of_given_up(self.ports.clone(), self.to_inputs.clone()));
+        let (place, provider) = (self.ports.place.clone(), self.ports.provider.clone());
+        self.feed_tasks.spawn(user::hear_of_changes(place, provider, self.to_inputs.clone()));
+        let mut exit = self.perform(actions);
+        while exit.is_none() {
+            let input = self.next_input().await;
+            self.works.note(&input);
+            let now = self.now();
+            let actions = self.node.step(now, input);
+            exit = self.perform(actions);
+        }
+        exit.unwrap_or(Exit::Asked)
+    }
+
+    /// The next thing that happens. Answers of the store come first: they are few, and signs of life are among them.
+    async fn next_input(&mut self) -> Input {
+        let (pause, clock, group) = (self.pause(), &self.ports.clock, &self.board.group);
+        let due = clock.now() + pause;
+        tokio::select! {
+            biased;
+            () = self.kill.cancelled(), if !self.killed => {
+                self.killed = true;
+                Input::Command(Command::Kill)
+            }
+            // Calls catch panics; only the runtime's end is left.
+            Some(done) = self.calls.join_next(), if !self.calls.is_empty() => done.unwrap_or(Input::Tick),
+            input = async {
+                tokio::select! {
+                    Some(command) = self.commands.recv() => Input::Command(command),
+                    Some(input) = self.inputs.recv() => input,
+                    Some(done) = self.user_calls.join_next(), if !self.user_calls.is_empty() => {
+                        done.unwrap_or(Input::Tick)
+                    }
+                    () = tokio::time::sleep(pause) => {
+                        crate::metrics::driver_delayed(group, clock.now().since(due));
+                        Input::Tick
+                    }
+                }
+            } => input,
+        }
+    }
+
+    /// The machine has panicked, and can no longer say when to stop: everything stops now.
+    async fn fail(&mut self, error: String) -> Exit {
+        self.ports.tenure.set(None);
+        self.board.emit(Event::Failed { error: error.clone() });
+        let limit = self.limits.fencing;
+        let fenced = async {
+            loop {
+                for holding in self.works.stop_all() {
+                    self.call_revoke(holding);
+                }
+                if self.works.is_empty() {
+                    return;
+                }
+                match self.user_calls.join_next().await {
+                    Some(done) => self.works.note(&done.unwrap_or(Input::Tick)),
+                    None => return,
+                }
+            }
+        };
+        match tokio::time::timeout(limit, fenced).await {
+            Ok(()) => Exit::Failed(error),
+            Err(_) => Exit::Failed(format!("{error}; {} tasks may still run", self.works.len())),
+        }
     }
 
     fn now(&self) -> Now {
@@ -145,8 +230,8 @@ impl Driver {
     /// not, so no sleep is long.
     fn pause(&self) -> Duration {
         let now = self.now();
-        let wake = self.node.next_wake(now).map_or(self.longest_sleep, |at| at.since(now.at));
-        wake.min(self.longest_sleep)
+        let wake = self.node.next_wake(now).map_or(self.limits.sleep, |at| at.since(now.at));
+        wake.min(self.limits.sleep)
     }
 
     fn perform(&mut self, actions: Vec<Action>) -> Option<Exit> {
@@ -158,8 +243,12 @@ impl Driver {
                 Action::Follow { feed, epoch, prefix } => self.follow(feed, epoch, prefix),
                 Action::Unfollow(feed) => self.unfollow(feed),
                 Action::Assign(holding) => self.assign(holding),
+                Action::AbandonAssign(holding) => self.works.abandon(&holding),
                 Action::Revoke(holding) => self.revoke(holding),
-                Action::AskProvider => self.ask_provider(),
+                Action::AskProvider => {
+                    self.user_calls.spawn(user::ask_provider(self.ports.clone(), self.limits.provider));
+                }
+                Action::Plan(request) => self.plan(request),
                 Action::Emit(event) => {
                     self.spans.follow(&event);
                     self.spans.current().in_scope(|| self.board.emit(event));
@@ -173,17 +262,19 @@ impl Driver {
     }
 
     fn call(&mut self, id: CallId, call: Call) {
-        let store = self.ports.store.clone();
+        let (store, group) = (self.ports.store.clone(), self.board.group.clone());
         self.calls.spawn(async move {
-            let reply = match call {
-                Call::Grant { ttl } => {
-                    let lease = store.grant_lease(ttl).await;
-                    Reply::Granted(lease.map(|lease| (lease, Incarnation(Uuid::new_v4()))))
+            let kind = call.kind();
+            let reply = match AssertUnwindSafe(ask_store(store, call)).catch_unwind().await {
+                Ok(reply) => reply,
+                Err(panic) => {
+                    let error = format!("the store's adapter panicked: {}", message_of(panic.as_ref()));
+                    kind.failed(StoreError::Unknown(error))
                 }
-                Call::KeepAlive(lease) => Reply::KeptAlive(store.keep_alive(lease).await),
-                Call::Revoke(lease) => Reply::Revoked(store.revoke_lease(lease).await),
-                Call::Commit(txn) => Reply::Committed(store.commit(txn).await),
             };
+            if let Some(error) = reply.error() {
+                crate::metrics::store_failed(&group, error);
+            }
             Input::Reply(id, reply)
         });
     }
@@ -191,23 +282,11 @@ impl Driver {
     fn follow(&mut self, feed: FeedId, epoch: u64, prefix: String) {
         self.unfollow(feed);
         let (store, inputs) = (self.ports.store.clone(), self.to_inputs.clone());
-        let task = Feed { store, feed, epoch, prefix, inputs };
+        let backoff = Backoff::new(&self.board.instance);
+        let task = Feed { store, feed, epoch, prefix, inputs, backoff };
         self.feeds.insert(feed, self.feed_tasks.spawn(task.run()));
         // Feeds that were aborted leave their results behind; take them out.
         while self.feed_tasks.try_join_next().is_some() {}
-    }
-
-    /// Passes on what the provider says about changes, for as long as it says something.
-    fn heed_hints(&mut self) {
-        let Some(mut changes) = self.ports.provider.changes() else { return };
-        let inputs = self.to_inputs.clone();
-        self.feed_tasks.spawn(async move {
-            while changes.next().await.is_some() {
-                if inputs.send(Input::Command(Command::Hint)).await.is_err() {
-                    return;
-                }
-            }
-        });
     }
 
     fn unfollow(&mut self, feed: FeedId) {
@@ -217,65 +296,57 @@ impl Driver {
     }
 
     fn assign(&mut self, holding: Holding) {
-        let (worker, tenure) = (self.ports.worker.clone(), self.ports.tenure.clone());
-        let span = self.spans.of_task("assign", &holding);
-        let call = async move {
-            let (key, token) = (holding.task.key.clone(), holding.token);
-            let holdings = [holding];
-            let result = AssertUnwindSafe(worker.assign_within(&holdings, &tenure)).catch_unwind().await;
-            let result = match result {
-                Ok(result) => result.map_err(|error| format!("{error:#}")),
-                Err(panic) => Err(format!("panicked: {}", message(panic.as_ref()))),
-            };
-            Input::Assigned { key, token, result }
-        };
-        self.calls.spawn(call.instrument(span));
+        let (span, abandoned) = (self.spans.of_task("assign", &holding), self.works.start(&holding));
+        self.user_calls.spawn(user::assign(self.ports.clone(), holding, span, abandoned));
     }
 
     fn revoke(&mut self, holding: Holding) {
-        self.board.revoking(&holding);
-        let (worker, clock) = (self.ports.worker.clone(), self.ports.clock.clone());
-        let group = self.board.group.clone();
-        let span = self.spans.of_task("revoke", &holding);
-        let call = async move {
-            let (key, token) = (holding.task.key.clone(), holding.token);
-            let holdings = [holding];
-            let begun = clock.now();
-            let result = AssertUnwindSafe(worker.revoke(&holdings)).catch_unwind().await;
+        self.works.stop(&holding);
+        let (clock, group) = (self.ports.clock.clone(), self.board.group.clone());
+        let begun = clock.now();
+        let call = self.revoke_call(holding);
+        self.user_calls.spawn(call.inspect(move |_| {
             crate::metrics::revoke_took(&group, clock.now().since(begun));
-            let result = match result {
-                Ok(result) => result.map_err(|error| StopError::Failed(format!("{error:#}"))),
-                Err(panic) => Err(StopError::Panicked(message(panic.as_ref()))),
-            };
-            Input::Revoked { key, token, result }
-        };
-        self.calls.spawn(call.instrument(span));
+        }));
     }
 
-    fn ask_provider(&mut self) {
-        let (provider, limit) = (self.ports.provider.clone(), self.provider_timeout);
-        self.calls.spawn(async move {
-            let answer = AssertUnwindSafe(tokio::time::timeout(limit, provider.tasks())).catch_unwind().await;
-            Input::Tasks(match answer {
-                Ok(Ok(tasks)) => tasks.map_err(|error| format!("{error:#}")),
-                Ok(Err(_)) => Err(format!("no answer within {limit:?}")),
-                Err(panic) => Err(format!("panicked: {}", message(panic.as_ref()))),
-            })
-        });
+    /// Without a look at the clock, which may be what panics.
+    fn call_revoke(&mut self, holding: Holding) {
+        let call = self.revoke_call(holding);
+        self.user_calls.spawn(call);
+    }
+
+    fn revoke_call(&self, holding: Holding) -> impl Future<Output = Input> + Send + use<> {
+        self.board.revoking(&holding);
+        let span = self.spans.of_task("revoke", &holding);
+        user::revoke(self.ports.clone(), holding, span)
+    }
+
+    fn plan(&mut self, request: Arc<PlanRequest>) {
+        let (clock, group) = (self.ports.clock.clone(), self.board.group.clone());
+        let begun = clock.now();
+        let plan = self.planner.clone().plan(self.ports.place.clone(), request);
+        self.user_calls.spawn(plan.inspect(move |_| {
+            crate::metrics::plan_took(&group, clock.now().since(begun));
+        }));
     }
 }
 
-/// Passes on what the worker gives up, until nobody listens or it is aborted.
-async fn hear_of_given_up(worker: Arc<dyn Worker>, inputs: mpsc::Sender<Input>) {
-    loop {
-        let GivenUp { key, token, error } = worker.given_up().await;
-        if inputs.send(Input::GivenUp { key, token, error }).await.is_err() {
-            return;
+impl Drop for Driver {
+    /// Also when the runtime ends: nobody watches the deadline any more.
+    fn drop(&mut self) {
+        self.ports.tenure.set(None);
+    }
+}
+
+async fn ask_store(store: Arc<dyn Coordination>, call: Call) -> Reply {
+    match call {
+        Call::Grant { ttl } => {
+            let lease = store.grant_lease(ttl).await;
+            Reply::Granted(lease.map(|lease| (lease, Incarnation(Uuid::new_v4()))))
         }
+        Call::KeepAlive(lease) => Reply::KeptAlive(store.keep_alive(lease).await),
+        Call::Revoke(lease) => Reply::Revoked(store.revoke_lease(lease).await),
+        Call::Commit(txn) => Reply::Committed(store.commit(txn).await),
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

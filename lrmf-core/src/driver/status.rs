@@ -117,6 +117,10 @@ fn log(member: &InstanceId, event: &Event) {
         Event::GivenUp { key, token, error } => {
             tracing::warn!(%member, task = %key, %token, %error, "given up");
         }
+        Event::AssignOverdue { key, token } => {
+            tracing::error!(%member, task = %key, %token, "assign overdue");
+        }
+        Event::Failed { error } => tracing::error!(%member, %error, "member failed"),
         Event::RevokeOverdue { key, token } => {
             tracing::error!(%member, task = %key, %token, "revoke overdue");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::assignor::StickyBalanced;
+use crate::assignor::{Assignor, StickyBalanced};
 use crate::config::CoordinatorConfig;
 use crate::coordination::{LeaseId, TxnLimits};
 use crate::ids::{Incarnation, Token};
@@ -91,7 +91,7 @@ impl State {
     pub(super) fn start(&mut self, instance: usize) -> Result<(), Violation> {
         let leader = LeaderConfig {
             keys: keys(),
-            assignor: Arc::new(StickyBalanced),
+            assignor: StickyBalanced.name(),
             limits: TxnLimits::ETCD,
             settle: Duration::ZERO,
             mode: self.scenario.mode,
@@ -151,6 +151,12 @@ impl State {
         let tasks = || self.scenario.tasks.iter().map(|key| Task::new(*key, "")).collect();
         match action {
             Action::AskProvider => inputs.push_back(Input::Tasks(Ok(tasks()))),
+            Action::Plan(request) => {
+                let answer = request.ask(&StickyBalanced);
+                inputs.push_back(Input::Planned { request, answer });
+            }
+            // Nothing takes long here.
+            Action::AbandonAssign(_) => {}
             Action::Call(id, Call::Grant { ttl }) => {
                 self.sessions += 1;
                 let incarnation = Incarnation(Uuid::from_u128(self.sessions));

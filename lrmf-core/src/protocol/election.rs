@@ -8,10 +8,8 @@ use crate::error::StoreError;
 use crate::ids::{Incarnation, InstanceId};
 use crate::records::{LeaderRecord, decode};
 
+use super::backoff::Backoff;
 use super::{FeedItem, Now};
-
-/// How long a campaign that failed is not repeated, unless the leader's key changes.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// What the election asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +40,17 @@ pub struct Election {
     leading: Option<Revision>,
     campaigning: bool,
     not_before: Timestamp,
+    /// How long a campaign that failed is not repeated, unless the leader's key changes.
+    backoff: Backoff,
     abstain_until: Timestamp,
 }
 
 impl Election {
     /// For a session; `patience` is how long the group may be without a leader before everybody campaigns.
     pub fn new(instance: InstanceId, incarnation: Incarnation, key: String, patience: Duration) -> Self {
+        let backoff = Backoff::new(&instance);
         Self {
+            backoff,
             instance,
             incarnation,
             key,
@@ -136,15 +138,16 @@ impl Election {
                     // The feed has been there already, and knows what came after.
                     return self.decide(now);
                 }
+                self.backoff.reset();
                 self.leading = Some(revision);
                 Verdict::Lead(revision)
             }
             Ok(TxnOutcome::Refused) => {
-                self.not_before = now.at + RETRY;
+                self.not_before = now.at + self.backoff.again();
                 self.decide(now)
             }
             Err(error) => {
-                self.not_before = now.at + RETRY;
+                self.not_before = now.at + self.backoff.after(&error);
                 if error.is_definitely_not_applied() {
                     return Verdict::Nothing;
                 }
@@ -273,7 +276,8 @@ mod tests {
         let mut election = election();
         election.on_feed(at(0), &loaded(5, vec![]));
         assert_eq!(election.on_campaign(at(1), Ok(TxnOutcome::Refused)), Verdict::Nothing);
-        assert_eq!(election.next_wake(), Some(Timestamp(Duration::from_millis(101))));
+        let again_at = election.next_wake().unwrap().0;
+        assert!((51..=101).contains(&again_at.as_millis()), "{again_at:?}");
         assert_eq!(election.tick(at(101)), Verdict::Campaign);
     }
 

@@ -19,7 +19,7 @@ use crate::keys::{ChunkId, Keys, Kind};
 use crate::records::{AckRecord, ChunkRecord, RecordError, Stuck, StuckBy, decode, target_bytes};
 use crate::task::Holding;
 
-use super::{Action, FeedItem, Now, Rules};
+use super::{Action, AssignError, FeedItem, Now, Rules};
 use ack::Report;
 use record::OwnRecord;
 
@@ -32,26 +32,29 @@ enum Phase {
     Lost,
 }
 
-/// Since when a revoke is under way, and what to say of its task when it has ended.
-#[derive(Clone, Debug)]
-struct Stopping {
-    since: Timestamp,
-    /// The worker gave the task up: it is not to begin here again in this holding.
-    given_up: Option<String>,
-}
-
 #[derive(Clone, Debug)]
 struct Run {
     holding: Holding,
     phase: Phase,
-    stopping: Option<Stopping>,
+    /// When the call of the worker that is under way takes too long.
+    due: Timestamp,
+    /// It does.
+    overdue: bool,
+    /// Why it is not to begin here again in this holding: the worker gave it up, or its start went wrong.
+    given_up: Option<String>,
+    /// `Worker::assign` returned well.
+    started: bool,
 }
 
-impl Run {
-    fn stop(&mut self, now: Now, given_up: Option<String>) -> Action {
-        self.phase = Phase::Stopping;
-        self.stopping = Some(Stopping { since: now.at, given_up });
-        Action::Revoke(self.holding.clone())
+/// Calls of the worker for tasks of a former session that have not returned. Calls for one task never overlap, so until
+/// they do, those tasks cannot begin here.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited(BTreeMap<Arc<str>, Run>);
+
+impl Inherited {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -63,6 +66,8 @@ pub struct Holdings {
     incarnation: Incarnation,
     rules: Rules,
     companions: Duration,
+    /// How long an assign may take before it is given up.
+    assign_timeout: Duration,
     /// How long a revoke may take before it is reported.
     revoke_timeout: Duration,
     revision: Revision,
@@ -71,8 +76,10 @@ pub struct Holdings {
     runs: BTreeMap<Arc<str>, Run>,
     /// The number of runs that have started and are not about to stop.
     held: usize,
-    /// When each revoke that is under way will have taken too long; those that have are taken out.
-    revokes: BTreeSet<(Timestamp, Arc<str>)>,
+    /// When each call of the worker that is under way will have taken too long; those that have are taken out.
+    calls: BTreeSet<(Timestamp, Arc<str>)>,
+    /// What was being started or stopped when a former session of this process was given up, and still is.
+    inherited: Inherited,
     /// What is not, or no longer, to run here, and has not ended yet.
     unwanted: BTreeSet<Arc<str>>,
     /// Everything is to stop, whatever the record says.
@@ -89,6 +96,7 @@ impl Holdings {
         settings: &CoordinatorConfig,
         limits: TxnLimits,
         rules: Rules,
+        inherited: Inherited,
     ) -> Self {
         Self {
             keys,
@@ -96,13 +104,15 @@ impl Holdings {
             incarnation,
             rules,
             companions: settings.companions,
+            assign_timeout: settings.assign_timeout,
             revoke_timeout: settings.revoke_timeout,
             revision: Revision(0),
             record: OwnRecord::default(),
             generation: Generation(0),
             runs: BTreeMap::new(),
             held: 0,
-            revokes: BTreeSet::new(),
+            calls: BTreeSet::new(),
+            inherited,
             unwanted: BTreeSet::new(),
             halting: false,
             report: Report::new(incarnation, target_bytes(limits)),
@@ -164,69 +174,146 @@ impl Holdings {
         now: Now,
         key: &Arc<str>,
         token: Token,
-        result: Result<(), String>,
+        result: Result<(), AssignError>,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
-        let Some(run) = self.runs.get_mut(key).filter(|run| run.holding.token == token) else {
-            return actions;
-        };
+        if !self.returned(key, token) {
+            return self.on_inherited_assigned(key, token, &result);
+        }
+        let Some(run) = self.runs.get_mut(key) else { return actions };
         match result {
             Ok(()) => {
-                run.phase = Phase::Started;
+                (run.phase, run.started) = (Phase::Started, true);
                 self.held += 1;
                 actions.push(Action::Emit(Event::Assigned(run.holding.clone())));
+                // It gave the task up while it was still starting it.
+                if run.given_up.is_some() {
+                    actions.extend(self.stop(now, key));
+                }
             }
-            Err(error) => {
+            Err(AssignError::Failed(error)) => {
                 self.runs.remove(key);
                 self.report.note_failure(key, token, &error);
+                actions.push(Action::Emit(Event::AssignFailed { key: key.clone(), token, error }));
+            }
+            Err(AssignError::Unknown(error)) => {
+                run.given_up = Some(error.clone());
+                actions.extend(self.stop(now, key));
                 actions.push(Action::Emit(Event::AssignFailed { key: key.clone(), token, error }));
             }
         }
         self.settle(now, BTreeSet::from([key.clone()]), actions)
     }
 
+    /// A call of the worker has returned; says whether it was for what runs.
+    fn returned(&mut self, key: &Arc<str>, token: Token) -> bool {
+        let Some(run) = self.runs.get_mut(key).filter(|run| run.holding.token == token) else { return false };
+        self.calls.remove(&(run.due, key.clone()));
+        run.overdue = false;
+        self.report.forget_stuck(key);
+        true
+    }
+
+    /// Asks the worker to start a task.
+    fn start(&mut self, now: Now, holding: Holding) -> Action {
+        let (key, due) = (holding.task.key.clone(), now.at + self.assign_timeout);
+        self.calls.insert((due, key.clone()));
+        let run = Run {
+            holding: holding.clone(),
+            phase: Phase::Starting,
+            due,
+            overdue: false,
+            given_up: None,
+            started: false,
+        };
+        self.runs.insert(key, run);
+        Action::Assign(holding)
+    }
+
+    /// Asks the worker to stop a task.
+    fn stop(&mut self, now: Now, key: &Arc<str>) -> Option<Action> {
+        let run = self.runs.get_mut(key)?;
+        self.held -= usize::from(run.phase == Phase::Started);
+        (run.phase, run.due) = (Phase::Stopping, now.at + self.revoke_timeout);
+        self.calls.insert((run.due, key.clone()));
+        Some(Action::Revoke(run.holding.clone()))
+    }
+
     /// `Worker::revoke` has returned. `stopped` is false where it did not return but panicked.
     pub fn on_revoked(&mut self, now: Now, key: &Arc<str>, token: Token, stopped: bool) -> Vec<Action> {
         let mut actions = Vec::new();
-        let Some(run) = self.runs.get_mut(key).filter(|run| run.holding.token == token) else {
+        if !self.returned(key, token) {
+            self.inherited.0.remove(key);
             return actions;
-        };
-        let overdue = run.stopping.as_ref().map(|stopping| stopping.since + self.revoke_timeout);
-        overdue.map(|at| self.revokes.remove(&(at, key.clone())));
+        }
         if !stopped {
-            run.phase = Phase::Lost;
+            self.runs.entry(key.clone()).and_modify(|run| run.phase = Phase::Lost);
             self.report.note_stuck(Stuck { key: key.clone(), token, by: StuckBy::Panicked });
             self.schedule_ack(now);
             return actions;
         }
-        self.report.forget_stuck(key);
         if let Some(run) = self.runs.remove(key) {
-            if let Some(error) = run.stopping.and_then(|stopping| stopping.given_up) {
+            if let Some(error) = run.given_up {
                 self.report.note_failure(key, token, &error);
             }
-            actions.push(Action::Emit(Event::Revoked(run.holding)));
+            if run.started {
+                actions.push(Action::Emit(Event::Revoked(run.holding)));
+            }
         }
         self.settle(now, BTreeSet::from([key.clone()]), actions)
     }
 
-    /// The worker gives a task up: it is stopped, and the leader is told as if it had not started.
-    pub fn on_given_up(&mut self, now: Now, key: &Arc<str>, token: Token, error: String) -> Vec<Action> {
-        let started = |run: &&mut Run| run.holding.token == token && run.phase == Phase::Started;
-        let Some(run) = self.runs.get_mut(key).filter(started) else { return Vec::new() };
-        self.held -= 1;
-        self.revokes.insert((now.at + self.revoke_timeout, key.clone()));
-        let revoke = run.stop(now, Some(error.clone()));
-        vec![Action::Emit(Event::GivenUp { key: key.clone(), token, error }), revoke]
+    /// A call for a task of a former session has returned: what began all the same is stopped.
+    fn on_inherited_assigned(
+        &mut self,
+        key: &Arc<str>,
+        token: Token,
+        result: &Result<(), AssignError>,
+    ) -> Vec<Action> {
+        match self.inherited.0.get_mut(key).filter(|run| run.holding.token == token) {
+            Some(run) if !matches!(result, Err(AssignError::Failed(_))) => {
+                run.phase = Phase::Stopping;
+                vec![Action::Revoke(run.holding.clone())]
+            }
+            Some(_) => {
+                self.inherited.0.remove(key);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
     }
 
-    /// Reports the revokes that take too long.
+    /// The worker gives a task up: it is stopped, and the leader is told as if it had not started.
+    pub fn on_given_up(&mut self, now: Now, key: &Arc<str>, token: Token, error: String) -> Vec<Action> {
+        let goes_on = |run: &&mut Run| {
+            run.holding.token == token && matches!(run.phase, Phase::Starting | Phase::Started)
+        };
+        let Some(run) = self.runs.get_mut(key).filter(goes_on) else { return Vec::new() };
+        run.given_up = Some(error.clone());
+        let started = run.phase == Phase::Started;
+        let mut actions = vec![Action::Emit(Event::GivenUp { key: key.clone(), token, error })];
+        // One that is still being started is stopped as soon as that has ended.
+        if started {
+            actions.extend(self.stop(now, key));
+        }
+        actions
+    }
+
+    /// Reports the calls that take too long, and gives up those that were to start something.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
-        while self.revokes.first().is_some_and(|(at, _)| *at <= now.at) {
-            let Some((_, key)) = self.revokes.pop_first() else { break };
-            let Some(token) = self.runs.get(&key).map(|run| run.holding.token) else { continue };
+        while self.calls.first().is_some_and(|(at, _)| *at <= now.at) {
+            let Some((_, key)) = self.calls.pop_first() else { break };
+            let Some(run) = self.runs.get_mut(&key) else { continue };
+            run.overdue = true;
+            let token = run.holding.token;
             self.report.note_stuck(Stuck { key: key.clone(), token, by: StuckBy::Overdue });
-            actions.push(Action::Emit(Event::RevokeOverdue { key, token }));
+            if run.phase == Phase::Starting {
+                actions.push(Action::Emit(Event::AssignOverdue { key, token }));
+                actions.push(Action::AbandonAssign(run.holding.clone()));
+            } else {
+                actions.push(Action::Emit(Event::RevokeOverdue { key, token }));
+            }
         }
         if !actions.is_empty() {
             self.schedule_ack(now);
@@ -236,7 +323,7 @@ impl Holdings {
 
     /// When [`tick`](Self::tick) is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.revokes.first().map(|(at, _)| *at)
+        self.calls.first().map(|(at, _)| *at)
     }
 
     /// Stops everything, for good.
@@ -248,12 +335,24 @@ impl Holdings {
 
     /// Whether nothing runs, is being started or is being stopped.
     pub fn is_idle(&self) -> bool {
-        self.runs.is_empty()
+        self.runs.is_empty() && self.inherited.is_empty()
     }
 
-    /// Whether nothing runs that is known to be able to stop.
+    /// What the next session of this process has to wait for, task by task.
+    pub fn bequeath(self) -> Inherited {
+        let under_way = |run: &Run| matches!(run.phase, Phase::Starting | Phase::Stopping);
+        let left = self.runs.into_iter().filter(|(_, run)| under_way(run));
+        Inherited(self.inherited.0.into_iter().chain(left).collect())
+    }
+
+    /// Whether everything has stopped but what does not: where the worker panicked, or does not return in time.
     pub fn is_stopped(&self) -> bool {
-        self.runs.values().all(|run| run.phase == Phase::Lost)
+        self.runs.values().all(|run| run.phase == Phase::Lost || run.overdue)
+    }
+
+    /// What may still run, once everything else [is stopped](Self::is_stopped).
+    pub fn remains(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.runs.keys().chain(self.inherited.0.keys())
     }
 
     /// Whether the record gives this member nothing.
@@ -267,13 +366,11 @@ impl Holdings {
         for key in keys {
             let wanted = self.wanted(&key).cloned();
             self.report.forget_failure(&key, wanted.as_ref().map(|wanted| wanted.token));
-            match (self.runs.get_mut(&key), wanted) {
+            match (self.runs.get(&key), wanted) {
                 (Some(run), wanted) => {
                     let stays = wanted.is_some_and(|wanted| wanted.token == run.holding.token);
                     if run.phase == Phase::Started && !stays {
-                        self.held -= 1;
-                        self.revokes.insert((now.at + self.revoke_timeout, key.clone()));
-                        actions.push(run.stop(now, None));
+                        actions.extend(self.stop(now, &key));
                     }
                     if stays {
                         self.unwanted.remove(&key);
@@ -283,12 +380,13 @@ impl Holdings {
                 }
                 (None, wanted) => {
                     self.unwanted.remove(&key);
-                    if let Some(wanted) = wanted.filter(|_| !self.report.has_failed(&key)) {
-                        assigns.push(Action::Assign(wanted.clone()));
-                        self.runs.insert(
-                            key.clone(),
-                            Run { holding: wanted, phase: Phase::Starting, stopping: None },
-                        );
+                    match wanted.filter(|_| !self.report.has_failed(&key)) {
+                        Some(wanted) if self.inherited.0.contains_key(&key) => {
+                            let why = "its run in a former session has not stopped";
+                            self.report.note_failure(&key, wanted.token, why);
+                        }
+                        Some(wanted) => assigns.push(self.start(now, wanted)),
+                        None => {}
                     }
                 }
             }

@@ -35,6 +35,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::assignor::Placement;
 use crate::clock::Timestamp;
 use crate::coordination::{Lease, LeaseId, Snapshot, Txn, TxnOutcome, WatchBatch};
 use crate::error::StoreError;
@@ -42,6 +43,9 @@ use crate::event::Event;
 use crate::ids::{Incarnation, Token};
 use crate::task::{Holding, Task};
 
+use leader::{PlanFailure, PlanRequest};
+
+pub mod backoff;
 pub mod election;
 pub mod holdings;
 pub mod leader;
@@ -77,6 +81,38 @@ pub enum Call {
     Commit(Txn),
 }
 
+/// A [`Call`] without its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    Grant,
+    KeepAlive,
+    Revoke,
+    Commit,
+}
+
+impl Call {
+    pub(crate) fn kind(&self) -> CallKind {
+        match self {
+            Self::Grant { .. } => CallKind::Grant,
+            Self::KeepAlive(_) => CallKind::KeepAlive,
+            Self::Revoke(_) => CallKind::Revoke,
+            Self::Commit(_) => CallKind::Commit,
+        }
+    }
+}
+
+impl CallKind {
+    /// The reply that says that the call failed.
+    pub(crate) fn failed(self, error: StoreError) -> Reply {
+        match self {
+            Self::Grant => Reply::Granted(Err(error)),
+            Self::KeepAlive => Reply::KeptAlive(Err(error)),
+            Self::Revoke => Reply::Revoked(Err(error)),
+            Self::Commit => Reply::Committed(Err(error)),
+        }
+    }
+}
+
 /// What came of a [`Call`].
 #[derive(Clone, Debug)]
 pub enum Reply {
@@ -88,6 +124,18 @@ pub enum Reply {
     Revoked(Result<(), StoreError>),
     /// Of a transaction.
     Committed(Result<TxnOutcome, StoreError>),
+}
+
+impl Reply {
+    /// What went wrong.
+    pub(crate) fn error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Granted(result) => result.as_ref().err(),
+            Self::KeptAlive(result) => result.as_ref().err(),
+            Self::Revoked(result) => result.as_ref().err(),
+            Self::Committed(result) => result.as_ref().err(),
+        }
+    }
 }
 
 /// What is followed: listed, then watched.
@@ -130,6 +178,16 @@ pub enum Command {
     Load(u32),
 }
 
+/// How `Worker::assign` went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssignError {
+    /// It returned an error, which means that the task has not started.
+    Failed(String),
+    /// It panicked, or was given up as it did not return: nobody knows what it left behind, so the task is revoked before
+    /// it counts as not started.
+    Unknown(String),
+}
+
 /// How `Worker::revoke` went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopError {
@@ -162,7 +220,7 @@ pub enum Input {
         /// The holding's token.
         token: Token,
         /// What it said.
-        result: Result<(), String>,
+        result: Result<(), AssignError>,
     },
     /// `Worker::revoke` has returned.
     Revoked {
@@ -184,6 +242,13 @@ pub enum Input {
     },
     /// The provider has answered, or failed to.
     Tasks(Result<Vec<Task>, String>),
+    /// The assignor has answered, or failed to.
+    Planned {
+        /// The question.
+        request: Arc<PlanRequest>,
+        /// The answer.
+        answer: Result<Vec<Placement>, PlanFailure>,
+    },
     /// The user asks for something.
     Command(Command),
 }
@@ -206,10 +271,14 @@ pub enum Action {
     Unfollow(FeedId),
     /// Call `Worker::assign`, without waiting for it.
     Assign(Holding),
+    /// Give up the call of `Worker::assign` for this holding, which takes too long; what comes of it is still awaited.
+    AbandonAssign(Holding),
     /// Call `Worker::revoke`, without waiting for it.
     Revoke(Holding),
     /// Ask the provider for its tasks.
     AskProvider,
+    /// Ask the assignor for a plan, and feed it back with the question.
+    Plan(Arc<PlanRequest>),
     /// Tell listeners.
     Emit(Event),
     /// The member is done; nothing of it runs any more, and no further input is expected.
@@ -221,6 +290,12 @@ pub enum Action {
 pub enum Exit {
     /// It was asked to.
     Asked,
+    /// It was asked to, or its session ended, and these tasks could not be stopped: `Worker::revoke` panicked or did not
+    /// return in time, so that they may run on. The session ends by itself within the TTL, and they go to other members
+    /// then. A process that cannot tell that they have ended aborts before.
+    StillRunning(Vec<Arc<str>>),
+    /// A defect, or a panic in a clock or store that the user supplied: all tasks were told to stop.
+    Failed(String),
     /// Another living process is this member, and this one is not to wait.
     Conflict,
     /// An operator sent it away, and it is not to come back by itself.

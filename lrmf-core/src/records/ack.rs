@@ -32,11 +32,11 @@ pub struct Failure {
     pub error: String,
 }
 
-/// Why a task that a member is to stop has not stopped.
+/// Why a task of a member neither runs nor has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StuckBy {
-    /// `Worker::revoke` has not returned within `revoke_timeout`.
+    /// `Worker::assign` or `Worker::revoke` has not returned within its timeout.
     Overdue,
     /// `Worker::revoke` panicked, so that nobody knows.
     Panicked,

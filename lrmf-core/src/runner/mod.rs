@@ -18,6 +18,8 @@ mod supervisor;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::supervisor::Supervisor;
 use crate::ids::Token;
+use crate::panics::message_of;
 use crate::task::{Holding, Task};
 use crate::tenure::Tenure;
 use crate::worker::{GivenUp, Worker};
@@ -225,28 +228,45 @@ pub struct TaskRunner {
     given_up: Arc<Quarantine>,
 }
 
-/// The quarantined tasks that nobody was told of yet; one a run at most.
+/// The quarantined tasks that nobody was told of yet, each with the tenure that it was assigned within; one a run at most.
 #[derive(Debug, Default)]
 struct Quarantine {
-    tasks: Mutex<VecDeque<GivenUp>>,
+    tasks: Mutex<VecDeque<(Tenure, GivenUp)>>,
     more: Notify,
 }
 
 impl Quarantine {
-    fn put(&self, task: GivenUp) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
-        self.more.notify_one();
+    fn put(&self, tenure: Tenure, task: GivenUp) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push_back((tenure, task));
+        // Several members may wait, each for its own.
+        self.more.notify_waiters();
     }
 
-    async fn next(&self) -> GivenUp {
+    /// The next one within a tenure, or within any.
+    async fn next(&self, of: Option<&Tenure>) -> GivenUp {
         loop {
+            let mut more = pin!(self.more.notified());
             // Begun before the look, so that what comes in between is not missed.
-            let more = self.more.notified();
-            if let Some(task) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+            more.as_mut().enable();
+            if let Some(task) = self.take(of) {
                 return task;
             }
             more.await;
         }
+    }
+
+    fn take(&self, of: Option<&Tenure>) -> Option<GivenUp> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = tasks.iter().position(|(tenure, _)| of.is_none_or(|of| of.is_same(tenure)))?;
+        tasks.remove(at).map(|(_, task)| task)
+    }
+}
+
+/// Tells the observer, whose panics end no run.
+fn tell(observer: &Observer, holding: &Holding, event: &RunnerEvent) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(holding, event))) {
+        let error = message_of(panic.as_ref());
+        tracing::error!(task = %holding.task.key, token = %holding.token, error, "the runner's observer panicked");
     }
 }
 
@@ -338,7 +358,7 @@ impl TaskRunner {
     async fn wait_for(&self, holding: &Holding, ended: CancellationToken, abort: AbortHandle) {
         while tokio::time::timeout(self.config.revoke_timeout, ended.cancelled()).await.is_err() {
             tracing::warn!(task = %holding.task.key, token = %holding.token, "a revoked task still runs");
-            (self.observer)(holding, &RunnerEvent::Overran);
+            tell(&self.observer, holding, &RunnerEvent::Overran);
             if self.config.overrun == Overrun::Abort {
                 abort.abort();
             }
@@ -384,7 +404,11 @@ impl Worker for TaskRunner {
     }
 
     async fn given_up(&self) -> GivenUp {
-        self.given_up.next().await
+        self.given_up.next(None).await
+    }
+
+    async fn given_up_within(&self, tenure: &Tenure) -> GivenUp {
+        self.given_up.next(Some(tenure)).await
     }
 }
 

@@ -1,6 +1,5 @@
 //! The life of one held task: run, and run again.
 
-use std::any::Any;
 use std::hash::BuildHasher;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::crashes::{Crashes, Verdict};
 use super::{Declined, Held, Observer, Quarantine, RunTask, RunnerConfig, RunnerEvent};
+use crate::panics::message_of;
 use crate::task::Holding;
 use crate::tenure::Tenure;
 use crate::worker::GivenUp;
@@ -110,7 +110,7 @@ impl Supervisor {
 
     fn give_up(&self, error: String) {
         let (key, token) = (self.holding.task.key.clone(), self.holding.token);
-        self.given_up.put(GivenUp { key, token, error });
+        self.given_up.put(self.tenure.clone(), GivenUp { key, token, error });
     }
 
     async fn stopped_within(&self, wait: Duration) -> bool {
@@ -138,11 +138,6 @@ impl Supervisor {
             }
             RunnerEvent::Overran => {}
         }
-        (self.observer)(&self.holding, event);
+        super::tell(&self.observer, &self.holding, event);
     }
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }

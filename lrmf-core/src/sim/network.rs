@@ -24,18 +24,19 @@ impl World {
         self.calls += u64::from(!matches!(call, Call::KeepAlive(_)));
         let there = self.rng.micros(100..3000);
         let by = self.processes[process].session.map(|(_, incarnation)| incarnation);
-        let unknown = failed(&call, StoreError::Unknown("no answer".into()));
+        let unknown = call.kind().failed(StoreError::Unknown("no answer".into()));
         let answer = |world: &mut Self, after, reply| {
             world.later(after, Happening::Deliver { process, input: Input::Reply(id, reply) });
         };
         if self.is_cut(process) {
             let refused = self.rng.per_mille(500);
-            let reply = if refused { failed(&call, StoreError::Unreachable("cut".into())) } else { unknown };
+            let reply =
+                if refused { call.kind().failed(StoreError::Unreachable("cut".into())) } else { unknown };
             return answer(self, if refused { there } else { TIMEOUT }, reply);
         }
         let luck = if self.faulty { self.rng.below(100) } else { 99 };
         match if luck < 5 && self.strikes() { luck } else { 99 } {
-            0 => answer(self, there, failed(&call, StoreError::Unreachable("refused".into()))),
+            0 => answer(self, there, call.kind().failed(StoreError::Unreachable("refused".into()))),
             1 => answer(self, TIMEOUT, unknown),
             2 => {
                 answer(self, TIMEOUT, unknown);
@@ -73,7 +74,7 @@ impl World {
         }
         let back = self.rng.micros(100..3000);
         let lost = self.is_cut(process);
-        let reply = if lost { failed(call, StoreError::Unknown("no answer".into())) } else { reply };
+        let reply = if lost { call.kind().failed(StoreError::Unknown("no answer".into())) } else { reply };
         let after = if lost { TIMEOUT } else { back };
         self.later(after, Happening::Deliver { process, input: Input::Reply(id, reply) });
         wrote
@@ -142,15 +143,5 @@ impl World {
             let wait = state.last - now;
             self.later(wait, Happening::Deliver { process: ix, input: Input::Feed { feed, epoch, item } });
         }
-    }
-}
-
-/// The reply that says that a call failed.
-fn failed(call: &Call, error: StoreError) -> Reply {
-    match call {
-        Call::Grant { .. } => Reply::Granted(Err(error)),
-        Call::KeepAlive(_) => Reply::KeptAlive(Err(error)),
-        Call::Revoke(_) => Reply::Revoked(Err(error)),
-        Call::Commit(_) => Reply::Committed(Err(error)),
     }
 }

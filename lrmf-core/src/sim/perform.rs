@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::assignor::StickyBalanced;
+use crate::assignor::{Assignor, StickyBalanced};
 use crate::config::CoordinatorConfig;
 use crate::coordination::TxnLimits;
 use crate::event::Event;
 use crate::ids::InstanceId;
-use crate::protocol::leader::LeaderConfig;
+use crate::protocol::leader::{LeaderConfig, PlanRequest};
 use crate::protocol::node::{Node, NodeConfig};
-use crate::protocol::{Action, FeedItem, Input};
+use crate::protocol::{Action, AssignError, FeedItem, Input};
 use crate::task::Holding;
 
 use super::oracle::Violation;
@@ -20,7 +20,7 @@ impl World {
     pub(super) fn start(&mut self, instance: InstanceId) -> Result<(), Violation> {
         let leader = LeaderConfig {
             keys: self.keys.clone(),
-            assignor: Arc::new(StickyBalanced),
+            assignor: StickyBalanced.name(),
             limits: self.limits(),
             settle: settings().settle,
             mode: self.mode,
@@ -98,6 +98,8 @@ impl World {
                     self.revoke(ix, &holding);
                 }
                 Action::AskProvider => self.ask(ix),
+                Action::Plan(request) => self.plan(ix, request),
+                Action::AbandonAssign(_) => {}
                 Action::Emit(Event::Fenced { .. } | Event::Evicted) => self.processes[ix].stopping = true,
                 Action::Emit(Event::Joined { .. }) => self.processes[ix].stopping = false,
                 Action::Emit(_) => {}
@@ -136,7 +138,7 @@ impl World {
             return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
         }
         let fails = self.faulty && self.rng.per_mille(20) && self.strikes();
-        let result = if fails { Err("it fails".to_owned()) } else { Ok(()) };
+        let result = if fails { Err(AssignError::Failed("it fails".to_owned())) } else { Ok(()) };
         let after = self.rng.micros(100..5000);
         self.later(after, Happening::Deliver { process: ix, input: Input::Assigned { key, token, result } });
         Ok(())
@@ -150,6 +152,12 @@ impl World {
             after,
             Happening::Deliver { process: ix, input: Input::Revoked { key, token, result: Ok(()) } },
         );
+    }
+
+    fn plan(&mut self, ix: usize, request: Arc<PlanRequest>) {
+        let answer = request.ask(&StickyBalanced);
+        let after = self.rng.micros(10..1000);
+        self.later(after, Happening::Deliver { process: ix, input: Input::Planned { request, answer } });
     }
 
     fn ask(&mut self, ix: usize) {

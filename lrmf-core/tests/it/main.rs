@@ -8,3 +8,4 @@ mod faults;
 mod rejoin;
 mod stuck;
 mod support;
+mod user_code;

@@ -69,7 +69,7 @@ async fn a_member_that_is_losing_its_session_ends_when_its_tasks_have_stopped() 
         let ending = end(&member, restarts);
         tokio::pin!(ending);
         // Its tasks are being stopped for the loss of the session; it is asked to end meanwhile.
-        assert!(tokio::time::timeout(LONG / 10, &mut ending).await.is_err());
+        assert!(tokio::time::timeout(LONG / 30, &mut ending).await.is_err());
         stops.add_permits(4);
         ending.await;
         connection.set_outage(None);

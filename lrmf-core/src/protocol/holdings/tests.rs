@@ -19,7 +19,8 @@ fn holdings() -> Holdings {
         revoke_timeout: Duration::from_secs(5),
         ..CoordinatorConfig::default()
     };
-    Holdings::new(keys(), InstanceId::new("a").unwrap(), SESSION, &settings, TxnLimits::ETCD, Rules::ALL)
+    let name = InstanceId::new("a").unwrap();
+    Holdings::new(keys(), name, SESSION, &settings, TxnLimits::ETCD, Rules::ALL, Inherited::default())
 }
 
 fn at(millis: u64) -> Now {
@@ -117,7 +118,7 @@ fn what_is_older_than_what_was_applied_is_ignored() {
 fn a_start_that_fails_is_reported_until_the_holding_ends() {
     let mut holdings = holdings();
     holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-    holdings.on_assigned(at(0), &key(), Token(1), Err("é".repeat(300)));
+    holdings.on_assigned(at(0), &key(), Token(1), Err(AssignError::Failed("é".repeat(300))));
     let ack = holdings.due_ack(at(0)).unwrap();
     assert_eq!((ack.failed[0].token, ack.failed[0].error.len()), (Token(1), 256));
     holdings.on_acked(at(0), &ack);
@@ -181,7 +182,6 @@ fn a_revoke_that_panicked_is_acknowledged_as_stuck_at_once() {
 fn a_task_that_the_worker_gives_up_is_stopped_and_reported_as_failed() {
     let mut holdings = holdings();
     holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
-    assert_eq!(holdings.on_given_up(at(0), &key(), Token(1), "early".into()), []);
     holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
     assert_eq!(holdings.on_given_up(at(0), &key(), Token(9), "another".into()), []);
     let actions = holdings.on_given_up(at(1), &key(), Token(1), "crash".into());
@@ -256,7 +256,7 @@ fn failures_that_do_not_fit_are_named_when_those_before_them_were_tried_again() 
     let mut waiting: BTreeSet<Arc<str>> = tasks.keys().cloned().collect();
     for generation in 2.. {
         for (key, token) in starts {
-            holdings.on_assigned(at(0), &key, token, Err("x".repeat(300)));
+            holdings.on_assigned(at(0), &key, token, Err(AssignError::Failed("x".repeat(300))));
         }
         let ack = holdings.due_ack(at(0)).unwrap();
         assert!(encode(&ack).len() <= 64 * 1024 + 256, "{} bytes", encode(&ack).len());
@@ -317,7 +317,7 @@ fn releases_that_do_not_fit_are_named_when_those_before_them_have_left_the_recor
 fn an_acknowledgement_that_the_store_finds_too_large_is_shorter_the_next_time() {
     let (mut holdings, tasks) = (holdings(), numbered(500));
     for (key, token) in assigned(&holdings.on_record(at(0), &many(1, &tasks, false))) {
-        holdings.on_assigned(at(0), &key, token, Err("x".repeat(100)));
+        holdings.on_assigned(at(0), &key, token, Err(AssignError::Failed("x".repeat(100))));
     }
     let first = holdings.due_ack(at(0)).unwrap();
     holdings.on_not_acked(at(0), true);
@@ -351,4 +351,33 @@ fn a_task_that_comes_to_another_chunk_is_not_disturbed_whichever_is_heard_first(
         kv.key.clone_from(&half);
         assert_eq!(holdings.on_record(at(0), &FeedItem::Changed(batch)), [Action::Revoke(holding(1))]);
     }
+}
+
+#[test]
+fn a_task_that_is_given_up_while_it_starts_is_stopped_when_it_has_started() {
+    let mut holdings = holdings();
+    holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
+    let event = Event::GivenUp { key: key(), token: Token(1), error: "early".into() };
+    let actions = holdings.on_given_up(at(0), &key(), Token(1), "early".into());
+    assert_eq!(actions, [Action::Emit(event)]);
+    let actions = holdings.on_assigned(at(0), &key(), Token(1), Ok(()));
+    assert_eq!(actions, [Action::Emit(Event::Assigned(holding(1))), Action::Revoke(holding(1))]);
+    holdings.on_revoked(at(1), &key(), Token(1), true);
+    assert_eq!(holdings.due_ack(at(1)).unwrap().failed.len(), 1);
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_given_up_and_stopped_before_it_counts_as_failed() {
+    let mut holdings = holdings();
+    holdings.on_record(at(0), &record(1, SESSION, Some((1, None))));
+    let late = 30_000;
+    assert_eq!(holdings.tick(at(late - 1)), []);
+    let overdue = Event::AssignOverdue { key: key(), token: Token(1) };
+    assert_eq!(holdings.tick(at(late)), [Action::Emit(overdue), Action::AbandonAssign(holding(1))]);
+    let gone = Err(AssignError::Unknown("it did not return".into()));
+    let actions = holdings.on_assigned(at(late), &key(), Token(1), gone);
+    assert!(actions.contains(&Action::Revoke(holding(1))));
+    assert!(holdings.due_ack(at(late)).is_none_or(|ack| ack.failed.is_empty()), "it may still run");
+    holdings.on_revoked(at(late + 1), &key(), Token(1), true);
+    assert_eq!(holdings.due_ack(at(late + 1)).unwrap().failed.len(), 1);
 }

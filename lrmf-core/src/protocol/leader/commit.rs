@@ -24,7 +24,11 @@ impl Leader {
                 return;
             }
             if self.queue.is_empty() {
-                return self.keep_in_order();
+                // What the plan that is being made wants comes first.
+                if self.planning.is_none() {
+                    self.keep_in_order();
+                }
+                return;
             }
             if self.build(now) {
                 return;
@@ -35,7 +39,9 @@ impl Leader {
     /// Looks what can be done towards the goals; says whether now is the time to do it, be it nothing.
     fn look(&mut self, now: Now) -> bool {
         let Some(tasks) = &self.tasks else { return false };
-        let (most, rules) = (self.config.max_moves, self.config.rules);
+        let rules = self.config.rules;
+        // What the goals so far would move may stay by the plan that is being made.
+        let most = if self.planning.is_some() { 0 } else { self.config.max_moves };
         let mut ready = ready(&self.view, tasks, &self.goals, most, rules);
         self.unassigned = ready.unassigned;
         for key in ready.settled.drain(..) {

@@ -92,8 +92,9 @@ impl Failures {
         self.0.retain(|key, failed| exists(key) && now.since(failed.until) <= FORGOTTEN);
     }
 
-    /// When the next task is to be tried again.
-    pub(super) fn next(&self) -> Option<Timestamp> {
-        self.0.values().filter(|failed| !failed.retry).map(|failed| failed.until).min()
+    /// When the next task after `at` is to be tried again.
+    pub(super) fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let waits = self.0.values().filter(|failed| !failed.retry && failed.until > at);
+        waits.map(|failed| failed.until).min()
     }
 }

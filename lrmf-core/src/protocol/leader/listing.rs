@@ -6,7 +6,7 @@ use crate::records::most_entry_bytes;
 use crate::task::Task;
 
 use super::tasks::TaskList;
-use super::{Leader, LeaderAction, Phase, RETRY};
+use super::{ASK_AGAIN, Leader, LeaderAction, Phase};
 
 impl Leader {
     /// The provider's answer.
@@ -24,7 +24,7 @@ impl Leader {
                 }
             }
             Err(error) => {
-                self.ask_at = now.at + self.config.provider_period.min(RETRY * 10);
+                self.ask_at = now.at + self.config.provider_period.min(ASK_AGAIN);
                 self.out.push(LeaderAction::Emit(Event::ProviderFailed { error }));
                 self.tasks_from_records();
             }

@@ -24,6 +24,7 @@ mod listing;
 mod notices;
 mod observe;
 mod plan;
+mod planning;
 mod ready;
 mod seats;
 mod situation;
@@ -35,11 +36,9 @@ mod tests;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::assignor::Assignor;
 use crate::clock::Timestamp;
 use crate::config::GroupMode;
 use crate::coordination::{LeaseId, Revision, Txn, TxnLimits, TxnOutcome};
@@ -49,28 +48,30 @@ use crate::ids::InstanceId;
 use crate::keys::{Control, Keys};
 use crate::records::{LeaderRecord, NoticeRecord, RecordError};
 
+use super::backoff::Backoff;
 use super::{FeedItem, Now, Rules};
 use batch::Batch;
 use failures::Failures;
-use ledger::{Ledger, Touched};
-use plan::{Goals, Seen};
+use ledger::Ledger;
+use plan::Goals;
+pub use planning::{PlanFailure, PlanRequest};
 use ready::Step;
 use tasks::{Asked, TaskList};
 use view::View;
 
-/// How long the leader waits after a failure of the store that keeps it from going on.
-const RETRY: Duration = Duration::from_millis(100);
+/// How soon the provider is asked again after it failed.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// No store is taken to allow less than this in one write.
 const LEAST_BYTES: usize = 4 * 1024;
 
 /// What a leader is made with.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LeaderConfig {
     /// The group's keys.
     pub keys: Keys,
-    /// Who plans.
-    pub assignor: Arc<dyn Assignor>,
+    /// The name of the assignor that plans.
+    pub assignor: &'static str,
     /// What a transaction may hold.
     pub limits: TxnLimits,
     /// The settle window at the start of a group.
@@ -87,12 +88,6 @@ pub struct LeaderConfig {
     pub rules: Rules,
 }
 
-impl fmt::Debug for LeaderConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaderConfig").field("assignor", &self.assignor.name()).finish_non_exhaustive()
-    }
-}
-
 /// What a leader wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaderAction {
@@ -102,6 +97,8 @@ pub enum LeaderAction {
     Commit(Txn),
     /// Ask the provider.
     AskProvider,
+    /// Ask the assignor for a plan, and say what came of it.
+    Plan(Arc<PlanRequest>),
     /// It is no longer the leader, or cannot be.
     StepDown {
         /// It must not campaign again soon, as it cannot read the records, or is not of the group's mode.
@@ -176,6 +173,12 @@ pub struct Leader {
     stale: bool,
     /// Members may have to be told something else than before.
     notices_due: bool,
+    /// The plan that is being made.
+    planning: Option<Arc<PlanRequest>>,
+    /// When it was asked for.
+    planned_at: Timestamp,
+    /// A plan was adopted while a transaction for the goals before it was under way.
+    overtaken: bool,
     /// The last plan was refused.
     refused: bool,
     /// The provider is being asked; and is to be asked once more after that.
@@ -186,6 +189,7 @@ pub struct Leader {
     companions_until: Option<Timestamp>,
     /// Nothing is committed before, after the store failed.
     not_before: Timestamp,
+    backoff: Backoff,
     out: Vec<LeaderAction>,
 }
 
@@ -199,6 +203,7 @@ impl Leader {
         now: Now,
     ) -> (Self, Vec<LeaderAction>) {
         let view = View::new(config.keys.clone(), config.mode);
+        let backoff = Backoff::new(&record.instance);
         let mut leader = Self {
             config,
             created,
@@ -218,12 +223,16 @@ impl Leader {
             in_flight: None,
             stale: true,
             notices_due: true,
+            planning: None,
+            planned_at: Timestamp::default(),
+            overtaken: false,
             refused: false,
             asking: false,
             ask_again: false,
             ask_at: now.at,
             companions_until: None,
             not_before: now.at,
+            backoff,
             out: Vec::new(),
         };
         leader.ask(now);
@@ -252,7 +261,10 @@ impl Leader {
     pub fn on_committed(&mut self, now: Now, result: &Result<TxnOutcome, StoreError>) -> Vec<LeaderAction> {
         let Some(flight) = self.in_flight.take() else { return Vec::new() };
         match result {
-            Ok(TxnOutcome::Applied { revision }) => self.committed(now, *revision, flight),
+            Ok(TxnOutcome::Applied { revision }) => {
+                self.backoff.reset();
+                self.committed(now, *revision, flight);
+            }
             // Somebody else wrote, or nobody knows: whatever is true is in the store.
             Ok(TxnOutcome::Refused) => self.reload(),
             Err(error) => {
@@ -263,7 +275,7 @@ impl Leader {
                     // Its limit is below the one that it is said to have.
                     self.config.limits.bytes = (self.config.limits.bytes / 2).max(LEAST_BYTES);
                 }
-                self.not_before = now.at + RETRY;
+                self.not_before = now.at + self.backoff.after(error);
                 self.reload();
             }
         }
@@ -287,6 +299,7 @@ impl Leader {
             }
             InFlight::Assignment(Batch { generation, chunks, granted, marked, parted, .. }) => {
                 self.view.wrote(revision, generation, chunks);
+                self.stale |= std::mem::take(&mut self.overtaken);
                 let event = Event::Committed { generation, granted, releasing: marked.len() };
                 self.out.push(LeaderAction::Emit(event));
                 self.under_way.extend(marked.into_iter().map(|key| (key, now.at)));
@@ -322,7 +335,7 @@ impl Leader {
             Phase::Loading | Phase::Over => return None,
         };
         let ask = (!self.asking).then_some(self.ask_at);
-        [settled, ask, self.companions_until, self.failures.next(), Some(self.not_before)]
+        [settled, ask, self.companions_until, self.failures.next_after(now.at), Some(self.not_before)]
             .into_iter()
             .flatten()
             .filter(|at| *at > now.at)
@@ -356,31 +369,5 @@ impl Leader {
             self.commit(now);
         }
         std::mem::take(&mut self.out)
-    }
-
-    fn replan(&mut self, now: Now) {
-        let Some(tasks) = &self.tasks else { return };
-        let due = self.failures.next().is_some_and(|at| at <= now.at);
-        if !self.stale && !due {
-            return;
-        }
-        self.stale = false;
-        self.queue.clear();
-        let touched = self.view.take_touched();
-        let touched = if std::mem::take(&mut self.relisted) { Touched::All } else { touched };
-        self.ledger.update(&self.view, tasks, touched);
-        self.failures.tidy(now.at, |key| tasks.get(key).is_some());
-        let (assignor, rules) = (self.config.assignor.as_ref(), self.config.rules);
-        let seen = Seen { view: &self.view, tasks, ledger: &self.ledger, before: &self.goals, rules };
-        match plan::plan(seen, &mut self.failures, &mut self.asked, assignor, now.at) {
-            Ok(goals) => {
-                self.under_way.retain(|key, _| goals.contains_key(key));
-                self.goals = goals;
-            }
-            Err(error) => {
-                self.refused = true;
-                self.out.push(LeaderAction::Emit(Event::PlanRefused { error: error.to_string() }));
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::assignor::{Assignor, MemberIx, PlanError, Problem};
+use crate::assignor::{MemberIx, Placement};
 use crate::clock::Timestamp;
 use crate::ids::{InstanceId, Token};
 use crate::protocol::Rules;
@@ -12,7 +12,7 @@ use crate::task::Task;
 use super::failures::Failures;
 use super::ledger::Ledger;
 use super::situation::Situation;
-use super::tasks::{Asked, TaskList};
+use super::tasks::TaskList;
 use super::view::{Place, View};
 
 /// Where a task is to be.
@@ -54,24 +54,30 @@ pub(super) struct Seen<'a> {
     pub(super) rules: Rules,
 }
 
-/// Makes the goals anew. What rests where it is to be is never looked at by itself.
-pub(super) fn plan(
+/// Makes the goals anew, from the moves that the assignor planned. What rests where it is to be is never looked at by itself.
+pub(super) fn goals(
     seen: Seen<'_>,
+    situation: &Situation<'_>,
+    plan: &[Placement],
     failures: &mut Failures,
-    asked: &mut Asked,
-    assignor: &dyn Assignor,
     now: Timestamp,
-) -> Result<Goals, PlanError> {
-    let situation = Situation::new(seen, failures, asked);
-    let Situation { members, tasks: asked, holders, .. } = &situation;
-    let (mut targets, named) = targets(&Problem { tasks: asked, members, holders }, assignor)?;
+) -> Goals {
+    let tasks = &situation.tasks;
+    let mut targets = situation.holders.clone();
+    let named: Vec<usize> = plan.iter().map(|placement| placement.task as usize).collect();
+    for placement in plan {
+        targets[placement.task as usize] = Some(placement.to);
+    }
     situation.obey(seen, &mut targets, &named);
-    avoid_failed(seen, &situation, &mut targets, failures, now);
+    avoid_failed(seen, situation, &mut targets, failures, now);
     let mut goals = Goals::new();
     for ix in named.iter().chain(&situation.examined) {
-        let task = &asked[*ix];
-        let goal = situation.goal(seen, task, targets[*ix], failures);
-        goals.extend(goal.map(|goal| (task.key.clone(), goal)));
+        // A task that came without a holder while the plan was made is in the next one.
+        if targets[*ix].is_some() || situation.members.is_empty() {
+            let task = &tasks[*ix];
+            let goal = situation.goal(seen, task, targets[*ix], failures);
+            goals.extend(goal.map(|goal| (task.key.clone(), goal)));
+        }
     }
     for (task, target) in &situation.pinned {
         if may_try(failures, task, seen.view.place(&task.key), now) {
@@ -80,39 +86,7 @@ pub(super) fn plan(
         }
     }
     goals.extend(seen.ledger.strays().iter().map(|key| (key.clone(), Goal::Drop)));
-    Ok(goals)
-}
-
-/// Where each task is to be, and which of them the plan names.
-type Targets = (Vec<Option<MemberIx>>, Vec<usize>);
-
-/// Asks the assignor and refuses what is no valid plan.
-fn targets(problem: &Problem<'_>, assignor: &dyn Assignor) -> Result<Targets, PlanError> {
-    let mut targets = problem.holders.to_vec();
-    let (mut placed, mut named) = (vec![false; targets.len()], Vec::new());
-    for placement in assignor.plan(problem)? {
-        let surplus = || {
-            let key = problem.tasks.get(placement.task as usize).map_or("?", |task| task.key.as_ref());
-            PlanError::Surplus(key.to_owned())
-        };
-        let seen = placed.get_mut(placement.task as usize).ok_or_else(surplus)?;
-        if std::mem::replace(seen, true) {
-            return Err(surplus());
-        }
-        if placement.to as usize >= problem.members.len() {
-            return Err(PlanError::Failed(format!(
-                "it named member {} of {}",
-                placement.to,
-                problem.members.len()
-            )));
-        }
-        targets[placement.task as usize] = Some(placement.to);
-        named.push(placement.task as usize);
-    }
-    match targets.iter().position(Option::is_none) {
-        Some(ix) if !problem.members.is_empty() => Err(PlanError::Dropped(problem.tasks[ix].key.to_string())),
-        _ => Ok((targets, named)),
-    }
+    goals
 }
 
 /// Sends tasks that failed to start to somebody who has not tried yet: first to those whose labels differ from everybody's

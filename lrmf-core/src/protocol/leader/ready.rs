@@ -142,7 +142,11 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
         match next(view, tasks, key, goal, rules) {
             Next::Nothing => ready.settled.push(key.clone()),
             Next::Waits => {}
-            Next::Acknowledgement => ready.waiting += 1,
+            // What its holder cannot stop delays its own move alone.
+            Next::Acknowledgement => {
+                let stuck = view.place(key).is_some_and(|place| view.is_stuck(place));
+                ready.waiting += usize::from(!stuck);
+            }
             Next::Now { step, urgent } => {
                 ready.urgent |= urgent;
                 ready.steps.push(step);

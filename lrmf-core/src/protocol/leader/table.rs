@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::seats::Seats;
 use super::*;
-use crate::assignor::StickyBalanced;
+use crate::assignor::{Assignor, StickyBalanced};
 use crate::clock::Timestamp;
 use crate::coordination::Op;
 use crate::ids::{Generation, GroupId, Incarnation};
@@ -21,6 +21,7 @@ use crate::task::Task;
 pub(super) struct Table {
     pub(super) store: Store,
     pub(super) leader: Leader,
+    pub(super) assignor: Arc<dyn Assignor>,
     pub(super) keys: Keys,
     pub(super) at: Duration,
     pub(super) events: Vec<Event>,
@@ -47,7 +48,7 @@ impl Table {
         let keys = Keys::new(&GroupId::new("p", "b", "t").unwrap());
         let mut config = LeaderConfig {
             keys: keys.clone(),
-            assignor: Arc::new(StickyBalanced),
+            assignor: StickyBalanced.name(),
             limits: TxnLimits { ops: 128, bytes: 1 << 20 },
             settle: Duration::ZERO,
             mode: GroupMode::Exclusive,
@@ -73,6 +74,7 @@ impl Table {
         Self {
             store,
             leader,
+            assignor: Arc::new(StickyBalanced),
             keys,
             at: Duration::ZERO,
             events: vec![],
@@ -206,6 +208,11 @@ impl Table {
                 LeaderAction::Reload => self.reloads += 1,
                 LeaderAction::StepDown { .. } => self.stepped_down = true,
                 LeaderAction::AskProvider => {}
+                LeaderAction::Plan(request) => {
+                    let answer = request.ask(self.assignor.as_ref());
+                    let actions = self.leader.on_planned(self.now(), &request, answer);
+                    self.take(actions);
+                }
             }
         }
     }

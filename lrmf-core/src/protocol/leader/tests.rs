@@ -449,7 +449,7 @@ fn what_failed_is_tried_first_where_things_are_different() {
 fn a_bad_plan_changes_nothing() {
     #[derive(Debug)]
     struct Bad;
-    impl Assignor for Bad {
+    impl crate::assignor::Assignor for Bad {
         fn plan(
             &self,
             problem: &crate::assignor::Problem<'_>,
@@ -461,7 +461,7 @@ fn a_bad_plan_changes_nothing() {
         }
     }
     let mut table = Table::placed(&[("a", 1)], 2);
-    table.leader.config.assignor = Arc::new(Bad);
+    table.assignor = Arc::new(Bad);
     table.member("b", 2, MemberState::Active);
     table.run();
     assert!(matches!(table.events.last(), Some(Event::PlanRefused { .. })));

@@ -181,6 +181,13 @@ impl View {
         })
     }
 
+    /// Whether its holder says that the task neither runs nor stops.
+    pub(super) fn is_stuck(&self, place: Place<'_>) -> bool {
+        self.acks.get(place.holder).is_some_and(|ack| {
+            ack.incarnation == place.incarnation && ack.stuck.iter().any(|stuck| stuck.key == place.entry.key)
+        })
+    }
+
     /// Whether the session is alive, as far as is known.
     pub(super) fn is_alive(&self, instance: &InstanceId, incarnation: Incarnation) -> bool {
         self.members.get(instance).is_some_and(|member| member.incarnation == incarnation)

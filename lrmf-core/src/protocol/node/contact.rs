@@ -17,27 +17,28 @@ use crate::config::GroupMode;
 use crate::coordination::{Lease, LeaseId};
 use crate::error::StoreError;
 use crate::event::Event;
-use crate::protocol::session::RETRY;
+use crate::protocol::backoff::Backoff;
 use crate::protocol::{Action, Call, Now};
 
-use super::{Mode, Node, Purpose, Stage, Then};
+use super::{Node, Purpose, Stage};
 
 /// A serving member's contact, as far as it is its own to keep.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Contact {
     lease: Option<Lease>,
     asking: bool,
     /// When a lease is to be kept alive, or asked for.
     due_at: Timestamp,
+    backoff: Backoff,
     /// The member has said that it is out of contact.
     lost: bool,
 }
 
 impl Contact {
     /// The one that was made with the session.
-    pub(super) fn new(now: Now, lease: Option<Lease>) -> Self {
+    pub(super) fn new(now: Now, lease: Option<Lease>, backoff: Backoff) -> Self {
         let due_at = lease.map_or(now.at, |lease| now.at + lease.ttl / 3);
-        Self { lease, asking: false, due_at, lost: false }
+        Self { lease, asking: false, due_at, backoff, lost: false }
     }
 
     pub(super) fn lease(&self) -> Option<LeaseId> {
@@ -50,16 +51,20 @@ impl Contact {
             Some(lease) => {
                 self.due_at = sent + lease.ttl / 3;
                 self.lease = Some(lease);
+                self.backoff.reset();
             }
-            None => self.due_at = now.at + RETRY,
+            None => self.due_at = now.at + self.backoff.again(),
         }
     }
 
     fn kept(&mut self, now: Now, lease: LeaseId, result: &Result<std::time::Duration, StoreError>) {
         match result {
             Err(StoreError::LeaseGone) => self.forget(now, lease),
-            Err(_) if self.lease() == Some(lease) => self.due_at = self.due_at.min(now.at + RETRY),
-            Ok(_) | Err(_) => {}
+            Err(error) if self.lease() == Some(lease) => {
+                self.due_at = self.due_at.min(now.at + self.backoff.after(error));
+            }
+            Ok(_) => self.backoff.reset(),
+            Err(_) => {}
         }
     }
 
@@ -90,7 +95,7 @@ impl Node {
 
     pub(super) fn keep_contact(&mut self, now: Now) {
         let Stage::Serving(serving) = &mut self.stage else { return };
-        let gives_up = matches!(serving.mode, Mode::Halting(Then::Rejoin | Then::Die));
+        let gives_up = serving.fenced;
         let contact = &mut serving.contact;
         if self.config.settings.mode == GroupMode::Exclusive
             || gives_up

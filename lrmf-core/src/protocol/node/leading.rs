@@ -37,7 +37,7 @@ impl Node {
                 let Some(lease) = lease else { return };
                 let Stage::Serving(serving) = &mut self.stage else { return };
                 let record = self.config.instance.clone();
-                let assignor = self.config.leader.assignor.name();
+                let assignor = self.config.leader.assignor;
                 let record = own_record(record, serving.session.record.incarnation, assignor);
                 let (leader, actions) = Leader::new(self.config.leader.clone(), created, record, lease, now);
                 serving.leader = Some(leader);
@@ -58,7 +58,7 @@ impl Node {
 
     pub(super) fn campaign(&self, lease: LeaseId) -> Txn {
         let Stage::Serving(serving) = &self.stage else { return Txn::default() };
-        let assignor = self.config.leader.assignor.name();
+        let assignor = self.config.leader.assignor;
         let record = own_record(self.config.instance.clone(), serving.session.record.incarnation, assignor);
         let key = self.config.leader.keys.leader();
         Txn {
@@ -73,6 +73,7 @@ impl Node {
                 LeaderAction::Reload => self.follow(FeedId::Group),
                 LeaderAction::Commit(txn) => self.call(Purpose::LeaderTxn, Call::Commit(txn)),
                 LeaderAction::AskProvider => self.out.push(Action::AskProvider),
+                LeaderAction::Plan(request) => self.out.push(Action::Plan(request)),
                 LeaderAction::Emit(event) => self.out.push(Action::Emit(event)),
                 LeaderAction::StepDown { abstain } => {
                     self.stop_leading();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::Evicted;
 use crate::event::{Event, FenceReason};
 use crate::ids::Incarnation;
+use crate::protocol::backoff::Backoff;
 use crate::protocol::election::Election;
 use crate::protocol::holdings::Holdings;
 use crate::protocol::leader::LeaderConfig;
@@ -17,12 +18,17 @@ use super::{Mode, Node, Purpose, Serving, Stage, Then};
 
 /// How long the group may be without a leader before members that are no candidates campaign too.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a member waits before it writes about itself again, the first time.
+const FIRST_OWN_RETRY: Duration = Duration::from_millis(25);
 
 impl Node {
     pub(super) fn join(&mut self, former: Vec<Incarnation>) {
         self.calls.clear();
         for feed in [FeedId::Group, FeedId::Leader, FeedId::Record] {
             self.unfollow(feed);
+        }
+        if let Stage::Serving(serving) = std::mem::replace(&mut self.stage, Stage::Over) {
+            self.inherited = serving.holdings.bequeath();
         }
         self.own = OwnKeys::default();
         let (keys, instance) = (self.config.leader.keys.clone(), self.config.instance.clone());
@@ -35,16 +41,22 @@ impl Node {
         let settings = &self.config.settings;
         let (incarnation, instance) = (session.record.incarnation, self.config.instance.clone());
         let LeaderConfig { keys, rules, limits, .. } = self.config.leader.clone();
+        let backoff = Backoff::new(&instance);
+        let inherited = std::mem::take(&mut self.inherited);
+        let (own_keys, name) = (keys.clone(), instance.clone());
         let serving = Serving {
-            contact: Contact::new(now, session.contact),
-            holdings: Holdings::new(keys.clone(), instance.clone(), incarnation, settings, limits, rules),
+            contact: Contact::new(now, session.contact, backoff.clone()),
+            holdings: Holdings::new(own_keys, name, incarnation, settings, limits, rules, inherited),
             election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
             leader: None,
             mode: Mode::Member,
+            fenced: false,
             keep_alive_at: now.at + settings.keep_alive_interval(),
+            keep_alive_backoff: backoff.clone(),
             writing: false,
             unsure: false,
             write_at: now.at,
+            write_backoff: backoff.beginning_with(FIRST_OWN_RETRY),
             evicted: false,
             load: None,
             barred: None,
@@ -68,6 +80,28 @@ impl Node {
         }
         self.out.push(Action::Emit(Event::Ended));
         self.out.push(Action::Done(exit));
+    }
+
+    /// Ends without ending the session, which then does so by itself.
+    fn end_by_itself(&mut self) {
+        let Stage::Serving(serving) = &self.stage else { return };
+        let remains: Vec<_> = serving.holdings.remains().cloned().collect();
+        self.end(if remains.is_empty() { Exit::Asked } else { Exit::StillRunning(remains) });
+    }
+
+    /// Joins anew, after a session that is over or given up. The claim takes its key over; where something of it does
+    /// not stop, the key has to end by itself first.
+    fn rejoin(&mut self, now: Now) {
+        let Stage::Serving(serving) = &self.stage else { return };
+        // Ending the lease now would end the session key and move the tasks.
+        self.former_lease = Some(serving.session.lease);
+        if serving.holdings.is_idle() {
+            return self.join(vec![serving.session.record.incarnation]);
+        }
+        self.join(Vec::new());
+        if let Stage::Joining(joining) = &mut self.stage {
+            joining.stay_away(now.at);
+        }
     }
 
     // ---- stopping ----
@@ -115,9 +149,11 @@ impl Node {
 
     pub(super) fn fence(&mut self, now: Now, reason: FenceReason) {
         let Stage::Serving(serving) = &mut self.stage else { return };
+        if std::mem::replace(&mut serving.fenced, true) {
+            return;
+        }
         let then = match serving.mode {
-            Mode::Halting(Then::Rejoin | Then::Die) => return,
-            Mode::Member => Then::Rejoin,
+            Mode::Member | Mode::Halting(Then::Rejoin) => Then::Rejoin,
             Mode::Halting(Then::Evict) if self.config.settings.evicted == Evicted::Rejoin => Then::Rejoin,
             Mode::Draining { .. } | Mode::Halting(_) | Mode::Leaving => Then::Die,
         };
@@ -157,19 +193,13 @@ impl Node {
                     self.change_mode(now);
                 }
             }
-            Mode::Halting(Then::Rejoin) if stopped => {
-                let lease = serving.session.lease;
-                let former = vec![serving.session.record.incarnation];
-                // Ending the lease now would end the session key and move the tasks; the claim takes that key over.
-                self.former_lease = Some(lease);
-                self.join(former);
-            }
-            Mode::Halting(Then::Die) if stopped && serving.evicted => self.end(Exit::Evicted),
-            Mode::Halting(Then::Die) if stopped => self.end(Exit::Asked),
+            Mode::Halting(Then::Rejoin) if stopped => self.rejoin(now),
+            Mode::Halting(Then::Die) if stopped && idle && serving.evicted => self.end(Exit::Evicted),
+            Mode::Halting(Then::Die) if stopped => self.end_by_itself(),
             Mode::Halting(Then::Leave | Then::Evict) if idle => serving.mode = Mode::Leaving,
             // Something may still run: the session has to end by itself.
             Mode::Halting(Then::Evict) if stopped && !idle => self.left(now),
-            Mode::Halting(Then::Leave | Then::Restart) if stopped && !idle => self.end(Exit::Asked),
+            Mode::Halting(Then::Leave | Then::Restart) if stopped && !idle => self.end_by_itself(),
             Mode::Member | Mode::Halting(_) | Mode::Leaving => {}
         }
     }

@@ -19,6 +19,7 @@ use crate::ids::{InstanceId, Token};
 use crate::records::{Barred, LeaderRecord};
 use crate::task::Holding;
 
+use super::holdings::Inherited;
 use super::leader::{Leader, LeaderConfig, Overview};
 use super::session::{Joining, OwnKeys, Session};
 use super::{Action, Call, CallId, Command, Exit, FeedId, FeedItem, Input, Now, StopError};
@@ -79,6 +80,8 @@ pub struct Node {
     /// The lease of the session before, which may still hold the leader's key.
     former_lease: Option<LeaseId>,
     next_epoch: u64,
+    /// What of former sessions has not come to its end.
+    inherited: Inherited,
     out: Vec<Action>,
 }
 
@@ -94,6 +97,7 @@ impl Node {
             epochs: BTreeMap::new(),
             next_epoch: 0,
             former_lease: None,
+            inherited: Inherited::default(),
             out: Vec::new(),
         };
         node.join(Vec::new());
@@ -124,6 +128,10 @@ impl Node {
             }
             Input::Tasks(result) => {
                 let actions = self.leader().map(|leader| leader.on_tasks(now, result));
+                self.lead(now, actions.unwrap_or_default());
+            }
+            Input::Planned { request, answer } => {
+                let actions = self.leader().map(|leader| leader.on_planned(now, &request, answer));
                 self.lead(now, actions.unwrap_or_default());
             }
             Input::Command(command) => self.on_command(now, command),
@@ -388,8 +396,7 @@ impl Node {
 
     fn keep_alive(&mut self, now: Now) {
         let Stage::Serving(serving) = &mut self.stage else { return };
-        let gives_up = matches!(serving.mode, Mode::Halting(Then::Rejoin | Then::Die));
-        if gives_up || now.at < serving.keep_alive_at {
+        if serving.fenced || now.at < serving.keep_alive_at {
             return;
         }
         serving.keep_alive_at = now.at + self.config.settings.keep_alive_interval();

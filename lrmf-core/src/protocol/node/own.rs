@@ -6,7 +6,6 @@ use crate::coordination::{Guard, LeaseId, Op, Revision, Txn, TxnOutcome};
 use crate::error::StoreError;
 use crate::event::{Event, FenceReason};
 use crate::ids::Incarnation;
-use crate::protocol::session::RETRY;
 use crate::protocol::{Action, Call, Exit, FeedId, Now};
 use crate::records::{AckRecord, ContactRecord, Format, LoadReport, MemberRecord, MemberState, encode};
 
@@ -142,7 +141,10 @@ impl Node {
         let Stage::Serving(serving) = &mut self.stage else { return };
         serving.writing = false;
         match result {
-            Ok(TxnOutcome::Applied { revision }) => self.own_written(now, write, *revision),
+            Ok(TxnOutcome::Applied { revision }) => {
+                serving.write_backoff.reset();
+                self.own_written(now, write, *revision);
+            }
             Err(StoreError::LeaseGone) => match write {
                 OwnWrite::Contact(lease) => serving.contact.forget(now, lease),
                 _ => self.fence(now, FenceReason::SessionEnded),
@@ -153,7 +155,12 @@ impl Node {
                     serving.holdings.on_not_acked(now, matches!(result, Err(StoreError::TooLarge(_))));
                 }
                 serving.unsure = true;
-                serving.write_at = now.at + RETRY / 4;
+                let backoff = &mut serving.write_backoff;
+                let wait = match result {
+                    Err(error) => backoff.after(error),
+                    Ok(_) => backoff.again(),
+                };
+                serving.write_at = now.at + wait;
                 self.follow(FeedId::Own);
                 if leads {
                     self.follow(FeedId::Leader);

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::event::FenceReason;
-use crate::protocol::session::{JoinAction, RETRY};
+use crate::protocol::session::JoinAction;
 use crate::protocol::{Call, CallId, Exit, FeedId, Now, Reply};
 
 use super::{Node, Purpose, Stage};
@@ -40,9 +40,13 @@ impl Node {
                     Ok(ttl) => {
                         let deadline = sent + ttl.saturating_sub(self.config.settings.margin);
                         serving.session.deadline = serving.session.deadline.max(deadline);
+                        serving.keep_alive_backoff.reset();
                     }
                     Err(StoreError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
-                    Err(_) => serving.keep_alive_at = serving.keep_alive_at.min(now.at + RETRY),
+                    Err(error) => {
+                        let again_at = now.at + serving.keep_alive_backoff.after(&error);
+                        serving.keep_alive_at = serving.keep_alive_at.min(again_at);
+                    }
                 }
             }
             (Purpose::Own(write), Reply::Committed(result), Stage::Serving(_)) => {

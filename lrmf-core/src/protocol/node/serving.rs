@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::protocol::Now;
+use crate::protocol::backoff::Backoff;
 use crate::protocol::election::Election;
 use crate::protocol::holdings::Holdings;
 use crate::protocol::leader::Leader;
@@ -43,12 +44,16 @@ pub(super) struct Serving {
     pub(super) election: Election,
     pub(super) leader: Option<Leader>,
     pub(super) mode: Mode,
+    /// The session has ended, or is given up: nothing prolongs it any more.
+    pub(super) fenced: bool,
     pub(super) keep_alive_at: Timestamp,
+    pub(super) keep_alive_backoff: Backoff,
     /// An own write is under way.
     pub(super) writing: bool,
     /// The last own write may have been applied: the own keys are read before the next one.
     pub(super) unsure: bool,
     pub(super) write_at: Timestamp,
+    pub(super) write_backoff: Backoff,
     /// An operator wants this session ended.
     pub(super) evicted: bool,
     /// How busy the member said last that it is, in thousandths.

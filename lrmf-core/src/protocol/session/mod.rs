@@ -24,11 +24,9 @@ use crate::keys::Keys;
 use crate::records::{ContactRecord, Format, MemberRecord, MemberState, SuccessorRecord, encode};
 
 use super::Now;
+use super::backoff::Backoff;
 
 pub use own::{Claimed, OwnKeys};
-
-/// How long a call that failed is not repeated.
-pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// A session that is this process's.
 #[derive(Clone, Debug)]
@@ -112,6 +110,7 @@ pub struct Joining {
     state: State,
     held: Option<Held>,
     not_before: Timestamp,
+    backoff: Backoff,
     /// Somebody else is this member, and that was said.
     waiting: bool,
     reported: bool,
@@ -125,10 +124,12 @@ impl Joining {
         config: CoordinatorConfig,
         former: Vec<Incarnation>,
     ) -> Self {
+        let backoff = Backoff::new(&instance);
         Self {
             keys,
             instance,
             config,
+            backoff,
             again: !former.is_empty(),
             former,
             state: State::Idle,
@@ -190,7 +191,7 @@ impl Joining {
                 let keep_alive_at = sent + self.config.keep_alive_interval();
                 self.held = Some(Held { lease, incarnation, confirmed: sent, keep_alive_at, contact: None });
             }
-            Err(error) if error.is_retryable() => self.not_before = now.at + RETRY,
+            Err(error) if error.is_retryable() => self.not_before = now.at + self.backoff.after(&error),
             Err(error) => return vec![JoinAction::Refused(error.to_string())],
         }
         self.tick(now, own)
@@ -208,7 +209,7 @@ impl Joining {
         match (result, &mut self.held) {
             (Ok(lease), Some(held)) => held.contact = Some((lease, sent)),
             (Ok(_), None) => {}
-            (Err(error), _) if error.is_retryable() => self.not_before = now.at + RETRY,
+            (Err(error), _) if error.is_retryable() => self.not_before = now.at + self.backoff.after(&error),
             (Err(error), _) => return vec![JoinAction::Refused(error.to_string())],
         }
         self.tick(now, own)
@@ -226,7 +227,7 @@ impl Joining {
         match result {
             Ok(_) => held.confirmed = held.confirmed.max(sent),
             Err(StoreError::LeaseGone) => drop(self.give_up()),
-            Err(_) => held.keep_alive_at = held.keep_alive_at.min(now.at + RETRY),
+            Err(error) => held.keep_alive_at = held.keep_alive_at.min(now.at + self.backoff.after(error)),
         }
     }
 
@@ -241,6 +242,7 @@ impl Joining {
         self.state = State::Idle;
         match (result, &self.held) {
             (Ok(TxnOutcome::Applied { revision }), Some(held)) if successor => {
+                self.backoff.reset();
                 own.wrote_successor(revision, held.incarnation);
                 return self.tick(now, own);
             }
@@ -253,7 +255,7 @@ impl Joining {
             }
             (Ok(_), _) => {}
             (Err(StoreError::LeaseGone), _) => drop(self.give_up()),
-            (Err(error), _) if error.is_retryable() => self.not_before = now.at + RETRY,
+            (Err(error), _) if error.is_retryable() => self.not_before = now.at + self.backoff.after(&error),
             (Err(error), _) => return vec![JoinAction::Refused(error.to_string())],
         }
         self.state = State::Unsure;
