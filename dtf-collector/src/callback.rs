@@ -1,14 +1,20 @@
 //! The callback: a task's collector is given results, and says which subtasks to add and which to keep open.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dtf_model::SubtaskId;
 use dtf_model::failure::FailureKey;
 use dtf_model::plugin::{CollectorSupport, NewSubtask, ResultOf, TaskCollector};
 use dtf_model::queue::{Fence, ResultBatch, StillOpen};
+use dtf_runtime::Calls;
+use tokio::time::Instant;
 
 /// The size of added subtasks at which the next batch is left for another commit, in bytes.
 const COMMIT_BYTES: usize = 4 << 20;
+
+/// The time after which a round ends, in whole batches, so that what it came to is saved.
+const ROUND_TIME: Duration = Duration::from_secs(1);
 
 /// The answers of the callback to some batches of results.
 #[derive(Default)]
@@ -26,15 +32,18 @@ pub(crate) async fn tell(
     collector: &mut dyn TaskCollector,
     fence: Fence,
     batches: &[ResultBatch],
+    calls: &Calls,
 ) -> anyhow::Result<Told> {
     let (mut support, mut told, mut bytes) = (CollectorSupport::default(), Told::default(), 0);
+    let begun = Instant::now();
     for batch in batches {
-        if bytes >= COMMIT_BYTES {
+        if bytes >= COMMIT_BYTES || (told.batches > 0 && begun.elapsed() >= ROUND_TIME) {
             break;
         }
         for (seq, outcome) in &batch.results {
             let id = SubtaskId { task: fence.task, run: fence.run, epoch: batch.epoch, seq: *seq };
             let result = ResultOf { id, outcome: outcome.clone() };
+            calls.next();
             collector.after_execution(&result, &mut support).await?;
             if let (Some((next, after)), Some(counted_as)) = (support.take_open(), outcome.counted_as()) {
                 next.check()?;
@@ -95,7 +104,7 @@ mod tests {
         };
         for (sizes, expected) in [(vec![1; 10], 4), (vec![100, 1], 1), (vec![3, 3, 3], 2), (vec![1, 1], 2)] {
             let batches: Vec<_> = sizes.iter().copied().map(batch).collect();
-            let told = tell(&mut Grows, fence, &batches).await.unwrap();
+            let told = tell(&mut Grows, fence, &batches, &Calls::default()).await.unwrap();
             assert_eq!((told.batches, told.added.len() as u64), (expected, sizes[..expected].iter().sum()));
         }
     }

@@ -8,7 +8,9 @@ use dtf_model::plugin::{IterationMode, TaskCollector, TaskConf};
 use dtf_model::queue::{CollectorQueue, Commit, Fence, ResultBatch, TaskState};
 use dtf_model::table::check_result;
 use dtf_model::{Counts, EmitEpoch, Seq, StoreError};
-use dtf_runtime::{End, Halt, RoleContext, TaskLease, called, caught, until_answered};
+use dtf_runtime::{
+    Attempts, Calls, End, Halt, RoleContext, TaskLease, called, called_each, caught, until_answered,
+};
 
 use crate::MAX_STATUS_BYTES;
 use crate::callback::{Told, tell};
@@ -18,7 +20,7 @@ use crate::saved_status;
 
 /// The most result batches a round.
 const ROUND: usize = 64;
-/// The time that the callbacks of one round may take.
+/// The time that one callback may take.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(300);
 const FAILED: &str = "the collector failed";
 
@@ -36,6 +38,7 @@ pub(crate) struct Collection<'a> {
     pub(crate) next: Seq,
     /// How many result batches have been committed.
     pub(crate) offset: u64,
+    pub(crate) attempts: &'a mut Attempts,
 }
 
 impl Collection<'_> {
@@ -50,7 +53,9 @@ impl Collection<'_> {
 
     async fn collect(&mut self) -> Result<End, Halt> {
         while !self.lease.stop.is_cancelled() {
-            let batches = self.queues.peek(self.fence, self.offset, ROUND).await?;
+            // Behind a failure as little as possible, so that what is good is saved up to what is not.
+            let most = if self.attempts.is_repeating() { 1 } else { ROUND };
+            let batches = self.queues.peek(self.fence, self.offset, most).await?;
             let state = if batches.is_empty() {
                 self.queues.state(self.fence.task).await?
             } else {
@@ -92,8 +97,10 @@ impl Collection<'_> {
 
     /// Gives the results to the callback and commits what came of it.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
-        let told = tell(self.collector.as_mut(), self.fence, batches);
-        let Told { batches: told, added, open } = called(&self.lease.stop, CALL_LIMIT, failing(told)).await?;
+        let calls = Calls::default();
+        let told = failing(tell(self.collector.as_mut(), self.fence, batches, &calls));
+        let told = called_each(&self.lease.stop, CALL_LIMIT, calls.clone(), told).await?;
+        let Told { batches: told, added, open } = told;
         let batches = &batches[..told];
         self.failures.add(&self.lease.stop, batches, &open).await?;
         if !added.is_empty() && self.conf.iteration == IterationMode::No {
@@ -113,15 +120,19 @@ impl Collection<'_> {
         let state = self.commit(commit).await?;
         self.offset += batches.len() as u64;
         self.next = self.next.plus(count);
+        self.attempts.got_on();
         let task = self.fence.task;
         self.context.wake.ring(self.context.shape.scheduling(task), task);
         Ok(state)
     }
 
-    fn status(&self) -> anyhow::Result<Option<Bytes>> {
-        let saved = caught(|| self.collector.save_status()).context(FAILED)??;
+    fn status(&self) -> Result<Option<Bytes>, Halt> {
+        let saved = caught(|| self.collector.save_status()).map_err(anyhow::Error::from).flatten();
+        let saved = saved.context(FAILED).map_err(Halt::Plugin)?;
         if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_STATUS_BYTES) {
-            anyhow::bail!("the collector's status has {bytes} bytes; at most {MAX_STATUS_BYTES} are allowed");
+            let why =
+                format!("the collector's status has {bytes} bytes; at most {MAX_STATUS_BYTES} are allowed");
+            return Err(Halt::Fault(anyhow::Error::msg(why)));
         }
         Ok(saved)
     }

@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use dtf_model::queue::{CollectorQueue, Fence, TaskState};
 use dtf_model::table::TaskTable;
 use dtf_model::{Role, RunEpoch, StoreError};
-use dtf_runtime::{End, Halt, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called};
+use dtf_runtime::{
+    Again, Attempts, End, Halt, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called,
+};
 use lrmf_core::runner::{Held, RunTask};
+use tracing::warn;
 
 use crate::collection::{CALL_LIMIT, Collection, failing};
 use crate::failure_outbox::FailureOutbox;
@@ -50,27 +53,51 @@ struct Collect {
 #[async_trait]
 impl Reconcile for Collect {
     async fn reconcile(&self, lease: &TaskLease) -> Result<Option<RunEpoch>, StoreError> {
-        let Some(state) = self.ports.queues.state(lease.task).await? else { return Ok(None) };
-        let run = state.spec.run;
-        if state.ending.is_some() || state.control.ends() {
-            return Ok(Some(run));
-        }
-        let fence = Fence { task: lease.task, run, token: lease.token };
-        match self.collect(lease, fence, &state).await {
-            Ok(End::Settled) => Ok(Some(run)),
-            Ok(End::Stopped) | Err(Halt::Stopped) => Ok(None),
-            Err(Halt::Store(error)) => Err(error),
-            Err(Halt::Fault(error)) => {
-                self.ports.queues.stop_by_collector(fence, &format!("{error:#}")).await?;
-                self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
-                Ok(Some(run))
+        let mut attempts = Attempts::default();
+        loop {
+            let Some(state) = self.ports.queues.state(lease.task).await? else { return Ok(None) };
+            let run = state.spec.run;
+            if state.ending.is_some() || state.control.ends() {
+                return Ok(Some(run));
             }
+            let fence = Fence { task: lease.task, run, token: lease.token };
+            let failure = match self.collect(lease, fence, &state, &mut attempts).await {
+                Ok(End::Settled) => return Ok(Some(run)),
+                Ok(End::Stopped) | Err(Halt::Stopped) => return Ok(None),
+                Err(Halt::Store(error)) => return Err(error),
+                Err(Halt::Fault(error)) => format!("{error:#}"),
+                Err(Halt::Plugin(error)) => {
+                    let conf = self.context.plugins.conf(state.spec.task_type)?;
+                    match attempts.failed(Role::Collector, conf, &error) {
+                        Again::After(wait, reason) => {
+                            warn!(task_id = %lease.task, %reason, "a collector failed");
+                            self.ports.queues.set_collector_waits(fence, Some(&reason)).await?;
+                            let waited = tokio::time::sleep(wait);
+                            if lease.stop.run_until_cancelled(waited).await.is_none() {
+                                return Ok(None);
+                            }
+                            continue;
+                        }
+                        Again::Never(reason) => reason,
+                    }
+                }
+            };
+            let reason = failure;
+            self.ports.queues.stop_by_collector(fence, &reason).await?;
+            self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
+            return Ok(Some(run));
         }
     }
 }
 
 impl Collect {
-    async fn collect(&self, lease: &TaskLease, fence: Fence, state: &TaskState) -> Result<End, Halt> {
+    async fn collect(
+        &self,
+        lease: &TaskLease,
+        fence: Fence,
+        state: &TaskState,
+        attempts: &mut Attempts,
+    ) -> Result<End, Halt> {
         let spec = &state.spec;
         let (Ok(found), Ok(conf)) =
             (self.context.plugins.able(spec.kind()), self.context.plugins.conf(spec.task_type))
@@ -102,6 +129,7 @@ impl Collect {
             epoch,
             next,
             offset,
+            attempts,
         };
         collection.run().await
     }

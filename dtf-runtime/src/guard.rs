@@ -3,9 +3,12 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::time::Instant;
 
 use super::apart::{apart, beside};
 use super::stuck::watch;
@@ -21,6 +24,39 @@ pub enum PluginFault {
     TimedOut(Duration),
 }
 
+/// The calls into a plugin that one future makes one after the other: when the present one began.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    origin: Instant,
+    /// In microseconds since the origin.
+    begun: Arc<AtomicU64>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { origin: Instant::now(), begun: Arc::default() }
+    }
+}
+
+impl Calls {
+    /// Says that the next call begins.
+    pub fn next(&self) {
+        let since = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.begun.store(since, Ordering::Relaxed);
+    }
+
+    /// Waits until a call has taken this long.
+    pub(super) async fn last_longer_than(&self, limit: Duration) {
+        loop {
+            let begun = self.origin + Duration::from_micros(self.begun.load(Ordering::Relaxed));
+            if begun.elapsed() >= limit {
+                return;
+            }
+            tokio::time::sleep_until(begun + limit).await;
+        }
+    }
+}
+
 /// Awaits a call into a plugin.
 ///
 /// The time limit works for calls that await now and then. A call that blocks its thread cannot be interrupted; it is reported
@@ -29,11 +65,25 @@ pub enum PluginFault {
 /// # Errors
 /// The call panicked or did not return within `limit`.
 pub async fn guarded<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, PluginFault> {
-    let _watch = watch(limit);
-    match tokio::time::timeout(limit, AssertUnwindSafe(apart(call)).catch_unwind()).await {
-        Ok(Ok(returned)) => Ok(returned),
-        Ok(Err(panic)) => Err(PluginFault::Panicked(panic_text(panic.as_ref()))),
-        Err(_) => Err(PluginFault::TimedOut(limit)),
+    guarded_each(limit, Calls::default(), call).await
+}
+
+/// Awaits several calls into a plugin, each of which has the limit to itself.
+///
+/// # Errors
+/// One of them panicked or did not return within `limit`.
+pub async fn guarded_each<T>(
+    limit: Duration,
+    calls: Calls,
+    all: impl Future<Output = T>,
+) -> Result<T, PluginFault> {
+    let _watch = watch(limit, calls.clone());
+    tokio::select! {
+        biased;
+        returned = AssertUnwindSafe(apart(all)).catch_unwind() => {
+            returned.map_err(|panic| PluginFault::Panicked(panic_text(panic.as_ref())))
+        }
+        () = calls.last_longer_than(limit) => Err(PluginFault::TimedOut(limit)),
     }
 }
 
@@ -65,5 +115,24 @@ mod tests {
         assert_eq!(caught(|| panic!("no 2")), Err::<(), _>(PluginFault::Panicked("no 2".to_owned())));
         let hung = guarded(limit, std::future::pending::<()>()).await;
         assert_eq!(hung, Err(PluginFault::TimedOut(limit)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_of_several_calls_has_the_limit_to_itself() {
+        let limit = Duration::from_secs(10);
+        let several = async |spans: &[u64]| {
+            let calls = Calls::default();
+            let all = async {
+                for span in spans {
+                    calls.next();
+                    tokio::time::sleep(Duration::from_secs(*span)).await;
+                }
+            };
+            guarded_each(limit, calls.clone(), all).await
+        };
+        assert_eq!(several(&[9; 20]).await, Ok(()));
+        let begun = Instant::now();
+        assert_eq!(several(&[9, 9, 11]).await, Err(PluginFault::TimedOut(limit)));
+        assert_eq!(begun.elapsed(), Duration::from_secs(28));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dtf_model::error::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use super::guard::guarded;
+use super::guard::{Calls, guarded_each};
 
 /// The time that a call into a plugin has to return once its bucket is to be given up. It must fit into the margin of the
 /// session.
@@ -26,7 +26,9 @@ pub enum End {
 pub enum Halt {
     /// The store failed, or another member holds the bucket now.
     Store(StoreError),
-    /// The plugin failed: the task cannot go on.
+    /// The plugin failed: the task goes on from what was saved, as often as its type allows.
+    Plugin(anyhow::Error),
+    /// The task cannot go on.
     Fault(anyhow::Error),
     /// The bucket is given up, and the plugin did not return soon. The next holder makes the call again.
     Stopped,
@@ -41,13 +43,28 @@ pub async fn called<T>(
     limit: Duration,
     call: impl Future<Output = anyhow::Result<T>>,
 ) -> Result<T, Halt> {
+    called_each(stop, limit, Calls::default(), call).await
+}
+
+/// Awaits several calls into a plugin, each of which has the limit to itself, but not for long once `stop` has fired.
+///
+/// # Errors
+/// The plugin failed, panicked, did not return within `limit`, or did not return soon after `stop`.
+pub async fn called_each<T>(
+    stop: &CancellationToken,
+    limit: Duration,
+    calls: Calls,
+    all: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, Halt> {
     let drained = async {
         stop.cancelled().await;
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
         biased;
-        returned = guarded(limit, call) => Ok(returned.map_err(anyhow::Error::from)??),
+        returned = guarded_each(limit, calls, all) => {
+            returned.map_err(anyhow::Error::from).flatten().map_err(Halt::Plugin)
+        }
         () = drained => Err(Halt::Stopped),
     }
 }

@@ -5,6 +5,7 @@
 //! that is a bucket of tasks runs on a [`Reconciler`]: one future for each task that needs attention.
 
 mod apart;
+mod attempts;
 mod context;
 mod graceful_shutdown;
 mod guard;
@@ -17,10 +18,11 @@ mod stuck;
 mod task_scan;
 
 pub use apart::apart;
+pub use attempts::{Again, Attempts};
 pub use context::RoleContext;
 pub use graceful_shutdown::GracefulShutdown;
-pub use guard::{PluginFault, caught, guarded, panic_text};
-pub use halt::{End, Halt, called};
+pub use guard::{Calls, PluginFault, caught, guarded, guarded_each, panic_text};
+pub use halt::{End, Halt, called, called_each};
 pub use peers::{DWELL, Needs, Nobody, Peers};
 pub use reconciler::{Reconcile, Reconciler, TaskLease};
 pub use retry::until_answered;

@@ -10,6 +10,8 @@ use dtf_model::role::Role;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use super::guard::Calls;
+
 /// Gauge: calls into plugins that block their threads past their time limit.
 pub const STUCK_CALLS: &str = "dtf_plugin_stuck_calls";
 /// The time after its limit at which a call that has not been interrupted certainly blocks its thread.
@@ -46,10 +48,10 @@ pub(super) fn on_behalf_of<F: Future>(role: Role, task: TaskId, work: F) -> impl
 }
 
 /// Reports a call if it lasts longer than `limit`, until the returned handle is dropped.
-pub(super) fn watch(limit: Duration) -> AbortOnDropHandle<()> {
+pub(super) fn watch(limit: Duration, calls: Calls) -> AbortOnDropHandle<()> {
     let call = CALLER.try_with(Caller::to_string).unwrap_or_else(|_| "a call without a lease".to_owned());
     AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::time::sleep(limit.saturating_add(CERTAINLY_STUCK)).await;
+        calls.last_longer_than(limit.saturating_add(CERTAINLY_STUCK)).await;
         let _stuck = StuckCall::enter(call);
         std::future::pending::<()>().await;
     }))

@@ -14,10 +14,12 @@ use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, PARCEL_WORK, 
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 use dtf_runtime::{
-    End, Halt, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called, caught, until_answered,
+    Again, Attempts, End, Halt, PluginFault, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called,
+    caught, until_answered,
 };
 
 use lrmf_core::runner::{Held, RunTask};
+use tracing::warn;
 
 use crate::batch_size::{BatchSize, PARCEL_BYTES};
 use crate::budget::{Budgets, Ledger, Share};
@@ -76,28 +78,51 @@ struct Generate {
 #[async_trait]
 impl Reconcile for Generate {
     async fn reconcile(&self, lease: &TaskLease) -> Result<Option<RunEpoch>, StoreError> {
-        let Some(state) = self.ports.queues.state(lease.task).await? else { return Ok(None) };
-        let run = state.spec.run;
-        if state.generated || state.ending.is_some() || state.control.ends() {
-            return Ok(Some(run));
-        }
-        let fence = Fence { task: lease.task, run, token: lease.token };
-        match self.generate(lease, fence, &state).await {
-            Ok(End::Settled) => Ok(Some(run)),
-            Ok(End::Stopped) | Err(Halt::Stopped) => Ok(None),
-            Err(Halt::Store(error)) => Err(error),
-            Err(Halt::Fault(error)) => {
-                let reason = format!("the generator failed: {error:#}");
-                self.ports.queues.stop_by_generator(fence, &reason).await?;
-                self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
-                Ok(Some(run))
+        let mut attempts = Attempts::default();
+        loop {
+            let Some(state) = self.ports.queues.state(lease.task).await? else { return Ok(None) };
+            let run = state.spec.run;
+            if state.generated || state.ending.is_some() || state.control.ends() {
+                return Ok(Some(run));
             }
+            let fence = Fence { task: lease.task, run, token: lease.token };
+            let failure = match self.generate(lease, fence, &state, &mut attempts).await {
+                Ok(End::Settled) => return Ok(Some(run)),
+                Ok(End::Stopped) | Err(Halt::Stopped) => return Ok(None),
+                Err(Halt::Store(error)) => return Err(error),
+                Err(Halt::Fault(error)) => format!("{error:#}"),
+                Err(Halt::Plugin(error)) => {
+                    let conf = self.context.plugins.conf(state.spec.task_type)?;
+                    match attempts.failed(Role::Generator, conf, &error) {
+                        Again::After(wait, reason) => {
+                            warn!(task_id = %lease.task, %reason, "a generator failed");
+                            self.ports.queues.set_generator_waits(fence, Some(&reason)).await?;
+                            let waited = tokio::time::sleep(wait);
+                            if lease.stop.run_until_cancelled(waited).await.is_none() {
+                                return Ok(None);
+                            }
+                            continue;
+                        }
+                        Again::Never(reason) => reason,
+                    }
+                }
+            };
+            let reason = format!("the generator failed: {failure}");
+            self.ports.queues.stop_by_generator(fence, &reason).await?;
+            self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
+            return Ok(Some(run));
         }
     }
 }
 
 impl Generate {
-    async fn generate(&self, lease: &TaskLease, fence: Fence, state: &TaskState) -> Result<End, Halt> {
+    async fn generate(
+        &self,
+        lease: &TaskLease,
+        fence: Fence,
+        state: &TaskState,
+        attempts: &mut Attempts,
+    ) -> Result<End, Halt> {
         let spec = &state.spec;
         let (Ok(found), Ok(conf)) =
             (self.context.plugins.able(spec.kind()), self.context.plugins.conf(spec.task_type))
@@ -122,11 +147,8 @@ impl Generate {
         called(&lease.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
         let (next, epoch, backlog) = (load.next, load.epoch, load.backlog);
         // A scheduler's callback decides about single subtasks, so they travel alone.
-        let largest = if caught(|| plugin.scheduler(spec)).map_err(anyhow::Error::from)?.is_some() {
-            1
-        } else {
-            MAX_PARCEL
-        };
+        let largest =
+            if caught(|| plugin.scheduler(spec)).map_err(failed)?.is_some() { 1 } else { MAX_PARCEL };
         let bucket = BucketOf::number(fence.task, self.context.shape.generation_buckets);
         let generation = Generation {
             queues: &*self.ports.queues,
@@ -141,6 +163,7 @@ impl Generate {
             epoch,
             backlog,
             batch_size: BatchSize::default(),
+            attempts,
         };
         generation.run().await
     }
@@ -161,6 +184,7 @@ struct Generation<'a> {
     epoch: EmitEpoch,
     backlog: Backlog,
     batch_size: BatchSize,
+    attempts: &'a mut Attempts,
 }
 
 impl Generation<'_> {
@@ -177,6 +201,7 @@ impl Generation<'_> {
             }
             let batch = self.next_batch(most).await?;
             if batch.subtasks.is_empty() && !batch.finished {
+                self.attempts.got_on();
                 self.pause(ASK_AGAIN).await?;
                 continue;
             }
@@ -228,6 +253,7 @@ impl Generation<'_> {
         let (queues, fence) = (self.queues, self.fence);
         self.backlog = until_answered(&self.lease.stop, || queues.push(fence, push.clone())).await?;
         self.next = self.next.plus(count);
+        self.attempts.got_on();
         self.context.wake.ring(shape.scheduling(task), task);
         if finished {
             // Where nothing is left to be counted, nobody but the collector can say that the task is complete.
@@ -236,10 +262,11 @@ impl Generation<'_> {
         Ok(())
     }
 
-    fn packed(&self, batch: Generated) -> Result<Push, anyhow::Error> {
-        let saved = caught(|| self.generator.save_status())??;
+    fn packed(&self, batch: Generated) -> Result<Push, Halt> {
+        let saved = caught(|| self.generator.save_status()).map_err(failed)?.map_err(Halt::Plugin)?;
         if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_CHECKPOINT_BYTES) {
-            anyhow::bail!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
+            let why = format!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
+            return Err(Halt::Fault(anyhow::Error::msg(why)));
         }
         let size = parcel_size(self.backlog.mean_run, self.largest);
         let (parcels, keys) = parcels_of(&batch.subtasks, size);
@@ -250,7 +277,9 @@ impl Generation<'_> {
             keys,
             bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
             saved,
-            progress: caught(|| self.generator.query_progress())?.filter(|share| (0.0..=1.0).contains(share)),
+            progress: caught(|| self.generator.query_progress())
+                .map_err(failed)?
+                .filter(|share| (0.0..=1.0).contains(share)),
             finished: batch.finished,
         })
     }
@@ -294,6 +323,11 @@ fn parcels_of(subtasks: &[NewSubtask], size: usize) -> (Vec<usize>, Vec<Option<S
         keys.clear();
     }
     (sizes, keys)
+}
+
+/// Makes a panic in a call into the plugin a failed attempt.
+fn failed(fault: PluginFault) -> Halt {
+    Halt::Plugin(fault.into())
 }
 
 #[cfg(test)]

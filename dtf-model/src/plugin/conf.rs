@@ -82,6 +82,12 @@ pub struct TaskConf {
     pub max_deaths: u32,
     /// The wait between attempts.
     pub backoff: Backoff,
+    /// The number of attempts that the generator and the collector of a task have: a call that fails, panics or takes too long is made
+    /// again, by a new one that begins at what was saved last, until this many have failed without anything saved in between;
+    /// then the task ends as exceptional. At least 1. Default 5.
+    pub call_attempts: u32,
+    /// The wait before such a call is made again.
+    pub call_backoff: Backoff,
     /// What a failed subtask means for its task.
     pub on_failure: OnFailure,
     /// How many subtasks of one task may wait for dispatch before generating pauses; fewer where the budgets of the cluster
@@ -104,6 +110,8 @@ impl Default for TaskConf {
             max_attempts: 3,
             max_deaths: 3,
             backoff: Backoff::default(),
+            call_attempts: 5,
+            call_backoff: Backoff::default(),
             on_failure: OnFailure::GoOn,
             backlog: 10_000,
             cancel_grace: Duration::from_secs(10),
@@ -132,6 +140,7 @@ impl TaskConf {
             _ => Ok(()),
         };
         at_least_one("the number of attempts", u64::from(self.max_attempts))?;
+        at_least_one("the number of attempts of generator and collector", u64::from(self.call_attempts))?;
         at_least_one("the backlog", self.backlog)?;
         if !(2..=DEATHS_AT_MOST).contains(&self.max_deaths) {
             let (got, allowed) = (self.max_deaths.to_string(), format!("2 to {DEATHS_AT_MOST}"));
@@ -173,6 +182,7 @@ mod tests {
         assert!(TaskConf::default().check().is_ok());
         assert!(TaskConf { max_deaths: 8, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { max_attempts: 0, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { call_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { task_type_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { queue_timeout: Some(Duration::ZERO), ..TaskConf::default() }.check().is_err());

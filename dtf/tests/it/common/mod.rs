@@ -55,6 +55,8 @@ pub(crate) struct Numbers {
     /// Called before each batch of subtasks is given, and before each result is looked at; it may block its thread.
     pub(crate) on_batch: Arc<OnCall>,
     pub(crate) on_result: Arc<OnCall>,
+    /// How long the collector takes for each result.
+    pub(crate) collecting: Duration,
     /// The key of each subtask.
     pub(crate) key: fn(u64) -> Option<ShardKey>,
     /// Those that take an hour.
@@ -133,6 +135,7 @@ impl Numbers {
             during: Arc::new(|_, _| Box::new(())),
             on_batch: Arc::new(|| {}),
             on_result: Arc::new(|| {}),
+            collecting: Duration::ZERO,
             key: |_| None,
             sleeps: |_| false,
             fault: None,
@@ -253,6 +256,7 @@ impl TaskExecutor for Call {
 }
 
 struct Book {
+    takes: Duration,
     follow_up_below: u64,
     rounds: u64,
     fault: Option<Fault>,
@@ -273,6 +277,9 @@ impl TaskCollector for Book {
     ) -> anyhow::Result<()> {
         hang(self.fault, Fault::CollectorHangs).await;
         (self.on_result)();
+        if self.takes > Duration::ZERO {
+            tokio::time::sleep(self.takes).await;
+        }
         refuse(self.fault, Fault::CollectorFails)?;
         match self.fault {
             Some(Fault::FollowUpTooLarge) => support.add_subtask(too_large()),
@@ -352,7 +359,7 @@ impl TaskPlugin for Numbers {
         refuse(self.fault, Fault::NoCollector)?;
         let (books, on_result) = (self.books.clone(), self.on_result.clone());
         let (follow_up_below, rounds, fault) = (self.follow_up_below, self.rounds, self.fault);
-        Ok(Box::new(Book { follow_up_below, rounds, fault, on_result, books }))
+        Ok(Box::new(Book { takes: self.collecting, follow_up_below, rounds, fault, on_result, books }))
     }
 }
 
