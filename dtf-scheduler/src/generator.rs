@@ -208,14 +208,25 @@ impl Generation<'_> {
             let finished = batch.finished;
             self.push(batch).await?;
             if finished {
-                called(&self.lease.stop, CALL_LIMIT, self.generator.end()).await?;
-                return Ok(End::Settled);
+                return self.end().await;
             }
         }
         Ok(End::Stopped)
     }
 
-    /// How many subtasks to ask for now; none while the backlog is full or the task paused.
+    /// Lets the generator end. Everything is generated, so a failure of this changes nothing.
+    async fn end(&mut self) -> Result<End, Halt> {
+        match called(&self.lease.stop, CALL_LIMIT, self.generator.end()).await {
+            Ok(()) => {}
+            Err(Halt::Fault(error)) => {
+                warn!(task_id = %self.fence.task, %error, "the generator's end failed")
+            }
+            Err(halt) => return Err(halt),
+        }
+        Ok(End::Settled)
+    }
+
+    /// The number of subtasks to ask for now; none while the backlog is full or the task paused.
     fn room(&mut self) -> usize {
         let share = self.share.most(self.backlog.waiting);
         room(&self.backlog, self.conf.backlog.min(share)).min(self.batch_size.most())
