@@ -47,10 +47,9 @@ async fn a_generator_and_a_collector_that_fail_go_on_from_what_is_saved() {
     assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 10_000), "{}", row.reason);
     assert_eq!(row.counts.created, 10_000);
     assert!(batches.load(Ordering::Relaxed) > 6 && results.load(Ordering::Relaxed) > 10_006);
+    dtf.stop().await;
     let books = books.lock().unwrap();
     assert!(books.len() == 10_000 && books.values().flatten().all(|text| text == "ok"));
-    drop(books);
-    dtf.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
