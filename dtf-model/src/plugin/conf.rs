@@ -83,8 +83,8 @@ pub struct TaskConf {
     /// The wait between attempts.
     pub backoff: Backoff,
     /// The number of attempts that the generator and the collector of a task have: a call that fails, panics or takes too long is made
-    /// again, by a new one that begins at what was saved last, until this many have failed without anything saved in between;
-    /// then the task ends as exceptional. At least 1. Default 5.
+    /// again, by a new one that begins at what was saved last, until this many have failed with nothing saved, and no empty batch
+    /// given, in between; then the task ends as exceptional. At least 1. Default 5.
     pub call_attempts: u32,
     /// The wait before such a call is made again.
     pub call_backoff: Backoff,
