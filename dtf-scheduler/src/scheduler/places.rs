@@ -431,9 +431,9 @@ mod tests {
         assert_eq!(taken.iter().filter(|shard| **shard < 2).count(), 2, "{taken:?}");
         assert_eq!(taken.iter().filter(|shard| **shard == 2).count(), 1, "{taken:?}");
         assert!(some.is_empty() && !some.is_room_for(ONE, &keyed(&[0, 1, 2], true, false)));
-        // One of its parcels is done: what was read of its shard says so.
+        // Two of its parcels are done, as was read of their shard; the third is on the other one.
         some.note(Shard(1), &of(100, 3, 3, 0));
-        assert_eq!(shards(&some.hand(ONE, &keyed(&[1], true, false))), [1]);
+        assert_eq!(shards(&some.hand(ONE, &keyed(&[1], true, false))), [1, 1]);
     }
 
     #[test]

@@ -236,6 +236,8 @@ impl TaskPlugin for Checksum {
             subtask_timeout: LONGEST,
             // What can fail fails as an item of its batch, and would fail again.
             max_attempts: 1,
+            // A generator or collector that fails says what is wrong with the directories or the manifest.
+            call_attempts: 1,
             backlog: BACKLOG,
             ..TaskConf::default()
         }

@@ -207,6 +207,8 @@ impl TaskPlugin for Exec {
             task_type_timeout: LONGEST,
             subtask_timeout: LONGEST,
             max_attempts: 1,
+            // The input can be read once, and what is wrong with it stays wrong.
+            call_attempts: 1,
             backlog: BACKLOG,
             cancel_grace: param::LONGEST_GRACE + Duration::from_secs(5),
             ..TaskConf::default()
