@@ -203,6 +203,9 @@ impl DtfBuilder {
     }
 }
 
+/// The time that a role has to stop once the grace of its subtasks is over.
+const AFTER_GRACE: Duration = Duration::from_secs(15);
+
 /// A membership in a role's group.
 struct Member {
     handle: CoordinatorHandle,
@@ -314,9 +317,11 @@ impl Dtf {
         self.members.lock().await.get(&role).map(|member| member.handle.clone())
     }
 
-    /// The membership of a role, which says which types of task this process knows.
+    /// The membership of a role, which says which types of task this process knows. Subtasks that run have their grace to come to
+    /// their end, so until that is over a shard that is to be given up is not late.
     fn membership(&self) -> CoordinatorConfig {
         let mut membership = self.config.membership.clone();
+        membership.revoke_timeout = membership.revoke_timeout.max(self.config.grace + AFTER_GRACE);
         let kinds = self.context.plugins.kinds();
         membership.labels.insert(TASK_TYPES.to_owned(), kinds.as_str().to_owned());
         membership
