@@ -84,7 +84,7 @@ fn told_twice_it_ends_at_once() {
     executor.signal(Signal::TERM);
     until_draining(&executor);
     executor.signal(Signal::TERM);
-    executor.has_ended_with(130);
+    executor.has_ended_with(143);
     cancel(&site, &task);
 }
 
