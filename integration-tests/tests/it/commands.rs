@@ -178,7 +178,8 @@ fn servers_that_are_not_fit_are_refused_in_one_line_that_says_what_to_do() {
 
     statement(
         &site.sql.url("dtf"),
-        "INSERT INTO dtf_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', 1, '', 0)",
+        "INSERT INTO dtf_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', 1, '', 0); \
+         UPDATE tbl_cluster SET value = '9999' WHERE name = 'schema.accepts'",
     );
     let line = refused(&site, &["serve", "--http-listen", "off"], &[]);
     assert!(line.contains("version 9999") && line.contains("use a newer program"), "{line}");
