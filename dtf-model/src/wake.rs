@@ -17,7 +17,7 @@ pub enum Topic {
     Scheduling(u32),
     /// The collector of a collection bucket.
     Collection(u32),
-    /// The scheduler of a scheduling partition: shards have room. Hints name shards and not tasks, see [`Shard::as_hint`].
+    /// The scheduler of a scheduling partition: shards have room. Hints name shards and not tasks, see [`Shard::as_hint`](crate::Shard::as_hint).
     Credit(u32),
     /// The executor of a shard.
     Shard(u32),
