@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use dtf::model::queue::{Fence, GeneratorQueue, Hand, SchedulerQueue, TaskControl};
-use dtf::model::shard::{Kinds, Offer, ProcessCredit, ShardQueue};
-use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf::model::queue::{Fence, GeneratorQueue, SchedulerQueue, TakeRequest, TaskControl};
+use dtf::model::shard::{Capacity, ProcessCredit, ShardQueue, SupportedTypes};
+use dtf::model::{Priority, RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards};
 use dtf_scheduler::scheduler::policy::Policy;
 use lrmf_core::assignor::{
@@ -104,7 +104,7 @@ fn script_round_trip(criterion: &mut Criterion) {
     let redis = runtime.block_on(Redis::connect(config)).unwrap();
     let (queues, shards) = (RedisQueues::new(redis.clone()), RedisShards::new(redis));
     let (task, run) = (TaskId(1), RunEpoch(1));
-    let spec = TaskSpec { id: task, run, task_type: TaskType(1), param: Arc::new(TaskParam::default()) };
+    let spec = TaskSpec { id: task, run, task_type: TaskTypeId(1), param: Arc::new(TaskParam::default()) };
     let fence = Fence { task, run, token: Token(1) };
     runtime.block_on(queues.open(&spec)).unwrap();
     runtime.block_on(queues.load_scheduler(fence)).unwrap();
@@ -112,10 +112,14 @@ fn script_round_trip(criterion: &mut Criterion) {
         bencher.iter(|| runtime.block_on(queues.backlog(task, run)).unwrap());
     });
     criterion.bench_function("script round trip, take from an empty task", |bencher| {
-        bencher.iter(|| runtime.block_on(queues.take(fence, &Hand::of(&[Shard(0)], 1), 1)).unwrap());
+        bencher.iter(|| runtime.block_on(queues.take(fence, &TakeRequest::of(&[Shard(0)], 1), 1)).unwrap());
     });
     criterion.bench_function("script round trip, claim from an empty shard", |bencher| {
-        let offer = Offer { window: 4, kinds: Kinds::all(), credit: ProcessCredit { process: 1, window: 4 } };
+        let offer = Capacity {
+            window: 4,
+            kinds: SupportedTypes::all(),
+            credit: ProcessCredit { process: 1, window: 4 },
+        };
         runtime.block_on(shards.hold(Shard(0), Token(1), &offer)).unwrap();
         let claim = || runtime.block_on(shards.claim(Shard(0), Token(1), &offer, &[], 4)).unwrap();
         bencher.iter_batched(|| (), |()| claim(), BatchSize::SmallInput);

@@ -122,7 +122,7 @@ impl Collection<'_> {
         self.next = self.next.plus(count);
         self.attempts.got_on();
         let task = self.fence.task;
-        self.context.wake.ring(self.context.shape.scheduling(task), task);
+        self.context.wake.notify(self.context.shape.scheduling(task), task);
         Ok(state)
     }
 
@@ -151,7 +151,7 @@ impl Collection<'_> {
         check_result(&result).context(FAILED)?;
         self.queues.conclude(self.fence, &result).await?;
         let task = self.fence.task;
-        self.context.wake.ring(self.context.shape.watch(task), task);
+        self.context.wake.notify(self.context.shape.watch(task), task);
         Ok(End::Settled)
     }
 }

@@ -71,7 +71,7 @@ impl Reconcile for Collect {
                     match attempts.failed(Role::Collector, conf, &error) {
                         Again::After(wait, reason) => {
                             warn!(task_id = %lease.task, %reason, "a collector failed");
-                            self.ports.queues.set_collector_waits(fence, Some(&reason)).await?;
+                            self.ports.queues.set_collector_blocked_on(fence, Some(&reason)).await?;
                             let waited = tokio::time::sleep(wait);
                             if lease.stop.run_until_cancelled(waited).await.is_none() {
                                 return Ok(None);
@@ -84,7 +84,7 @@ impl Reconcile for Collect {
             };
             let reason = failure;
             self.ports.queues.stop_by_collector(fence, &reason).await?;
-            self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
+            self.context.wake.notify(self.context.shape.watch(lease.task), lease.task);
             return Ok(Some(run));
         }
     }
@@ -104,13 +104,13 @@ impl Collect {
         else {
             let reason =
                 format!("a collector that knows task type {}; the one that it has does not", spec.kind());
-            self.ports.queues.set_collector_waits(fence, Some(&reason)).await?;
+            self.ports.queues.set_collector_blocked_on(fence, Some(&reason)).await?;
             return Ok(End::Stopped);
         };
         let plugin = &found.plugin;
         let load = self.ports.queues.load_collector(fence).await?;
-        if !state.waits.is_empty() {
-            self.ports.queues.set_collector_waits(fence, None).await?;
+        if !state.blocked_on.is_empty() {
+            self.ports.queues.set_collector_blocked_on(fence, None).await?;
         }
         let mut collector =
             called(&lease.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;

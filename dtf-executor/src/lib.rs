@@ -6,14 +6,14 @@
 //! holder gives it back to the task's queues, subtask by subtask and as the same attempt. A subtask that took three executors
 //! down is not run again.
 
-mod bench;
-mod crew;
-mod desk;
-mod held;
+mod execution;
+mod held_shards;
 mod outcome;
 mod parcel;
-mod shard;
-mod work;
+mod shard_loop;
+mod shard_session;
+mod slots;
+mod task_cache;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,14 @@ use async_trait::async_trait;
 use dtf_model::queue::ExecutorQueue;
 use dtf_model::role::part_number;
 use dtf_model::shard::ShardQueue;
-use dtf_model::{Invalid, Shard};
+use dtf_model::{InvalidInput, Shard};
 use dtf_runtime::RoleContext;
 use lrmf_core::runner::{Held, RunTask};
 
-use self::crew::Crew;
-use self::held::HeldShards;
-use self::shard::ShardLoop;
-use self::work::WorkBook;
+use self::held_shards::HeldShards;
+use self::shard_loop::ShardLoop;
+use self::slots::Slots;
+use self::task_cache::TaskCache;
 
 pub use self::outcome::{MAX_ERROR_BYTES, MAX_RESULT_BYTES};
 
@@ -59,8 +59,9 @@ impl ExecutorConfig {
     ///
     /// # Errors
     /// The first number that is 0.
-    pub fn check(&self) -> Result<(), Invalid> {
-        let zero = |what| Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() };
+    pub fn check(&self) -> Result<(), InvalidInput> {
+        let zero =
+            |what| InvalidInput::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() };
         if self.slots == 0 {
             return Err(zero("the number of slots"));
         }
@@ -84,8 +85,8 @@ pub struct ExecutorPorts {
 pub struct Executor {
     ports: ExecutorPorts,
     context: RoleContext,
-    crew: Arc<Crew>,
-    book: Arc<WorkBook>,
+    slots: Arc<Slots>,
+    book: Arc<TaskCache>,
     held: Arc<HeldShards>,
 }
 
@@ -94,11 +95,15 @@ impl Executor {
     ///
     /// # Errors
     /// A setting is out of range.
-    pub fn new(config: ExecutorConfig, ports: ExecutorPorts, context: RoleContext) -> Result<Self, Invalid> {
+    pub fn new(
+        config: ExecutorConfig,
+        ports: ExecutorPorts,
+        context: RoleContext,
+    ) -> Result<Self, InvalidInput> {
         config.check()?;
-        let book = WorkBook::start(ports.queues.clone(), context.clone());
+        let book = TaskCache::start(ports.queues.clone(), context.clone());
         let held = HeldShards::start(ports.shards.clone());
-        Ok(Self { ports, context, crew: Crew::new(config), book, held })
+        Ok(Self { ports, context, slots: Slots::new(config), book, held })
     }
 }
 
@@ -106,8 +111,8 @@ impl Executor {
 impl RunTask for Executor {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let shard = Shard(part_number(&held.task)?);
-        let (crew, book, shards) = (self.crew.clone(), self.book.clone(), self.held.clone());
+        let (slots, book, shards) = (self.slots.clone(), self.book.clone(), self.held.clone());
         let (ports, context) = (self.ports.clone(), self.context.clone());
-        ShardLoop::new(shard, &held, ports, context, crew, book, shards).run().await
+        ShardLoop::new(shard, &held, ports, context, slots, book, shards).run().await
     }
 }

@@ -14,57 +14,57 @@ use dtf_runtime::{CERTAINLY_STUCK, StuckCall};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bench::{self, Bench, OVERRUN, Seen};
-use crate::desk::Desk;
+use crate::execution::{self, OVERRUN, ParcelExecution, Seen};
 use crate::outcome::failed;
-use crate::work::Work;
+use crate::shard_session::ShardSession;
+use crate::task_cache::CachedTask;
 
 /// Into how many parts at least the rest of a parcel that has overrun is divided.
 const PARTS: usize = 16;
 
 /// Runs a shipment, reports it and acknowledges it. Where the shard is given up before the stores answer, it stays on the
 /// shard.
-pub(crate) async fn serve(desk: &Desk, shipment: &Shipment) {
-    let Some(work) = desk.find(shipment).await else { return };
-    let Some(work) = work else { return desk.acknowledge(shipment).await };
+pub(crate) async fn serve(session: &ShardSession, shipment: &Shipment) {
+    let Some(work) = session.find(shipment).await else { return };
+    let Some(work) = work else { return session.acknowledge(shipment).await };
     if !work.is_known {
         // It was shipped to an earlier holder. The scheduler knows better by now.
-        return desk.give_back(vec![shipment.clone()]).await;
+        return session.give_back(vec![shipment.clone()]).await;
     }
-    match desk.is_current(shipment).await {
+    match session.is_current(shipment).await {
         Some(true) => {}
-        Some(false) => return desk.acknowledge(shipment).await,
+        Some(false) => return session.acknowledge(shipment).await,
         None => return,
     }
-    if shipment.parcel.is_quarantined(work.conf.max_deaths) {
+    if shipment.parcel.is_quarantined(work.conf.max_executor_losses) {
         let report = quarantined(&shipment.parcel);
-        return desk.finish(shipment, &work, report).await;
+        return session.finish(shipment, &work, report).await;
     }
-    if !shipment.parcel.is_suspect(work.conf.max_deaths) {
-        return Execution::new(desk, shipment, work).run().await;
+    if !shipment.parcel.is_suspect(work.conf.max_executor_losses) {
+        return Execution::new(session, shipment, work).run().await;
     }
-    // Alone among suspects, so that the next death is proof.
-    let Some(_alone) = desk.alone().await else { return };
-    match desk.accuse(shipment).await {
-        Some(true) => Execution::new(desk, shipment, work).run().await,
-        Some(false) => desk.acknowledge(shipment).await,
+    // ExclusiveSlot among suspects, so that the next death is proof.
+    let Some(_alone) = session.alone().await else { return };
+    match session.mark_suspect(shipment).await {
+        Some(true) => Execution::new(session, shipment, work).run().await,
+        Some(false) => session.acknowledge(shipment).await,
         None => {}
     }
 }
 
 fn quarantined(parcel: &Parcel) -> ParcelReport {
-    let why = format!("quarantined: {} executors were lost while they ran it", parcel.deaths);
+    let why = format!("quarantined: {} executors were lost while they ran it", parcel.executor_losses);
     let reports = parcel.bodies.iter().map(|body| failed(&why, body)).collect();
     let (id, attempt) = (parcel.id, parcel.attempt);
-    let deaths = parcel.deaths;
-    ParcelReport { parcel: id, attempt, deaths, reports, together: 1, busy: Duration::ZERO }
+    let executor_losses = parcel.executor_losses;
+    ParcelReport { parcel: id, attempt, executor_losses, reports, together: 1, busy: Duration::ZERO }
 }
 
 struct Execution<'a> {
-    desk: &'a Desk,
+    session: &'a ShardSession,
     shipment: &'a Shipment,
-    work: Arc<Work>,
-    bench: Arc<Bench>,
+    work: Arc<CachedTask>,
+    execution: Arc<ParcelExecution>,
     /// The first subtask that has not been reported, and how many there are from there on.
     from: usize,
     count: usize,
@@ -73,20 +73,20 @@ struct Execution<'a> {
 }
 
 impl<'a> Execution<'a> {
-    fn new(desk: &'a Desk, shipment: &'a Shipment, work: Arc<Work>) -> Self {
-        let bench = Bench::new(work.clone(), shipment.parcel.clone(), desk.stop());
+    fn new(session: &'a ShardSession, shipment: &'a Shipment, work: Arc<CachedTask>) -> Self {
+        let execution = ParcelExecution::new(work.clone(), shipment.parcel.clone(), session.stop());
         let count = shipment.parcel.bodies.len();
-        Self { desk, shipment, work, bench, from: 0, count, busy: Duration::ZERO }
+        Self { session, shipment, work, execution, from: 0, count, busy: Duration::ZERO }
     }
 
     async fn run(mut self) {
-        let mut worker = AbortOnDropHandle::new(tokio::spawn(bench::execute(self.bench.clone())));
-        let mut alone_since = self.bench.begun();
+        let mut worker = AbortOnDropHandle::new(tokio::spawn(execution::execute(self.execution.clone())));
+        let mut alone_since = self.execution.begun();
         if self.count > 1 {
             tokio::select! {
                 biased;
                 ended = &mut worker => return self.end(ended.is_err()).await,
-                () = tokio::time::sleep_until(self.bench.begun() + OVERRUN) => {}
+                () = tokio::time::sleep_until(self.execution.begun() + OVERRUN) => {}
             }
             if !self.give_back_the_rest().await {
                 return drop(worker.await);
@@ -107,7 +107,7 @@ impl<'a> Execution<'a> {
 
     /// Reports what is done and what has not begun. Says false where the shard is given up.
     async fn give_back_the_rest(&mut self) -> bool {
-        let seen = self.bench.call_off();
+        let seen = self.execution.call_off();
         if !seen.one_goes_on {
             return true; // it ends now
         }
@@ -115,7 +115,7 @@ impl<'a> Execution<'a> {
         let busy = seen.busy;
         let mut report = self.report(seen, true);
         report.reports[goes_on] = Report::GoesOn;
-        if !self.desk.report(self.shipment, &self.work, report).await {
+        if !self.session.report(self.shipment, &self.work, report).await {
             return false;
         }
         (self.from, self.count, self.busy) = (goes_on, 1, busy);
@@ -123,31 +123,31 @@ impl<'a> Execution<'a> {
     }
 
     async fn end(self, panicked: bool) {
-        let mut seen = self.bench.call_off();
+        let mut seen = self.execution.call_off();
         if panicked && let Some(body) = self.shipment.parcel.bodies.get(seen.reports.len()) {
             seen.reports.push(failed("its execution panicked", body));
         }
         let overran = seen.busy >= OVERRUN;
         let report = self.report(seen, overran);
-        self.desk.finish(self.shipment, &self.work, report).await;
+        self.session.finish(self.shipment, &self.work, report).await;
     }
 
     /// Counts what blocks its thread as timed out.
     async fn stuck(&self) -> StuckCall {
-        let mut seen = self.bench.call_off();
+        let mut seen = self.execution.call_off();
         let (task, seq) = (self.shipment.task, self.shipment.parcel.id.first.plus(seen.reports.len() as u64));
         let stuck = StuckCall::enter(format!("execute, task {task}, subtask {seq}"));
         if let Some(body) = self.shipment.parcel.bodies.get(seen.reports.len()) {
             seen.reports.push(Report::Ended(Outcome::TimedOut { body: body.clone() }));
         }
         let report = self.report(seen, false);
-        self.desk.finish(self.shipment, &self.work, report).await;
+        self.session.finish(self.shipment, &self.work, report).await;
         stuck
     }
 
     /// The report on what has not been reported, with the rest returned.
     fn report(&self, seen: Seen, overran: bool) -> ParcelReport {
-        let Parcel { id, attempt, deaths, .. } = self.shipment.parcel;
+        let Parcel { id, attempt, executor_losses, .. } = self.shipment.parcel;
         let mut reports: Vec<_> = seen.reports.into_iter().skip(self.from).collect();
         let busy = seen.busy.saturating_sub(self.busy);
         self.work.note(busy, reports.len());
@@ -158,6 +158,6 @@ impl<'a> Execution<'a> {
             fitting => fitting,
         };
         let parcel = ParcelId { first: id.first.plus(self.from as u64), ..id };
-        ParcelReport { parcel, attempt, deaths, reports, together: together.max(1), busy }
+        ParcelReport { parcel, attempt, executor_losses, reports, together: together.max(1), busy }
     }
 }

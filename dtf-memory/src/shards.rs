@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use dtf_model::error::StoreError;
 use dtf_model::ids::Shard;
-use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId, SupportedTypes};
 use lrmf_core::Token;
 
 #[derive(Clone, Debug, Default)]
 struct Queue {
     token: Token,
-    offer: Option<Offer>,
+    offer: Option<Capacity>,
     ready: VecDeque<Shipment>,
     claimed: Vec<Shipment>,
 }
@@ -73,7 +73,7 @@ impl MemoryShards {
 
 #[async_trait]
 impl ShardQueue for MemoryShards {
-    async fn hold(&self, shard: Shard, token: Token, offer: &Offer) -> Result<Vec<Shipment>, StoreError> {
+    async fn hold(&self, shard: Shard, token: Token, offer: &Capacity) -> Result<Vec<Shipment>, StoreError> {
         self.with(shard, token, |queue| {
             queue.token = token;
             queue.offer = Some(offer.clone());
@@ -81,7 +81,7 @@ impl ShardQueue for MemoryShards {
         })
     }
 
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
+    async fn credits(&self, shards: &[Shard]) -> Result<Vec<ShardCredit>, StoreError> {
         let known = self.lock();
         Ok(shards.iter().map(|shard| room_of(known.get(shard))).collect())
     }
@@ -111,7 +111,7 @@ impl ShardQueue for MemoryShards {
         &self,
         shard: Shard,
         token: Token,
-        offer: &Offer,
+        offer: &Capacity,
         in_hand: &[ShipmentId],
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError> {
@@ -140,12 +140,12 @@ impl ShardQueue for MemoryShards {
     }
 }
 
-fn room_of(queue: Option<&Queue>) -> Room {
+fn room_of(queue: Option<&Queue>) -> ShardCredit {
     let offer = queue.and_then(|queue| queue.offer.as_ref());
-    Room {
+    ShardCredit {
         free: queue.map_or(0, Queue::room),
         used: queue.map_or(0, Queue::used),
-        kinds: offer.map_or_else(Kinds::all, |offer| offer.kinds.clone()),
+        kinds: offer.map_or_else(SupportedTypes::all, |offer| offer.kinds.clone()),
         credit: offer.map(|offer| offer.credit),
     }
 }

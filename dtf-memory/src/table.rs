@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use dtf_model::error::{Invalid, StoreError};
+use dtf_model::error::{InvalidInput, StoreError};
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::status::{Control, TaskStatus};
 use dtf_model::table::{
@@ -63,7 +63,7 @@ impl TaskTable for MemoryTable {
         task.param.check()?;
         let mut state = self.state();
         if !state.groups.has(&task.param.group) {
-            return Err(Invalid::UnknownGroup(task.param.group.clone()).into());
+            return Err(InvalidInput::UnknownGroup(task.param.group.clone()).into());
         }
         if let Some(id) = state.by_request.get(&task.request) {
             return Ok(*id);
@@ -101,7 +101,7 @@ impl TaskTable for MemoryTable {
             match (order, state.rows.get(&id)) {
                 (ListOrder::NewestFirst, _) => rows.retain(|row| row.id < id),
                 (_, Some(last)) => rows.retain(|row| order.compare(row, &last.row).is_gt()),
-                (_, None) => return Err(Invalid::NoSuchTask(id).into()),
+                (_, None) => return Err(InvalidInput::NoSuchTask(id).into()),
             }
         }
         Ok(rows.into_iter().take(most as usize).cloned().collect())

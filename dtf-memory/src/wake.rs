@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use dtf_model::ids::TaskId;
-use dtf_model::wake::{Listener, Rung, Topic, WakeUp};
+use dtf_model::wake::{Hint, Listener, Topic, WakeUp};
 use tokio::sync::Notify;
 
 /// How many tasks an inbox names before it says "anything".
@@ -13,7 +13,7 @@ const INBOX: usize = 1024;
 
 #[derive(Debug, Default)]
 struct Inbox {
-    rung: Mutex<Named>,
+    hint: Mutex<Named>,
     notify: Notify,
 }
 
@@ -24,7 +24,7 @@ struct Named {
 }
 
 impl Inbox {
-    fn ring(&self, task: TaskId) {
+    fn notify(&self, task: TaskId) {
         let mut named = self.named();
         if named.tasks.len() < INBOX {
             named.tasks.insert(task);
@@ -40,17 +40,17 @@ impl Inbox {
         self.notify.notify_one();
     }
 
-    fn take(&self) -> Option<Rung> {
+    fn take(&self) -> Option<Hint> {
         let named = std::mem::take(&mut *self.named());
         if named.overflowed {
-            return Some(Rung::Anything);
+            return Some(Hint::Anything);
         }
-        (!named.tasks.is_empty()).then(|| Rung::Tasks(named.tasks.into_iter().collect()))
+        (!named.tasks.is_empty()).then(|| Hint::Tasks(named.tasks.into_iter().collect()))
     }
 
     fn named(&self) -> MutexGuard<'_, Named> {
         // A panic while it is held can only come from an allocation failure.
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,12 +80,12 @@ impl MemoryWakeUp {
     pub fn tell(&self, topic: Topic, task: TaskId) -> bool {
         let topics = self.topics();
         let listening = topics.get(&topic).into_iter().flatten().filter_map(Weak::upgrade);
-        listening.map(|inbox| inbox.ring(task)).count() > 0
+        listening.map(|inbox| inbox.notify(task)).count() > 0
     }
 }
 
 impl WakeUp for MemoryWakeUp {
-    fn ring(&self, topic: Topic, task: TaskId) {
+    fn notify(&self, topic: Topic, task: TaskId) {
         self.tell(topic, task);
     }
 
@@ -107,11 +107,11 @@ struct MemoryListener(Arc<Inbox>);
 
 #[async_trait]
 impl Listener for MemoryListener {
-    async fn next(&mut self) -> Rung {
+    async fn next(&mut self) -> Hint {
         loop {
             // `notify_one` keeps a permit, so a ring between `take` and `notified` is not missed.
-            if let Some(rung) = self.0.take() {
-                return rung;
+            if let Some(hint) = self.0.take() {
+                return hint;
             }
             self.0.notify.notified().await;
         }
@@ -127,10 +127,10 @@ mod tests {
         let wake = MemoryWakeUp::default();
         let mut listener = wake.listen(Topic::Shard(1));
         for task in [2, 1, 2] {
-            wake.ring(Topic::Shard(1), TaskId(task));
+            wake.notify(Topic::Shard(1), TaskId(task));
         }
-        wake.ring(Topic::Shard(2), TaskId(9));
-        assert_eq!(listener.next().await, Rung::Tasks(vec![TaskId(1), TaskId(2)]));
+        wake.notify(Topic::Shard(2), TaskId(9));
+        assert_eq!(listener.next().await, Hint::Tasks(vec![TaskId(1), TaskId(2)]));
     }
 
     #[test]
@@ -147,10 +147,10 @@ mod tests {
     async fn what_was_lost_may_be_anything() {
         let wake = MemoryWakeUp::default();
         let (mut listener, mut other) = (wake.listen(Topic::Control), wake.listen(Topic::Watch(1)));
-        wake.ring(Topic::Watch(1), TaskId(1));
+        wake.notify(Topic::Watch(1), TaskId(1));
         wake.lost(Topic::Control);
-        assert_eq!(listener.next().await, Rung::Anything);
-        assert_eq!(other.next().await, Rung::Tasks(vec![TaskId(1)]));
+        assert_eq!(listener.next().await, Hint::Anything);
+        assert_eq!(other.next().await, Hint::Tasks(vec![TaskId(1)]));
     }
 
     #[tokio::test]
@@ -158,8 +158,8 @@ mod tests {
         let wake = MemoryWakeUp::default();
         let mut listener = wake.listen(Topic::Control);
         for task in 0..=INBOX as u64 {
-            wake.ring(Topic::Control, TaskId(task));
+            wake.notify(Topic::Control, TaskId(task));
         }
-        assert_eq!(listener.next().await, Rung::Anything);
+        assert_eq!(listener.next().await, Hint::Anything);
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::error::{Invalid, StoreError};
+use crate::error::{InvalidInput, StoreError};
 use crate::shape::ClusterShape;
 
 /// The name of the note that has the cluster's shape.
@@ -27,7 +27,7 @@ pub trait ClusterTable: Send + Sync + 'static {
 /// Checks that a process divides the work as its cluster does. The first process of a cluster decides how that is.
 ///
 /// # Errors
-/// [`Invalid::Shape`] where the cluster does it otherwise; or the store failed.
+/// [`InvalidInput::Shape`] where the cluster does it otherwise; or the store failed.
 pub async fn agree(table: &dyn ClusterTable, ours: ClusterShape) -> Result<(), StoreError> {
     ours.check()?;
     let theirs = table.note_once(SHAPE, &written(ours)).await?;
@@ -47,13 +47,13 @@ pub async fn shape(table: &dyn ClusterTable) -> Result<Option<ClusterShape>, Sto
 /// stays there.
 ///
 /// # Errors
-/// [`Invalid::Shrinks`] where a count is below the cluster's: what is on a shard that nobody holds would stay there for ever.
+/// [`InvalidInput::Shrinks`] where a count is below the cluster's: what is on a shard that nobody holds would stay there for ever.
 /// Or the store failed.
 pub async fn grow(table: &dyn ClusterTable, to: ClusterShape) -> Result<(), StoreError> {
     to.check()?;
     let (from, to_text) = (table.note_once(SHAPE, &written(to)).await?, written(to));
     if let Some((what, from, to)) = read(&from)?.shrinks_to(to) {
-        return Err(Invalid::Shrinks { what, from, to }.into());
+        return Err(InvalidInput::Shrinks { what, from, to }.into());
     }
     if table.replace_note(SHAPE, &from, &to_text).await? {
         return Ok(());

@@ -1,11 +1,11 @@
 //! What can go wrong, and what the caller may conclude from it.
 
-use crate::ids::{Kind, RunEpoch, TaskId, TaskType};
+use crate::ids::{RunEpoch, TaskId, TaskTypeId, TypeVersion};
 use crate::status::TaskStatus;
 
 /// Something asked for that cannot be: the caller's to mend. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub enum InvalidInput {
     /// A text over the width of its column.
     #[error("{what} has {chars} characters; at most {most} are allowed")]
     TooLong {
@@ -36,13 +36,13 @@ pub enum Invalid {
     #[error("task type {kind} is needed; this process has version {version}")]
     OldVersion {
         /// What is needed.
-        kind: Kind,
+        kind: TypeVersion,
         /// The version that is there.
         version: u32,
     },
     /// Two plugins for one type.
     #[error("task type {0} is registered already, as {1:?}; every type has one plugin")]
-    TypeTaken(TaskType, String),
+    TypeTaken(TaskTypeId, String),
     /// A type's parameters that its plugin refuses.
     #[error("{0}")]
     TypeParam(String),
@@ -144,7 +144,7 @@ pub enum StoreError {
     },
     /// The request itself was wrong.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    InvalidInput(#[from] InvalidInput),
 }
 
 impl StoreError {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Invalid, StoreError};
+use crate::error::{InvalidInput, StoreError};
 use crate::limits::Limits;
 use crate::text::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, check_length};
 
@@ -45,21 +45,21 @@ impl ResourceGroup {
     ///
     /// # Errors
     /// The first thing that is wrong, and what is allowed.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         check_length("the resource group", &self.name, MAX_NAME_CHARS)?;
         check_length("the description", &self.description, MAX_DESCRIPTION_CHARS)?;
         if self.name.is_empty() {
-            return Err(Invalid::Empty("the resource group"));
+            return Err(InvalidInput::Empty("the resource group"));
         }
         if self.name.trim() != self.name || self.name.contains(char::is_control) {
-            return Err(Invalid::OutOfRange {
+            return Err(InvalidInput::OutOfRange {
                 what: "the resource group",
                 got: format!("{:?}", self.name),
                 allowed: "a name without spaces at its ends and without control characters".to_owned(),
             });
         }
         if !(1..=MAX_QUOTA).contains(&self.quota) {
-            return Err(Invalid::OutOfRange {
+            return Err(InvalidInput::OutOfRange {
                 what: "the quota",
                 got: self.quota.to_string(),
                 allowed: format!("1 to {MAX_QUOTA}"),
@@ -75,7 +75,7 @@ impl ResourceGroup {
 /// - The group [`DEFAULT_GROUP`] is always there. Groups are made and changed, never deleted.
 /// - A call that returned `Ok` is durable, and the next read sees it.
 /// - Names are compared exactly, and ordered by their bytes.
-/// - What does not fit is refused with [`StoreError::Invalid`] and nothing is written.
+/// - What does not fit is refused with [`StoreError::InvalidInput`] and nothing is written.
 #[async_trait]
 pub trait GroupTable: Send + Sync + 'static {
     /// Makes a group, or replaces everything that is said of it.

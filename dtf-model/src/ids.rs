@@ -29,20 +29,20 @@ macro_rules! number {
 
 /// What has to be known to work on a task: its type, and the version of the type's plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Kind {
+pub struct TypeVersion {
     /// The type.
-    pub task_type: TaskType,
+    pub task_type: TaskTypeId,
     /// The least version of it; 0 for any.
     pub version: u32,
 }
 
-impl From<TaskType> for Kind {
-    fn from(task_type: TaskType) -> Self {
+impl From<TaskTypeId> for TypeVersion {
+    fn from(task_type: TaskTypeId) -> Self {
         Self { task_type, version: 0 }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for TypeVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.version {
             0 => self.task_type.fmt(f),
@@ -57,7 +57,7 @@ number! {
 }
 number! {
     /// A kind of task: what a plugin is registered under.
-    TaskType(u32)
+    TaskTypeId(u32)
 }
 number! {
     /// One run of a task. A task whose queues were lost is run again under the next one, and whatever belongs to an

@@ -14,10 +14,11 @@ use crate::group::{GroupTable, ResourceGroup};
 use crate::plugin::TaskResult;
 use crate::queue::{
     Backlog, CollectorLoad, CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorLoad, GeneratorQueue,
-    Hand, Incarnation, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueReader, QueueStore,
-    Report, Reported, ResultBatch, SchedulerLoad, SchedulerQueue, Standing, Taken, TaskControl, TaskState,
+    Incarnation, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueReader, QueueStore, Report,
+    Reported, ResultBatch, SchedulerLoad, SchedulerQueue, TakeRequest, Taken, TaskControl, TaskProgress,
+    TaskState,
 };
-use crate::shard::{Offer, Room, ShardQueue, Shipment, ShipmentId};
+use crate::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId};
 use crate::table::{BucketOf, Finish, HistoryOf, Keep, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable};
 use crate::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
 
@@ -136,7 +137,7 @@ macro_rules! intercepted {
 intercepted! { "queues": QueueReader for QueueStore;
     incarnation() -> Incarnation;
     state(task: TaskId) -> Option<TaskState>;
-    standings(tasks: &[TaskId]) -> Vec<(TaskId, Standing)>;
+    progress_of(tasks: &[TaskId]) -> Vec<(TaskId, TaskProgress)>;
 }
 
 intercepted! { "queues": TaskControl for QueueStore;
@@ -155,14 +156,14 @@ intercepted! { "queues": GeneratorQueue for QueueStore;
     };
     backlog(task: TaskId, run: RunEpoch) -> Backlog;
     stop_by_generator(fence: Fence, reason: &str) -> ();
-    set_generator_waits(fence: Fence, reason: Option<&str>) -> ();
+    set_generator_blocked_on(fence: Fence, reason: Option<&str>) -> ();
 }
 
 intercepted! { "queues": SchedulerQueue for QueueStore;
     load_scheduler(fence: Fence) -> SchedulerLoad;
-    take(fence: Fence, hand: &Hand, most: u64) -> Taken;
+    take(fence: Fence, hand: &TakeRequest, most: u64) -> Taken;
     put_back(fence: Fence, parcels: &[ParcelId], after: Duration) -> ();
-    set_scheduler_waits(fence: Fence, reason: Option<&str>) -> ();
+    set_scheduler_blocked_on(fence: Fence, reason: Option<&str>) -> ();
 }
 
 intercepted! { "queues": ExecutorQueue for QueueStore;
@@ -173,7 +174,7 @@ intercepted! { "queues": ExecutorQueue for QueueStore;
         outcomes: outcomes(&report),
     };
     recover(task: TaskId, run: RunEpoch, lost: LostParcel) -> Reported;
-    accuse(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
+    mark_suspect(task: TaskId, run: RunEpoch, parcel: ParcelId, attempt: u32) -> bool;
     runs_on(task: TaskId, run: RunEpoch, shard: Shard, parcel: &Parcel) -> bool;
 }
 
@@ -183,15 +184,15 @@ intercepted! { "queues": CollectorQueue for QueueStore;
     commit(fence: Fence, commit: Commit) -> TaskState, Subject::Commit { task: fence.task, batches: commit.batches };
     conclude(fence: Fence, result: &TaskResult) -> ();
     stop_by_collector(fence: Fence, reason: &str) -> ();
-    set_collector_waits(fence: Fence, reason: Option<&str>) -> ();
+    set_collector_blocked_on(fence: Fence, reason: Option<&str>) -> ();
 }
 
 intercepted! { "shards": ShardQueue for ShardQueue;
-    hold(shard: Shard, token: Token, offer: &Offer) -> Vec<Shipment>;
-    rooms(shards: &[Shard]) -> Vec<Room>;
+    hold(shard: Shard, token: Token, offer: &Capacity) -> Vec<Shipment>;
+    credits(shards: &[Shard]) -> Vec<ShardCredit>;
     tokens(shards: &[Shard]) -> Vec<Token>;
     ship(shard: Shard, shipments: &[Shipment]) -> usize;
-    claim(shard: Shard, token: Token, offer: &Offer, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
+    claim(shard: Shard, token: Token, offer: &Capacity, in_hand: &[ShipmentId], most: usize) -> Vec<Shipment>;
     acknowledge(shard: Shard, token: Token, done: &[ShipmentId]) -> ();
     contents(shard: Shard) -> Vec<ShipmentId>;
 }

@@ -34,9 +34,9 @@ pub mod table;
 mod text;
 pub mod wake;
 
-pub use error::{Invalid, StoreError};
+pub use error::{InvalidInput, StoreError};
 pub use group::ResourceGroup;
-pub use ids::{EmitEpoch, Kind, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskType};
+pub use ids::{EmitEpoch, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskTypeId, TypeVersion};
 pub use key::ShardKey;
 pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};

@@ -167,7 +167,7 @@ fn millis(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{TaskId, TaskType};
+    use crate::ids::{TaskId, TaskTypeId};
     use crate::param::TaskParam;
 
     const START: u64 = 1_000_000;
@@ -175,7 +175,7 @@ mod tests {
     fn row(status: TaskStatus, control: Control, run: u32) -> TaskRow {
         TaskRow {
             id: TaskId(7),
-            task_type: TaskType(1),
+            task_type: TaskTypeId(1),
             param: TaskParam { timeout: Duration::from_secs(60), ..TaskParam::default() },
             status,
             control,
@@ -205,7 +205,7 @@ mod tests {
             generated: false,
             progress: None,
             stop: None,
-            waits: Vec::new(),
+            blocked_on: Vec::new(),
             ending: None,
         }
     }

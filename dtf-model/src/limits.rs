@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Invalid;
+use crate::error::InvalidInput;
 
 /// At most so much at the same time, and so much a second. Without a number there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,10 +42,10 @@ impl Limits {
     ///
     /// # Errors
     /// The first limit that is 0: it would stop everything, which is what pausing is for.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         let zero = |what| {
             let allowed = "at least 1, or no limit; pausing stops a task".to_owned();
-            Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed })
+            Err(InvalidInput::OutOfRange { what, got: "0".to_owned(), allowed })
         };
         match self {
             Self { running: Some(0), .. } => zero("the limit on running subtasks"),

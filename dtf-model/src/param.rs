@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Invalid;
-use crate::ids::{Kind, RunEpoch, TaskId, TaskType};
+use crate::error::InvalidInput;
+use crate::ids::{RunEpoch, TaskId, TaskTypeId, TypeVersion};
 use crate::limits::Limits;
 use crate::text::check_length;
 
@@ -30,11 +30,11 @@ impl Priority {
     /// Runs first.
     pub const HIGH: Priority = Priority(9000);
 
-    fn check(self) -> Result<(), Invalid> {
+    fn check(self) -> Result<(), InvalidInput> {
         if (Self::LOW..=Self::HIGH).contains(&self) {
             return Ok(());
         }
-        Err(Invalid::OutOfRange {
+        Err(InvalidInput::OutOfRange {
             what: "the priority",
             got: self.0.to_string(),
             allowed: "2000 (low) to 9000 (high); 6000 is medium".to_owned(),
@@ -124,17 +124,17 @@ impl TaskParam {
     ///
     /// # Errors
     /// The first thing that is wrong, and what is allowed.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         check_length("the task's name", &self.name, MAX_NAME_CHARS)?;
         check_length("the description", &self.description, MAX_DESCRIPTION_CHARS)?;
         check_length("the creator's name", &self.creator.name, MAX_NAME_CHARS)?;
         check_length("the resource group", &self.group, MAX_NAME_CHARS)?;
         if self.group.is_empty() {
-            return Err(Invalid::Empty("the resource group"));
+            return Err(InvalidInput::Empty("the resource group"));
         }
         self.priority.check()?;
         if self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
-            return Err(Invalid::OutOfRange {
+            return Err(InvalidInput::OutOfRange {
                 what: "the timeout",
                 got: format!("{:?}", self.timeout),
                 allowed: "1 ms to 365 days".to_owned(),
@@ -143,7 +143,7 @@ impl TaskParam {
         self.limits.check()?;
         let bytes = self.type_param.to_string().len();
         if bytes > MAX_TYPE_PARAM_BYTES {
-            return Err(Invalid::OutOfRange {
+            return Err(InvalidInput::OutOfRange {
                 what: "the size of type_param",
                 got: format!("{bytes} bytes"),
                 allowed: format!("at most {MAX_TYPE_PARAM_BYTES} bytes"),
@@ -162,15 +162,15 @@ pub struct TaskSpec {
     /// Which run of it.
     pub run: RunEpoch,
     /// Its type.
-    pub task_type: TaskType,
+    pub task_type: TaskTypeId,
     /// What the user said of it.
     pub param: Arc<TaskParam>,
 }
 
 impl TaskSpec {
     /// What has to be known to work on it.
-    pub fn kind(&self) -> Kind {
-        Kind { task_type: self.task_type, version: self.param.type_version }
+    pub fn kind(&self) -> TypeVersion {
+        TypeVersion { task_type: self.task_type, version: self.param.type_version }
     }
 }
 
@@ -186,9 +186,9 @@ mod tests {
             Err("the priority is 1; allowed is 2000 (low) to 9000 (high); 6000 is medium".to_owned())
         );
         let wrong = TaskParam { timeout: Duration::ZERO, ..TaskParam::default() };
-        assert!(matches!(wrong.check(), Err(Invalid::OutOfRange { what: "the timeout", .. })));
+        assert!(matches!(wrong.check(), Err(InvalidInput::OutOfRange { what: "the timeout", .. })));
         let wrong = TaskParam { name: "x".repeat(129), ..TaskParam::default() };
-        assert!(matches!(wrong.check(), Err(Invalid::TooLong { chars: 129, most: 128, .. })));
+        assert!(matches!(wrong.check(), Err(InvalidInput::TooLong { chars: 129, most: 128, .. })));
         let name = TaskParam { name: "ü".repeat(128), ..TaskParam::default() };
         assert!(name.check().is_ok());
     }

@@ -40,7 +40,7 @@ pub use self::ports::{
     CollectorQueue, ExecutorQueue, GeneratorQueue, QueueReader, QueueStore, SchedulerQueue, TaskControl,
 };
 pub use self::report::{CountedAs, Outcome, ParcelReport, Report, Reported, ResultBatch, StillOpen};
-pub use crate::plugin::DEATHS_AT_MOST;
+pub use crate::plugin::MAX_EXECUTOR_LOSSES;
 
 /// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK: u64 = 100_000;
@@ -92,7 +92,7 @@ pub struct TaskState {
     /// Why the task cannot go on, when a role says so. The manager will end it as exceptional.
     pub stop: Option<String>,
     /// What it waits for that only people can mend, as the roles say.
-    pub waits: Vec<String>,
+    pub blocked_on: Vec<String>,
     /// How it ended, once it has.
     pub ending: Option<Ending>,
 }
@@ -133,7 +133,7 @@ pub struct Usage {
 
 /// How a task stands, in short: what a scheduler has to know, and whatever changes when there is something for a role to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct TaskProgress {
     /// The number of its run.
     pub run: RunEpoch,
     /// What it has used so far.
@@ -191,12 +191,12 @@ pub struct LostParcel {
     /// On which shard it was.
     pub shard: Shard,
     /// How many executors a subtask of it may take down.
-    pub most_deaths: u32,
+    pub max_executor_losses: u32,
 }
 
 /// Where a parcel may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Slot {
     /// The shard.
     pub shard: Shard,
     /// The lanes whose keys it serves.
@@ -205,19 +205,19 @@ pub struct Place {
 
 /// Where a task's parcels may go now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hand {
+pub struct TakeRequest {
     /// The places, each for one parcel.
-    pub places: Vec<Place>,
+    pub places: Vec<Slot>,
     /// How many parcels are wanted at most, where there are more places.
     pub parcels: usize,
     /// How many lanes there are.
     pub lanes: u32,
 }
 
-impl Hand {
+impl TakeRequest {
     /// A place on each of these shards, for each time that it is named; each shard serves the lane of its number.
     pub fn of(shards: &[Shard], lanes: u32) -> Self {
-        let place = |shard: &Shard| Place { shard: *shard, lanes: vec![shard.0] };
+        let place = |shard: &Shard| Slot { shard: *shard, lanes: vec![shard.0] };
         Self { places: shards.iter().map(place).collect(), parcels: shards.len(), lanes }
     }
 }

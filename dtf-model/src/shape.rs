@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::BucketOf;
-use crate::error::Invalid;
+use crate::error::InvalidInput;
 use crate::ids::TaskId;
 use crate::wake::Topic;
 
@@ -42,10 +42,10 @@ impl ClusterShape {
     ///
     /// # Errors
     /// The first count that is 0 or over [`MOST`](Self::MOST).
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         match self.counts().into_iter().find(|(_, count)| !(1..=Self::MOST).contains(count)) {
             None => Ok(()),
-            Some((what, count)) => Err(Invalid::OutOfRange {
+            Some((what, count)) => Err(InvalidInput::OutOfRange {
                 what,
                 got: count.to_string(),
                 allowed: format!("1 to {}", Self::MOST),
@@ -66,8 +66,8 @@ impl ClusterShape {
     /// Checks that a process divides the work as this, the cluster's shape, says.
     ///
     /// # Errors
-    /// [`Invalid::Shape`] with the counts that differ.
-    pub fn agrees_with(&self, ours: ClusterShape) -> Result<(), Invalid> {
+    /// [`InvalidInput::Shape`] with the counts that differ.
+    pub fn agrees_with(&self, ours: ClusterShape) -> Result<(), InvalidInput> {
         let both = || self.counts().into_iter().zip(ours.counts()).filter(|(theirs, ours)| theirs != ours);
         let words = |(what, count): (&str, u32)| format!("{count} as {what}");
         if both().next().is_none() {
@@ -75,7 +75,7 @@ impl ClusterShape {
         }
         let theirs: Vec<_> = both().map(|(theirs, _)| words(theirs)).collect();
         let ours: Vec<_> = both().map(|(_, ours)| words(ours)).collect();
-        Err(Invalid::Shape { ours: ours.join(", "), theirs: theirs.join(", ") })
+        Err(InvalidInput::Shape { ours: ours.join(", "), theirs: theirs.join(", ") })
     }
 
     /// The first count of another shape that is below this one's: which, from and to what.

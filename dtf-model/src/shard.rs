@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lrmf_core::Token;
 
 use crate::error::StoreError;
-use crate::ids::{Kind, RunEpoch, Shard, TaskId};
+use crate::ids::{RunEpoch, Shard, TaskId, TypeVersion};
 use crate::queue::{Parcel, ParcelId};
 
 /// A parcel on its way to an executor.
@@ -46,9 +46,9 @@ pub struct ShipmentId {
 /// The kinds of task that somebody can work on: the numbers of their types with commas between them, a version behind a colon
 /// where there is one; or nothing for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kinds(Arc<str>);
+pub struct SupportedTypes(Arc<str>);
 
-impl Kinds {
+impl SupportedTypes {
     /// Every kind.
     pub fn all() -> Self {
         Self("".into())
@@ -65,7 +65,7 @@ impl Kinds {
     }
 
     /// Whether this kind is among them: its type, in its version or a later one.
-    pub fn has(&self, kind: impl Into<Kind>) -> bool {
+    pub fn has(&self, kind: impl Into<TypeVersion>) -> bool {
         let kind = kind.into();
         let is_it = |known: &str| {
             let (number, version) = known.split_once(':').unwrap_or((known, "0"));
@@ -76,11 +76,11 @@ impl Kinds {
     }
 }
 
-impl<K: Into<Kind>> FromIterator<K> for Kinds {
+impl<K: Into<TypeVersion>> FromIterator<K> for SupportedTypes {
     fn from_iter<I: IntoIterator<Item = K>>(kinds: I) -> Self {
         let text = |kind: K| match kind.into() {
-            Kind { task_type, version: 0 } => task_type.to_string(),
-            Kind { task_type, version } => format!("{task_type}:{version}"),
+            TypeVersion { task_type, version: 0 } => task_type.to_string(),
+            TypeVersion { task_type, version } => format!("{task_type}:{version}"),
         };
         let mut text: Vec<_> = kinds.into_iter().map(text).collect();
         if text.is_empty() {
@@ -101,24 +101,24 @@ pub struct ProcessCredit {
 
 /// The work that a shard's holder takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct Capacity {
     /// The most parcels of this shard that it is willing to have in hand.
     pub window: u32,
     /// The kinds of task that it can work on.
-    pub kinds: Kinds,
+    pub kinds: SupportedTypes,
     /// The bound over all shards of its process.
     pub credit: ProcessCredit,
 }
 
 /// The work that a shard takes now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct ShardCredit {
     /// The number of further parcels; 0 for a shard that was never held.
     pub free: u32,
     /// The number of parcels that it has, claimed or not.
     pub used: u32,
     /// The kinds of task that its latest holder can work on; all for a shard that was never held.
-    pub kinds: Kinds,
+    pub kinds: SupportedTypes,
     /// The bound over all shards of its latest holder's process; none for a shard that was never held, or whose holder gave none.
     pub credit: Option<ProcessCredit>,
 }
@@ -134,10 +134,10 @@ pub struct Room {
 #[async_trait]
 pub trait ShardQueue: Send + Sync + 'static {
     /// Takes a shard up, says what its holder takes, and gives back what is claimed, in the order of the claims.
-    async fn hold(&self, shard: Shard, token: Token, offer: &Offer) -> Result<Vec<Shipment>, StoreError>;
+    async fn hold(&self, shard: Shard, token: Token, offer: &Capacity) -> Result<Vec<Shipment>, StoreError>;
 
     /// What each shard takes now.
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError>;
+    async fn credits(&self, shards: &[Shard]) -> Result<Vec<ShardCredit>, StoreError>;
 
     /// The highest token that each shard has seen; 0 where nobody ever held it. Lower ones are refused, so generations of the
     /// executors' group must not begin below these.
@@ -156,7 +156,7 @@ pub trait ShardQueue: Send + Sync + 'static {
         &self,
         shard: Shard,
         token: Token,
-        offer: &Offer,
+        offer: &Capacity,
         in_hand: &[ShipmentId],
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError>;
@@ -171,22 +171,22 @@ pub trait ShardQueue: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::TaskType;
+    use crate::ids::TaskTypeId;
 
-    fn kind(task_type: u32, version: u32) -> Kind {
-        Kind { task_type: TaskType(task_type), version }
+    fn kind(task_type: u32, version: u32) -> TypeVersion {
+        TypeVersion { task_type: TaskTypeId(task_type), version }
     }
 
     #[test]
     fn a_kind_is_known_in_its_version_and_later_ones() {
-        let kinds: Kinds = [kind(100, 0), kind(101, 3)].into_iter().collect();
+        let kinds: SupportedTypes = [kind(100, 0), kind(101, 3)].into_iter().collect();
         assert_eq!(kinds.as_str(), "100,101:3");
-        let known = |task_type, version| Kinds::read(kinds.as_str()).has(kind(task_type, version));
+        let known = |task_type, version| SupportedTypes::read(kinds.as_str()).has(kind(task_type, version));
         assert!(known(100, 0) && known(101, 0) && known(101, 2) && known(101, 3));
         assert!(!known(100, 1) && !known(101, 4) && !known(102, 0) && !known(10, 0));
-        assert!(Kinds::all().has(kind(7, 7)));
-        let none: Kinds = std::iter::empty::<Kind>().collect();
+        assert!(SupportedTypes::all().has(kind(7, 7)));
+        let none: SupportedTypes = std::iter::empty::<TypeVersion>().collect();
         assert!(!none.has(kind(0, 0)) && !none.has(kind(100, 0)));
-        assert!(!Kinds::read("101:x,102:").has(kind(101, 0)));
+        assert!(!SupportedTypes::read("101:x,102:").has(kind(101, 0)));
     }
 }

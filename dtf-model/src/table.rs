@@ -5,10 +5,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cluster::ClusterTable;
-use crate::error::{Invalid, StoreError};
+use crate::error::{InvalidInput, StoreError};
 use crate::failure::FailureTable;
 use crate::group::GroupTable;
-use crate::ids::{RunEpoch, TaskId, TaskType};
+use crate::ids::{RunEpoch, TaskId, TaskTypeId};
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
 use crate::status::{Control, Counts, TaskStatus};
@@ -30,7 +30,7 @@ pub struct NewTask {
     /// The creation's own name: creating with the same one again makes no second task.
     pub request: Uuid,
     /// Its type.
-    pub task_type: TaskType,
+    pub task_type: TaskTypeId,
     /// What the user said of it.
     pub param: TaskParam,
     /// The time of creation, in milliseconds since the Unix epoch.
@@ -43,7 +43,7 @@ pub struct TaskRow {
     /// Its id.
     pub id: TaskId,
     /// Its type.
-    pub task_type: TaskType,
+    pub task_type: TaskTypeId,
     /// What the user said of it.
     pub param: TaskParam,
     /// Its status.
@@ -95,8 +95,8 @@ impl TaskRow {
     }
 
     /// What has to be known to work on it.
-    pub fn kind(&self) -> crate::ids::Kind {
-        crate::ids::Kind { task_type: self.task_type, version: self.param.type_version }
+    pub fn kind(&self) -> crate::ids::TypeVersion {
+        crate::ids::TypeVersion { task_type: self.task_type, version: self.param.type_version }
     }
 
     /// What the roles need to know of it.
@@ -116,7 +116,7 @@ pub struct TaskHead {
     /// Its id.
     pub id: TaskId,
     /// What has to be known to work on it.
-    pub kind: crate::ids::Kind,
+    pub kind: crate::ids::TypeVersion,
     /// Its resource group.
     pub group: String,
     /// What is wanted of it.
@@ -143,7 +143,7 @@ pub struct HistoryOf {
     /// The resource group.
     pub group: String,
     /// The type.
-    pub task_type: TaskType,
+    pub task_type: TaskTypeId,
 }
 
 /// The part of a history that stays. What either condition excludes goes.
@@ -184,7 +184,7 @@ pub struct TaskFilter {
     /// With this status.
     pub status: Option<TaskStatus>,
     /// Of this type.
-    pub task_type: Option<TaskType>,
+    pub task_type: Option<TaskTypeId>,
     /// Of this resource group.
     pub group: Option<String>,
     /// Of the creator with exactly this name.
@@ -203,7 +203,7 @@ impl TaskFilter {
     ///
     /// # Errors
     /// A text that is longer than any task's, or empty where none is.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         let texts = [
             ("the resource group to list", &self.group),
             ("the creator's name to list", &self.creator),
@@ -215,7 +215,7 @@ impl TaskFilter {
         }
         for (what, text) in [texts[0], texts[3]] {
             if text.as_ref().is_some_and(String::is_empty) {
-                return Err(Invalid::Empty(what));
+                return Err(InvalidInput::Empty(what));
             }
         }
         Ok(())
@@ -247,11 +247,11 @@ impl TaskFilter {
 ///
 /// # Errors
 /// A condition that no task can meet, or a page of more than [`MAX_LIST`].
-pub fn check_list(filter: &TaskFilter, most: u32) -> Result<(), Invalid> {
+pub fn check_list(filter: &TaskFilter, most: u32) -> Result<(), InvalidInput> {
     filter.check()?;
     if most > MAX_LIST {
         let allowed = format!("at most {MAX_LIST}; the next page begins before the last task of this one");
-        return Err(Invalid::OutOfRange {
+        return Err(InvalidInput::OutOfRange {
             what: "the number of tasks to list",
             got: most.to_string(),
             allowed,
@@ -282,9 +282,9 @@ impl Finish {
     ///
     /// # Errors
     /// What is wrong, and what is allowed.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         if !self.status.is_terminal() {
-            return Err(Invalid::OutOfRange {
+            return Err(InvalidInput::OutOfRange {
                 what: "the status at a task's end",
                 got: self.status.to_string(),
                 allowed: "cancelled, completed or exceptional".to_owned(),
@@ -298,10 +298,10 @@ impl Finish {
 ///
 /// # Errors
 /// How large it is, and what is allowed.
-pub fn check_result(result: &TaskResult) -> Result<(), Invalid> {
+pub fn check_result(result: &TaskResult) -> Result<(), InvalidInput> {
     let bytes = serde_json::to_string(result).map_or(usize::MAX, |text| text.len());
     if bytes > MAX_TASK_RESULT_BYTES {
-        return Err(Invalid::OutOfRange {
+        return Err(InvalidInput::OutOfRange {
             what: "the size of the task's result",
             got: format!("{bytes} bytes"),
             allowed: format!("at most {MAX_TASK_RESULT_BYTES} bytes"),
@@ -322,11 +322,11 @@ pub fn kept_reason(reason: &str) -> &str {
 /// - Every change is one conditional update on the status or the run that it expects; it says whether it applied. A row
 ///   with a terminal status never changes again, but for [`purged`](Self::purged). [`TaskStatus::may_become`] is the rule.
 /// - Texts are kept and compared exactly: case, trailing spaces and all of Unicode.
-/// - What does not fit is refused with [`StoreError::Invalid`] and nothing is written; only a reason is cut.
+/// - What does not fit is refused with [`StoreError::InvalidInput`] and nothing is written; only a reason is cut.
 #[async_trait]
 pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
-    /// a group that is not there is refused with [`Invalid::UnknownGroup`].
+    /// a group that is not there is refused with [`InvalidInput::UnknownGroup`].
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;
 
     /// One task.
@@ -337,7 +337,7 @@ pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
 
     /// The tasks that fit, in the [order](TaskFilter::order) of the filter, at most so many: from the beginning, or those behind
     /// the task `last` of the page before. Of the newest first, `last` need not exist; in the other orders it is refused with
-    /// [`Invalid::NoSuchTask`] where it does not. What [`check_list`] does not allow is refused with what it says.
+    /// [`InvalidInput::NoSuchTask`] where it does not. What [`check_list`] does not allow is refused with what it says.
     async fn list(
         &self,
         filter: &TaskFilter,

@@ -45,7 +45,7 @@ impl Topic {
 
 /// What a listener was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rung {
+pub enum Hint {
     /// These tasks may want attention.
     Tasks(Vec<TaskId>),
     /// Hints may have been lost: anything may want attention.
@@ -56,13 +56,13 @@ pub enum Rung {
 #[async_trait]
 pub trait Listener: Send {
     /// Waits for the next hints, all that have come since the last call at once. Dropping the future loses none.
-    async fn next(&mut self) -> Rung;
+    async fn next(&mut self) -> Hint;
 }
 
 /// The carrier of hints.
 pub trait WakeUp: Send + Sync + 'static {
     /// Hints at a task. Never blocks, never fails.
-    fn ring(&self, topic: Topic, task: TaskId);
+    fn notify(&self, topic: Topic, task: TaskId);
 
     /// Listens from now on.
     fn listen(&self, topic: Topic) -> Box<dyn Listener>;

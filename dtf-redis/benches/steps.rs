@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{
-    CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, Parcel, ParcelReport, Push,
-    Report, SchedulerQueue, TaskControl,
+    CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Outcome, Parcel, ParcelReport, Push,
+    Report, SchedulerQueue, TakeRequest, TaskControl,
 };
-use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf_redis::{Redis, RedisConfig, RedisQueues};
 use futures::future::join_all;
 use lrmf_core::Token;
@@ -57,7 +57,7 @@ fn patient(server: &Server) -> RedisConfig {
 
 fn spec(task: u64) -> TaskSpec {
     let param = Arc::new(TaskParam::default());
-    TaskSpec { id: TaskId(task), run: RunEpoch(1), task_type: TaskType(1), param }
+    TaskSpec { id: TaskId(task), run: RunEpoch(1), task_type: TaskTypeId(1), param }
 }
 
 fn batch(first: Seq, parcels: usize, size: usize) -> Push {
@@ -77,8 +77,15 @@ fn report(parcel: &Parcel) -> ParcelReport {
     let reports =
         parcel.bodies.iter().map(|body| Report::Ended(Outcome::Succeeded(SubtaskResult::new(body.clone()))));
     let busy = Duration::from_micros(10);
-    let (attempt, deaths) = (parcel.attempt, parcel.deaths);
-    ParcelReport { parcel: parcel.id, attempt, deaths, reports: reports.collect(), together: 1, busy }
+    let (attempt, executor_losses) = (parcel.attempt, parcel.executor_losses);
+    ParcelReport {
+        parcel: parcel.id,
+        attempt,
+        executor_losses,
+        reports: reports.collect(),
+        together: 1,
+        busy,
+    }
 }
 
 /// How many subtasks went through, in which time.
@@ -93,7 +100,7 @@ async fn steps(queues: &RedisQueues, size: usize) -> (f64, Duration) {
         let push = Push { epoch: generator.epoch, ..batch(next, ROUND, size) };
         next = next.plus((ROUND * size) as u64);
         queues.push(fence, push).await.unwrap();
-        let taken = queues.take(fence, &Hand::of(&[Shard(0); ROUND], 1), u64::MAX).await.unwrap();
+        let taken = queues.take(fence, &TakeRequest::of(&[Shard(0); ROUND], 1), u64::MAX).await.unwrap();
         let reports =
             taken.parcels.iter().map(|(_, parcel)| queues.complete(fence.task, fence.run, report(parcel)));
         for reported in join_all(reports).await {

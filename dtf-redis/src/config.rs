@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use dtf_model::Invalid;
+use dtf_model::InvalidInput;
 use serde::{Deserialize, Serialize};
 
 /// What is at the addresses.
@@ -90,9 +90,9 @@ impl RedisConfig {
     ///
     /// # Errors
     /// The first thing that is wrong. It does not contain the password.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         let wrong = |what, got: String, allowed: &str| {
-            Err(Invalid::OutOfRange { what, got, allowed: allowed.to_owned() })
+            Err(InvalidInput::OutOfRange { what, got, allowed: allowed.to_owned() })
         };
         if let Some(url) = self.urls().find(|url| redis::Client::open(*url).is_err()) {
             let form = "redis://[[user]:password@]host[:port][/database], rediss://… or redis+unix:///path";
@@ -112,7 +112,7 @@ impl RedisConfig {
             return wrong("the number of addresses of a single Redis", got, "1; or a topology of several");
         }
         if matches!(&self.topology, Topology::Sentinel { master, .. } if master.is_empty()) {
-            return Err(Invalid::Empty("the name of the master that the Sentinels watch"));
+            return Err(InvalidInput::Empty("the name of the master that the Sentinels watch"));
         }
         let times = [
             ("the connect timeout of Redis", self.connect_timeout),
@@ -233,7 +233,7 @@ mod tests {
             },
         ];
         for config in wrong {
-            assert!(matches!(config.check(), Err(Invalid::OutOfRange { .. })), "{config:?}");
+            assert!(matches!(config.check(), Err(InvalidInput::OutOfRange { .. })), "{config:?}");
         }
     }
 

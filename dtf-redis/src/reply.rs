@@ -186,7 +186,7 @@ impl Reply {
             generated,
             progress,
             stop,
-            waits: waits.into_iter().flatten().collect(),
+            blocked_on: waits.into_iter().flatten().collect(),
             ending,
         })
     }

@@ -32,7 +32,7 @@ scripts! {
     COMPLETE = ["common", "parcel", "keyed", "stream", "done", "complete"];
     RECOVER = ["common", "parcel", "keyed", "done", "recover"];
     RUNS_ON = ["common", "parcel", "runs_on"];
-    ACCUSE = ["common", "parcel", "accuse"];
+    MARK_SUSPECT = ["common", "parcel", "mark_suspect"];
     LOAD_COLLECTOR = ["common", "stream", "load_collector"];
     PEEK = ["common", "peek"];
     COMMIT = ["common", "parcel", "keyed", "stream", "state", "commit"];

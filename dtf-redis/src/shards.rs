@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use dtf_batch::{BatchLimits, Batcher};
-use dtf_model::shard::{Kinds, Offer, ProcessCredit, Room, ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{
+    Capacity, ProcessCredit, ShardCredit, ShardQueue, Shipment, ShipmentId, SupportedTypes,
+};
 use dtf_model::{Shard, StoreError};
 use lrmf_core::Token;
 use redis::FromRedisValue;
@@ -51,7 +53,7 @@ impl Call {
     }
 
     /// With what every call of a holder begins with that says what it takes.
-    fn offer(self, token: Token, offer: &Offer) -> Self {
+    fn offer(self, token: Token, offer: &Capacity) -> Self {
         let ProcessCredit { process, window } = offer.credit;
         self.arg(token_text(token))
             .arg(offer.window.to_string())
@@ -164,12 +166,12 @@ async fn call_all(redis: &Redis, calls: Vec<Call>) -> Vec<Result<Reply, StoreErr
 
 type RoomFields = (Option<u32>, Option<u32>, Option<String>, Option<String>);
 
-fn room((window, used, kinds, credit): RoomFields) -> Result<Room, StoreError> {
+fn room((window, used, kinds, credit): RoomFields) -> Result<ShardCredit, StoreError> {
     let used = used.unwrap_or(0);
-    let kinds = kinds.map_or_else(Kinds::all, |kinds| Kinds::read(&kinds));
+    let kinds = kinds.map_or_else(SupportedTypes::all, |kinds| SupportedTypes::read(&kinds));
     // A holder of an earlier version gives none.
     let credit = credit.as_deref().map(read_credit).transpose()?;
-    Ok(Room { free: window.unwrap_or(0).saturating_sub(used), used, kinds, credit })
+    Ok(ShardCredit { free: window.unwrap_or(0).saturating_sub(used), used, kinds, credit })
 }
 
 fn read_credit(text: &str) -> Result<ProcessCredit, StoreError> {
@@ -179,12 +181,12 @@ fn read_credit(text: &str) -> Result<ProcessCredit, StoreError> {
 
 #[async_trait]
 impl ShardQueue for RedisShards {
-    async fn hold(&self, shard: Shard, token: Token, offer: &Offer) -> Result<Vec<Shipment>, StoreError> {
+    async fn hold(&self, shard: Shard, token: Token, offer: &Capacity) -> Result<Vec<Shipment>, StoreError> {
         let reply = self.call(Call::new('h', shard).offer(token, offer)).await?;
         self.received(shard, token, reply)
     }
 
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
+    async fn credits(&self, shards: &[Shard]) -> Result<Vec<ShardCredit>, StoreError> {
         let rooms = self.fields::<RoomFields>(shards, &["window", "used", "kinds", "credit"]).await?;
         rooms.into_iter().map(room).collect()
     }
@@ -206,7 +208,7 @@ impl ShardQueue for RedisShards {
         &self,
         shard: Shard,
         token: Token,
-        offer: &Offer,
+        offer: &Capacity,
         in_hand: &[ShipmentId],
         most: usize,
     ) -> Result<Vec<Shipment>, StoreError> {

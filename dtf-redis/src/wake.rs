@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf_memory::MemoryWakeUp;
-use dtf_model::wake::{Listener, Rung, Topic, WakeUp};
+use dtf_model::wake::{Hint, Listener, Topic, WakeUp};
 use dtf_model::{StoreError, TaskId};
 use futures::StreamExt;
 use redis::aio::PubSubSink;
@@ -71,7 +71,7 @@ impl RedisWakeUp {
 }
 
 impl WakeUp for RedisWakeUp {
-    fn ring(&self, topic: Topic, task: TaskId) {
+    fn notify(&self, topic: Topic, task: TaskId) {
         let told = self.local.tell(topic, task);
         if !(told && topic.has_one_listener()) {
             self.outbox.put(topic, task);
@@ -93,7 +93,7 @@ struct RedisListener {
 
 #[async_trait]
 impl Listener for RedisListener {
-    async fn next(&mut self) -> Rung {
+    async fn next(&mut self) -> Hint {
         self.inbox.next().await
     }
 }
@@ -136,7 +136,7 @@ impl Outbox {
     }
 }
 
-/// Publishes what is rung, for as long as the process lives. A failure loses hints, and nothing else.
+/// Publishes what is hint, for as long as the process lives. A failure loses hints, and nothing else.
 async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
     loop {
         outbox.bell.notified().await;
@@ -289,7 +289,7 @@ impl Subscriber {
             self.local.lost(topic);
         }
         for task in numbers {
-            self.local.ring(topic, TaskId(task));
+            self.local.notify(topic, TaskId(task));
         }
     }
 }

@@ -17,9 +17,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::ids::Kind;
+use dtf_model::ids::TypeVersion;
 use dtf_model::role::Role;
-use dtf_model::shard::Kinds;
+use dtf_model::shard::SupportedTypes;
 use lrmf_core::Timestamp;
 use lrmf_core::runner::Declined;
 
@@ -31,7 +31,7 @@ pub const DWELL: Duration = Duration::from_secs(150);
 pub trait Peers: Send + Sync + 'static {
     /// Lists the types of task that each other member knows, of the members that take parts. Empty if the members cannot be
     /// listed.
-    async fn others(&self, role: Role) -> Vec<Kinds>;
+    async fn others(&self, role: Role) -> Vec<SupportedTypes>;
 }
 
 /// A group without other members.
@@ -40,7 +40,7 @@ pub struct Nobody;
 
 #[async_trait]
 impl Peers for Nobody {
-    async fn others(&self, _: Role) -> Vec<Kinds> {
+    async fn others(&self, _: Role) -> Vec<SupportedTypes> {
         Vec::new()
     }
 }
@@ -49,14 +49,19 @@ impl Peers for Nobody {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The types that its holder knows.
-    pub known: BTreeSet<Kind>,
+    pub known: BTreeSet<TypeVersion>,
     /// The types that its holder lacks.
-    pub lacking: BTreeSet<Kind>,
+    pub lacking: BTreeSet<TypeVersion>,
 }
 
 impl Needs {
     /// Returns whether the part should go to one of the `others`, given the time since which it has been held.
-    pub fn are_better_met_by(&self, others: &[Kinds], held_since: Timestamp, now: Timestamp) -> bool {
+    pub fn are_better_met_by(
+        &self,
+        others: &[SupportedTypes],
+        held_since: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let mut all = self.known.union(&self.lacking);
         if self.lacking.is_empty() {
             return false;
@@ -70,7 +75,7 @@ impl Needs {
 
     /// Returns the answer to the leader that placed the part.
     pub fn declined(&self) -> Declined {
-        let lacking: Vec<_> = self.lacking.iter().map(Kind::to_string).collect();
+        let lacking: Vec<_> = self.lacking.iter().map(TypeVersion::to_string).collect();
         Declined(format!("task types {} are not known here, and are known elsewhere", lacking.join(", ")))
     }
 }
@@ -78,14 +83,19 @@ impl Needs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dtf_model::ids::TaskType;
+    use dtf_model::ids::TaskTypeId;
 
-    fn kinds<const N: usize>(kinds: [u32; N]) -> BTreeSet<Kind> {
-        kinds.into_iter().map(|kind| TaskType(kind).into()).collect()
+    fn kinds<const N: usize>(kinds: [u32; N]) -> BTreeSet<TypeVersion> {
+        kinds.into_iter().map(|kind| TaskTypeId(kind).into()).collect()
     }
 
-    fn is_given_up(known: BTreeSet<Kind>, lacking: BTreeSet<Kind>, others: &str, held: u64) -> bool {
-        let others: Vec<_> = others.split_whitespace().map(Kinds::read).collect();
+    fn is_given_up(
+        known: BTreeSet<TypeVersion>,
+        lacking: BTreeSet<TypeVersion>,
+        others: &str,
+        held: u64,
+    ) -> bool {
+        let others: Vec<_> = others.split_whitespace().map(SupportedTypes::read).collect();
         let at = |seconds| Timestamp(Duration::from_secs(seconds));
         Needs { known, lacking }.are_better_met_by(&others, at(100), at(100 + held))
     }

@@ -11,7 +11,7 @@ use dtf_model::error::StoreError;
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::role::{Role, part_number};
 use dtf_model::table::BucketOf;
-use dtf_model::wake::Rung;
+use dtf_model::wake::Hint;
 use lrmf_core::Token;
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
@@ -127,8 +127,8 @@ impl<R: Reconcile> RunTask for Reconciler<R> {
                     Err(error) => warn!(role = %self.role, bucket, %error, "tasks not listed"),
                 },
                 hint = listener.next() => match hint {
-                    Rung::Tasks(tasks) => tasks.into_iter().for_each(|task| leases.notify(task)),
-                    Rung::Anything => resync.reset_immediately(),
+                    Hint::Tasks(tasks) => tasks.into_iter().for_each(|task| leases.notify(task)),
+                    Hint::Anything => resync.reset_immediately(),
                 },
                 () = leases.next_ended() => {}
             }

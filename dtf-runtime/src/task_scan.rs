@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use dtf_model::error::StoreError;
-use dtf_model::ids::{Kind, RunEpoch, TaskId};
-use dtf_model::queue::{Incarnation, QueueReader, Standing};
+use dtf_model::ids::{RunEpoch, TaskId, TypeVersion};
+use dtf_model::queue::{Incarnation, QueueReader, TaskProgress};
 use dtf_model::status::Control;
 use dtf_model::table::{BucketOf, TaskTable};
 
@@ -30,11 +30,11 @@ pub struct ActiveTask {
     /// The number of its run.
     pub run: RunEpoch,
     /// The type and version that a plugin must have to work on it.
-    pub kind: Kind,
+    pub kind: TypeVersion,
     /// The control that its row asks for.
     pub control: Control,
     /// The progress of its queues; `None` without queues.
-    pub standing: Option<Standing>,
+    pub progress: Option<TaskProgress>,
 }
 
 /// Scans the tasks of a bucket.
@@ -62,13 +62,13 @@ impl TaskScan {
         loop {
             let rows = self.table.active(share, after, PAGE).await?;
             let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-            let standings: HashMap<_, _> = self.queues.standings(&ids).await?.into_iter().collect();
+            let progress: HashMap<_, _> = self.queues.progress_of(&ids).await?.into_iter().collect();
             active.extend(rows.iter().map(|row| ActiveTask {
                 id: row.id,
                 run: row.run,
                 kind: row.kind,
                 control: row.control,
-                standing: standings.get(&row.id).copied(),
+                progress: progress.get(&row.id).copied(),
             }));
             match rows.last() {
                 Some(last) if rows.len() as u32 == PAGE => after = last.id,

@@ -96,7 +96,7 @@ impl Reconcile for Generate {
                     match attempts.failed(Role::Generator, conf, &error) {
                         Again::After(wait, reason) => {
                             warn!(task_id = %lease.task, %reason, "a generator failed");
-                            self.ports.queues.set_generator_waits(fence, Some(&reason)).await?;
+                            self.ports.queues.set_generator_blocked_on(fence, Some(&reason)).await?;
                             let waited = tokio::time::sleep(wait);
                             if lease.stop.run_until_cancelled(waited).await.is_none() {
                                 return Ok(None);
@@ -109,7 +109,7 @@ impl Reconcile for Generate {
             };
             let reason = format!("the generator failed: {failure}");
             self.ports.queues.stop_by_generator(fence, &reason).await?;
-            self.context.wake.ring(self.context.shape.watch(lease.task), lease.task);
+            self.context.wake.notify(self.context.shape.watch(lease.task), lease.task);
             return Ok(Some(run));
         }
     }
@@ -129,13 +129,13 @@ impl Generate {
         else {
             let reason =
                 format!("a generator that knows task type {}; the one that it has does not", spec.kind());
-            self.ports.queues.set_generator_waits(fence, Some(&reason)).await?;
+            self.ports.queues.set_generator_blocked_on(fence, Some(&reason)).await?;
             return Ok(End::Stopped);
         };
         let plugin = &found.plugin;
         let load = self.ports.queues.load_generator(fence).await?;
-        if !state.waits.is_empty() {
-            self.ports.queues.set_generator_waits(fence, None).await?;
+        if !state.blocked_on.is_empty() {
+            self.ports.queues.set_generator_blocked_on(fence, None).await?;
         }
         if load.finished {
             return Ok(End::Settled);
@@ -265,10 +265,10 @@ impl Generation<'_> {
         self.backlog = until_answered(&self.lease.stop, || queues.push(fence, push.clone())).await?;
         self.next = self.next.plus(count);
         self.attempts.got_on();
-        self.context.wake.ring(shape.scheduling(task), task);
+        self.context.wake.notify(shape.scheduling(task), task);
         if finished {
             // Where nothing is left to be counted, nobody but the collector can say that the task is complete.
-            self.context.wake.ring(shape.collection(task), task);
+            self.context.wake.notify(shape.collection(task), task);
         }
         Ok(())
     }

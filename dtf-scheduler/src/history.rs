@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::table::{HistoryOf, Keep, TaskTable};
-use dtf_model::{StoreError, TaskType};
+use dtf_model::{StoreError, TaskTypeId};
 use lrmf_core::Clock;
 use lrmf_core::config::text;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub struct HistoryRule {
     /// The group that it is for; none for all.
     pub group: Option<String>,
     /// The type that it is for; none for all.
-    pub task_type: Option<TaskType>,
+    pub task_type: Option<TaskTypeId>,
     /// Tasks that ended longer ago go; none for no limit.
     pub age: Option<Duration>,
     /// The number of tasks of a group and type that are kept; none for no limit.
@@ -75,7 +75,7 @@ impl FromStr for HistoryRule {
             let wrong = || bad(format!("has {value:?} as its {name}"));
             match name {
                 "group" => read.group = Some(value.to_owned()),
-                "type" => read.task_type = Some(TaskType(value.parse().map_err(|_| wrong())?)),
+                "type" => read.task_type = Some(TaskTypeId(value.parse().map_err(|_| wrong())?)),
                 "age" => read.age = Some(text::parse(value).map_err(|_| wrong())?),
                 "number" => {
                     let number = value.parse().ok().filter(|number| *number > 0);
@@ -195,7 +195,7 @@ mod tests {
     async fn ended(table: &MemoryTable, task_type: u32) {
         let task = NewTask {
             request: Uuid::new_v4(),
-            task_type: TaskType(task_type),
+            task_type: TaskTypeId(task_type),
             param: TaskParam::default(),
             now: 0,
         };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn of(group: &str, task_type: u32) -> HistoryOf {
-        HistoryOf { group: group.to_owned(), task_type: TaskType(task_type) }
+        HistoryOf { group: group.to_owned(), task_type: TaskTypeId(task_type) }
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Steps {
 
     fn hint(&self, id: TaskId, topics: &[Topic]) {
         for topic in topics {
-            self.context.wake.ring(*topic, id);
+            self.context.wake.notify(*topic, id);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A statement with its arguments, for whichever database.
 
-use dtf_model::{Invalid, StoreError};
+use dtf_model::{InvalidInput, StoreError};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Database, Encode, SqlSafeStr, SqlStr, Type};
 
@@ -141,7 +141,7 @@ impl Call {
 pub(crate) fn kept(what: &'static str, number: u64) -> Result<i64, StoreError> {
     i64::try_from(number).map_err(|_| {
         let allowed = format!("at most {}", i64::MAX);
-        StoreError::Invalid(Invalid::OutOfRange { what, got: number.to_string(), allowed })
+        StoreError::InvalidInput(InvalidInput::OutOfRange { what, got: number.to_string(), allowed })
     })
 }
 

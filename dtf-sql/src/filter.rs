@@ -173,7 +173,7 @@ fn behind_all(prefix: &str) -> Option<String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use dtf_model::{TaskStatus, TaskType};
+    use dtf_model::{TaskStatus, TaskTypeId};
 
     use super::*;
 
@@ -204,7 +204,7 @@ pub(crate) mod tests {
         let filters = [
             (none(), "PRIMARY"),
             (TaskFilter { status: Some(TaskStatus::Completed), ..none() }, "tbl_task_status"),
-            (TaskFilter { task_type: Some(TaskType(1)), ..none() }, "tbl_task_type"),
+            (TaskFilter { task_type: Some(TaskTypeId(1)), ..none() }, "tbl_task_type"),
             (TaskFilter { group: text(), ..none() }, "tbl_task_group"),
             (TaskFilter { creator: text(), ..none() }, "tbl_task_creator"),
             (TaskFilter { name: text(), ..none() }, "tbl_task_name"),

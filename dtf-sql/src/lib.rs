@@ -15,14 +15,14 @@
 //!
 //! ```
 //! use dtf_model::table::{NewTask, TaskTable};
-//! use dtf_model::{TaskParam, TaskType};
+//! use dtf_model::{TaskParam, TaskTypeId};
 //! use dtf_sql::SqlTable;
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), dtf_model::StoreError> {
 //! let table = SqlTable::in_memory().await?;
 //! let task = NewTask {
 //!     request: uuid::Uuid::new_v4(),
-//!     task_type: TaskType(1),
+//!     task_type: TaskTypeId(1),
 //!     param: TaskParam::default(),
 //!     now: 1_800_000_000_000,
 //! };

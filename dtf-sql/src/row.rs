@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dtf_model::failure::{Failure, FailureKey};
-use dtf_model::ids::Kind;
+use dtf_model::ids::TypeVersion;
 use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
 use dtf_model::{
     Control, Counts, Creator, EmitEpoch, Limits, Priority, ResourceGroup, RunEpoch, Seq, TaskId, TaskParam,
-    TaskStatus, TaskType,
+    TaskStatus, TaskTypeId,
 };
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
 
@@ -28,7 +28,7 @@ impl Record for TaskRow {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(TaskRow {
             id: TaskId(columns.number("id")?),
-            task_type: TaskType(columns.number("task_type")?),
+            task_type: TaskTypeId(columns.number("task_type")?),
             param: param(columns)?,
             status: columns.code("task_status", TaskStatus::from_code)?,
             control: columns.code("control", Control::from_code)?,
@@ -56,8 +56,8 @@ impl Record for TaskHead {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(TaskHead {
             id: TaskId(columns.number("id")?),
-            kind: Kind {
-                task_type: TaskType(columns.number("task_type")?),
+            kind: TypeVersion {
+                task_type: TaskTypeId(columns.number("task_type")?),
                 version: columns.number("type_version")?,
             },
             group: columns.text("resource_group")?,
@@ -69,7 +69,7 @@ impl Record for TaskHead {
 
 impl Record for HistoryOf {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
-        let task_type = TaskType(columns.number("task_type")?);
+        let task_type = TaskTypeId(columns.number("task_type")?);
         Ok(HistoryOf { group: columns.text("resource_group")?, task_type })
     }
 }

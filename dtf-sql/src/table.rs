@@ -8,7 +8,7 @@ use dtf_model::table::{
     BucketOf, Finish, HistoryOf, Keep, ListOrder, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable,
     check_list, kept_reason,
 };
-use dtf_model::{Control, Invalid, RunEpoch, StoreError, TaskId, TaskStatus};
+use dtf_model::{Control, InvalidInput, RunEpoch, StoreError, TaskId, TaskStatus};
 
 use crate::batches::{Batches, Change, Insertion, answered};
 use crate::call::{Call, Value, bound, kept};
@@ -229,7 +229,7 @@ impl TaskTable for SqlTable {
         check_list(filter, most)?;
         let last = match last {
             Some(id) if filter.order() != ListOrder::NewestFirst => {
-                let row = self.get(id).await?.ok_or(Invalid::NoSuchTask(id))?;
+                let row = self.get(id).await?.ok_or(InvalidInput::NoSuchTask(id))?;
                 Some(Last { id: id.0, name: row.param.name, start_at: row.param.start_at })
             }
             last => last.map(|id| Last { id: id.0, name: String::new(), start_at: None }),

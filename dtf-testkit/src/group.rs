@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use dtf_model::error::{Invalid, StoreError};
+use dtf_model::error::{InvalidInput, StoreError};
 use dtf_model::group::{DEFAULT_GROUP, GroupTable, MAX_QUOTA, ResourceGroup, all_groups};
 use dtf_model::limits::Limits;
 use dtf_model::param::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS};
@@ -111,9 +111,9 @@ pub async fn what_is_out_of_range_is_refused(table: &Arc<dyn GroupTable>) {
     ];
     for group in wrong {
         let refused = table.set_group(&group).await;
-        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{group:?}: {refused:?}");
+        assert!(matches!(refused, Err(StoreError::InvalidInput(_))), "{group:?}: {refused:?}");
     }
     assert_eq!(must(table.group(&named.name).await), None);
     let refused = table.set_group(&ResourceGroup::named("")).await;
-    assert!(matches!(refused, Err(StoreError::Invalid(Invalid::Empty(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::InvalidInput(InvalidInput::Empty(_)))), "{refused:?}");
 }

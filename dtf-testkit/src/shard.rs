@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dtf_model::error::StoreError;
-use dtf_model::ids::{EmitEpoch, Kind, RunEpoch, Seq, Shard, TaskId, TaskType};
+use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskTypeId, TypeVersion};
 use dtf_model::key::ShardKey;
 use dtf_model::queue::{Parcel, ParcelId};
-use dtf_model::shard::{Kinds, Offer, ProcessCredit, ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{Capacity, ProcessCredit, ShardQueue, Shipment, ShipmentId, SupportedTypes};
 use lrmf_core::Token;
 
 use super::{must, unique_number};
@@ -48,8 +48,8 @@ const WINDOW: u32 = 4;
 
 const CREDIT: ProcessCredit = ProcessCredit { process: u64::MAX, window: 17 };
 
-fn offer(window: u32) -> Offer {
-    Offer { window, kinds: Kinds::all(), credit: CREDIT }
+fn offer(window: u32) -> Capacity {
+    Capacity { window, kinds: SupportedTypes::all(), credit: CREDIT }
 }
 
 struct Desk<'a> {
@@ -76,7 +76,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn room(&self) -> u32 {
-        let rooms = must(self.store.rooms(&[self.shard]).await);
+        let rooms = must(self.store.credits(&[self.shard]).await);
         assert_eq!(rooms.len(), 1);
         rooms[0].free
     }
@@ -119,7 +119,7 @@ fn shipment(number: u64) -> Shipment {
         parcel: Parcel {
             id: ParcelId { epoch: EmitEpoch(3), first: Seq::FIRST_FOLLOW_UP.plus(number) },
             attempt: 4,
-            deaths: 2,
+            executor_losses: 2,
             key: (number % 2 == 1).then(|| ShardKey::new("a key").ordered()),
             bodies: vec![Bytes::from(format!("body {number}")), Bytes::new()],
         },
@@ -137,7 +137,7 @@ pub async fn a_shard_that_nobody_held_takes_nothing(store: &Arc<dyn ShardQueue>)
     assert_eq!(desk.ship(&[1]).await, 0);
     assert_eq!(desk.ship(&[]).await, 0);
     assert!(desk.contents().await.is_empty());
-    assert!(must(store.rooms(&[]).await).is_empty());
+    assert!(must(store.credits(&[]).await).is_empty());
 }
 
 /// Claims come in the order of shipping, and nothing is claimed twice.
@@ -309,7 +309,7 @@ pub async fn shards_do_not_see_each_other(store: &Arc<dyn ShardQueue>) {
     let (one, two, absent) = (Desk::held(store).await, Desk::held(store).await, Desk::absent(store));
     one.ship(&[1, 2]).await;
     two.ship(&[1]).await;
-    let rooms = must(store.rooms(&[two.shard, absent.shard, one.shard, two.shard]).await);
+    let rooms = must(store.credits(&[two.shard, absent.shard, one.shard, two.shard]).await);
     let free: Vec<_> = rooms.iter().map(|room| room.free).collect();
     assert_eq!(free, [WINDOW - 1, 0, WINDOW - 2, WINDOW - 1]);
     must(store.hold(one.shard, Token(20), &offer(WINDOW)).await);
@@ -319,16 +319,16 @@ pub async fn shards_do_not_see_each_other(store: &Arc<dyn ShardQueue>) {
 /// Which kinds of task a shard takes is what its holder said last, with a claim too.
 pub async fn the_latest_holder_says_what_a_shard_takes(store: &Arc<dyn ShardQueue>) {
     let desk = Desk::absent(store);
-    let kinds = async || must(store.rooms(&[desk.shard]).await).remove(0).kinds;
-    assert_eq!(kinds().await, Kinds::all());
-    let some: Kinds = [TaskType(7), TaskType(70)].into_iter().collect();
-    let offer = Offer { kinds: some.clone(), ..offer(WINDOW) };
+    let kinds = async || must(store.credits(&[desk.shard]).await).remove(0).kinds;
+    assert_eq!(kinds().await, SupportedTypes::all());
+    let some: SupportedTypes = [TaskTypeId(7), TaskTypeId(70)].into_iter().collect();
+    let offer = Capacity { kinds: some.clone(), ..offer(WINDOW) };
     must(store.hold(desk.shard, desk.token, &offer).await);
     assert_eq!(kinds().await, some);
-    assert!(some.has(TaskType(7)) && some.has(TaskType(70)) && !some.has(TaskType(0)));
-    let none = Offer { kinds: Kinds::from_iter([] as [Kind; 0]), ..offer };
+    assert!(some.has(TaskTypeId(7)) && some.has(TaskTypeId(70)) && !some.has(TaskTypeId(0)));
+    let none = Capacity { kinds: SupportedTypes::from_iter([] as [TypeVersion; 0]), ..offer };
     must(store.claim(desk.shard, desk.token, &none, &[], 1).await);
-    assert!(!kinds().await.has(TaskType(7)));
+    assert!(!kinds().await.has(TaskTypeId(7)));
     must(store.hold(desk.shard, Token(desk.token.0 + 1), &self::offer(1)).await);
-    assert!(kinds().await.has(TaskType(7)));
+    assert!(kinds().await.has(TaskTypeId(7)));
 }

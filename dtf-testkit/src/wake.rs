@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::ids::TaskId;
-use dtf_model::wake::{Listener, Rung, Topic, WakeUp};
+use dtf_model::wake::{Hint, Listener, Topic, WakeUp};
 
 use super::unique_number;
 
@@ -44,8 +44,8 @@ struct Between {
 }
 
 impl WakeUp for Between {
-    fn ring(&self, topic: Topic, task: TaskId) {
-        self.here.ring(topic, task);
+    fn notify(&self, topic: Topic, task: TaskId) {
+        self.here.notify(topic, task);
     }
 
     fn listen(&self, topic: Topic) -> Box<dyn Listener> {
@@ -61,14 +61,14 @@ fn number() -> u32 {
     (1 << 31) | (unique_number() as u32 >> 1)
 }
 
-fn names(rung: &Rung, task: TaskId) -> bool {
-    matches!(rung, Rung::Tasks(tasks) if tasks.contains(&task))
+fn names(hint: &Hint, task: TaskId) -> bool {
+    matches!(hint, Hint::Tasks(tasks) if tasks.contains(&task))
 }
 
 /// Rings until the listener was told of this task by name.
 async fn heard(wake: &Arc<dyn WakeUp>, topic: Topic, listener: &mut Box<dyn Listener>, task: TaskId) {
     for _ in 0..TRIES {
-        wake.ring(topic, task);
+        wake.notify(topic, task);
         if told(listener, task).await {
             return;
         }
@@ -111,7 +111,7 @@ pub async fn every_listener_of_a_topic_hears(wake: &Arc<dyn WakeUp>) {
     // Both are there now, so one ring is for both, unless it is lost.
     let task = TaskId(unique_number());
     for _ in 0..TRIES {
-        wake.ring(topic, task);
+        wake.notify(topic, task);
         let [one, two] = &mut listeners;
         let both = tokio::join!(told(one, task), told(two, task));
         if both == (true, true) {
@@ -129,12 +129,12 @@ pub async fn a_hint_is_heard_by_its_topic_only(wake: &Arc<dyn WakeUp>) {
     let (secret, known) = (TaskId(unique_number()), TaskId(unique_number()));
     heard(wake, theirs, &mut other, secret).await;
     for _ in 0..TRIES {
-        wake.ring(theirs, secret);
-        wake.ring(ours, known);
+        wake.notify(theirs, secret);
+        wake.notify(ours, known);
         let waited = tokio::time::timeout(AGAIN, listener.next()).await;
-        let Ok(rung) = waited else { continue };
-        assert!(!names(&rung, secret), "{rung:?}");
-        if names(&rung, known) {
+        let Ok(hint) = waited else { continue };
+        assert!(!names(&hint, secret), "{hint:?}");
+        if names(&hint, known) {
             return;
         }
     }
@@ -149,11 +149,11 @@ pub async fn hints_that_nobody_took_are_gathered(wake: &Arc<dyn WakeUp>) {
     let tasks: Vec<_> = (0..20).map(|_| TaskId(unique_number())).collect();
     for _ in 0..TRIES {
         for task in tasks.iter().chain(&tasks) {
-            wake.ring(topic, *task);
+            wake.notify(topic, *task);
         }
         let mut got = Vec::new();
-        while let Ok(rung) = tokio::time::timeout(AGAIN, listener.next()).await {
-            if let Rung::Tasks(named) = rung {
+        while let Ok(hint) = tokio::time::timeout(AGAIN, listener.next()).await {
+            if let Hint::Tasks(named) = hint {
                 let mut once = named.clone();
                 once.sort_unstable();
                 once.dedup();
@@ -175,13 +175,13 @@ pub async fn a_dropped_wait_loses_nothing(wake: &Arc<dyn WakeUp>) {
     heard(wake, topic, &mut listener, TaskId(unique_number())).await;
     let task = TaskId(unique_number());
     for _ in 0..TRIES {
-        wake.ring(topic, task);
+        wake.notify(topic, task);
         let until = tokio::time::Instant::now() + AGAIN;
         while tokio::time::Instant::now() < until {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep(Duration::from_micros(50)) => {}
-                rung = listener.next() => if names(&rung, task) { return },
+                hint = listener.next() => if names(&hint, task) { return },
             }
         }
     }
@@ -193,12 +193,12 @@ pub async fn ringing_never_blocks(wake: &Arc<dyn WakeUp>) {
     let (silent, topic) = (Topic::Watch(number()), Topic::Watch(number()));
     let mut listener = wake.listen(topic);
     for task in 0..50_000 {
-        wake.ring(silent, TaskId(task));
-        wake.ring(topic, TaskId(task));
+        wake.notify(silent, TaskId(task));
+        wake.notify(topic, TaskId(task));
     }
     // The listener was told something, and is told again.
     for _ in 0..TRIES {
-        wake.ring(topic, TaskId(1));
+        wake.notify(topic, TaskId(1));
         if tokio::time::timeout(AGAIN, listener.next()).await.is_ok() {
             return heard(wake, topic, &mut listener, TaskId(unique_number())).await;
         }

@@ -19,11 +19,11 @@ use dtf::model::plugin::{
     TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
+use dtf::model::{Counts, InvalidInput, ShardKey, TaskParam, TaskSpec, TaskTypeId};
 use dtf::{Dtf, TaskHandle};
 use serde::{Deserialize, Serialize};
 
-pub(crate) const TRANSFERS: TaskType = TaskType(102);
+pub(crate) const TRANSFERS: TaskTypeId = TaskTypeId(102);
 /// How many accounts there are.
 pub(crate) const ACCOUNTS: u64 = 10;
 /// How many entries each has: one in, one out, one in, one out…
@@ -66,10 +66,10 @@ struct Transfers {
 }
 
 impl TaskPlugin for Transfers {
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         match param.type_param.is_null() {
             true => Ok(()),
-            false => Err(Invalid::TypeParam("transfers takes no parameter".to_owned())),
+            false => Err(InvalidInput::TypeParam("transfers takes no parameter".to_owned())),
         }
     }
 

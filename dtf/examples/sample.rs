@@ -21,7 +21,7 @@ use dtf::model::plugin::{
     TaskResult, TaskScheduler,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{Counts, Invalid, Priority, SubtaskId, TaskParam, TaskSpec, TaskType};
+use dtf::model::{Counts, InvalidInput, Priority, SubtaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf::{Dtf, TaskHandle};
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +34,9 @@ struct SampleParam {
 }
 
 impl SampleParam {
-    fn read(param: &TaskParam) -> Result<Self, Invalid> {
+    fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
         let read = serde_json::from_value(param.type_param.clone());
-        read.map_err(|error| Invalid::TypeParam(format!("sample takes {{\"count\": N}}: {error}")))
+        read.map_err(|error| InvalidInput::TypeParam(format!("sample takes {{\"count\": N}}: {error}")))
     }
 }
 
@@ -144,7 +144,7 @@ impl TaskPlugin for SamplePlugin {
         }
     }
 
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         SampleParam::read(param).map(drop)
     }
 
@@ -168,7 +168,7 @@ impl TaskPlugin for SamplePlugin {
 
 // 3. Register the task type.
 
-const SAMPLE_TASK_TYPE: TaskType = TaskType(101);
+const SAMPLE_TASK_TYPE: TaskTypeId = TaskTypeId(101);
 
 pub(crate) fn registration() -> TaskPluginRegistration {
     TaskPluginRegistration {

@@ -15,18 +15,18 @@ use dtf::model::plugin::{
     TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{Counts, Invalid, TaskParam, TaskSpec, TaskType};
+use dtf::model::{Counts, InvalidInput, TaskParam, TaskSpec, TaskTypeId};
 
-const SQUARES: TaskType = TaskType(100);
+const SQUARES: TaskTypeId = TaskTypeId(100);
 
 /// The kind of task. Its parameter is the limit.
 struct Squares;
 
 impl TaskPlugin for Squares {
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         match param.type_param.as_u64() {
             Some(limit) if limit <= 2_000_000 => Ok(()),
-            _ => Err(Invalid::TypeParam("squares takes a limit, 0 to 2000000".to_owned())),
+            _ => Err(InvalidInput::TypeParam("squares takes a limit, 0 to 2000000".to_owned())),
         }
     }
 

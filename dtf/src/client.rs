@@ -7,7 +7,7 @@ use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::wake::{Listener, Topic};
-use dtf_model::{Control, Invalid, StoreError, TaskId, TaskParam, TaskType};
+use dtf_model::{Control, InvalidInput, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_runtime::RoleContext;
 use futures::StreamExt;
 use uuid::Uuid;
@@ -28,8 +28,8 @@ pub struct TaskStatusView {
 
 impl TaskStatusView {
     /// What it waits for that only people can mend, such as a process that knows its type.
-    pub fn waits(&self) -> &[String] {
-        self.queues.as_ref().map_or(&[], |queues| &queues.waits)
+    pub fn blocked_on(&self) -> &[String] {
+        self.queues.as_ref().map_or(&[], |queues| &queues.blocked_on)
     }
 
     /// How far it is.
@@ -61,7 +61,7 @@ impl Client {
 
     /// The row of a task.
     pub(crate) async fn row(&self, id: TaskId) -> Result<TaskRow, StoreError> {
-        self.table.get(id).await?.ok_or_else(|| Invalid::NoSuchTask(id).into())
+        self.table.get(id).await?.ok_or_else(|| InvalidInput::NoSuchTask(id).into())
     }
 
     /// Hears of what becomes of a task.
@@ -73,7 +73,11 @@ impl Client {
     ///
     /// # Errors
     /// The type or the group is unknown, a parameter is not allowed (and nothing was created), or the store failed.
-    pub async fn create_task(&self, task_type: TaskType, param: TaskParam) -> Result<TaskHandle, StoreError> {
+    pub async fn create_task(
+        &self,
+        task_type: TaskTypeId,
+        param: TaskParam,
+    ) -> Result<TaskHandle, StoreError> {
         self.create_task_once(Uuid::new_v4(), task_type, param).await
     }
 
@@ -84,7 +88,7 @@ impl Client {
     pub async fn create_task_once(
         &self,
         request: Uuid,
-        task_type: TaskType,
+        task_type: TaskTypeId,
         mut param: TaskParam,
     ) -> Result<TaskHandle, StoreError> {
         let registration = self.context.plugins.get(task_type)?;
@@ -93,7 +97,7 @@ impl Client {
         registration.plugin.check(&param)?;
         let now = self.now();
         let id = self.table.insert(&NewTask { request, task_type, param, now }).await?;
-        self.context.wake.ring(self.context.shape.watch(id), id);
+        self.context.wake.notify(self.context.shape.watch(id), id);
         Ok(self.task(id))
     }
 
@@ -104,7 +108,7 @@ impl Client {
     /// Of each task, those of [`create_task`](Self::create_task).
     pub async fn create_tasks(
         &self,
-        task_type: TaskType,
+        task_type: TaskTypeId,
         params: impl IntoIterator<Item = TaskParam>,
     ) -> Vec<Result<TaskHandle, StoreError>> {
         let created = params.into_iter().map(|param| self.create_task(task_type, param));
@@ -146,9 +150,9 @@ impl Client {
         let reason = if control.ends() { "cancelled by a user" } else { "" };
         if !self.table.set_control(id, control, reason, now).await? {
             let row = self.row(id).await?;
-            return Err(Invalid::NotAllowed { task: id, status: row.status, asked }.into());
+            return Err(InvalidInput::NotAllowed { task: id, status: row.status, asked }.into());
         }
-        self.context.wake.ring(self.context.shape.watch(id), id);
+        self.context.wake.notify(self.context.shape.watch(id), id);
         Ok(())
     }
 
@@ -200,7 +204,7 @@ impl Client {
     pub async fn retry_failures_once(&self, request: Uuid, id: TaskId) -> Result<TaskHandle, StoreError> {
         let row = self.row(id).await?;
         if !row.status.is_terminal() {
-            return Err(Invalid::NotAllowed { task: id, status: row.status, asked: "retried" }.into());
+            return Err(InvalidInput::NotAllowed { task: id, status: row.status, asked: "retried" }.into());
         }
         let mut after = None;
         loop {
@@ -208,7 +212,7 @@ impl Client {
             if page.iter().any(|failure| failure.body.is_some()) {
                 break;
             }
-            after = Some(page.last().ok_or(Invalid::NoFailures(id))?.key);
+            after = Some(page.last().ok_or(InvalidInput::NoFailures(id))?.key);
         }
         let param = TaskParam { retry_of: Some(id), start_at: None, ..row.param };
         self.create_task_once(request, row.task_type, param).await
@@ -239,9 +243,12 @@ impl Client {
         let below = |limit: Option<u32>| limit.filter(|limit| *limit < partitions);
         if let Some(got) = below(group.limits.running).or_else(|| below(group.limits.rate)) {
             let allowed = format!("at least {partitions}, one for each scheduling partition");
-            return Err(
-                Invalid::OutOfRange { what: "a limit of the group", got: got.to_string(), allowed }.into()
-            );
+            return Err(InvalidInput::OutOfRange {
+                what: "a limit of the group",
+                got: got.to_string(),
+                allowed,
+            }
+            .into());
         }
         self.table.set_group(group).await
     }

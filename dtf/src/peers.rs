@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf_model::Role;
-use dtf_model::shard::Kinds;
+use dtf_model::shard::SupportedTypes;
 use dtf_runtime::Peers;
 use lrmf_core::admin::{Admin, MemberPhase, MemberView};
 use lrmf_core::{Clock, Coordination, Timestamp};
@@ -25,7 +25,7 @@ pub(crate) struct GroupPeers {
     cluster: String,
     instance: String,
     /// The latest answers.
-    heard: Mutex<BTreeMap<Role, (Timestamp, Vec<Kinds>)>>,
+    heard: Mutex<BTreeMap<Role, (Timestamp, Vec<SupportedTypes>)>>,
 }
 
 impl GroupPeers {
@@ -40,7 +40,7 @@ impl GroupPeers {
         Self { coordination, clock, cluster, instance, heard: Mutex::default() }
     }
 
-    async fn ask(&self, role: Role) -> Vec<Kinds> {
+    async fn ask(&self, role: Role) -> Vec<SupportedTypes> {
         let Ok(group) = role.group(&self.cluster) else { return Vec::new() };
         let state = match Admin::new(self.coordination.clone(), group).read().await {
             Ok(state) => state,
@@ -50,7 +50,9 @@ impl GroupPeers {
             }
         };
         let others = state.member_views().into_iter().filter(|member| self.is_another(member));
-        others.filter_map(|member| member.labels.get(TASK_TYPES).map(|text| Kinds::read(text))).collect()
+        others
+            .filter_map(|member| member.labels.get(TASK_TYPES).map(|text| SupportedTypes::read(text)))
+            .collect()
     }
 
     /// Whether this is another member, who is given parts.
@@ -62,7 +64,7 @@ impl GroupPeers {
 
 #[async_trait]
 impl Peers for GroupPeers {
-    async fn others(&self, role: Role) -> Vec<Kinds> {
+    async fn others(&self, role: Role) -> Vec<SupportedTypes> {
         // Held while it is asked: who asks at the same time waits for the same answer.
         let mut heard = self.heard.lock().await;
         let now = self.clock.now();

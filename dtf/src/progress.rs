@@ -150,7 +150,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use dtf_model::table::NewTask;
-    use dtf_model::{Counts, TaskParam, TaskType};
+    use dtf_model::{Counts, TaskParam, TaskTypeId};
 
     use super::*;
 
@@ -159,7 +159,7 @@ mod tests {
     /// The row of a task that started at `START`.
     fn row() -> TaskRow {
         let param = TaskParam::default();
-        let task = NewTask { request: uuid::Uuid::nil(), task_type: TaskType(1), param, now: START };
+        let task = NewTask { request: uuid::Uuid::nil(), task_type: TaskTypeId(1), param, now: START };
         TaskRow {
             status: TaskStatus::Running,
             started_at: Some(START),

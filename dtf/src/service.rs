@@ -12,7 +12,7 @@ use dtf_model::queue::QueueStore;
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
-use dtf_model::{ClusterShape, Invalid, Shard, StoreError, cluster};
+use dtf_model::{ClusterShape, InvalidInput, Shard, StoreError, cluster};
 use dtf_runtime::{GracefulShutdown, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::{Generator, GeneratorPorts};
@@ -101,7 +101,7 @@ impl Default for DtfConfig {
 pub enum ServiceError {
     /// A setting is out of range.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    InvalidInput(#[from] InvalidInput),
     /// A name cannot be used.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -163,7 +163,7 @@ impl DtfBuilder {
     ///
     /// # Errors
     /// Its number or name is taken, or its configuration is out of range.
-    pub fn register_task_type(mut self, registration: TaskPluginRegistration) -> Result<Self, Invalid> {
+    pub fn register_task_type(mut self, registration: TaskPluginRegistration) -> Result<Self, InvalidInput> {
         self.plugins.register(registration)?;
         Ok(self)
     }

@@ -16,11 +16,11 @@ use common::{Books, KIND, Numbers, count, ok};
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::Role;
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::model::{TaskStatus, TaskType};
+use dtf::model::{TaskStatus, TaskTypeId};
 use dtf::{Dtf, DtfConfig};
 use dtf_runtime::stuck_calls;
 
-const OTHER: TaskType = TaskType(101);
+const OTHER: TaskTypeId = TaskTypeId(101);
 /// How long anything may take on a machine with much else to do.
 const AGES: Duration = Duration::from_secs(180);
 
@@ -52,7 +52,7 @@ async fn until(what: &str, reached: impl Fn() -> bool) {
     assert!(tokio::time::timeout(AGES, look).await.is_ok(), "it never comes to that: {what}");
 }
 
-fn registration(task_type: TaskType, name: &str, plugin: Numbers) -> TaskPluginRegistration {
+fn registration(task_type: TaskTypeId, name: &str, plugin: Numbers) -> TaskPluginRegistration {
     let (name, description, plugin) = (name.to_owned(), String::new(), Arc::new(plugin));
     TaskPluginRegistration { task_type, name, description, plugin }
 }

@@ -19,12 +19,12 @@ use dtf::model::plugin::{
     SubtaskResult, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
     TaskResult,
 };
-use dtf::model::queue::{DEATHS_AT_MOST, Outcome};
-use dtf::model::{Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
+use dtf::model::queue::{MAX_EXECUTOR_LOSSES, Outcome};
+use dtf::model::{Counts, InvalidInput, ShardKey, TaskParam, TaskSpec, TaskTypeId};
 use serde::{Deserialize, Serialize};
 
 /// The number of the type.
-pub const BOOKS: TaskType = TaskType(1000);
+pub const BOOKS: TaskTypeId = TaskTypeId(1000);
 
 /// What a task of the type needs to know.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -190,8 +190,9 @@ impl Books {
     }
 }
 
-fn read(param: &TaskParam) -> Result<BooksParam, Invalid> {
-    serde_json::from_value(param.type_param.clone()).map_err(|error| Invalid::TypeParam(error.to_string()))
+fn read(param: &TaskParam) -> Result<BooksParam, InvalidInput> {
+    serde_json::from_value(param.type_param.clone())
+        .map_err(|error| InvalidInput::TypeParam(error.to_string()))
 }
 
 impl TaskPlugin for Books {
@@ -200,13 +201,13 @@ impl TaskPlugin for Books {
         TaskConf {
             iteration: IterationMode::Yes,
             max_attempts: 1,
-            max_deaths: DEATHS_AT_MOST,
+            max_executor_losses: MAX_EXECUTOR_LOSSES,
             backlog: 2000,
             ..TaskConf::default()
         }
     }
 
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         read(param).map(drop)
     }
 

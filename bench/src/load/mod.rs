@@ -14,7 +14,7 @@ use dtf::model::plugin::{
     TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{Counts, Invalid, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf::model::{Counts, InvalidInput, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf::tasks::noop::{Noop, NoopParam};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub(crate) use observed::{
 /// The number of subtasks of a task that may wait for dispatch, unless a benchmark sets it: the framework's default.
 pub(crate) const BACKLOG: u64 = 10_000;
 /// The number of the type.
-pub(crate) const LOAD: TaskType = TaskType(90);
+pub(crate) const LOAD: TaskTypeId = TaskTypeId(90);
 
 /// The parameters of a task of this type.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ impl TaskPlugin for Load {
         TaskConf { backlog: self.backlog, subtask_timeout: Duration::from_secs(1200), ..TaskConf::default() }
     }
 
-    fn check(&self, _param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, _param: &TaskParam) -> Result<(), InvalidInput> {
         Ok(())
     }
 

@@ -30,7 +30,7 @@ impl CollectorQueue for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.stop_by_collector(fence.token, reason))
     }
 
-    async fn set_collector_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+    async fn set_collector_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.with(fence.task, fence.run, |queue| queue.set_waits(fence.token, Role::Collector, reason))
     }
 }

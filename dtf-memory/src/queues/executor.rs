@@ -32,14 +32,14 @@ impl ExecutorQueue for MemoryQueues {
         self.with(task, run, |queue| Ok(queue.recover(lost)))
     }
 
-    async fn accuse(
+    async fn mark_suspect(
         &self,
         task: TaskId,
         run: RunEpoch,
         parcel: ParcelId,
         attempt: u32,
     ) -> Result<bool, StoreError> {
-        self.with(task, run, |queue| Ok(queue.accuse(parcel, attempt)))
+        self.with(task, run, |queue| Ok(queue.mark_suspect(parcel, attempt)))
     }
 
     async fn runs_on(

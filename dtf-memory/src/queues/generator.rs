@@ -24,7 +24,7 @@ impl GeneratorQueue for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.stop_by_generator(fence.token, reason))
     }
 
-    async fn set_generator_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+    async fn set_generator_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.with(fence.task, fence.run, |queue| queue.set_waits(fence.token, Role::Generator, reason))
     }
 }

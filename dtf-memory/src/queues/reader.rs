@@ -1,7 +1,7 @@
 //! [`QueueReader`] in memory.
 
 use async_trait::async_trait;
-use dtf_model::queue::{Incarnation, QueueReader, Standing, TaskState};
+use dtf_model::queue::{Incarnation, QueueReader, TaskProgress, TaskState};
 use dtf_model::{StoreError, TaskId};
 
 use super::{MemoryQueues, lock};
@@ -16,8 +16,8 @@ impl QueueReader for MemoryQueues {
         Ok(self.find(task).map(|shared| lock(&shared).state()))
     }
 
-    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError> {
+    async fn progress_of(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, TaskProgress)>, StoreError> {
         let found = tasks.iter().filter_map(|task| Some((*task, self.find(*task)?)));
-        Ok(found.map(|(task, shared)| (task, lock(&shared).standing())).collect())
+        Ok(found.map(|(task, shared)| (task, lock(&shared).progress())).collect())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::queue::{Fence, Hand, ParcelId, SchedulerLoad, SchedulerQueue, Taken};
+use dtf_model::queue::{Fence, ParcelId, SchedulerLoad, SchedulerQueue, TakeRequest, Taken};
 use dtf_model::{Role, StoreError};
 
 use super::MemoryQueues;
@@ -14,7 +14,7 @@ impl SchedulerQueue for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.load_scheduler(fence.token))
     }
 
-    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
+    async fn take(&self, fence: Fence, hand: &TakeRequest, most: u64) -> Result<Taken, StoreError> {
         let now = self.clock.now();
         self.with(fence.task, fence.run, |queue| queue.take(fence.token, now, hand, most))
     }
@@ -24,7 +24,7 @@ impl SchedulerQueue for MemoryQueues {
         self.with(fence.task, fence.run, |queue| queue.put_back(fence.token, now, parcels, after))
     }
 
-    async fn set_scheduler_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+    async fn set_scheduler_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.with(fence.task, fence.run, |queue| queue.set_waits(fence.token, Role::Scheduler, reason))
     }
 }

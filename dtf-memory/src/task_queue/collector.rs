@@ -105,7 +105,7 @@ impl TaskQueue {
     fn follow_up(&mut self, epoch: EmitEpoch, next: NewSubtask) -> Parcel {
         let id = ParcelId { epoch, first: self.follow_ups.next };
         self.follow_ups.next = id.first.plus(1);
-        Parcel { id, attempt: 0, deaths: 0, key: next.key, bodies: vec![next.body] }
+        Parcel { id, attempt: 0, executor_losses: 0, key: next.key, bodies: vec![next.body] }
     }
 
     pub(crate) fn conclude(&mut self, token: Token, result: &TaskResult) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use dtf_model::error::StoreError;
 use dtf_model::ids::{Seq, Shard};
 use dtf_model::queue::{
-    DEATHS_AT_MOST, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch,
+    LostParcel, MAX_EXECUTOR_LOSSES, Outcome, Parcel, ParcelId, ParcelReport, Report, Reported, ResultBatch,
 };
 use lrmf_core::Timestamp;
 
@@ -38,7 +38,7 @@ impl TaskQueue {
                     if let Some(Running { parcel, .. }) = single(settled.as_ref(), index) {
                         let attempt = parcel.attempt + 1;
                         under_way += 1;
-                        self.delay(now + after, Parcel { attempt, deaths: 0, ..parcel });
+                        self.delay(now + after, Parcel { attempt, executor_losses: 0, ..parcel });
                     }
                 }
                 Report::Returned => returned.extend(single(settled.as_ref(), index)),
@@ -61,7 +61,8 @@ impl TaskQueue {
     fn settle(&mut self, report: &ParcelReport, count: u64) -> Option<Running> {
         let current = self.running.get(&report.parcel).is_some_and(|running| {
             let there = &running.parcel;
-            (there.attempt, there.deaths, there.count()) == (report.attempt, report.deaths, count)
+            (there.attempt, there.executor_losses, there.count())
+                == (report.attempt, report.executor_losses, count)
         });
         let settled = current.then(|| self.running.remove(&report.parcel)).flatten();
         if settled.is_some() {
@@ -99,11 +100,15 @@ impl TaskQueue {
             });
             let Some(running) = there.then(|| self.running.remove(&id)).flatten() else { continue };
             self.running_subtasks -= running.parcel.count();
-            let deaths = running.parcel.deaths + 1;
-            let proven = running.accused || deaths < lost.most_deaths;
-            let deaths = if proven { deaths.min(DEATHS_AT_MOST) } else { running.parcel.deaths };
+            let executor_losses = running.parcel.executor_losses + 1;
+            let proven = running.marked || executor_losses < lost.max_executor_losses;
+            let executor_losses = if proven {
+                executor_losses.min(MAX_EXECUTOR_LOSSES)
+            } else {
+                running.parcel.executor_losses
+            };
             keys.push(running.parcel.key);
-            back.extend(singles(Parcel { deaths, ..running.parcel }));
+            back.extend(singles(Parcel { executor_losses, ..running.parcel }));
         }
         back.retain(|parcel| !self.done.contains(parcel.id.first));
         self.lost += back.len() as u64;
@@ -112,15 +117,16 @@ impl TaskQueue {
         self.reported(0)
     }
 
-    pub(crate) fn accuse(&mut self, parcel: ParcelId, attempt: u32) -> bool {
+    pub(crate) fn mark_suspect(&mut self, parcel: ParcelId, attempt: u32) -> bool {
         let running = self.running.get_mut(&parcel).filter(|running| running.parcel.attempt == attempt);
-        running.map(|running| running.accused = true).is_some()
+        running.map(|running| running.marked = true).is_some()
     }
 
     pub(crate) fn runs_on(&self, shard: Shard, parcel: &Parcel) -> bool {
         let same = |running: &Running| {
             let there = &running.parcel;
-            (running.shard, there.attempt, there.deaths) == (shard, parcel.attempt, parcel.deaths)
+            (running.shard, there.attempt, there.executor_losses)
+                == (shard, parcel.attempt, parcel.executor_losses)
         };
         self.running.get(&parcel.id).is_some_and(same)
     }
@@ -156,7 +162,7 @@ fn single(running: Option<&Running>, index: usize) -> Option<Running> {
     let id = ParcelId { first: whole.id.first.plus(index as u64), ..whole.id };
     let bodies = vec![whole.bodies.get(index)?.clone()];
     let parcel = Parcel { id, bodies, ..*whole };
-    Some(Running { shard, shipped_with, accused: false, parcel })
+    Some(Running { shard, shipped_with, marked: false, parcel })
 }
 
 /// Parcels of one, those of neighbours together as parcels of at most so many.

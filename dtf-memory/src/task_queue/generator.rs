@@ -63,7 +63,7 @@ impl TaskQueue {
             self.add_pending(Parcel {
                 id,
                 attempt: 0,
-                deaths: 0,
+                executor_losses: 0,
                 key,
                 bodies: bodies.by_ref().take(size).collect(),
             });

@@ -39,7 +39,7 @@ struct Running {
     /// The first subtask of the parcel that it was shipped with.
     shipped_with: Seq,
     /// Whether it is to blame if its executor is lost now.
-    accused: bool,
+    marked: bool,
     parcel: Parcel,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct TaskQueue {
     collector_saved: Option<Bytes>,
     stop: Option<String>,
     /// What each role waits for.
-    waits: BTreeMap<Role, String>,
+    blocked_on: BTreeMap<Role, String>,
     ending: Option<Ending>,
 }
 
@@ -127,7 +127,7 @@ impl TaskQueue {
             reopened: 0,
             collector_saved: None,
             stop: None,
-            waits: BTreeMap::new(),
+            blocked_on: BTreeMap::new(),
             ending: None,
         }
     }
@@ -161,7 +161,7 @@ impl TaskQueue {
             generated: self.finished,
             progress: self.progress,
             stop: self.stop.clone(),
-            waits: self.waits.values().cloned().collect(),
+            blocked_on: self.blocked_on.values().cloned().collect(),
             ending: self.ending.clone(),
         }
     }
@@ -215,8 +215,8 @@ impl TaskQueue {
         };
         check(seen, token)?;
         match reason {
-            Some(reason) => drop(self.waits.insert(role, reason.to_owned())),
-            None => drop(self.waits.remove(&role)),
+            Some(reason) => drop(self.blocked_on.insert(role, reason.to_owned())),
+            None => drop(self.blocked_on.remove(&role)),
         }
         Ok(())
     }

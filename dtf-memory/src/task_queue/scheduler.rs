@@ -5,8 +5,8 @@ use std::time::Duration;
 use dtf_model::error::StoreError;
 use dtf_model::key::ShardKey;
 use dtf_model::queue::{
-    Hand, Parcel, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
-    Standing, Taken, Usage, WAKE_MOST,
+    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Slot,
+    TakeRequest, Taken, TaskProgress, Usage, WAKE_MOST,
 };
 use dtf_model::status::Control;
 use lrmf_core::{Timestamp, Token};
@@ -28,8 +28,8 @@ impl TaskQueue {
         Ok(SchedulerLoad { pending: self.pending_subtasks, running, usage: self.usage() })
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        Standing {
+    pub(crate) fn progress(&self) -> TaskProgress {
+        TaskProgress {
             run: self.spec.run,
             usage: self.usage(),
             pending: self.pending_subtasks,
@@ -50,7 +50,7 @@ impl TaskQueue {
         &mut self,
         token: Token,
         now: Timestamp,
-        hand: &Hand,
+        hand: &TakeRequest,
         most: u64,
     ) -> Result<Taken, StoreError> {
         check(self.tokens.scheduler, token)?;
@@ -58,7 +58,7 @@ impl TaskQueue {
         self.wake_delayed(now);
         let (mut parcels, mut left) = (Vec::new(), most);
         let may_take = self.control == Control::Run && !self.is_flooded();
-        for Place { shard, lanes } in hand.places.iter().filter(|_| may_take) {
+        for Slot { shard, lanes } in hand.places.iter().filter(|_| may_take) {
             if parcels.len() == hand.parcels || left == 0 {
                 break;
             }
@@ -67,7 +67,7 @@ impl TaskQueue {
             self.running_subtasks += parcel.count();
             let (shard, shipped_with) = (*shard, parcel.id.first);
             self.running
-                .insert(parcel.id, Running { shard, shipped_with, accused: false, parcel: parcel.clone() });
+                .insert(parcel.id, Running { shard, shipped_with, marked: false, parcel: parcel.clone() });
             parcels.push((shard, parcel));
         }
         // What became settled meanwhile was not given out, so this may be too many.
@@ -75,7 +75,7 @@ impl TaskQueue {
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
         let anywhere = may_take && !self.pending.is_empty();
         let lanes = if may_take { self.keyed.lanes_in_line() } else { Vec::new() };
-        let Standing { pending, lost, control, usage, .. } = self.standing();
+        let TaskProgress { pending, lost, control, usage, .. } = self.progress();
         Ok(Taken { parcels, pending, lost, anywhere, lanes, next_due, control, usage })
     }
 
@@ -174,11 +174,11 @@ fn split(mut parcel: Parcel, most: u64) -> (Parcel, Option<Parcel>) {
 }
 
 pub(super) fn singles(parcel: Parcel) -> impl Iterator<Item = Parcel> {
-    let Parcel { id, attempt, deaths, key, bodies } = parcel;
+    let Parcel { id, attempt, executor_losses, key, bodies } = parcel;
     bodies.into_iter().zip(0..).map(move |(body, index)| Parcel {
         id: ParcelId { first: id.first.plus(index), ..id },
         attempt,
-        deaths,
+        executor_losses,
         key,
         bodies: vec![body],
     })

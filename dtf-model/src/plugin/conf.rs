@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::error::Invalid;
+use crate::error::InvalidInput;
 use crate::limits::Limits;
 
-/// The highest value of [`TaskConf::max_deaths`].
-pub const DEATHS_AT_MOST: u32 = 7;
+/// The highest value of [`TaskConf::max_executor_losses`].
+pub const MAX_EXECUTOR_LOSSES: u32 = 7;
 /// Whether a collector may add subtasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IterationMode {
@@ -79,7 +79,7 @@ pub struct TaskConf {
     /// How many executors a subtask may take down, or be with when they are lost, before it is not run again and has failed;
     /// 2 to 7. A lost executor uses up no attempt. One that was killed from outside counts as well, as nobody can tell who ended it:
     /// raise this where executors are killed often while subtasks run for long.
-    pub max_deaths: u32,
+    pub max_executor_losses: u32,
     /// The wait between attempts.
     pub backoff: Backoff,
     /// The number of attempts that the generator and the collector of a task have: a call that fails, panics or takes too long is made
@@ -108,7 +108,7 @@ impl Default for TaskConf {
             queue_timeout: None,
             subtask_timeout: Duration::from_secs(300),
             max_attempts: 3,
-            max_deaths: 3,
+            max_executor_losses: 3,
             backoff: Backoff::default(),
             call_attempts: 5,
             call_backoff: Backoff::default(),
@@ -125,10 +125,10 @@ impl TaskConf {
     ///
     /// # Errors
     /// The first value that is out of range.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         let positive = |what, span: Duration| match span {
             Duration::ZERO => {
-                Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "more than 0".to_owned() })
+                Err(InvalidInput::OutOfRange { what, got: "0".to_owned(), allowed: "more than 0".to_owned() })
             }
             _ => Ok(()),
         };
@@ -136,15 +136,18 @@ impl TaskConf {
         positive("the subtask timeout", self.subtask_timeout)?;
         positive("the time in queue", self.queue_timeout.unwrap_or(Duration::MAX))?;
         let at_least_one = |what, number: u64| match number {
-            0 => Err(Invalid::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() }),
+            0 => {
+                Err(InvalidInput::OutOfRange { what, got: "0".to_owned(), allowed: "at least 1".to_owned() })
+            }
             _ => Ok(()),
         };
         at_least_one("the number of attempts", u64::from(self.max_attempts))?;
         at_least_one("the number of attempts of generator and collector", u64::from(self.call_attempts))?;
         at_least_one("the backlog", self.backlog)?;
-        if !(2..=DEATHS_AT_MOST).contains(&self.max_deaths) {
-            let (got, allowed) = (self.max_deaths.to_string(), format!("2 to {DEATHS_AT_MOST}"));
-            return Err(Invalid::OutOfRange { what: "the number of executors lost", got, allowed });
+        if !(2..=MAX_EXECUTOR_LOSSES).contains(&self.max_executor_losses) {
+            let (got, allowed) =
+                (self.max_executor_losses.to_string(), format!("2 to {MAX_EXECUTOR_LOSSES}"));
+            return Err(InvalidInput::OutOfRange { what: "the number of executors lost", got, allowed });
         }
         self.limits.check()
     }
@@ -153,11 +156,11 @@ impl TaskConf {
     ///
     /// # Errors
     /// It is longer.
-    pub fn check_subtask_timeout(&self, most: Duration) -> Result<(), Invalid> {
+    pub fn check_subtask_timeout(&self, most: Duration) -> Result<(), InvalidInput> {
         if self.subtask_timeout <= most {
             return Ok(());
         }
-        Err(Invalid::OutOfRange {
+        Err(InvalidInput::OutOfRange {
             what: "the subtask timeout",
             got: format!("{:?}", self.subtask_timeout),
             allowed: format!("at most {most:?}, the setting plugins.max_subtask_timeout"),
@@ -180,7 +183,7 @@ mod tests {
     #[test]
     fn zeroes_are_refused() {
         assert!(TaskConf::default().check().is_ok());
-        assert!(TaskConf { max_deaths: 8, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { max_executor_losses: 8, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { max_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { call_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());

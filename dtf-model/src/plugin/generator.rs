@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::Invalid;
+use crate::error::InvalidInput;
 use crate::key::ShardKey;
 
 /// The largest body of a subtask, in bytes.
@@ -43,12 +43,12 @@ impl NewSubtask {
     ///
     /// # Errors
     /// How large it is, and what is allowed.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), InvalidInput> {
         let bytes = self.body.len();
         if bytes <= MAX_BODY_BYTES {
             return Ok(());
         }
-        Err(Invalid::OutOfRange {
+        Err(InvalidInput::OutOfRange {
             what: "the size of a subtask's body",
             got: format!("{bytes} bytes"),
             allowed: format!("at most {MAX_BODY_BYTES} bytes"),

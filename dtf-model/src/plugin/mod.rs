@@ -14,7 +14,7 @@ mod registry;
 mod scheduler;
 
 pub use collector::{CollectorSupport, ResultOf, TaskCollector, TaskResult};
-pub use conf::{Backoff, DEATHS_AT_MOST, IterationMode, MAX_SUBTASK_TIMEOUT, OnFailure, TaskConf};
+pub use conf::{Backoff, IterationMode, MAX_EXECUTOR_LOSSES, MAX_SUBTASK_TIMEOUT, OnFailure, TaskConf};
 pub use executor::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
 pub use generator::{Generated, MAX_BODY_BYTES, NewSubtask, TaskGenerator};
 pub use registry::{PluginRegistry, TaskPluginRegistration};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::Invalid;
+use crate::error::InvalidInput;
 use crate::param::{TaskParam, TaskSpec};
 
 /// A kind of task.
@@ -38,7 +38,7 @@ pub trait TaskPlugin: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is wrong with it and what is allowed, in one line.
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid>;
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput>;
 
     /// The part that splits the task.
     ///

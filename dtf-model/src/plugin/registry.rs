@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::TaskPlugin;
 use super::conf::TaskConf;
-use crate::error::Invalid;
-use crate::ids::{Kind, TaskType};
-use crate::shard::Kinds;
+use crate::error::InvalidInput;
+use crate::ids::{TaskTypeId, TypeVersion};
+use crate::shard::SupportedTypes;
 
 /// A kind of task, as it is registered.
 #[derive(Clone)]
 pub struct TaskPluginRegistration {
     /// Its number, in `tbl_task` and on the wire.
-    pub task_type: TaskType,
+    pub task_type: TaskTypeId,
     /// Its name, for people.
     pub name: String,
     /// What it does, for people.
@@ -36,7 +36,7 @@ impl fmt::Debug for TaskPluginRegistration {
 /// The kinds of task that a process knows.
 #[derive(Clone, Debug, Default)]
 pub struct PluginRegistry {
-    by_type: BTreeMap<TaskType, (TaskPluginRegistration, TaskConf)>,
+    by_type: BTreeMap<TaskTypeId, (TaskPluginRegistration, TaskConf)>,
 }
 
 impl PluginRegistry {
@@ -44,15 +44,15 @@ impl PluginRegistry {
     ///
     /// # Errors
     /// Its number or name is taken, its name is empty, or its configuration is out of range.
-    pub fn register(&mut self, registration: TaskPluginRegistration) -> Result<(), Invalid> {
+    pub fn register(&mut self, registration: TaskPluginRegistration) -> Result<(), InvalidInput> {
         if registration.name.is_empty() {
-            return Err(Invalid::Empty("the task type's name"));
+            return Err(InvalidInput::Empty("the task type's name"));
         }
         let taken = |other: &TaskPluginRegistration| {
             other.task_type == registration.task_type || other.name == registration.name
         };
         if let Some(other) = self.iter().find(|other| taken(other)) {
-            return Err(Invalid::TypeTaken(other.task_type, other.name.clone()));
+            return Err(InvalidInput::TypeTaken(other.task_type, other.name.clone()));
         }
         let conf = registration.plugin.conf();
         conf.check()?;
@@ -64,7 +64,7 @@ impl PluginRegistry {
     ///
     /// # Errors
     /// No plugin has this type.
-    pub fn get(&self, task_type: TaskType) -> Result<&TaskPluginRegistration, Invalid> {
+    pub fn get(&self, task_type: TaskTypeId) -> Result<&TaskPluginRegistration, InvalidInput> {
         self.entry(task_type).map(|(registration, _)| registration)
     }
 
@@ -72,25 +72,27 @@ impl PluginRegistry {
     ///
     /// # Errors
     /// No plugin has this type, or the one that has it is of an earlier version.
-    pub fn able(&self, kind: Kind) -> Result<&TaskPluginRegistration, Invalid> {
+    pub fn able(&self, kind: TypeVersion) -> Result<&TaskPluginRegistration, InvalidInput> {
         let (registration, conf) = self.entry(kind.task_type)?;
         match conf.version {
-            version if version < kind.version => Err(Invalid::OldVersion { kind, version }),
+            version if version < kind.version => Err(InvalidInput::OldVersion { kind, version }),
             _ => Ok(registration),
         }
     }
 
     /// What this process can work on.
-    pub fn kinds(&self) -> Kinds {
+    pub fn kinds(&self) -> SupportedTypes {
         let kinds = self.by_type.iter();
-        kinds.map(|(task_type, (_, conf))| Kind { task_type: *task_type, version: conf.version }).collect()
+        kinds
+            .map(|(task_type, (_, conf))| TypeVersion { task_type: *task_type, version: conf.version })
+            .collect()
     }
 
     /// The configuration of a type, as it was when the plugin was registered.
     ///
     /// # Errors
     /// No plugin has this type.
-    pub fn conf(&self, task_type: TaskType) -> Result<&TaskConf, Invalid> {
+    pub fn conf(&self, task_type: TaskTypeId) -> Result<&TaskConf, InvalidInput> {
         self.entry(task_type).map(|(_, conf)| conf)
     }
 
@@ -98,7 +100,7 @@ impl PluginRegistry {
     ///
     /// # Errors
     /// Which has, and what is allowed.
-    pub fn check_subtask_timeouts(&self, most: Duration) -> Result<(), Invalid> {
+    pub fn check_subtask_timeouts(&self, most: Duration) -> Result<(), InvalidInput> {
         self.by_type.values().try_for_each(|(_, conf)| conf.check_subtask_timeout(most))
     }
 
@@ -106,7 +108,7 @@ impl PluginRegistry {
     ///
     /// # Errors
     /// No plugin has this name.
-    pub fn by_name(&self, name: &str) -> Result<&TaskPluginRegistration, Invalid> {
+    pub fn by_name(&self, name: &str) -> Result<&TaskPluginRegistration, InvalidInput> {
         self.iter().find(|known| known.name == name).ok_or_else(|| self.unknown(format!("{name:?}")))
     }
 
@@ -115,12 +117,12 @@ impl PluginRegistry {
         self.by_type.values().map(|(registration, _)| registration)
     }
 
-    fn entry(&self, task_type: TaskType) -> Result<&(TaskPluginRegistration, TaskConf), Invalid> {
+    fn entry(&self, task_type: TaskTypeId) -> Result<&(TaskPluginRegistration, TaskConf), InvalidInput> {
         self.by_type.get(&task_type).ok_or_else(|| self.unknown(task_type.to_string()))
     }
 
-    fn unknown(&self, asked: String) -> Invalid {
+    fn unknown(&self, asked: String) -> InvalidInput {
         let known: Vec<_> = self.iter().map(|known| known.name.as_str()).collect();
-        Invalid::UnknownType(asked, if known.is_empty() { "none".to_owned() } else { known.join(", ") })
+        InvalidInput::UnknownType(asked, if known.is_empty() { "none".to_owned() } else { known.join(", ") })
     }
 }

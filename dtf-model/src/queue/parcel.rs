@@ -25,8 +25,8 @@ pub struct Parcel {
     /// How many executors were lost while they had it. One that has taken too many down is not run again: it has failed.
     ///
     /// Whoever was with a lost executor is one death nearer to that, as it cannot be told who was to blame. The last death
-    /// needs proof: a [suspect](Self::is_suspect) is [accused](super::ExecutorQueue::accuse) before it is run.
-    pub deaths: u32,
+    /// needs proof: a [suspect](Self::is_suspect) is [marked as a suspect](super::ExecutorQueue::mark_suspect) before it is run.
+    pub executor_losses: u32,
     /// What keeps its subtasks together with others, if anything does.
     pub key: Option<ShardKey>,
     /// The subtasks' bodies, in the order of their numbers.
@@ -45,12 +45,12 @@ impl Parcel {
     }
 
     /// Whether it is one death from the most. Such a parcel has one subtask.
-    pub fn is_suspect(&self, most_deaths: u32) -> bool {
-        self.deaths + 1 == most_deaths
+    pub fn is_suspect(&self, max_executor_losses: u32) -> bool {
+        self.executor_losses + 1 == max_executor_losses
     }
 
     /// Whether it is not to be run any more.
-    pub fn is_quarantined(&self, most_deaths: u32) -> bool {
-        self.deaths >= most_deaths
+    pub fn is_quarantined(&self, max_executor_losses: u32) -> bool {
+        self.executor_losses >= max_executor_losses
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Hand, Incarnation, LostParcel, Parcel, ParcelId,
-    ParcelReport, Push, Reported, ResultBatch, SchedulerLoad, Standing, Taken, TaskState,
+    Backlog, CollectorLoad, Commit, Fence, GeneratorLoad, Incarnation, LostParcel, Parcel, ParcelId,
+    ParcelReport, Push, Reported, ResultBatch, SchedulerLoad, TakeRequest, Taken, TaskProgress, TaskState,
 };
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, Shard, TaskId};
@@ -30,7 +30,7 @@ pub trait QueueReader: Send + Sync + 'static {
     async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError>;
 
     /// How several tasks stand; those without queues are left out. Numbers of one task may be of different moments.
-    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError>;
+    async fn progress_of(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, TaskProgress)>, StoreError>;
 }
 
 /// The manager's side of the queues: they come, are steered, are closed and go.
@@ -69,7 +69,7 @@ pub trait GeneratorQueue: QueueReader {
     async fn stop_by_generator(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
 
     /// Says what the task waits for in its generator, or that it waits no more.
-    async fn set_generator_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
+    async fn set_generator_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
 }
 
 /// The scheduler's side of the queues. Its fences carry the tokens of scheduling partitions.
@@ -91,14 +91,14 @@ pub trait SchedulerQueue: QueueReader {
     ///
     /// This is the one write that has a further effect when it is sent again: it takes further parcels. Whoever does not know
     /// what came of a `take` finds its parcels among those that [`load_scheduler`](Self::load_scheduler) names.
-    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError>;
+    async fn take(&self, fence: Fence, hand: &TakeRequest, most: u64) -> Result<Taken, StoreError>;
 
     /// Takes parcels that were not shipped back to pending, in front of all others, or to delayed, one by one, where `after`
-    /// is not zero. What is not running is passed over. An [accusation](ExecutorQueue::accuse) falls.
+    /// is not zero. What is not running is passed over. The [mark of a suspect](ExecutorQueue::mark_suspect) is removed.
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError>;
 
     /// Says what the task waits for in its scheduler, or that it waits no more.
-    async fn set_scheduler_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
+    async fn set_scheduler_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
 }
 
 /// The executors' side of the queues. Their writes are guarded by the emit epoch and the attempt.
@@ -112,11 +112,11 @@ pub trait ExecutorQueue: QueueReader {
     /// Counts what an executor reports.
     ///
     /// A success counts from any attempt, as long as its epoch owns the number. Everything else counts only from the
-    /// attempt that is running now, and only from whoever has it: with another number of deaths it was taken back from the
+    /// attempt that is running now, and only from whoever has it: with another number of executor losses it was taken back from the
     /// reporter, and runs elsewhere. What is counted already is passed over. What was returned goes back in front of all
     /// others. Of a task that has ended nothing is counted.
     ///
-    /// An [accusation](Self::accuse) falls with what is returned; what is to be tried again has no deaths.
+    /// The [mark of a suspect](Self::mark_suspect) is removed with what is returned; what is to be tried again has no executor losses.
     async fn complete(
         &self,
         task: TaskId,
@@ -126,12 +126,12 @@ pub trait ExecutorQueue: QueueReader {
 
     /// Takes back what an executor had that is gone: what of it is still recorded as running there goes back in front of all
     /// others, as the same attempt, each subtask by itself and one death nearer to the most. Only one that was
-    /// [accused](Self::accuse) reaches that.
+    /// [marked as a suspect](Self::mark_suspect) reaches that.
     async fn recover(&self, task: TaskId, run: RunEpoch, lost: LostParcel) -> Result<Reported, StoreError>;
 
     /// Says that a [suspect](Parcel::is_suspect) begins to run, so that it is to blame for what happens now. Says whether this
     /// attempt runs.
-    async fn accuse(
+    async fn mark_suspect(
         &self,
         task: TaskId,
         run: RunEpoch,
@@ -139,7 +139,7 @@ pub trait ExecutorQueue: QueueReader {
         attempt: u32,
     ) -> Result<bool, StoreError>;
 
-    /// Whether a parcel is recorded as running on this shard, as this attempt and with so many deaths. What was shipped late,
+    /// Whether a parcel is recorded as running on this shard, as this attempt and with so many executor losses. What was shipped late,
     /// by a scheduler that was believed dead, or was taken back meanwhile from this executor, is not.
     async fn runs_on(
         &self,
@@ -173,7 +173,7 @@ pub trait CollectorQueue: QueueReader {
     async fn stop_by_collector(&self, fence: Fence, reason: &str) -> Result<(), StoreError>;
 
     /// Says what the task waits for in its collector, or that it waits no more.
-    async fn set_collector_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
+    async fn set_collector_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError>;
 }
 
 /// The queues of tasks, one set a task: all sides of one store.

@@ -101,7 +101,7 @@ pub struct ParcelReport {
     /// Which attempt at it.
     pub attempt: u32,
     /// How many executors had been lost with it when it was shipped.
-    pub deaths: u32,
+    pub executor_losses: u32,
     /// One report a subtask, in their order.
     pub reports: Vec<Report>,
     /// How many neighbours of those that were returned travel together again; at least 1.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
-use dtf_model::queue::{DEATHS_AT_MOST, Outcome, Parcel, ParcelId, ResultBatch};
+use dtf_model::queue::{MAX_EXECUTOR_LOSSES, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
 use dtf_model::{EmitEpoch, RunEpoch, Seq, ShardKey, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 const VERSION: u8 = 1;
 /// That of a parcel or shipment with a key.
 const KEYED: u8 = 2;
-/// Attempts and deaths are one number: so many times the attempts, and the deaths.
-const TRIES: u64 = DEATHS_AT_MOST as u64 + 1;
+/// Attempts and executor losses are one number: so many times the attempts, and the executor losses.
+const TRIES: u64 = MAX_EXECUTOR_LOSSES as u64 + 1;
 
 /// Why stored bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,14 +114,14 @@ impl Reader {
         let id = ParcelId { epoch: EmitEpoch(self.small()?), first: Seq(self.number()?) };
         let tries = self.number()?;
         let attempt = u32::try_from(tries / TRIES).map_err(|_| Unreadable::Corrupt)?;
-        let deaths = (tries % TRIES) as u32;
+        let executor_losses = (tries % TRIES) as u32;
         let count = usize::try_from(self.number()?).map_err(|_| Unreadable::Corrupt)?;
         // Every body takes a byte at least, so a wrong count allocates nothing.
         if count > self.0.len() {
             return Err(Unreadable::Corrupt);
         }
         let bodies = (0..count).map(|_| self.bytes()).collect::<Result<_, _>>()?;
-        Ok(Parcel { id, attempt, deaths, key, bodies })
+        Ok(Parcel { id, attempt, executor_losses, key, bodies })
     }
 
     fn end(self) -> Result<(), Unreadable> {
@@ -148,11 +148,11 @@ fn put_version(to: &mut Vec<u8>, key: Option<ShardKey>) {
     }
 }
 
-fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, deaths: u32, bodies: &[Bytes]) {
+fn put_parcel(to: &mut Vec<u8>, id: ParcelId, attempt: u32, executor_losses: u32, bodies: &[Bytes]) {
     put_number(to, id.epoch.0.into());
     put_number(to, id.first.0);
-    // Deaths end at `DEATHS_AT_MOST`.
-    put_number(to, u64::from(attempt) * TRIES + u64::from(deaths).min(TRIES - 1));
+    // Deaths end at `MAX_EXECUTOR_LOSSES`.
+    put_number(to, u64::from(attempt) * TRIES + u64::from(executor_losses).min(TRIES - 1));
     put_number(to, bodies.len() as u64);
     for body in bodies {
         put_bytes(to, body);
@@ -227,8 +227,8 @@ pub(crate) fn shipment(shipment: &Shipment) -> Vec<u8> {
     put_version(&mut to, shipment.parcel.key);
     put_number(&mut to, shipment.task.0);
     put_number(&mut to, shipment.run.0.into());
-    let Parcel { id, attempt, deaths, bodies, .. } = &shipment.parcel;
-    put_parcel(&mut to, *id, *attempt, *deaths, bodies);
+    let Parcel { id, attempt, executor_losses, bodies, .. } = &shipment.parcel;
+    put_parcel(&mut to, *id, *attempt, *executor_losses, bodies);
     to
 }
 

@@ -13,14 +13,15 @@ fn id() -> impl Strategy<Value = ParcelId> {
 
 fn some_parcel() -> impl Strategy<Value = Parcel> {
     let key = prop::option::of((0..1_u64 << 53).prop_map(|code| ShardKey::from_code(code).unwrap()));
-    (id(), any::<u32>(), 0..=DEATHS_AT_MOST, key, prop::collection::vec(bytes(), 0..20))
-        .prop_map(|(id, attempt, deaths, key, bodies)| Parcel { id, attempt, deaths, key, bodies })
+    (id(), any::<u32>(), 0..=MAX_EXECUTOR_LOSSES, key, prop::collection::vec(bytes(), 0..20)).prop_map(
+        |(id, attempt, executor_losses, key, bodies)| Parcel { id, attempt, executor_losses, key, bodies },
+    )
 }
 
 fn parcel(parcel: &Parcel) -> Vec<u8> {
     let mut to = Vec::new();
     put_version(&mut to, parcel.key);
-    put_parcel(&mut to, parcel.id, parcel.attempt, parcel.deaths, &parcel.bodies);
+    put_parcel(&mut to, parcel.id, parcel.attempt, parcel.executor_losses, &parcel.bodies);
     to
 }
 
@@ -96,10 +97,10 @@ fn the_first_format_is_read() {
     let read = read_parcel(Bytes::from_static(&[1, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c'])).unwrap();
     let id = ParcelId { epoch: EmitEpoch(7), first: Seq(300) };
     let bodies = vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")];
-    assert_eq!(read, Parcel { id, attempt: 3, deaths: 2, key: None, bodies: bodies.clone() });
+    assert_eq!(read, Parcel { id, attempt: 3, executor_losses: 2, key: None, bodies: bodies.clone() });
 
     let shipment = Bytes::from_static(&[1, 5, 6, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c']);
-    let parcel = Parcel { id, attempt: 3, deaths: 2, key: None, bodies };
+    let parcel = Parcel { id, attempt: 3, executor_losses: 2, key: None, bodies };
     assert_eq!(read_shipment(shipment), Ok(Shipment { task: TaskId(5), run: RunEpoch(6), parcel }));
 
     let results =
@@ -130,7 +131,7 @@ fn the_first_format_is_read() {
 fn the_format_with_keys_is_read() {
     let key = ShardKey::from_code(300);
     let id = ParcelId { epoch: EmitEpoch(7), first: Seq(9) };
-    let parcel = Parcel { id, attempt: 3, deaths: 2, key, bodies: vec![Bytes::from_static(b"a")] };
+    let parcel = Parcel { id, attempt: 3, executor_losses: 2, key, bodies: vec![Bytes::from_static(b"a")] };
     let read = read_parcel(Bytes::from_static(&[2, 0xac, 2, 7, 9, 26, 1, 1, b'a']));
     assert_eq!(read, Ok(parcel.clone()));
     let read = read_shipment(Bytes::from_static(&[2, 0xac, 2, 5, 6, 7, 9, 26, 1, 1, b'a']));

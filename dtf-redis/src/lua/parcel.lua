@@ -85,12 +85,12 @@ local function name(epoch, first)
 end
 
 -- Those that run are stored with the shard that they are recorded for, `shard:parcel`; what goes on of a parcel, with the
--- first subtask of what was shipped too, `shard/first:parcel`. One that is accused has a `!` before the colon.
+-- first subtask of what was shipped too, `shard/first:parcel`. One that is marked has a `!` before the colon.
 local function read_running(value)
   local colon = string.find(value, ':', 1, true)
   local place = string.sub(value, 1, colon - 1)
-  local shard, with, accused = string.match(place, '^(%d+)/?(%d*)(!?)$')
-  return shard, string.sub(value, colon + 1), with ~= '' and with, accused == '!'
+  local shard, with, marked = string.match(place, '^(%d+)/?(%d*)(!?)$')
+  return shard, string.sub(value, colon + 1), with ~= '' and with, marked == '!'
 end
 
 -- Puts parcels in front of the pending ones, the first of them at the very front.

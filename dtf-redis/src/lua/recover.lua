@@ -1,5 +1,5 @@
 -- Takes back what an executor had that is gone: what still runs there goes back in front, one by one, a death nearer to the
--- last. Only who was accused reaches that.
+-- last. Only who was marked reaches that.
 -- KEYS: info pending delayed running results sizes settled chunks full keyed turns, then the bitmaps that the parcel's subtasks are in
 -- ARGV: run, epoch, first, attempt, count, shard, most deaths
 -- Reply: OK, counted, running, pending, control | GONE
@@ -14,12 +14,12 @@ pending, running = num(pending), num(running)
 local epoch, first, count, back = num(ARGV[2]), num(ARGV[3]), num(ARGV[5]), {}
 
 -- The subtasks from `seq` on that are not in the books, each as a parcel of one.
-local function take_back(seq, attempt, deaths, accused, size, entry, at, of)
+local function take_back(seq, attempt, deaths, marked, size, entry, at, of)
   local bodies = {}
   for i = 1, size do
     bodies[i], at = read_body(entry, at)
   end
-  if accused or deaths + 1 < num(ARGV[7]) then
+  if marked or deaths + 1 < num(ARGV[7]) then
     deaths = math.min(deaths + 1, TRIES - 1)
   end
   local last = seq + size - 1
@@ -42,12 +42,12 @@ for seq = first, ending and first - 1 or first + count - 1 do
   local parcel = name(epoch, seq)
   local value = redis.call('HGET', KEYS[4], parcel)
   if value then
-    local shard, entry, with, accused = read_running(value)
+    local shard, entry, with, marked = read_running(value)
     local _, _, attempt, size, at, deaths, of = read_head(entry)
     if shard == ARGV[6] and txt(attempt) == ARGV[4] and (with or txt(seq)) == ARGV[3] then
       redis.call('HDEL', KEYS[4], parcel)
       running = running - size
-      take_back(seq, attempt, deaths, accused, size, entry, at, of)
+      take_back(seq, attempt, deaths, marked, size, entry, at, of)
       keys[#keys + 1] = of
     end
   end

@@ -66,7 +66,7 @@ impl CollectorQueue for RedisQueues {
         self.stop(fence, "ctoken", reason).await
     }
 
-    async fn set_collector_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+    async fn set_collector_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.set_waits_in(fence, ["ctoken", "cwaits"], reason).await
     }
 }

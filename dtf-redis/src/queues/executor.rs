@@ -51,18 +51,18 @@ impl ExecutorQueue for RedisQueues {
             call.key(names.done(chunk));
         }
         call.arg(lost.id.epoch.0).arg(lost.id.first.0).arg(lost.attempt).arg(lost.count).arg(lost.shard.0);
-        call.arg(lost.most_deaths);
+        call.arg(lost.max_executor_losses);
         reported(self.on_task(task, run, &call).await?)
     }
 
-    async fn accuse(
+    async fn mark_suspect(
         &self,
         task: TaskId,
         run: RunEpoch,
         parcel: ParcelId,
         attempt: u32,
     ) -> Result<bool, StoreError> {
-        let mut call = self.script(&scripts::ACCUSE, task, run, &[Of::Info, Of::Running]);
+        let mut call = self.script(&scripts::MARK_SUSPECT, task, run, &[Of::Info, Of::Running]);
         call.arg(codec::parcel_name(parcel)).arg(attempt);
         yes(self.on_task(task, run, &call).await?)
     }
@@ -75,7 +75,7 @@ impl ExecutorQueue for RedisQueues {
         parcel: &Parcel,
     ) -> Result<bool, StoreError> {
         let mut call = self.script(&scripts::RUNS_ON, task, run, &[Of::Info, Of::Running]);
-        call.arg(codec::parcel_name(parcel.id)).arg(parcel.attempt).arg(parcel.deaths).arg(shard.0);
+        call.arg(codec::parcel_name(parcel.id)).arg(parcel.attempt).arg(parcel.executor_losses).arg(shard.0);
         yes(self.on_task(task, run, &call).await?)
     }
 }

@@ -58,7 +58,7 @@ impl GeneratorQueue for RedisQueues {
         self.stop(fence, "gtoken", reason).await
     }
 
-    async fn set_generator_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+    async fn set_generator_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.set_waits_in(fence, ["gtoken", "gwaits"], reason).await
     }
 }

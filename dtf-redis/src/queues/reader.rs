@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dtf_model::queue::{Incarnation, QueueReader, Standing, TaskState, Usage};
+use dtf_model::queue::{Incarnation, QueueReader, TaskProgress, TaskState, Usage};
 use dtf_model::{RunEpoch, StoreError, TaskId};
 
 use super::RedisQueues;
@@ -28,7 +28,7 @@ impl QueueReader for RedisQueues {
         }
     }
 
-    async fn standings(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Standing)>, StoreError> {
+    async fn progress_of(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, TaskProgress)>, StoreError> {
         let keys = || tasks.iter().map(|task| self.redis.keys().task(*task));
         let info = keys().map(|keys| {
             let mut info = redis::cmd("HMGET");
@@ -41,13 +41,13 @@ impl QueueReader for RedisQueues {
             delayed
         });
         let (info, delayed) = tokio::try_join!(
-            self.redis.send_all::<StandingFields>(info.collect()),
+            self.redis.send_all::<ProgressFields>(info.collect()),
             self.redis.send_all::<u64>(delayed.collect())
         )?;
         let mut found = Vec::with_capacity(tasks.len());
         for ((task, info), delayed) in tasks.iter().zip(info).zip(delayed) {
-            if let Some(standing) = read_standing(info, delayed)? {
-                found.push((*task, standing));
+            if let Some(progress) = read_progress(info, delayed)? {
+                found.push((*task, progress));
             }
         }
         Ok(found)
@@ -60,10 +60,10 @@ const STANDING_FIELDS: [&str; 12] = [
     "over",
 ];
 
-type StandingFields = [Option<String>; 12];
+type ProgressFields = [Option<String>; 12];
 
 /// None where the task has no queues.
-fn read_standing(info: StandingFields, delayed: u64) -> Result<Option<Standing>, StoreError> {
+fn read_progress(info: ProgressFields, delayed: u64) -> Result<Option<TaskProgress>, StoreError> {
     let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over] = info;
     let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
     let count = |text: Option<String>| text.map_or(Ok(0), |text| parse::<u64>(&text));
@@ -74,7 +74,7 @@ fn read_standing(info: StandingFields, delayed: u64) -> Result<Option<Standing>,
         mean_run: mean_run(busy, count(timed)?),
     };
     let pending = count(pending)?;
-    let standing = Standing {
+    let progress = TaskProgress {
         run: RunEpoch(parse(&run)?),
         usage,
         pending,
@@ -85,5 +85,5 @@ fn read_standing(info: StandingFields, delayed: u64) -> Result<Option<Standing>,
         control: read_control(&control)?,
         is_over: stop.is_some() || over.is_some(),
     };
-    Ok(Some(standing))
+    Ok(Some(progress))
 }

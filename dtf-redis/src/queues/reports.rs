@@ -95,7 +95,7 @@ async fn complete(
         call.arg(u64::try_from(report.busy.as_nanos()).unwrap_or(u64::MAX));
         call.arg(packed.letters).arg(codec::results_head(report.parcel));
         call.arg(packed.results).arg(packed.lengths);
-        call.arg(report.together).arg(report.deaths).arg(first_bitmap);
+        call.arg(report.together).arg(report.executor_losses).arg(first_bitmap);
         call.arg(packed.delays.len()).arg(packed.delays);
     }
     let answered = async {

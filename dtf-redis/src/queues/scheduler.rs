@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::queue::{
-    Fence, Hand, LANES_MOST, ParcelId, Place, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel,
-    SchedulerLoad, SchedulerQueue, Taken, WAKE_MOST,
+    Fence, LANES_MOST, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
+    SchedulerQueue, Slot, TakeRequest, Taken, WAKE_MOST,
 };
 use dtf_model::{Shard, StoreError};
 
@@ -29,12 +29,12 @@ impl SchedulerQueue for RedisQueues {
         Ok(SchedulerLoad { pending, running: running.collect::<Result<_, _>>()?, usage })
     }
 
-    async fn take(&self, fence: Fence, hand: &Hand, most: u64) -> Result<Taken, StoreError> {
+    async fn take(&self, fence: Fence, hand: &TakeRequest, most: u64) -> Result<Taken, StoreError> {
         let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::TAKE, fence, &keys);
         call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST).arg(most);
         call.arg(hand.parcels).arg(LANES_MOST).arg(hand.lanes);
-        for Place { shard, lanes } in &hand.places {
+        for Slot { shard, lanes } in &hand.places {
             let separator = if lanes.is_empty() { "" } else { "/" };
             let lanes: Vec<_> = lanes.iter().map(u32::to_string).collect();
             call.arg(format!("{shard}{separator}{}", lanes.join(",")));
@@ -67,7 +67,7 @@ impl SchedulerQueue for RedisQueues {
         self.by_holder(fence, &call).await.map(drop)
     }
 
-    async fn set_scheduler_waits(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
+    async fn set_scheduler_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.set_waits_in(fence, ["stoken", "swaits"], reason).await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtf_model::TaskId;
 use dtf_model::queue::QueueStore;
-use dtf_model::wake::{Rung, Topic, WakeUp};
+use dtf_model::wake::{Hint, Topic, WakeUp};
 use dtf_redis::{RedisQueues, RedisShards, RedisWakeUp};
 
 #[tokio::test]
@@ -42,13 +42,13 @@ async fn who_rings_does_not_hear_it_again() {
     let [here, there] = [(); 2].map(|()| RedisWakeUp::start(redis.clone()));
     let mut listeners = [&here, &there].map(|wake| wake.listen(Topic::Control));
     for listener in &mut listeners {
-        assert_eq!(listener.next().await, Rung::Anything, "the subscription stands");
+        assert_eq!(listener.next().await, Hint::Anything, "the subscription stands");
     }
     let [mut own, mut other] = listeners;
-    here.ring(Topic::Control, TaskId(1));
-    assert_eq!(own.next().await, Rung::Tasks(vec![TaskId(1)]));
+    here.notify(Topic::Control, TaskId(1));
+    assert_eq!(own.next().await, Hint::Tasks(vec![TaskId(1)]));
     // When the next comes, the first has come round.
-    assert_eq!(other.next().await, Rung::Tasks(vec![TaskId(1)]));
-    there.ring(Topic::Control, TaskId(2));
-    assert_eq!(own.next().await, Rung::Tasks(vec![TaskId(2)]));
+    assert_eq!(other.next().await, Hint::Tasks(vec![TaskId(1)]));
+    there.notify(Topic::Control, TaskId(2));
+    assert_eq!(own.next().await, Hint::Tasks(vec![TaskId(2)]));
 }

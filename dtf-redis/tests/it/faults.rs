@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crate::server::Server;
 use crate::task::{FENCE, RUN, TASK, offer, push, spec, success, task_with};
 use dtf_model::queue::{
-    CollectorQueue, Commit, ExecutorQueue, GeneratorQueue, Hand, Push, QueueReader, SchedulerQueue,
+    CollectorQueue, Commit, ExecutorQueue, GeneratorQueue, Push, QueueReader, SchedulerQueue, TakeRequest,
     TaskControl,
 };
 use dtf_model::shard::{ShardQueue, Shipment};
-use dtf_model::wake::{Rung, Topic, WakeUp};
+use dtf_model::wake::{Hint, Topic, WakeUp};
 use dtf_model::{Counts, EmitEpoch, RunEpoch, Shard, StoreError, TaskId, TaskSpec};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp};
 use dtf_testkit::until_answered;
@@ -43,7 +43,7 @@ async fn forgotten_scripts_are_loaded_again() {
     for counted in 1..=20 {
         command(&server.config().url, &["SCRIPT", "FLUSH"]).await;
         let parcel =
-            queues.take(FENCE, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
+            queues.take(FENCE, &TakeRequest::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
         command(&server.config().url, &["SCRIPT", "FLUSH"]).await;
         assert_eq!(queues.complete(TASK, RUN, success(&parcel)).await.unwrap().counted, 1);
         assert_eq!(queues.state(TASK).await.unwrap().unwrap().counts.counted(), counted);
@@ -56,7 +56,7 @@ async fn a_killed_server_fails_calls_at_once_and_comes_back_with_everything() {
     let redis = server.connect().await;
     let (queues, shards) = (RedisQueues::new(redis.clone()), RedisShards::new(redis));
     task_with(&queues, 10).await;
-    let taken = queues.take(FENCE, &Hand::of(&[Shard(1), Shard(1)], 1), u64::MAX).await.unwrap();
+    let taken = queues.take(FENCE, &TakeRequest::of(&[Shard(1), Shard(1)], 1), u64::MAX).await.unwrap();
     let parcel = taken.parcels[0].1.clone();
     queues.complete(TASK, RUN, success(&parcel)).await.unwrap();
     shards.hold(Shard(1), Token(3), &offer(4)).await.unwrap();
@@ -102,7 +102,8 @@ async fn every_call_counts_once_across_kills() {
                 let load = until_answered(|| queues.load_scheduler(FENCE)).await;
                 let lost: Vec<_> = load.running.iter().map(|running| running.id).collect();
                 until_answered(|| queues.put_back(FENCE, &lost, Duration::ZERO)).await;
-                let Ok(taken) = queues.take(FENCE, &Hand::of(&[Shard(0); 3], 1), u64::MAX).await else {
+                let Ok(taken) = queues.take(FENCE, &TakeRequest::of(&[Shard(0); 3], 1), u64::MAX).await
+                else {
                     continue;
                 };
                 if taken.parcels.is_empty() {
@@ -182,7 +183,7 @@ async fn nothing_is_left_of_a_purged_task() {
     let epoch = task_with(&queues, 5).await;
     let long = Push { parcels: vec![200_000, 3], ..push(epoch, 5, 200_003, 0) };
     queues.push(FENCE, long).await.unwrap();
-    let taken = queues.take(FENCE, &Hand::of(&[Shard(0); 7], 1), u64::MAX).await.unwrap().parcels;
+    let taken = queues.take(FENCE, &TakeRequest::of(&[Shard(0); 7], 1), u64::MAX).await.unwrap().parcels;
     queues.put_back(FENCE, &[taken[6].1.id], Duration::from_secs(60)).await.unwrap();
     for (_, parcel) in &taken[1..6] {
         queues.complete(TASK, RUN, success(parcel)).await.unwrap();
@@ -221,16 +222,16 @@ async fn after_a_lost_connection_listeners_look_at_everything() {
     let topic = Topic::Shard(3);
     let mut listener = there.listen(topic);
     // The subscription stands.
-    assert_eq!(tokio::time::timeout(PATIENCE, listener.next()).await, Ok(Rung::Anything));
+    assert_eq!(tokio::time::timeout(PATIENCE, listener.next()).await, Ok(Hint::Anything));
     server.kill();
-    here.ring(topic, TaskId(1)); // lost
+    here.notify(topic, TaskId(1)); // lost
     server.restart();
-    assert_eq!(tokio::time::timeout(PATIENCE, listener.next()).await, Ok(Rung::Anything));
+    assert_eq!(tokio::time::timeout(PATIENCE, listener.next()).await, Ok(Hint::Anything));
     let until = Instant::now() + PATIENCE;
     loop {
-        here.ring(topic, TaskId(2));
+        here.notify(topic, TaskId(2));
         match tokio::time::timeout(Duration::from_millis(100), listener.next()).await {
-            Ok(Rung::Tasks(tasks)) if tasks == [TaskId(2)] => break,
+            Ok(Hint::Tasks(tasks)) if tasks == [TaskId(2)] => break,
             _ => assert!(Instant::now() < until, "nothing is heard any more"),
         }
     }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{
-    ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, ParcelReport, Push, QueueReader, QueueStore, Report,
-    SchedulerQueue, TaskControl,
+    ExecutorQueue, Fence, GeneratorQueue, Outcome, ParcelReport, Push, QueueReader, QueueStore, Report,
+    SchedulerQueue, TakeRequest, TaskControl,
 };
-use dtf_model::wake::{Rung, Topic, WakeUp};
-use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf_model::wake::{Hint, Topic, WakeUp};
+use dtf_model::{RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf_redis::{Redis, RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Topology};
 use dtf_testkit::until_answered;
 use lrmf_core::Token;
@@ -107,7 +107,7 @@ fn spec() -> TaskSpec {
     TaskSpec {
         id: TaskId(7),
         run: RunEpoch(1),
-        task_type: TaskType(1),
+        task_type: TaskTypeId(1),
         param: Arc::new(TaskParam::default()),
     }
 }
@@ -139,7 +139,8 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         finished: true,
     };
     queues.push(fence, push).await.unwrap();
-    let parcel = queues.take(fence, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
+    let parcel =
+        queues.take(fence, &TakeRequest::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.remove(0).1;
     let before = queues.state(TaskId(7)).await.unwrap();
     servers.until_replicated().unwrap();
 
@@ -148,7 +149,7 @@ async fn a_failover_loses_nothing_that_was_replicated() {
     let report = ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
-        deaths: parcel.deaths,
+        executor_losses: parcel.executor_losses,
         reports: vec![Report::Ended(Outcome::Succeeded(SubtaskResult::default()))],
         together: 1,
         busy: Duration::ZERO,
@@ -158,9 +159,9 @@ async fn a_failover_loses_nothing_that_was_replicated() {
     // Wake-ups are heard over the new master.
     let heard = async {
         loop {
-            here.ring(Topic::Watch(1), TaskId(3));
-            let rung = tokio::time::timeout(Duration::from_millis(100), listener.next()).await;
-            if matches!(rung, Ok(Rung::Tasks(tasks)) if tasks.contains(&TaskId(3))) {
+            here.notify(Topic::Watch(1), TaskId(3));
+            let hint = tokio::time::timeout(Duration::from_millis(100), listener.next()).await;
+            if matches!(hint, Ok(Hint::Tasks(tasks)) if tasks.contains(&TaskId(3))) {
                 return;
             }
         }

@@ -32,7 +32,7 @@ pub(super) struct Told {
 pub(super) async fn tell(queues: Arc<dyn SchedulerQueue>, some: Vec<Telling>) -> Vec<Told> {
     let queues = &queues;
     let told = futures::stream::iter(some).map(|Telling { fence, reason }| async move {
-        let kept = queues.set_scheduler_waits(fence, reason.as_deref()).await;
+        let kept = queues.set_scheduler_blocked_on(fence, reason.as_deref()).await;
         if let Err(error) = &kept {
             warn!(task_id = %fence.task, %error, "not told what the task is blocked on");
         }

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dtf_model::shard::ShardQueue;
-use dtf_model::wake::Rung;
+use dtf_model::wake::Hint;
 use dtf_model::{Shard, StoreError};
 use tokio::time::Instant;
 
-use super::places::Places;
+use super::capacity::Capacity;
 
 /// The shortest time between two readings of all shards that no loss of hints asked for.
 const ALL_AGAIN: Duration = Duration::from_secs(1);
@@ -20,27 +20,27 @@ const PART_OF_TIME: u32 = 30;
 
 /// The shards whose room is to be read.
 #[derive(Debug)]
-pub(super) struct Stale {
+pub(super) struct StaleCredit {
     shards: u32,
     all: bool,
     some: BTreeSet<Shard>,
     all_due: Instant,
 }
 
-impl Stale {
+impl StaleCredit {
     /// All of so many.
     pub(super) fn all_of(shards: u32) -> Self {
         Self { shards, all: true, some: BTreeSet::new(), all_due: Instant::now() }
     }
 
     /// Notes a hint.
-    pub(super) fn hear(&mut self, rung: &Rung) {
-        match rung {
-            Rung::Tasks(named) => {
+    pub(super) fn hear(&mut self, hint: &Hint) {
+        match hint {
+            Hint::Tasks(named) => {
                 let named = named.iter().filter_map(|named| Shard::from_hint(*named));
                 self.some.extend(named.filter(|shard| shard.0 < self.shards));
             }
-            Rung::Anything => self.all = true,
+            Hint::Anything => self.all = true,
         }
     }
 
@@ -61,7 +61,7 @@ impl Stale {
     pub(super) async fn read(
         &mut self,
         store: &dyn ShardQueue,
-        places: &mut Places,
+        places: &mut Capacity,
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
         let reads_all = self.all || begun >= self.all_due;
@@ -72,7 +72,7 @@ impl Stale {
         if shards.is_empty() {
             return Ok(());
         }
-        let rooms = store.rooms(&shards).await?;
+        let rooms = store.credits(&shards).await?;
         for (shard, room) in shards.iter().zip(&rooms) {
             places.note(*shard, room);
         }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use dtf_model::plugin::Dispatch;
-use dtf_model::queue::{Fence, Hand, Parcel, Taken};
-use dtf_model::wake::{Rung, Topic};
+use dtf_model::queue::{Fence, Parcel, TakeRequest, Taken};
+use dtf_model::wake::{Hint, Topic};
 use dtf_model::{Control, Shard, StoreError, TaskId};
 use dtf_runtime::RoleContext;
 
 use super::SchedulerPorts;
 use super::callback::{Answers, Said};
-use super::credit::Stale;
-use super::places::Places;
+use super::capacity::Capacity;
+use super::credit::StaleCredit;
 use super::shipping::{Shipped, Shipping};
 use super::tasks::Tasks;
 
@@ -24,25 +24,25 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 pub(super) struct Dispatcher {
     ports: SchedulerPorts,
     context: RoleContext,
-    places: Places,
-    stale: Stale,
+    places: Capacity,
+    stale: StaleCredit,
 }
 
 impl Dispatcher {
     pub(super) fn new(ports: SchedulerPorts, context: RoleContext) -> Self {
         let shards = context.shape.shards;
-        Self { ports, context, places: Places::new(shards), stale: Stale::all_of(shards) }
+        Self { ports, context, places: Capacity::new(shards), stale: StaleCredit::all_of(shards) }
     }
 
     /// Shards have got room, as a hint says.
-    pub(super) fn hear(&mut self, rung: &Rung) {
-        self.stale.hear(rung);
+    pub(super) fn hear(&mut self, hint: &Hint) {
+        self.stale.hear(hint);
     }
 
     /// The store may have forgotten what it knew of shards: their holders say it again, and all are read.
     pub(super) fn forget(&mut self) {
         for shard in 0..self.context.shape.shards {
-            self.context.wake.ring(Topic::Shard(shard), Shard(shard).as_hint());
+            self.context.wake.notify(Topic::Shard(shard), Shard(shard).as_hint());
         }
         self.stale.add_all();
     }
@@ -93,7 +93,7 @@ impl Dispatcher {
     }
 
     /// The places for a task, where there are any now. A task without any rests.
-    fn hand(&mut self, tasks: &mut Tasks, task: TaskId) -> Option<Hand> {
+    fn hand(&mut self, tasks: &mut Tasks, task: TaskId) -> Option<TakeRequest> {
         let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
             tasks.policy.remove(task);
             return None;
@@ -120,7 +120,7 @@ impl Dispatcher {
         &mut self,
         tasks: &mut Tasks,
         task: TaskId,
-        hand: &Hand,
+        hand: &TakeRequest,
         most: u64,
         shipping: &mut Shipping<'_>,
     ) -> Result<Vec<Shard>, StoreError> {
@@ -193,7 +193,7 @@ impl Dispatcher {
         }
         tasks.due_in(task, taken.next_due);
         if taken.pending <= backlog / 2 {
-            self.context.wake.ring(self.context.shape.generation(task), task);
+            self.context.wake.notify(self.context.shape.generation(task), task);
         }
     }
 

@@ -7,12 +7,12 @@ use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, TaskId};
 use lrmf_core::Timestamp;
 
-use super::gate::{Allowance, Gate};
+use super::token_bucket::{Allowance, TokenBucket};
 
 #[derive(Debug)]
 struct Limited {
     group: Arc<str>,
-    gate: Gate,
+    gate: TokenBucket,
     running: u64,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Permit {
 pub(super) struct Limiter {
     share: BucketOf,
     tasks: HashMap<TaskId, Limited>,
-    groups: HashMap<Arc<str>, Gate>,
+    groups: HashMap<Arc<str>, TokenBucket>,
     /// Groups that wait, and until when at most.
     waiting: BTreeMap<Arc<str>, Option<Timestamp>>,
 }
@@ -45,7 +45,7 @@ impl Limiter {
     /// A task is known from now on, with this much running.
     pub(super) fn open(&mut self, task: TaskId, group: &Arc<str>, limits: Limits, running: u64) {
         self.close(task);
-        let limited = Limited { group: group.clone(), gate: Gate::new(limits), running: 0 };
+        let limited = Limited { group: group.clone(), gate: TokenBucket::new(limits), running: 0 };
         self.tasks.insert(task, limited);
         self.note_running(task, running);
     }

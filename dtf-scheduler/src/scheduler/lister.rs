@@ -99,7 +99,7 @@ impl Lister {
 mod tests {
     use dtf_memory::{MemoryQueues, MemoryTable};
     use dtf_model::table::NewTask;
-    use dtf_model::{TaskParam, TaskType};
+    use dtf_model::{TaskParam, TaskTypeId};
     use lrmf_core::clock::RuntimeClock;
     use uuid::Uuid;
 
@@ -113,7 +113,7 @@ mod tests {
 
     async fn add(table: &MemoryTable, tasks: std::ops::Range<u128>) {
         for request in tasks.map(Uuid::from_u128) {
-            let task = NewTask { request, task_type: TaskType(1), param: TaskParam::default(), now: 0 };
+            let task = NewTask { request, task_type: TaskTypeId(1), param: TaskParam::default(), now: 0 };
             table.insert(&task).await.expect("a new task");
         }
     }

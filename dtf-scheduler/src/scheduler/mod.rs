@@ -4,22 +4,22 @@
 //! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
 //! order is decided as late as possible.
 
-mod audit;
 mod blocked;
 mod callback;
+mod capacity;
 mod credit;
 mod dispatch;
-mod gate;
 mod groups;
 mod limiter;
 mod lister;
-mod looking;
 mod parked;
-mod places;
 pub mod policy;
+mod recovery;
 mod shipping;
-mod taking;
+mod stall;
+mod sync;
 mod tasks;
+mod token_bucket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use dtf_model::queue::SchedulerQueue;
 use dtf_model::role::{Role, part_number};
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::{BucketOf, TaskTable};
-use dtf_model::wake::{Rung, Topic};
+use dtf_model::wake::{Hint, Topic};
 use dtf_runtime::RoleContext;
 use lrmf_core::runner::{Held, RunTask};
 use tokio::time::Instant;
@@ -97,11 +97,11 @@ impl RunTask for Scheduler {
                     }
                 }
                 () = until(due) => tasks.wake_due(Instant::now()),
-                rung = listener.next() => match rung {
-                    Rung::Tasks(rung) => tasks.look_at(&rung).await,
-                    Rung::Anything => lister.list_within(Duration::ZERO),
+                hint = listener.next() => match hint {
+                    Hint::Tasks(hint) => tasks.look_at(&hint).await,
+                    Hint::Anything => lister.list_within(Duration::ZERO),
                 },
-                rung = credit.next() => dispatcher.hear(&rung),
+                hint = credit.next() => dispatcher.hear(&hint),
                 read = groups.next(), if busy => tasks.share_between(&read),
                 heard = tasks.next_heard() => match heard {
                     Heard::Made(made) => tasks.made(*made),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dtf_model::{Kind, TaskId};
+use dtf_model::{TaskId, TypeVersion};
 
 /// The most tasks of a kind and group that go on at a time.
 const TOGETHER: usize = 16;
@@ -18,7 +18,7 @@ type Lines = BTreeMap<Arc<str>, VecDeque<TaskId>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Parked {
-    lines: BTreeMap<Kind, Lines>,
+    lines: BTreeMap<TypeVersion, Lines>,
     /// The tasks in the lines, with the number of times that each stands there.
     standing: BTreeMap<TaskId, (bool, usize)>,
     /// Those whose pending subtasks all have keys, in lanes whose shards had no room.
@@ -31,7 +31,7 @@ impl Parked {
     }
 
     /// Parks a task until there is room for its kind.
-    pub(super) fn park(&mut self, task: TaskId, kind: Kind, group: &Arc<str>) {
+    pub(super) fn park(&mut self, task: TaskId, kind: TypeVersion, group: &Arc<str>) {
         let (is_parked, times) = self.standing.entry(task).or_default();
         if std::mem::replace(is_parked, true) && *times > 0 {
             return;
@@ -59,7 +59,7 @@ impl Parked {
     }
 
     /// Takes out the first tasks of each group of the kinds that there is room for.
-    pub(super) fn go_on(&mut self, has_room: impl Fn(Kind) -> bool) -> Vec<TaskId> {
+    pub(super) fn go_on(&mut self, has_room: impl Fn(TypeVersion) -> bool) -> Vec<TaskId> {
         let mut going = Vec::new();
         let (lines, standing) = (&mut self.lines, &mut self.standing);
         lines.retain(|kind, groups| {
@@ -104,14 +104,14 @@ fn is_next(standing: &mut BTreeMap<TaskId, (bool, usize)>, task: TaskId) -> bool
 
 #[cfg(test)]
 mod tests {
-    use dtf_model::TaskType;
+    use dtf_model::TaskTypeId;
 
     use super::*;
 
-    const ONE: Kind = Kind { task_type: TaskType(1), version: 0 };
-    const TWO: Kind = Kind { task_type: TaskType(2), version: 0 };
+    const ONE: TypeVersion = TypeVersion { task_type: TaskTypeId(1), version: 0 };
+    const TWO: TypeVersion = TypeVersion { task_type: TaskTypeId(2), version: 0 };
 
-    fn parked(tasks: impl IntoIterator<Item = (u64, Kind, &'static str)>) -> Parked {
+    fn parked(tasks: impl IntoIterator<Item = (u64, TypeVersion, &'static str)>) -> Parked {
         let mut parked = Parked::default();
         for (task, kind, group) in tasks {
             parked.park(TaskId(task), kind, &group.into());

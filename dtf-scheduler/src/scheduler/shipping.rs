@@ -83,7 +83,7 @@ async fn ship(
         warn!(shard = shard.0, %error, "parcels not shipped");
         0
     });
-    wake.ring(Topic::Shard(shard.0), fence.task);
+    wake.notify(Topic::Shard(shard.0), fence.task);
     let left = &shipments[shipped..];
     let ids: Vec<ParcelId> = left.iter().map(|each| each.parcel.id).collect();
     let back = match ids.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dtf_model::plugin::TaskScheduler;
 use dtf_model::queue::{Fence, Parcel, Taken, TaskState, Usage};
 use dtf_model::table::BucketOf;
-use dtf_model::{Kind, Limits, ResourceGroup, RunEpoch, Shard, TaskId};
+use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, TaskId, TypeVersion};
 use dtf_runtime::{Needs, RoleContext};
 use lrmf_core::Token;
 use tokio::task::JoinSet;
@@ -15,15 +15,15 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::SchedulerPorts;
-use super::audit::Audit;
 use super::blocked::{self, Telling, Told};
 use super::callback::{self, Heard, Made};
+use super::capacity::{Capacity, Wanted};
 use super::limiter::{Limiter, Permit};
 use super::parked::Parked;
-use super::places::{Places, Wanted};
 use super::policy::Policy;
 use super::policy::account::Accounts;
-use super::taking::Found;
+use super::recovery::Found;
+use super::stall::StallCheck;
 
 /// What the scheduler knows of a task.
 pub(super) struct Known {
@@ -32,8 +32,8 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// How many subtasks of it may wait before its generator pauses.
     pub(super) backlog: u64,
-    pub(super) audit: Audit,
-    pub(super) kind: Kind,
+    pub(super) audit: StallCheck,
+    pub(super) kind: TypeVersion,
     /// Whether it was last told, or is being told, that it is blocked.
     pub(super) is_blocked: bool,
     /// The hand that the callback is being asked about.
@@ -75,7 +75,7 @@ pub(super) struct Tasks {
     /// Those that were listed, or taken up, since the list began.
     pub(super) seen: HashSet<TaskId>,
     /// Those that are not taken up, as their kind is not known here.
-    pub(super) unknown: HashMap<TaskId, Kind>,
+    pub(super) unknown: HashMap<TaskId, TypeVersion>,
 }
 
 impl Tasks {
@@ -278,7 +278,7 @@ impl Tasks {
     }
 
     /// Lets tasks go on that there is room for. Says whether there are any.
-    pub(super) fn unpark(&mut self, places: &mut Places) -> bool {
+    pub(super) fn unpark(&mut self, places: &mut Capacity) -> bool {
         let mut ready = self.parked.go_on(|kind| places.is_room_for_kind(kind));
         let known = &self.known;
         ready.extend(self.parked.keyed_go_on(|task| {
@@ -378,8 +378,8 @@ impl Tasks {
         let limits = conf.map_or(Limits::NONE, |conf| conf.limits).and(spec.param.limits);
         let group: Arc<str> = spec.param.group.as_str().into();
         self.limiter.open(spec.id, &group, limits, usage.running);
-        let audit = Audit::begin(self.context.clock.now(), usage);
-        let (run, kind, is_blocked) = (spec.run, spec.kind(), !state.waits.is_empty());
+        let audit = StallCheck::begin(self.context.clock.now(), usage);
+        let (run, kind, is_blocked) = (spec.run, spec.kind(), !state.blocked_on.is_empty());
         let known =
             Known { run, callback, backlog, audit, kind, is_blocked, asked: None, wanted: Wanted::default() };
         self.known.insert(spec.id, known);

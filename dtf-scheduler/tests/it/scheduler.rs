@@ -10,9 +10,9 @@ use dtf_model::plugin::{
     PluginRegistry, TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
 };
 use dtf_model::queue::{ExecutorQueue, Fence, GeneratorQueue, ParcelReport, Push, Report, TaskControl};
-use dtf_model::shard::{Kinds, Offer, Room, ShardQueue, Shipment, ShipmentId};
+use dtf_model::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId, SupportedTypes};
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::{ClusterShape, Invalid, RunEpoch, Shard, StoreError, TaskParam, TaskSpec, TaskType};
+use dtf_model::{ClusterShape, InvalidInput, RunEpoch, Shard, StoreError, TaskParam, TaskSpec, TaskTypeId};
 use dtf_runtime::RoleContext;
 use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
 use lrmf_core::clock::RuntimeClock;
@@ -33,14 +33,17 @@ struct Bottomless {
 
 #[async_trait]
 impl ShardQueue for Bottomless {
-    async fn hold(&self, _: Shard, _: Token, _: &Offer) -> Result<Vec<Shipment>, StoreError> {
+    async fn hold(&self, _: Shard, _: Token, _: &Capacity) -> Result<Vec<Shipment>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn rooms(&self, shards: &[Shard]) -> Result<Vec<Room>, StoreError> {
+    async fn credits(&self, shards: &[Shard]) -> Result<Vec<ShardCredit>, StoreError> {
         // A scheduler that does not stop is stopped here, so that the test fails instead of running for ever.
         let room = u32::from(self.shipped.load(Ordering::Relaxed) < 10 * ENOUGH);
-        Ok(vec![Room { free: room, used: 0, kinds: Kinds::all(), credit: None }; shards.len()])
+        Ok(vec![
+            ShardCredit { free: room, used: 0, kinds: SupportedTypes::all(), credit: None };
+            shards.len()
+        ])
     }
 
     async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {
@@ -51,8 +54,14 @@ impl ShardQueue for Bottomless {
         for Shipment { task, run, parcel } in shipments {
             let reports = vec![Report::Returned; parcel.bodies.len()];
             let (parcel, attempt) = (parcel.id, parcel.attempt);
-            let report =
-                ParcelReport { parcel, attempt, deaths: 0, reports, together: 1, busy: Duration::ZERO };
+            let report = ParcelReport {
+                parcel,
+                attempt,
+                executor_losses: 0,
+                reports,
+                together: 1,
+                busy: Duration::ZERO,
+            };
             self.queues.complete(*task, *run, report).await?;
         }
         if self.shipped.fetch_add(shipments.len(), Ordering::Relaxed) >= ENOUGH {
@@ -66,7 +75,7 @@ impl ShardQueue for Bottomless {
         &self,
         _: Shard,
         _: Token,
-        _: &Offer,
+        _: &Capacity,
         _: &[ShipmentId],
         _: usize,
     ) -> Result<Vec<Shipment>, StoreError> {
@@ -86,7 +95,7 @@ impl ShardQueue for Bottomless {
 struct Known;
 
 impl TaskPlugin for Known {
-    fn check(&self, _: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, _: &TaskParam) -> Result<(), InvalidInput> {
         Ok(())
     }
 
@@ -107,14 +116,14 @@ fn plugins() -> Arc<PluginRegistry> {
     let mut plugins = PluginRegistry::default();
     let (name, description) = ("known".to_owned(), String::new());
     let plugin = Arc::new(Known);
-    plugins.register(TaskPluginRegistration { task_type: TaskType(1), name, description, plugin }).unwrap();
+    plugins.register(TaskPluginRegistration { task_type: TaskTypeId(1), name, description, plugin }).unwrap();
     Arc::new(plugins)
 }
 
 /// A task in the table and in the queues, with a hundred subtasks.
 async fn hundred(table: &MemoryTable, queues: &MemoryQueues) {
     let param = TaskParam::default();
-    let task = NewTask { request: Uuid::from_u128(1), task_type: TaskType(1), param, now: 0 };
+    let task = NewTask { request: Uuid::from_u128(1), task_type: TaskTypeId(1), param, now: 0 };
     let id = table.insert(&task).await.unwrap();
     assert!(table.begin_run(id, RunEpoch(0), 0).await.unwrap());
     queues.open(&table.get(id).await.unwrap().unwrap().spec()).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::batcher::BatchWork;
 use async_trait::async_trait;
-use dtf_model::{Invalid, StoreError, TaskId};
+use dtf_model::{InvalidInput, StoreError, TaskId};
 
 use super::{parts, with_rows};
 use crate::call::Value;
@@ -117,7 +117,7 @@ impl BatchWork for Inserts {
             calls.iter().enumerate().partition(|(_, call)| unknown.contains(&call.group));
         let mut answers: Vec<_> = refused
             .into_iter()
-            .map(|(at, call)| (at, Err(Invalid::UnknownGroup(call.group.clone()).into())))
+            .map(|(at, call)| (at, Err(InvalidInput::UnknownGroup(call.group.clone()).into())))
             .collect();
         for part in parts(fine) {
             let (places, part): (Vec<_>, Vec<_>) = part.into_iter().unzip();

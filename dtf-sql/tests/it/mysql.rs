@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::{StoreError, TaskId, TaskParam, TaskType};
+use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{cluster, failure, group, until_answered};
@@ -49,7 +49,7 @@ async fn migrated(config: &SqlConfig) -> SqlTable {
 
 async fn insert(table: &SqlTable) -> Result<TaskId, StoreError> {
     let task =
-        NewTask { request: Uuid::new_v4(), task_type: TaskType(1), param: TaskParam::default(), now: 1 };
+        NewTask { request: Uuid::new_v4(), task_type: TaskTypeId(1), param: TaskParam::default(), now: 1 };
     table.insert(&task).await
 }
 

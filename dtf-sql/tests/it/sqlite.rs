@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtf_model::group::GroupTable;
 use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskType};
+use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{cluster, failure, group};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 async fn insert(table: &SqlTable) -> TaskId {
     let task =
-        NewTask { request: Uuid::new_v4(), task_type: TaskType(1), param: TaskParam::default(), now: 1 };
+        NewTask { request: Uuid::new_v4(), task_type: TaskTypeId(1), param: TaskParam::default(), now: 1 };
     table.insert(&task).await.unwrap()
 }
 
@@ -112,8 +112,8 @@ async fn the_schema_of_a_newer_program_is_refused_unless_it_only_adds() {
 async fn numbers_that_do_not_fit_are_refused() {
     let table = SqlTable::in_memory().await.unwrap();
     let param = TaskParam { start_at: Some(u64::MAX), ..TaskParam::default() };
-    let task = NewTask { request: Uuid::new_v4(), task_type: TaskType(1), param, now: 1 };
-    assert!(matches!(table.insert(&task).await, Err(StoreError::Invalid(_))));
+    let task = NewTask { request: Uuid::new_v4(), task_type: TaskTypeId(1), param, now: 1 };
+    assert!(matches!(table.insert(&task).await, Err(StoreError::InvalidInput(_))));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn groups_that_older_tasks_are_in_are_there_after_the_migration() {
     let table = SqlTable::open_file(&path).await.unwrap();
     table.set_group(&ResourceGroup::named("batch")).await.unwrap();
     let param = TaskParam { group: "batch".into(), ..TaskParam::default() };
-    let task = NewTask { request: Uuid::new_v4(), task_type: TaskType(1), param, now: 1 };
+    let task = NewTask { request: Uuid::new_v4(), task_type: TaskTypeId(1), param, now: 1 };
     table.insert(&task).await.unwrap();
     drop(table);
 

@@ -155,7 +155,7 @@ pub async fn what_stays_open_is_executed_again_and_counted_once(store: &Arc<dyn 
     let old = Parcel {
         id: ParcelId { epoch, first: Seq(0) },
         attempt: 0,
-        deaths: 0,
+        executor_losses: 0,
         key: None,
         bodies: vec![body(0)],
     };
@@ -205,8 +205,8 @@ pub async fn a_task_is_concluded_when_it_is_complete(store: &Arc<dyn QueueStore>
     let result =
         TaskResult { code: -4, reason: "all \"well\" ü".into(), data: serde_json::json!({"n": [1, 0.5]}) };
     assert!(is_conflict(&store.conclude(desk.fence(), &result).await), "not generated");
-    let standing = desk.standing().await;
-    assert_eq!((standing.results, standing.generated, standing.is_over), (2, false, false));
+    let progress = desk.progress().await;
+    assert_eq!((progress.results, progress.generated, progress.is_over), (2, false, false));
     must(store.push(desk.fence(), Push { finished: true, ..push(epoch, 2, &[1]) }).await);
     must(store.commit(desk.fence(), take_off(&load, 0, 2)).await);
     assert!(is_conflict(&store.conclude(desk.fence(), &result).await), "not counted");
@@ -215,10 +215,10 @@ pub async fn a_task_is_concluded_when_it_is_complete(store: &Arc<dyn QueueStore>
     assert!(!desk.state().await.is_complete());
     assert!(is_conflict(&store.conclude(desk.fence(), &result).await), "not collected");
     assert!(must(store.commit(desk.fence(), take_off(&load, 2, 1)).await).is_complete());
-    let standing = desk.standing().await;
-    assert_eq!((standing.results, standing.generated, standing.is_over), (0, true, false));
+    let progress = desk.progress().await;
+    assert_eq!((progress.results, progress.generated, progress.is_over), (0, true, false));
     must(store.conclude(desk.fence(), &result).await);
-    assert!(desk.standing().await.is_over);
+    assert!(desk.progress().await.is_over);
     let ended = desk.state().await;
     assert_eq!(ended.ending, Some(Ending::Completed(result.clone())));
     // Once concluded, it stays so.

@@ -29,7 +29,7 @@ pub async fn parcels_are_taken_in_order_and_recorded(store: &Arc<dyn QueueStore>
     let parcel = |first: u64, count: u64| Parcel {
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
-        deaths: 0,
+        executor_losses: 0,
         key: None,
         bodies: (first..first + count).map(body).collect(),
     };
@@ -49,7 +49,7 @@ pub async fn a_take_is_limited_and_splits_parcels(store: &Arc<dyn QueueStore>) {
     let parcel = |first: u64, count: u64| Parcel {
         id: ParcelId { epoch, first: Seq(first) },
         attempt: 0,
-        deaths: 0,
+        executor_losses: 0,
         key: None,
         bodies: (first..first + count).map(body).collect(),
     };
@@ -82,7 +82,7 @@ pub async fn a_take_is_limited_and_splits_parcels(store: &Arc<dyn QueueStore>) {
 /// The slot-time of reported parcels, each counted once, and what is dispatched.
 pub async fn what_was_used_is_known(store: &Arc<dyn QueueStore>) {
     let absent = Desk::absent(store);
-    assert!(must(store.standings(&[absent.task]).await).is_empty());
+    assert!(must(store.progress_of(&[absent.task]).await).is_empty());
     let (desk, _) = Desk::with(store, &[3, 1, 1]).await;
     assert_eq!(desk.usage().await, Usage::default());
     let taken = desk.take(&[0, 0, 0]).await;
@@ -90,7 +90,7 @@ pub async fn what_was_used_is_known(store: &Arc<dyn QueueStore>) {
     let report = |parcel: &Parcel, reports, millis| ParcelReport {
         parcel: parcel.id,
         attempt: 0,
-        deaths: parcel.deaths,
+        executor_losses: parcel.executor_losses,
         reports,
         together: 1,
         busy: Duration::from_millis(millis),

@@ -7,7 +7,8 @@ use dtf_model::ids::{EmitEpoch, Seq, Shard};
 use dtf_model::key::ShardKey;
 use dtf_model::plugin::NewSubtask;
 use dtf_model::queue::{
-    Commit, CountedAs, Hand, LostParcel, Parcel, ParcelId, Place, Push, QueueStore, Report, StillOpen, Taken,
+    Commit, CountedAs, LostParcel, Parcel, ParcelId, Push, QueueStore, Report, Slot, StillOpen, TakeRequest,
+    Taken,
 };
 
 use super::collection::take_off;
@@ -60,14 +61,14 @@ pub async fn keyed_parcels_go_where_their_lane_is_served(store: &Arc<dyn QueueSt
     assert_eq!(placed(&taken), [(2, 2), (1, 0)]);
     let bodies = vec![body(0), body(1)];
     let id = ParcelId { epoch, first: Seq(0) };
-    assert_eq!(taken.parcels[1].1, Parcel { id, attempt: 0, deaths: 0, key: Some(one), bodies });
+    assert_eq!(taken.parcels[1].1, Parcel { id, attempt: 0, executor_losses: 0, key: Some(one), bodies });
     assert!(taken.lanes.is_empty() && !taken.anywhere);
     assert_eq!((taken.pending, taken.usage.running), (0, 3));
     // The limits are kept, and what is left of a parcel is its key's next.
     must(store.push(desk.fence(), batch(epoch, 3, &[(3, Some(one)), (1, None), (1, Some(two))])).await);
     let taken = desk.take_at_most(&[1, 2], 2).await;
     assert_eq!((placed(&taken), taken.parcels[0].1.count()), (vec![(1, 3)], 2));
-    let all = Hand { parcels: 1, ..Hand::of(&[Shard(1), Shard(2)], LANES) };
+    let all = TakeRequest { parcels: 1, ..TakeRequest::of(&[Shard(1), Shard(2)], LANES) };
     assert_eq!(placed(&desk.take_with(&all, u64::MAX).await), [(1, 5)]);
     let taken = desk.take(&[5, 2]).await;
     assert_eq!((placed(&taken), taken.pending), (vec![(5, 6), (2, 7)], 0));
@@ -77,9 +78,9 @@ pub async fn keyed_parcels_go_where_their_lane_is_served(store: &Arc<dyn QueueSt
 pub async fn a_place_serves_several_lanes_and_the_longest_wait_first(store: &Arc<dyn QueueStore>) {
     let some = [3, 1, 2].map(|lane| (1, Some(key(lane, 0))));
     let (desk, _) = keyed(store, &some).await;
-    let place = |shard, lanes: &[u32]| Place { shard: Shard(shard), lanes: lanes.to_vec() };
+    let place = |shard, lanes: &[u32]| Slot { shard: Shard(shard), lanes: lanes.to_vec() };
     let places = vec![place(7, &[]), place(5, &[1, 2, 3]), place(6, &[2, 1]), place(6, &[1, 2])];
-    let taken = desk.take_with(&Hand { places, parcels: 9, lanes: LANES }, u64::MAX).await;
+    let taken = desk.take_with(&TakeRequest { places, parcels: 9, lanes: LANES }, u64::MAX).await;
     assert_eq!(placed(&taken), [(5, 0), (6, 1), (6, 2)]);
 }
 
@@ -182,11 +183,11 @@ pub async fn what_comes_back_keeps_its_key_and_its_order(store: &Arc<dyn QueueSt
     let parcel = take().await;
     assert_eq!((parcel.id.first, parcel.count()), (Seq(2), 2));
     let (id, attempt, count) = (parcel.id, parcel.attempt, parcel.count());
-    let lost = LostParcel { id, attempt, count, shard: Shard(1), most_deaths: 3 };
+    let lost = LostParcel { id, attempt, count, shard: Shard(1), max_executor_losses: 3 };
     must(store.recover(desk.task, desk.run, lost).await);
     for expected in [2, 3] {
         let single = take().await;
-        assert_eq!((single.id.first.0, single.count(), single.deaths), (expected, 1, 1));
+        assert_eq!((single.id.first.0, single.count(), single.executor_losses), (expected, 1, 1));
         desk.succeed(&single).await;
     }
 }
@@ -246,7 +247,7 @@ pub async fn other_lanes_from_another_number(store: &Arc<dyn QueueStore>) {
     let mut lanes: Vec<_> = some.iter().flat_map(|(_, key)| key.map(|key| key.lane(64))).collect();
     let hand = |shards: &[u32]| {
         let shards: Vec<_> = shards.iter().copied().map(Shard).collect();
-        Hand::of(&shards, 64)
+        TakeRequest::of(&shards, 64)
     };
     let places: Vec<_> = lanes.iter().copied().zip(0..8).collect();
     assert_eq!(placed(&desk.take_with(&hand(&lanes), 3).await), places[..3]);
@@ -281,10 +282,10 @@ pub async fn a_report_of_a_lost_executor_frees_no_key(store: &Arc<dyn QueueStore
     let (desk, _) = keyed(store, &[(1, one), (1, one)]).await;
     let before = desk.take(&[1]).await.parcels.remove(0).1;
     let (id, attempt, count) = (before.id, before.attempt, before.count());
-    let lost = LostParcel { id, attempt, count, shard: Shard(1), most_deaths: 3 };
+    let lost = LostParcel { id, attempt, count, shard: Shard(1), max_executor_losses: 3 };
     must(store.recover(desk.task, desk.run, lost).await);
     let after = desk.take(&[1]).await.parcels.remove(0).1;
-    assert_eq!((after.id, after.attempt, after.deaths), (before.id, before.attempt, 1));
+    assert_eq!((after.id, after.attempt, after.executor_losses), (before.id, before.attempt, 1));
     assert!(!must(store.runs_on(desk.task, desk.run, Shard(1), &before).await));
     assert!(must(store.runs_on(desk.task, desk.run, Shard(1), &after).await));
     for report in [Report::Returned, retry(1), Report::Ended(failure("no"))] {

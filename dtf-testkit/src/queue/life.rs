@@ -8,7 +8,7 @@ use dtf_model::error::StoreError;
 use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard};
 use dtf_model::plugin::{NewSubtask, TaskResult};
 use dtf_model::queue::{
-    Backlog, Commit, Ending, Fence, Hand, Parcel, ParcelId, QueueStore, Report, TaskState,
+    Backlog, Commit, Ending, Fence, Parcel, ParcelId, QueueStore, Report, TakeRequest, TaskState,
 };
 use dtf_model::status::{Control, Counts};
 use lrmf_core::Token;
@@ -19,7 +19,7 @@ fn some_parcel() -> Parcel {
     Parcel {
         id: ParcelId { epoch: EmitEpoch(1), first: Seq(0) },
         attempt: 0,
-        deaths: 0,
+        executor_losses: 0,
         key: None,
         bodies: vec![Bytes::new()],
     }
@@ -39,7 +39,7 @@ async fn every_call(desk: &Desk<'_>, fence: Fence, is: impl Fn(&Result<(), Store
         ("push", store.push(fence, push(EmitEpoch(1), 0, &[1])).await.map(drop)),
         ("backlog", store.backlog(task, run).await.map(drop)),
         ("load_scheduler", store.load_scheduler(fence).await.map(drop)),
-        ("take", store.take(fence, &Hand::of(&[Shard(0)], 1), 1).await.map(drop)),
+        ("take", store.take(fence, &TakeRequest::of(&[Shard(0)], 1), 1).await.map(drop)),
         ("runs_on", store.runs_on(task, run, Shard(0), &parcel).await.map(drop)),
         ("put_back", store.put_back(fence, &[parcel.id], Duration::ZERO).await),
         ("complete", at.try_report(&parcel, reports).await.map(drop)),
@@ -77,7 +77,7 @@ pub async fn an_opened_task_is_empty(store: &Arc<dyn QueueStore>) {
         generated: false,
         progress: None,
         stop: None,
-        waits: Vec::new(),
+        blocked_on: Vec::new(),
         ending: None,
     };
     assert_eq!(desk.state().await, empty);
@@ -160,7 +160,7 @@ pub async fn the_first_reason_to_stop_stays(store: &Arc<dyn QueueStore>) {
     must(store.stop_by_generator(desk.fence(), "second").await);
     must(store.stop_by_collector(desk.fence(), "third").await);
     assert_eq!(desk.state().await.stop.as_deref(), Some("first: \"ü\""));
-    assert!(desk.standing().await.is_over);
+    assert!(desk.progress().await.is_over);
 }
 
 /// Closing discards what waits and runs, counts it as cancelled, and does so once.
@@ -177,8 +177,8 @@ pub async fn closing_counts_the_rest_as_cancelled(store: &Arc<dyn QueueStore>) {
     let state = desk.state().await;
     assert_eq!((state.counts, state.control, state.ending), (counts, Control::Cancel, Some(Ending::Closed)));
     assert_eq!((state.pending, state.delayed, state.running), (0, 0, 0));
-    let standing = desk.standing().await;
-    assert_eq!((standing.results, standing.delayed, standing.is_over), (0, 0, true));
+    let progress = desk.progress().await;
+    assert_eq!((progress.results, progress.delayed, progress.is_over), (0, 0, true));
     // Closed without having been told to end, it is told now.
     let desk = Desk::open(store).await;
     must(store.close(desk.task, desk.run).await);
@@ -226,8 +226,10 @@ pub async fn purging_deletes_up_to_the_run(store: &Arc<dyn QueueStore>) {
     must(store.open(&desk.spec()).await);
     let load = must(store.load_generator(desk.with_token(1)).await);
     must(store.push(desk.with_token(1), push(load.epoch, 0, &[70_002])).await);
-    let parcel =
-        must(store.take(desk.with_token(1), &Hand::of(&[Shard(0)], 1), u64::MAX).await).parcels.remove(0).1;
+    let parcel = must(store.take(desk.with_token(1), &TakeRequest::of(&[Shard(0)], 1), u64::MAX).await)
+        .parcels
+        .remove(0)
+        .1;
     assert_eq!(desk.succeed(&parcel).await.counted, 70_002);
 }
 
@@ -247,7 +249,7 @@ pub async fn every_role_is_fenced_by_its_own_token(store: &Arc<dyn QueueStore>) 
     must(store.put_back(old, &[parcel.id], Duration::ZERO).await);
     must(store.load_scheduler(new).await);
     assert!(is_fenced(&store.load_scheduler(old).await, TOKEN_AFTER));
-    assert!(is_fenced(&store.take(old, &Hand::of(&[Shard(0)], 1), 1).await, TOKEN_AFTER));
+    assert!(is_fenced(&store.take(old, &TakeRequest::of(&[Shard(0)], 1), 1).await, TOKEN_AFTER));
     assert!(is_fenced(&store.put_back(old, &[parcel.id], Duration::ZERO).await, TOKEN_AFTER));
 
     must(store.peek(old, 0, 1).await);
@@ -290,22 +292,22 @@ pub async fn what_a_task_waits_for_is_seen(store: &Arc<dyn QueueStore>) {
     must(store.load_scheduler(desk.fence()).await);
     must(store.load_collector(desk.fence()).await);
     let set = async |fence, role, reason| match role {
-        Generator => store.set_generator_waits(fence, reason).await,
-        Scheduler => store.set_scheduler_waits(fence, reason).await,
-        _ => store.set_collector_waits(fence, reason).await,
+        Generator => store.set_generator_blocked_on(fence, reason).await,
+        Scheduler => store.set_scheduler_blocked_on(fence, reason).await,
+        _ => store.set_collector_blocked_on(fence, reason).await,
     };
     let say = async |role, reason| must(set(desk.fence(), role, reason).await);
     say(Scheduler, Some("an executor")).await;
     say(Generator, Some("a generator")).await;
     say(Collector, Some("a \"collector\" ü")).await;
-    assert_eq!(desk.state().await.waits, ["a generator", "an executor", "a \"collector\" ü"]);
+    assert_eq!(desk.state().await.blocked_on, ["a generator", "an executor", "a \"collector\" ü"]);
     say(Generator, None).await;
     say(Scheduler, Some("another")).await;
     for role in [Generator, Scheduler, Collector] {
         let late = set(desk.with_token(super::TOKEN.0 - 1), role, Some("late")).await;
         assert!(is_fenced(&late, super::TOKEN.0), "{late:?}");
     }
-    assert_eq!(desk.state().await.waits, ["another", "a \"collector\" ü"]);
+    assert_eq!(desk.state().await.blocked_on, ["another", "a \"collector\" ü"]);
     must(store.purge(desk.task, desk.run).await);
     assert!(is_gone(&set(desk.fence(), Generator, Some("late")).await));
 }

@@ -20,7 +20,7 @@ fn lost(parcel: &Parcel) -> LostParcel {
         attempt: parcel.attempt,
         count: parcel.count(),
         shard: SOME_SHARD,
-        most_deaths: MOST,
+        max_executor_losses: MOST,
     }
 }
 
@@ -28,8 +28,8 @@ async fn recover(desk: &Desk<'_>, parcel: &Parcel) -> Reported {
     must(desk.store.recover(desk.task, desk.run, lost(parcel)).await)
 }
 
-async fn accuse(desk: &Desk<'_>, parcel: &Parcel) -> bool {
-    must(desk.store.accuse(desk.task, desk.run, parcel.id, parcel.attempt).await)
+async fn mark_suspect(desk: &Desk<'_>, parcel: &Parcel) -> bool {
+    must(desk.store.mark_suspect(desk.task, desk.run, parcel.id, parcel.attempt).await)
 }
 
 /// A parcel is reported while one of its subtasks still runs; that one is reported by itself.
@@ -46,7 +46,7 @@ pub async fn what_goes_on_is_a_parcel_of_its_own(store: &Arc<dyn QueueStore>) {
     let expected = RunningParcel { id, attempt: 0, shard: SOME_SHARD, shipped_with: Seq(0) };
     assert_eq!(running, [expected]);
     // It goes on as what it was: only its own attempt fails.
-    let single = Parcel { id, attempt: 0, deaths: 0, key: None, bodies: vec![body(1)] };
+    let single = Parcel { id, attempt: 0, executor_losses: 0, key: None, bodies: vec![body(1)] };
     let early = Parcel { attempt: 1, ..single.clone() };
     assert_eq!(desk.report(&early, vec![Report::Ended(failure("no"))]).await.counted, 0);
     let reported = desk.report(&single, vec![retry(1)]).await;
@@ -64,7 +64,8 @@ pub async fn what_is_returned_travels_together(store: &Arc<dyn QueueStore>) {
     let mut reports = vec![Report::Returned; 8];
     reports[2] = Report::Ended(success("2"));
     let (id, attempt) = (parcel.id, parcel.attempt);
-    let report = ParcelReport { parcel: id, attempt, deaths: 0, reports, together: 3, busy: Duration::ZERO };
+    let report =
+        ParcelReport { parcel: id, attempt, executor_losses: 0, reports, together: 3, busy: Duration::ZERO };
     let reported = must(store.complete(desk.task, desk.run, report).await);
     assert_eq!((reported.counted, reported.pending, reported.running), (1, 8, 0));
     let taken = desk.take(&[0; 9]).await;
@@ -95,7 +96,7 @@ pub async fn what_a_lost_executor_had_comes_back_one_by_one(store: &Arc<dyn Queu
     let parcels: Vec<_> = back
         .parcels
         .iter()
-        .map(|(_, parcel)| (parcel.id.first.0, parcel.attempt, parcel.deaths, parcel.count()))
+        .map(|(_, parcel)| (parcel.id.first.0, parcel.attempt, parcel.executor_losses, parcel.count()))
         .collect();
     assert_eq!(parcels, [(0, 0, 1, 1), (2, 0, 1, 1), (3, 1, 1, 1), (4, 0, 0, 2)]);
     assert_eq!(back.parcels[1].1.bodies, [body(2)]);
@@ -105,25 +106,25 @@ pub async fn what_a_lost_executor_had_comes_back_one_by_one(store: &Arc<dyn Queu
 pub async fn what_was_lost_is_known_until_it_is_given_out(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[3, 2, 2]).await;
     let taken = desk.take(&[0, 0]).await;
-    assert_eq!((taken.lost, desk.standing().await.lost), (0, 0));
+    assert_eq!((taken.lost, desk.progress().await.lost), (0, 0));
     let [(_, lost), (_, returned)] = &taken.parcels[..] else { panic!("two parcels, not {taken:?}") };
     recover(&desk, lost).await;
     // What is given back by somebody who lives was not lost.
     desk.report(returned, vec![Report::Returned; 2]).await;
     recover(&desk, lost).await;
-    let standing = desk.standing().await;
-    assert_eq!((standing.lost, standing.pending, standing.delayed, standing.usage.running), (3, 7, 0, 0));
+    let progress = desk.progress().await;
+    assert_eq!((progress.lost, progress.pending, progress.delayed, progress.usage.running), (3, 7, 0, 0));
     desk.control(Control::Pause).await;
-    assert_eq!((desk.take(&[0]).await.lost, desk.standing().await.control), (3, Control::Pause));
+    assert_eq!((desk.take(&[0]).await.lost, desk.progress().await.control), (3, Control::Pause));
     desk.control(Control::Run).await;
     let taken = desk.take_at_most(&[0, 0], 1).await;
     assert_eq!((firsts(&taken).len(), taken.lost), (1, 2));
     // What waits for its time is told apart.
     desk.report(&taken.parcels[0].1, vec![retry(3_600_000)]).await;
-    let standing = desk.standing().await;
-    assert_eq!((standing.lost, standing.pending, standing.delayed), (2, 6, 1));
+    let progress = desk.progress().await;
+    assert_eq!((progress.lost, progress.pending, progress.delayed), (2, 6, 1));
     assert_eq!(desk.take(&[0; 9]).await.lost, 0);
-    assert_eq!(desk.standing().await.lost, 0);
+    assert_eq!(desk.progress().await.lost, 0);
 }
 
 /// What runs elsewhere, or as another attempt, stays; so does what is reported. What goes on of a parcel comes with it.
@@ -147,28 +148,28 @@ pub async fn only_what_the_lost_executor_had_comes_back(store: &Arc<dyn QueueSto
     assert_eq!((reported.running, desk.state().await.running), (2, 4));
 }
 
-/// The first deaths may have been anybody's; the last needs an accusation.
+/// The first executor_losses may have been anybody's; the last needs an accusation.
 pub async fn a_suspect_needs_proof(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[1]).await;
     let mut parcel = desk.take_one().await;
-    for deaths in 1..MOST {
+    for executor_losses in 1..MOST {
         recover(&desk, &parcel).await;
         parcel = desk.take_one().await;
-        assert_eq!((parcel.deaths, parcel.attempt), (deaths, 0));
+        assert_eq!((parcel.executor_losses, parcel.attempt), (executor_losses, 0));
     }
     assert!(parcel.is_suspect(MOST));
     recover(&desk, &parcel).await;
     parcel = desk.take_one().await;
     assert!(parcel.is_suspect(MOST), "without proof");
     for _ in 0..2 {
-        assert!(accuse(&desk, &parcel).await);
+        assert!(mark_suspect(&desk, &parcel).await);
     }
-    assert!(!accuse(&desk, &Parcel { attempt: 1, ..parcel.clone() }).await);
+    assert!(!mark_suspect(&desk, &Parcel { attempt: 1, ..parcel.clone() }).await);
     recover(&desk, &parcel).await;
-    assert!(!accuse(&desk, &parcel).await, "it does not run");
+    assert!(!mark_suspect(&desk, &parcel).await, "it does not run");
     parcel = desk.take_one().await;
     assert!(parcel.is_quarantined(MOST));
-    assert_eq!((parcel.deaths, &parcel.bodies), (MOST, &vec![body(0)]));
+    assert_eq!((parcel.executor_losses, &parcel.bodies), (MOST, &vec![body(0)]));
 }
 
 /// Whoever came back from an executor did not take it down.
@@ -179,21 +180,21 @@ pub async fn an_accusation_falls_with_what_is_returned(store: &Arc<dyn QueueStor
         recover(&desk, &parcel).await;
         parcel = desk.take_one().await;
     }
-    assert!(accuse(&desk, &parcel).await);
+    assert!(mark_suspect(&desk, &parcel).await);
     desk.report(&parcel, vec![Report::Returned]).await;
     parcel = desk.take_one().await;
     recover(&desk, &parcel).await;
     parcel = desk.take_one().await;
     assert!(parcel.is_suspect(MOST));
-    assert!(accuse(&desk, &parcel).await);
+    assert!(mark_suspect(&desk, &parcel).await);
     desk.put_back(&[parcel.id], Duration::ZERO).await;
     parcel = desk.take_one().await;
     recover(&desk, &parcel).await;
     parcel = desk.take_one().await;
     assert!(parcel.is_suspect(MOST));
-    assert!(accuse(&desk, &parcel).await);
+    assert!(mark_suspect(&desk, &parcel).await);
     desk.report(&parcel, vec![retry(1)]).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
     let parcel = desk.take_one().await;
-    assert_eq!((parcel.deaths, parcel.attempt), (0, 1));
+    assert_eq!((parcel.executor_losses, parcel.attempt), (0, 1));
 }

@@ -40,12 +40,12 @@ pub use self::model::a_random_history_is_as_in_memory;
 pub use self::reports::*;
 use super::{must, unique_number};
 use dtf_model::error::StoreError;
-use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
+use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskTypeId};
 use dtf_model::param::{TaskParam, TaskSpec};
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{
-    Fence, Hand, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch,
-    Standing, Taken, TaskState, Usage,
+    Fence, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report, Reported, ResultBatch,
+    TakeRequest, Taken, TaskProgress, TaskState, Usage,
 };
 use dtf_model::status::Control;
 
@@ -182,7 +182,7 @@ impl<'a> Desk<'a> {
             type_param: serde_json::json!({"deep": [1, null, "ü"]}),
             ..TaskParam::default()
         };
-        TaskSpec { id: self.task, run: self.run, task_type: TaskType(3), param: Arc::new(param) }
+        TaskSpec { id: self.task, run: self.run, task_type: TaskTypeId(3), param: Arc::new(param) }
     }
 
     fn fence(&self) -> Fence {
@@ -212,21 +212,21 @@ impl<'a> Desk<'a> {
     /// Takes as many parcels as there are shards named, with at most so many subtasks.
     async fn take_at_most(&self, shards: &[u32], most: u64) -> Taken {
         let shards: Vec<_> = shards.iter().copied().map(Shard).collect();
-        self.take_with(&Hand::of(&shards, LANES), most).await
+        self.take_with(&TakeRequest::of(&shards, LANES), most).await
     }
 
-    async fn take_with(&self, hand: &Hand, most: u64) -> Taken {
+    async fn take_with(&self, hand: &TakeRequest, most: u64) -> Taken {
         must(self.store.take(self.fence(), hand, most).await)
     }
 
     /// What the task has used.
     async fn usage(&self) -> Usage {
-        self.standing().await.usage
+        self.progress().await.usage
     }
 
-    async fn standing(&self) -> Standing {
-        match must(self.store.standings(&[self.task]).await)[..] {
-            [(task, standing)] if (task, standing.run) == (self.task, self.run) => standing,
+    async fn progress(&self) -> TaskProgress {
+        match must(self.store.progress_of(&[self.task]).await)[..] {
+            [(task, progress)] if (task, progress.run) == (self.task, self.run) => progress,
             ref other => panic!("how task {} stands was expected, not {other:?}", self.task),
         }
     }
@@ -247,7 +247,7 @@ impl<'a> Desk<'a> {
         let report = ParcelReport {
             parcel: parcel.id,
             attempt: parcel.attempt,
-            deaths: parcel.deaths,
+            executor_losses: parcel.executor_losses,
             reports,
             together: 1,
             busy: Duration::from_millis(10),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtf_memory::MemoryQueues;
 use dtf_model::error::StoreError;
-use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskType};
+use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskTypeId};
 use dtf_model::key::ShardKey;
 use dtf_model::param::{TaskParam, TaskSpec};
 use dtf_model::plugin::{NewSubtask, TaskResult};
 use dtf_model::queue::{
-    Commit, CountedAs, Fence, Hand, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Place, Push,
-    QueueStore, Report, ResultBatch, StillOpen, Taken,
+    Commit, CountedAs, Fence, LostParcel, Outcome, Parcel, ParcelId, ParcelReport, Push, QueueStore, Report,
+    ResultBatch, Slot, StillOpen, TakeRequest, Taken,
 };
 use dtf_model::status::Control;
 use lrmf_core::Token;
@@ -159,7 +159,7 @@ impl<'a> Pair<'a> {
             19..44 => self.take().await,
             44..52 => self.put_back().await,
             52..76 => self.complete().await,
-            76..78 => self.accuse().await,
+            76..78 => self.mark_suspect().await,
             78..80 => self.recover().await,
             80..82 => self.load_collector().await,
             82..92 => self.commit().await,
@@ -174,7 +174,7 @@ impl<'a> Pair<'a> {
 
     async fn open(&mut self) {
         let param = Arc::new(TaskParam::default());
-        let spec = TaskSpec { id: self.task, run: self.run, task_type: TaskType(1), param };
+        let spec = TaskSpec { id: self.task, run: self.run, task_type: TaskTypeId(1), param };
         self.same("open", &self.model.open(&spec).await, &self.real.open(&spec).await);
         self.load_generator().await;
         self.load_collector().await;
@@ -259,16 +259,16 @@ impl<'a> Pair<'a> {
     }
 
     /// Some places, most of which serve a lane or two.
-    fn some_hand(&mut self) -> Hand {
+    fn some_hand(&mut self) -> TakeRequest {
         let mut place = || {
             let lanes = (0..self.dice.below(3)).map(|_| self.dice.below(4) as u32).collect();
-            Place { shard: Shard(self.dice.below(9) as u32), lanes }
+            Slot { shard: Shard(self.dice.below(9) as u32), lanes }
         };
         let places: Vec<_> = (0..5).map(|_| place()).take(5).collect();
         let count = self.dice.below(6) as usize;
         let parcels = if self.dice.one_in(4) { 1 } else { count };
         let lanes = if self.dice.one_in(20) { 3 } else { 4 };
-        Hand { places: places.into_iter().take(count).collect(), parcels, lanes }
+        TakeRequest { places: places.into_iter().take(count).collect(), parcels, lanes }
     }
 
     async fn take(&mut self) {
@@ -315,8 +315,8 @@ impl<'a> Pair<'a> {
         self.note_those_that_go_on(&parcel, &reports);
         let busy = Duration::from_millis(self.dice.below(50));
         let together = 1 + self.dice.below(3) as usize;
-        let (attempt, deaths) = (parcel.attempt, parcel.deaths);
-        let report = ParcelReport { parcel: parcel.id, attempt, deaths, reports, together, busy };
+        let (attempt, executor_losses) = (parcel.attempt, parcel.executor_losses);
+        let report = ParcelReport { parcel: parcel.id, attempt, executor_losses, reports, together, busy };
         let real = ParcelReport { parcel: self.real_id(parcel.id), ..report.clone() };
         let model = self.model.complete(self.task, self.run, report).await;
         self.same("complete", &model, &self.real.complete(self.task, self.run, real).await);
@@ -346,12 +346,12 @@ impl<'a> Pair<'a> {
         }
     }
 
-    async fn accuse(&mut self) {
+    async fn mark_suspect(&mut self) {
         let Some(parcel) = self.some_parcel() else { return };
         let (id, attempt) = (parcel.id, parcel.attempt);
-        let model = self.model.accuse(self.task, self.run, id, attempt).await;
-        let real = self.real.accuse(self.task, self.run, self.real_id(id), attempt).await;
-        self.same("accuse", &model, &real);
+        let model = self.model.mark_suspect(self.task, self.run, id, attempt).await;
+        let real = self.real.mark_suspect(self.task, self.run, self.real_id(id), attempt).await;
+        self.same("mark_suspect", &model, &real);
         let shard = Shard(self.dice.below(9) as u32);
         let model = self.model.runs_on(self.task, self.run, shard, &parcel).await;
         let real = Parcel { id: self.real_id(id), ..parcel };
@@ -367,13 +367,13 @@ impl<'a> Pair<'a> {
             attempt: parcel.attempt,
             count: parcel.count(),
             shard,
-            most_deaths: 3,
+            max_executor_losses: 3,
         };
         let real = LostParcel { id: self.real_id(lost.id), ..lost };
         let model = self.model.recover(self.task, self.run, lost).await;
         self.same("recover", &model, &self.real.recover(self.task, self.run, real).await);
         let task = [self.task];
-        self.same("standings", &self.model.standings(&task).await, &self.real.standings(&task).await);
+        self.same("progress_of", &self.model.progress_of(&task).await, &self.real.progress_of(&task).await);
     }
 
     async fn load_collector(&mut self) {

@@ -155,7 +155,7 @@ pub async fn a_report_of_another_load_is_refused(store: &Arc<dyn QueueStore>) {
         let wrong = Parcel {
             id: ParcelId { epoch, first: Seq(first) },
             attempt: 0,
-            deaths: 0,
+            executor_losses: 0,
             key: None,
             bodies: vec![Bytes::new(); count],
         };
@@ -181,7 +181,7 @@ pub async fn a_report_that_is_not_of_this_task_is_refused(store: &Arc<dyn QueueS
         let wrong = Parcel {
             id: ParcelId { epoch, first },
             attempt: 0,
-            deaths: 0,
+            executor_losses: 0,
             key: None,
             bodies: vec![Bytes::new(); count],
         };
@@ -233,7 +233,7 @@ pub async fn a_long_run_of_subtasks_is_counted_once(store: &Arc<dyn QueueStore>)
     must(store.push(desk.fence(), push(epoch, behind, &[1])).await);
     let wrong = Parcel {
         attempt: 9,
-        deaths: 0,
+        executor_losses: 0,
         key: None,
         id: ParcelId { epoch, first: Seq(behind) },
         bodies: vec![Bytes::new()],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtf_model::error::{Invalid, StoreError};
+use dtf_model::error::{InvalidInput, StoreError};
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::limits::Limits;
 use dtf_model::param::{
@@ -114,7 +114,7 @@ pub async fn what_does_not_fit_is_refused(table: &Arc<dyn TaskTable>) {
         ..TaskParam::default()
     };
     let refused = table.insert(&new_task(wrong)).await;
-    assert!(matches!(refused, Err(StoreError::Invalid(Invalid::TooLong { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::InvalidInput(InvalidInput::TooLong { .. }))), "{refused:?}");
     let filter = TaskFilter { creator: Some(creator), ..TaskFilter::default() };
     assert!(must(table.list(&filter, None, 1).await).is_empty());
 
@@ -123,7 +123,7 @@ pub async fn what_does_not_fit_is_refused(table: &Arc<dyn TaskTable>) {
     let text = serde_json::Value::String("x".repeat(MAX_TASK_RESULT_BYTES));
     large.result = Some(TaskResult { data: text, ..TaskResult::default() });
     let refused = table.finish(id, &large).await;
-    assert!(matches!(refused, Err(StoreError::Invalid(Invalid::OutOfRange { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::InvalidInput(InvalidInput::OutOfRange { .. }))), "{refused:?}");
     assert_eq!(desk.row(id).await.status, TaskStatus::Running);
 
     assert!(desk.wish(id, Control::Cancel, &"ü".repeat(MAX_REASON_CHARS + 1), CREATED + 20).await);
@@ -144,7 +144,7 @@ pub async fn a_task_of_an_unknown_group_is_refused(table: &Arc<dyn TaskTable>) {
         let task = new_task(param);
         let refused = table.insert(&task).await;
         assert!(
-            matches!(&refused, Err(StoreError::Invalid(Invalid::UnknownGroup(said))) if *said == unknown),
+            matches!(&refused, Err(StoreError::InvalidInput(InvalidInput::UnknownGroup(said))) if *said == unknown),
             "{refused:?}"
         );
         let filter = TaskFilter { group: Some(unknown.clone()), ..TaskFilter::default() };

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dtf_model::failure::{Failure, FailureKey};
-use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, TaskId, TaskType};
+use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, TaskId, TaskTypeId};
 use dtf_model::param::TaskParam;
 use dtf_model::status::TaskStatus;
 use dtf_model::table::{Finish, HistoryOf, Keep, TaskTable};
 
 use super::{CREATED, Desk, ends, must, new_task, unique};
 
-const KIND: TaskType = TaskType(7);
+const KIND: TaskTypeId = TaskTypeId(7);
 
 /// A history of its own.
 fn own() -> HistoryOf {
@@ -55,7 +55,7 @@ pub async fn history_goes_by_age(table: &Arc<dyn TaskTable>) {
     assert_eq!(must(table.forget(&of, keep, 2).await), 1);
     assert_eq!(must(table.forget(&of, keep, 2).await), 0);
     assert_eq!(desk.are_there(&ids).await, [false, false, false, true]);
-    assert_eq!(must(table.forget(&HistoryOf { task_type: TaskType(8), ..others }, keep, 2).await), 0);
+    assert_eq!(must(table.forget(&HistoryOf { task_type: TaskTypeId(8), ..others }, keep, 2).await), 0);
     assert_eq!(must(table.forget(&of, Keep::default(), 2).await), 0);
     assert_eq!(desk.are_there(&[kept]).await, [true]);
 }
@@ -111,7 +111,7 @@ pub async fn histories_are_listed(table: &Arc<dyn TaskTable>) {
         desk.insert(TaskParam { group: of.group.clone(), ..TaskParam::default() }).await;
     }
     let mut other = new_task(TaskParam { group: of.group.clone(), ..TaskParam::default() });
-    other.task_type = TaskType(4_000_000_000);
+    other.task_type = TaskTypeId(4_000_000_000);
     must(table.insert(&other).await);
     let (mut seen, mut after) = (Vec::new(), None);
     while let Some(next) = must(table.next_history(after.as_ref()).await) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dtf_model::error::{Invalid, StoreError};
-use dtf_model::ids::{TaskId, TaskType};
+use dtf_model::error::{InvalidInput, StoreError};
+use dtf_model::ids::{TaskId, TaskTypeId};
 use dtf_model::param::{Creator, MAX_NAME_CHARS, TaskParam};
 use dtf_model::status::TaskStatus;
 use dtf_model::table::{BucketOf, MAX_LIST, TaskFilter, TaskHead, TaskTable};
@@ -66,7 +66,7 @@ pub async fn every_filter_filters(table: &Arc<dyn TaskTable>) {
     let first = desk.insert(param("n", "c", "g")).await;
     let second = desk.insert(param("N", "c ", "g")).await;
     let mut other_type = new_task(param("n", "C", "G"));
-    other_type.task_type = TaskType(4_000_000_000);
+    other_type.task_type = TaskTypeId(4_000_000_000);
     desk.group(&other_type.param.group).await;
     let third = must(table.insert(&other_type).await);
     assert!(desk.begin(third, 0, CREATED + 1).await);
@@ -78,7 +78,7 @@ pub async fn every_filter_filters(table: &Arc<dyn TaskTable>) {
         (TaskFilter { creator: Some(text("c")), ..none.clone() }, vec![first]),
         (TaskFilter { creator: Some(text("c ")), ..none.clone() }, vec![second]),
         (TaskFilter { group: Some(text("g")), ..none.clone() }, vec![second, first]),
-        (TaskFilter { task_type: Some(TaskType(4_000_000_000)), ..name.clone() }, vec![third]),
+        (TaskFilter { task_type: Some(TaskTypeId(4_000_000_000)), ..name.clone() }, vec![third]),
         (TaskFilter { status: Some(TaskStatus::Created), ..name.clone() }, vec![first]),
         (TaskFilter { status: Some(TaskStatus::Paused), ..name.clone() }, vec![]),
         (TaskFilter { group: Some(text("g")), creator: Some(text("c")), ..name }, vec![first]),
@@ -130,7 +130,7 @@ pub async fn every_combination_of_filters_filters(table: &Arc<dyn TaskTable>) {
         };
         desk.group(&param.group).await;
         let mut task = new_task(param);
-        task.task_type = TaskType(if has("type") { 4_000_000_002 } else { 4_000_000_001 });
+        task.task_type = TaskTypeId(if has("type") { 4_000_000_002 } else { 4_000_000_001 });
         let id = must(table.insert(&task).await);
         if has("status") {
             assert!(desk.finish(id, &ends(0, TaskStatus::Cancelled, CREATED + 1)).await);
@@ -145,7 +145,7 @@ pub async fn every_combination_of_filters_filters(table: &Arc<dyn TaskTable>) {
         };
         let filter = TaskFilter {
             status: asked("status").then_some(TaskStatus::Created),
-            task_type: asked("type").then_some(TaskType(4_000_000_001)),
+            task_type: asked("type").then_some(TaskTypeId(4_000_000_001)),
             group: asked("group").then(|| text("g")),
             creator: asked("creator").then(|| text("c")),
             name: asked("name").then(|| text("n-one")),
@@ -209,12 +209,15 @@ pub async fn a_list_that_makes_no_sense_is_refused(table: &Arc<dyn TaskTable>) {
     for filter in wrong {
         let refused = table.list(&filter, None, 1).await;
         assert!(
-            matches!(refused, Err(StoreError::Invalid(Invalid::TooLong { .. } | Invalid::Empty(_)))),
+            matches!(
+                refused,
+                Err(StoreError::InvalidInput(InvalidInput::TooLong { .. } | InvalidInput::Empty(_)))
+            ),
             "{filter:?}: {refused:?}"
         );
     }
     let refused = table.list(&none, None, MAX_LIST + 1).await;
-    assert!(matches!(refused, Err(StoreError::Invalid(Invalid::OutOfRange { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::InvalidInput(InvalidInput::OutOfRange { .. }))), "{refused:?}");
     // As long as it can be, and of no task.
     let name = Some("ü".repeat(MAX_NAME_CHARS));
     assert!(must(table.list(&TaskFilter { name, ..none.clone() }, None, MAX_LIST).await).len() <= 1);
@@ -274,7 +277,7 @@ pub async fn a_list_of_a_prefix_or_of_starts_has_its_own_order(table: &Arc<dyn T
             assert_eq!(paged, expected, "{filter:?} in pages of {size}");
         }
         let refused = table.list(&filter, Some(TaskId(i64::MAX as u64)), 1).await;
-        assert!(matches!(refused, Err(StoreError::Invalid(Invalid::NoSuchTask(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::InvalidInput(InvalidInput::NoSuchTask(_)))), "{refused:?}");
     }
 }
 

@@ -29,7 +29,7 @@ pub use self::life::*;
 pub use self::lists::*;
 pub use self::together::*;
 use dtf_model::group::ResourceGroup;
-use dtf_model::ids::{RunEpoch, TaskId, TaskType};
+use dtf_model::ids::{RunEpoch, TaskId, TaskTypeId};
 use dtf_model::param::TaskParam;
 use dtf_model::plugin::TaskResult;
 use dtf_model::status::{Control, Counts, TaskStatus};
@@ -151,7 +151,7 @@ impl Desk<'_> {
 }
 
 fn new_task(param: TaskParam) -> NewTask {
-    NewTask { request: Uuid::new_v4(), task_type: TaskType(7), param, now: CREATED }
+    NewTask { request: Uuid::new_v4(), task_type: TaskTypeId(7), param, now: CREATED }
 }
 
 fn ends(run: u32, status: TaskStatus, now: u64) -> Finish {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::{CREATED, Desk, ends, must, new_task, unique};
-use dtf_model::error::{Invalid, StoreError};
+use dtf_model::error::{InvalidInput, StoreError};
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::param::TaskParam;
 use dtf_model::status::{Control, TaskStatus};
@@ -32,7 +32,7 @@ pub async fn tasks_inserted_at_once_get_each_their_own_id(table: &Arc<dyn TaskTa
                 assert!(name == "number 30" || name == "number 40", "{name}");
                 assert_eq!(must(answers[30].clone()), *id);
             }
-            (70, Err(StoreError::Invalid(Invalid::UnknownGroup(group)))) => {
+            (70, Err(StoreError::InvalidInput(InvalidInput::UnknownGroup(group)))) => {
                 assert_eq!(*group, tasks[70].param.group);
             }
             (_, Ok(id)) => assert_eq!(Desk(table).row(*id).await.param, tasks[at].param),

@@ -127,7 +127,7 @@ async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreEr
 /// What the caller got wrong is a usage error; the rest is as it is.
 pub(crate) fn refused(error: StoreError) -> anyhow::Error {
     match error {
-        StoreError::Invalid(invalid) => Usage(invalid.to_string()).into(),
+        StoreError::InvalidInput(invalid) => Usage(invalid.to_string()).into(),
         StoreError::Refused { cause, .. } => Usage(cause).into(),
         other => other.into(),
     }
@@ -207,7 +207,7 @@ async fn follow(
                 by = Some(ended);
                 match task.cancel().await {
                     // It ended in the same moment.
-                    Ok(()) | Err(StoreError::Invalid(_)) => {}
+                    Ok(()) | Err(StoreError::InvalidInput(_)) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

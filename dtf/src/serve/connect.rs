@@ -6,7 +6,7 @@ use std::time::Duration;
 use dtf_memory::MemoryTable;
 use dtf_model::Role;
 use dtf_model::table::TaskTable;
-use dtf_model::{Invalid, StoreError};
+use dtf_model::{InvalidInput, StoreError};
 use dtf_redis::Redis;
 use dtf_sql::{Reach, SqlTable};
 use lrmf_core::config::text;
@@ -47,7 +47,7 @@ pub enum ConnectError {
     },
     /// The cluster divides its work into other numbers of parts.
     #[error(transparent)]
-    Shape(Invalid),
+    Shape(InvalidInput),
     /// Only executors were started.
     #[error(
         "no process of the cluster {cluster} has said yet how its work is divided; start one with another role than executor, or correct \
@@ -145,7 +145,8 @@ async fn agree(
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(ConnectError::Refused {
-                error: ServersError::Store(StoreError::Invalid(invalid)), ..
+                error: ServersError::Store(StoreError::InvalidInput(invalid)),
+                ..
             }) => return Err(ConnectError::Shape(invalid)),
             Err(other) => return Err(other),
         }

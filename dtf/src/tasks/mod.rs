@@ -22,15 +22,15 @@ mod raw;
 pub use console::Console;
 
 use dtf_model::plugin::TaskResult;
-use dtf_model::{Invalid, TaskType};
+use dtf_model::{InvalidInput, TaskTypeId};
 use serde::de::DeserializeOwned;
 
 /// The number of [`checksum`].
-pub const CHECKSUM: TaskType = TaskType(1);
+pub const CHECKSUM: TaskTypeId = TaskTypeId(1);
 /// The number of [`exec`].
-pub const EXEC: TaskType = TaskType(2);
+pub const EXEC: TaskTypeId = TaskTypeId(2);
 /// The number of [`noop`].
-pub const NOOP: TaskType = TaskType(3);
+pub const NOOP: TaskTypeId = TaskTypeId(3);
 
 /// How many items of a task of a built-in type failed: files, lines or subtasks. A task may complete and still have
 /// some; then a one-shot run ends with exit code 1.
@@ -43,9 +43,10 @@ fn read_param<P: DeserializeOwned>(
     name: &str,
     takes: &str,
     type_param: &serde_json::Value,
-) -> Result<P, Invalid> {
-    serde_json::from_value(type_param.clone())
-        .map_err(|error| Invalid::TypeParam(format!("the parameters of {name}: {error}; it takes {takes}")))
+) -> Result<P, InvalidInput> {
+    serde_json::from_value(type_param.clone()).map_err(|error| {
+        InvalidInput::TypeParam(format!("the parameters of {name}: {error}; it takes {takes}"))
+    })
 }
 
 /// The words of an I/O error, without the number that the standard library puts behind them.

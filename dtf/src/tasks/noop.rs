@@ -15,7 +15,7 @@ use dtf_model::plugin::{
     TaskResult,
 };
 use dtf_model::queue::Outcome;
-use dtf_model::{Counts, Invalid, Seq, TaskParam, TaskSpec};
+use dtf_model::{Counts, InvalidInput, Seq, TaskParam, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 const TAKES: &str =
@@ -63,9 +63,9 @@ impl NoopParam {
         })
     }
 
-    fn read(param: &TaskParam) -> Result<Self, Invalid> {
+    fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
         let read: Self = super::read_param("noop", TAKES, &param.type_param)?;
-        let wrong = |what, got: String, allowed: String| Err(Invalid::OutOfRange { what, got, allowed });
+        let wrong = |what, got: String, allowed: String| Err(InvalidInput::OutOfRange { what, got, allowed });
         if read.count >= Seq::FIRST_FOLLOW_UP.0 {
             return wrong("count", read.count.to_string(), format!("less than {}", Seq::FIRST_FOLLOW_UP));
         }
@@ -120,7 +120,7 @@ impl TaskPlugin for Noop {
         TaskConf { subtask_timeout: MAX_SUBTASK_TIMEOUT, max_attempts: 1, ..TaskConf::default() }
     }
 
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         NoopParam::read(param).map(drop)
     }
 

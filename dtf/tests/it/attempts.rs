@@ -71,7 +71,8 @@ async fn one_that_goes_on_failing_is_given_up_and_says_so_meanwhile() {
             async move {
                 loop {
                     let queues = client.task_status(id).await.unwrap().queues;
-                    if queues.is_some_and(|state| state.waits.iter().any(|wait| wait.contains(&attempt))) {
+                    if queues.is_some_and(|state| state.blocked_on.iter().any(|wait| wait.contains(&attempt)))
+                    {
                         return;
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dtf::model::{Role, TaskParam, TaskStatus, TaskType};
+use dtf::model::{Role, TaskParam, TaskStatus, TaskTypeId};
 
 use crate::common::wires::{Fate, Faults, wired};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 
-const OTHER: TaskType = TaskType(101);
+const OTHER: TaskTypeId = TaskTypeId(101);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -55,7 +55,7 @@ async fn an_idle_cluster_makes_no_call_for_its_shards() {
     let idle = calls.within(MINUTE).await;
     assert_eq!(of(&idle, &ON_SHARDS), 0, "{idle:?}");
     // One look over all shards every two minutes.
-    assert!(of(&idle, &["rooms"]) <= 1, "{idle:?}");
+    assert!(of(&idle, &["credits"]) <= 1, "{idle:?}");
     dtf.stop().await;
 }
 
@@ -78,12 +78,12 @@ async fn tasks_that_no_executor_knows_cost_nothing_and_delay_no_others() {
     }
     tokio::time::sleep(MINUTE).await;
     let idle = calls.within(MINUTE).await;
-    assert_eq!(of(&idle, &["take", "set_scheduler_waits"]), 0, "{idle:?}");
+    assert_eq!(of(&idle, &["take", "set_scheduler_blocked_on"]), 0, "{idle:?}");
     for task in &blocked {
-        let waits = task.status().await.unwrap().waits().to_vec();
+        let blocked_on = task.status().await.unwrap().blocked_on().to_vec();
         assert!(
-            waits.iter().any(|waits| waits.contains("an executor that knows task type 101")),
-            "{waits:?}"
+            blocked_on.iter().any(|waits| waits.contains("an executor that knows task type 101")),
+            "{blocked_on:?}"
         );
     }
     // Another task takes its subtasks a hand at a time, as if it were alone.

@@ -5,18 +5,18 @@ use std::time::Duration;
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::TaskHandle;
 use dtf::model::Role;
-use dtf::model::{TaskParam, TaskStatus, TaskType};
+use dtf::model::{TaskParam, TaskStatus, TaskTypeId};
 
-const OTHER: TaskType = TaskType(101);
+const OTHER: TaskTypeId = TaskTypeId(101);
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn both() -> Vec<(TaskType, Numbers)> {
+fn both() -> Vec<(TaskTypeId, Numbers)> {
     vec![(KIND, Numbers::new(ok)), (OTHER, Numbers::new(ok))]
 }
 
 async fn until_it_waits(task: &TaskHandle, what: &str) {
     let look = async {
-        while !task.status().await.unwrap().waits().iter().any(|waits| waits.contains(what)) {
+        while !task.status().await.unwrap().blocked_on().iter().any(|waits| waits.contains(what)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -57,7 +57,7 @@ async fn subtasks_wait_for_an_executor_that_knows_their_type() {
     capable.start_service(Role::Executor).await.unwrap();
     let row = task.wait().await.unwrap();
     assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 500));
-    assert!(task.status().await.unwrap().waits().is_empty());
+    assert!(task.status().await.unwrap().blocked_on().is_empty());
     // Together they serve both types.
     let (one, two) = tokio::join!(
         async { others.client().create_task(KIND, count(3000)).await.unwrap().wait().await.unwrap() },
@@ -87,7 +87,11 @@ async fn a_task_waits_for_roles_that_know_its_type() {
     for task in [&task, &known] {
         ends_with(task, 100).await;
     }
-    assert!(task.status().await.unwrap().waits().is_empty(), "{:?}", task.status().await.unwrap().waits());
+    assert!(
+        task.status().await.unwrap().blocked_on().is_empty(),
+        "{:?}",
+        task.status().await.unwrap().blocked_on()
+    );
     incapable.stop().await;
     capable.stop().await;
 }

@@ -65,7 +65,7 @@ impl Chaos {
         });
         plugin.conf.iteration = IterationMode::Yes;
         // Nobody here is to blame.
-        plugin.conf.max_deaths = 7;
+        plugin.conf.max_executor_losses = 7;
         plugin.conf.backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(4) };
         plugin.follow_up_below = FOLLOW_UPS;
         plugin.takes = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::plugin::{
     Backoff, ExecuteError, IterationMode, OnFailure, SubtaskResult, TaskConf, TaskResult,
 };
-use dtf::model::{Counts, Invalid, StoreError, TaskId, TaskParam, TaskStatus, TaskType};
+use dtf::model::{Counts, InvalidInput, StoreError, TaskId, TaskParam, TaskStatus, TaskTypeId};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -180,7 +180,7 @@ async fn cancel_reaches_running_subtasks_and_the_rest_is_counted_as_cancelled() 
     assert!(before.elapsed() < Duration::from_secs(1), "the running ones were not told");
     assert_eq!((row.status, row.counts.created, row.counts.cancelled), (TaskStatus::Cancelled, 50, 50));
     let again = task.cancel().await;
-    assert!(matches!(again, Err(StoreError::Invalid(Invalid::NotAllowed { .. }))), "{again:?}");
+    assert!(matches!(again, Err(StoreError::InvalidInput(InvalidInput::NotAllowed { .. }))), "{again:?}");
     dtf.stop().await;
 }
 
@@ -305,7 +305,7 @@ async fn bad_input_is_refused_and_makes_no_task() {
     let client = stage.process("a", Numbers::new(ok)).client();
     let refusal =
         |made: Result<dtf::TaskHandle, StoreError>| made.map(|task| task.id()).unwrap_err().to_string();
-    let unknown = client.create_task(TaskType(9), count(1)).await;
+    let unknown = client.create_task(TaskTypeId(9), count(1)).await;
     assert_eq!(refusal(unknown), "task type 9 is unknown; registered are: numbers");
     let param = TaskParam { type_param: "x".into(), ..TaskParam::default() };
     assert_eq!(refusal(client.create_task(KIND, param).await), "type_param must be a count");

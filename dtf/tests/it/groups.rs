@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::TaskHandle;
 use dtf::model::group::{DEFAULT_GROUP, DEFAULT_QUOTA};
-use dtf::model::{Invalid, ResourceGroup, StoreError, TaskParam};
+use dtf::model::{InvalidInput, ResourceGroup, StoreError, TaskParam};
 
 fn in_group(group: &str, subtasks: u64) -> TaskParam {
     TaskParam { group: group.into(), timeout: Duration::from_secs(24 * 3600), ..count(subtasks) }
@@ -45,7 +45,9 @@ async fn groups_are_listed_and_given_quotas() {
 async fn a_task_of_an_unknown_group_is_refused_and_not_made() {
     let client = Stage::new().process("a", Numbers::new(ok)).client();
     let refused = client.create_task(KIND, in_group("nobody", 1)).await.map(|task| task.id());
-    assert!(matches!(&refused, Err(StoreError::Invalid(Invalid::UnknownGroup(name))) if name == "nobody"));
+    assert!(
+        matches!(&refused, Err(StoreError::InvalidInput(InvalidInput::UnknownGroup(name))) if name == "nobody")
+    );
     assert!(client.list_tasks(&Default::default(), None, 10).await.unwrap().is_empty());
 }
 

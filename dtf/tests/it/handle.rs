@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::wires::{Fate, Faults, wired};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::plugin::{ExecuteError, SubtaskResult, TaskResult};
-use dtf::model::{Invalid, StoreError, TaskId, TaskParam, TaskStatus};
+use dtf::model::{InvalidInput, StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::{Progress, TaskHandle, TaskStatusView};
 use futures::{StreamExt, TryStreamExt};
 
@@ -72,8 +72,8 @@ async fn tasks_created_together_are_answered_in_order_and_each_for_itself() {
                 assert_eq!((row.param.name, row.status), (format!("number {at}"), TaskStatus::Completed));
                 assert_ne!(at, 7);
             }
-            Err(StoreError::Invalid(invalid)) => {
-                assert_eq!((at, invalid), (7, Invalid::UnknownGroup("nobody's".to_owned())));
+            Err(StoreError::InvalidInput(invalid)) => {
+                assert_eq!((at, invalid), (7, InvalidInput::UnknownGroup("nobody's".to_owned())));
             }
             Err(error) => panic!("task {at}: {error}"),
         }
@@ -164,7 +164,7 @@ async fn a_task_that_does_not_exist_is_refused_by_every_call() {
     let stage = Stage::new();
     let task = stage.process("a", Numbers::new(ok)).client().task(TaskId(17));
     let refused = |error: StoreError| {
-        assert!(matches!(error, StoreError::Invalid(Invalid::NoSuchTask(TaskId(17)))), "{error:?}")
+        assert!(matches!(error, StoreError::InvalidInput(InvalidInput::NoSuchTask(TaskId(17)))), "{error:?}")
     };
     refused(task.status().await.unwrap_err());
     refused(task.wait().await.unwrap_err());

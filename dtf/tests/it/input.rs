@@ -8,15 +8,16 @@ use crate::common::{Fault, KIND, Numbers, Stage, count, ok};
 use dtf::model::param::{Creator, MAX_NAME_CHARS, MAX_TYPE_PARAM_BYTES};
 use dtf::model::plugin::{IterationMode, PluginRegistry, TaskConf, TaskPluginRegistration};
 use dtf::model::table::{TaskFilter, TaskRow};
-use dtf::model::{Invalid, Limits, Priority, StoreError, TaskId, TaskParam, TaskStatus, TaskType};
+use dtf::model::{InvalidInput, Limits, Priority, StoreError, TaskId, TaskParam, TaskStatus, TaskTypeId};
 use dtf::{Client, Dtf, DtfConfig, ServiceError};
 
-const OTHER: TaskType = TaskType(101);
+const OTHER: TaskTypeId = TaskTypeId(101);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The creation is refused, and no task is there.
-async fn refused(client: &Client, task_type: TaskType, param: TaskParam) -> Invalid {
-    let Err(StoreError::Invalid(invalid)) = client.create_task(task_type, param).await.map(|task| task.id())
+async fn refused(client: &Client, task_type: TaskTypeId, param: TaskParam) -> InvalidInput {
+    let Err(StoreError::InvalidInput(invalid)) =
+        client.create_task(task_type, param).await.map(|task| task.id())
     else {
         panic!("it was not refused as invalid")
     };
@@ -38,7 +39,7 @@ async fn parameters_that_are_out_of_range_are_refused_and_nothing_is_written() {
         TaskParam { group: long(), ..count(1) },
     ];
     for param in too_long {
-        assert!(matches!(refused(&client, KIND, param).await, Invalid::TooLong { .. }));
+        assert!(matches!(refused(&client, KIND, param).await, InvalidInput::TooLong { .. }));
     }
     let out_of_range = [
         (TaskParam { timeout: Duration::ZERO, ..count(1) }, "the timeout"),
@@ -56,18 +57,18 @@ async fn parameters_that_are_out_of_range_are_refused_and_nothing_is_written() {
     ];
     for (param, named) in out_of_range {
         let invalid = refused(&client, KIND, param).await;
-        assert!(matches!(invalid, Invalid::OutOfRange { what, .. } if what == named), "{invalid}");
+        assert!(matches!(invalid, InvalidInput::OutOfRange { what, .. } if what == named), "{invalid}");
     }
     assert_eq!(
-        refused(&client, TaskType(9), count(1)).await,
-        Invalid::UnknownType("9".into(), "numbers".into())
+        refused(&client, TaskTypeId(9), count(1)).await,
+        InvalidInput::UnknownType("9".into(), "numbers".into())
     );
     let nobody = TaskParam { group: "nobody's".into(), ..count(1) };
-    assert_eq!(refused(&client, KIND, nobody).await, Invalid::UnknownGroup("nobody's".into()));
+    assert_eq!(refused(&client, KIND, nobody).await, InvalidInput::UnknownGroup("nobody's".into()));
     let nameless = TaskParam { group: String::new(), ..count(1) };
-    assert_eq!(refused(&client, KIND, nameless).await, Invalid::Empty("the resource group"));
+    assert_eq!(refused(&client, KIND, nameless).await, InvalidInput::Empty("the resource group"));
     let wrong = TaskParam { type_param: "x".into(), ..TaskParam::default() };
-    assert!(matches!(refused(&client, KIND, wrong).await, Invalid::TypeParam(_)));
+    assert!(matches!(refused(&client, KIND, wrong).await, InvalidInput::TypeParam(_)));
 }
 
 #[test]
@@ -93,18 +94,19 @@ async fn what_does_not_exist_or_has_ended_cannot_be_steered() {
     let dtf = stage.start("a", Numbers::new(ok)).await;
     let client = dtf.client();
     let invalid = |steered: Result<(), StoreError>| match steered {
-        Err(StoreError::Invalid(invalid)) => invalid,
+        Err(StoreError::InvalidInput(invalid)) => invalid,
         other => panic!("{other:?}"),
     };
     let none = TaskId(77);
     for steered in
         [client.pause_task(none).await, client.resume_task(none).await, client.cancel_task(none).await]
     {
-        assert_eq!(invalid(steered), Invalid::NoSuchTask(none));
+        assert_eq!(invalid(steered), InvalidInput::NoSuchTask(none));
     }
     let task = client.create_task(KIND, count(3)).await.unwrap();
     let ended = task.wait().await.unwrap();
-    let not_allowed = |asked| Invalid::NotAllowed { task: task.id(), status: TaskStatus::Completed, asked };
+    let not_allowed =
+        |asked| InvalidInput::NotAllowed { task: task.id(), status: TaskStatus::Completed, asked };
     assert_eq!(invalid(task.pause().await), not_allowed("paused"));
     assert_eq!(invalid(task.resume().await), not_allowed("resumed"));
     assert_eq!(invalid(task.cancel().await), not_allowed("cancelled"));
@@ -115,7 +117,7 @@ async fn what_does_not_exist_or_has_ended_cannot_be_steered() {
 fn registration(number: u32, name: &str, conf: TaskConf) -> TaskPluginRegistration {
     let plugin = Numbers { conf, ..Numbers::new(ok) };
     TaskPluginRegistration {
-        task_type: TaskType(number),
+        task_type: TaskTypeId(number),
         name: name.to_owned(),
         description: String::new(),
         plugin: Arc::new(plugin),
@@ -126,11 +128,11 @@ fn registration(number: u32, name: &str, conf: TaskConf) -> TaskPluginRegistrati
 fn a_type_has_one_plugin_and_a_configuration_in_range() {
     let mut plugins = PluginRegistry::default();
     plugins.register(registration(1, "one", TaskConf::default())).unwrap();
-    let taken = |number: u32, name| Invalid::TypeTaken(TaskType(number), String::from(name));
+    let taken = |number: u32, name| InvalidInput::TypeTaken(TaskTypeId(number), String::from(name));
     let mut register = |number, name, conf| plugins.register(registration(number, name, conf));
     assert_eq!(register(1, "two", TaskConf::default()), Err(taken(1, "one")));
     assert_eq!(register(2, "one", TaskConf::default()), Err(taken(1, "one")));
-    assert_eq!(register(2, "", TaskConf::default()), Err(Invalid::Empty("the task type's name")));
+    assert_eq!(register(2, "", TaskConf::default()), Err(InvalidInput::Empty("the task type's name")));
     let wrong = [
         TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() },
         TaskConf { task_type_timeout: Duration::ZERO, ..TaskConf::default() },
@@ -139,7 +141,7 @@ fn a_type_has_one_plugin_and_a_configuration_in_range() {
         TaskConf { backlog: 0, ..TaskConf::default() },
     ];
     for conf in wrong {
-        assert!(matches!(register(2, "two", conf), Err(Invalid::OutOfRange { .. })));
+        assert!(matches!(register(2, "two", conf), Err(InvalidInput::OutOfRange { .. })));
     }
     register(2, "two", TaskConf::default()).unwrap();
     assert_eq!(plugins.iter().map(|known| known.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
@@ -158,7 +160,9 @@ async fn a_subtask_timeout_above_the_limit_takes_a_setting() {
             Dtf::builder(Stage::new().ports).register_task_type(registration(1, "slow", conf)).unwrap();
         builder.config(config).plugins_on(tokio::runtime::Handle::current()).build().map(drop)
     };
-    let Err(ServiceError::Invalid(Invalid::OutOfRange { what, .. })) = build(None) else { panic!() };
+    let Err(ServiceError::InvalidInput(InvalidInput::OutOfRange { what, .. })) = build(None) else {
+        panic!()
+    };
     assert_eq!(what, "the subtask timeout");
     build(Some(Duration::from_secs(1801))).unwrap();
 }

@@ -12,10 +12,10 @@ use crate::common::wires::{Fate, Faults};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::Role;
 use dtf::model::plugin::{Backoff, ExecuteError, SubtaskResult};
-use dtf::model::{ShardKey, TaskId, TaskParam, TaskStatus, TaskType};
+use dtf::model::{ShardKey, TaskId, TaskParam, TaskStatus, TaskTypeId};
 use dtf::{Dtf, TaskHandle};
 
-const OTHER: TaskType = TaskType(101);
+const OTHER: TaskTypeId = TaskTypeId(101);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How many keys there are.
@@ -72,7 +72,7 @@ fn watched(seen: &Seen, process: &str) -> Numbers {
 }
 
 /// All roles but the executor's, and three executors whose shards have settled.
-async fn three_executors(stage: &Stage, plugin: impl Fn(&str) -> Vec<(TaskType, Numbers)>) -> Vec<Dtf> {
+async fn three_executors(stage: &Stage, plugin: impl Fn(&str) -> Vec<(TaskTypeId, Numbers)>) -> Vec<Dtf> {
     let others = stage.process_knowing("others", plugin("others"));
     for role in [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector] {
         others.start_service(role).await.unwrap();
@@ -210,7 +210,7 @@ fn in_order(log: &Logged) -> Numbers {
     plugin.takes = Duration::from_millis(100);
     plugin.conf.backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(4) };
     // Nobody here is to blame.
-    plugin.conf.max_deaths = 7;
+    plugin.conf.max_executor_losses = 7;
     plugin
 }
 

@@ -9,7 +9,7 @@ use dtf::model::plugin::{
     CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
     TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
-use dtf::model::{Counts, Invalid, TaskParam, TaskSpec, TaskStatus};
+use dtf::model::{Counts, InvalidInput, TaskParam, TaskSpec, TaskStatus};
 
 const SUBTASKS: usize = 300;
 const BODY: usize = 256 << 10;
@@ -63,7 +63,7 @@ impl TaskCollector for Large {
 }
 
 impl TaskPlugin for Large {
-    fn check(&self, _: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, _: &TaskParam) -> Result<(), InvalidInput> {
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use dtf::model::plugin::{
     TaskResult, TaskScheduler,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{Counts, Invalid, Priority, SubtaskId, TaskParam, TaskSpec, TaskStatus};
+use dtf::model::{Counts, InvalidInput, Priority, SubtaskId, TaskParam, TaskSpec, TaskStatus};
 use dtf::{Dtf, TaskHandle};
 
 /// How many subtasks a call of the generator gives.
@@ -185,7 +185,7 @@ impl TaskPlugin for Recorder {
         TaskConf { iteration: IterationMode::Yes, backlog: 100, ..TaskConf::default() }
     }
 
-    fn check(&self, _param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, _param: &TaskParam) -> Result<(), InvalidInput> {
         Ok(())
     }
 

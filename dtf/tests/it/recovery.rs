@@ -8,7 +8,7 @@ use crate::common::wires::{Fate, Faults};
 use crate::common::{Fault, KIND, Numbers, Stage, count, ok};
 use dtf::model::plugin::{ExecuteError, OnFailure, SubtaskResult};
 use dtf::model::table::TaskRow;
-use dtf::model::wake::{Listener, Rung, Topic, WakeUp};
+use dtf::model::wake::{Hint, Listener, Topic, WakeUp};
 use dtf::model::{TaskId, TaskParam, TaskStatus};
 use dtf::{Dtf, Ports};
 use tokio::sync::Notify;
@@ -170,7 +170,7 @@ struct Deaf;
 struct Nothing;
 
 impl WakeUp for Deaf {
-    fn ring(&self, _topic: Topic, _task: TaskId) {}
+    fn notify(&self, _topic: Topic, _task: TaskId) {}
 
     fn listen(&self, _topic: Topic) -> Box<dyn Listener> {
         Box::new(Nothing)
@@ -179,7 +179,7 @@ impl WakeUp for Deaf {
 
 #[async_trait::async_trait]
 impl Listener for Nothing {
-    async fn next(&mut self) -> Rung {
+    async fn next(&mut self) -> Hint {
         std::future::pending().await
     }
 }

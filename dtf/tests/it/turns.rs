@@ -8,18 +8,18 @@ use std::time::Duration;
 use crate::common::wires::{Fate, Faults, wired};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::Role;
-use dtf::model::{Priority, TaskId, TaskParam, TaskType};
+use dtf::model::{Priority, TaskId, TaskParam, TaskTypeId};
 use dtf::{Dtf, TaskHandle};
 use tokio::time::Instant;
 
-const LONG: TaskType = TaskType(101);
+const LONG: TaskTypeId = TaskTypeId(101);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Which executor began with a subtask of which task, in the order of that.
 type Starts = Arc<Mutex<Vec<(&'static str, TaskId)>>>;
 
 /// Subtasks of a second, and of an hour.
-fn kinds(instance: &'static str, starts: &Starts) -> Vec<(TaskType, Numbers)> {
+fn kinds(instance: &'static str, starts: &Starts) -> Vec<(TaskTypeId, Numbers)> {
     let kind = |task_type, takes| {
         let starts = starts.clone();
         let mut plugin = Numbers::new(ok);
@@ -126,7 +126,7 @@ async fn tasks_that_nothing_happens_to_are_left_alone() {
     let calls = std::mem::take(&mut *calls.lock().unwrap());
     // All tasks are listed every five seconds, for one role after the other. Only now and then one of them has a turn: to see whether
     // what runs is on its shards, and as a precaution.
-    assert!(calls["standings"] > 3 * 350, "{calls:?}");
+    assert!(calls["progress_of"] > 3 * 350, "{calls:?}");
     for call in ["take", "peek", "state", "get", "backlog"] {
         assert!(calls.get(call).copied().unwrap_or(0) < 3 * 350 / 2, "{call}: {calls:?}");
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{
-    CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Hand, Outcome, Parcel, ParcelReport, Push,
-    QueueReader, Report, SchedulerQueue, TaskControl,
+    CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorQueue, Outcome, Parcel, ParcelReport, Push,
+    QueueReader, Report, SchedulerQueue, TakeRequest, TaskControl,
 };
-use dtf_model::shard::{Kinds, Offer, ProcessCredit, ShardQueue, Shipment};
-use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf_model::shard::{Capacity, ProcessCredit, ShardQueue, Shipment, SupportedTypes};
+use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf_redis::{Redis, RedisQueues, RedisShards};
 use lrmf_core::Token;
 
@@ -19,7 +19,7 @@ pub(crate) const RUN: RunEpoch = RunEpoch(1);
 pub(crate) const FENCE: Fence = Fence { task: TASK, run: RUN, token: Token(5) };
 
 pub(crate) fn spec() -> TaskSpec {
-    TaskSpec { id: TASK, run: RUN, task_type: TaskType(1), param: Arc::new(TaskParam::default()) }
+    TaskSpec { id: TASK, run: RUN, task_type: TaskTypeId(1), param: Arc::new(TaskParam::default()) }
 }
 
 pub(crate) fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> Push {
@@ -35,8 +35,8 @@ pub(crate) fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> P
     }
 }
 
-pub(crate) fn offer(window: u32) -> Offer {
-    Offer { window, kinds: Kinds::all(), credit: ProcessCredit { process: 1, window } }
+pub(crate) fn offer(window: u32) -> Capacity {
+    Capacity { window, kinds: SupportedTypes::all(), credit: ProcessCredit { process: 1, window } }
 }
 
 pub(crate) fn success(parcel: &Parcel) -> ParcelReport {
@@ -44,7 +44,7 @@ pub(crate) fn success(parcel: &Parcel) -> ParcelReport {
     ParcelReport {
         parcel: parcel.id,
         attempt: parcel.attempt,
-        deaths: parcel.deaths,
+        executor_losses: parcel.executor_losses,
         reports: reports.collect(),
         together: 1,
         busy: Duration::ZERO,
@@ -87,7 +87,7 @@ pub(crate) async fn a_full_store_takes_no_more(redis: Redis, maxmemory: impl Asy
     shards.hold(Shard(0), Token(1), &offer(1)).await.unwrap();
     let mut offset = 0;
     while let Some((_, parcel)) =
-        queues.take(FENCE, &Hand::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.pop()
+        queues.take(FENCE, &TakeRequest::of(&[Shard(0)], 1), u64::MAX).await.unwrap().parcels.pop()
     {
         let shipment = Shipment { task: TASK, run: RUN, parcel: parcel.clone() };
         assert_eq!(shards.ship(Shard(0), std::slice::from_ref(&shipment)).await.unwrap(), 1);

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dtf_model::queue::Usage;
-use dtf_model::{TaskId, TaskType};
+use dtf_model::{TaskId, TaskTypeId};
 use lrmf_core::Timestamp;
 
 /// What a subtask is expected to use when nothing is known of its type.
@@ -43,7 +43,7 @@ impl Usual {
 
 #[derive(Debug)]
 struct Account {
-    task_type: TaskType,
+    task_type: TaskTypeId,
     /// Whether what is usual for its type knows of it.
     measured: bool,
     /// What was charged in all, in nanoseconds.
@@ -83,12 +83,12 @@ pub struct Accounts {
     /// Those of them of which nothing was measured.
     guessed: BTreeSet<TaskId>,
     accrued: Timestamp,
-    usual: BTreeMap<TaskType, Usual>,
+    usual: BTreeMap<TaskTypeId, Usual>,
 }
 
 impl Accounts {
     /// Opens a task's account. What it has used before is nobody's business here.
-    pub fn open(&mut self, task: TaskId, task_type: TaskType, usage: &Usage, now: Timestamp) {
+    pub fn open(&mut self, task: TaskId, task_type: TaskTypeId, usage: &Usage, now: Timestamp) {
         let charged = nanos(usage.used);
         let mut account =
             Account { task_type, measured: false, charged, used: Duration::ZERO, running: 0, since: None };
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     const TASK: TaskId = TaskId(1);
-    const KIND: TaskType = TaskType(7);
+    const KIND: TaskTypeId = TaskTypeId(7);
 
     fn usage(used: u64, running: u64, mean: Option<u64>) -> Usage {
         let millis = Duration::from_millis;

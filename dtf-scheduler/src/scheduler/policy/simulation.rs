@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::queue::Usage;
-use dtf_model::{Priority, TaskId, TaskType};
+use dtf_model::{Priority, TaskId, TaskTypeId};
 use lrmf_core::Timestamp;
 
 use super::Policy;
 use super::account::Accounts;
 
 /// All tasks are of one type: how long one runs says nothing of the next.
-const KIND: TaskType = TaskType(1);
+const KIND: TaskTypeId = TaskTypeId(1);
 struct Task {
     group: Arc<str>,
     /// Parcels that are left, and how long each runs.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use dtf::config::Config;
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::model::{StoreError, TaskId, TaskType};
+use dtf::model::{StoreError, TaskId, TaskTypeId};
 use dtf::{Client, Dtf};
 use tokio::runtime::Handle;
 
@@ -80,19 +80,19 @@ struct Ids {
 /// What all of these commands work with.
 struct Desk {
     client: Client,
-    names: BTreeMap<TaskType, String>,
+    names: BTreeMap<TaskTypeId, String>,
     output: Output,
     quiet: bool,
 }
 
 impl Desk {
     /// The name of a type; its number where this program does not know it.
-    fn name(&self, task_type: TaskType) -> String {
+    fn name(&self, task_type: TaskTypeId) -> String {
         self.names.get(&task_type).cloned().unwrap_or_else(|| task_type.to_string())
     }
 
     /// The type with this name or number.
-    fn task_type(&self, name: &str) -> Result<TaskType, Usage> {
+    fn task_type(&self, name: &str) -> Result<TaskTypeId, Usage> {
         let named = self.names.iter().find(|(_, known)| *known == name).map(|(task_type, _)| *task_type);
         named.or_else(|| name.parse().ok()).ok_or_else(|| {
             let known: Vec<_> = self.names.values().map(String::as_str).collect();
@@ -117,7 +117,7 @@ pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
 pub(super) async fn client(
     config: &Config,
     types: Vec<TaskPluginRegistration>,
-) -> anyhow::Result<(Client, BTreeMap<TaskType, String>)> {
+) -> anyhow::Result<(Client, BTreeMap<TaskTypeId, String>)> {
     let names = types.iter().map(|known| (known.task_type, known.name.clone())).collect();
     let ports = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let mut builder = Dtf::builder(ports).config(config.dtf()).plugins_on(Handle::current());

@@ -133,7 +133,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         let mut value = as_json(desk, row)?;
         if let Some(fields) = value.as_object_mut() {
             fields.insert("progress".to_owned(), progress_json(&status)?);
-            fields.insert("waits_for".to_owned(), Value::from(status.waits().to_vec()));
+            fields.insert("waits_for".to_owned(), Value::from(status.blocked_on().to_vec()));
         }
         print(&value)?;
         return Ok(ExitCode::SUCCESS);
@@ -147,7 +147,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         ("group", format!("{}, priority {}", row.param.group, row.param.priority.0)),
         ("status", row.status.to_string()),
         ("reason", row.reason.clone()),
-        ("waits for", status.waits().join("; ")),
+        ("waits for", status.blocked_on().join("; ")),
         ("created", time(Some(row.created_at))),
         ("started", time(row.started_at)),
         ("finished", time(row.finished_at)),

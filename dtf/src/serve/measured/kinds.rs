@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dtf_model::plugin::PluginRegistry;
-use dtf_model::{TaskId, TaskSpec, TaskType};
+use dtf_model::{TaskId, TaskSpec, TaskTypeId};
 use metrics::{Label, SharedString};
 
 /// How many tasks are remembered; then all are forgotten, and those that go on are learnt again.
 const MOST: usize = 20_000;
 
 /// Of which kind and group tasks are, as far as this process has seen.
-pub(super) struct Kinds {
-    names: BTreeMap<TaskType, SharedString>,
+pub(super) struct SupportedTypes {
+    names: BTreeMap<TaskTypeId, SharedString>,
     tasks: Mutex<HashMap<TaskId, [Label; 2]>>,
 }
 
-impl Kinds {
+impl SupportedTypes {
     pub(super) fn new(plugins: &PluginRegistry) -> Self {
         let name =
             |known: &dtf_model::plugin::TaskPluginRegistration| (known.task_type, known.name.clone().into());
@@ -40,7 +40,7 @@ impl Kinds {
     }
 
     /// A type and a group, as labels.
-    pub(super) fn of(&self, task_type: TaskType, group: &str) -> [Label; 2] {
+    pub(super) fn of(&self, task_type: TaskTypeId, group: &str) -> [Label; 2] {
         let name = self.names.get(&task_type).cloned();
         let name = name.unwrap_or_else(|| task_type.to_string().into());
         [Label::new("type", name), Label::new("group", group.to_owned())]

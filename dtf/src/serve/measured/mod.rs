@@ -16,7 +16,7 @@ use dtf_model::plugin::PluginRegistry;
 use dtf_model::queue::{Reported, Taken, TaskState};
 use metrics::{Label, counter, histogram};
 
-use self::kinds::Kinds;
+use self::kinds::SupportedTypes;
 use super::metrics as names;
 use crate::service::Ports;
 
@@ -24,7 +24,7 @@ pub(crate) use self::sampler::Sampler;
 
 /// These stores, measured; the kinds of task are shown by these names.
 pub(crate) fn measured(ports: Ports, plugins: &PluginRegistry) -> Ports {
-    let meter = Arc::new(Meter { kinds: Kinds::new(plugins) });
+    let meter = Arc::new(Meter { kinds: SupportedTypes::new(plugins) });
     Ports {
         table: Intercepted::new(ports.table, meter.clone()),
         queues: Intercepted::new(ports.queues, meter),
@@ -34,7 +34,7 @@ pub(crate) fn measured(ports: Ports, plugins: &PluginRegistry) -> Ports {
 
 /// Measures calls.
 struct Meter {
-    kinds: Kinds,
+    kinds: SupportedTypes,
 }
 
 impl Interceptor for Meter {

@@ -13,7 +13,7 @@ use lrmf_core::CoordinatorHandle;
 use metrics::{Label, gauge};
 use tracing::debug;
 
-use super::Kinds;
+use super::SupportedTypes;
 use crate::serve::metrics as names;
 use crate::service::Ports;
 
@@ -36,7 +36,7 @@ pub(crate) struct Sampler {
     queues: Arc<dyn QueueReader>,
     buckets: u32,
     manager: CoordinatorHandle,
-    kinds: Kinds,
+    kinds: SupportedTypes,
     /// What was shown, and has to be taken back when it is no more.
     shown: BTreeSet<(String, String)>,
 }
@@ -49,7 +49,7 @@ impl Sampler {
         plugins: &PluginRegistry,
     ) -> Self {
         let (table, queues) = (ports.table.clone(), ports.queues.clone());
-        Self { table, queues, buckets, manager, kinds: Kinds::new(plugins), shown: BTreeSet::new() }
+        Self { table, queues, buckets, manager, kinds: SupportedTypes::new(plugins), shown: BTreeSet::new() }
     }
 
     /// Never ends.

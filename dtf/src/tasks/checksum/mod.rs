@@ -52,7 +52,7 @@ use std::time::Duration;
 use dtf_model::plugin::{
     TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
 };
-use dtf_model::{Invalid, TaskParam, TaskSpec};
+use dtf_model::{InvalidInput, TaskParam, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 use self::collect::{AllCollected, ChecksumCollector, Collected};
@@ -123,7 +123,7 @@ impl ChecksumParam {
         })
     }
 
-    fn read(param: &TaskParam) -> Result<Self, Invalid> {
+    fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
         let form: Form = super::read_param("checksum", TAKES, &param.type_param)?;
         let paths =
             |raw: &mut dyn Iterator<Item = &Raw>| raw.map(|raw| raw.to_os().into()).collect::<Vec<PathBuf>>();
@@ -137,7 +137,7 @@ impl ChecksumParam {
         };
         match (read.dirs.is_empty(), read.check.is_empty()) {
             (false, true) | (true, false) => Ok(read),
-            _ => Err(Invalid::TypeParam(format!(
+            _ => Err(InvalidInput::TypeParam(format!(
                 "the parameters of checksum name neither or both; it takes {TAKES}"
             ))),
         }
@@ -243,8 +243,8 @@ impl TaskPlugin for Checksum {
         }
     }
 
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
-        ChecksumParam::read(param)?.check().map_err(Invalid::TypeParam)
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
+        ChecksumParam::read(param)?.check().map_err(InvalidInput::TypeParam)
     }
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {

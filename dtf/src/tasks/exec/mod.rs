@@ -51,7 +51,7 @@ use std::time::Duration;
 use dtf_model::plugin::{
     TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
 };
-use dtf_model::{Invalid, TaskParam, TaskSpec};
+use dtf_model::{InvalidInput, TaskParam, TaskSpec};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use self::collect::ExecCollector;
@@ -215,7 +215,7 @@ impl TaskPlugin for Exec {
         }
     }
 
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         let param = ExecParam::read(param)?;
         param.check_places()?;
         if !param.arguments.is_empty() {
@@ -223,7 +223,7 @@ impl TaskPlugin for Exec {
         }
         // Waits for the first byte: what cannot be read is refused before anything is begun.
         self.input.is_empty().map(drop).map_err(|error: io::Error| {
-            Invalid::TypeParam(format!("the input cannot be read: {}", plain(&error)))
+            InvalidInput::TypeParam(format!("the input cannot be read: {}", plain(&error)))
         })
     }
 

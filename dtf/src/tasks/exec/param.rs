@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dtf_model::{Invalid, TaskParam};
+use dtf_model::{InvalidInput, TaskParam};
 use regex::bytes::{Regex, RegexBuilder};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
@@ -198,14 +198,16 @@ impl From<&ExecParam> for Form {
 }
 
 impl Form {
-    fn check(&self) -> Result<(), Invalid> {
+    fn check(&self) -> Result<(), InvalidInput> {
         let range = |what, got: u64, allowed: &str, ok: bool| match ok {
             true => Ok(()),
-            false => Err(Invalid::OutOfRange { what, got: got.to_string(), allowed: allowed.to_owned() }),
+            false => {
+                Err(InvalidInput::OutOfRange { what, got: got.to_string(), allowed: allowed.to_owned() })
+            }
         };
-        let together = |why: &str| Err(Invalid::TypeParam(why.to_owned()));
+        let together = |why: &str| Err(InvalidInput::TypeParam(why.to_owned()));
         if self.command.first().is_none_or(|name| name.0.is_empty()) {
-            return Err(Invalid::Empty("the command"));
+            return Err(InvalidInput::Empty("the command"));
         }
         let timeout = self.timeout_ms.unwrap_or(1);
         range("timeout_ms", timeout, "1 or more, or null", timeout > 0)?;
@@ -231,11 +233,11 @@ impl Form {
 }
 
 impl TryFrom<Form> for ExecParam {
-    type Error = Invalid;
+    type Error = InvalidInput;
 
-    fn try_from(form: Form) -> Result<Self, Invalid> {
+    fn try_from(form: Form) -> Result<Self, InvalidInput> {
         form.check()?;
-        let halt = form.halt.as_deref().map(str::parse).transpose().map_err(Invalid::TypeParam)?;
+        let halt = form.halt.as_deref().map(str::parse).transpose().map_err(InvalidInput::TypeParam)?;
         let values = |source: Source| Values {
             linked: source.linked,
             values: source.values.iter().map(Raw::to_os).collect(),
@@ -268,25 +270,25 @@ impl ExecParam {
         serde_json::json!(Form::from(self))
     }
 
-    pub(super) fn read(param: &TaskParam) -> Result<Self, Invalid> {
+    pub(super) fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
         let form: Form = super::super::read_param("exec", TAKES, &param.type_param)?;
         let read = Self::try_from(form)?;
         read.columns()?;
         Ok(read)
     }
 
-    fn columns(&self) -> Result<Columns, Invalid> {
+    fn columns(&self) -> Result<Columns, InvalidInput> {
         let Some(colsep) = &self.colsep else { return Ok(Columns::None) };
         let regex: Result<Regex, _> = RegexBuilder::new(colsep).unicode(false).build();
         regex.map(Columns::Separated).map_err(|error| {
             let why = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-            Invalid::TypeParam(format!(
+            InvalidInput::TypeParam(format!(
                 "colsep {colsep:?} is no regular expression ({why}); write one, as in '\\t' or ','"
             ))
         })
     }
 
-    pub(super) fn template(&self) -> Result<Template, Invalid> {
+    pub(super) fn template(&self) -> Result<Template, InvalidInput> {
         let parts: Vec<_> = self.command.iter().map(|part| part.as_bytes().to_vec()).collect();
         Ok(Template::new(&parts, self.columns()?, self.shell, self.pipe.is_some()))
     }
@@ -306,14 +308,14 @@ impl ExecParam {
     }
 
     /// Checks that the log can be made, and that there is a place for outputs. Makes nothing.
-    pub(super) fn check_places(&self) -> Result<(), Invalid> {
+    pub(super) fn check_places(&self) -> Result<(), InvalidInput> {
         self.check_log()?;
         if self.live || self.dry_run {
             return Ok(());
         }
         let place = std::env::temp_dir();
         tempfile::tempfile_in(&place).map(drop).map_err(|error| {
-            Invalid::TypeParam(format!(
+            InvalidInput::TypeParam(format!(
                 "{}: outputs cannot be kept there until they are shown ({}); set TMPDIR to a directory that can be written, \
                  or have output shown as it comes (live)",
                 shown(&place),
@@ -322,9 +324,9 @@ impl ExecParam {
         })
     }
 
-    fn check_log(&self) -> Result<(), Invalid> {
+    fn check_log(&self) -> Result<(), InvalidInput> {
         let Some(log) = self.log.as_ref().filter(|_| !self.dry_run) else { return Ok(()) };
-        let wrong = |why: &str| Err(Invalid::TypeParam(format!("{}: {why}", shown(log))));
+        let wrong = |why: &str| Err(InvalidInput::TypeParam(format!("{}: {why}", shown(log))));
         let needed = match fs::metadata(log) {
             Ok(there) if there.is_dir() => return wrong("is a directory; the log must be a file"),
             Ok(_) => access(log, Access::WRITE_OK),

@@ -15,7 +15,7 @@ use dtf::model::plugin::{
     TaskResult, TaskScheduler,
 };
 use dtf::model::queue::Outcome;
-use dtf::model::{ClusterShape, Counts, Invalid, ShardKey, TaskParam, TaskSpec, TaskType};
+use dtf::model::{ClusterShape, Counts, InvalidInput, ShardKey, TaskParam, TaskSpec, TaskTypeId};
 use dtf::{Dtf, DtfConfig, Ports};
 use dtf_executor::{ExecutorConfig, MAX_RESULT_BYTES};
 use dtf_memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 
 use self::wires::Faults;
 
-pub(crate) const KIND: TaskType = TaskType(100);
+pub(crate) const KIND: TaskTypeId = TaskTypeId(100);
 
 /// What the body of a subtask has more in each round that the subtask stays open.
 const ROUND: u64 = 1 << 48;
@@ -324,10 +324,10 @@ impl TaskPlugin for Numbers {
         self.conf.clone()
     }
 
-    fn check(&self, param: &TaskParam) -> Result<(), Invalid> {
+    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         match param.type_param.as_u64() {
             Some(_) => Ok(()),
-            None => Err(Invalid::TypeParam("type_param must be a count".to_owned())),
+            None => Err(InvalidInput::TypeParam("type_param must be a count".to_owned())),
         }
     }
 
@@ -413,7 +413,7 @@ impl Stage {
     }
 
     /// A process that knows these types.
-    pub(crate) fn process_knowing(&self, instance: &str, types: Vec<(TaskType, Numbers)>) -> Dtf {
+    pub(crate) fn process_knowing(&self, instance: &str, types: Vec<(TaskTypeId, Numbers)>) -> Dtf {
         self.process_knowing_on(self.ports.clone(), instance, types)
     }
 
@@ -422,7 +422,7 @@ impl Stage {
         &self,
         ports: Ports,
         instance: &str,
-        types: Vec<(TaskType, Numbers)>,
+        types: Vec<(TaskTypeId, Numbers)>,
     ) -> Dtf {
         self.knowing(self.clock.clone(), ports, instance, types, 4)
     }
@@ -461,7 +461,7 @@ impl Stage {
         clock: Arc<dyn Clock>,
         ports: Ports,
         instance: &str,
-        types: Vec<(TaskType, Numbers)>,
+        types: Vec<(TaskTypeId, Numbers)>,
         slots: usize,
     ) -> Dtf {
         let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
@@ -510,7 +510,7 @@ impl Stage {
 }
 
 /// The registration of a type of this number.
-fn numbers((task_type, plugin): (TaskType, Numbers)) -> TaskPluginRegistration {
+fn numbers((task_type, plugin): (TaskTypeId, Numbers)) -> TaskPluginRegistration {
     let name = if task_type == KIND { "numbers".to_owned() } else { format!("numbers-{task_type}") };
     let (description, plugin) = ("for tests".to_owned(), Arc::new(plugin));
     TaskPluginRegistration { task_type, name, description, plugin }

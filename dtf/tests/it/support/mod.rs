@@ -12,7 +12,7 @@ use dtf_model::plugin::{
     TaskResult,
 };
 use dtf_model::queue::Outcome;
-use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, SubtaskId, TaskId, TaskParam, TaskSpec, TaskType};
+use dtf_model::{Counts, EmitEpoch, RunEpoch, Seq, SubtaskId, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +65,7 @@ pub(crate) fn param(type_param: serde_json::Value) -> TaskParam {
 
 pub(crate) fn spec(type_param: serde_json::Value) -> TaskSpec {
     let param = Arc::new(param(type_param));
-    TaskSpec { id: TaskId(1), run: RunEpoch(1), task_type: TaskType(1), param }
+    TaskSpec { id: TaskId(1), run: RunEpoch(1), task_type: TaskTypeId(1), param }
 }
 
 pub(crate) fn id(number: usize) -> SubtaskId {

@@ -1,7 +1,7 @@
 //! Where the subtasks of a parcel are executed, one after the other, and what is seen of it from outside.
 //!
 //! A plugin may block its thread, so nothing else depends on the future that calls it: whoever waits for the parcel looks at
-//! its [`Bench`] meanwhile, and can take what is done away and call the rest off.
+//! its [`ParcelExecution`] meanwhile, and can take what is done away and call the rest off.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::outcome::{failed, failure, succeeded};
-use crate::work::Work;
+use crate::task_cache::CachedTask;
 
 /// How long a parcel may take until what of it has not begun is given back, so that others can run it.
 pub(crate) const OVERRUN: Duration = Duration::from_millis(250);
@@ -37,8 +37,8 @@ pub(crate) struct Stop {
 }
 
 /// A parcel in execution.
-pub(crate) struct Bench {
-    work: Arc<Work>,
+pub(crate) struct ParcelExecution {
+    work: Arc<CachedTask>,
     parcel: Parcel,
     stop: Stop,
     begun: Instant,
@@ -55,7 +55,7 @@ struct State {
     bytes: u64,
 }
 
-/// What a bench has at a moment.
+/// What a execution has at a moment.
 pub(crate) struct Seen {
     /// What came of the first subtasks.
     pub(crate) reports: Vec<Report>,
@@ -65,8 +65,8 @@ pub(crate) struct Seen {
     pub(crate) one_goes_on: bool,
 }
 
-impl Bench {
-    pub(crate) fn new(work: Arc<Work>, parcel: Parcel, stop: Stop) -> Arc<Self> {
+impl ParcelExecution {
+    pub(crate) fn new(work: Arc<CachedTask>, parcel: Parcel, stop: Stop) -> Arc<Self> {
         let state = State {
             reports: Vec::with_capacity(parcel.bodies.len()),
             end: parcel.bodies.len(),
@@ -228,7 +228,7 @@ fn returned(caught: Caught) -> Executed {
     }
 }
 
-/// Executes a parcel on its bench. Nothing of it runs any more when this has ended; that it panics takes a fault of ours.
-pub(crate) async fn execute(bench: Arc<Bench>) {
-    apart(bench.run()).await;
+/// Executes a parcel on its execution. Nothing of it runs any more when this has ended; that it panics takes a fault of ours.
+pub(crate) async fn execute(execution: Arc<ParcelExecution>) {
+    apart(execution.run()).await;
 }

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use dtf_model::key::Ring;
-use dtf_model::queue::{Hand, LANES_MOST, Place, Taken};
-use dtf_model::shard::{Kinds, ProcessCredit, Room};
-use dtf_model::{Kind, Shard};
+use dtf_model::queue::{LANES_MOST, Slot, TakeRequest, Taken};
+use dtf_model::shard::{ProcessCredit, ShardCredit, SupportedTypes};
+use dtf_model::{Shard, TypeVersion};
 
 /// The most parcels that one task is given at a time, so that others get their turn.
 const HAND: usize = 16;
@@ -88,25 +88,25 @@ impl Process {
 /// The processes that know the same kinds of task, and those of them that have room, by how much.
 #[derive(Debug)]
 struct Class {
-    kinds: Kinds,
+    kinds: SupportedTypes,
     processes: u32,
     open: BTreeSet<(u32, u64)>,
 }
 
 /// The places that shards have for parcels. Those of the process with the most room are given out first, and of its shards
 /// those with the most room.
-pub(super) struct Places {
+pub(super) struct Capacity {
     shards: Vec<Known>,
     processes: HashMap<u64, Process>,
     classes: BTreeMap<Arc<str>, Class>,
     ring: Arc<Ring>,
     /// The serving shards of the kinds that were asked for since a shard's kinds changed.
-    serving: BTreeMap<Kind, Serving>,
+    serving: BTreeMap<TypeVersion, Serving>,
     /// The shard from which on those are asked whose keys are not known.
     next_asked: u32,
 }
 
-impl Places {
+impl Capacity {
     /// So many shards without room.
     pub(super) fn new(shards: u32) -> Self {
         let mut places = Self {
@@ -117,7 +117,7 @@ impl Places {
             serving: BTreeMap::new(),
             next_asked: 0,
         };
-        let never_held = Room { free: 0, used: 0, kinds: Kinds::all(), credit: None };
+        let never_held = ShardCredit { free: 0, used: 0, kinds: SupportedTypes::all(), credit: None };
         for shard in 0..shards {
             places.shards.push(Known::default());
             places.enter(shard, &never_held);
@@ -126,7 +126,7 @@ impl Places {
     }
 
     /// Notes the room that a shard has, as it was read.
-    pub(super) fn note(&mut self, shard: Shard, room: &Room) {
+    pub(super) fn note(&mut self, shard: Shard, room: &ShardCredit) {
         if !self.is_held_as(shard.0, room) {
             self.leave(shard.0);
             self.enter(shard.0, room);
@@ -139,8 +139,8 @@ impl Places {
     }
 
     /// Takes the places away that a task of this kind may use now, of those whose holders know the kind.
-    pub(super) fn hand(&mut self, kind: Kind, wanted: &Wanted) -> Hand {
-        let mut hand = Hand { places: Vec::new(), parcels: HAND, lanes: self.shards.len() as u32 };
+    pub(super) fn hand(&mut self, kind: TypeVersion, wanted: &Wanted) -> TakeRequest {
+        let mut hand = TakeRequest { places: Vec::new(), parcels: HAND, lanes: self.shards.len() as u32 };
         match wanted {
             Wanted::Unkeyed => self.pick_any(kind, &mut hand),
             Wanted::Keyed { all: false, .. } => self.pick_asked(kind, &mut hand),
@@ -154,17 +154,17 @@ impl Places {
         hand
     }
 
-    /// Places for what may go anywhere.
-    fn pick_any(&mut self, kind: Kind, hand: &mut Hand) {
+    /// Capacity for what may go anywhere.
+    fn pick_any(&mut self, kind: TypeVersion, hand: &mut TakeRequest) {
         while hand.places.len() < HAND {
             let Some(shard) = self.roomiest(kind) else { return };
             self.give(shard);
-            hand.places.push(Place { shard: Shard(shard), lanes: Vec::new() });
+            hand.places.push(Slot { shard: Shard(shard), lanes: Vec::new() });
         }
     }
 
-    /// Places for the keys of these lanes.
-    fn pick_lanes(&mut self, kind: Kind, lanes: &[u32], hand: &mut Hand) {
+    /// Capacity for the keys of these lanes.
+    fn pick_lanes(&mut self, kind: TypeVersion, lanes: &[u32], hand: &mut TakeRequest) {
         let mut by_shard: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let serving = &self.serving(kind).of_lane;
         for lane in lanes {
@@ -178,7 +178,7 @@ impl Places {
             for (shard, lanes) in &by_shard {
                 if hand.places.len() < HAND && self.has_place(*shard, kind) {
                     self.give(*shard);
-                    hand.places.push(Place { shard: Shard(*shard), lanes: lanes.clone() });
+                    hand.places.push(Slot { shard: Shard(*shard), lanes: lanes.clone() });
                     has_more = true;
                 }
             }
@@ -186,7 +186,7 @@ impl Places {
     }
 
     /// A place on each shard, of a round over all: which of them the task can use is found out by asking.
-    fn pick_asked(&mut self, kind: Kind, hand: &mut Hand) {
+    fn pick_asked(&mut self, kind: TypeVersion, hand: &mut TakeRequest) {
         let (count, from) = (self.shards.len() as u32, self.next_asked);
         for shard in (from..count).chain(0..from) {
             if hand.places.len() == LANES_MOST {
@@ -196,14 +196,14 @@ impl Places {
             if self.has_place(shard, kind) {
                 self.give(shard);
                 let lanes = self.serving(kind).lanes_of[shard as usize].clone();
-                hand.places.push(Place { shard: Shard(shard), lanes });
+                hand.places.push(Slot { shard: Shard(shard), lanes });
             }
         }
     }
 
     /// Gives the places of a hand back that were not used.
-    pub(super) fn give_back(&mut self, hand: Hand, mut used: Vec<Shard>) {
-        for Place { shard, .. } in hand.places {
+    pub(super) fn give_back(&mut self, hand: TakeRequest, mut used: Vec<Shard>) {
+        for Slot { shard, .. } in hand.places {
             match used.iter().position(|used| *used == shard) {
                 Some(at) => drop(used.swap_remove(at)),
                 None => self.change(shard.0, |known| {
@@ -215,12 +215,12 @@ impl Places {
     }
 
     /// Whether there is a place for this kind of task.
-    pub(super) fn is_room_for_kind(&self, kind: Kind) -> bool {
+    pub(super) fn is_room_for_kind(&self, kind: TypeVersion) -> bool {
         self.roomiest(kind).is_some()
     }
 
     /// Whether there is a place for one of the keys that a task has in line, as far as is known.
-    pub(super) fn is_room_for(&mut self, kind: Kind, wanted: &Wanted) -> bool {
+    pub(super) fn is_room_for(&mut self, kind: TypeVersion, wanted: &Wanted) -> bool {
         let Wanted::Keyed { lanes, anywhere, .. } = wanted else { return self.is_room_for_kind(kind) };
         if *anywhere && self.is_room_for_kind(kind) {
             return true;
@@ -231,19 +231,19 @@ impl Places {
     }
 
     /// Whether any shard is held by a process that knows this kind, with room or without.
-    pub(super) fn is_anybody_capable(&self, kind: Kind) -> bool {
+    pub(super) fn is_anybody_capable(&self, kind: TypeVersion) -> bool {
         self.classes.values().any(|class| class.kinds.has(kind))
     }
 
     /// The shard with the most room of the process with the most room, of those that know the kind.
-    fn roomiest(&self, kind: Kind) -> Option<u32> {
+    fn roomiest(&self, kind: TypeVersion) -> Option<u32> {
         let classes = self.classes.values().filter(|class| class.kinds.has(kind));
         let (_, process) = classes.filter_map(|class| class.open.last()).max()?;
         let (_, Reverse(shard)) = self.processes.get(process)?.open.last()?;
         Some(*shard)
     }
 
-    fn has_place(&self, shard: u32, kind: Kind) -> bool {
+    fn has_place(&self, shard: u32, kind: TypeVersion) -> bool {
         let Some(known) = self.shards.get(shard as usize).filter(|known| known.free > 0) else {
             return false;
         };
@@ -279,7 +279,7 @@ impl Places {
     }
 
     /// Whether a shard is held by the process that it is known to be held by, and that takes the same as before.
-    fn is_held_as(&self, shard: u32, room: &Room) -> bool {
+    fn is_held_as(&self, shard: u32, room: &ShardCredit) -> bool {
         let ProcessCredit { process: id, window } = credit(shard, room);
         let process = self.processes.get(&id).filter(|_| self.shards[shard as usize].process == id);
         process.is_some_and(|process| process.window == window && *process.class == *room.kinds.as_str())
@@ -298,7 +298,7 @@ impl Places {
     }
 
     /// Gives a shard, without room, to the process that holds it now; what that said last of itself holds.
-    fn enter(&mut self, shard: u32, room: &Room) {
+    fn enter(&mut self, shard: u32, room: &ShardCredit) {
         let ProcessCredit { process: id, window } = credit(shard, room);
         let class: Arc<str> = room.kinds.as_str().into();
         if self.processes.contains_key(&id) {
@@ -329,7 +329,7 @@ impl Places {
         }
     }
 
-    fn serving(&mut self, kind: Kind) -> &Serving {
+    fn serving(&mut self, kind: TypeVersion) -> &Serving {
         let (shards, processes, classes, ring) = (&self.shards, &self.processes, &self.classes, &self.ring);
         self.serving.entry(kind).or_insert_with(|| {
             let capable: BTreeSet<&Arc<str>> =
@@ -350,7 +350,7 @@ impl Places {
 
 /// The credit of the process that holds a shard; where it is not known, that of a process that holds this shard only, with a
 /// number below those that are drawn at random.
-fn credit(shard: u32, room: &Room) -> ProcessCredit {
+fn credit(shard: u32, room: &ShardCredit) -> ProcessCredit {
     room.credit.unwrap_or(ProcessCredit { process: u64::from(shard), window: u32::MAX })
 }
 
@@ -365,34 +365,39 @@ fn set_open(process: &mut Process, shard: u32, before: u32, after: u32) {
 
 #[cfg(test)]
 mod tests {
-    use dtf_model::TaskType;
+    use dtf_model::TaskTypeId;
 
     use super::*;
 
-    const ONE: Kind = kind(1);
-    const TWO: Kind = kind(2);
+    const ONE: TypeVersion = kind(1);
+    const TWO: TypeVersion = kind(2);
 
-    const fn kind(number: u32) -> Kind {
-        Kind { task_type: TaskType(number), version: 0 }
+    const fn kind(number: u32) -> TypeVersion {
+        TypeVersion { task_type: TaskTypeId(number), version: 0 }
     }
 
-    fn places(rooms: &[Room]) -> Places {
-        let mut places = Places::new(rooms.len() as u32);
+    fn places(rooms: &[ShardCredit]) -> Capacity {
+        let mut places = Capacity::new(rooms.len() as u32);
         for (shard, room) in (0..).zip(rooms) {
             places.note(Shard(shard), room);
         }
         places
     }
 
-    fn room(free: u32, kinds: &[Kind]) -> Room {
-        Room { free, used: 0, kinds: kinds.iter().copied().collect(), credit: None }
+    fn room(free: u32, kinds: &[TypeVersion]) -> ShardCredit {
+        ShardCredit { free, used: 0, kinds: kinds.iter().copied().collect(), credit: None }
     }
 
-    fn of(process: u64, window: u32, free: u32, used: u32) -> Room {
-        Room { free, used, kinds: Kinds::all(), credit: Some(ProcessCredit { process, window }) }
+    fn of(process: u64, window: u32, free: u32, used: u32) -> ShardCredit {
+        ShardCredit {
+            free,
+            used,
+            kinds: SupportedTypes::all(),
+            credit: Some(ProcessCredit { process, window }),
+        }
     }
 
-    fn shards(hand: &Hand) -> Vec<u32> {
+    fn shards(hand: &TakeRequest) -> Vec<u32> {
         hand.places.iter().map(|place| place.shard.0).collect()
     }
 
@@ -409,7 +414,7 @@ mod tests {
         assert_eq!(hand(ONE), [0]);
         assert!(some.is_anybody_capable(kind(3)) && !some.is_anybody_capable(kind(4)));
         assert!(some.is_empty());
-        let mut many = places(&[Room { free: 100, ..room(0, &[ONE]) }]);
+        let mut many = places(&[ShardCredit { free: 100, ..room(0, &[ONE]) }]);
         assert_eq!(many.hand(ONE, &Wanted::Unkeyed).places.len(), HAND);
     }
 

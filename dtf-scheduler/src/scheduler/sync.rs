@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use dtf_model::queue::{Fence, Standing};
+use dtf_model::queue::{Fence, TaskProgress};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, StoreError, TaskId};
 use futures::StreamExt;
 use tracing::warn;
 
 use super::lister::Page;
-use super::taking::Finder;
+use super::recovery::Finder;
 use super::tasks::Tasks;
 
 /// How many tasks are taken up at a time.
@@ -58,32 +58,32 @@ impl Tasks {
     /// Charges those of these tasks that had something running.
     pub(super) async fn settle(&mut self, tasks: &[TaskId]) {
         let running: Vec<_> = tasks.iter().copied().filter(|task| self.accounts.is_running(*task)).collect();
-        for (task, standing) in self.standings(&running).await {
-            self.note_standing(task, &standing);
+        for (task, progress) in self.progress_of(&running).await {
+            self.note_progress(task, &progress);
         }
     }
 
     /// Finds out which of these tasks have something to give. One whose queues are those of another run is forgotten.
     async fn ask_about(&mut self, tasks: &[TaskId]) {
-        for (task, standing) in self.standings(tasks).await {
-            if !self.note_standing(task, &standing) {
+        for (task, progress) in self.progress_of(tasks).await {
+            if !self.note_progress(task, &progress) {
                 self.forget(task);
                 continue;
             }
             // When the next of those is due is told with what is taken.
-            let may_be_due = standing.delayed > 0 && !self.is_due_known(task);
-            if standing.control == Control::Run && (standing.pending > 0 || may_be_due) {
+            let may_be_due = progress.delayed > 0 && !self.is_due_known(task);
+            if progress.control == Control::Run && (progress.pending > 0 || may_be_due) {
                 self.pending(task);
             }
         }
     }
 
-    async fn standings(&self, tasks: &[TaskId]) -> Vec<(TaskId, Standing)> {
+    async fn progress_of(&self, tasks: &[TaskId]) -> Vec<(TaskId, TaskProgress)> {
         if tasks.is_empty() {
             return Vec::new();
         }
-        match self.ports.queues.standings(tasks).await {
-            Ok(standings) => standings,
+        match self.ports.queues.progress_of(tasks).await {
+            Ok(progress) => progress,
             // Nothing is lost: they are looked at again.
             Err(error) => {
                 warn!(%error, "how tasks stand is not known");
@@ -93,11 +93,11 @@ impl Tasks {
     }
 
     /// Says whether it is how the run stands that is known here.
-    fn note_standing(&mut self, task: TaskId, standing: &Standing) -> bool {
-        let is_known = self.known.get(&task).is_some_and(|known| known.run == standing.run);
+    fn note_progress(&mut self, task: TaskId, progress: &TaskProgress) -> bool {
+        let is_known = self.known.get(&task).is_some_and(|known| known.run == progress.run);
         if is_known {
-            self.charge(task, &standing.usage);
-            self.policy.ahead(task, standing.lost);
+            self.charge(task, &progress.usage);
+            self.policy.ahead(task, progress.lost);
         }
         is_known
     }
@@ -118,7 +118,7 @@ impl Tasks {
                 Ok(load) => {
                     // The hint that they were shipped may be lost.
                     let shards: BTreeSet<_> = load.running.iter().map(|parcel| parcel.shard).collect();
-                    shards.iter().for_each(|shard| self.context.wake.ring(Topic::Shard(shard.0), task));
+                    shards.iter().for_each(|shard| self.context.wake.notify(Topic::Shard(shard.0), task));
                     self.pending(task);
                 }
                 Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use crate::desk::Desk;
+use crate::shard_session::ShardSession;
 
 /// The time from a claim to the next look.
 const SOON: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const AT_LATEST: Duration = Duration::from_secs(120);
 const PART_OF_TIME: u32 = 50;
 
 pub(crate) struct HeldShards {
-    desks: Mutex<BTreeMap<Shard, Arc<Desk>>>,
+    desks: Mutex<BTreeMap<Shard, Arc<ShardSession>>>,
     /// Whether something was claimed, or taken up, since the last look.
     is_busy: AtomicBool,
     looker: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -40,10 +40,10 @@ impl HeldShards {
     }
 
     /// A shard is held, until what is given back is dropped.
-    pub(crate) fn hold(self: &Arc<Self>, desk: &Arc<Desk>) -> Holding {
-        self.desks().insert(desk.shard, desk.clone());
+    pub(crate) fn hold(self: &Arc<Self>, session: &Arc<ShardSession>) -> Holding {
+        self.desks().insert(session.shard, session.clone());
         self.is_busy();
-        Holding { held: self.clone(), shard: desk.shard }
+        Holding { held: self.clone(), shard: session.shard }
     }
 
     /// Something was claimed: more may come.
@@ -51,7 +51,7 @@ impl HeldShards {
         self.is_busy.store(true, Ordering::Relaxed);
     }
 
-    fn desks(&self) -> MutexGuard<'_, BTreeMap<Shard, Arc<Desk>>> {
+    fn desks(&self) -> MutexGuard<'_, BTreeMap<Shard, Arc<ShardSession>>> {
         lock(&self.desks)
     }
 
@@ -62,12 +62,12 @@ impl HeldShards {
         if desks.is_empty() {
             return false;
         }
-        let shards: Vec<_> = desks.iter().map(|desk| desk.shard).collect();
-        match store.rooms(&shards).await {
+        let shards: Vec<_> = desks.iter().map(|session| session.shard).collect();
+        match store.credits(&shards).await {
             Ok(rooms) => {
                 let missed: Vec<_> =
-                    desks.iter().zip(&rooms).filter(|(desk, room)| desk.has_missed(room)).collect();
-                missed.iter().for_each(|(desk, _)| desk.claim_again.notify_one());
+                    desks.iter().zip(&rooms).filter(|(session, room)| session.has_missed(room)).collect();
+                missed.iter().for_each(|(session, _)| session.claim_again.notify_one());
                 !missed.is_empty()
             }
             Err(error) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dtf_model::queue::{LostParcel, Parcel, ParcelReport, Report, Reported};
-use dtf_model::shard::{Offer, Room, Shipment, ShipmentId};
+use dtf_model::shard::{Capacity, ShardCredit, Shipment, ShipmentId};
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError, TaskId};
 use dtf_runtime::{RoleContext, until_answered};
@@ -15,20 +15,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::ExecutorPorts;
-use crate::bench::Stop;
-use crate::crew::{Alone, Crew};
-use crate::work::{Work, WorkBook};
+use crate::execution::Stop;
+use crate::slots::{ExclusiveSlot, Slots};
+use crate::task_cache::{CachedTask, TaskCache};
 
 /// How soon a store that refuses a report is given it again. What was executed is not thrown away.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
-pub(crate) struct Desk {
+pub(crate) struct ShardSession {
     pub(crate) shard: Shard,
     pub(crate) token: Token,
     pub(crate) ports: ExecutorPorts,
     pub(crate) context: RoleContext,
-    pub(crate) book: Arc<WorkBook>,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) book: Arc<TaskCache>,
+    pub(crate) slots: Arc<Slots>,
     pub(crate) stop: Stop,
     /// What was claimed and is not acknowledged.
     pub(crate) in_hand: Mutex<HashSet<ShipmentId>>,
@@ -36,7 +36,7 @@ pub(crate) struct Desk {
     pub(crate) claim_again: Notify,
 }
 
-impl Desk {
+impl ShardSession {
     /// Takes the shard up. What an earlier holder had in hand is lost with it, and runs again from the task's queues.
     pub(crate) async fn hold(&self) -> Result<(), StoreError> {
         let left = self.ports.shards.hold(self.shard, self.token, &self.offer()).await?;
@@ -54,8 +54,8 @@ impl Desk {
         let Shipment { task, run, parcel } = shipment;
         let Some(work) = self.book.find(*task, *run).await? else { return Ok(()) };
         let (id, attempt, count) = (parcel.id, parcel.attempt, parcel.count());
-        let most_deaths = work.conf.max_deaths;
-        let lost = LostParcel { id, attempt, count, shard: self.shard, most_deaths };
+        let max_executor_losses = work.conf.max_executor_losses;
+        let lost = LostParcel { id, attempt, count, shard: self.shard, max_executor_losses };
         match self.ports.queues.recover(*task, *run, lost).await {
             Ok(_) => {
                 warn!(task_id = %task, first = %id.first, count, shard = self.shard.0, "taken back from an executor that is gone");
@@ -68,8 +68,8 @@ impl Desk {
     }
 
     /// What this process takes.
-    fn offer(&self) -> Offer {
-        Offer { window: self.crew.window(), kinds: self.book.kinds(), credit: self.crew.credit() }
+    fn offer(&self) -> Capacity {
+        Capacity { window: self.slots.window(), kinds: self.book.kinds(), credit: self.slots.credit() }
     }
 
     pub(crate) async fn claim(&self, most: usize) -> Result<Vec<Shipment>, StoreError> {
@@ -101,9 +101,9 @@ impl Desk {
     }
 
     /// Whether the shard has something that was not claimed, or its store does not know what this process takes.
-    pub(crate) fn has_missed(&self, room: &Room) -> bool {
+    pub(crate) fn has_missed(&self, room: &ShardCredit) -> bool {
         let in_hand = u32::try_from(self.in_hand().len()).unwrap_or(u32::MAX);
-        room.used > in_hand || room.credit != Some(self.crew.credit())
+        room.used > in_hand || room.credit != Some(self.slots.credit())
     }
 
     pub(crate) fn stop(&self) -> Stop {
@@ -116,23 +116,23 @@ impl Desk {
     }
 
     /// The entry of a shipment's task, or that its run is over; none where the shard is given up before the store answers.
-    pub(crate) async fn find(&self, shipment: &Shipment) -> Option<Option<Arc<Work>>> {
+    pub(crate) async fn find(&self, shipment: &Shipment) -> Option<Option<Arc<CachedTask>>> {
         self.insist(|| self.book.find(shipment.task, shipment.run)).await.map(Result::ok).map(Option::flatten)
     }
 
     /// Waits until no other suspect runs in this process; none where the shard is given up before.
-    pub(crate) async fn alone(&self) -> Option<Alone> {
+    pub(crate) async fn alone(&self) -> Option<ExclusiveSlot> {
         tokio::select! {
             () = self.stop.soon.cancelled() => None,
-            alone = self.crew.alone() => Some(alone),
+            alone = self.slots.alone() => Some(alone),
         }
     }
 
     /// Whether the shipment runs, and is charged with the death that it may cause.
-    pub(crate) async fn accuse(&self, shipment: &Shipment) -> Option<bool> {
+    pub(crate) async fn mark_suspect(&self, shipment: &Shipment) -> Option<bool> {
         let (task, run, parcel) = (shipment.task, shipment.run, &shipment.parcel);
-        let accuse = || self.ports.queues.accuse(task, run, parcel.id, parcel.attempt);
-        self.insist(accuse).await.map(|answered| answered.unwrap_or(false))
+        let mark_suspect = || self.ports.queues.mark_suspect(task, run, parcel.id, parcel.attempt);
+        self.insist(mark_suspect).await.map(|answered| answered.unwrap_or(false))
     }
 
     /// Whether a shipment is still to be run here. For one that is ordered the task's queues are asked: it may have been
@@ -149,7 +149,7 @@ impl Desk {
 
     /// Reports, again while the store does not answer or refuses: what is counted already is not counted twice. Says false
     /// where the shard is given up before. Where the task has moved on there is nobody to report to.
-    pub(crate) async fn report(&self, shipment: &Shipment, work: &Work, report: ParcelReport) -> bool {
+    pub(crate) async fn report(&self, shipment: &Shipment, work: &CachedTask, report: ParcelReport) -> bool {
         let (task, run) = (shipment.task, shipment.run);
         let Some(answered) = self.insist(|| self.ports.queues.complete(task, run, report.clone())).await
         else {
@@ -169,7 +169,7 @@ impl Desk {
     }
 
     /// Reports the last of a shipment, and acknowledges it.
-    pub(crate) async fn finish(&self, shipment: &Shipment, work: &Work, report: ParcelReport) {
+    pub(crate) async fn finish(&self, shipment: &Shipment, work: &CachedTask, report: ParcelReport) {
         if self.report(shipment, work, report).await {
             self.acknowledge(shipment).await;
         }
@@ -190,7 +190,7 @@ impl Desk {
     pub(crate) async fn close(&self) {
         const MOST: usize = 10_000;
         let in_hand: Vec<_> = self.in_hand().iter().copied().collect();
-        let nothing = Offer { window: 0, ..self.offer() };
+        let nothing = Capacity { window: 0, ..self.offer() };
         match self.ports.shards.claim(self.shard, self.token, &nothing, &in_hand, MOST).await {
             Ok(claimed) => self.give_back(claimed).await,
             // They stay on the shard, for its next holder.
@@ -241,31 +241,31 @@ impl Desk {
     fn hint(&self, task: TaskId, reported: &Reported) {
         let (wake, shape) = (&self.context.wake, &self.context.shape);
         if reported.counted > 0 {
-            wake.ring(shape.collection(task), task);
+            wake.notify(shape.collection(task), task);
         }
         if reported.control.ends() && reported.running == 0 {
-            wake.ring(shape.watch(task), task);
+            wake.notify(shape.watch(task), task);
         }
     }
 
     /// A task has used slot-time, or has something pending.
     fn hint_scheduler(&self, task: TaskId) {
-        self.context.wake.ring(self.context.shape.scheduling(task), task);
+        self.context.wake.notify(self.context.shape.scheduling(task), task);
     }
 
     /// The shard has room, which concerns the schedulers of all partitions.
     pub(crate) fn hint_room(&self) {
         for partition in 0..self.context.shape.partitions {
-            self.context.wake.ring(Topic::Credit(partition), self.shard.as_hint());
+            self.context.wake.notify(Topic::Credit(partition), self.shard.as_hint());
         }
     }
 }
 
 /// The report on a shipment of which nothing has begun.
 fn all_returned(shipment: &Shipment) -> ParcelReport {
-    let Parcel { id, attempt, deaths, ref bodies, .. } = shipment.parcel;
+    let Parcel { id, attempt, executor_losses, ref bodies, .. } = shipment.parcel;
     let (reports, together) = (vec![Report::Returned; bodies.len()], bodies.len());
-    ParcelReport { parcel: id, attempt, deaths, reports, together, busy: Duration::ZERO }
+    ParcelReport { parcel: id, attempt, executor_losses, reports, together, busy: Duration::ZERO }
 }
 
 /// Waits; says false where `stop` fired first.

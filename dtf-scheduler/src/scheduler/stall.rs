@@ -20,14 +20,14 @@ const MOST: Duration = Duration::from_secs(60);
 
 /// When a task is to be looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Audit {
+pub(super) struct StallCheck {
     /// What the task had used and had running when it got further.
     last: (Duration, u64),
     wait: Duration,
     due: Timestamp,
 }
 
-impl Audit {
+impl StallCheck {
     /// The task was taken up, and looked at, now.
     pub(super) fn begin(now: Timestamp, usage: &Usage) -> Self {
         Self { last: (usage.used, usage.running), wait: FIRST, due: now + FIRST }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_task_that_gets_no_further_is_looked_at_less_and_less_often() {
-        let mut audit = Audit::begin(at(0), &usage(0, 1));
+        let mut audit = StallCheck::begin(at(0), &usage(0, 1));
         let due: Vec<_> = (0..300)
             .filter(|now| {
                 audit.note(at(*now), &usage(0, 1));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_task_that_gets_further_is_not_looked_at() {
-        let mut audit = Audit::begin(at(0), &usage(0, 1));
+        let mut audit = StallCheck::begin(at(0), &usage(0, 1));
         for now in 0..300 {
             audit.note(at(now), &usage(now, 1));
             assert!(!audit.is_due(at(now)));

@@ -21,7 +21,7 @@ pub(super) enum Allowance {
 
 /// Keeps the limits of a task or a group.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct TokenBucket {
     limits: Limits,
     /// Subtasks that run, as far as is known: never fewer than do.
     running: u64,
@@ -30,7 +30,7 @@ pub(super) struct Gate {
     filled: Option<Timestamp>,
 }
 
-impl Gate {
+impl TokenBucket {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
     }
@@ -88,12 +88,12 @@ mod tests {
 
     #[test]
     fn without_limits_everything_goes() {
-        assert_eq!(Gate::default().allowance(at(0)), Allowance::UpTo(u64::MAX));
+        assert_eq!(TokenBucket::default().allowance(at(0)), Allowance::UpTo(u64::MAX));
     }
 
     #[test]
     fn not_more_run_than_may() {
-        let mut gate = Gate::new(Limits { running: Some(3), rate: None });
+        let mut gate = TokenBucket::new(Limits { running: Some(3), rate: None });
         assert_eq!(gate.allowance(at(0)), Allowance::UpTo(3));
         gate.set_running(2);
         assert_eq!(gate.allowance(at(0)), Allowance::UpTo(1));
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_rate_is_kept_over_time_however_often_it_is_asked() {
         for step in [1, 7, 450] {
-            let mut gate = Gate::new(Limits { running: None, rate: Some(20) });
+            let mut gate = TokenBucket::new(Limits { running: None, rate: Some(20) });
             let mut sent = 0;
             for now in (0..100_000).step_by(step) {
                 if let Allowance::UpTo(most) = gate.allowance(at(now)) {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_the_rate_knows_how_long() {
-        let mut gate = Gate::new(Limits { running: None, rate: Some(1) });
+        let mut gate = TokenBucket::new(Limits { running: None, rate: Some(1) });
         assert_eq!(gate.allowance(at(0)), Allowance::UpTo(1));
         gate.spend(1);
         let Allowance::Not(Some(until)) = gate.allowance(at(250)) else { panic!("it may") };

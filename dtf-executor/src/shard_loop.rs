@@ -16,20 +16,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::ExecutorPorts;
-use crate::bench::Stop;
-use crate::crew::{Crew, HeldShard};
-use crate::desk::Desk;
-use crate::held::{HeldShards, Holding};
+use crate::execution::Stop;
+use crate::held_shards::{HeldShards, Holding};
 use crate::parcel;
-use crate::work::WorkBook;
+use crate::shard_session::ShardSession;
+use crate::slots::{HeldShard, Slots};
+use crate::task_cache::TaskCache;
 
 /// How soon a shard is claimed from again whose store did not answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub(crate) struct ShardLoop {
-    crew: Arc<Crew>,
+    slots: Arc<Slots>,
     stop: CancellationToken,
-    desk: Arc<Desk>,
+    session: Arc<ShardSession>,
     parcels: JoinSet<()>,
     /// Claimed and waiting for a slot.
     waiting: VecDeque<Shipment>,
@@ -48,31 +48,31 @@ impl ShardLoop {
         held: &Held,
         ports: ExecutorPorts,
         context: RoleContext,
-        crew: Arc<Crew>,
-        book: Arc<WorkBook>,
+        slots: Arc<Slots>,
+        book: Arc<TaskCache>,
         held_shards: Arc<HeldShards>,
     ) -> Self {
         let stop = Stop { soon: held.stop.child_token(), now: CancellationToken::new() };
         let (token, in_hand) = (held.token, Mutex::default());
         let claim_again = Notify::new();
-        let desk = Arc::new(Desk {
+        let session = Arc::new(ShardSession {
             shard,
             token,
             ports,
             context,
             book,
-            crew: crew.clone(),
+            slots: slots.clone(),
             stop,
             in_hand,
             claim_again,
         });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
         let stop = held.stop.clone();
-        let (counted, holding) = (crew.hold(), held_shards.hold(&desk));
+        let (counted, holding) = (slots.hold(), held_shards.hold(&session));
         Self {
-            crew,
+            slots,
             stop,
-            desk,
+            session,
             parcels,
             waiting,
             more: true,
@@ -90,11 +90,11 @@ impl ShardLoop {
     }
 
     async fn work(&mut self) -> Result<(), StoreError> {
-        let mut listener = self.desk.context.wake.listen(Topic::Shard(self.desk.shard.0));
+        let mut listener = self.session.context.wake.listen(Topic::Shard(self.session.shard.0));
         if !self.take_up().await? {
             return Ok(());
         }
-        let mut windows = self.crew.windows();
+        let mut windows = self.slots.windows();
         loop {
             let again = until(self.again);
             let wanted = self.more || !self.waiting.is_empty();
@@ -102,15 +102,15 @@ impl ShardLoop {
                 () = self.stop.cancelled() => return Ok(()),
                 Some(ended) = self.parcels.join_next() => {
                     if let Err(error) = ended {
-                        tracing::error!(shard = self.desk.shard.0, %error, "a parcel's run panicked");
+                        tracing::error!(shard = self.session.shard.0, %error, "a parcel's run panicked");
                     }
                 }
-                permit = self.crew.slots().clone().acquire_owned(), if wanted => match permit {
+                permit = self.slots.slots().clone().acquire_owned(), if wanted => match permit {
                     Ok(permit) => self.use_slot(permit).await?,
                     Err(_) => return Ok(()), // the slots are never closed
                 },
                 _ = listener.next() => self.more = true,
-                () = self.desk.claim_again.notified() => self.more = true,
+                () = self.session.claim_again.notified() => self.more = true,
                 // Claiming says how much the shard may have now.
                 Ok(()) = windows.changed() => self.more = true,
                 () = again => {
@@ -122,8 +122,8 @@ impl ShardLoop {
 
     /// Takes the shard up, again while the store does not answer. Says false where the shard is given up before.
     async fn take_up(&self) -> Result<bool, StoreError> {
-        let desk = &self.desk;
-        match until_answered(&self.stop, || desk.hold()).await {
+        let session = &self.session;
+        match until_answered(&self.stop, || session.hold()).await {
             Err(error) if error.is_retryable() => Ok(false),
             answered => answered.map(|()| true),
         }
@@ -132,10 +132,10 @@ impl ShardLoop {
     /// Runs the next parcel on a slot, claiming as many as there are slots free.
     async fn use_slot(&mut self, permit: OwnedSemaphorePermit) -> Result<(), StoreError> {
         if self.waiting.is_empty() {
-            let most = 1 + self.crew.slots().available_permits();
-            let claimed = match self.desk.claim(most).await {
+            let most = 1 + self.slots.slots().available_permits();
+            let claimed = match self.session.claim(most).await {
                 Err(error) if error.is_retryable() => {
-                    warn!(shard = self.desk.shard.0, %error, "nothing claimed");
+                    warn!(shard = self.session.shard.0, %error, "nothing claimed");
                     (self.again, self.more) = (Some(Instant::now() + AFTER_FAILURE), false);
                     return Ok(());
                 }
@@ -149,10 +149,10 @@ impl ShardLoop {
             self.waiting.extend(claimed);
         }
         if let Some(shipment) = self.waiting.pop_front() {
-            let desk = self.desk.clone();
-            let on = desk.context.plugin_runtime.clone();
+            let session = self.session.clone();
+            let on = session.context.plugin_runtime.clone();
             let run = async move {
-                parcel::serve(&desk, &shipment).await;
+                parcel::serve(&session, &shipment).await;
                 drop(permit);
             };
             self.parcels.spawn_on(run, &on);
@@ -163,20 +163,20 @@ impl ShardLoop {
     /// Gives back what has not begun and lets what runs come to its end, for a while, longer where the process leaves, then
     /// drops it.
     async fn drain(&mut self) {
-        self.desk.stop.soon.cancel();
+        self.session.stop.soon.cancel();
         let waiting = std::mem::take(&mut self.waiting).into();
         let all = async { while self.parcels.join_next().await.is_some() {} };
         let all = async {
             let given_back = async {
-                self.desk.give_back(waiting).await;
-                if self.desk.context.shutdown.is_leaving() {
-                    self.desk.close().await;
+                self.session.give_back(waiting).await;
+                if self.session.context.shutdown.is_leaving() {
+                    self.session.close().await;
                 }
             };
             tokio::join!(given_back, all);
         };
-        if !self.desk.context.shutdown.wait_for(self.crew.config().drain, all).await {
-            self.desk.stop.now.cancel();
+        if !self.session.context.shutdown.wait_for(self.slots.config().drain, all).await {
+            self.session.stop.now.cancel();
             while self.parcels.join_next().await.is_some() {}
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::ExecutorConfig;
 
 /// The right to run as the only suspect.
-pub(crate) struct Alone {
+pub(crate) struct ExclusiveSlot {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -19,7 +19,7 @@ const IN_HAND: usize = 4;
 /// The fewest parcels that a process has in hand when there are as many to be had.
 const IN_HAND_AT_LEAST: usize = 16;
 
-pub(crate) struct Crew {
+pub(crate) struct Slots {
     config: ExecutorConfig,
     slots: Arc<Semaphore>,
     alone: Arc<Semaphore>,
@@ -28,7 +28,7 @@ pub(crate) struct Crew {
     window: watch::Sender<u32>,
 }
 
-impl Crew {
+impl Slots {
     pub(crate) fn new(config: ExecutorConfig) -> Arc<Self> {
         let (slots, alone) = (Arc::new(Semaphore::new(config.slots)), Arc::new(Semaphore::new(1)));
         let (process, held) = (Uuid::new_v4().as_u64_pair().0, AtomicUsize::new(0));
@@ -44,9 +44,9 @@ impl Crew {
         &self.slots
     }
 
-    pub(crate) async fn alone(&self) -> Alone {
+    pub(crate) async fn alone(&self) -> ExclusiveSlot {
         // It is never closed.
-        Alone { _permit: self.alone.clone().acquire_owned().await.ok() }
+        ExclusiveSlot { _permit: self.alone.clone().acquire_owned().await.ok() }
     }
 
     /// A shard is held, until what is given back is dropped.
@@ -89,7 +89,7 @@ fn window(config: ExecutorConfig, held: usize) -> u32 {
 }
 
 /// A shard that this process holds.
-pub(crate) struct HeldShard(Arc<Crew>);
+pub(crate) struct HeldShard(Arc<Slots>);
 
 impl Drop for HeldShard {
     fn drop(&mut self) {

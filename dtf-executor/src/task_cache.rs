@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dtf_model::plugin::{TaskConf, TaskExecutor};
 use dtf_model::queue::{ExecutorQueue, MAX_PARCEL, PARCEL_WORK};
-use dtf_model::shard::Kinds;
-use dtf_model::wake::{Rung, Topic};
+use dtf_model::shard::SupportedTypes;
+use dtf_model::wake::{Hint, Topic};
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
 use dtf_runtime::{RoleContext, guarded};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ const ALL_AFTER: u32 = 30;
 const MAKING: Duration = Duration::from_secs(60);
 
 /// A task that subtasks are run for.
-pub(crate) struct Work {
+pub(crate) struct CachedTask {
     pub(crate) spec: TaskSpec,
     pub(crate) conf: TaskConf,
     /// Whether its kind is registered here.
@@ -37,7 +37,7 @@ pub(crate) struct Work {
     mean: AtomicU64,
 }
 
-impl Work {
+impl CachedTask {
     async fn new(spec: TaskSpec, control: Control, context: &RoleContext) -> Self {
         let conf = context.plugins.conf(spec.task_type).cloned().unwrap_or_default();
         let executor = make_executor(&spec, context).await;
@@ -92,7 +92,7 @@ async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn
 }
 
 /// Whether nothing runs for a task: only the book has it.
-fn is_resting(work: &Arc<Work>) -> bool {
+fn is_resting(work: &Arc<CachedTask>) -> bool {
     Arc::strong_count(work) == 1
 }
 
@@ -104,18 +104,18 @@ enum Which {
 }
 
 /// The tasks that subtasks are run for in this process.
-pub(crate) struct WorkBook {
+pub(crate) struct TaskCache {
     queues: Arc<dyn ExecutorQueue>,
     context: RoleContext,
-    kinds: Kinds,
-    tasks: Mutex<HashMap<TaskId, Arc<Work>>>,
+    kinds: SupportedTypes,
+    tasks: Mutex<HashMap<TaskId, Arc<CachedTask>>>,
     /// Keeps the book up to date for as long as somebody uses it.
     refresher: OnceLock<AbortOnDropHandle<()>>,
 }
 
-impl WorkBook {
+impl TaskCache {
     /// The kinds of task that can be executed here.
-    pub(crate) fn kinds(&self) -> Kinds {
+    pub(crate) fn kinds(&self) -> SupportedTypes {
         self.kinds.clone()
     }
 
@@ -130,9 +130,9 @@ impl WorkBook {
             let mut looks = 0;
             loop {
                 let which = tokio::select! {
-                    rung = listener.next() => match rung {
-                        Rung::Tasks(tasks) => Which::These(tasks.into_iter().collect()),
-                        Rung::Anything => Which::All,
+                    hint = listener.next() => match hint {
+                        Hint::Tasks(tasks) => Which::These(tasks.into_iter().collect()),
+                        Hint::Anything => Which::All,
                     },
                     _ = look.tick() => {
                         looks = (looks + 1) % ALL_AFTER;
@@ -150,7 +150,11 @@ impl WorkBook {
     }
 
     /// The entry for a run of a task; none where that run is over.
-    pub(crate) async fn find(&self, task: TaskId, run: RunEpoch) -> Result<Option<Arc<Work>>, StoreError> {
+    pub(crate) async fn find(
+        &self,
+        task: TaskId,
+        run: RunEpoch,
+    ) -> Result<Option<Arc<CachedTask>>, StoreError> {
         if self.is_resting_and_held(task) {
             self.refresh(&Which::These(HashSet::from([task]))).await?;
         }
@@ -161,7 +165,7 @@ impl WorkBook {
         if state.spec.run != run || state.ending.is_some() {
             return Ok(None);
         }
-        let work = Arc::new(Work::new(state.spec, state.control, &self.context).await);
+        let work = Arc::new(CachedTask::new(state.spec, state.control, &self.context).await);
         Ok(Some(self.tasks().entry(task).and_modify(|old| replace(old, &work)).or_insert(work).clone()))
     }
 
@@ -205,14 +209,14 @@ impl WorkBook {
         Ok(())
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Work>>> {
+    fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<CachedTask>>> {
         // A panic while it is held can only come from an allocation failure.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Two parcels of one task may make its entry at the same time; the first stays, unless it is of an earlier run.
-fn replace(old: &mut Arc<Work>, new: &Arc<Work>) {
+fn replace(old: &mut Arc<CachedTask>, new: &Arc<CachedTask>) {
     if old.spec.run < new.spec.run {
         old.set_control(Control::Abort);
         *old = new.clone();
