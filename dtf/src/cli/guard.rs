@@ -20,7 +20,7 @@ const ARGUMENT: &str = "__guard";
 /// There is no second process to be had.
 pub(crate) fn start(run: &ExecHandle, grace: Duration) -> io::Result<()> {
     let mut guard = Command::new("/proc/self/exe");
-    guard.arg(ARGUMENT).arg(grace.as_millis().to_string());
+    guard.arg(ARGUMENT).arg(run.run().to_string()).arg(grace.as_millis().to_string());
     guard.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = guard.spawn()?;
     run.adopt(&child);
@@ -36,9 +36,10 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     if args.nth(1)? != ARGUMENT {
         return None;
     }
+    let run = args.next().and_then(|run| run.to_str()?.parse().ok()).unwrap_or_default();
     let grace = args.next().and_then(|millis| millis.to_str()?.parse().ok()).unwrap_or_default();
     // Out of reach of what is typed at the terminal, and of the terminal's end.
     rustix::process::setsid().map(drop).unwrap_or_default();
-    exec::kill_announced(io::stdin().lock(), Duration::from_millis(grace));
+    exec::kill_announced(io::stdin().lock(), run, Duration::from_millis(grace));
     Some(ExitCode::SUCCESS)
 }

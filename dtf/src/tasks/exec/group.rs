@@ -64,7 +64,7 @@ impl Group {
         if inner.end_by.is_some() {
             return Ok(None);
         }
-        let child = self.watcher.start(|| command.process_group(0).spawn())?;
+        let child = self.watcher.start(command.process_group(0))?;
         inner.state = State::Running(Pid::from_child(&child));
         Ok(Some(child))
     }

@@ -53,6 +53,7 @@ use dtf_model::plugin::{
 };
 use dtf_model::{InvalidInput, TaskParam, TaskSpec};
 use rustix::process::{Pid, Signal, kill_process_group};
+use uuid::Uuid;
 
 use self::collect::ExecCollector;
 use self::execute::ExecExecutor;
@@ -157,6 +158,11 @@ impl ExecHandle {
         self.0.ledger.to_result()
     }
 
+    /// The run's number, which its commands find in the variable `DTF_RUN`.
+    pub fn run(&self) -> Uuid {
+        self.0.running.watcher.run()
+    }
+
     /// Writes to `to` which process groups run, in a form that [`kill_announced`] reads.
     pub fn announce(&self, to: impl Write + Send + 'static) {
         self.0.running.watcher.tell(Box::new(to));
@@ -180,20 +186,41 @@ impl fmt::Debug for ExecHandle {
     }
 }
 
-/// Reads what a process [announces](ExecHandle::announce) until it has ended, then ends the process groups that it left:
-/// with SIGTERM, and with SIGKILL what lives on after `grace`.
-pub fn kill_announced(from: impl BufRead, grace: Duration) {
+/// Reads what the process of a run [announces](ExecHandle::announce) until it has ended, then ends the process groups that it
+/// left: with SIGTERM, and with SIGKILL what lives on after `grace`. `run` is the run's [number](ExecHandle::run), by which a
+/// command is found that was being started at that moment.
+pub fn kill_announced(from: impl BufRead, run: Uuid, grace: Duration) {
     const LOOK: Duration = Duration::from_millis(10);
-    let left: Vec<Pid> = watcher::read_messages(from).into_iter().filter_map(Pid::from_raw).collect();
-    let send = |signal| left.iter().for_each(|pid| kill_process_group(*pid, signal).unwrap_or_default());
+    let left = watcher::read_messages(from);
+    let mut groups: Vec<Pid> = left.groups.into_iter().filter_map(Pid::from_raw).collect();
+    if left.was_starting {
+        groups.extend(started_meanwhile(run, &groups));
+    }
+    let send = |signal| groups.iter().for_each(|pid| kill_process_group(*pid, signal).unwrap_or_default());
     send(Signal::TERM);
     send(Signal::CONT);
     let begin = std::time::Instant::now();
-    let alive = || left.iter().copied().any(processes::is_alive);
+    let alive = || groups.iter().copied().any(processes::is_alive);
     while begin.elapsed() < grace && alive() {
         std::thread::sleep(LOOK);
     }
     send(Signal::KILL);
+}
+
+/// Looks for the command that a run's process was starting when it died, apart from those that are `known`. Between fork and
+/// exec a process does not have its new environment yet, so it is looked for for a while; the start may have failed as well.
+fn started_meanwhile(run: Uuid, known: &[Pid]) -> Vec<Pid> {
+    const LOOK: Duration = Duration::from_millis(10);
+    const LOOKS: usize = 200;
+    for _ in 0..LOOKS {
+        let mut groups = processes::groups_with(watcher::RUN_VARIABLE, &run.to_string());
+        groups.retain(|group| !known.contains(group));
+        if !groups.is_empty() {
+            return groups;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Vec::new()
 }
 
 /// Takes ended processes off the system's books that this process inherited, where it waits for no child itself.

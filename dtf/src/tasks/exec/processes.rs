@@ -53,6 +53,17 @@ pub(super) fn is_alive(group: Pid) -> bool {
     })
 }
 
+/// Returns the process groups whose first process has this variable in its environment, as far as this user may see it.
+pub(super) fn groups_with(variable: &str, value: &str) -> Vec<Pid> {
+    let wanted = format!("{variable}={value}");
+    let has_it = |process: &Process| {
+        let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+    };
+    let first = all().unwrap_or_default().into_iter().filter(|process| process.pid == process.group);
+    first.filter(has_it).filter_map(|process| Pid::from_raw(process.pid)).collect()
+}
+
 /// Takes the ended children off the system's books that nobody here waits for: orphans of others, which the first process of
 /// a container inherits. `own` says which children are waited for.
 pub(super) fn reap_orphans(own: impl Fn(Pid) -> bool) {
@@ -98,5 +109,19 @@ mod tests {
         living.kill().unwrap();
         living.wait().unwrap();
         assert!(!is_alive(Pid::from_child(&living)));
+    }
+
+    #[test]
+    fn a_group_is_found_by_a_variable_of_its_first_process() {
+        let start = |value: &str| {
+            Command::new("sleep").arg("1000").env("DTF_TEST_RUN", value).process_group(0).spawn().unwrap()
+        };
+        let (mut one, mut other) = (start("one"), start("one-more"));
+        assert_eq!(groups_with("DTF_TEST_RUN", "one"), [Pid::from_child(&one)]);
+        for child in [&mut one, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(groups_with("DTF_TEST_RUN", "one"), []);
     }
 }

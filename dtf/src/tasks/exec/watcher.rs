@@ -1,20 +1,34 @@
 //! What is known of all commands at once: which processes are waited for, and what a process beside this one is told, so
 //! that it can end them when this one is killed.
 //!
-//! The messages are lines: `+PID` when a group has been started, `-PID` when it is no longer this process's affair. The other
-//! side reads them from a pipe; the pipe's end means that this process has ended. See [`read_messages`].
+//! The messages are lines: `?` before a group is started, `+PID` when it has been (or `!` when it could not be), `-PID` when it
+//! is no longer this process's affair. The other side reads them from a pipe; the pipe's end means that this process has ended.
+//! A group that was being started then is found by a variable of its environment. See [`read_messages`].
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, Write};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Pid;
+use uuid::Uuid;
+
+/// The variable that names its run to each command.
+pub(super) const RUN_VARIABLE: &str = "DTF_RUN";
 
 /// What is known of all commands.
-#[derive(Clone, Default)]
-pub(super) struct Watcher(Arc<Mutex<Known>>);
+#[derive(Clone)]
+pub(super) struct Watcher {
+    run: Uuid,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        Self { run: Uuid::new_v4(), known: Arc::default() }
+    }
+}
 
 #[derive(Default)]
 struct Known {
@@ -24,10 +38,13 @@ struct Known {
 }
 
 impl Known {
-    /// Whoever does not listen any more cannot be told.
-    fn tell(&mut self, sign: char, pid: Pid) {
+    fn tell_of(&mut self, sign: char, pid: Pid) {
+        self.tell(&format!("{sign}{}\n", pid.as_raw_nonzero()));
+    }
+
+    /// Sends a message, as long as the other side listens.
+    fn tell(&mut self, message: &str) {
         let Some(told) = &mut self.told else { return };
-        let message = format!("{sign}{}\n", pid.as_raw_nonzero());
         if told.write_all(message.as_bytes()).and_then(|()| told.flush()).is_err() {
             self.told = None;
         }
@@ -36,7 +53,7 @@ impl Known {
 
 impl Watcher {
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells `told` of every group from now on.
@@ -49,19 +66,33 @@ impl Watcher {
         self.lock().own.insert(child.as_raw_nonzero().get());
     }
 
+    /// The value of [`RUN_VARIABLE`] in the environment of this run's commands.
+    pub(super) fn run(&self) -> Uuid {
+        self.run
+    }
+
     /// Starts a process and notes it, before anybody can take it for an orphan.
-    pub(super) fn start(&self, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<Child> {
+        command.env(RUN_VARIABLE, self.run.to_string());
         let mut known = self.lock();
-        let child = spawn()?;
-        let pid = Pid::from_child(&child);
-        known.own.insert(pid.as_raw_nonzero().get());
-        known.tell('+', pid);
-        Ok(child)
+        known.tell("?\n");
+        match command.spawn() {
+            Ok(child) => {
+                let pid = Pid::from_child(&child);
+                known.own.insert(pid.as_raw_nonzero().get());
+                known.tell_of('+', pid);
+                Ok(child)
+            }
+            Err(error) => {
+                known.tell("!\n");
+                Err(error)
+            }
+        }
     }
 
     /// The group has ended, or goes on by itself.
     pub(super) fn left_alone(&self, group: Pid) {
-        self.lock().tell('-', group);
+        self.lock().tell_of('-', group);
     }
 
     /// The child has been waited for.
@@ -82,22 +113,34 @@ impl fmt::Debug for Watcher {
     }
 }
 
-/// Reads the messages until their end, and returns the groups that were left.
-pub(super) fn read_messages(from: impl BufRead) -> BTreeSet<i32> {
-    let mut groups = BTreeSet::new();
+/// The groups that a process left behind at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Those that it has told of.
+    pub(super) groups: BTreeSet<i32>,
+    /// Whether it was starting another one.
+    pub(super) was_starting: bool,
+}
+
+/// Reads the messages until their end.
+pub(super) fn read_messages(from: impl BufRead) -> Left {
+    let mut left = Left::default();
     for line in from.lines().map_while(Result::ok) {
         // 1 and below would be everybody.
         match line.split_at_checked(1).map(|(sign, pid)| (sign, pid.parse::<i32>())) {
+            Some(("?", _)) => left.was_starting = true,
+            Some(("!", _)) => left.was_starting = false,
             Some(("+", Ok(pid))) if pid > 1 => {
-                groups.insert(pid);
+                left.was_starting = false;
+                left.groups.insert(pid);
             }
             Some(("-", Ok(pid))) => {
-                groups.remove(&pid);
+                left.groups.remove(&pid);
             }
             _ => {}
         }
     }
-    groups
+    left
 }
 
 #[cfg(test)]
@@ -106,8 +149,15 @@ mod tests {
 
     #[test]
     fn the_groups_that_are_left_are_those_not_taken_back() {
-        let read = |text: &str| read_messages(text.as_bytes()).into_iter().collect::<Vec<_>>();
-        assert_eq!(read("+5\n+7\n-5\n+9\n-9\n+11"), [7, 11]);
+        let read = |text: &str| read_messages(text.as_bytes()).groups.into_iter().collect::<Vec<_>>();
+        assert_eq!(read("?\n+5\n+7\n-5\n+9\n-9\n+11"), [7, 11]);
         assert_eq!(read("+1\n+0\n+-3\n+x\n\n5\n-8\n"), [0; 0]);
+    }
+
+    #[test]
+    fn a_start_is_pending_until_it_is_told_how_it_went() {
+        let was_starting = |text: &str| read_messages(text.as_bytes()).was_starting;
+        assert!(was_starting("?\n") && was_starting("?\n+5\n-5\n?\n"));
+        assert!(!was_starting("") && !was_starting("?\n+5\n") && !was_starting("?\n!\n"));
     }
 }
