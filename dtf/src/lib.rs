@@ -43,15 +43,12 @@
 extern crate self as dtf;
 
 pub mod cli;
-mod client;
 #[cfg(feature = "full")]
 pub mod config;
 pub mod embedded;
 mod generations;
-mod handle;
 mod peers;
 mod plugin_runtime;
-pub mod progress;
 #[cfg(feature = "full")]
 pub mod serve;
 #[cfg(feature = "full")]
@@ -59,11 +56,9 @@ pub mod servers;
 mod service;
 pub mod tasks;
 
-pub use client::{Client, TaskStatusView};
+pub use dtf_control::{Client, Pace, Progress, TaskHandle, TaskOutcome, TaskStatusView, progress};
 pub use dtf_model as model;
-pub use handle::{TaskHandle, TaskOutcome};
 pub use lrmf_core as lrmf;
-pub use progress::{Pace, Progress};
 pub use service::{Dtf, DtfBuilder, DtfConfig, Ports, ServiceError};
 
 /// The README's examples are compiled with the tests.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_collector::{Collector, CollectorPorts};
+use dtf_control::Client;
 use dtf_executor::{Executor, ExecutorConfig, ExecutorPorts};
 use dtf_model::Role;
 use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
@@ -29,7 +30,6 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::Client;
 use crate::generations::Mark;
 use crate::peers::{GroupPeers, TASK_TYPES};
 use crate::plugin_runtime::PluginRuntime;

@@ -50,7 +50,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, context: RoleContext) -> Self {
+    /// A client on these stores, for the types that `context` knows.
+    pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, context: RoleContext) -> Self {
         Self { table, queues, context }
     }
 
