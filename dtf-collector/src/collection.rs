@@ -121,8 +121,10 @@ impl Collection<'_> {
         self.offset += batches.len() as u64;
         self.next = self.next.plus(count);
         self.attempts.got_on();
-        let task = self.fence.task;
-        self.context.wake.notify(self.context.shape.scheduling(task), task);
+        if !state.generated || state.pending > 0 || state.delayed > 0 {
+            let task = self.fence.task;
+            self.context.wake.notify(self.context.shape.scheduling(task), task);
+        }
         Ok(state)
     }
 

@@ -193,21 +193,7 @@ mod tests {
     }
 
     fn queues(row: &TaskRow) -> TaskState {
-        TaskState {
-            spec: row.spec(),
-            control: row.control,
-            counts: Counts::default(),
-            pending: 0,
-            delayed: 0,
-            running: 0,
-            used: Duration::ZERO,
-            collected: 0,
-            generated: false,
-            progress: None,
-            stop: None,
-            blocked_on: Vec::new(),
-            ending: None,
-        }
+        TaskState { control: row.control, ..TaskState::begun(row.spec()) }
     }
 
     fn next(now: u64, row: &TaskRow, queues: Option<&TaskState>) -> Step {

@@ -98,6 +98,25 @@ pub struct TaskState {
 }
 
 impl TaskState {
+    /// The queues of a run that has just begun.
+    pub fn begun(spec: TaskSpec) -> Self {
+        Self {
+            spec,
+            control: Control::Run,
+            counts: Counts::default(),
+            pending: 0,
+            delayed: 0,
+            running: 0,
+            used: Duration::ZERO,
+            collected: 0,
+            generated: false,
+            progress: None,
+            stop: None,
+            blocked_on: Vec::new(),
+            ending: None,
+        }
+    }
+
     /// Whether every subtask has been generated, counted and collected.
     pub fn is_complete(&self) -> bool {
         self.generated
@@ -234,6 +253,8 @@ pub struct Taken {
     pub pending: u64,
     /// Those among them that were [taken back](ExecutorQueue::recover) from executors that are gone.
     pub lost: u64,
+    /// Whether the generator has given everything.
+    pub generated: bool,
     /// Whether some of them have no key and can go, to any shard.
     pub anywhere: bool,
     /// The lanes in which keys have something that can go, the lowest [`LANES_MOST`] of them, by number.

@@ -153,6 +153,12 @@ impl Reply {
         Ok(Usage { used, running, mean_run: mean_run(busy, self.count()?) })
     }
 
+    /// The reply of `state.lua` to commands that read the same.
+    pub(crate) fn of_state(mut fields: Vec<Value>, delayed: Value) -> Self {
+        fields.push(delayed);
+        Self { code: Self::OK, values: fields.into_iter() }
+    }
+
     /// What `state.lua` replies.
     pub(crate) fn state(&mut self) -> Result<TaskState, StoreError> {
         let spec = codec::read_spec(&self.bytes()?).map_err(Malformed::from)?;

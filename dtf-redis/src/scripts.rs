@@ -18,7 +18,6 @@ macro_rules! scripts {
 scripts! {
     OPEN = ["common", "discard", "open"];
     PURGE = ["common", "discard", "purge"];
-    READ_STATE = ["common", "state", "read_state"];
     SET_CONTROL = ["common", "set_control"];
     CLOSE = ["common", "close"];
     STOP = ["common", "stop"];

@@ -266,8 +266,8 @@ impl Generation<'_> {
         self.next = self.next.plus(count);
         self.attempts.got_on();
         self.context.wake.notify(shape.scheduling(task), task);
-        if finished {
-            // Where nothing is left to be counted, nobody but the collector can say that the task is complete.
+        if finished && count == 0 {
+            // Everything may have been counted and collected, and only the collector can say that the task is complete.
             self.context.wake.notify(shape.collection(task), task);
         }
         Ok(())

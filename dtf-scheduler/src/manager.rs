@@ -13,7 +13,7 @@ use dtf_model::queue::{TaskControl, TaskState};
 use dtf_model::role::{Role, part_number};
 use dtf_model::table::{Finish, TaskRow, TaskTable};
 use dtf_model::wake::Topic;
-use dtf_model::{Control, RunEpoch, StoreError, TaskId};
+use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskStatus};
 use dtf_runtime::{Reconcile, Reconciler, RoleContext, TaskLease, TaskScan};
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
@@ -90,8 +90,16 @@ impl Reconcile for Steps {
     async fn reconcile(&self, lease: &TaskLease) -> Result<Option<RunEpoch>, StoreError> {
         // Before its first run a task has no queues to ask for.
         let mut has_run = false;
+        // A run that was begun just now is known without being read.
+        let mut begun = None;
         loop {
-            let Some((row, state)) = self.read(lease.task, has_run).await? else { return Ok(None) };
+            let (row, state) = match begun.take() {
+                Some((row, state)) => (row, Some(state)),
+                None => match self.read(lease.task, has_run).await? {
+                    Some(read) => read,
+                    None => return Ok(None),
+                },
+            };
             has_run = true;
             let now = self.context.clock.unix_millis();
             match self.next_step(now, &row, state.as_ref()) {
@@ -102,6 +110,16 @@ impl Reconcile for Steps {
                         return Ok(None);
                     }
                 }
+                Step::BeginRun => begun = self.begin(row, now).await?,
+                Step::Finish { status, counts, result } => {
+                    let finish = Finish { run: row.run, status, counts, reason: String::new(), result, now };
+                    let is_ended = self.finish(&row, finish).await?;
+                    // Queues that have ended stay as they are, so there is nothing more to be seen. Where there were none,
+                    // another manager may just be making some.
+                    if is_ended && has_ended(&row, state.as_ref()) {
+                        return Ok(Some(row.run));
+                    }
+                }
                 step => self.take(&row, step, now).await?,
             }
             if lease.stop.is_cancelled() {
@@ -109,6 +127,11 @@ impl Reconcile for Steps {
             }
         }
     }
+}
+
+/// Whether the queues of the row's run have ended.
+fn has_ended(row: &TaskRow, state: Option<&TaskState>) -> bool {
+    state.is_some_and(|state| state.spec.run == row.run && state.ending.is_some())
 }
 
 /// Waits for a hint or for the time to pass; says false when the lease is over.
@@ -161,8 +184,7 @@ impl Steps {
     async fn take(&self, row: &TaskRow, step: Step, now: u64) -> Result<(), StoreError> {
         let (id, run) = (row.id, row.run);
         match step {
-            Step::Rest | Step::Wait { .. } => {}
-            Step::BeginRun => self.begin(row, now).await?,
+            Step::Rest | Step::Wait { .. } | Step::BeginRun | Step::Finish { .. } => {}
             Step::Abort { reason } => {
                 warn!(task_id = %id, %reason, "task aborted");
                 self.ports.table.set_control(id, Control::Abort, &reason, now).await?;
@@ -176,29 +198,40 @@ impl Steps {
                 self.ports.queues.close(id, run).await?;
                 self.hint_roles(id);
             }
-            Step::Finish { status, counts, result } => {
-                let reason = String::new();
-                let finish = Finish { run, status, counts, reason, result, now };
-                if self.ports.table.finish(id, &finish).await? {
-                    info!(task_id = %id, %status, ?counts, "task ended");
-                }
-                self.hint(id, &[Topic::Row(id)]);
-            }
         }
         Ok(())
     }
 
-    async fn begin(&self, row: &TaskRow, now: u64) -> Result<(), StoreError> {
-        if !self.ports.table.begin_run(row.id, row.run, now).await? {
-            return Ok(()); // another manager did, or the row has ended: read again
+    /// Ends a row. Returns false if another manager did, or the row wants something else by now.
+    async fn finish(&self, row: &TaskRow, finish: Finish) -> Result<bool, StoreError> {
+        let is_ended = self.ports.table.finish(row.id, &finish).await?;
+        if is_ended {
+            info!(task_id = %row.id, status = %finish.status, counts = ?finish.counts, "task ended");
         }
-        let mut spec = row.spec();
-        spec.run = RunEpoch(row.run.0 + 1);
-        self.ports.queues.open(&spec).await?;
-        info!(task_id = %row.id, run = %spec.run, "run begun");
+        self.hint(row.id, &[Topic::Row(row.id)]);
+        Ok(is_ended)
+    }
+
+    /// Begins the next run of a task. Returns how row and queues stand then; `None` where they are to be read again.
+    async fn begin(&self, mut row: TaskRow, now: u64) -> Result<Option<(TaskRow, TaskState)>, StoreError> {
+        if !self.ports.table.begin_run(row.id, row.run, now).await? {
+            return Ok(None); // another manager did, or the row has ended
+        }
+        let is_first = row.run == RunEpoch(0);
+        row.run = RunEpoch(row.run.0 + 1);
+        let state = TaskState::begun(row.spec());
+        self.ports.queues.open(&state.spec).await?;
+        info!(task_id = %row.id, run = %row.run, "run begun");
+        if is_first {
+            // Whoever comes after the generator is told when there is something to do.
+            self.hint(row.id, &[self.context.shape.generation(row.id), Topic::Row(row.id)]);
+            row.status = TaskStatus::Running;
+            row.started_at = Some(now);
+            return Ok(Some((row, state)));
+        }
         self.hint_roles(row.id);
         self.hint(row.id, &[Topic::Row(row.id)]);
-        Ok(())
+        Ok(None)
     }
 
     fn hint_roles(&self, id: TaskId) {

@@ -9,9 +9,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use dtf_model::table::BucketOf;
+use dtf_model::table::{BucketOf, TaskHead};
 use dtf_model::{RunEpoch, StoreError, TaskId};
 use dtf_runtime::RoleContext;
+use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -20,7 +21,11 @@ use crate::manager::{ManagerConfig, ManagerPorts};
 /// The run before which there is none.
 const FIRST_RUN: RunEpoch = RunEpoch(1);
 /// Rows a page when looking for ended tasks whose queues can go.
-const PAGE: u32 = 1000;
+const PAGE: u32 = 10_000;
+/// The tasks whose queues are looked for in one call.
+const LOOKED_AT: usize = 1000;
+/// The calls that are made at the same time, so that they share statements and round trips.
+const TOGETHER: usize = 128;
 /// How long after the first deletion the second one is.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
@@ -58,13 +63,14 @@ impl Retention {
         let long_ago = self.before(self.config.retention.saturating_add(AFTERWARDS));
         loop {
             let rows = self.ports.table.unpurged(share, long_ago, PAGE).await?;
-            for row in &rows {
-                self.ports.queues.purge(row.id, row.run).await?;
+            self.purge(&rows).await?;
+            together(&rows, |row| async move {
                 if row.run > FIRST_RUN {
                     self.ports.table.forget_failures(row.id, row.run).await?;
                 }
-                self.ports.table.purged(row.id).await?;
-            }
+                self.ports.table.purged(row.id).await
+            })
+            .await?;
             if rows.is_empty() {
                 break;
             }
@@ -72,11 +78,20 @@ impl Retention {
         let lately = self.ports.table.unpurged(share, self.before(self.config.retention), PAGE).await?;
         let known: HashSet<_> = lately.iter().map(|row| row.id).collect();
         once.retain(|task| known.contains(task));
-        for row in lately {
-            if !once.contains(&row.id) {
-                self.ports.queues.purge(row.id, row.run).await?;
-                once.insert(row.id);
-            }
+        let new: Vec<_> = lately.into_iter().filter(|row| !once.contains(&row.id)).collect();
+        self.purge(&new).await?;
+        once.extend(new.iter().map(|row| row.id));
+        Ok(())
+    }
+
+    /// Deletes the queues of those of these tasks that have any.
+    async fn purge(&self, rows: &[TaskHead]) -> Result<(), StoreError> {
+        for rows in rows.chunks(LOOKED_AT) {
+            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+            let there = self.ports.queues.progress_of(&ids).await?;
+            let there: HashSet<_> = there.into_iter().map(|(task, _)| task).collect();
+            let rows: Vec<_> = rows.iter().filter(|row| there.contains(&row.id)).cloned().collect();
+            together(&rows, |row| self.ports.queues.purge(row.id, row.run)).await?;
         }
         Ok(())
     }
@@ -86,4 +101,12 @@ impl Retention {
         let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.context.clock.unix_millis().saturating_sub(span)
     }
+}
+
+/// Makes a call for each row, several at a time.
+async fn together<F: Future<Output = Result<(), StoreError>>>(
+    rows: &[TaskHead],
+    call: impl Fn(TaskHead) -> F,
+) -> Result<(), StoreError> {
+    futures::stream::iter(rows.iter().cloned()).map(call).buffer_unordered(TOGETHER).try_collect().await
 }

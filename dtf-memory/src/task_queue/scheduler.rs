@@ -75,8 +75,8 @@ impl TaskQueue {
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
         let anywhere = may_take && !self.pending.is_empty();
         let lanes = if may_take { self.keyed.lanes_in_line() } else { Vec::new() };
-        let TaskProgress { pending, lost, control, usage, .. } = self.progress();
-        Ok(Taken { parcels, pending, lost, anywhere, lanes, next_due, control, usage })
+        let TaskProgress { pending, lost, generated, control, usage, .. } = self.progress();
+        Ok(Taken { parcels, pending, lost, generated, anywhere, lanes, next_due, control, usage })
     }
 
     /// Takes the parcel whose turn it is at a place that serves these lanes, with at most so many subtasks.

@@ -4,10 +4,10 @@
 -- ARGV: run, token, most results waiting, most bytes of them, most that become due, most subtasks, most parcels, most lanes to
 --   name, lanes, then the places: `shard` or, where it serves lanes, `shard/lane,lane`
 -- Reply: OK, pending, those of them that were lost with executors, microseconds until the next is due or nil, control, used,
---   running, busy, timed, whether something without a key can go (1 or 0), the lanes in line as `lane,lane`, the shards of the
+--   running, busy, timed, whether the generator has given everything (1 or 0), whether something without a key can go (1 or 0), the lanes in line as `lane,lane`, the shards of the
 --   parcels as `shard,shard` unless they are those named first, then the parcels | GONE | FENCED, token
-local there, seen, control, pending, running, waiting, wbytes, used, busy, timed, lost = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'stoken', 'control', 'pending', 'running', 'waiting', 'wbytes', 'used', 'busy', 'timed', 'lost'))
+local there, seen, control, pending, running, waiting, wbytes, used, busy, timed, lost, finished = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'stoken', 'control', 'pending', 'running', 'waiting', 'wbytes', 'used', 'busy', 'timed', 'lost', 'finished'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -35,7 +35,7 @@ if #due > 0 then
 end
 
 local PLACE = 9 -- the one before the first
-local reply = { OK, 0, 0, false, control, used or 0, 0, busy or 0, timed or 0, 0, '', '' }
+local reply = { OK, 0, 0, false, control, used or 0, 0, busy or 0, timed or 0, finished and 1 or 0, 0, '', '' }
 local wanted, most = math.min(#ARGV - PLACE, num(ARGV[7])), num(ARGV[6])
 local may_take = control == '0' and num(waiting) < num(ARGV[3]) and num(wbytes) < num(ARGV[4])
 if not may_take then
@@ -144,18 +144,18 @@ local function take_by_place()
     end
     shards[#shards + 1] = shard
   end
-  reply[12] = table.concat(shards, ',')
+  reply[13] = table.concat(shards, ',')
 end
 
 if redis.call('EXISTS', KEYS[7]) == 0 then
   take_in_order()
-  reply[10] = may_take and pending > 0 and 1 or 0
+  reply[11] = may_take and pending > 0 and 1 or 0
 else
   keyed.set_lanes(ARGV[9])
   take_by_place()
   if may_take then
-    reply[10] = redis.call('EXISTS', KEYS[2])
-    reply[11] = keyed.lanes_in_line(num(ARGV[8]))
+    reply[11] = redis.call('EXISTS', KEYS[2])
+    reply[12] = keyed.lanes_in_line(num(ARGV[8]))
   end
 end
 in_portions('HSET', KEYS[4], fields, 2)

@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dtf_model::queue::{Incarnation, QueueReader, TaskProgress, TaskState, Usage};
 use dtf_model::{RunEpoch, StoreError, TaskId};
+use redis::Value;
 
 use super::RedisQueues;
 use crate::keys::Of;
-use crate::reply::{mean_run, parse, read_control};
-use crate::scripts;
+use crate::reply::{Reply, malformed, mean_run, parse, read_control};
 
 #[async_trait]
 impl QueueReader for RedisQueues {
@@ -18,14 +18,19 @@ impl QueueReader for RedisQueues {
     }
 
     async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError> {
+        // Two commands cost the server a tenth of a script.
         let names = self.redis.keys().task(task);
-        let mut call = scripts::READ_STATE.prepare_invoke();
-        call.key(names.of(Of::Info)).key(names.of(Of::Delayed));
-        match self.on_task(task, RunEpoch(0), &call).await {
-            Ok(mut reply) => reply.state().map(Some),
-            Err(StoreError::Gone { .. }) => Ok(None),
-            Err(error) => Err(error),
+        let (mut info, mut delayed) = (redis::cmd("HMGET"), redis::cmd("ZCARD"));
+        info.arg(names.of(Of::Info)).arg(&STATE_FIELDS[..]);
+        delayed.arg(names.of(Of::Delayed));
+        let mut answers = self.redis.send_all::<Value>(vec![info, delayed]).await?.into_iter();
+        let (Some(Value::Array(fields)), Some(delayed)) = (answers.next(), answers.next()) else {
+            return Err(malformed("a task's state is no list"));
+        };
+        if fields.first().is_none_or(|spec| *spec == Value::Nil) {
+            return Ok(None);
         }
+        Reply::of_state(fields, delayed).state().map(Some)
     }
 
     async fn progress_of(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, TaskProgress)>, StoreError> {
@@ -53,6 +58,30 @@ impl QueueReader for RedisQueues {
         Ok(found)
     }
 }
+
+/// What of a task's hash is its state, as `state.lua` reads it too.
+const STATE_FIELDS: [&str; 20] = [
+    "spec",
+    "control",
+    "gnext",
+    "fnext",
+    "reopened",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "timed_out",
+    "pending",
+    "running",
+    "used",
+    "collected",
+    "finished",
+    "progress",
+    "stop",
+    "ending",
+    "gwaits",
+    "swaits",
+    "cwaits",
+];
 
 /// What of a task's hash says how it stands.
 const STANDING_FIELDS: [&str; 12] = [
@@ -86,4 +115,16 @@ fn read_progress(info: ProgressFields, delayed: u64) -> Result<Option<TaskProgre
         is_over: stop.is_some() || over.is_some(),
     };
     Ok(Some(progress))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STATE_FIELDS;
+
+    #[test]
+    fn scripts_read_the_same_fields() {
+        let script = include_str!("../lua/state.lua");
+        let names: Vec<_> = script.split('\'').skip(1).step_by(2).collect();
+        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD"]].concat());
+    }
 }

@@ -45,6 +45,7 @@ impl SchedulerQueue for RedisQueues {
         let next_due = next_due.transpose().map_err(malformed)?;
         let control = reply.control()?;
         let usage = reply.usage()?;
+        let generated = reply.number::<u8>()? == 1;
         let anywhere = reply.number::<u8>()? == 1;
         let lanes = numbers(&reply.text()?)?;
         let named = numbers(&reply.text()?)?;
@@ -54,7 +55,7 @@ impl SchedulerQueue for RedisQueues {
             true => hand.places.iter().map(|place| place.shard).zip(parcels).collect(),
             false => named.into_iter().map(Shard).zip(parcels).collect(),
         };
-        Ok(Taken { parcels, pending, lost, anywhere, lanes, next_due, control, usage })
+        Ok(Taken { parcels, pending, lost, generated, anywhere, lanes, next_due, control, usage })
     }
 
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError> {

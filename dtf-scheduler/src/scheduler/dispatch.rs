@@ -192,7 +192,7 @@ impl Dispatcher {
             }
         }
         tasks.due_in(task, taken.next_due);
-        if taken.pending <= backlog / 2 {
+        if taken.pending <= backlog / 2 && !taken.generated {
             self.context.wake.notify(self.context.shape.generation(task), task);
         }
     }

@@ -50,9 +50,26 @@ impl Tasks {
     /// Looks at some tasks, as a hint said that they may have something pending. Hints about room on a shard name tasks of
     /// other partitions too.
     pub(super) async fn look_at(&mut self, tasks: &[TaskId]) {
-        self.settle(tasks).await;
-        tasks.iter().for_each(|task| self.pending(*task)); // those that are not known wait for being taken up
+        let (running, others): (Vec<_>, Vec<_>) =
+            tasks.iter().copied().partition(|task| self.accounts.is_running(*task));
+        others.iter().for_each(|task| self.pending(*task)); // those that are not known wait for being taken up
+        self.look_at_running(running).await;
         self.take_up(tasks).await;
+    }
+
+    /// Charges tasks with what they have used. Most hints about them say no more than that something of them has ended, so
+    /// only those have a turn that have something to give, or a generator that waits for a turn to tell it of its backlog.
+    async fn look_at_running(&mut self, mut tasks: Vec<TaskId>) {
+        for (task, progress) in self.progress_of(&tasks).await {
+            tasks.retain(|other| *other != task);
+            if !self.note_progress(task, &progress) {
+                self.forget(task);
+            } else if progress.pending > 0 || progress.delayed > 0 || !progress.generated {
+                self.pending(task);
+            }
+        }
+        // Nothing is known of those that are left.
+        tasks.into_iter().for_each(|task| self.pending(task));
     }
 
     /// Charges those of these tasks that had something running.

@@ -103,3 +103,46 @@ async fn tasks_that_no_executor_knows_cost_nothing_and_delay_no_others() {
         process.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_of_one_subtask_makes_each_of_its_calls_once() {
+    let (stage, calls) = (Stage::new(), Calls::default());
+    let ports = wired(&stage.ports, &calls.counting());
+    let dtf = stage.process_on(ports, "a", Numbers::new(ok));
+    dtf.start_all().await.unwrap();
+    let client = dtf.client();
+    client.create_task(KIND, count(1)).await.unwrap().wait().await.unwrap();
+    const TASKS: u64 = 20;
+    calls.take();
+    let mut tasks = Vec::new();
+    for _ in 0..TASKS {
+        tasks.push(client.create_task(KIND, count(1)).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let made = calls.take();
+    for task in tasks {
+        assert_eq!(task.wait().await.unwrap().status, TaskStatus::Completed);
+    }
+    // What every task needs, whatever it is made of.
+    for once in [
+        "insert",
+        "begin_run",
+        "open",
+        "load_generator",
+        "push",
+        "load_scheduler",
+        "take",
+        "complete",
+        "load_collector",
+        "commit",
+        "conclude",
+        "finish",
+    ] {
+        assert_eq!(of(&made, &[once]), TASKS, "{once}: {made:?}");
+    }
+    // The manager reads a task before it begins it and before it ends it; every role reads its state once.
+    assert_eq!(of(&made, &["get"]), 2 * TASKS, "{made:?}");
+    assert!(of(&made, &["state"]) <= 5 * TASKS, "{made:?}");
+    assert!(of(&made, &["peek"]) <= TASKS, "{made:?}");
+    dtf.stop().await;
+}
