@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use dtf_model::plugin::{IterationMode, TaskCollector, TaskConf};
-use dtf_model::queue::{CollectorQueue, Commit, Fence, ResultBatch, TaskState};
+use dtf_model::plugin::{IterationMode, TaskCollector, TaskConf, TaskResult};
+use dtf_model::queue::{CollectorQueue, Commit, FIRST_LOOK, Fence, ResultBatch, TaskState};
 use dtf_model::table::check_result;
-use dtf_model::{Counts, EmitEpoch, Seq, StoreError};
+use dtf_model::{EmitEpoch, Seq, StoreError};
 use dtf_runtime::{
-    Attempts, Calls, End, Halt, RoleContext, TaskLease, called, called_each, caught, until_answered,
+    Attempts, Calls, End, Halt, RoleContext, TaskLease, called, called_each, caught, until, until_answered,
 };
 
 use crate::MAX_STATUS_BYTES;
@@ -19,7 +19,7 @@ use crate::policy::too_many_failures;
 use crate::saved_status;
 
 /// The most result batches a round.
-const ROUND: usize = 64;
+const ROUND: usize = FIRST_LOOK;
 /// The time that one callback may take.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(300);
 const FAILED: &str = "the collector failed";
@@ -39,6 +39,10 @@ pub(crate) struct Collection<'a> {
     /// How many result batches have been committed.
     pub(crate) offset: u64,
     pub(crate) attempts: &'a mut Attempts,
+    /// How the task stood when it was last read or committed to.
+    pub(crate) known: TaskState,
+    /// Results that were found and not looked at yet.
+    pub(crate) found: Option<Vec<ResultBatch>>,
 }
 
 impl Collection<'_> {
@@ -55,22 +59,31 @@ impl Collection<'_> {
         while !self.lease.stop.is_cancelled() {
             // Behind a failure as little as possible, so that what is good is saved up to what is not.
             let most = if self.attempts.is_repeating() { 1 } else { ROUND };
-            let batches = self.queues.peek(self.fence, self.offset, most).await?;
-            let state = if batches.is_empty() {
-                self.queues.state(self.fence.task).await?
-            } else {
-                Some(self.round(&batches).await?)
+            // The first look came with the load, and the state was read before it.
+            let (mut batches, is_first) = match self.found.take() {
+                Some(found) => (found, true),
+                None => (self.queues.peek(self.fence, self.offset, most).await?, false),
             };
-            let Some(state) = state else { return Ok(End::Settled) };
-            if state.ending.is_some() || state.control.ends() {
+            batches.truncate(most);
+            if !batches.is_empty() {
+                if self.round(&batches).await? {
+                    return Ok(self.concluded());
+                }
+            } else if !is_first {
+                match self.queues.state(self.fence.task).await? {
+                    Some(state) => self.known = state,
+                    None => return Ok(End::Settled),
+                }
+            }
+            if self.known.ending.is_some() || self.known.control.ends() {
                 called(&self.lease.stop, CALL_LIMIT, failing(self.collector.cancel())).await?;
                 return Ok(End::Settled);
             }
-            if let Some(reason) = too_many_failures(&state.counts, self.conf.on_failure) {
+            if let Some(reason) = too_many_failures(&self.known.counts, self.conf.on_failure) {
                 return Err(anyhow::anyhow!(reason).into());
             }
-            if state.is_complete() {
-                return self.conclude(&state.counts).await;
+            if self.known.is_complete() {
+                return self.conclude().await;
             }
             if batches.is_empty() {
                 self.failures.try_flush(&self.lease.stop).await?;
@@ -82,21 +95,16 @@ impl Collection<'_> {
 
     /// Waits for a hint, which the bucket's look at all tasks gives where one was lost; or until the outbox is due.
     async fn pause(&mut self) {
-        let again = async {
-            match self.failures.retry_at() {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.lease.stop.cancelled() => {}
             () = self.lease.changed.notified() => {}
-            () = again => {}
+            () = until(self.failures.retry_at()) => {}
         }
     }
 
-    /// Gives the results to the callback and commits what came of it.
-    async fn round(&mut self, batches: &[ResultBatch]) -> Result<TaskState, Halt> {
+    /// Gives the results to the callback and commits what came of it. Returns whether that concluded the task: where these are
+    /// its last results, the callback sums up before they are committed, and one write has both.
+    async fn round(&mut self, batches: &[ResultBatch]) -> Result<bool, Halt> {
         let calls = Calls::default();
         let told = failing(tell(self.collector.as_mut(), self.fence, batches, &calls));
         let told = called_each(&self.lease.stop, CALL_LIMIT, calls.clone(), told).await?;
@@ -108,6 +116,17 @@ impl Collection<'_> {
             return Err(anyhow::anyhow!(why).into());
         }
         let count = (open.len() + added.len()) as u64;
+        let saved = saved_status::encode(self.status()?, self.failures.waiting());
+        // What it failed with comes behind the commit, so that only the summing up is done again.
+        let (end, failure) = match self.is_last(batches, count) {
+            true => match self.sum_up().await {
+                Ok(result) => (Some(result), None),
+                Err(failure @ (Halt::Plugin(_) | Halt::Fault(_))) => (None, Some(failure)),
+                Err(halt) => return Err(halt),
+            },
+            false => (None, None),
+        };
+        let is_concluded = end.is_some();
         let commit = Commit {
             epoch: self.epoch,
             offset: self.offset,
@@ -115,17 +134,34 @@ impl Collection<'_> {
             first: self.next,
             open: open.into_values().collect(),
             follow_ups: added,
-            saved: saved_status::encode(self.status()?, self.failures.waiting()),
+            saved,
+            end,
         };
-        let state = self.commit(commit).await?;
+        self.known = self.commit(commit).await?;
         self.offset += batches.len() as u64;
         self.next = self.next.plus(count);
         self.attempts.got_on();
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let state = &self.known;
         if !state.generated || state.pending > 0 || state.delayed > 0 {
             let task = self.fence.task;
             self.context.wake.notify(self.context.shape.scheduling(task), task);
         }
-        Ok(state)
+        Ok(is_concluded)
+    }
+
+    /// Whether these are the last results of the task, from which nothing further comes. What is known of the books may be old;
+    /// once they are full, only this collector changes them.
+    fn is_last(&self, batches: &[ResultBatch], further: u64) -> bool {
+        let (known, results) = (&self.known, batches.iter().map(|batch| batch.results.len() as u64));
+        let is_full = known.generated && known.counts.counted() == known.counts.created;
+        is_full
+            && further == 0
+            && known.collected + results.sum::<u64>() == known.counts.counted()
+            && self.failures.waiting().is_empty()
+            && too_many_failures(&known.counts, self.conf.on_failure).is_none()
     }
 
     fn status(&self) -> Result<Option<Bytes>, Halt> {
@@ -145,16 +181,25 @@ impl Collection<'_> {
         until_answered(&self.lease.stop, || queues.commit(fence, commit.clone())).await
     }
 
-    async fn conclude(&mut self, counts: &Counts) -> Result<End, Halt> {
+    async fn conclude(&mut self) -> Result<End, Halt> {
         // Nobody would do it later: the task's queues may go soon.
         self.failures.flush(&self.lease.stop).await?;
-        let summed_up = failing(self.collector.after_task_completed(counts));
+        let result = self.sum_up().await?;
+        self.queues.conclude(self.fence, &result).await?;
+        Ok(self.concluded())
+    }
+
+    async fn sum_up(&mut self) -> Result<TaskResult, Halt> {
+        let summed_up = failing(self.collector.after_task_completed(&self.known.counts));
         let result = called(&self.lease.stop, CALL_LIMIT, summed_up).await?;
         check_result(&result).context(FAILED)?;
-        self.queues.conclude(self.fence, &result).await?;
+        Ok(result)
+    }
+
+    fn concluded(&self) -> End {
         let task = self.fence.task;
         self.context.wake.notify(self.context.shape.watch(task), task);
-        Ok(End::Settled)
+        End::Settled
     }
 }
 

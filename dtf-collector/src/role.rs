@@ -56,18 +56,18 @@ impl Reconcile for Collect {
         let mut attempts = Attempts::default();
         loop {
             let Some(state) = self.ports.queues.state(lease.task).await? else { return Ok(None) };
-            let run = state.spec.run;
+            let (run, task_type) = (state.spec.run, state.spec.task_type);
             if state.ending.is_some() || state.control.ends() {
                 return Ok(Some(run));
             }
             let fence = Fence { task: lease.task, run, token: lease.token };
-            let failure = match self.collect(lease, fence, &state, &mut attempts).await {
+            let failure = match self.collect(lease, fence, state, &mut attempts).await {
                 Ok(End::Settled) => return Ok(Some(run)),
                 Ok(End::Stopped) | Err(Halt::Stopped) => return Ok(None),
                 Err(Halt::Store(error)) => return Err(error),
                 Err(Halt::Fault(error)) => format!("{error:#}"),
                 Err(Halt::Plugin(error)) => {
-                    let conf = self.context.plugins.conf(state.spec.task_type)?;
+                    let conf = self.context.plugins.conf(task_type)?;
                     match attempts.failed(Role::Collector, conf, &error) {
                         Again::After(wait, reason) => {
                             warn!(task_id = %lease.task, %reason, "a collector failed");
@@ -95,7 +95,7 @@ impl Collect {
         &self,
         lease: &TaskLease,
         fence: Fence,
-        state: &TaskState,
+        state: TaskState,
         attempts: &mut Attempts,
     ) -> Result<End, Halt> {
         let spec = &state.spec;
@@ -130,6 +130,8 @@ impl Collect {
             next,
             offset,
             attempts,
+            known: state,
+            found: Some(load.results),
         };
         collection.run().await
     }

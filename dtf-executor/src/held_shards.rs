@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::shard_session::ShardSession;
+use crate::slots::Slots;
 
 /// The time from a claim to the next look.
 const SOON: Duration = Duration::from_secs(1);
@@ -24,16 +25,17 @@ const AT_LATEST: Duration = Duration::from_secs(120);
 const PART_OF_TIME: u32 = 50;
 
 pub(crate) struct HeldShards {
-    desks: Mutex<BTreeMap<Shard, Arc<ShardSession>>>,
+    slots: Arc<Slots>,
+    sessions: Mutex<BTreeMap<Shard, Arc<ShardSession>>>,
     /// Whether something was claimed, or taken up, since the last look.
     is_busy: AtomicBool,
     looker: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl HeldShards {
-    pub(crate) fn start(store: Arc<dyn ShardQueue>) -> Arc<Self> {
+    pub(crate) fn start(store: Arc<dyn ShardQueue>, slots: Arc<Slots>) -> Arc<Self> {
         let (is_busy, looker) = (AtomicBool::new(false), Mutex::default());
-        let held = Arc::new(Self { desks: Mutex::default(), is_busy, looker });
+        let held = Arc::new(Self { slots, sessions: Mutex::default(), is_busy, looker });
         let looking = tokio::spawn(look_again(Arc::downgrade(&held), store));
         *lock(&held.looker) = Some(AbortOnDropHandle::new(looking));
         held
@@ -41,7 +43,10 @@ impl HeldShards {
 
     /// A shard is held, until what is given back is dropped.
     pub(crate) fn hold(self: &Arc<Self>, session: &Arc<ShardSession>) -> Holding {
-        self.desks().insert(session.shard, session.clone());
+        let mut sessions = self.sessions();
+        sessions.insert(session.shard, session.clone());
+        self.slots.share_between(sessions.len());
+        drop(sessions);
         self.is_busy();
         Holding { held: self.clone(), shard: session.shard }
     }
@@ -51,22 +56,22 @@ impl HeldShards {
         self.is_busy.store(true, Ordering::Relaxed);
     }
 
-    fn desks(&self) -> MutexGuard<'_, BTreeMap<Shard, Arc<ShardSession>>> {
-        lock(&self.desks)
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<Shard, Arc<ShardSession>>> {
+        lock(&self.sessions)
     }
 
     /// Lets those shards claim that have something which was not claimed, or of which the store has forgotten what they take. Says
     /// whether there are any.
     async fn look(&self, store: &dyn ShardQueue) -> bool {
-        let desks: Vec<_> = self.desks().values().cloned().collect();
-        if desks.is_empty() {
+        let sessions: Vec<_> = self.sessions().values().cloned().collect();
+        if sessions.is_empty() {
             return false;
         }
-        let shards: Vec<_> = desks.iter().map(|session| session.shard).collect();
+        let shards: Vec<_> = sessions.iter().map(|session| session.shard).collect();
         match store.credits(&shards).await {
             Ok(rooms) => {
                 let missed: Vec<_> =
-                    desks.iter().zip(&rooms).filter(|(session, room)| session.has_missed(room)).collect();
+                    sessions.iter().zip(&rooms).filter(|(session, room)| session.has_missed(room)).collect();
                 missed.iter().for_each(|(session, _)| session.claim_again.notify_one());
                 !missed.is_empty()
             }
@@ -103,6 +108,8 @@ pub(crate) struct Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.held.desks().remove(&self.shard);
+        let mut sessions = self.held.sessions();
+        sessions.remove(&self.shard);
+        self.held.slots.share_between(sessions.len());
     }
 }

@@ -102,8 +102,9 @@ impl Executor {
     ) -> Result<Self, InvalidInput> {
         config.check()?;
         let book = TaskCache::start(ports.queues.clone(), context.clone());
-        let held = HeldShards::start(ports.shards.clone());
-        Ok(Self { ports, context, slots: Slots::new(config), book, held })
+        let slots = Slots::new(config);
+        let held = HeldShards::start(ports.shards.clone(), slots.clone());
+        Ok(Self { ports, context, slots, book, held })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dtf_model::shard::Shipment;
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError};
-use dtf_runtime::{RoleContext, until_answered};
+use dtf_runtime::{RoleContext, until, until_answered};
 use lrmf_core::runner::Held;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use crate::execution::Stop;
 use crate::held_shards::{HeldShards, Holding};
 use crate::parcel;
 use crate::shard_session::ShardSession;
-use crate::slots::{HeldShard, Slots};
+use crate::slots::Slots;
 use crate::task_cache::TaskCache;
 
 /// How soon a shard is claimed from again whose store did not answer.
@@ -38,7 +38,6 @@ pub(crate) struct ShardLoop {
     /// When it is claimed from again whether or not it has more, after a failure.
     again: Option<Instant>,
     held: Arc<HeldShards>,
-    _counted: HeldShard,
     _holding: Holding,
 }
 
@@ -68,7 +67,7 @@ impl ShardLoop {
         });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
         let stop = held.stop.clone();
-        let (counted, holding) = (slots.hold(), held_shards.hold(&session));
+        let holding = held_shards.hold(&session);
         Self {
             slots,
             stop,
@@ -78,7 +77,6 @@ impl ShardLoop {
             more: true,
             again: None,
             held: held_shards,
-            _counted: counted,
             _holding: holding,
         }
     }
@@ -179,12 +177,5 @@ impl ShardLoop {
             self.session.stop.now.cancel();
             while self.parcels.join_next().await.is_some() {}
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,7 +1,6 @@
 //! What all shards of a process share: its slots, and how many parcels each of them may have in hand.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dtf_model::shard::ProcessCredit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -23,7 +22,6 @@ pub(crate) struct Slots {
     config: ExecutorConfig,
     slots: Arc<Semaphore>,
     alone: Arc<Semaphore>,
-    held: AtomicUsize,
     process: u64,
     window: watch::Sender<u32>,
 }
@@ -31,9 +29,9 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(config: ExecutorConfig) -> Arc<Self> {
         let (slots, alone) = (Arc::new(Semaphore::new(config.slots)), Arc::new(Semaphore::new(1)));
-        let (process, held) = (Uuid::new_v4().as_u64_pair().0, AtomicUsize::new(0));
+        let process = Uuid::new_v4().as_u64_pair().0;
         let window = watch::Sender::new(window(config, 0));
-        Arc::new(Self { config, slots, alone, held, process, window })
+        Arc::new(Self { config, slots, alone, process, window })
     }
 
     pub(crate) fn config(&self) -> ExecutorConfig {
@@ -47,13 +45,6 @@ impl Slots {
     pub(crate) async fn alone(&self) -> ExclusiveSlot {
         // It is never closed.
         ExclusiveSlot { _permit: self.alone.clone().acquire_owned().await.ok() }
-    }
-
-    /// A shard is held, until what is given back is dropped.
-    pub(crate) fn hold(self: &Arc<Self>) -> HeldShard {
-        self.held.fetch_add(1, Ordering::Relaxed);
-        self.set_window();
-        HeldShard(self.clone())
     }
 
     /// The number of parcels that each shard may have in hand: as many as the settings say, and more where all shards of this
@@ -73,8 +64,9 @@ impl Slots {
         ProcessCredit { process: self.process, window }
     }
 
-    fn set_window(&self) {
-        let now = window(self.config, self.held.load(Ordering::Relaxed));
+    /// This process holds so many shards.
+    pub(crate) fn share_between(&self, shards: usize) {
+        let now = window(self.config, shards);
         self.window.send_if_modified(|window| std::mem::replace(window, now) != now);
     }
 }
@@ -86,16 +78,6 @@ fn in_hand(config: ExecutorConfig) -> usize {
 fn window(config: ExecutorConfig, held: usize) -> u32 {
     let needed = in_hand(config).div_ceil(held.max(1));
     config.window.max(u32::try_from(needed).unwrap_or(u32::MAX))
-}
-
-/// A shard that this process holds.
-pub(crate) struct HeldShard(Arc<Slots>);
-
-impl Drop for HeldShard {
-    fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.0.set_window();
-    }
 }
 
 #[cfg(test)]

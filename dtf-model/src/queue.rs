@@ -33,7 +33,7 @@ use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::status::{Control, Counts};
 
-pub use self::collector::{CollectorLoad, Commit};
+pub use self::collector::{CollectorLoad, Commit, FIRST_LOOK};
 pub use self::generator::{Backlog, GeneratorLoad, Push};
 pub use self::parcel::{Parcel, ParcelId};
 pub use self::ports::{

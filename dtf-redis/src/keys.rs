@@ -6,6 +6,9 @@ use dtf_model::{Seq, Shard, TaskId};
 /// How many subtasks a bitmap has, as in `done.lua`.
 const CHUNK: u64 = 65_536;
 
+/// The bitmaps that most tasks have at most: the first one of what is generated, and of follow-ups. `books.lua` names them too.
+pub(crate) const FIRST_BITMAPS: [u64; 2] = [0, Seq::FIRST_FOLLOW_UP.0 / CHUNK];
+
 /// Makes names, all with the prefix that was configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -32,10 +35,11 @@ pub(crate) enum Of {
     Full,
     Keyed,
     Turns,
+    Spec,
 }
 
 impl Of {
-    /// All of them, in the order in which `open.lua`, `purge.lua` and `complete.lua` want them.
+    /// Those of its queues and books, in the order in which `open.lua`, `purge.lua` and `complete.lua` want them.
     pub(crate) const ALL: [Of; 11] = [
         Of::Info,
         Of::Pending,
@@ -63,6 +67,7 @@ impl Of {
             Of::Full => "full",
             Of::Keyed => "keyed",
             Of::Turns => "turns",
+            Of::Spec => "spec",
         }
     }
 }
@@ -172,5 +177,6 @@ mod tests {
         assert_eq!(chunks(Seq(65_535), 2), 0..=1);
         assert_eq!(chunks(Seq(65_536), 65_537), 1..=2);
         assert_eq!(chunks(Seq::FIRST_FOLLOW_UP, 0), 1 << 36..=1 << 36);
+        assert_eq!(FIRST_BITMAPS, [0, 68_719_476_736]);
     }
 }

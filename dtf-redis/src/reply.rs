@@ -153,15 +153,14 @@ impl Reply {
         Ok(Usage { used, running, mean_run: mean_run(busy, self.count()?) })
     }
 
-    /// The reply of `state.lua` to commands that read the same.
-    pub(crate) fn of_state(mut fields: Vec<Value>, delayed: Value) -> Self {
-        fields.push(delayed);
-        Self { code: Self::OK, values: fields.into_iter() }
+    /// A reply that commands gave instead of a script.
+    pub(crate) fn of_values(values: Vec<Value>) -> Self {
+        Self { code: Self::OK, values: values.into_iter() }
     }
 
-    /// What `state.lua` replies.
-    pub(crate) fn state(&mut self) -> Result<TaskState, StoreError> {
-        let spec = codec::read_spec(&self.bytes()?).map_err(Malformed::from)?;
+    /// What `state.lua` replies; `None` where its parts are of different runs.
+    pub(crate) fn state(&mut self) -> Result<Option<TaskState>, StoreError> {
+        let run = RunEpoch(self.number()?);
         let control = self.control()?;
         let (generated, followed, reopened) = (self.count()?, self.count()?, self.count()?);
         let counts = Counts {
@@ -180,7 +179,12 @@ impl Reply {
             self.optional()?.map(|json| serde_json::from_slice(&json)).transpose().map_err(malformed)?;
         let waits = [self.optional_text()?, self.optional_text()?, self.optional_text()?];
         let delayed = self.count()?;
-        Ok(TaskState {
+        let Some(spec) = self.optional()? else { return Ok(None) };
+        let spec = codec::read_spec(&spec).map_err(Malformed::from)?;
+        if spec.run != run {
+            return Ok(None);
+        }
+        Ok(Some(TaskState {
             spec,
             control,
             counts,
@@ -194,7 +198,7 @@ impl Reply {
             stop,
             blocked_on: waits.into_iter().flatten().collect(),
             ending,
-        })
+        }))
     }
 }
 

@@ -32,10 +32,10 @@ scripts! {
     RECOVER = ["common", "parcel", "keyed", "done", "recover"];
     RUNS_ON = ["common", "parcel", "runs_on"];
     MARK_SUSPECT = ["common", "parcel", "mark_suspect"];
-    LOAD_COLLECTOR = ["common", "stream", "load_collector"];
-    PEEK = ["common", "peek"];
-    COMMIT = ["common", "parcel", "keyed", "stream", "state", "commit"];
-    CONCLUDE = ["common", "conclude"];
+    LOAD_COLLECTOR = ["common", "stream", "results", "load_collector"];
+    PEEK = ["common", "results", "peek"];
+    COMMIT = ["common", "parcel", "keyed", "stream", "state", "books", "commit"];
+    CONCLUDE = ["common", "books", "conclude"];
     SHARD_CALLS = ["common", "shard_calls"];
 }
 

@@ -131,12 +131,18 @@ impl Outbox {
         self.bell.notify_one();
     }
 
+    fn put_back(&self, unsent: HashMap<Topic, BTreeSet<TaskId>>) {
+        for (topic, tasks) in unsent {
+            tasks.into_iter().for_each(|task| self.put(topic, task));
+        }
+    }
+
     fn take(&self) -> HashMap<Topic, BTreeSet<TaskId>> {
         std::mem::take(&mut *lock(&self.topics))
     }
 }
 
-/// Publishes what is hint, for as long as the process lives. A failure loses hints, and nothing else.
+/// Publishes hints, for as long as the process lives. One that may not have been published is published again.
 async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
     loop {
         outbox.bell.notified().await;
@@ -149,7 +155,9 @@ async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
         };
         let messages: Vec<_> = topics.iter().map(message).collect();
         if let Err(error) = redis.publish(&messages).await {
-            debug!(%error, topics = topics.len(), "hints not published");
+            debug!(%error, topics = topics.len(), "hints not published, they are sent again");
+            tokio::time::sleep(AGAIN).await;
+            outbox.put_back(topics);
         }
     }
 }

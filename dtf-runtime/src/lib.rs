@@ -16,6 +16,7 @@ mod reconciler;
 mod retry;
 mod stuck;
 mod task_scan;
+mod until;
 
 pub use apart::apart;
 pub use attempts::{Again, Attempts};
@@ -28,3 +29,4 @@ pub use reconciler::{Reconcile, Reconciler, TaskLease};
 pub use retry::until_answered;
 pub use stuck::{CERTAINLY_STUCK, STUCK_CALLS, StuckCall, stuck_calls};
 pub use task_scan::{ActiveTask, PendingScan, ScanResult, TaskScan};
+pub use until::until;

@@ -4,7 +4,8 @@ use dtf_model::error::StoreError;
 use dtf_model::ids::EmitEpoch;
 use dtf_model::plugin::{NewSubtask, TaskResult};
 use dtf_model::queue::{
-    CollectorLoad, Commit, CountedAs, Ending, PEEK_BYTES, Parcel, ParcelId, ResultBatch, StillOpen, TaskState,
+    CollectorLoad, Commit, CountedAs, Ending, FIRST_LOOK, PEEK_BYTES, Parcel, ParcelId, ResultBatch,
+    StillOpen, TaskState,
 };
 use dtf_model::status::Counts;
 use lrmf_core::{Timestamp, Token};
@@ -27,6 +28,7 @@ impl TaskQueue {
             next: self.follow_ups.next,
             saved: self.collector_saved.clone(),
             offset: self.offset,
+            results: self.first_results(FIRST_LOOK),
         })
     }
 
@@ -40,13 +42,17 @@ impl TaskQueue {
         if offset != self.offset {
             return self.conflict("the results have been committed further");
         }
+        Ok(self.first_results(most))
+    }
+
+    fn first_results(&self, most: usize) -> Vec<ResultBatch> {
         let mut bytes = 0;
         let fits = |batch: &&ResultBatch| {
             let first = bytes == 0;
             bytes += batch.bytes().max(1);
             first || bytes <= PEEK_BYTES
         };
-        Ok(self.results.iter().take(most).take_while(fits).cloned().collect())
+        self.results.iter().take(most).take_while(fits).cloned().collect()
     }
 
     pub(crate) fn commit(
@@ -72,6 +78,14 @@ impl TaskQueue {
         else {
             return self.conflict("more stays open than was counted");
         };
+        let is_last = self.finished
+            && commit.open.is_empty()
+            && commit.follow_ups.is_empty()
+            && counts.counted() == counts.created
+            && self.collected + taken == counts.counted();
+        if commit.end.is_some() && !is_last {
+            return self.conflict("the task is not complete with these results");
+        }
         self.counts = counts;
         for batch in self.results.drain(..commit.batches as usize) {
             self.waiting_results -= batch.results.len() as u64;
@@ -98,6 +112,7 @@ impl TaskQueue {
         self.return_to_pending(front);
         self.counts.created = self.created();
         self.collector_saved = commit.saved;
+        self.ending = commit.end.map(Ending::Completed);
         Ok(self.state())
     }
 

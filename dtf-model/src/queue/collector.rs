@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::StillOpen;
+use super::{ResultBatch, StillOpen};
 use crate::ids::{EmitEpoch, Seq};
-use crate::plugin::NewSubtask;
+use crate::plugin::{NewSubtask, TaskResult};
 
 /// What a collector finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,12 @@ pub struct CollectorLoad {
     pub saved: Option<Bytes>,
     /// How many result batches have been committed.
     pub offset: u64,
+    /// The first results behind these, as a [`peek`](super::CollectorQueue::peek) of [`FIRST_LOOK`] batches gives them.
+    pub results: Vec<ResultBatch>,
 }
+
+/// The most result batches that a collector is given when it takes a task up.
+pub const FIRST_LOOK: usize = 64;
 
 /// Results that have been given to the collector's callback, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,4 +42,7 @@ pub struct Commit {
     pub follow_ups: Vec<NewSubtask>,
     /// The collector's status behind these results.
     pub saved: Option<Bytes>,
+    /// What the collector made of the task, where these results are its last: the task is then
+    /// [concluded](super::CollectorQueue::conclude) in the same write.
+    pub end: Option<TaskResult>,
 }

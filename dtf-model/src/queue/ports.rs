@@ -163,7 +163,8 @@ pub trait CollectorQueue: QueueReader {
     async fn peek(&self, fence: Fence, offset: u64, most: usize) -> Result<Vec<ResultBatch>, StoreError>;
 
     /// Takes results off, takes those of subtasks that stay open out of the books, adds follow-ups and saves the collector's
-    /// status, all or nothing. More can stay open neither than results are taken off, nor than are counted as that.
+    /// status, all or nothing. More can stay open neither than results are taken off, nor than are counted as that. A commit with an
+    /// [`end`](Commit::end) is a conflict, and changes nothing, unless the task [is complete](TaskState::is_complete) with it.
     async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError>;
 
     /// Records what the collector made of a task that [is complete](TaskState::is_complete).

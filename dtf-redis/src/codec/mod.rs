@@ -3,13 +3,15 @@
 //! the key behind it; those without are as they were before there were keys.
 
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Buf, Bytes};
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{MAX_EXECUTOR_LOSSES, Outcome, Parcel, ParcelId, ResultBatch};
 use dtf_model::shard::{Shipment, ShipmentId};
-use dtf_model::{EmitEpoch, RunEpoch, Seq, ShardKey, TaskId, TaskSpec};
+use dtf_model::{EmitEpoch, RunEpoch, Seq, ShardKey, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 const VERSION: u8 = 1;
 /// That of a parcel or shipment with a key.
@@ -263,31 +265,55 @@ pub(crate) fn read_shipment_name(name: &str) -> Result<ShipmentId, Unreadable> {
     Ok(ShipmentId { task: read(task)?, run: read(run)?, parcel, attempt: read(attempt)? })
 }
 
-/// What a task's hash says of the task.
+/// What is stored of a task's specification. Of the parameters only those that differ from the defaults are.
 #[derive(Serialize)]
 struct Stored<'a> {
     format: u8,
-    #[serde(flatten)]
-    spec: &'a TaskSpec,
+    id: TaskId,
+    run: RunEpoch,
+    task_type: TaskTypeId,
+    param: &'a Map<String, Value>,
 }
 
-/// A task's description, as it is stored with its queues.
+/// A task's specification, as it is stored with its queues.
 pub(crate) fn spec(spec: &TaskSpec) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Stored { format: VERSION, spec })
+    static DEFAULT: LazyLock<Option<Value>> =
+        LazyLock::new(|| serde_json::to_value(TaskParam::default()).ok());
+    let mut param = match serde_json::to_value(&*spec.param)? {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    if let Some(default) = &*DEFAULT {
+        param.retain(|name, value| default.get(name) != Some(value));
+    }
+    let TaskSpec { id, run, task_type, .. } = *spec;
+    serde_json::to_vec(&Stored { format: VERSION, id, run, task_type, param: &param })
 }
 
 pub(crate) fn read_spec(json: &[u8]) -> Result<TaskSpec, Unreadable> {
-    // The first version wrote none.
     #[derive(Deserialize)]
-    struct Head {
+    struct Read {
+        // The first version wrote none.
         #[serde(default)]
         format: u8,
+        id: TaskId,
+        run: RunEpoch,
+        task_type: TaskTypeId,
+        param: TaskParam,
     }
     // What a later version wrote may be anything but for this.
+    #[derive(Deserialize)]
+    struct Head {
+        format: u8,
+    }
     match serde_json::from_slice(json) {
-        Ok(Head { format }) if format > VERSION => Err(Unreadable::Newer(format)),
-        Ok(_) => serde_json::from_slice(json).map_err(|_| Unreadable::Corrupt),
-        Err(_) => Err(Unreadable::Corrupt),
+        Ok(Read { format, id, run, task_type, param }) if format <= VERSION => {
+            Ok(TaskSpec { id, run, task_type, param: Arc::new(param) })
+        }
+        _ => match serde_json::from_slice(json) {
+            Ok(Head { format }) if format > VERSION => Err(Unreadable::Newer(format)),
+            _ => Err(Unreadable::Corrupt),
+        },
     }
 }
 

@@ -126,6 +126,28 @@ fn the_first_format_is_read() {
     assert_eq!(read_spec(&super::spec(&spec).unwrap()), Ok(spec));
 }
 
+#[test]
+fn a_specification_says_what_differs_from_the_defaults() {
+    let of = |param: TaskParam| TaskSpec {
+        id: TaskId(5),
+        run: RunEpoch(6),
+        task_type: TaskTypeId(1),
+        param: Arc::new(param),
+    };
+    let plain = super::spec(&of(TaskParam::default())).unwrap();
+    assert_eq!(plain, br#"{"format":1,"id":5,"run":6,"task_type":1,"param":{}}"#);
+    let param = TaskParam {
+        name: "n".to_owned(),
+        start_at: Some(7),
+        type_version: 3,
+        type_param: serde_json::json!({"count": 1}),
+        ..TaskParam::default()
+    };
+    for spec in [of(TaskParam::default()), of(param)] {
+        assert_eq!(read_spec(&super::spec(&spec).unwrap()), Ok(spec));
+    }
+}
+
 /// The format of parcels and shipments with a key, likewise.
 #[test]
 fn the_format_with_keys_is_read() {

@@ -1,12 +1,13 @@
 -- Takes results off, reopens subtasks, adds follow-ups and saves the collector's status, all or nothing, once.
--- KEYS: info pending delayed results sizes keyed turns
--- ARGV: run, token, epoch, offset, batches, first, saved with a '+' before it or '',
+-- KEYS: info pending delayed results sizes keyed turns spec, and with an ending what `end_books` deletes
+-- ARGV: run, token, epoch, offset, batches, first, saved with a '+' before it or '', ending as JSON or '',
 --   a letter for each subtask that stays open, as what it was counted: s(ucceeded) f(ailed) t(imed out),
 --   the delay in microseconds of each of these, then these and the follow-ups as parcels of one
 -- Reply: OK and the state | GONE | FENCED, token | CONFLICT, why
 local there, seen, fown, fnext, offset, ending, pending, waiting, wbytes, collected, reopened, delays, succeeded, failed,
-  timed_out = unpack(redis.call('HMGET', KEYS[1], 'run', 'ctoken', 'fown', 'fnext', 'offset', 'ending', 'pending', 'waiting',
-  'wbytes', 'collected', 'reopened', 'delays', 'succeeded', 'failed', 'timed_out'))
+  timed_out, cancelled, finished, gnext = unpack(redis.call('HMGET', KEYS[1], 'run', 'ctoken', 'fown', 'fnext', 'offset', 'ending',
+  'pending', 'waiting', 'wbytes', 'collected', 'reopened', 'delays', 'succeeded', 'failed', 'timed_out', 'cancelled', 'finished',
+  'gnext'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -15,12 +16,12 @@ pass_when_full(KEYS[1])
 if latest(fown) ~= ARGV[3] then
   return { CONFLICT, 'another load of the collector has begun' }
 end
-local batches, open = num(ARGV[5]), #ARGV[8]
-local entries = 9 + open -- where they begin
+local batches, open = num(ARGV[5]), #ARGV[9]
+local entries = 10 + open -- where they begin
 local added = #ARGV - entries + 1
 offset = num(offset)
 if ending or num(ARGV[4]) + batches == offset then
-  return state(KEYS[1], KEYS[3]) -- closed meanwhile, or sent again
+  return state(KEYS[1], KEYS[3], KEYS[8]) -- closed meanwhile, or sent again
 end
 local sizes = redis.call('LRANGE', KEYS[5], 0, batches - 1)
 if num(ARGV[4]) ~= offset or ARGV[6] ~= fnext or #sizes < batches then
@@ -35,7 +36,7 @@ end
 local set = {}
 if open > 0 then
   local left = { s = num(succeeded), f = num(failed), t = num(timed_out) }
-  for letter in string.gmatch(ARGV[8], '.') do
+  for letter in string.gmatch(ARGV[9], '.') do
     left[letter] = left[letter] - 1
   end
   if open > count or left.s < 0 or left.f < 0 or left.t < 0 then
@@ -44,13 +45,23 @@ if open > 0 then
   set = { 'succeeded', txt(left.s), 'failed', txt(left.f), 'timed_out', txt(left.t), 'reopened', txt(num(reopened) + open) }
 end
 
+if ARGV[8] ~= '' then
+  local created = created_of(gnext, fnext, reopened)
+  local counted = num(succeeded) + num(failed) + num(cancelled) + num(timed_out)
+  if not finished or added > 0 or counted ~= created or num(collected) + count ~= counted then
+    return { CONFLICT, 'the task is not complete with these results' }
+  end
+  set = { 'ending', ARGV[8], 'over', 1 }
+  end_books(9)
+end
+
 redis.call('LTRIM', KEYS[4], batches, -1)
 redis.call('LTRIM', KEYS[5], batches, -1)
 local members, at_once = {}, {}
 local time
 local keyed = keyed_in(KEYS[1], KEYS[6], KEYS[7])
 for i = 1, open do
-  local entry, delay = ARGV[entries + i - 1], num(ARGV[8 + i])
+  local entry, delay = ARGV[entries + i - 1], num(ARGV[9 + i])
   if delay == 0 then
     at_once[#at_once + 1] = entry
   else
@@ -80,4 +91,4 @@ if ARGV[7] == '' then
 else
   redis.call('HSET', KEYS[1], 'csaved', ARGV[7])
 end
-return state(KEYS[1], KEYS[3])
+return state(KEYS[1], KEYS[3], KEYS[8])

@@ -1,5 +1,5 @@
 -- Records what the collector made of a task that is complete.
--- KEYS: info
+-- KEYS: info, and what `end_books` deletes
 -- ARGV: run, token, ending as JSON
 -- Reply: OK | GONE | FENCED, token | CONFLICT, why
 local there, seen, ending, finished, gnext, fnext, reopened, succeeded, failed, cancelled, timed_out, collected =
@@ -19,4 +19,5 @@ if not finished or counted ~= created or num(collected) ~= counted then
   return { CONFLICT, 'the task is not complete' }
 end
 redis.call('HSET', KEYS[1], 'ending', ARGV[3], 'over', 1)
+end_books(2)
 return { OK }

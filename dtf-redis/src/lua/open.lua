@@ -1,5 +1,5 @@
 -- Makes the queues of a task's run.
--- KEYS: info pending delayed running results sizes settled chunks full keyed turns, then bitmaps
+-- KEYS: info pending delayed running results sizes settled chunks full keyed turns spec, then bitmaps
 -- ARGV: run, spec as JSON, then the numbers of the bitmaps
 -- Reply: OK | GONE, where a later run is there | MORE and the numbers of all bitmaps to declare
 local there = redis.call('HGET', KEYS[1], 'run')
@@ -14,5 +14,6 @@ local more = there and discard(3)
 if more then
   return more
 end
-redis.call('HSET', KEYS[1], 'run', ARGV[1], 'spec', ARGV[2], 'control', 0, 'gnext', 0, 'fnext', FIRST_FOLLOW_UP)
+redis.call('SET', KEYS[12], ARGV[2])
+redis.call('HSET', KEYS[1], 'run', ARGV[1], 'control', 0, 'gnext', 0, 'fnext', FIRST_FOLLOW_UP)
 return { OK }

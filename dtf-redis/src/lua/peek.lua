@@ -10,20 +10,4 @@ end
 if num(offset) ~= num(ARGV[3]) then
   return { CONFLICT, 'the results have been committed further' }
 end
-local most, bytes, fitting = num(ARGV[4]), 0, 0
-if most == 0 then
-  return { OK }
-end
-for i, size in ipairs(redis.call('LRANGE', KEYS[3], 0, most - 1)) do
-  bytes = bytes + num(string.match(size, ':(%d+)'))
-  if i > 1 and bytes > num(ARGV[5]) then
-    break
-  end
-  fitting = i
-end
-if fitting == 0 then
-  return { OK }
-end
-local reply = redis.call('LRANGE', KEYS[2], 0, fitting - 1)
-table.insert(reply, 1, OK)
-return reply
+return add_results({ OK }, KEYS[2], KEYS[3], num(ARGV[4]), num(ARGV[5]))

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use dtf_model::queue::TaskControl;
-use dtf_model::{Control, Counts, RunEpoch, Seq, StoreError, TaskId, TaskSpec};
+use dtf_model::{Control, Counts, RunEpoch, StoreError, TaskId, TaskSpec};
 use redis::Script;
 
 use super::RedisQueues;
 use crate::codec;
-use crate::keys::{Of, chunks};
+use crate::keys::{FIRST_BITMAPS, Of};
 use crate::reply::{Reply, malformed};
 use crate::scripts;
 
@@ -62,11 +62,11 @@ impl RedisQueues {
         run: RunEpoch,
         json: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let first = |seq| *chunks(seq, 1).start();
-        let mut bitmaps = vec![first(Seq(0)), first(Seq::FIRST_FOLLOW_UP)];
+        let mut bitmaps = FIRST_BITMAPS.to_vec();
         loop {
             let names = self.redis.keys().task(task);
             let mut call = self.script(script, task, run, &Of::ALL);
+            call.key(names.of(Of::Spec));
             if let Some(json) = json {
                 call.arg(json);
             }

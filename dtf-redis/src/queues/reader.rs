@@ -8,6 +8,7 @@ use dtf_model::{RunEpoch, StoreError, TaskId};
 use redis::Value;
 
 use super::RedisQueues;
+use crate::connection::STORE;
 use crate::keys::Of;
 use crate::reply::{Reply, malformed, mean_run, parse, read_control};
 
@@ -18,19 +19,29 @@ impl QueueReader for RedisQueues {
     }
 
     async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError> {
-        // Two commands cost the server a tenth of a script.
+        // Three commands cost the server a tenth of a script. A run that begins between them is seen and read again.
         let names = self.redis.keys().task(task);
-        let (mut info, mut delayed) = (redis::cmd("HMGET"), redis::cmd("ZCARD"));
-        info.arg(names.of(Of::Info)).arg(&STATE_FIELDS[..]);
-        delayed.arg(names.of(Of::Delayed));
-        let mut answers = self.redis.send_all::<Value>(vec![info, delayed]).await?.into_iter();
-        let (Some(Value::Array(fields)), Some(delayed)) = (answers.next(), answers.next()) else {
-            return Err(malformed("a task's state is no list"));
-        };
-        if fields.first().is_none_or(|spec| *spec == Value::Nil) {
-            return Ok(None);
+        for _ in 0..READ_AGAIN {
+            let (mut info, mut delayed) = (redis::cmd("HMGET"), redis::cmd("ZCARD"));
+            info.arg(names.of(Of::Info)).arg(&STATE_FIELDS[..]);
+            delayed.arg(names.of(Of::Delayed));
+            let spec = redis::Cmd::get(names.of(Of::Spec));
+            let mut answers = self.redis.send_all::<Value>(vec![info, delayed, spec]).await?.into_iter();
+            let (Some(Value::Array(mut values)), Some(delayed), Some(spec)) =
+                (answers.next(), answers.next(), answers.next())
+            else {
+                return Err(malformed("a task's state is no list"));
+            };
+            if values.first().is_none_or(|run| *run == Value::Nil) {
+                return Ok(None);
+            }
+            values.extend([delayed, spec]);
+            if let Some(state) = Reply::of_values(values).state()? {
+                return Ok(Some(state));
+            }
         }
-        Reply::of_state(fields, delayed).state().map(Some)
+        let cause = format!("the runs of task {task} begin faster than they are read");
+        Err(StoreError::Unreachable { store: STORE, cause })
     }
 
     async fn progress_of(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, TaskProgress)>, StoreError> {
@@ -59,9 +70,12 @@ impl QueueReader for RedisQueues {
     }
 }
 
+/// How often a task's state is read while runs of it begin.
+const READ_AGAIN: usize = 10;
+
 /// What of a task's hash is its state, as `state.lua` reads it too.
 const STATE_FIELDS: [&str; 20] = [
-    "spec",
+    "run",
     "control",
     "gnext",
     "fnext",
@@ -125,6 +139,6 @@ mod tests {
     fn scripts_read_the_same_fields() {
         let script = include_str!("../lua/state.lua");
         let names: Vec<_> = script.split('\'').skip(1).step_by(2).collect();
-        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD"]].concat());
+        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD", "GET"]].concat());
     }
 }

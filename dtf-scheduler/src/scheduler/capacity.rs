@@ -13,9 +13,6 @@ use dtf_model::queue::{LANES_MOST, Slot, TakeRequest, Taken};
 use dtf_model::shard::{ProcessCredit, ShardCredit, SupportedTypes};
 use dtf_model::{Shard, TypeVersion};
 
-/// The most parcels that one task is given at a time, so that others get their turn.
-const HAND: usize = 16;
-
 /// The subtasks that a task has to give, as far as is known.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Wanted {
@@ -138,9 +135,10 @@ impl Capacity {
         self.classes.values().all(|class| class.open.is_empty())
     }
 
-    /// Takes the places away that a task of this kind may use now, of those whose holders know the kind.
-    pub(super) fn hand(&mut self, kind: TypeVersion, wanted: &Wanted) -> TakeRequest {
-        let mut hand = TakeRequest { places: Vec::new(), parcels: HAND, lanes: self.shards.len() as u32 };
+    /// Takes the places away that a task of this kind may use now, of those whose holders know the kind. They are for so many
+    /// parcels at most.
+    pub(super) fn hand(&mut self, kind: TypeVersion, wanted: &Wanted, parcels: usize) -> TakeRequest {
+        let mut hand = TakeRequest { places: Vec::new(), parcels, lanes: self.shards.len() as u32 };
         match wanted {
             Wanted::Unkeyed => self.pick_any(kind, &mut hand),
             Wanted::Keyed { all: false, .. } => self.pick_asked(kind, &mut hand),
@@ -156,7 +154,7 @@ impl Capacity {
 
     /// Capacity for what may go anywhere.
     fn pick_any(&mut self, kind: TypeVersion, hand: &mut TakeRequest) {
-        while hand.places.len() < HAND {
+        while hand.places.len() < hand.parcels {
             let Some(shard) = self.roomiest(kind) else { return };
             self.give(shard);
             hand.places.push(Slot { shard: Shard(shard), lanes: Vec::new() });
@@ -173,10 +171,10 @@ impl Capacity {
         }
         // A place on each shard before a second one on any.
         let mut has_more = true;
-        while has_more && hand.places.len() < HAND {
+        while has_more && hand.places.len() < hand.parcels {
             has_more = false;
             for (shard, lanes) in &by_shard {
-                if hand.places.len() < HAND && self.has_place(*shard, kind) {
+                if hand.places.len() < hand.parcels && self.has_place(*shard, kind) {
                     self.give(*shard);
                     hand.places.push(Slot { shard: Shard(*shard), lanes: lanes.clone() });
                     has_more = true;
@@ -369,6 +367,7 @@ mod tests {
 
     use super::*;
 
+    const HAND: usize = 16;
     const ONE: TypeVersion = kind(1);
     const TWO: TypeVersion = kind(2);
 
@@ -408,23 +407,23 @@ mod tests {
     #[test]
     fn places_are_given_to_tasks_whose_kind_is_known_there() {
         let mut some = places(&[room(1, &[ONE]), room(2, &[ONE, TWO]), room(0, &[kind(3)])]);
-        let mut hand = |kind| shards(&some.hand(kind, &Wanted::Unkeyed));
+        let mut hand = |kind| shards(&some.hand(kind, &Wanted::Unkeyed, HAND));
         assert_eq!(hand(TWO), [1, 1]);
         assert!(hand(TWO).is_empty() && hand(kind(3)).is_empty());
         assert_eq!(hand(ONE), [0]);
         assert!(some.is_anybody_capable(kind(3)) && !some.is_anybody_capable(kind(4)));
         assert!(some.is_empty());
         let mut many = places(&[ShardCredit { free: 100, ..room(0, &[ONE]) }]);
-        assert_eq!(many.hand(ONE, &Wanted::Unkeyed).places.len(), HAND);
+        assert_eq!(many.hand(ONE, &Wanted::Unkeyed, HAND).places.len(), HAND);
     }
 
     #[test]
     fn what_is_not_used_is_there_for_others() {
         let mut some = places(&[room(2, &[ONE]), room(1, &[ONE])]);
-        let hand = some.hand(ONE, &Wanted::Unkeyed);
+        let hand = some.hand(ONE, &Wanted::Unkeyed, HAND);
         assert_eq!(shards(&hand).len(), 3);
         some.give_back(hand, vec![Shard(0)]);
-        let mut left = shards(&some.hand(ONE, &Wanted::Unkeyed));
+        let mut left = shards(&some.hand(ONE, &Wanted::Unkeyed, HAND));
         left.sort_unstable();
         assert_eq!(left, [0, 1]);
     }
@@ -432,24 +431,24 @@ mod tests {
     #[test]
     fn a_process_takes_no_more_than_its_credit_over_all_its_shards() {
         let mut some = places(&[of(100, 3, 2, 0), of(100, 3, 2, 1), of(200, 9, 1, 8)]);
-        let taken = shards(&some.hand(ONE, &Wanted::Unkeyed));
+        let taken = shards(&some.hand(ONE, &Wanted::Unkeyed, HAND));
         assert_eq!(taken.iter().filter(|shard| **shard < 2).count(), 2, "{taken:?}");
         assert_eq!(taken.iter().filter(|shard| **shard == 2).count(), 1, "{taken:?}");
         assert!(some.is_empty() && !some.is_room_for(ONE, &keyed(&[0, 1, 2], true, false)));
         // Two of its parcels are done, as was read of their shard; the third is on the other one.
         some.note(Shard(1), &of(100, 3, 3, 0));
-        assert_eq!(shards(&some.hand(ONE, &keyed(&[1], true, false))), [1, 1]);
+        assert_eq!(shards(&some.hand(ONE, &keyed(&[1], true, false), HAND)), [1, 1]);
     }
 
     #[test]
     fn a_shard_that_moves_takes_its_room_along() {
         let mut some = places(&[of(100, 4, 2, 0), of(100, 4, 0, 2)]);
         some.note(Shard(0), &of(200, 1, 2, 0));
-        assert_eq!(shards(&some.hand(ONE, &Wanted::Unkeyed)), [0]);
+        assert_eq!(shards(&some.hand(ONE, &Wanted::Unkeyed, HAND)), [0]);
         some.note(Shard(1), &of(200, 1, 2, 0));
         assert!(some.is_empty());
         some.note(Shard(0), &of(200, 3, 2, 0));
-        assert_eq!(some.hand(ONE, &Wanted::Unkeyed).places.len(), 3);
+        assert_eq!(some.hand(ONE, &Wanted::Unkeyed, HAND).places.len(), 3);
         assert!(!some.processes.contains_key(&100));
     }
 
@@ -460,22 +459,22 @@ mod tests {
         assert!(some.is_room_for(ONE, &keyed(&[2, 3], true, false)));
         assert!(!some.is_room_for(ONE, &keyed(&[2], true, false)));
         assert!(some.is_room_for(ONE, &keyed(&[2], true, true)));
-        let hand = some.hand(ONE, &keyed(&[0, 2, 3], true, false));
+        let hand = some.hand(ONE, &keyed(&[0, 2, 3], true, false), HAND);
         assert_eq!(shards(&hand), [0, 3, 0]);
         assert_eq!((&hand.places[0].lanes, &hand.places[1].lanes, hand.lanes), (&vec![0], &vec![3], 4));
         assert!(!some.is_room_for(ONE, &keyed(&[0, 2, 3], true, false)));
         assert!(some.is_room_for(ONE, &keyed(&[1], true, false)));
         // Where others may have come, every shard is asked once.
-        assert_eq!(shards(&all().hand(ONE, &keyed(&[2], false, false))), [0, 1, 3]);
+        assert_eq!(shards(&all().hand(ONE, &keyed(&[2], false, false), HAND)), [0, 1, 3]);
         // What has no key may go anywhere.
-        assert_eq!(shards(&all().hand(ONE, &keyed(&[1], true, true))).len(), 4);
+        assert_eq!(shards(&all().hand(ONE, &keyed(&[1], true, true), HAND)).len(), 4);
     }
 
     #[test]
     fn a_lane_whose_shard_is_incapable_has_a_stand_in() {
         let rooms: Vec<_> = (0..8).map(|shard| room(1, if shard < 4 { &[ONE] } else { &[TWO] })).collect();
         let mut some = places(&rooms);
-        let hand = some.hand(ONE, &keyed(&[0, 4, 5, 6, 7], true, false));
+        let hand = some.hand(ONE, &keyed(&[0, 4, 5, 6, 7], true, false), HAND);
         let mut lanes: Vec<_> = hand.places.iter().flat_map(|place| place.lanes.clone()).collect();
         lanes.sort_unstable();
         assert_eq!(lanes, [0, 4, 5, 6, 7]);

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::capacity::Capacity;
 
-/// The shortest time between two readings of all shards that no loss of hints asked for.
-const ALL_AGAIN: Duration = Duration::from_secs(1);
+/// The shortest time between two readings of all shards that no loss of hints asked for. Hints are lost with a process that is
+/// killed, whose shards their next holder names, and with a connection, whose listeners hear of it; so this is a precaution.
+const ALL_AGAIN: Duration = Duration::from_secs(10);
 /// Reading all shards again takes no more than this part of the time.
 const PART_OF_TIME: u32 = 30;
 

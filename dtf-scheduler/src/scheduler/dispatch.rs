@@ -7,6 +7,7 @@ use dtf_model::queue::{Fence, Parcel, TakeRequest, Taken};
 use dtf_model::wake::{Hint, Topic};
 use dtf_model::{Control, Shard, StoreError, TaskId};
 use dtf_runtime::RoleContext;
+use futures::future::join_all;
 
 use super::SchedulerPorts;
 use super::callback::{Answers, Said};
@@ -18,8 +19,25 @@ use super::tasks::Tasks;
 /// The most turns before the scheduler listens again.
 const TURNS: usize = 64;
 
+/// The fewest places that are asked for in a turn, where there are as many.
+const LEAST_PLACES: usize = 16;
+/// The most places that are asked for in the turn of a task that is alone.
+const MOST_PLACES: usize = 256;
+/// The places of turns that are taken at once.
+const TOGETHER: usize = 64;
+
 /// How soon a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
+
+/// A task's turn.
+struct Turn {
+    task: TaskId,
+    fence: Fence,
+    most: u64,
+    hand: TakeRequest,
+    /// Whether the task counts as having nothing more to give.
+    is_quiet: bool,
+}
 
 pub(super) struct Dispatcher {
     ports: SchedulerPorts,
@@ -68,37 +86,78 @@ impl Dispatcher {
 
     async fn deal_out(&mut self, tasks: &mut Tasks, shipping: &mut Shipping<'_>) -> Result<(), StoreError> {
         tasks.unpark(&mut self.places);
-        for _ in 0..TURNS {
-            if self.places.is_empty() {
+        let mut turns = 0;
+        while turns < TURNS && !self.places.is_empty() {
+            let next = self.next_turns(tasks);
+            // It may have been learnt only now what some of them have to give.
+            if next.is_empty() && !tasks.unpark(&mut self.places) {
                 break;
             }
-            let Some((task, most)) = tasks.next() else {
-                // It may have been learnt only now what some of them have to give.
-                if tasks.unpark(&mut self.places) {
-                    continue;
-                }
-                break;
-            };
-            let Some(hand) = self.hand(tasks, task) else { continue };
-            let taken = self.turn(tasks, task, &hand, most, shipping).await;
-            // Where a store fails in the middle, parcels may have been taken and not shipped: the task is taken up afresh
-            // then, and they are found.
-            let used = taken.inspect_err(|_| {
-                tasks.forget(task);
-                hand.places.iter().for_each(|place| self.stale.add(place.shard));
-            })?;
-            self.places.give_back(hand, used);
+            turns += next.len().max(1);
+            self.take(tasks, next, shipping).await?;
         }
         Ok(())
     }
 
+    /// The tasks whose turns are next. A turn that is expected to take everything that its task has makes room for the next one, so
+    /// that both can be taken at once and the order is what it would be one after the other.
+    fn next_turns(&mut self, tasks: &mut Tasks) -> Vec<Turn> {
+        let (mut next, mut places) = (Vec::new(), 0);
+        while places < TOGETHER && !self.places.is_empty() {
+            let Some((task, most)) = tasks.next() else { break };
+            let Some(hand) = self.hand(tasks, task) else { continue };
+            let Some(known) = tasks.get(task) else { continue };
+            if known.is_asked() {
+                tasks.quiet(task); // until the answers are there
+                self.places.give_back(hand, Vec::new());
+                continue;
+            }
+            places += hand.places.len();
+            // What has a limit is counted by it before the next one goes.
+            let takes_all = most == u64::MAX && known.expected.is_some_and(|most| most <= hand.places.len());
+            next.push(Turn { task, fence: tasks.fence(task, known.run), most, hand, is_quiet: takes_all });
+            if !takes_all {
+                break;
+            }
+            tasks.quiet(task);
+        }
+        next
+    }
+
+    /// Takes what tasks have for their turns, all at once.
+    async fn take(
+        &mut self,
+        tasks: &mut Tasks,
+        turns: Vec<Turn>,
+        shipping: &mut Shipping<'_>,
+    ) -> Result<(), StoreError> {
+        let queues = self.ports.queues.clone();
+        let taking = turns.iter().map(|turn| queues.take(turn.fence, &turn.hand, turn.most));
+        let taken = shipping.beside(join_all(taking)).await;
+        let mut all = Ok(());
+        for (turn, taken) in turns.into_iter().zip(taken) {
+            match self.turn(tasks, &turn, taken, shipping) {
+                Ok(used) => self.places.give_back(turn.hand, used),
+                // Parcels may have been taken and not shipped: the task is taken up afresh, and they are found.
+                Err(error) => {
+                    tasks.forget(turn.task);
+                    turn.hand.places.iter().for_each(|place| self.stale.add(place.shard));
+                    all = Err(error);
+                }
+            }
+        }
+        all
+    }
+
     /// The places for a task, where there are any now. A task without any rests.
     fn hand(&mut self, tasks: &mut Tasks, task: TaskId) -> Option<TakeRequest> {
-        let Some((kind, wanted)) = tasks.get(task).map(|known| (known.kind, known.wanted.clone())) else {
+        let alone = tasks.policy.share_of_turns(MOST_PLACES).max(LEAST_PLACES);
+        let Some(known) = tasks.get(task) else {
             tasks.policy.remove(task);
             return None;
         };
-        let hand = self.places.hand(kind, &wanted);
+        let (kind, wanted) = (known.kind, known.wanted.clone());
+        let hand = self.places.hand(kind, &wanted, known.expected.unwrap_or(usize::MAX).min(alone));
         if !hand.places.is_empty() {
             return Some(hand);
         }
@@ -115,23 +174,18 @@ impl Dispatcher {
         None
     }
 
-    /// Gives one task its turn. Says which places were used.
-    async fn turn(
+    /// Ships what was taken of a task. Says which places were used.
+    fn turn(
         &mut self,
         tasks: &mut Tasks,
-        task: TaskId,
-        hand: &TakeRequest,
-        most: u64,
+        turn: &Turn,
+        taken: Result<Taken, StoreError>,
         shipping: &mut Shipping<'_>,
     ) -> Result<Vec<Shard>, StoreError> {
+        let (task, fence) = (turn.task, turn.fence);
         let Some(known) = tasks.get(task) else { return Ok(Vec::new()) };
-        if known.is_asked() {
-            tasks.quiet(task); // until the answers are there
-            return Ok(Vec::new());
-        }
-        let fence = tasks.fence(task, known.run);
         let (callback, backlog) = (known.callback.clone(), known.backlog);
-        let taken = match shipping.beside(self.ports.queues.take(fence, hand, most)).await {
+        let taken = match taken {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
                 tasks.forget(task);
@@ -140,7 +194,7 @@ impl Dispatcher {
             Err(error) => return Err(error),
         };
         tasks.tell_blocked(task, None);
-        self.note(tasks, task, &taken, backlog);
+        self.note(tasks, turn, &taken, backlog);
         tasks.charge(task, &taken.usage);
         let subtasks = count(&taken.parcels);
         if let Some(callback) = callback.filter(|_| subtasks > 0) {
@@ -180,7 +234,8 @@ impl Dispatcher {
         settled
     }
 
-    fn note(&self, tasks: &mut Tasks, task: TaskId, taken: &Taken, backlog: u64) {
+    fn note(&self, tasks: &mut Tasks, turn: &Turn, taken: &Taken, backlog: u64) {
+        let task = turn.task;
         tasks.note_wanted(task, taken);
         let has_some = taken.pending > 0 && (taken.anywhere || !taken.lanes.is_empty());
         if !has_some || taken.control != Control::Run {
@@ -190,6 +245,8 @@ impl Dispatcher {
                 true => tasks.quiet(task),
                 false => tasks.park_keyed(task),
             }
+        } else if turn.is_quiet {
+            tasks.goes_on(task);
         }
         tasks.due_in(task, taken.next_due);
         if taken.pending <= backlog / 2 && !taken.generated {

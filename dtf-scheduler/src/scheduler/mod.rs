@@ -30,7 +30,8 @@ use dtf_model::role::{Role, part_number};
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::{BucketOf, TaskTable};
 use dtf_model::wake::{Hint, Topic};
-use dtf_runtime::RoleContext;
+use dtf_runtime::{RoleContext, until};
+use futures::FutureExt;
 use lrmf_core::runner::{Held, RunTask};
 use tokio::time::Instant;
 use tracing::warn;
@@ -103,14 +104,23 @@ impl RunTask for Scheduler {
                 },
                 hint = credit.next() => dispatcher.hear(&hint),
                 read = groups.next(), if busy => tasks.share_between(&read),
-                heard = tasks.next_heard() => match heard {
-                    Heard::Made(made) => tasks.made(*made),
-                    Heard::Told(told) => tasks.told(&told),
-                    Heard::Answers(answers) => if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
-                        warn!(partition, %error, "dispatch interrupted");
-                        lister.list_within(AFTER_FAILURE);
-                    },
-                },
+                heard = tasks.next_heard() => {
+                    // Everything that is there, before room is dealt out again.
+                    let mut next = Some(heard);
+                    while let Some(heard) = next {
+                        match heard {
+                            Heard::Made(made) => tasks.made(*made),
+                            Heard::Told(told) => tasks.told(&told),
+                            Heard::Answers(answers) => {
+                                if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
+                                    warn!(partition, %error, "dispatch interrupted");
+                                    lister.list_within(AFTER_FAILURE);
+                                }
+                            }
+                        }
+                        next = tasks.next_heard().now_or_never();
+                    }
+                }
                 () = tokio::task::yield_now(), if more => {}
             }
             more = match dispatcher.deal(&mut tasks).await {
@@ -122,12 +132,5 @@ impl RunTask for Scheduler {
                 }
             };
         }
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

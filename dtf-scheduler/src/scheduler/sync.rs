@@ -17,7 +17,7 @@ use super::recovery::Finder;
 use super::tasks::Tasks;
 
 /// How many tasks are taken up at a time.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 256;
 
 impl Tasks {
     fn finder(&self) -> Finder {
@@ -66,6 +66,9 @@ impl Tasks {
                 self.forget(task);
             } else if progress.pending > 0 || progress.delayed > 0 || !progress.generated {
                 self.pending(task);
+                if progress.delayed == 0 {
+                    self.expect(task, progress.pending);
+                }
             }
         }
         // Nothing is known of those that are left.

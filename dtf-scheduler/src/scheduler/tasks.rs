@@ -40,6 +40,8 @@ pub(super) struct Known {
     asked: Option<u64>,
     /// What it has to give.
     pub(super) wanted: Wanted,
+    /// The subtasks that it has pending, where that is known; none of them has a key.
+    pub(super) expected: Option<usize>,
 }
 
 impl Known {
@@ -188,6 +190,7 @@ impl Tasks {
     pub(super) fn pending(&mut self, task: TaskId) {
         if let Some(known) = self.known.get_mut(&task) {
             known.wanted.may_be_more();
+            known.expected = None;
         }
         if self.parked.awaits_kind(task) {
             return; // it has something pending, and goes on when there is room
@@ -203,12 +206,26 @@ impl Tasks {
             return; // forgotten meanwhile
         }
         self.making.remove(&task);
+        let pending = made.state.pending;
         match made.callback {
             Ok(callback) => self.know(&made.state, &made.usage, callback),
             // The generator meets the same fault, and stops the task for it.
             Err(error) => warn!(task_id = %task, %error, "no scheduler's callback, task not taken up"),
         }
         self.pending(task);
+        self.expect(task, pending);
+    }
+
+    /// The task has this much pending, as was read just now.
+    pub(super) fn expect(&mut self, task: TaskId, pending: u64) {
+        if let Some(known) = self.known.get_mut(&task).filter(|known| !known.wanted.is_keyed()) {
+            known.expected = usize::try_from(pending).ok().filter(|pending| *pending > 0);
+        }
+    }
+
+    /// The task has more to give than was expected.
+    pub(super) fn goes_on(&mut self, task: TaskId) {
+        self.policy.pending(task, self.context.clock.now());
     }
 
     pub(super) fn forget(&mut self, task: TaskId) {
@@ -256,7 +273,9 @@ impl Tasks {
         self.policy.ahead(task, taken.lost);
         if let Some(known) = self.known.get_mut(&task) {
             known.wanted.note(taken);
+            known.expected = None;
         }
+        self.expect(task, taken.pending);
     }
 
     /// The task rests until there is room for its keys.
@@ -355,7 +374,8 @@ impl Tasks {
     }
 
     /// Begins with a task that was found, as far as its kind is known here.
-    pub(super) fn begin(&mut self, Found { state, load }: Found) {
+    pub(super) fn begin(&mut self, Found { mut state, load }: Found) {
+        state.pending = load.pending;
         let (task, run, kind) = (state.spec.id, state.spec.run, state.spec.kind());
         let Ok(found) = self.context.plugins.able(kind) else {
             self.unknown.insert(task, kind);
@@ -380,8 +400,17 @@ impl Tasks {
         self.limiter.open(spec.id, &group, limits, usage.running);
         let audit = StallCheck::begin(self.context.clock.now(), usage);
         let (run, kind, is_blocked) = (spec.run, spec.kind(), !state.blocked_on.is_empty());
-        let known =
-            Known { run, callback, backlog, audit, kind, is_blocked, asked: None, wanted: Wanted::default() };
+        let known = Known {
+            run,
+            callback,
+            backlog,
+            audit,
+            kind,
+            is_blocked,
+            asked: None,
+            wanted: Wanted::default(),
+            expected: None,
+        };
         self.known.insert(spec.id, known);
         self.seen.insert(spec.id);
         self.policy.add(spec.id, &group, spec.param.priority);

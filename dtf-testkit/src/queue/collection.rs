@@ -7,8 +7,8 @@ use bytes::Bytes;
 use dtf_model::ids::{EmitEpoch, Seq};
 use dtf_model::plugin::{NewSubtask, SubtaskResult, TaskResult};
 use dtf_model::queue::{
-    CollectorLoad, Commit, CountedAs, Ending, Outcome, PEEK_BYTES, Parcel, ParcelId, Push, QueueStore,
-    Report, StillOpen,
+    CollectorLoad, Commit, CountedAs, Ending, FIRST_LOOK, Outcome, PEEK_BYTES, Parcel, ParcelId, Push,
+    QueueStore, Report, StillOpen,
 };
 
 use super::{Desk, body, failure, is_conflict, must, push, success};
@@ -232,4 +232,49 @@ pub async fn a_task_is_concluded_when_it_is_complete(store: &Arc<dyn QueueStore>
     must(store.push(desk.fence(), Push { finished: true, ..push(epoch, 0, &[]) }).await);
     must(store.load_collector(desk.fence()).await);
     must(store.conclude(desk.fence(), &TaskResult::default()).await);
+}
+
+/// The commit of the last results may conclude the task; one of earlier results, or with further subtasks, may not.
+pub async fn the_last_commit_may_conclude_the_task(store: &Arc<dyn QueueStore>) {
+    let (desk, epoch, load) = executed(store, &[1, 2]).await;
+    let end = Some(TaskResult { code: 7, reason: "all".into(), data: serde_json::json!([1]) });
+    let concluding = |batches| Commit { end: end.clone(), ..take_off(&load, 0, batches) };
+    let is_refused = async |commit: Commit| {
+        let before = desk.state().await;
+        assert!(is_conflict(&store.commit(desk.fence(), commit).await));
+        assert_eq!((desk.state().await, desk.peek(0, 9).await.len()), (before, 2));
+    };
+    is_refused(concluding(2)).await; // not generated
+    must(store.push(desk.fence(), Push { finished: true, ..push(epoch, 3, &[]) }).await);
+    is_refused(concluding(1)).await;
+    is_refused(Commit { follow_ups: vec![NewSubtask::new("more")], ..concluding(2) }).await;
+    let next = NewSubtask::new(body(50));
+    let open = vec![StillOpen { counted_as: CountedAs::Succeeded, next, after: Duration::ZERO }];
+    is_refused(Commit { open, ..concluding(2) }).await;
+    let ended = must(store.commit(desk.fence(), concluding(2)).await);
+    assert_eq!((ended.counts.succeeded, ended.collected), (3, 3));
+    assert_eq!(ended.ending, end.clone().map(Ending::Completed));
+    assert!(desk.progress().await.is_over);
+    // Sent again, and concluded again, it stays so.
+    assert_eq!(must(store.commit(desk.fence(), concluding(2)).await), ended);
+    must(store.conclude(desk.fence(), &TaskResult::default()).await);
+    assert_eq!(desk.state().await, ended);
+    // What is not counted yet holds it up too.
+    let (desk, epoch) = Desk::with(store, &[1, 1]).await;
+    must(store.push(desk.fence(), Push { finished: true, ..push(epoch, 2, &[]) }).await);
+    let parcel = desk.take_one().await;
+    desk.succeed(&parcel).await;
+    let load = must(store.load_collector(desk.fence()).await);
+    let commit = Commit { end, ..take_off(&load, 0, 1) };
+    assert!(is_conflict(&store.commit(desk.fence(), commit).await));
+}
+
+/// A load has the results that a peek would give.
+pub async fn a_collector_finds_the_first_results_when_it_loads(store: &Arc<dyn QueueStore>) {
+    let (desk, _, load) = executed(store, &[2, 1, 3]).await;
+    assert_eq!(load.results, desk.peek(0, FIRST_LOOK).await);
+    must(store.commit(desk.fence(), take_off(&load, 0, 2)).await);
+    let load = must(store.load_collector(desk.fence()).await);
+    assert_eq!((load.offset, load.results.len()), (2, 1));
+    assert_eq!(load.results, desk.peek(2, FIRST_LOOK).await);
 }

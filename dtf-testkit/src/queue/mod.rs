@@ -139,6 +139,8 @@ obligations!(
     what_stays_open_is_executed_again_and_counted_once,
     no_more_stays_open_than_was_counted,
     a_task_is_concluded_when_it_is_complete,
+    the_last_commit_may_conclude_the_task,
+    a_collector_finds_the_first_results_when_it_loads,
     at_the_same_time_everything_is_counted_once,
     a_random_history_is_as_in_memory,
 );

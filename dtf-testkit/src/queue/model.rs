@@ -385,6 +385,9 @@ impl<'a> Pair<'a> {
             assert!(self.epochs.iter().all(|(_, drawn)| *drawn != real.epoch), "epoch {} again", real.epoch);
             self.epochs.push((model.epoch, real.epoch));
             real.epoch = model.epoch;
+            for batch in &mut real.results {
+                batch.epoch = self.modelled(batch.epoch);
+            }
             (self.collector, self.next_follow_up, self.offset) = (model.epoch, model.next, model.offset);
         }
         self.same("load_collector", &model, &real);
@@ -401,11 +404,19 @@ impl<'a> Pair<'a> {
             open: self.some_open(),
             follow_ups,
             saved: self.dice.one_in(2).then(|| Bytes::from_static(b"status")),
+            end: None,
         };
         match self.dice.below(10) {
             0 => commit.offset += 1,
             1 => commit.first = commit.first.plus(1),
             2 => commit.epoch = EmitEpoch(1),
+            5..8 => {
+                commit.end = Some(TaskResult::default());
+                if self.dice.one_in(2) {
+                    (commit.open, commit.follow_ups) = (Vec::new(), Vec::new());
+                    commit.batches = batches.len() as u64;
+                }
+            }
             3 | 4 => commit = self.last_commit.clone().unwrap_or(commit),
             _ => {}
         }

@@ -185,6 +185,11 @@ impl Levels {
         self.newcomers.is_empty() && self.queues.iter().all(|queue| queue.order.is_empty())
     }
 
+    /// The number of tasks with something pending.
+    pub fn pending_tasks(&self) -> usize {
+        self.newcomers.len() + self.queues.iter().map(|queue| queue.order.len()).sum::<usize>()
+    }
+
     /// Whether the task has something pending, as far as was said.
     pub fn is_pending(&self, task: TaskId) -> bool {
         self.members.get(&task).is_some_and(|member| member.pending)

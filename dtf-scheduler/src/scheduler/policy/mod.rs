@@ -137,6 +137,12 @@ impl Policy {
         self.ready.is_empty()
     }
 
+    /// The part of so many places that is for each task that may be next.
+    pub fn share_of_turns(&self, places: usize) -> usize {
+        let groups = self.ready.iter().take(places).filter_map(|(_, group)| self.groups.get(group));
+        places / groups.map(|group| group.tasks.pending_tasks()).sum::<usize>().max(1)
+    }
+
     /// The group of a task.
     pub fn group_of(&self, task: TaskId) -> Option<&Arc<str>> {
         self.tasks.get(&task)
