@@ -104,7 +104,13 @@ fn script_round_trip(criterion: &mut Criterion) {
     let redis = runtime.block_on(Redis::connect(config)).unwrap();
     let (queues, shards) = (RedisQueues::new(redis.clone()), RedisShards::new(redis));
     let (task, run) = (TaskId(1), RunEpoch(1));
-    let spec = TaskSpec { id: task, run, task_type: TaskTypeId(1), param: Arc::new(TaskParam::default()) };
+    let spec = TaskSpec {
+        id: task,
+        request: uuid::Uuid::nil(),
+        run,
+        task_type: TaskTypeId(1),
+        param: Arc::new(TaskParam::default()),
+    };
     let fence = Fence { task, run, token: Token(1) };
     runtime.block_on(queues.open(&spec)).unwrap();
     runtime.block_on(queues.load_scheduler(fence)).unwrap();

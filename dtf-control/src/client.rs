@@ -166,7 +166,7 @@ impl Client {
         // The row of an ended task has its books, and nothing else happens to it.
         let queues = match row.status.is_terminal() {
             true => None,
-            false => self.queues.state(id).await?.filter(|state| state.spec.run == row.run),
+            false => self.queues.state(id).await?.filter(|state| state.is_of(&row)),
         };
         let pace = Pace::mean(self.now(), &row, &Progress::of(&row, queues.as_ref()));
         Ok(TaskStatusView { row, queues, pace })

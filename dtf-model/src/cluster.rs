@@ -3,10 +3,13 @@
 use async_trait::async_trait;
 
 use crate::error::{InvalidInput, StoreError};
+use crate::queue::QueueStore;
 use crate::shape::ClusterShape;
 
 /// The name of the note that has the cluster's shape.
 const SHAPE: &str = "shape";
+/// The name of the note that has the number of the cluster's database.
+const ID: &str = "cluster.id";
 
 /// A few short notes, each under a name.
 ///
@@ -22,6 +25,38 @@ pub trait ClusterTable: Send + Sync + 'static {
 
     /// Replaces a note that still is as expected. Says whether it is as wanted now.
     async fn replace_note(&self, name: &str, expected: &str, value: &str) -> Result<bool, StoreError>;
+}
+
+/// Returns the identity of the cluster with this name on this database, as other stores record it. The first call draws it.
+///
+/// # Errors
+/// The store failed.
+pub async fn identity(table: &dyn ClusterTable, name: &str) -> Result<String, StoreError> {
+    let drawn = uuid::Uuid::new_v4().to_string();
+    let id = match table.note(ID).await? {
+        Some(id) => id,
+        None => table.note_once(ID, &drawn).await?,
+    };
+    Ok(format!("{name} {id}"))
+}
+
+/// Claims the queues for a cluster: a store of queues belongs to the one that claims it first.
+///
+/// # Errors
+/// [`InvalidInput::OtherCluster`] where they belong to another cluster; or the store failed.
+pub async fn claim(queues: &dyn QueueStore, identity: &str) -> Result<(), StoreError> {
+    Ok(check_owner("Redis", &queues.claim(identity).await?, identity)?)
+}
+
+/// Checks the owner that a store records.
+///
+/// # Errors
+/// [`InvalidInput::OtherCluster`] where it is another cluster.
+pub fn check_owner(store: &'static str, recorded: &str, identity: &str) -> Result<(), InvalidInput> {
+    if recorded == identity {
+        return Ok(());
+    }
+    Err(InvalidInput::OtherCluster { store, theirs: recorded.to_owned(), ours: identity.to_owned() })
 }
 
 /// Checks that a process divides the work as its cluster does. The first process of a cluster decides how that is.

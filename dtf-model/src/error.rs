@@ -76,6 +76,19 @@ pub enum InvalidInput {
         /// What the cluster has.
         theirs: String,
     },
+    /// A store that another cluster uses.
+    #[error(
+        "{store} belongs to the cluster {theirs}, and this is {ours}; use another {store}, or for Redis another key prefix and for etcd another \
+         name of the cluster; where that cluster is no more, end all processes of this one and run `dtf cluster adopt`"
+    )]
+    OtherCluster {
+        /// Which store.
+        store: &'static str,
+        /// The cluster that it belongs to: its name, and the number of its database.
+        theirs: String,
+        /// This cluster.
+        ours: String,
+    },
     /// A count of the cluster's parts that would become smaller.
     #[error(
         "{what} cannot become {to}: the cluster has {from}, and what is in the others would be lost; only more are allowed"

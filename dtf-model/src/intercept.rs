@@ -141,6 +141,7 @@ intercepted! { "queues": QueueReader for QueueStore;
 }
 
 intercepted! { "queues": TaskControl for QueueStore;
+    claim(owner: &str) -> String;
     open(spec: &TaskSpec) -> (), Subject::Open(spec);
     set_control(task: TaskId, run: RunEpoch, control: Control) -> ();
     close(task: TaskId, run: RunEpoch) -> Counts;

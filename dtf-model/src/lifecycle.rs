@@ -12,7 +12,7 @@
 //! | terminal | otherwise | nothing |
 //! | to end | none | end it, with empty books |
 //! | paused before its start, or not yet due | none | wait |
-//! | otherwise | none: never made, half made, or lost | begin the next run |
+//! | otherwise | none: never made, half made, lost, or of another creation | begin the next run |
 //! | any | completed, or closed | end it, with these books |
 //! | not to end | asks to be stopped, or its time is up, or that to wait for its turn | abort it |
 //! | any | want something else than the row | tell them |
@@ -63,7 +63,7 @@ pub enum Step {
 
 /// Names the next step. `queues` is what the store has under the task's id, of whichever run.
 pub fn decide(now: u64, row: &TaskRow, queues: Option<&TaskState>, conf: &TaskConf) -> Step {
-    let queues = queues.filter(|queues| queues.spec.run == row.run);
+    let queues = queues.filter(|queues| queues.is_of(row));
     if row.status.is_terminal() {
         let late = queues.is_some_and(|queues| queues.ending.is_none());
         return if late { Step::Close } else { Step::Rest };
@@ -166,6 +166,8 @@ fn millis(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::ids::{TaskId, TaskTypeId};
     use crate::param::TaskParam;
@@ -175,6 +177,7 @@ mod tests {
     fn row(status: TaskStatus, control: Control, run: u32) -> TaskRow {
         TaskRow {
             id: TaskId(7),
+            request: Uuid::from_u128(7),
             task_type: TaskTypeId(1),
             param: TaskParam { timeout: Duration::from_secs(60), ..TaskParam::default() },
             status,
@@ -198,6 +201,20 @@ mod tests {
 
     fn next(now: u64, row: &TaskRow, queues: Option<&TaskState>) -> Step {
         decide(now, row, queues, &TaskConf::default())
+    }
+
+    #[test]
+    fn queues_of_another_creation_are_none() {
+        let mut row = row(TaskStatus::Running, Control::Run, 1);
+        let theirs = queues(&row);
+        row.request = Uuid::from_u128(8);
+        assert_eq!(next(START, &row, Some(&theirs)), Step::BeginRun);
+        row.status = TaskStatus::Completed;
+        assert_eq!(next(START, &row, Some(&theirs)), Step::Rest);
+        // What the previous version made does not say whose it is.
+        let mut unnamed = theirs;
+        unnamed.spec.request = Uuid::nil();
+        assert_eq!(next(START, &row, Some(&unnamed)), Step::Close);
     }
 
     #[test]

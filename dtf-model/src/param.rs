@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::InvalidInput;
 use crate::ids::{RunEpoch, TaskId, TaskTypeId, TypeVersion};
@@ -159,6 +160,9 @@ impl TaskParam {
 pub struct TaskSpec {
     /// Which task.
     pub id: TaskId,
+    /// The name of the task's creation. Nil where it is not known: queues that an earlier version made say nothing of it.
+    #[serde(default, skip_serializing_if = "Uuid::is_nil")]
+    pub request: Uuid,
     /// Which run of it.
     pub run: RunEpoch,
     /// Its type.
@@ -168,6 +172,12 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// Returns whether queues with this specification are those of the same creation of the task, as far as is known. A database
+    /// that was restored from a backup gives numbers again that later tasks had.
+    pub fn is_same_creation(&self, request: Uuid) -> bool {
+        self.request == request || self.request.is_nil() || request.is_nil()
+    }
+
     /// What has to be known to work on it.
     pub fn kind(&self) -> TypeVersion {
         TypeVersion { task_type: self.task_type, version: self.param.type_version }

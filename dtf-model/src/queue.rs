@@ -32,6 +32,7 @@ use crate::ids::{RunEpoch, Seq, Shard, TaskId};
 use crate::param::TaskSpec;
 use crate::plugin::TaskResult;
 use crate::status::{Control, Counts};
+use crate::table::TaskRow;
 
 pub use self::collector::{CollectorLoad, Commit, FIRST_LOOK};
 pub use self::generator::{Backlog, GeneratorLoad, Push};
@@ -115,6 +116,11 @@ impl TaskState {
             blocked_on: Vec::new(),
             ending: None,
         }
+    }
+
+    /// Returns whether these are the queues of the present run of a row's task.
+    pub fn is_of(&self, row: &TaskRow) -> bool {
+        self.spec.run == row.run && self.spec.is_same_creation(row.request)
     }
 
     /// Whether every subtask has been generated, counted and collected.

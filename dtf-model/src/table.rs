@@ -42,6 +42,8 @@ pub struct NewTask {
 pub struct TaskRow {
     /// Its id.
     pub id: TaskId,
+    /// The name of its creation: [`NewTask::request`].
+    pub request: Uuid,
     /// Its type.
     pub task_type: TaskTypeId,
     /// What the user said of it.
@@ -77,6 +79,7 @@ impl TaskRow {
     pub fn created(id: TaskId, task: &NewTask) -> Self {
         Self {
             id,
+            request: task.request,
             task_type: task.task_type,
             param: task.param.clone(),
             status: TaskStatus::Created,
@@ -103,6 +106,7 @@ impl TaskRow {
     pub fn spec(&self) -> crate::param::TaskSpec {
         crate::param::TaskSpec {
             id: self.id,
+            request: self.request,
             run: self.run,
             task_type: self.task_type,
             param: std::sync::Arc::new(self.param.clone()),

@@ -22,6 +22,7 @@ use dtf_redis::{Redis, RedisConfig, RedisQueues};
 use futures::future::join_all;
 use lrmf_core::Token;
 use server::Server;
+use uuid::Uuid;
 
 const BODY: usize = 64;
 const SPAN: Duration = Duration::from_secs(3);
@@ -57,7 +58,7 @@ fn patient(server: &Server) -> RedisConfig {
 
 fn spec(task: u64) -> TaskSpec {
     let param = Arc::new(TaskParam::default());
-    TaskSpec { id: TaskId(task), run: RunEpoch(1), task_type: TaskTypeId(1), param }
+    TaskSpec { id: TaskId(task), request: Uuid::nil(), run: RunEpoch(1), task_type: TaskTypeId(1), param }
 }
 
 fn batch(first: Seq, parcels: usize, size: usize) -> Push {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::config::{RedisConfig, Topology};
 use crate::keys::Keys;
-use crate::link::{Connection, Link, on};
+use crate::link::{Connection, Generation, Link, is_answer, is_elsewhere, on};
 use crate::lives::{Lives, incarnation_of};
 use crate::reply::Reply;
 
@@ -75,7 +75,7 @@ impl Redis {
         self.inner.config.topology != Topology::Cluster
     }
 
-    async fn connection(&self) -> Result<Connection, StoreError> {
+    async fn connection(&self) -> Result<(Connection, Generation), StoreError> {
         self.inner.link.connection().await.map_err(|error| match store_error(&error) {
             // The call itself was not sent.
             StoreError::Unknown { store, cause } => StoreError::Unreachable { store, cause },
@@ -83,25 +83,41 @@ impl Redis {
         })
     }
 
-    fn answered<T>(&self, answer: RedisResult<T>) -> Result<T, StoreError> {
+    fn answered<T>(&self, answer: RedisResult<T>, over: Generation) -> Result<T, StoreError> {
         answer.map_err(|error| {
-            self.inner.link.failed(&error);
-            store_error(&error)
+            self.inner.link.failed(&error, over);
+            self.with_rule(store_error(&error))
         })
+    }
+
+    /// Names the rule to add, where the user has no right to something.
+    pub(crate) fn with_rule(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Refused { store, cause } if is_about_rights(&cause) => {
+                let rule = acl_rule(&self.inner.config);
+                StoreError::Refused { store, cause: format!("{cause}; give the user its rights: {rule}") }
+            }
+            other => other,
+        }
+    }
+
+    /// Makes the next call connect anew.
+    pub(crate) fn give_up(&self) {
+        self.inner.link.give_up(self.inner.link.generation());
     }
 
     /// Calls a script.
     pub(crate) async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Reply, StoreError> {
-        let answer =
-            on!(self.connection().await?, connection => call.invoke_async(&mut { connection }).await);
-        Reply::new(self.answered(answer)?)
+        let (connection, over) = self.connection().await?;
+        let answer = on!(connection, connection => call.invoke_async(&mut { connection }).await);
+        Reply::new(self.answered(answer, over)?)
     }
 
     /// Sends a single command.
     pub(crate) async fn send<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
-        let answer =
-            on!(self.connection().await?, connection => command.query_async(&mut { connection }).await);
-        self.answered(answer)
+        let (connection, over) = self.connection().await?;
+        let answer = on!(connection, connection => command.query_async(&mut { connection }).await);
+        self.answered(answer, over)
     }
 
     /// The answers to commands of which none needs another: in one go, but for a Cluster, where each finds its own node.
@@ -121,9 +137,10 @@ impl Redis {
             for command in commands.by_ref().take(TOGETHER) {
                 some.add_command(command);
             }
+            let (connection, over) = self.connection().await?;
             let answer: RedisResult<Vec<T>> =
-                on!(self.connection().await?, connection => some.query_async(&mut { connection }).await);
-            answers.extend(self.answered(answer)?);
+                on!(connection, connection => some.query_async(&mut { connection }).await);
+            answers.extend(self.answered(answer, over)?);
         }
         Ok(answers)
     }
@@ -140,8 +157,14 @@ impl Redis {
         for (channel, message) in messages {
             all.publish(channel, message).ignore();
         }
-        let answer = on!(self.connection().await?, connection => all.exec_async(&mut { connection }).await);
-        self.answered(answer)
+        let (connection, over) = self.connection().await?;
+        let answer = on!(connection, connection => all.exec_async(&mut { connection }).await);
+        self.answered(answer, over)
+    }
+
+    /// The generation of the connection for commands: another one once the master was looked for again.
+    pub(crate) fn generation(&self) -> Generation {
+        self.inner.link.generation()
     }
 
     /// A connection of its own for listening.
@@ -165,17 +188,18 @@ impl Redis {
     pub(crate) async fn infos(&self, section: &str) -> Result<Vec<String>, StoreError> {
         let mut info = redis::cmd("INFO");
         info.arg(section);
-        let Connection::Cluster(mut cluster) = self.connection().await? else {
+        let (connection, over) = self.connection().await?;
+        let Connection::Cluster(mut cluster) = connection else {
             return Ok(vec![self.send(&info).await?]);
         };
         let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let answers = self.answered(cluster.route_command(info, masters).await)?;
+        let answers = self.answered(cluster.route_command(info, masters).await, over)?;
         let texts = match answers {
             Value::Map(nodes) => nodes.into_iter().map(|(_, text)| String::from_redis_value(text)).collect(),
             other => vec![String::from_redis_value(other)],
         };
         let texts: Result<Vec<_>, _> = texts.into_iter().collect();
-        self.answered(texts.map_err(RedisError::from))
+        self.answered(texts.map_err(RedisError::from), over)
     }
 
     /// Which lives the servers are in, all that are written to; as they said within the last second.
@@ -254,6 +278,24 @@ impl ServerInfo<'_> {
     }
 }
 
+/// Whether an answer says that the user has no right to a command, key or channel.
+pub(crate) fn is_about_rights(cause: &str) -> bool {
+    cause.contains("NOPERM") || cause.contains("no permissions")
+}
+
+/// The rule that gives a user what this crate needs.
+fn acl_rule(config: &RedisConfig) -> String {
+    let prefix = &config.key_prefix;
+    let user = redis::Client::open(config.url.as_str()).ok();
+    let user =
+        user.and_then(|client| client.get_connection_info().redis_settings().username().map(str::to_owned));
+    let cluster = if config.topology == Topology::Cluster { " +cluster" } else { "" };
+    format!(
+        "ACL SETUSER {} ~{prefix}dtf.* &{prefix}dtf.wake.* +@read +@write +@scripting +@connection +@pubsub +info +time{cluster}",
+        user.as_deref().unwrap_or("default")
+    )
+}
+
 /// What the caller may conclude from an error.
 pub(crate) fn store_error(error: &RedisError) -> StoreError {
     use ServerErrorKind as Server;
@@ -269,11 +311,6 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
             | Server::Moved
             | Server::Ask,
         ) => StoreError::Unreachable { store: STORE, cause },
-        ErrorKind::Server(_) | ErrorKind::Extension
-            if is_passing(error.code().unwrap_or_default(), &cause) =>
-        {
-            StoreError::Unreachable { store: STORE, cause }
-        }
         // In the middle of a failover no Sentinel names a master.
         ErrorKind::MasterNameNotFoundBySentinel => StoreError::Unreachable { store: STORE, cause },
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound if error.is_connection_refusal() => {
@@ -282,16 +319,15 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => {
             StoreError::Unknown { store: STORE, cause }
         }
+        _ if is_elsewhere(error) || is_passing(error) => StoreError::Unreachable { store: STORE, cause },
         _ => StoreError::Refused { store: STORE, cause },
     }
 }
 
 /// Whether an answer says that nothing was done because of a state that passes: out of memory, a script that runs too long,
 /// a disk that is full, replicas that are missing. Scripts write first what needs memory, or what frees it.
-fn is_passing(code: &str, cause: &str) -> bool {
-    ["OOM", "BUSY", "MISCONF", "NOREPLICAS"]
-        .into_iter()
-        .any(|passing| code == passing || cause.contains(&format!("{passing} ")))
+fn is_passing(error: &RedisError) -> bool {
+    ["OOM", "BUSY", "MISCONF", "NOREPLICAS"].into_iter().any(|code| is_answer(error, code))
 }
 
 #[cfg(test)]

@@ -87,6 +87,16 @@ impl Keys {
             .map(|name| format!("{}dtf.shard.{name}.{{{shard}}}", self.prefix))
     }
 
+    /// The cluster that these queues belong to.
+    pub(crate) fn owner(&self) -> String {
+        format!("{}dtf.cluster", self.prefix)
+    }
+
+    /// Keys that are written to see whether they can be, and expire at once; in a Cluster most likely of all nodes.
+    pub(crate) fn probes(&self, number: u32) -> impl Iterator<Item = String> {
+        (0..number).map(|at| format!("{}dtf.probe.{{{at}}}", self.prefix))
+    }
+
     pub(crate) fn channel(&self, topic: Topic) -> String {
         let prefix = &self.prefix;
         match topic {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
@@ -22,26 +22,26 @@ const REDIRECT_WAIT: Duration = Duration::from_millis(200);
 
 /// A way to the servers.
 pub(crate) enum Link {
-    /// To one server. It connects again by itself.
-    One { client: Client, manager: ConnectionManager },
+    /// To one server: that at an address, or the master that Sentinels name.
+    One(Box<Master>),
     /// To all nodes of a Cluster. It follows slots by itself.
     Cluster { nodes: Vec<Client>, connection: ClusterConnection },
-    /// To the master that Sentinels name.
-    Sentinel(Sentinel),
 }
 
 /// A connection to send a command on.
 pub(crate) enum Connection {
-    Managed(ConnectionManager),
     Cluster(ClusterConnection),
     Master(MultiplexedConnection),
 }
+
+/// The number of a connection among those that were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
 
 /// Does the same on whichever connection there is.
 macro_rules! on {
     ($connection:expr, $name:ident => $what:expr) => {
         match $connection {
-            $crate::link::Connection::Managed($name) => $what,
             $crate::link::Connection::Cluster($name) => $what,
             $crate::link::Connection::Master($name) => $what,
         }
@@ -54,14 +54,8 @@ impl Link {
     pub(crate) async fn connect(config: &RedisConfig) -> RedisResult<Self> {
         match &config.topology {
             Topology::Single => {
-                let client = Client::open(address(config, &config.url)?)?;
-                // Retries inside a call would hide for seconds what the caller can decide better.
-                let settings = ConnectionManagerConfig::new()
-                    .set_number_of_retries(0)
-                    .set_connection_timeout(Some(config.connect_timeout))
-                    .set_response_timeout(Some(config.response_timeout));
-                let manager = ConnectionManager::new_with_config(client.clone(), settings).await?;
-                Ok(Self::One { client, manager })
+                let find = Find::At(Client::open(address(config, &config.url)?)?);
+                Ok(Self::One(Box::new(Master::connect(config, find).await?)))
             }
             Topology::Cluster => {
                 let mut nodes = addresses(config)?;
@@ -73,35 +67,50 @@ impl Link {
                 Ok(Self::Cluster { nodes, connection })
             }
             Topology::Sentinel { master, password } => {
-                let sentinel = Sentinel::new(config, master, password.as_deref());
-                sentinel.connection().await?;
-                Ok(Self::Sentinel(sentinel))
+                let find = Find::Named { master: master.clone(), password: password.clone() };
+                Ok(Self::One(Box::new(Master::connect(config, find).await?)))
             }
         }
     }
 
     /// A connection for a command.
-    pub(crate) async fn connection(&self) -> RedisResult<Connection> {
+    pub(crate) async fn connection(&self) -> RedisResult<(Connection, Generation)> {
         Ok(match self {
-            Self::One { manager, .. } => Connection::Managed(manager.clone()),
-            Self::Cluster { connection, .. } => Connection::Cluster(connection.clone()),
-            Self::Sentinel(sentinel) => Connection::Master(sentinel.connection().await?),
+            Self::One(master) => {
+                let (connection, generation) = master.connection().await?;
+                (Connection::Master(connection), generation)
+            }
+            Self::Cluster { connection, .. } => (Connection::Cluster(connection.clone()), Generation(0)),
         })
     }
 
-    /// An error came over the connection that was given out last.
-    pub(crate) fn failed(&self, error: &RedisError) {
-        if let Self::Sentinel(sentinel) = self {
-            sentinel.failed(error);
+    /// An error came over the connection of this generation.
+    pub(crate) fn failed(&self, error: &RedisError, generation: Generation) {
+        if let Self::One(master) = self {
+            master.failed(error, generation);
+        }
+    }
+
+    /// Makes the next call connect anew: this connection leads to a server that is not the master.
+    pub(crate) fn give_up(&self, generation: Generation) {
+        if let Self::One(master) = self {
+            master.give_up(generation);
+        }
+    }
+
+    /// The generation of the connection for commands.
+    pub(crate) fn generation(&self) -> Generation {
+        match self {
+            Self::One(master) => master.current().generation,
+            Self::Cluster { .. } => Generation(0),
         }
     }
 
     /// Where to listen for messages: each is heard on every node.
     pub(crate) async fn listening(&self) -> RedisResult<Vec<Client>> {
         match self {
-            Self::One { client, .. } => Ok(vec![client.clone()]),
+            Self::One(master) => Ok(vec![master.client().await?]),
             Self::Cluster { nodes, .. } => Ok(nodes.clone()),
-            Self::Sentinel(sentinel) => Ok(vec![sentinel.master().await?]),
         }
     }
 }
@@ -146,30 +155,45 @@ fn tcp(config: &RedisConfig) -> TcpSettings {
     tcp
 }
 
-/// The way to the master that Sentinels name.
+/// The way to one server.
 ///
-/// The Sentinels are asked when there is no connection, and there is none after an error that may mean that the master has
-/// changed. So the first call after a failover fails, and the ones after it go to the new master. Nothing is locked while
-/// they are asked: calls that find no connection at the same time each make one, and one of them stays.
-pub(crate) struct Sentinel {
+/// It is looked for when there is no connection: the name of its address is resolved, or the Sentinels are asked. There is no
+/// connection after an error that may mean that another server is the master now. So the first call after a failover fails, and the
+/// ones after it go to the new master, also where both are behind one address. Nothing is locked meanwhile: calls that find no
+/// connection at the same time each make one, and one of them stays.
+pub(crate) struct Master {
     config: RedisConfig,
-    master: String,
-    password: Option<String>,
-    current: Mutex<Option<MultiplexedConnection>>,
+    find: Find,
+    current: Mutex<Current>,
 }
 
-impl Sentinel {
-    fn new(config: &RedisConfig, master: &str, password: Option<&str>) -> Self {
-        let (config, master, password) = (config.clone(), master.to_owned(), password.map(str::to_owned));
-        Self { config, master, password, current: Mutex::default() }
+/// How the server is found.
+enum Find {
+    /// At an address.
+    At(Client),
+    /// As the master that Sentinels know by this name.
+    Named { master: String, password: Option<String> },
+}
+
+#[derive(Default)]
+struct Current {
+    generation: Generation,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Master {
+    async fn connect(config: &RedisConfig, find: Find) -> RedisResult<Self> {
+        let master = Self { config: config.clone(), find, current: Mutex::default() };
+        master.connection().await?;
+        Ok(master)
     }
 
-    fn client(&self) -> RedisResult<SentinelClient> {
+    fn sentinels(&self, master: &str, password: Option<&str>) -> RedisResult<SentinelClient> {
         // What the first address says besides the place is meant for the servers.
         let first = address(&self.config, &self.config.url)?;
         let servers = first.redis_settings();
         let places: Vec<_> = addresses(&self.config)?.iter().map(|info| info.addr().clone()).collect();
-        let mut builder = SentinelClientBuilder::new(places, &self.master, SentinelServerType::Master)?
+        let mut builder = SentinelClientBuilder::new(places, master, SentinelServerType::Master)?
             .set_client_to_redis_db(servers.db())
             .set_client_to_redis_tcp_settings(tcp(&self.config))
             .set_client_to_sentinel_tcp_settings(tcp(&self.config));
@@ -186,49 +210,71 @@ impl Sentinel {
                 .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
                 .set_client_to_redis_certificates(certificates);
         }
-        if let Some(password) = &self.password {
+        if let Some(password) = password {
             builder = builder.set_client_to_sentinel_password(password);
         }
         builder.build()
     }
 
     /// A panic while it is held can only come from an allocation failure; what it guards is whole then.
-    fn current(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+    fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
-        let known = self.current().clone();
-        if let Some(connection) = known {
-            return Ok(connection);
+    async fn connection(&self) -> RedisResult<(MultiplexedConnection, Generation)> {
+        if let Current { generation, connection: Some(connection) } = &*self.current() {
+            return Ok((connection.clone(), *generation));
         }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.config.connect_timeout))
             .set_response_timeout(Some(self.config.response_timeout));
-        let master = self.master().await?;
-        let connection = master.get_multiplexed_async_connection_with_config(&config).await?;
-        *self.current() = Some(connection.clone());
-        Ok(connection)
+        let client = self.client().await?;
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut current = self.current();
+        current.generation.0 += 1;
+        current.connection = Some(connection.clone());
+        Ok((connection, current.generation))
     }
 
-    /// What the Sentinels say; one that hangs is not waited for without end.
-    async fn master(&self) -> RedisResult<Client> {
-        let mut client = self.client()?;
-        match tokio::time::timeout(self.config.connect_timeout, client.async_get_client()).await {
+    /// The server. Sentinels that hang are not waited for without end.
+    async fn client(&self) -> RedisResult<Client> {
+        let (master, password) = match &self.find {
+            Find::At(client) => return Ok(client.clone()),
+            Find::Named { master, password } => (master, password.as_deref()),
+        };
+        let mut sentinels = self.sentinels(master, password)?;
+        match tokio::time::timeout(self.config.connect_timeout, sentinels.async_get_client()).await {
             Ok(answered) => answered,
             // Nothing was sent to the master.
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),
         }
     }
 
-    fn failed(&self, error: &RedisError) {
-        use redis::ServerErrorKind::{MasterDown, ReadOnly};
-        let gone = matches!(
-            error.kind(),
-            ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ReadOnly | MasterDown)
-        );
-        if gone {
-            *self.current() = None;
+    fn failed(&self, error: &RedisError, generation: Generation) {
+        if matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || is_elsewhere(error) {
+            self.give_up(generation);
         }
     }
+
+    fn give_up(&self, generation: Generation) {
+        let mut current = self.current();
+        // A call that failed on an earlier connection says nothing of this one.
+        if current.generation == generation {
+            current.connection = None;
+        }
+    }
+}
+
+/// Returns whether an answer says that the master is elsewhere, or not yet there.
+pub(crate) fn is_elsewhere(error: &RedisError) -> bool {
+    use redis::ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    matches!(error.kind(), ErrorKind::Server(BusyLoading | MasterDown | ReadOnly))
+        || ["READONLY", "MASTERDOWN", "LOADING"].into_iter().any(|code| is_answer(error, code))
+}
+
+/// Returns whether an answer has this code. That of a command in a pipeline is wrapped, and up to version 6.2 also that of a command
+/// that a script calls.
+pub(crate) fn is_answer(error: &RedisError, code: &str) -> bool {
+    let text = error.to_string();
+    error.code() == Some(code) || text.contains(&format!("{code} ")) || text.contains(&format!("\"{code}\""))
 }

@@ -34,6 +34,28 @@ const TOPICS: usize = 65_536;
 const PING: Duration = Duration::from_secs(5);
 /// How soon a lost connection is made again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// The time after which the server is asked again for something that it refuses, such as a channel that the user has no right to.
+const AGAIN_REFUSED: Duration = Duration::from_secs(30);
+
+/// Warns of an error once, and again only after another one or a success.
+#[derive(Default)]
+struct SaidOnce(Option<String>);
+
+impl SaidOnce {
+    fn say(&mut self, error: &StoreError, what: &str) {
+        let text = error.to_string();
+        if self.0.as_ref() == Some(&text) {
+            debug!(%error, "{what}");
+        } else {
+            warn!(%error, "{what}");
+            self.0 = Some(text);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.0 = None;
+    }
+}
 
 /// Wake-ups between processes. Its tasks end with it.
 pub struct RedisWakeUp {
@@ -144,6 +166,7 @@ impl Outbox {
 
 /// Publishes hints, for as long as the process lives. One that may not have been published is published again.
 async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
+    let mut said = SaidOnce::default();
     loop {
         outbox.bell.notified().await;
         let topics = outbox.take();
@@ -155,9 +178,16 @@ async fn publish(redis: Redis, outbox: Arc<Outbox>, sender: u64) {
         };
         let messages: Vec<_> = topics.iter().map(message).collect();
         if let Err(error) = redis.publish(&messages).await {
-            debug!(%error, topics = topics.len(), "hints not published, they are sent again");
-            tokio::time::sleep(AGAIN).await;
+            if error.is_retryable() {
+                debug!(%error, topics = topics.len(), "hints not published, they are sent again");
+                tokio::time::sleep(AGAIN).await;
+            } else {
+                said.say(&error, "no wake-ups are published: others notice what changes some seconds later");
+                tokio::time::sleep(AGAIN_REFUSED).await;
+            }
             outbox.put_back(topics);
+        } else {
+            said.forget();
         }
     }
 }
@@ -230,21 +260,30 @@ struct Subscriber {
 
 impl Subscriber {
     async fn run(mut self) {
+        let mut said = SaidOnce::default();
         loop {
-            match self.listen().await {
-                Ok(()) => info!("the connection for wake-ups was closed"),
-                Err(error) => warn!(%error, "no wake-ups are heard"),
-            }
-            tokio::time::sleep(AGAIN).await;
+            let pause = match self.listen(&mut said).await {
+                Ok(()) => {
+                    info!("the connection for wake-ups was closed");
+                    AGAIN
+                }
+                Err(error) => {
+                    said.say(&error, "no wake-ups are heard: what changes is noticed some seconds later");
+                    if error.is_retryable() { AGAIN } else { AGAIN_REFUSED }
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
     /// Listens until the connection breaks.
-    async fn listen(&mut self) -> Result<(), StoreError> {
+    async fn listen(&mut self, said: &mut SaidOnce) -> Result<(), StoreError> {
+        let server = self.redis.generation();
         let (mut sink, mut stream) = self.redis.listen().await?.split();
         self.heard.clear();
         let wanted = self.wanted.all();
         self.subscribe(&mut sink, wanted).await?;
+        said.forget();
         let wanted = self.wanted.clone();
         let mut ping = tokio::time::interval(PING);
         loop {
@@ -254,7 +293,13 @@ impl Subscriber {
                     None => return Ok(()),
                 },
                 () = wanted.bell.notified() => self.follow(&mut sink).await?,
-                _ = ping.tick() => in_time(&self.redis, sink.ping::<redis::Value>()).await.map(drop)?,
+                _ = ping.tick() => {
+                    // Hints are published where commands go, and this connection may be to the server that was the master before.
+                    if self.redis.generation() != server {
+                        return Ok(());
+                    }
+                    in_time(&self.redis, sink.ping::<redis::Value>()).await.map(drop)?;
+                }
             }
         }
     }
@@ -312,7 +357,7 @@ async fn in_time<T>(
     call: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, StoreError> {
     match tokio::time::timeout(redis.config().response_timeout, call).await {
-        Ok(answered) => answered.map_err(|error| store_error(&error)),
+        Ok(answered) => answered.map_err(|error| redis.with_rule(store_error(&error))),
         Err(_) => Err(StoreError::Unknown { store: STORE, cause: "no answer in time".to_owned() }),
     }
 }

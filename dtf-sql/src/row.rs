@@ -28,6 +28,7 @@ impl Record for TaskRow {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(TaskRow {
             id: TaskId(columns.number("id")?),
+            request: columns.text("request_id")?.parse().map_err(|_| wrong("request_id", "no UUID"))?,
             task_type: TaskTypeId(columns.number("task_type")?),
             param: param(columns)?,
             status: columns.code("task_status", TaskStatus::from_code)?,

@@ -198,6 +198,7 @@ impl DtfBuilder {
             context,
             members: Mutex::default(),
             agreed: OnceCell::new(),
+            claimed: OnceCell::new(),
             _plugin_runtime: plugin_runtime,
         })
     }
@@ -223,6 +224,8 @@ pub struct Dtf {
     members: Mutex<BTreeMap<Role, Member>>,
     /// Set when it is known that the cluster divides its work as this process does.
     agreed: OnceCell<()>,
+    /// Set when the queues are known to belong to this process's cluster.
+    claimed: OnceCell<()>,
     /// Ends with the process's last use of it.
     _plugin_runtime: PluginRuntime,
 }
@@ -250,6 +253,10 @@ impl Dtf {
     /// The role runs already, the cluster divides its work otherwise, or the role's group cannot be joined.
     pub async fn start_service(&self, role: Role) -> Result<(), ServiceError> {
         self.agreed.get_or_try_init(|| self.agree()).await?;
+        // An executor needs no database, which is what says which cluster this is.
+        if role != Role::Executor {
+            self.claimed.get_or_try_init(|| self.claim()).await?;
+        }
         let mut members = self.members.lock().await;
         if members.contains_key(&role) {
             return Err(ServiceError::Running(role));
@@ -297,6 +304,15 @@ impl Dtf {
         until_answered(&CancellationToken::new(), async || match self.config.alone {
             true => cluster::begin_alone(table, shape).await,
             false => cluster::agree(table, shape).await,
+        })
+        .await
+    }
+
+    /// Claims the queues for the cluster of this database.
+    async fn claim(&self) -> Result<(), StoreError> {
+        until_answered(&CancellationToken::new(), async || {
+            let identity = cluster::identity(&*self.ports.table, &self.config.cluster).await?;
+            cluster::claim(&*self.ports.queues, &identity).await
         })
         .await
     }

@@ -94,6 +94,20 @@ impl EtcdStore {
         Ok((status.version().to_owned(), lease_faults(status.version())))
     }
 
+    /// What the node that answers complains of, in its own words: alarms such as `NOSPACE`, with which it refuses writes, or a cluster
+    /// without a leader.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn complaints(&self) -> Result<Vec<String>, StoreError> {
+        let status = with_retries(self.timeout, "a look at the alarms", || {
+            let mut client = self.client.clone();
+            async move { client.status().await }
+        })
+        .await?;
+        Ok(status.errors().iter().map(|error| error.trim().to_owned()).collect())
+    }
+
     /// Whether etcd answers and knows us. Not being permitted to read the probe is an answer too.
     async fn probe(&self) -> Result<(), StoreError> {
         with_retries(self.timeout, "a first read", || {

@@ -29,6 +29,7 @@ pub enum Passage {
 pub struct Proxy {
     address: SocketAddr,
     passage: watch::Sender<Passage>,
+    target: watch::Sender<String>,
     /// Ends everything with the proxy.
     _runtime: Runtime,
 }
@@ -43,13 +44,20 @@ impl Proxy {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         let passage = watch::Sender::new(Passage::Open);
-        runtime.spawn(accept(listener, target.to_owned(), passage.subscribe()));
-        Ok(Self { address, passage, _runtime: runtime })
+        let target = watch::Sender::new(target.to_owned());
+        runtime.spawn(accept(listener, target.subscribe(), passage.subscribe()));
+        Ok(Self { address, passage, target, _runtime: runtime })
     }
 
     /// Where to connect to, `host:port`.
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// From now on connections go to another `host:port`; those that are there stay where they are, as when a name or a service is
+    /// given to another server.
+    pub fn lead_to(&self, target: &str) {
+        self.target.send_replace(target.to_owned());
     }
 
     /// From now on this passes.
@@ -58,13 +66,14 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, passage: watch::Receiver<Passage>) {
+async fn accept(listener: TcpListener, target: watch::Receiver<String>, passage: watch::Receiver<Passage>) {
     let mut pipes = JoinSet::new();
     loop {
         while pipes.try_join_next().is_some() {}
         let Ok((near, _)) = listener.accept().await else { continue };
         // A server that is not there is not there for whoever connected, either.
-        let Ok(far) = TcpStream::connect(&target).await else { continue };
+        let target = target.borrow().clone();
+        let Ok(far) = TcpStream::connect(target).await else { continue };
         let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
         pipes.spawn(pipe(near_in, far_out, passage.clone(), |passage| passage != Passage::Nothing));
         pipes.spawn(pipe(far_in, near_out, passage.clone(), |passage| passage == Passage::Open));

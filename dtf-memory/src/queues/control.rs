@@ -11,11 +11,18 @@ use crate::task_queue::TaskQueue;
 
 #[async_trait]
 impl TaskControl for MemoryQueues {
+    async fn claim(&self, owner: &str) -> Result<String, StoreError> {
+        Ok(lock(&self.owner).get_or_insert_with(|| owner.to_owned()).clone())
+    }
+
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError> {
         let mut tasks = lock(&self.tasks);
         if let Some(there) = tasks.get(&spec.id) {
-            let run = lock(there).spec().run;
-            if run > spec.run {
+            let (run, same) = {
+                let there = lock(there);
+                (there.spec().run, there.spec().is_same_creation(spec.request))
+            };
+            if run > spec.run || (run == spec.run && !same) {
                 return Err(StoreError::Gone { task: spec.id, run: spec.run });
             }
             if run == spec.run {

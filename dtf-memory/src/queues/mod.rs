@@ -25,6 +25,7 @@ pub struct MemoryQueues {
     clock: Arc<dyn Clock>,
     tasks: Mutex<HashMap<TaskId, Shared>>,
     incarnation: Mutex<Incarnation>,
+    owner: Mutex<Option<String>>,
 }
 
 /// What was there at some time, see [`MemoryQueues::snapshot`].
@@ -39,7 +40,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl MemoryQueues {
     /// Empty queues, with delays reckoned on this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tasks: Mutex::default(), incarnation: Mutex::default() }
+        Self { clock, tasks: Mutex::default(), incarnation: Mutex::default(), owner: Mutex::default() }
     }
 
     /// Whether nothing is left of any task.

@@ -38,7 +38,12 @@ pub trait QueueReader: Send + Sync + 'static {
 /// [`QueueStore`] says what an implementor guarantees.
 #[async_trait]
 pub trait TaskControl: QueueReader {
-    /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens.
+    /// Records the cluster that these queues belong to, unless one is recorded. Returns the one that is recorded now.
+    async fn claim(&self, owner: &str) -> Result<String, StoreError>;
+
+    /// Makes the queues of a task's run. An earlier run's are discarded; where this run's are there, nothing happens. Fails with
+    /// [`StoreError::Gone`] where a later run's are there, or those of the same run of [another creation](TaskSpec::request): a later
+    /// run has to be begun.
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError>;
 
     /// Says what is wanted of a task. A wish that [ends](Control::ends) it is never taken back.

@@ -7,15 +7,33 @@ use redis::Script;
 
 use super::RedisQueues;
 use crate::codec;
+use crate::connection::STORE;
 use crate::keys::{FIRST_BITMAPS, Of};
 use crate::reply::{Reply, malformed};
 use crate::scripts;
 
 #[async_trait]
 impl TaskControl for RedisQueues {
+    async fn claim(&self, owner: &str) -> Result<String, StoreError> {
+        let (key, mut made) = (self.redis.keys().owner(), false);
+        loop {
+            // Read first: a full server refuses every SET, and has to be worked with nevertheless.
+            if let Some(recorded) = self.owner().await? {
+                return Ok(recorded);
+            }
+            if made {
+                let cause = format!("{key} was deleted at the same time");
+                return Err(StoreError::Unreachable { store: STORE, cause });
+            }
+            self.redis.send::<i64>(&redis::Cmd::set_nx(&key, owner)).await?;
+            made = true;
+        }
+    }
+
     async fn open(&self, spec: &TaskSpec) -> Result<(), StoreError> {
         let json = codec::spec(spec).map_err(malformed)?;
-        self.discarding(&scripts::OPEN, spec.id, spec.run, Some(&json)).await
+        let further = [json, spec.request.to_string().into_bytes()];
+        self.discarding(&scripts::OPEN, spec.id, spec.run, &further).await
     }
 
     async fn set_control(&self, task: TaskId, run: RunEpoch, control: Control) -> Result<(), StoreError> {
@@ -48,11 +66,27 @@ impl TaskControl for RedisQueues {
     }
 
     async fn purge(&self, task: TaskId, run: RunEpoch) -> Result<(), StoreError> {
-        self.discarding(&scripts::PURGE, task, run, None).await
+        self.discarding(&scripts::PURGE, task, run, &[]).await
     }
 }
 
 impl RedisQueues {
+    /// Returns the cluster that is recorded as the owner of these queues.
+    ///
+    /// # Errors
+    /// The server does not answer or refuses.
+    pub async fn owner(&self) -> Result<Option<String>, StoreError> {
+        self.redis.send(&redis::Cmd::get(self.redis.keys().owner())).await
+    }
+
+    /// Records the cluster that these queues belong to, in place of the one that is recorded.
+    ///
+    /// # Errors
+    /// The server does not answer or refuses.
+    pub async fn adopt(&self, owner: &str) -> Result<(), StoreError> {
+        self.redis.send(&redis::Cmd::set(self.redis.keys().owner(), owner)).await
+    }
+
     /// Calls a script that deletes all of a task. Which bitmaps there are, is not known before; most tasks have the first of
     /// each stream and no other. If there are others the script says so, and is called again.
     async fn discarding(
@@ -60,15 +94,15 @@ impl RedisQueues {
         script: &Script,
         task: TaskId,
         run: RunEpoch,
-        json: Option<&[u8]>,
+        further: &[Vec<u8>],
     ) -> Result<(), StoreError> {
         let mut bitmaps = FIRST_BITMAPS.to_vec();
         loop {
             let names = self.redis.keys().task(task);
             let mut call = self.script(script, task, run, &Of::ALL);
             call.key(names.of(Of::Spec));
-            if let Some(json) = json {
-                call.arg(json);
+            for argument in further {
+                call.arg(argument);
             }
             for bitmap in &bitmaps {
                 call.key(names.done(*bitmap)).arg(*bitmap);

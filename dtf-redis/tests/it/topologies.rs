@@ -106,6 +106,7 @@ async fn what_is_there_must_be_what_the_settings_say() {
 fn spec() -> TaskSpec {
     TaskSpec {
         id: TaskId(7),
+        request: uuid::Uuid::from_u128(7),
         run: RunEpoch(1),
         task_type: TaskTypeId(1),
         param: Arc::new(TaskParam::default()),

@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtf_model::error::StoreError;
 use dtf_model::ids::{EmitEpoch, RunEpoch, Seq, Shard};
+use dtf_model::param::TaskSpec;
 use dtf_model::plugin::{NewSubtask, TaskResult};
 use dtf_model::queue::{
     Backlog, Commit, Ending, Fence, Parcel, ParcelId, QueueStore, Report, TakeRequest, TaskState,
 };
 use dtf_model::status::{Control, Counts};
 use lrmf_core::Token;
+use uuid::Uuid;
 
 use super::{Desk, failure, is_conflict, is_fenced, is_gone, must, push, retry, success};
 
@@ -125,6 +127,26 @@ pub async fn an_earlier_run_is_refused(store: &Arc<dyn QueueStore>) {
     let earlier = Desk { run: RunEpoch(4), ..Desk { ..later } };
     assert!(is_gone(&store.open(&earlier.spec()).await));
     assert_eq!(later.state().await.spec.run, RunEpoch(5));
+}
+
+/// A task that has the number of another one, of a database that was restored since, gets none of its queues, and discards them
+/// with the first run beyond theirs.
+pub async fn queues_of_another_creation_are_never_adopted(store: &Arc<dyn QueueStore>) {
+    let (theirs, _) = Desk::with(store, &[2, 1]).await;
+    let ours = |run| TaskSpec { request: Uuid::from_u128(1), run: RunEpoch(run), ..theirs.spec() };
+    assert!(is_gone(&store.open(&ours(1)).await));
+    assert_eq!((theirs.state().await.pending, theirs.state().await.spec), (3, theirs.spec()));
+    must(store.open(&ours(2)).await);
+    let state = theirs.state().await;
+    assert_eq!((state.spec, state.pending), (ours(2), 0));
+    must(store.open(&ours(2)).await);
+    assert!(is_gone(&store.open(&theirs.spec()).await));
+}
+
+/// The cluster that claims the queues first has them.
+pub async fn the_first_cluster_owns_the_queues(store: &Arc<dyn QueueStore>) {
+    let first = must(store.claim("a cluster").await);
+    assert_eq!(must(store.claim("another cluster").await), first);
 }
 
 /// Controls are given for the tasks that are there, with their runs.

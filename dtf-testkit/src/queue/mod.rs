@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lrmf_core::Token;
+use uuid::Uuid;
 
 pub use self::collection::*;
 pub use self::dispatch::*;
@@ -67,6 +68,8 @@ obligations!(
     opening_again_changes_nothing,
     a_later_run_replaces_an_earlier_one,
     an_earlier_run_is_refused,
+    queues_of_another_creation_are_never_adopted,
+    the_first_cluster_owns_the_queues,
     controls_are_listed_for_those_that_are_there,
     a_wish_to_end_is_never_taken_back,
     the_first_reason_to_stop_stays,
@@ -184,7 +187,13 @@ impl<'a> Desk<'a> {
             type_param: serde_json::json!({"deep": [1, null, "ü"]}),
             ..TaskParam::default()
         };
-        TaskSpec { id: self.task, run: self.run, task_type: TaskTypeId(3), param: Arc::new(param) }
+        TaskSpec {
+            id: self.task,
+            request: Uuid::from_u128(self.task.0.into()),
+            run: self.run,
+            task_type: TaskTypeId(3),
+            param: Arc::new(param),
+        }
     }
 
     fn fence(&self) -> Fence {

@@ -18,6 +18,7 @@ use dtf_model::queue::{
 use dtf_model::status::Control;
 use lrmf_core::Token;
 use lrmf_core::clock::RuntimeClock;
+use uuid::Uuid;
 
 use super::{body, must, push, success, unique_number};
 
@@ -174,7 +175,13 @@ impl<'a> Pair<'a> {
 
     async fn open(&mut self) {
         let param = Arc::new(TaskParam::default());
-        let spec = TaskSpec { id: self.task, run: self.run, task_type: TaskTypeId(1), param };
+        let spec = TaskSpec {
+            id: self.task,
+            request: Uuid::from_u128(1),
+            run: self.run,
+            task_type: TaskTypeId(1),
+            param,
+        };
         self.same("open", &self.model.open(&spec).await, &self.real.open(&spec).await);
         self.load_generator().await;
         self.load_collector().await;

@@ -13,13 +13,14 @@ use dtf::model::ClusterShape;
 use dtf_model::Role;
 use dtf_model::cluster;
 use dtf_model::table::TaskTable;
+use dtf_redis::RedisQueues;
 use serde_json::json;
 
 use super::args::Output;
 use super::oneshot::refused;
 use super::settings::Settings;
-use crate::serve::connect::{coordination, database};
-use crate::serve::shape;
+use crate::serve::connect::{coordination, database, queues};
+use crate::serve::{identity, shape};
 
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
@@ -40,6 +41,9 @@ enum What {
     /// processes of the cluster have to have ended; tasks may be in any state, and go on when processes with the new counts
     /// are started
     Grow,
+    /// Make the etcd and the Redis that are configured this cluster's own, where they record another: after the cluster was renamed,
+    /// or its database replaced by one that is no copy of it. All processes of the cluster have to have ended
+    Adopt,
 }
 
 pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
@@ -50,6 +54,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
         match args.what {
             What::Show => {}
             What::Grow => grow(&config, &*table).await?,
+            What::Adopt => adopt(&config, &*table).await?,
         }
         let shape = cluster::shape(&*table).await.map_err(refused)?;
         show(&config, shape, args.output)
@@ -60,6 +65,21 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn grow(config: &Config, table: &dyn TaskTable) -> anyhow::Result<()> {
+    let store = at_rest(config).await?;
+    cluster::grow(table, config.shape).await.map_err(refused)?;
+    shape::copy(&*store, &config.cluster, config.shape).await.map_err(refused)
+}
+
+async fn adopt(config: &Config, table: &dyn TaskTable) -> anyhow::Result<()> {
+    let store = at_rest(config).await?;
+    let queues = RedisQueues::new(queues(config).await.map_err(super::connecting)?);
+    let identity = cluster::identity(table, &config.cluster).await.map_err(refused)?;
+    identity::adopt(&*store, &config.cluster, &identity).await.map_err(refused)?;
+    queues.adopt(&identity).await.map_err(refused)
+}
+
+/// The store of the groups of a cluster of which no process runs.
+async fn at_rest(config: &Config) -> anyhow::Result<Arc<dyn Coordination>> {
     let store: Arc<dyn Coordination> = Arc::new(coordination(config).await.map_err(super::connecting)?);
     for role in Role::ALL {
         let living = living(&store, role, &config.cluster).await?;
@@ -69,8 +89,7 @@ async fn grow(config: &Config, table: &dyn TaskTable) -> anyhow::Result<()> {
             living.join(", ")
         );
     }
-    cluster::grow(table, config.shape).await.map_err(refused)?;
-    shape::copy(&*store, &config.cluster, config.shape).await.map_err(refused)
+    Ok(store)
 }
 
 /// The processes with a role.

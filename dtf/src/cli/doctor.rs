@@ -14,6 +14,7 @@ use super::args::Output;
 use super::say;
 use super::settings::Head;
 use crate::serve::connect::{coordination, database, migrated, queues};
+use crate::serve::watched::{check_etcd, check_table};
 
 /// A difference of clocks that is worth a word, in milliseconds.
 const MUCH: u64 = 2000;
@@ -53,6 +54,14 @@ impl Finding {
 
     fn bad(of: &'static str, says: impl std::fmt::Display) -> Self {
         Self { of, verdict: Verdict::Bad, says: says.to_string().replace('\n', " ") }
+    }
+
+    /// What the answer to a write comes to.
+    fn of_writes(of: &'static str, answer: Result<(), impl std::fmt::Display>) -> Self {
+        match answer {
+            Ok(()) => Self::good(of, "it takes writes"),
+            Err(error) => Self::bad(of, format!("it takes no writes: {error}")),
+        }
     }
 
     /// What the difference between a server's clock and ours comes to.
@@ -103,13 +112,12 @@ async fn etcd(config: &Config) -> Vec<Finding> {
         Ok(store) => store,
         Err(error) => return vec![Finding::bad(OF, error)],
     };
-    match store.version().await {
-        Ok((version, faults)) if faults.is_empty() => vec![Finding::good(OF, format!("version {version}"))],
-        Ok((version, faults)) => {
-            vec![Finding::warning(OF, format!("version {version}: {}", faults.join("; ")))]
-        }
-        Err(error) => vec![Finding::bad(OF, error)],
-    }
+    let version = match store.version().await {
+        Ok((version, faults)) if faults.is_empty() => Finding::good(OF, format!("version {version}")),
+        Ok((version, faults)) => Finding::warning(OF, format!("version {version}: {}", faults.join("; "))),
+        Err(error) => Finding::bad(OF, error),
+    };
+    vec![version, Finding::of_writes(OF, check_etcd(&store).await)]
 }
 
 async fn mysql(config: &Config) -> Vec<Finding> {
@@ -125,10 +133,13 @@ async fn mysql(config: &Config) -> Vec<Finding> {
         findings.push(Finding::of_clock(OF, before, found.unix_millis, BootClock.unix_millis()));
     }
     // Says also why there was nothing to look at.
-    findings.push(match database(config).await {
-        Ok(_) => Finding::good(OF, "the schema is the one that this program needs"),
-        Err(error) => Finding::bad(OF, error),
-    });
+    match database(config).await {
+        Ok(table) => {
+            findings.push(Finding::good(OF, "the schema is the one that this program needs"));
+            findings.push(Finding::of_writes(OF, check_table(&*table).await));
+        }
+        Err(error) => findings.push(Finding::bad(OF, error)),
+    }
     findings
 }
 
@@ -165,12 +176,28 @@ async fn redis(config: &Config) -> Vec<Finding> {
             "appendonly is off: a restart of it forgets the progress of all tasks, which then run again",
         )
     };
-    vec![
+    let failures = found.persistence_failures.iter().map(|failure| {
+        Finding::warning(
+            OF,
+            format!(
+                "{failure}: look at its log and its disk; a restart of it would lose what it could not write"
+            ),
+        )
+    });
+    let rights = match redis.check_rights().await {
+        Ok(()) => Finding::good(OF, "the user has the rights to scripts and channels"),
+        Err(error) => Finding::bad(OF, error),
+    };
+    let mut findings = vec![
         Finding::good(OF, format!("version {}, maxmemory-policy {}", found.version, found.eviction)),
         durable,
         memory,
         Finding::of_clock(OF, before, found.unix_millis, after),
-    ]
+        Finding::of_writes(OF, redis.check_writable().await),
+        rights,
+    ];
+    findings.extend(failures);
+    findings
 }
 
 #[derive(Debug, Args)]

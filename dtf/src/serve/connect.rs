@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use dtf_memory::MemoryTable;
 use dtf_model::Role;
+use dtf_model::cluster::{self, ClusterTable};
 use dtf_model::table::TaskTable;
 use dtf_model::{InvalidInput, StoreError};
-use dtf_redis::Redis;
+use dtf_redis::{Redis, RedisQueues};
 use dtf_sql::{Reach, SqlTable};
 use lrmf_core::config::text;
 use lrmf_core::{Coordination, MemoryStore};
 use lrmf_etcd::{EtcdConfig, EtcdStore};
 use tokio::time::Instant;
 
-use super::shape;
+use super::watched::Watched;
+use super::{identity, shape};
 use crate::config::{Config, ConfigError};
 use crate::servers::{ServersError, queues_on};
 use crate::service::Ports;
@@ -45,9 +47,9 @@ pub enum ConnectError {
         /// What to do, where there is more to say than the error does.
         advice: String,
     },
-    /// The cluster divides its work into other numbers of parts.
+    /// The cluster divides its work into other numbers of parts, or a store belongs to another cluster.
     #[error(transparent)]
-    Shape(InvalidInput),
+    OtherCluster(InvalidInput),
     /// Only executors were started.
     #[error(
         "no process of the cluster {cluster} has said yet how its work is divided; start one with another role than executor, or correct \
@@ -93,7 +95,10 @@ impl Patience<'static> {
 /// The stores of a service with the configuration's roles.
 ///
 /// A process that only executes does not connect to MySQL: what it needs of a task travels with the queues.
-pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> Result<Ports, ConnectError> {
+pub(crate) async fn service_ports(
+    config: &Config,
+    patience: &Patience<'_>,
+) -> Result<(Ports, Watched), ConnectError> {
     let begun = Instant::now();
     let etcd = config.etcd()?;
     let coordination =
@@ -107,14 +112,17 @@ pub(crate) async fn service_ports(config: &Config, patience: &Patience<'_>) -> R
     let migrate = config.mysql.migrate.then_some(Reach::Compatible);
     // Nobody asks this one: it stands where a table has to stand.
     let nowhere: Arc<dyn TaskTable> = Arc::new(MemoryTable::default());
-    let (table, redis, coordination): (Arc<dyn TaskTable>, Redis, Arc<dyn Coordination>) = (
+    let (table, redis, etcd): (Arc<dyn TaskTable>, Redis, Arc<EtcdStore>) = (
         if only_executes { nowhere } else { table(config, migrate, patience, begun).await? },
         redis(config, patience, begun).await?,
         Arc::new(coordination.await?),
     );
     let truth = (!only_executes).then_some(&*table);
-    agree(config, truth, &*coordination, patience, begun).await?;
-    Ok(queues_on(redis, table, coordination))
+    let queues = RedisQueues::new(redis.clone());
+    let identity = agree(config, truth, &*etcd, &queues, patience, begun).await?;
+    let truth = (!only_executes).then(|| table.clone());
+    let watched = Watched { etcd: etcd.clone(), table: truth, redis: redis.clone(), identity };
+    Ok((queues_on(redis, table, etcd), watched))
 }
 
 /// Whether a process has no other role than executor, and so needs no database.
@@ -128,27 +136,31 @@ async fn agree(
     config: &Config,
     truth: Option<&dyn TaskTable>,
     coordination: &dyn Coordination,
+    queues: &RedisQueues,
     patience: &Patience<'_>,
     begun: Instant,
-) -> Result<(), ConnectError> {
+) -> Result<Option<String>, ConnectError> {
     let etcd = config.etcd()?;
     let mut pause = FIRST_PAUSE;
     loop {
-        let agreed = until_there(etcd_server(&etcd), patience, begun, async || match truth {
-            Some(table) => {
-                shape::agree(table, coordination, &config.cluster, config.shape).await?;
-                Ok(true)
-            }
-            None => Ok(shape::compare(coordination, &config.cluster, config.shape).await?),
+        let agreed = until_there(etcd_server(&etcd), patience, begun, async || {
+            let (name, shape) = (&config.cluster, config.shape);
+            // First, so that nothing of another cluster is touched.
+            let table = truth.map(|table| table as &dyn ClusterTable);
+            let identity = identity::claim(table, coordination, queues, name).await?;
+            let agreed = match truth {
+                Some(table) => {
+                    shape::agree(table, coordination, name, shape).await?;
+                    true
+                }
+                None => shape::compare(coordination, name, shape).await?,
+            };
+            Ok((agreed, identity))
         });
         match agreed.await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(ConnectError::Refused {
-                error: ServersError::Store(StoreError::InvalidInput(invalid)),
-                ..
-            }) => return Err(ConnectError::Shape(invalid)),
-            Err(other) => return Err(other),
+            Ok((true, identity)) => return Ok(identity),
+            Ok((false, _)) => {}
+            Err(error) => return Err(of_cluster(error)),
         }
         let (cluster, waited) = (config.cluster.clone(), begun.elapsed());
         if patience.deadline.is_some_and(|deadline| waited + pause > deadline) {
@@ -158,6 +170,16 @@ async fn agree(
         tracing::warn!(cluster, again_in = %text::show(pause), "waiting for a process of another role: it tells how the cluster's work is divided");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Of an error that is about the cluster, and no server's fault, only what it says.
+fn of_cluster(error: ConnectError) -> ConnectError {
+    match error {
+        ConnectError::Refused { error: ServersError::Store(StoreError::InvalidInput(invalid)), .. } => {
+            ConnectError::OtherCluster(invalid)
+        }
+        other => other,
     }
 }
 
@@ -186,6 +208,20 @@ pub(crate) async fn migrated(config: &Config, reach: Reach) -> Result<(), Connec
 /// The stores of a client, which holds nothing and so needs no etcd.
 pub(crate) async fn client_ports(config: &Config) -> Result<Ports, ConnectError> {
     let (table, redis) = (database(config).await?, queues(config).await?);
+    let of = async || -> Result<(), StoreError> {
+        let (queues, name) = (RedisQueues::new(redis.clone()), &config.cluster);
+        let Some(recorded) = queues.owner().await? else { return Ok(()) };
+        Ok(cluster::check_owner("Redis", &recorded, &cluster::identity(&*table, name).await?)?)
+    };
+    of().await.map_err(|error| match error {
+        StoreError::InvalidInput(invalid) => ConnectError::OtherCluster(invalid),
+        other => ConnectError::Refused {
+            key: "redis.url",
+            place: config.redis.url.to_string(),
+            error: other.into(),
+            advice: String::new(),
+        },
+    })?;
     Ok(queues_on(redis, table, Arc::new(MemoryStore::new())))
 }
 

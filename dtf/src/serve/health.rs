@@ -7,6 +7,8 @@ use dtf_runtime::stuck_calls;
 use lrmf_core::{CoordinatorHandle, MemberStage};
 use serde::Serialize;
 
+use super::watched::Refusing;
+
 /// Where a service is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "phase", content = "of")]
@@ -41,6 +43,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) phase: Phase,
     pub(crate) roles: Vec<RoleHealth>,
+    /// Servers that do not take writes.
+    pub(crate) refused_by: Vec<Refusing>,
     /// Calls into plugins that block their threads past their time limit, and keep their slots.
     pub(crate) stuck_calls: usize,
 }
@@ -53,11 +57,13 @@ pub(crate) struct Health {
 struct Inner {
     phase: Phase,
     members: Vec<(Role, CoordinatorHandle)>,
+    refused_by: Vec<Refusing>,
 }
 
 impl Health {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new(Inner { phase: Phase::Connecting(None), members: Vec::new() }) }
+        let phase = Phase::Connecting(None);
+        Self { inner: Mutex::new(Inner { phase, members: Vec::new(), refused_by: Vec::new() }) }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -68,6 +74,11 @@ impl Health {
         self.inner().members.push((role, member));
     }
 
+    /// These servers do not take writes, and the others do.
+    pub(crate) fn refused_by(&self, servers: Vec<Refusing>) {
+        self.inner().refused_by = servers;
+    }
+
     /// Lets the members go: the last use of one ends it.
     pub(crate) fn clear(&self) {
         self.inner().members.clear();
@@ -76,8 +87,9 @@ impl Health {
     pub(crate) fn report(&self) -> Report {
         let inner = self.inner();
         let roles: Vec<_> = inner.members.iter().map(|(role, member)| role_health(*role, member)).collect();
-        let ready = inner.phase == Phase::Serving && roles.iter().all(|role| role.serving);
-        Report { ready, phase: inner.phase, roles, stuck_calls: stuck_calls() }
+        let well = inner.refused_by.is_empty() && roles.iter().all(|role| role.serving);
+        let (ready, refused_by) = (inner.phase == Phase::Serving && well, inner.refused_by.clone());
+        Report { ready, phase: inner.phase, roles, refused_by, stuck_calls: stuck_calls() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -8,9 +8,11 @@
 pub(crate) mod connect;
 mod health;
 mod http;
+pub(crate) mod identity;
 mod measured;
 mod metrics;
 pub(crate) mod shape;
+pub(crate) mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +123,9 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let waiting = |server| health.enter(Phase::Connecting(Some(server)));
     let patience = Patience { deadline: config.start.deadline, waiting: &waiting };
-    let Some(ports) = stop.run_until_cancelled(service_ports(config, &patience)).await.transpose()? else {
+    let Some((ports, watched)) =
+        stop.run_until_cancelled(service_ports(config, &patience)).await.transpose()?
+    else {
         return Ok(());
     };
     let mut plugins = PluginRegistry::default();
@@ -155,6 +159,7 @@ async fn serve(
                 // They never end.
                 () = sampling => Ok(()),
                 () = keeping => Ok(()),
+                () = watched.watch(health) => Ok(()),
             }
         }
         Ok(None) => Ok(()),

@@ -85,13 +85,20 @@ fn written(shape: ClusterShape) -> Bytes {
 }
 
 async fn found(coordination: &dyn Coordination, name: &str) -> Result<Option<Bytes>, StoreError> {
-    let key = key(name);
-    let snapshot = coordination.list(&key).await.map_err(|error| unanswered(&error))?;
+    found_at(coordination, &key(name)).await
+}
+
+/// The value at a key.
+pub(super) async fn found_at(
+    coordination: &dyn Coordination,
+    key: &str,
+) -> Result<Option<Bytes>, StoreError> {
+    let snapshot = coordination.list(key).await.map_err(|error| unanswered(&error))?;
     Ok(snapshot.entries.into_iter().find(|entry| entry.key == key).map(|entry| entry.value))
 }
 
 /// All of these calls can be made again.
-fn unanswered(error: &lrmf_core::StoreError) -> StoreError {
+pub(super) fn unanswered(error: &lrmf_core::StoreError) -> StoreError {
     StoreError::Unreachable { store: "etcd", cause: error.to_string() }
 }
 

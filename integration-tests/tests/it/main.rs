@@ -13,6 +13,8 @@ mod left;
 mod metrics;
 mod partitions;
 mod processes;
+mod refusing;
+mod restores;
 mod rolling;
 mod secrets;
 mod silence;

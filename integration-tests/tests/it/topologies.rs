@@ -59,8 +59,8 @@ impl Stage {
         let begin = Instant::now();
         loop {
             let mut left: Vec<_> = servers.iter().flat_map(|server| server.keys().unwrap()).collect();
-            // A shard's own keys are there for ever.
-            left.retain(|key| !key.starts_with("dtf.shard."));
+            // A shard's own keys are there for ever, and so is the cluster's.
+            left.retain(|key| !key.starts_with("dtf.shard.") && key != "dtf.cluster");
             let shipped = self.shipped().await;
             if left.is_empty() && shipped == 0 {
                 return;

@@ -293,3 +293,18 @@ async fn an_etcd_that_is_not_there_is_unreachable() {
     let connected = EtcdStore::connect(EtcdConfig::new(["nowhere"])).await;
     assert!(matches!(connected, Err(ConnectError::Config(_))), "{connected:?}");
 }
+
+#[tokio::test]
+async fn an_alarm_is_complained_of_until_it_is_taken_back() {
+    use etcd_client::{AlarmAction, AlarmType};
+    let etcd = Etcd::start();
+    let store = etcd.store().await;
+    assert_eq!(store.complaints().await.unwrap(), Vec::<String>::new());
+    let mut client = store.client();
+    client.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await.unwrap();
+    assert!(try_put(&store, "k").await.is_err());
+    let complaints = store.complaints().await.unwrap();
+    assert!(complaints.iter().any(|complaint| complaint.contains("NOSPACE")), "{complaints:?}");
+    client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.unwrap();
+    assert_eq!(store.complaints().await.unwrap(), Vec::<String>::new());
+}

@@ -13,13 +13,20 @@ use dtf_model::shard::{Capacity, ProcessCredit, ShardQueue, Shipment, SupportedT
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, Shard, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use dtf_redis::{Redis, RedisQueues, RedisShards};
 use lrmf_core::Token;
+use uuid::Uuid;
 
 pub(crate) const TASK: TaskId = TaskId(77);
 pub(crate) const RUN: RunEpoch = RunEpoch(1);
 pub(crate) const FENCE: Fence = Fence { task: TASK, run: RUN, token: Token(5) };
 
 pub(crate) fn spec() -> TaskSpec {
-    TaskSpec { id: TASK, run: RUN, task_type: TaskTypeId(1), param: Arc::new(TaskParam::default()) }
+    TaskSpec {
+        id: TASK,
+        request: Uuid::from_u128(77),
+        run: RUN,
+        task_type: TaskTypeId(1),
+        param: Arc::new(TaskParam::default()),
+    }
 }
 
 pub(crate) fn push(epoch: EmitEpoch, first: u64, count: usize, size: usize) -> Push {

@@ -65,7 +65,7 @@ pub(crate) fn param(type_param: serde_json::Value) -> TaskParam {
 
 pub(crate) fn spec(type_param: serde_json::Value) -> TaskSpec {
     let param = Arc::new(param(type_param));
-    TaskSpec { id: TaskId(1), run: RunEpoch(1), task_type: TaskTypeId(1), param }
+    TaskSpec { id: TaskId(1), request: uuid::Uuid::nil(), run: RunEpoch(1), task_type: TaskTypeId(1), param }
 }
 
 pub(crate) fn id(number: usize) -> SubtaskId {
