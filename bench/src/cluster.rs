@@ -122,6 +122,7 @@ impl Cluster {
             collection_buckets: 4,
             shards: self.shards,
             partitions: self.partitions,
+            ..ClusterShape::default()
         };
         let mut config = DtfConfig {
             cluster: self.name.clone(),

@@ -59,14 +59,17 @@ pub fn check_owner(store: &'static str, recorded: &str, identity: &str) -> Resul
     Err(InvalidInput::OtherCluster { store, theirs: recorded.to_owned(), ours: identity.to_owned() })
 }
 
-/// Checks that a process divides the work as its cluster does. The first process of a cluster decides how that is.
+/// Checks that a process divides the work as its cluster does. The first process of a cluster decides how that is. Returns the cluster's
+/// shape: its [mapping](ClusterShape::mapping) may be that of an earlier version.
 ///
 /// # Errors
 /// [`InvalidInput::Shape`] where the cluster does it otherwise; or the store failed.
-pub async fn agree(table: &dyn ClusterTable, ours: ClusterShape) -> Result<(), StoreError> {
+pub async fn agree(table: &dyn ClusterTable, ours: ClusterShape) -> Result<ClusterShape, StoreError> {
     ours.check()?;
     let theirs = table.note_once(SHAPE, &written(ours)).await?;
-    Ok(read(&theirs)?.agrees_with(ours)?)
+    let theirs = read(&theirs)?;
+    theirs.agrees_with(ours)?;
+    Ok(theirs)
 }
 
 /// How the cluster divides its work; none before its first process.
@@ -77,7 +80,7 @@ pub async fn shape(table: &dyn ClusterTable) -> Result<Option<ClusterShape>, Sto
     table.note(SHAPE).await?.as_deref().map(read).transpose()
 }
 
-/// Divides the work of a cluster into more parts. All of its processes have to have ended: those that run go on with the
+/// Divides the work of a cluster into more parts, or into as many with another [mapping](ClusterShape::mapping). All of its processes have to have ended: those that run go on with the
 /// parts that they know. Nothing has to be moved: tasks are dealt anew to the buckets by their ids, and what is on a shard
 /// stays there.
 ///

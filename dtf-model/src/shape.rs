@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::BucketOf;
+use crate::bucket::{BucketMapping, BucketOf};
 use crate::error::InvalidInput;
 use crate::ids::TaskId;
+use crate::role::Role;
 use crate::wake::Topic;
 
 /// Into how many parts each role's work is divided. All processes of a cluster must agree on it.
@@ -21,11 +22,26 @@ pub struct ClusterShape {
     pub shards: u32,
     /// Collection buckets, held by collectors.
     pub collection_buckets: u32,
+    /// The way in which tasks are dealt to buckets and partitions. The cluster's holds, whatever a process says.
+    #[serde(default = "BucketMapping::of_earlier_versions", skip_serializing_if = "is_remainder")]
+    pub mapping: BucketMapping,
+}
+
+/// So that a shape of the previous version is written as that version writes it.
+fn is_remainder(mapping: &BucketMapping) -> bool {
+    *mapping == BucketMapping::Remainder
 }
 
 impl Default for ClusterShape {
     fn default() -> Self {
-        Self { watch_buckets: 16, generation_buckets: 16, partitions: 1, shards: 64, collection_buckets: 16 }
+        Self {
+            watch_buckets: 16,
+            generation_buckets: 16,
+            partitions: 1,
+            shards: 64,
+            collection_buckets: 16,
+            mapping: BucketMapping::default(),
+        }
     }
 }
 
@@ -35,7 +51,7 @@ impl ClusterShape {
 
     /// The shape for one process that has all roles.
     pub fn embedded() -> Self {
-        Self { watch_buckets: 1, generation_buckets: 1, partitions: 1, shards: 4, collection_buckets: 1 }
+        Self { watch_buckets: 1, generation_buckets: 1, shards: 4, collection_buckets: 1, ..Self::default() }
     }
 
     /// Checks the ranges.
@@ -84,23 +100,38 @@ impl ClusterShape {
         pairs.filter(|((_, from), (_, to))| to < from).map(|((what, from), (_, to))| (what, from, to)).next()
     }
 
+    /// A part of a role's work, as a share of all tasks.
+    pub fn share(&self, role: Role, bucket: u32) -> BucketOf {
+        BucketOf { bucket, of: role.parts(self), mapping: self.mapping }
+    }
+
+    /// The bucket of a task among so many.
+    fn bucket(&self, task: TaskId, of: u32) -> u32 {
+        BucketOf::number(task, of, self.mapping)
+    }
+
+    /// The generation bucket of a task.
+    pub fn generation_bucket(&self, task: TaskId) -> u32 {
+        self.bucket(task, self.generation_buckets)
+    }
+
     /// Whom to hint for the management of a task.
     pub fn watch(&self, task: TaskId) -> Topic {
-        Topic::Watch(BucketOf::number(task, self.watch_buckets))
+        Topic::Watch(self.bucket(task, self.watch_buckets))
     }
 
     /// Whom to hint for the generation of a task.
     pub fn generation(&self, task: TaskId) -> Topic {
-        Topic::Generation(BucketOf::number(task, self.generation_buckets))
+        Topic::Generation(self.bucket(task, self.generation_buckets))
     }
 
     /// Whom to hint for the scheduling of a task.
     pub fn scheduling(&self, task: TaskId) -> Topic {
-        Topic::Scheduling(BucketOf::number(task, self.partitions))
+        Topic::Scheduling(self.bucket(task, self.partitions))
     }
 
     /// Whom to hint for the collection of a task.
     pub fn collection(&self, task: TaskId) -> Topic {
-        Topic::Collection(BucketOf::number(task, self.collection_buckets))
+        Topic::Collection(self.bucket(task, self.collection_buckets))
     }
 }

@@ -14,7 +14,7 @@ use crate::plugin::TaskResult;
 use crate::status::{Control, Counts, TaskStatus};
 use crate::text::{MAX_NAME_CHARS, check_length};
 
-pub use crate::bucket::BucketOf;
+pub use crate::bucket::{BucketMapping, BucketOf};
 
 /// The longest reason that is kept, in characters; what is longer is cut.
 pub const MAX_REASON_CHARS: usize = 4096;

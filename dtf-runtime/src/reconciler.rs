@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use dtf_model::error::StoreError;
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::role::{Role, part_number};
-use dtf_model::table::BucketOf;
 use dtf_model::wake::Hint;
 use lrmf_core::Token;
 use lrmf_core::runner::{Held, RunTask};
@@ -62,7 +61,6 @@ pub trait Reconcile: Send + Sync + 'static {
 /// tokens, and no task counts as settled any more.
 pub struct Reconciler<R> {
     role: Role,
-    buckets: u32,
     scan: TaskScan,
     context: RoleContext,
     on: Handle,
@@ -72,8 +70,7 @@ pub struct Reconciler<R> {
 impl<R: Reconcile> Reconciler<R> {
     /// Creates a reconciler for a role. It finds the tasks with `scan` and runs their futures on `on`.
     pub fn new(role: Role, scan: TaskScan, context: &RoleContext, on: Handle, reconcile: R) -> Self {
-        let (buckets, context) = (role.parts(&context.shape), context.clone());
-        Self { role, buckets, scan, context, on, reconcile: Arc::new(reconcile) }
+        Self { role, scan, context: context.clone(), on, reconcile: Arc::new(reconcile) }
     }
 
     /// Returns the types that the tasks of the bucket need. A manager needs no type.
@@ -97,7 +94,7 @@ impl<R: Reconcile> RunTask for Reconciler<R> {
             self.on.clone(),
             self.reconcile.clone(),
         );
-        let share = BucketOf { bucket, of: self.buckets };
+        let share = self.context.shape.share(self.role, bucket);
         let mut resync = tokio::time::interval(RESYNC_PERIOD);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (held_since, mut declined) = (self.context.clock.now(), Ok(()));

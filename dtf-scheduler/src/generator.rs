@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dtf_model::Role;
 use dtf_model::plugin::{Generated, NewSubtask, TaskConf, TaskGenerator};
 use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
-use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 use dtf_runtime::{
     Again, Attempts, End, Halt, PluginFault, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called,
@@ -149,7 +149,7 @@ impl Generate {
         // A scheduler's callback decides about single subtasks, so they travel alone.
         let largest =
             if caught(|| plugin.scheduler(spec)).map_err(failed)?.is_some() { 1 } else { MAX_PARCEL };
-        let bucket = BucketOf::number(fence.task, self.context.shape.generation_buckets);
+        let bucket = self.context.shape.generation_bucket(fence.task);
         let generation = Generation {
             queues: &*self.ports.queues,
             context: &self.context,

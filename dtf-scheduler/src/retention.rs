@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use dtf_model::table::{BucketOf, TaskHead};
-use dtf_model::{RunEpoch, StoreError, TaskId};
+use dtf_model::{Role, RunEpoch, StoreError, TaskId};
 use dtf_runtime::RoleContext;
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ impl Retention {
 
     /// Sweeps a bucket until told to stop.
     pub(crate) async fn run(&self, bucket: u32, stop: &CancellationToken) {
-        let share = BucketOf { bucket, of: self.context.shape.watch_buckets };
+        let share = self.context.shape.share(Role::Manager, bucket);
         let mut sweep = tokio::time::interval(self.config.sweep);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut once = HashSet::new();

@@ -217,7 +217,7 @@ impl TaskTable for SqlTable {
 
     async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskHead>, StoreError> {
         let call = Call::new(sql::ACTIVE).with(bound(after.0));
-        self.fetch(call.with(share.of.max(1)).with(share.bucket).with(most)).await
+        self.fetch(of_share(call, share).with(most)).await
     }
 
     async fn list(
@@ -280,7 +280,7 @@ impl TaskTable for SqlTable {
         most: u32,
     ) -> Result<Vec<TaskHead>, StoreError> {
         let call = Call::new(sql::UNPURGED).with(bound(finished_by));
-        self.fetch(call.with(share.of.max(1)).with(share.bucket).with(most)).await
+        self.fetch(of_share(call, share).with(most)).await
     }
 
     async fn purged(&self, id: TaskId) -> Result<(), StoreError> {
@@ -294,6 +294,16 @@ impl TaskTable for SqlTable {
     async fn forget(&self, of: &HistoryOf, keep: Keep, most: u32) -> Result<u64, StoreError> {
         self.delete_history(of, keep, most).await
     }
+}
+
+/// The parameters of a share's condition.
+fn of_share(call: Call, share: BucketOf) -> Call {
+    let (modulus, factor) = share.mapping.constants();
+    call.with(bound(modulus))
+        .with(bound(factor))
+        .with(bound(modulus))
+        .with(share.of.max(1))
+        .with(share.bucket)
 }
 
 fn insertion(task: &NewTask) -> Result<Insertion, StoreError> {

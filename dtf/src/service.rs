@@ -222,8 +222,8 @@ pub struct Dtf {
     config: DtfConfig,
     context: RoleContext,
     members: Mutex<BTreeMap<Role, Member>>,
-    /// Set when it is known that the cluster divides its work as this process does.
-    agreed: OnceCell<()>,
+    /// The cluster's shape, once it is known that it divides its work as this process does.
+    agreed: OnceCell<ClusterShape>,
     /// Set when the queues are known to belong to this process's cluster.
     claimed: OnceCell<()>,
     /// Ends with the process's last use of it.
@@ -244,7 +244,7 @@ impl Dtf {
 
     /// Creates tasks and says how they are.
     pub fn client(&self) -> Client {
-        Client::new(self.ports.table.clone(), self.ports.queues.clone(), self.context.clone())
+        Client::new(self.ports.table.clone(), self.ports.queues.clone(), self.agreed_context())
     }
 
     /// Starts a role: joins its group, and takes up what it is given. Waits while the table of tasks does not answer.
@@ -299,10 +299,10 @@ impl Dtf {
     }
 
     /// Agrees with the cluster on how the work is divided.
-    async fn agree(&self) -> Result<(), StoreError> {
+    async fn agree(&self) -> Result<ClusterShape, StoreError> {
         let (table, shape) = (&*self.ports.table, self.config.shape);
         until_answered(&CancellationToken::new(), async || match self.config.alone {
-            true => cluster::begin_alone(table, shape).await,
+            true => cluster::begin_alone(table, shape).await.map(|()| shape),
             false => cluster::agree(table, shape).await,
         })
         .await
@@ -343,8 +343,14 @@ impl Dtf {
         membership
     }
 
+    /// What the roles share, with the cluster's shape as far as it is known.
+    fn agreed_context(&self) -> RoleContext {
+        let shape = self.agreed.get().copied().unwrap_or(self.config.shape);
+        RoleContext { shape, ..self.context.clone() }
+    }
+
     fn worker(&self, role: Role) -> Result<TaskRunner, ServiceError> {
-        let context = self.context.clone();
+        let context = self.agreed_context();
         let Ports { table, queues, shards, .. } = self.ports.clone();
         let runner = match role {
             Role::Manager => TaskRunner::new(Manager::new(

@@ -12,6 +12,7 @@ use dtf_model::shard::{Shipment, ShipmentId};
 use dtf_model::{EmitEpoch, RunEpoch, Seq, ShardKey, TaskId, TaskParam, TaskSpec, TaskTypeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 const VERSION: u8 = 1;
 /// That of a parcel or shipment with a key.
@@ -270,6 +271,8 @@ pub(crate) fn read_shipment_name(name: &str) -> Result<ShipmentId, Unreadable> {
 struct Stored<'a> {
     format: u8,
     id: TaskId,
+    #[serde(skip_serializing_if = "Uuid::is_nil")]
+    request: Uuid,
     run: RunEpoch,
     task_type: TaskTypeId,
     param: &'a Map<String, Value>,
@@ -286,8 +289,8 @@ pub(crate) fn spec(spec: &TaskSpec) -> serde_json::Result<Vec<u8>> {
     if let Some(default) = &*DEFAULT {
         param.retain(|name, value| default.get(name) != Some(value));
     }
-    let TaskSpec { id, run, task_type, .. } = *spec;
-    serde_json::to_vec(&Stored { format: VERSION, id, run, task_type, param: &param })
+    let TaskSpec { id, request, run, task_type, .. } = *spec;
+    serde_json::to_vec(&Stored { format: VERSION, id, request, run, task_type, param: &param })
 }
 
 pub(crate) fn read_spec(json: &[u8]) -> Result<TaskSpec, Unreadable> {
@@ -297,6 +300,9 @@ pub(crate) fn read_spec(json: &[u8]) -> Result<TaskSpec, Unreadable> {
         #[serde(default)]
         format: u8,
         id: TaskId,
+        // The previous version wrote none.
+        #[serde(default)]
+        request: Uuid,
         run: RunEpoch,
         task_type: TaskTypeId,
         param: TaskParam,
@@ -307,8 +313,8 @@ pub(crate) fn read_spec(json: &[u8]) -> Result<TaskSpec, Unreadable> {
         format: u8,
     }
     match serde_json::from_slice(json) {
-        Ok(Read { format, id, run, task_type, param }) if format <= VERSION => {
-            Ok(TaskSpec { id, run, task_type, param: Arc::new(param) })
+        Ok(Read { format, id, request, run, task_type, param }) if format <= VERSION => {
+            Ok(TaskSpec { id, request, run, task_type, param: Arc::new(param) })
         }
         _ => match serde_json::from_slice(json) {
             Ok(Head { format }) if format > VERSION => Err(Unreadable::Newer(format)),

@@ -130,12 +130,13 @@ fn the_first_format_is_read() {
 fn a_specification_says_what_differs_from_the_defaults() {
     let of = |param: TaskParam| TaskSpec {
         id: TaskId(5),
+        request: uuid::Uuid::from_u128(9),
         run: RunEpoch(6),
         task_type: TaskTypeId(1),
         param: Arc::new(param),
     };
     let plain = super::spec(&of(TaskParam::default())).unwrap();
-    assert_eq!(plain, br#"{"format":1,"id":5,"run":6,"task_type":1,"param":{}}"#);
+    assert_eq!(plain, br#"{"format":1,"id":5,"request":"00000000-0000-0000-0000-000000000009","run":6,"task_type":1,"param":{}}"#);
     let param = TaskParam {
         name: "n".to_owned(),
         start_at: Some(7),

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_tighter_of_task_and_group_holds() {
-        let (mut limiter, now) = (Limiter::new(BucketOf { bucket: 0, of: 1 }), Timestamp::default());
+        let (mut limiter, now) = (Limiter::new(BucketOf::ALL), Timestamp::default());
         limiter.limit_groups(&[group(limits(Some(5), None))]);
         limiter.open(ONE, &"g".into(), limits(Some(3), None), 0);
         limiter.open(TWO, &"g".into(), Limits::NONE, 0);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_group_that_waits_for_its_rate_is_released_in_time() {
-        let (mut limiter, now) = (Limiter::new(BucketOf { bucket: 0, of: 1 }), Timestamp::default());
+        let (mut limiter, now) = (Limiter::new(BucketOf::ALL), Timestamp::default());
         limiter.limit_groups(&[group(limits(None, Some(10)))]);
         limiter.open(ONE, &"g".into(), Limits::NONE, 0);
         assert_eq!(limiter.permit(ONE, now), Permit::UpTo(1));
@@ -182,7 +182,7 @@ mod tests {
         let now = Timestamp::default();
         let shares: Vec<_> = (0..4)
             .map(|bucket| {
-                let mut limiter = Limiter::new(BucketOf { bucket, of: 4 });
+                let mut limiter = Limiter::new(BucketOf { bucket, of: 4, ..BucketOf::ALL });
                 limiter.limit_groups(&[group(limits(Some(10), None))]);
                 limiter.open(ONE, &"g".into(), Limits::NONE, 0);
                 limiter.permit(ONE, now)

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: BucketOf = BucketOf { bucket: 0, of: 1 };
+    const ALL: BucketOf = BucketOf::ALL;
 
     fn queues() -> Arc<MemoryQueues> {
         Arc::new(MemoryQueues::new(Arc::new(RuntimeClock::new())))

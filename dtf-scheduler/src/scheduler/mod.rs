@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use dtf_model::queue::SchedulerQueue;
 use dtf_model::role::{Role, part_number};
 use dtf_model::shard::ShardQueue;
-use dtf_model::table::{BucketOf, TaskTable};
+use dtf_model::table::TaskTable;
 use dtf_model::wake::{Hint, Topic};
 use dtf_runtime::{RoleContext, until};
 use futures::FutureExt;
@@ -73,7 +73,7 @@ impl Scheduler {
 impl RunTask for Scheduler {
     async fn run(&self, held: Held) -> anyhow::Result<()> {
         let partition = part_number(&held.task)?;
-        let share = BucketOf { bucket: partition, of: self.context.shape.partitions };
+        let share = self.context.shape.share(Role::Scheduler, partition);
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
         let mut tasks = Tasks::new(share, held.token, self.ports.clone(), self.context.clone());
         let mut credit = self.context.wake.listen(Topic::Credit(partition));

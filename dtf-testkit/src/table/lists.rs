@@ -6,14 +6,15 @@ use dtf_model::error::{InvalidInput, StoreError};
 use dtf_model::ids::{TaskId, TaskTypeId};
 use dtf_model::param::{Creator, MAX_NAME_CHARS, TaskParam};
 use dtf_model::status::TaskStatus;
-use dtf_model::table::{BucketOf, MAX_LIST, TaskFilter, TaskHead, TaskTable};
+use dtf_model::table::{BucketMapping, BucketOf, MAX_LIST, TaskFilter, TaskHead, TaskTable};
 
 use super::{CREATED, Desk, ends, head_ids, ids, must, new_task, unique};
 
 /// A share of so many that the task has it to itself.
 fn nearly_alone(id: TaskId) -> BucketOf {
     let of = 4_000_000_007;
-    BucketOf { bucket: BucketOf::number(id, of), of }
+    let mapping = BucketMapping::Hash;
+    BucketOf { bucket: BucketOf::number(id, of, mapping), of, mapping }
 }
 
 /// Every task that has not ended is in its share and no other, by id, page by page.
@@ -28,9 +29,17 @@ pub async fn active_tasks_are_listed_by_share(table: &Arc<dyn TaskTable>) {
             }
         }
     }
-    let mut seen = Vec::new();
+    for mapping in [BucketMapping::Hash, BucketMapping::Remainder] {
+        shares_have_all(&desk, &open, mapping).await;
+    }
+    assert!(must(table.active(BucketOf::ALL, TaskId(0), 0).await).is_empty());
+    assert!(must(table.active(BucketOf::ALL, TaskId(u64::MAX), 9).await).is_empty());
+}
+
+async fn shares_have_all(desk: &Desk<'_>, open: &[TaskId], mapping: BucketMapping) {
+    let (table, mut seen) = (desk.0, Vec::new());
     for bucket in 0..3 {
-        let share = BucketOf { bucket, of: 3 };
+        let share = BucketOf { bucket, of: 3, mapping };
         let mut after = TaskId(open[0].0 - 1);
         loop {
             let page = must(table.active(share, after, 2).await);
@@ -48,8 +57,6 @@ pub async fn active_tasks_are_listed_by_share(table: &Arc<dyn TaskTable>) {
     seen.retain(|id| open.contains(id));
     seen.sort();
     assert_eq!(seen, open);
-    assert!(must(table.active(BucketOf { bucket: 0, of: 1 }, TaskId(0), 0).await).is_empty());
-    assert!(must(table.active(BucketOf { bucket: 0, of: 1 }, TaskId(u64::MAX), 9).await).is_empty());
 }
 
 /// Each condition leaves out what does not fit, to the letter; together they all hold.
@@ -303,9 +310,9 @@ pub async fn ended_tasks_are_listed_until_purged(table: &Arc<dyn TaskTable>) {
     for id in both.iter().rev() {
         assert!(desk.finish(*id, &ends(1, TaskStatus::Cancelled, 1)).await);
     }
-    let all = head_ids(&must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 10_000).await));
+    let all = head_ids(&must(table.unpurged(BucketOf::ALL, 1, 10_000).await));
     assert!(all.is_sorted() && both.iter().all(|id| all.contains(id)));
-    assert_eq!(must(table.unpurged(BucketOf { bucket: 0, of: 1 }, 1, 1).await).len(), 1);
+    assert_eq!(must(table.unpurged(BucketOf::ALL, 1, 1).await).len(), 1);
     for id in both {
         must(table.purged(id).await);
     }

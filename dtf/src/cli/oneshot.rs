@@ -105,7 +105,7 @@ async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreEr
     const PAGE: u32 = 1000;
     let mut after = TaskId(0);
     loop {
-        let rows = table.active(BucketOf { bucket: 0, of: 1 }, after, PAGE).await?;
+        let rows = table.active(BucketOf::ALL, after, PAGE).await?;
         for row in rows.iter().filter(|row| row.id != own) {
             let finish = Finish {
                 run: row.run,

@@ -7,7 +7,7 @@ use dtf_memory::MemoryTable;
 use dtf_model::Role;
 use dtf_model::cluster::{self, ClusterTable};
 use dtf_model::table::TaskTable;
-use dtf_model::{InvalidInput, StoreError};
+use dtf_model::{ClusterShape, InvalidInput, StoreError};
 use dtf_redis::{Redis, RedisQueues};
 use dtf_sql::{Reach, SqlTable};
 use lrmf_core::config::text;
@@ -98,7 +98,7 @@ impl Patience<'static> {
 pub(crate) async fn service_ports(
     config: &Config,
     patience: &Patience<'_>,
-) -> Result<(Ports, Watched), ConnectError> {
+) -> Result<(Ports, Watched, ClusterShape), ConnectError> {
     let begun = Instant::now();
     let etcd = config.etcd()?;
     let coordination =
@@ -119,10 +119,10 @@ pub(crate) async fn service_ports(
     );
     let truth = (!only_executes).then_some(&*table);
     let queues = RedisQueues::new(redis.clone());
-    let identity = agree(config, truth, &*etcd, &queues, patience, begun).await?;
+    let (shape, identity) = agree(config, truth, &*etcd, &queues, patience, begun).await?;
     let truth = (!only_executes).then(|| table.clone());
     let watched = Watched { etcd: etcd.clone(), table: truth, redis: redis.clone(), identity };
-    Ok((queues_on(redis, table, etcd), watched))
+    Ok((queues_on(redis, table, etcd), watched, shape))
 }
 
 /// Whether a process has no other role than executor, and so needs no database.
@@ -139,7 +139,7 @@ async fn agree(
     queues: &RedisQueues,
     patience: &Patience<'_>,
     begun: Instant,
-) -> Result<Option<String>, ConnectError> {
+) -> Result<(ClusterShape, Option<String>), ConnectError> {
     let etcd = config.etcd()?;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -149,17 +149,14 @@ async fn agree(
             let table = truth.map(|table| table as &dyn ClusterTable);
             let identity = identity::claim(table, coordination, queues, name).await?;
             let agreed = match truth {
-                Some(table) => {
-                    shape::agree(table, coordination, name, shape).await?;
-                    true
-                }
+                Some(table) => Some(shape::agree(table, coordination, name, shape).await?),
                 None => shape::compare(coordination, name, shape).await?,
             };
             Ok((agreed, identity))
         });
         match agreed.await {
-            Ok((true, identity)) => return Ok(identity),
-            Ok((false, _)) => {}
+            Ok((Some(shape), identity)) => return Ok((shape, identity)),
+            Ok((None, _)) => {}
             Err(error) => return Err(of_cluster(error)),
         }
         let (cluster, waited) = (config.cluster.clone(), begun.elapsed());
@@ -205,15 +202,17 @@ pub(crate) async fn migrated(config: &Config, reach: Reach) -> Result<(), Connec
     table(config, Some(reach), &Patience::none(), Instant::now()).await.map(drop)
 }
 
-/// The stores of a client, which holds nothing and so needs no etcd.
-pub(crate) async fn client_ports(config: &Config) -> Result<Ports, ConnectError> {
+/// The stores of a client, which holds nothing and so needs no etcd, and the shape of the cluster.
+pub(crate) async fn client_ports(config: &Config) -> Result<(Ports, ClusterShape), ConnectError> {
     let (table, redis) = (database(config).await?, queues(config).await?);
-    let of = async || -> Result<(), StoreError> {
+    let known = async || -> Result<ClusterShape, StoreError> {
         let (queues, name) = (RedisQueues::new(redis.clone()), &config.cluster);
-        let Some(recorded) = queues.owner().await? else { return Ok(()) };
-        Ok(cluster::check_owner("Redis", &recorded, &cluster::identity(&*table, name).await?)?)
+        if let Some(recorded) = queues.owner().await? {
+            cluster::check_owner("Redis", &recorded, &cluster::identity(&*table, name).await?)?;
+        }
+        Ok(cluster::shape(&*table).await?.unwrap_or(config.shape))
     };
-    of().await.map_err(|error| match error {
+    let shape = known().await.map_err(|error| match error {
         StoreError::InvalidInput(invalid) => ConnectError::OtherCluster(invalid),
         other => ConnectError::Refused {
             key: "redis.url",
@@ -222,7 +221,7 @@ pub(crate) async fn client_ports(config: &Config) -> Result<Ports, ConnectError>
             advice: String::new(),
         },
     })?;
-    Ok(queues_on(redis, table, Arc::new(MemoryStore::new())))
+    Ok((queues_on(redis, table, Arc::new(MemoryStore::new())), shape))
 }
 
 async fn table(

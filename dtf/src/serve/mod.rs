@@ -123,11 +123,12 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let waiting = |server| health.enter(Phase::Connecting(Some(server)));
     let patience = Patience { deadline: config.start.deadline, waiting: &waiting };
-    let Some((ports, watched)) =
+    let Some((ports, watched, shape)) =
         stop.run_until_cancelled(service_ports(config, &patience)).await.transpose()?
     else {
         return Ok(());
     };
+    let config = &Config { shape, ..config.clone() };
     let mut plugins = PluginRegistry::default();
     for registration in types.clone() {
         plugins.register(registration).map_err(ServiceError::from)?;
@@ -141,7 +142,7 @@ async fn serve(
             let sampler = dtf
                 .member(Role::Manager)
                 .await
-                .map(|manager| Sampler::new(&ports, config.shape.watch_buckets, manager, &plugins).run());
+                .map(|manager| Sampler::new(&ports, config.shape, manager, &plugins).run());
             let sampling = async {
                 match sampler {
                     Some(sampling) => sampling.await,

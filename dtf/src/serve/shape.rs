@@ -20,15 +20,16 @@ fn key(cluster: &str) -> String {
     format!("/dtf/{cluster}/shape")
 }
 
-/// Agrees on the shape with the database, and puts the copy.
+/// Agrees on the shape with the database, and puts the copy. Returns the cluster's.
 pub(crate) async fn agree(
     table: &dyn ClusterTable,
     coordination: &dyn Coordination,
     name: &str,
     ours: ClusterShape,
-) -> Result<(), StoreError> {
-    cluster::agree(table, ours).await?;
-    copy(coordination, name, ours).await
+) -> Result<ClusterShape, StoreError> {
+    let theirs = cluster::agree(table, ours).await?;
+    copy(coordination, name, theirs).await?;
+    Ok(theirs)
 }
 
 /// Puts the copy.
@@ -68,16 +69,16 @@ async fn put_lost(coordination: &dyn Coordination, name: &str, ours: ClusterShap
     written.map(drop).map_err(|error| unanswered(&error))
 }
 
-/// Compares the shape with the copy. Says whether there is one.
+/// Compares the shape with the copy, if there is one. Returns it.
 pub(crate) async fn compare(
     coordination: &dyn Coordination,
     name: &str,
     ours: ClusterShape,
-) -> Result<bool, StoreError> {
-    let Some(text) = found(coordination, name).await? else { return Ok(false) };
+) -> Result<Option<ClusterShape>, StoreError> {
+    let Some(text) = found(coordination, name).await? else { return Ok(None) };
     let theirs = cluster::read(&String::from_utf8_lossy(&text))?;
     theirs.agrees_with(ours)?;
-    Ok(true)
+    Ok(Some(theirs))
 }
 
 fn written(shape: ClusterShape) -> Bytes {
@@ -105,6 +106,7 @@ pub(super) fn unanswered(error: &lrmf_core::StoreError) -> StoreError {
 #[cfg(test)]
 mod tests {
     use dtf_memory::MemoryTable;
+    use dtf_model::table::BucketMapping;
     use lrmf_core::MemoryStore;
 
     use super::*;
@@ -113,15 +115,15 @@ mod tests {
     async fn a_process_without_the_database_compares_itself_with_the_copy() {
         let (table, store) = (MemoryTable::new(), MemoryStore::new());
         let ours = ClusterShape::default();
-        assert!(!compare(&store, "c", ours).await.unwrap());
+        assert_eq!(compare(&store, "c", ours).await.unwrap(), None);
         agree(&table, &store, "c", ours).await.unwrap();
-        assert!(compare(&store, "c", ours).await.unwrap());
+        assert_eq!(compare(&store, "c", ours).await.unwrap(), Some(ours));
         let other = ClusterShape { shards: 8, ..ours };
         assert!(
             compare(&store, "c", other).await.unwrap_err().to_string().contains("8 as the number of shards")
         );
         assert!(agree(&table, &store, "c", other).await.is_err());
-        assert!(!compare(&store, "another", other).await.unwrap());
+        assert_eq!(compare(&store, "another", other).await.unwrap(), None);
         // The copy follows the truth.
         cluster::grow(&table, ClusterShape { shards: 128, ..ours }).await.unwrap();
         agree(&table, &store, "c", ClusterShape { shards: 128, ..ours }).await.unwrap();
@@ -133,7 +135,7 @@ mod tests {
         let (store, ours) = (MemoryStore::new(), ClusterShape::default());
         let other = ClusterShape { shards: 8, ..ours };
         let keeping = async {
-            while !compare(&store, "c", ours).await.unwrap() {
+            while compare(&store, "c", ours).await.unwrap().is_none() {
                 tokio::time::sleep(LOOK_AGAIN / 2).await;
             }
             copy(&store, "c", other).await.unwrap();
@@ -143,6 +145,21 @@ mod tests {
             () = keep(&store, "c", ours) => {}
             () = keeping => {}
         }
-        assert!(compare(&store, "c", other).await.unwrap());
+        assert_eq!(compare(&store, "c", other).await.unwrap(), Some(other));
+    }
+
+    /// A cluster of the previous version goes on to deal tasks as it did, until it is changed while none of its processes runs.
+    #[tokio::test(start_paused = true)]
+    async fn the_mapping_of_an_earlier_version_is_kept_until_it_is_changed() {
+        let (table, store) = (MemoryTable::new(), MemoryStore::new());
+        let ours = ClusterShape::default();
+        let earlier = ClusterShape { mapping: BucketMapping::Remainder, ..ours };
+        let text = r#"{"collection_buckets":16,"generation_buckets":16,"partitions":1,"shards":64,"watch_buckets":16}"#;
+        table.note_once("shape", text).await.unwrap();
+        assert_eq!(agree(&table, &store, "c", ours).await.unwrap(), earlier);
+        assert_eq!(found(&store, "c").await.unwrap().unwrap(), text);
+        assert_eq!(compare(&store, "c", ours).await.unwrap(), Some(earlier));
+        cluster::grow(&table, ours).await.unwrap();
+        assert_eq!(agree(&table, &store, "c", ours).await.unwrap(), ours);
     }
 }

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use dtf::config::Config;
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::{StoreError, TaskId, TaskTypeId};
-use dtf::{Client, Dtf};
+use dtf::{Client, Dtf, DtfConfig};
 use tokio::runtime::Handle;
 
 use self::failures::{FailuresArgs, RetryArgs};
@@ -119,8 +119,9 @@ pub(super) async fn client(
     types: Vec<TaskPluginRegistration>,
 ) -> anyhow::Result<(Client, BTreeMap<TaskTypeId, String>)> {
     let names = types.iter().map(|known| (known.task_type, known.name.clone())).collect();
-    let ports = crate::serve::client_ports(config).await.map_err(super::connecting)?;
-    let mut builder = Dtf::builder(ports).config(config.dtf()).plugins_on(Handle::current());
+    let (ports, shape) = crate::serve::client_ports(config).await.map_err(super::connecting)?;
+    let config = DtfConfig { shape, ..config.dtf() };
+    let mut builder = Dtf::builder(ports).config(config).plugins_on(Handle::current());
     for registration in types {
         builder = builder.register_task_type(registration)?;
     }

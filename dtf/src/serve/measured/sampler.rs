@@ -7,8 +7,8 @@ use std::time::Duration;
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::role::part_number;
-use dtf_model::table::{BucketOf, TaskHead, TaskTable};
-use dtf_model::{StoreError, TaskId};
+use dtf_model::table::{TaskHead, TaskTable};
+use dtf_model::{ClusterShape, Role, StoreError, TaskId};
 use lrmf_core::CoordinatorHandle;
 use metrics::{Label, gauge};
 use tracing::debug;
@@ -34,7 +34,7 @@ const GAUGES: [&str; 5] = [names::ACTIVE, names::PENDING, names::DELAYED, names:
 pub(crate) struct Sampler {
     table: Arc<dyn TaskTable>,
     queues: Arc<dyn QueueReader>,
-    buckets: u32,
+    shape: ClusterShape,
     manager: CoordinatorHandle,
     kinds: SupportedTypes,
     /// What was shown, and has to be taken back when it is no more.
@@ -44,12 +44,12 @@ pub(crate) struct Sampler {
 impl Sampler {
     pub(crate) fn new(
         ports: &Ports,
-        buckets: u32,
+        shape: ClusterShape,
         manager: CoordinatorHandle,
         plugins: &PluginRegistry,
     ) -> Self {
         let (table, queues) = (ports.table.clone(), ports.queues.clone());
-        Self { table, queues, buckets, manager, kinds: SupportedTypes::new(plugins), shown: BTreeSet::new() }
+        Self { table, queues, shape, manager, kinds: SupportedTypes::new(plugins), shown: BTreeSet::new() }
     }
 
     /// Never ends.
@@ -69,7 +69,7 @@ impl Sampler {
         let held: Vec<_> = self.manager.held().borrow().values().map(|held| held.task.clone()).collect();
         let (mut sums, mut asked) = (Sums::new(), 0);
         for bucket in held.iter().filter_map(|task| part_number(task).ok()) {
-            let share = BucketOf { bucket, of: self.buckets };
+            let share = self.shape.share(Role::Manager, bucket);
             let mut after = TaskId(0);
             loop {
                 let rows = self.table.active(share, after, PAGE).await?;
