@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
+use dtf_model::plugin::PluginRegistry;
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::wake::{Listener, Topic};
@@ -53,6 +54,11 @@ impl Client {
     /// A client on these stores, for the types that `context` knows.
     pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, context: RoleContext) -> Self {
         Self { table, queues, context }
+    }
+
+    /// The types of task that this process knows.
+    pub fn types(&self) -> &PluginRegistry {
+        &self.context.plugins
     }
 
     /// The time, in milliseconds since the Unix epoch.

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Exit code 0: completed, nothing failed. 1: something failed. 2: usage error, nothing was begun. 128 and the signal's
     /// number, 130 for Ctrl-C: cancelled (a second signal exits at once). 141: whoever read the output has gone.
     Run(RunArgs),
+    /// Run everything in this process, with nothing installed, and serve the dashboard and the HTTP API until told to end.
+    Dev(super::dev::DevArgs),
     /// Run some or all roles of a cluster on its servers, until told to end.
     ///
     /// The first signal to end (SIGTERM, Ctrl-C) hands the work over to others, a second one exits at once. Exit code 0:

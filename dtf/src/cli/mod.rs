@@ -16,6 +16,7 @@ mod args;
 mod cluster;
 #[cfg(feature = "full")]
 mod config;
+mod dev;
 mod display;
 #[cfg(feature = "full")]
 mod doctor;
@@ -76,10 +77,6 @@ const NEED_SERVERS: [&str; 9] =
 struct Usage(String);
 
 /// Runs the command that the arguments name, and says how it went. Services and clients know these kinds of task.
-#[cfg_attr(
-    not(feature = "full"),
-    expect(clippy::needless_pass_by_value, unused_variables, reason = "services need them")
-)]
 pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
     if let Some(code) = guard::run(std::env::args_os()) {
         return code;
@@ -99,9 +96,11 @@ pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
     };
     #[cfg(not(feature = "full"))]
     let done = {
-        let Command::Run(args) = cli.command;
         log_to_stderr();
-        run::run(args)
+        match cli.command {
+            Command::Run(args) => run::run(args),
+            Command::Dev(args) => dev::run(&args, types),
+        }
     };
     match done {
         Ok(code) => code,
@@ -136,6 +135,7 @@ fn eprint(lines: &str) {
 fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(args),
+        Command::Dev(args) => dev::run(&args, types),
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),
         Command::Group(args) => group::run(args, types),

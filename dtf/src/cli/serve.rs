@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use dtf::config::{Log, LogFormat};
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::serve::{self, ConnectError, ServeError};
-use dtf::tasks::exec::reap_inherited;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::EnvFilter;
 
+use super::Usage;
 use super::log_lines::LogLines;
 use super::settings::Settings;
-use super::signals::{Heritage, Interrupts};
-use super::{SIGNALLED, Usage, say};
+use super::signals::end_on_signals;
 
 pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     let config = settings.load()?.config;
@@ -21,22 +19,7 @@ pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> an
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut interrupts = Interrupts::new()?;
-        let mut heritage = Heritage::new()?;
-        let _orphans = AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                heritage.next().await;
-                reap_inherited();
-            }
-        }));
-        let to_stop = stop.clone();
-        let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
-            interrupts.next().await;
-            to_stop.cancel();
-            let signal = interrupts.next().await;
-            say("told a second time to end: exits at once, others take over when the sessions end");
-            std::process::exit(i32::from(SIGNALLED) + signal);
-        }));
+        let _signals = end_on_signals(stop.clone())?;
         serve::run(&config, types, &stop).await.map_err(anyhow::Error::from)
     });
     // Plugin code that blocks would be waited for.

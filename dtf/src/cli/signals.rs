@@ -3,8 +3,13 @@
 use std::fs;
 use std::io;
 
+use dtf::tasks::exec::reap_inherited;
 use rustix::process::getpid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{SIGNALLED, say};
 
 /// The signals that ask for an end: Ctrl-C, Ctrl-\, the terminal's end, and the signal to terminate.
 ///
@@ -68,6 +73,29 @@ impl Heritage {
             None => std::future::pending().await,
         }
     }
+}
+
+/// The tasks that wait for signals to end, for as long as this lives.
+pub(crate) struct EndsOnSignals(#[expect(dead_code, reason = "they end with it")] [AbortOnDropHandle<()>; 2]);
+
+/// Cancels `stop` at the first signal that asks for an end; a second one ends this process at once. Meanwhile looks after
+/// inherited processes.
+pub(crate) fn end_on_signals(stop: CancellationToken) -> io::Result<EndsOnSignals> {
+    let (mut interrupts, mut heritage) = (Interrupts::new()?, Heritage::new()?);
+    let signals = tokio::spawn(async move {
+        interrupts.next().await;
+        stop.cancel();
+        let signal = interrupts.next().await;
+        say("told a second time to end: exits at once, others take over when the sessions end");
+        std::process::exit(i32::from(SIGNALLED) + signal);
+    });
+    let orphans = tokio::spawn(async move {
+        loop {
+            heritage.next().await;
+            reap_inherited();
+        }
+    });
+    Ok(EndsOnSignals([signals, orphans].map(AbortOnDropHandle::new)))
 }
 
 /// The set of signals that this process ignores, a bit each.

@@ -101,15 +101,11 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
         let why = "says how to use TLS, as do mysql.ca and mysql.cert; say it in one place";
         return refuse("mysql.url", why.to_owned());
     }
-    let off = config.http.listen == "off";
-    if !off
-        && !config
-            .http
-            .listen
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    {
-        return refuse("http.listen", format!("is {:?}; it takes HOST:PORT or off", config.http.listen));
+    for (key, listen) in [("http.listen", &config.http.listen), ("api.listen", &config.api.listen)] {
+        let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        if listen != "off" && port.is_none_or(|port| port.parse::<u16>().is_err()) {
+            return refuse(key, format!("is {listen:?}; it takes HOST:PORT or off"));
+        }
     }
     Ok(())
 }

@@ -63,6 +63,8 @@ pub struct Config {
     pub plugins: Plugins,
     /// What this process says over HTTP.
     pub http: Http,
+    /// The HTTP API and the dashboard.
+    pub api: Api,
     /// What this process logs.
     pub log: Log,
     /// How it starts.
@@ -87,6 +89,7 @@ impl Default for Config {
             executor: Executor::default(),
             plugins: Plugins::default(),
             http: Http::default(),
+            api: Api::default(),
             log: Log::default(),
             start: Start::default(),
             stop: Stop::default(),
@@ -192,6 +195,20 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { listen: "127.0.0.1:7070".to_owned() }
+    }
+}
+
+/// The HTTP API and the dashboard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// The loopback address, `HOST:PORT`, or `off`. Default `off`.
+    pub listen: String,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: "off".to_owned() }
     }
 }
 

@@ -238,6 +238,11 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::Text,
             "Where /live, /ready and /metrics are served, HOST:PORT; off for nowhere",
         ),
+        of(
+            "api.listen",
+            Kind::Text,
+            "The loopback address of the HTTP API and the dashboard, HOST:PORT; off for nowhere",
+        ),
         of("log.format", Kind::Word(&["human", "json"]), "How log lines look"),
         of(
             "log.filter",

@@ -99,6 +99,7 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
             "dtf.toml: executor.drain is 3s; it must be less than membership.margin, 3s",
         ),
         ("[http]\nlisten = '7070'", "dtf.toml: http.listen is \"7070\"; it takes HOST:PORT or off"),
+        ("[api]\nlisten = 'everywhere'", "dtf.toml: api.listen is \"everywhere\"; it takes HOST:PORT or off"),
         ("[log]\nformat = 'xml'", "dtf.toml: log.format is \"xml\"; it takes human or json"),
     ] {
         assert!(refused(text).starts_with(said), "{} != {said}", refused(text));

@@ -5,6 +5,7 @@
 //! 3. It starts its roles, one after the other: each joins its group.
 //! 4. Told to end, it says that it is not ready, hands over what it holds, and leaves.
 
+mod api;
 pub(crate) mod connect;
 mod health;
 mod http;
@@ -58,6 +59,14 @@ pub enum ServeError {
         listen: String,
         /// Why.
         error: std::io::Error,
+    },
+    /// The API cannot be served.
+    #[error("api.listen is {listen}, which cannot be had: {error}; choose another one, or off")]
+    Api {
+        /// The address.
+        listen: String,
+        /// The reason.
+        error: dtf_http::ServeError,
     },
     /// A member of a group ended by itself: its store refuses it for good.
     #[error("the role {0} ended by itself; the log says why")]
@@ -134,6 +143,7 @@ async fn serve(
         plugins.register(registration).map_err(ServiceError::from)?;
     }
     let dtf = process(config, types, measured(ports.clone(), &plugins))?;
+    let _api = api::start(config, &dtf, &ports).await?;
     let started = stop.run_until_cancelled(start(&dtf, config, health)).await.transpose();
     let ended = match started {
         Ok(Some(())) => {

@@ -13,6 +13,7 @@ mod cli;
 #[cfg(feature = "full")]
 mod cli_servers;
 mod common;
+mod dev;
 mod engine;
 mod examples;
 mod exec;

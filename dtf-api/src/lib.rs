@@ -1,0 +1,23 @@
+//! The types of the HTTP API: what requests and responses look like on the wire. There is no IO here, so clients and servers
+//! share them.
+//!
+//! Times are milliseconds since the Unix epoch, durations are milliseconds, ids are numbers. Requests refuse fields that they do
+//! not know; clients must ignore response fields that they do not know, since new ones may be added within `/v1`.
+
+mod bulk;
+mod failure;
+mod group;
+mod problem;
+mod task;
+mod task_type;
+mod worker;
+
+pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
+pub use failure::{Failure, FailurePage, FailureQuery};
+pub use group::{Group, Limits, SetGroup};
+pub use problem::{Code, Problem};
+pub use task::{
+    Counts, Creator, NewTask, Progress, Task, TaskControl, TaskPage, TaskQuery, TaskResult, TaskStatus,
+};
+pub use task_type::TaskType;
+pub use worker::{Drain, Holding, HoldingState, Member, MemberState, Placement, Role, Worker};

@@ -1,0 +1,159 @@
+//! The processes of a cluster, and the parts of each role's work that they hold.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A role of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Starts tasks, watches over them and ends them.
+    Manager,
+    /// Generates subtasks.
+    Generator,
+    /// Dispatches subtasks.
+    Scheduler,
+    /// Runs subtasks.
+    Executor,
+    /// Collects results.
+    Collector,
+}
+
+impl Role {
+    /// All of them, in the order of a subtask's way.
+    pub const ALL: [Self; 5] =
+        [Self::Manager, Self::Generator, Self::Scheduler, Self::Executor, Self::Collector];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manager => "manager",
+            Self::Generator => "generator",
+            Self::Scheduler => "scheduler",
+            Self::Executor => "executor",
+            Self::Collector => "collector",
+        }
+    }
+}
+
+/// The state of a member of a role's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It takes parts.
+    Active,
+    /// It is leaving, and hands its parts over.
+    Draining,
+    /// It stopped and is about to come back; its parts wait for it.
+    Restarting,
+    /// Its session has ended; its parts move on.
+    Gone,
+}
+
+impl MemberState {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Restarting => "restarting",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A process as a member of one role's group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// The role.
+    pub role: Role,
+    /// Its state.
+    pub state: MemberState,
+    /// True where it plans the group's placement.
+    pub leads: bool,
+    /// True where it is to be empty.
+    pub drained: bool,
+    /// The number of parts that it holds.
+    pub parts: u64,
+    /// The number of parts that it is releasing.
+    pub releasing: u64,
+}
+
+/// A process of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Worker {
+    /// Its instance name.
+    pub name: String,
+    /// Its roles.
+    pub roles: Vec<Member>,
+}
+
+/// The wish that a process be emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// True to take its parts away and give it none; false to let it have parts again.
+    pub drained: bool,
+}
+
+/// The state of a holding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldingState {
+    /// The part is with its holder.
+    Held,
+    /// The part could not be started there.
+    Failed,
+    /// The holder is to stop it.
+    Releasing,
+    /// The holder is to stop it, and cannot.
+    Stuck,
+    /// The holder has stopped it; no other process has it yet.
+    Released,
+    /// It waits for its holder to come back.
+    Waiting,
+    /// The holder's session has ended.
+    Orphaned,
+    /// The holder is out of contact; the part goes to another process.
+    Unreached,
+}
+
+impl HoldingState {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Failed => "failed",
+            Self::Releasing => "releasing",
+            Self::Stuck => "stuck",
+            Self::Released => "released",
+            Self::Waiting => "waiting",
+            Self::Orphaned => "orphaned",
+            Self::Unreached => "unreached",
+        }
+    }
+}
+
+/// The holding of one part of a role's work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Holding {
+    /// The number of the part.
+    pub part: String,
+    /// The process that holds it.
+    pub worker: String,
+    /// The fencing token of the holding: writes under a lower one are refused.
+    pub token: u64,
+    /// The state of the holding.
+    pub state: HoldingState,
+    /// The reasons why the part is where it is, the most important first.
+    pub why: Vec<String>,
+}
+
+/// The placement of one role's parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Placement {
+    /// The role.
+    pub role: Role,
+    /// The parts that are in a record, by number.
+    pub parts: Vec<Holding>,
+}

@@ -1,0 +1,333 @@
+//! What the API does, for JSON handlers, pages and programs alike.
+
+use std::sync::Arc;
+
+use dtf_api as api;
+use dtf_api::{BulkAction, Code};
+use dtf_control::Client;
+use dtf_model::failure::FailureKey;
+use dtf_model::group::ResourceGroup;
+use dtf_model::ids::{EmitEpoch, Seq};
+use dtf_model::plugin::PluginRegistry;
+use dtf_model::table::TaskFilter;
+use dtf_model::{Role, TaskId};
+use futures::{StreamExt, TryStreamExt, stream};
+use lrmf_core::admin::{Admin, AdminError, GroupState};
+use lrmf_core::control::Origin;
+use lrmf_core::{BootClock, Clock, Coordination, InstanceId};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::convert;
+use crate::problem::Failed;
+
+/// The most tasks that one action is applied to.
+const MAX_BULK: u32 = 10_000;
+/// The tasks that an action is applied to at the same time.
+const BULK_TOGETHER: usize = 16;
+/// The most refusals that are told of an action on many tasks.
+const MAX_REFUSED: usize = 100;
+/// The most tasks or failures of a page.
+const MAX_PAGE: u32 = 1000;
+/// The most event streams that are open at a time.
+const MAX_STREAMS: usize = 1000;
+
+/// The functions of the API, on the stores of a cluster.
+#[derive(Clone)]
+pub struct App {
+    client: Client,
+    coordination: Arc<dyn Coordination>,
+    cluster: Arc<str>,
+    streams: Arc<Semaphore>,
+}
+
+impl App {
+    /// The functions on a cluster's stores. `coordination` is where the groups of its roles meet.
+    pub fn new(client: Client, coordination: Arc<dyn Coordination>, cluster: &str) -> Self {
+        Self { client, coordination, cluster: cluster.into(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
+    }
+
+    pub(crate) fn registry(&self) -> &PluginRegistry {
+        self.client.types()
+    }
+
+    /// Creates a task, or finds the one that this request made before.
+    ///
+    /// # Errors
+    /// The type or the group is unknown, a parameter is not allowed, or a store failed.
+    pub async fn create(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
+        let task_type = self.registry().by_name(&task.task_type)?.task_type;
+        let created = self.client.create_task_once(request, task_type, convert::task_param(task)).await?;
+        self.task(created.id().0).await
+    }
+
+    /// Returns a task with its progress.
+    ///
+    /// # Errors
+    /// The task does not exist, or a store failed.
+    pub async fn task(&self, id: u64) -> Result<api::Task, Failed> {
+        Ok(convert::view(self.registry(), self.client.task_status(TaskId(id)).await?))
+    }
+
+    /// Returns a page of tasks.
+    ///
+    /// # Errors
+    /// A condition that no task can meet, a page that is too large, or a store failed.
+    pub async fn tasks(&self, query: &api::TaskQuery) -> Result<api::TaskPage, Failed> {
+        let most = page(query.limit, 50)?;
+        // One more tells whether there is another page.
+        let mut rows =
+            self.client.list_tasks(&self.filter(query)?, query.cursor.map(TaskId), most + 1).await?;
+        let more = rows.len() > most as usize;
+        rows.truncate(most as usize);
+        let tasks: Vec<_> = rows.into_iter().map(|row| convert::row(self.registry(), row)).collect();
+        let next = tasks.last().filter(|_| more).map(|task| task.id);
+        Ok(api::TaskPage { tasks, next })
+    }
+
+    fn filter(&self, query: &api::TaskQuery) -> Result<TaskFilter, Failed> {
+        let task_type = match &query.task_type {
+            Some(name) => Some(self.registry().by_name(name)?.task_type),
+            None => None,
+        };
+        Ok(TaskFilter {
+            status: query.status.map(convert::model_status),
+            task_type,
+            group: query.group.clone(),
+            creator: query.creator.clone(),
+            name: query.name.clone(),
+            name_prefix: query.name_prefix.clone(),
+            starts_after: query.starts_after,
+        })
+    }
+
+    /// Applies an action to a task, and returns the task; of a retry, the new one.
+    ///
+    /// # Errors
+    /// The task does not exist, its state does not allow the action, or a store failed.
+    pub async fn act(&self, request: Uuid, id: u64, action: BulkAction) -> Result<api::Task, Failed> {
+        let acted_on = self.apply(request, TaskId(id), action).await?;
+        self.task(acted_on.0).await
+    }
+
+    async fn apply(&self, request: Uuid, id: TaskId, action: BulkAction) -> Result<TaskId, Failed> {
+        match action {
+            BulkAction::Pause => self.client.pause_task(id).await?,
+            BulkAction::Resume => self.client.resume_task(id).await?,
+            BulkAction::Cancel => self.client.cancel_task(id).await?,
+            BulkAction::Retry => return Ok(self.client.retry_failures_once(request, id).await?.id()),
+        }
+        Ok(id)
+    }
+
+    /// Applies an action to all tasks that a filter selects. `request` names the action: sent again, a retry makes no second
+    /// task of any.
+    ///
+    /// # Errors
+    /// The filter has no condition, selects too many tasks or another number than is expected, or a store failed before the
+    /// first task was touched.
+    pub async fn bulk(&self, request: Uuid, bulk: api::BulkRequest) -> Result<api::BulkResult, Failed> {
+        let selected = self.select(&bulk.filter).await?;
+        let count = selected.len() as u64;
+        if let Some(expected) = bulk.expect_count.filter(|expected| *expected != count) {
+            let detail = format!(
+                "the filter selects {count} tasks, not {expected}; look again and repeat the request"
+            );
+            return Err(Failed::new(Code::CountDiffers, detail));
+        }
+        let mut result =
+            api::BulkResult { selected: count, applied: 0, refused: Vec::new(), refused_count: 0 };
+        if bulk.dry_run {
+            return Ok(result);
+        }
+        let applied = stream::iter(selected).map(|id| async move {
+            // Each task's creation has a name of its own, derived from the request's.
+            let of_task = Uuid::from_u128(request.as_u128() ^ u128::from(id.0));
+            (id, self.apply(of_task, id, bulk.action).await)
+        });
+        let mut applied = applied.buffer_unordered(BULK_TOGETHER);
+        while let Some((id, outcome)) = applied.next().await {
+            match outcome {
+                Ok(_) => result.applied += 1,
+                Err(failed) => {
+                    result.refused_count += 1;
+                    if result.refused.len() < MAX_REFUSED {
+                        result.refused.push(api::Refused { id: id.0, detail: failed.0.detail });
+                    }
+                }
+            }
+        }
+        result.refused.sort_by_key(|refused| refused.id);
+        Ok(result)
+    }
+
+    async fn select(&self, query: &api::TaskQuery) -> Result<Vec<TaskId>, Failed> {
+        if query.cursor.is_some() || query.limit.is_some() {
+            return Err(Failed::invalid("the filter of a bulk action takes no cursor and no limit"));
+        }
+        if *query == api::TaskQuery::default() {
+            return Err(Failed::invalid(
+                "the filter is empty; give at least one condition, such as status or group",
+            ));
+        }
+        let filter = self.filter(query)?;
+        let rows = self.client.list_tasks(&filter, None, MAX_BULK).await?;
+        if rows.len() == MAX_BULK as usize
+            && !self.client.list_tasks(&filter, rows.last().map(|row| row.id), 1).await?.is_empty()
+        {
+            let detail = format!("the filter selects more than {MAX_BULK} tasks; narrow it and act in parts");
+            return Err(Failed::invalid(detail));
+        }
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+
+    /// Returns a page of a task's failures.
+    ///
+    /// # Errors
+    /// The task does not exist, the page is too large, or a store failed.
+    pub async fn failures(&self, id: u64, query: &api::FailureQuery) -> Result<api::FailurePage, Failed> {
+        let most = page(query.limit, 100)?;
+        let after =
+            query.after_seq.map(|seq| FailureKey { epoch: EmitEpoch(query.after_epoch), seq: Seq(seq) });
+        let failures = self.client.failures(TaskId(id), after, most).await?;
+        let more = failures.len() == most as usize;
+        Ok(api::FailurePage { failures: failures.into_iter().map(convert::failure).collect(), more })
+    }
+
+    /// Returns all resource groups, by name.
+    ///
+    /// # Errors
+    /// A store failed.
+    pub async fn groups(&self) -> Result<Vec<api::Group>, Failed> {
+        Ok(self.client.groups().await?.into_iter().map(convert::group).collect())
+    }
+
+    /// Returns a resource group.
+    ///
+    /// # Errors
+    /// There is no such group, or a store failed.
+    pub async fn group(&self, name: &str) -> Result<api::Group, Failed> {
+        let group = self.client.group(name).await?;
+        let missing = || Failed::not_found(format!("there is no resource group {name:?}"));
+        group.map(convert::group).ok_or_else(missing)
+    }
+
+    /// Makes or changes a resource group, and returns it.
+    ///
+    /// # Errors
+    /// A value is not allowed, or a store failed.
+    pub async fn set_group(&self, name: &str, set: api::SetGroup) -> Result<api::Group, Failed> {
+        let mut group = self.client.group(name).await?.unwrap_or_else(|| ResourceGroup::named(name));
+        group.quota = set.quota.unwrap_or(group.quota);
+        group.limits = set.limits.map_or(group.limits, convert::model_limits);
+        group.description = set.description.unwrap_or(group.description);
+        self.client.set_group(&group).await?;
+        Ok(convert::group(group))
+    }
+
+    /// Returns the types of task that this process knows, by number.
+    pub fn types(&self) -> Vec<api::TaskType> {
+        let known = self.registry().iter();
+        known
+            .filter_map(|known| Some(convert::task_type(known, self.registry().conf(known.task_type).ok()?)))
+            .collect()
+    }
+
+    /// Returns the processes of the cluster, by name.
+    ///
+    /// # Errors
+    /// The store of the groups failed.
+    pub async fn workers(&self) -> Result<Vec<api::Worker>, Failed> {
+        let states: Vec<_> = stream::iter(Role::ALL)
+            .then(|role| async move { Ok::<_, Failed>((role, self.state(role).await?)) })
+            .try_collect()
+            .await?;
+        let mut workers: std::collections::BTreeMap<String, Vec<api::Member>> =
+            std::collections::BTreeMap::new();
+        for (role, state) in states {
+            for member in state.iter().flat_map(GroupState::member_views) {
+                workers.entry(member.member.to_string()).or_default().push(api::Member {
+                    role: convert::role(role),
+                    state: convert::member_state(member.state),
+                    leads: member.leads,
+                    drained: member.drained,
+                    parts: member.tasks as u64,
+                    releasing: member.releasing as u64,
+                });
+            }
+        }
+        Ok(workers.into_iter().map(|(name, roles)| api::Worker { name, roles }).collect())
+    }
+
+    /// Empties a process, or lets it have parts again, in every role that it has. `by` names the person that asks, in the record.
+    ///
+    /// # Errors
+    /// There is no such process, or the store of the groups failed.
+    pub async fn drain(&self, name: &str, drain: api::Drain, by: &str) -> Result<api::Worker, Failed> {
+        let missing = || Failed::not_found(format!("no process {name:?} is in the cluster {}", self.cluster));
+        let instance = InstanceId::new(name).map_err(|_| missing())?;
+        for worker in self.workers().await?.iter().filter(|worker| worker.name == name) {
+            for member in &worker.roles {
+                let admin = self.admin(convert::model_role(member.role), by)?;
+                match drain.drained {
+                    true => admin.drain(&instance).await?,
+                    false => drop(admin.undrain(&instance).await?),
+                }
+            }
+        }
+        self.workers().await?.into_iter().find(|worker| worker.name == name).ok_or_else(missing)
+    }
+
+    /// Returns the holder of each part of a role's work, and why it holds it.
+    ///
+    /// # Errors
+    /// The store of the groups failed.
+    pub async fn placement(&self, role: api::Role) -> Result<api::Placement, Failed> {
+        let state = self.state(convert::model_role(role)).await?;
+        let mut parts = Vec::new();
+        if let Some(state) = &state {
+            for view in state.task_views() {
+                let reasons = state.explain(&view.key).reasons;
+                parts.push(api::Holding {
+                    part: view.key.to_string(),
+                    worker: view.member.to_string(),
+                    token: view.token.0,
+                    state: convert::holding_state(view.state),
+                    why: reasons.into_iter().map(|reason| reason.text).collect(),
+                });
+            }
+        }
+        Ok(api::Placement { role, parts })
+    }
+
+    /// Reads the records of a role's group; none where no process ever joined it.
+    async fn state(&self, role: Role) -> Result<Option<GroupState>, Failed> {
+        match self.admin(role, "")?.read().await {
+            Ok(state) => Ok(Some(state)),
+            Err(AdminError::NoGroup { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn admin(&self, role: Role, by: &str) -> Result<Admin, Failed> {
+        let group = role.group(&self.cluster).map_err(|error| Failed::invalid(error.to_string()))?;
+        let by = Some(by.to_owned()).filter(|by| !by.is_empty());
+        let origin = Origin { by, at: BootClock.unix_millis(), note: Some("HTTP API".to_owned()) };
+        Ok(Admin::new(self.coordination.clone(), group).asking(origin))
+    }
+}
+
+fn page(asked: Option<u32>, default: u32) -> Result<u32, Failed> {
+    match asked.unwrap_or(default) {
+        most @ 1..=MAX_PAGE => Ok(most),
+        most => Err(Failed::invalid(format!("limit is {most}; allowed is 1 to {MAX_PAGE}"))),
+    }
+}

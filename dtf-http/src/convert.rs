@@ -1,0 +1,259 @@
+//! The framework's types as the API has them, and back.
+
+use std::time::Duration;
+
+use dtf_api as api;
+use dtf_control::{Pace, Progress, TaskStatusView};
+use dtf_model::failure::Failure;
+use dtf_model::group::ResourceGroup;
+use dtf_model::limits::Limits;
+use dtf_model::param::Creator;
+use dtf_model::plugin::{PluginRegistry, TaskConf, TaskPluginRegistration, TaskResult};
+use dtf_model::table::TaskRow;
+use dtf_model::{Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
+use lrmf_core::admin::{MemberPhase, TaskPhase};
+
+pub(crate) fn status(status: TaskStatus) -> api::TaskStatus {
+    match status {
+        TaskStatus::Created => api::TaskStatus::Created,
+        TaskStatus::Running => api::TaskStatus::Running,
+        TaskStatus::Paused => api::TaskStatus::Paused,
+        TaskStatus::Cancelled => api::TaskStatus::Cancelled,
+        TaskStatus::Completed => api::TaskStatus::Completed,
+        TaskStatus::Exceptional => api::TaskStatus::Exceptional,
+    }
+}
+
+pub(crate) fn model_status(status: api::TaskStatus) -> TaskStatus {
+    match status {
+        api::TaskStatus::Created => TaskStatus::Created,
+        api::TaskStatus::Running => TaskStatus::Running,
+        api::TaskStatus::Paused => TaskStatus::Paused,
+        api::TaskStatus::Cancelled => TaskStatus::Cancelled,
+        api::TaskStatus::Completed => TaskStatus::Completed,
+        api::TaskStatus::Exceptional => TaskStatus::Exceptional,
+    }
+}
+
+fn control(control: Control) -> api::TaskControl {
+    match control {
+        Control::Run => api::TaskControl::Run,
+        Control::Pause => api::TaskControl::Pause,
+        Control::Cancel => api::TaskControl::Cancel,
+        Control::Abort => api::TaskControl::Abort,
+    }
+}
+
+fn limits(limits: Limits) -> api::Limits {
+    api::Limits { running: limits.running, rate: limits.rate }
+}
+
+pub(crate) fn model_limits(limits: api::Limits) -> Limits {
+    Limits { running: limits.running, rate: limits.rate }
+}
+
+fn counts(counts: Counts) -> api::Counts {
+    let Counts { created, succeeded, failed, cancelled, timed_out } = counts;
+    api::Counts { created, succeeded, failed, cancelled, timed_out }
+}
+
+fn progress(progress: &Progress, pace: Pace) -> api::Progress {
+    api::Progress {
+        counts: api::Counts {
+            created: progress.created,
+            succeeded: progress.succeeded,
+            failed: progress.failed,
+            cancelled: progress.cancelled,
+            timed_out: progress.timed_out,
+        },
+        pending: progress.pending,
+        delayed: progress.delayed,
+        running: progress.running,
+        generated: progress.generated,
+        generator_share: progress.generator,
+        rate: pace.rate,
+        eta_ms: pace.eta_ms,
+    }
+}
+
+fn result(result: TaskResult) -> api::TaskResult {
+    let TaskResult { code, reason, data } = result;
+    api::TaskResult { code, reason, data }
+}
+
+/// The name of a type; its number where this process does not know it.
+fn type_name(types: &PluginRegistry, task_type: TaskTypeId) -> String {
+    types.get(task_type).map_or_else(|_| task_type.to_string(), |known| known.name.clone())
+}
+
+/// A task, as its row has it.
+pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
+    let counts = counts(row.counts);
+    let ended = api::Progress { counts, generated: true, ..api::Progress::default() };
+    let TaskParam {
+        name,
+        description,
+        creator,
+        group,
+        priority,
+        timeout,
+        start_at,
+        retry_of,
+        type_param,
+        ..
+    } = row.param;
+    api::Task {
+        id: row.id.0,
+        task_type: type_name(types, row.task_type),
+        name,
+        description,
+        creator: api::Creator { uid: creator.uid, name: creator.name },
+        group,
+        priority: priority.0,
+        timeout_ms: millis(timeout),
+        limits: limits(row.param.limits),
+        start_at,
+        retry_of: retry_of.map(|task| task.0),
+        status: status(row.status),
+        control: control(row.control),
+        reason: row.reason,
+        run: row.run.0,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        param: type_param,
+        result: row.result.map(result),
+        progress: row.status.is_terminal().then_some(ended),
+        blocked_on: Vec::new(),
+    }
+}
+
+/// A task, with its progress.
+pub(crate) fn view(types: &PluginRegistry, view: TaskStatusView) -> api::Task {
+    let progress = progress(&view.progress(), view.pace);
+    let blocked_on = view.blocked_on().to_vec();
+    api::Task { progress: Some(progress), blocked_on, ..row(types, view.row) }
+}
+
+pub(crate) fn task_param(task: api::NewTask) -> TaskParam {
+    TaskParam {
+        name: task.name,
+        description: task.description,
+        creator: Creator { uid: task.creator.uid, name: task.creator.name },
+        group: task.group,
+        priority: Priority(task.priority),
+        timeout: Duration::from_millis(task.timeout_ms),
+        start_at: task.start_at,
+        limits: model_limits(task.limits),
+        type_param: task.param,
+        ..TaskParam::default()
+    }
+}
+
+pub(crate) fn failure(failure: Failure) -> api::Failure {
+    let (text, digits) = match failure.body.map(|body| String::from_utf8(body.to_vec())) {
+        None => (None, None),
+        Some(Ok(text)) if is_readable(&text) => (Some(text), None),
+        Some(Ok(text)) => (None, Some(hex(text.as_bytes()))),
+        Some(Err(error)) => (None, Some(hex(error.as_bytes()))),
+    };
+    api::Failure {
+        epoch: failure.key.epoch.0,
+        seq: failure.key.seq.0,
+        timed_out: failure.timed_out,
+        error: failure.error,
+        body: text,
+        body_hex: digits,
+    }
+}
+
+/// Returns whether a text is one that people write: with no control characters but line breaks and tabs.
+fn is_readable(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn group(group: ResourceGroup) -> api::Group {
+    let ResourceGroup { name, quota, limits: of, description } = group;
+    api::Group { name, quota, limits: limits(of), description }
+}
+
+pub(crate) fn task_type(registration: &TaskPluginRegistration, conf: &TaskConf) -> api::TaskType {
+    api::TaskType {
+        name: registration.name.clone(),
+        number: registration.task_type.0,
+        version: conf.version,
+        description: registration.description.clone(),
+        max_attempts: conf.max_attempts,
+        subtask_timeout_ms: millis(conf.subtask_timeout),
+    }
+}
+
+pub(crate) fn role(role: Role) -> api::Role {
+    match role {
+        Role::Manager => api::Role::Manager,
+        Role::Generator => api::Role::Generator,
+        Role::Scheduler => api::Role::Scheduler,
+        Role::Executor => api::Role::Executor,
+        Role::Collector => api::Role::Collector,
+    }
+}
+
+pub(crate) fn model_role(role: api::Role) -> Role {
+    match role {
+        api::Role::Manager => Role::Manager,
+        api::Role::Generator => Role::Generator,
+        api::Role::Scheduler => Role::Scheduler,
+        api::Role::Executor => Role::Executor,
+        api::Role::Collector => Role::Collector,
+    }
+}
+
+pub(crate) fn member_state(phase: MemberPhase) -> api::MemberState {
+    match phase {
+        MemberPhase::Active => api::MemberState::Active,
+        MemberPhase::Draining => api::MemberState::Draining,
+        MemberPhase::Restarting => api::MemberState::Restarting,
+        MemberPhase::Gone => api::MemberState::Gone,
+    }
+}
+
+pub(crate) fn holding_state(phase: TaskPhase) -> api::HoldingState {
+    match phase {
+        TaskPhase::Held => api::HoldingState::Held,
+        TaskPhase::Failed => api::HoldingState::Failed,
+        TaskPhase::Releasing => api::HoldingState::Releasing,
+        TaskPhase::Stuck => api::HoldingState::Stuck,
+        TaskPhase::Released => api::HoldingState::Released,
+        TaskPhase::Waiting => api::HoldingState::Waiting,
+        TaskPhase::Orphaned => api::HoldingState::Orphaned,
+        TaskPhase::Unreached => api::HoldingState::Unreached,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use dtf_model::failure::FailureKey;
+    use dtf_model::ids::{EmitEpoch, Seq};
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_shown_as_text_where_it_is_text() {
+        let shown = |body: &'static [u8]| {
+            let key = FailureKey { epoch: EmitEpoch(1), seq: Seq(2) };
+            let shown = failure(Failure::new(key, false, "it broke", body.into()));
+            (shown.body, shown.body_hex)
+        };
+        assert_eq!(shown("a\tb\nü".as_bytes()), (Some("a\tb\nü".to_owned()), None));
+        assert_eq!(shown(&[0, 0x12]), (None, Some("0012".to_owned())));
+        assert_eq!(shown(&[0xff]), (None, Some("ff".to_owned())));
+    }
+}

@@ -1,0 +1,114 @@
+//! The forms that change something.
+
+use askama::Template;
+use axum::extract::State;
+use dtf_api::{BulkAction, BulkRequest, BulkResult, Drain, NewTask, SetGroup, TaskQuery};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::read::{NewForm, form_page};
+use super::{Page, render, see};
+use crate::app::App;
+use crate::extract::{Form, Path};
+use crate::problem::Failed;
+
+pub(super) async fn create(State(app): State<App>, Form(form): Form<NewForm>) -> Page {
+    let request = form.request.unwrap_or_else(Uuid::new_v4);
+    let created = match serde_json::from_str(&form.param) {
+        Ok(param) => {
+            let task = NewTask {
+                task_type: form.task_type.clone(),
+                param,
+                name: form.name.clone(),
+                description: String::new(),
+                creator: dtf_api::Creator::default(),
+                group: form.group.clone(),
+                priority: form.priority,
+                timeout_ms: form.timeout_s.saturating_mul(1000),
+                start_at: None,
+                limits: dtf_api::Limits::default(),
+            };
+            app.create(request, task).await
+        }
+        Err(error) => Err(Failed::invalid(format!("the parameters are not JSON: {error}"))),
+    };
+    match created {
+        Ok(task) => see(&format!("/tasks/{}", task.id)),
+        Err(failed) => {
+            let status = failed.status();
+            let mut page = form_page(&app, form, Some(failed.0.detail))?;
+            *page.status_mut() = status;
+            Ok(page)
+        }
+    }
+}
+
+pub(super) async fn act(State(app): State<App>, Path((id, action)): Path<(u64, BulkAction)>) -> Page {
+    let task = app.act(Uuid::new_v4(), id, action).await?;
+    see(&format!("/tasks/{}", task.id))
+}
+
+/// An action on all tasks that fit: without the expected count it only counts.
+#[derive(Deserialize)]
+pub(super) struct BulkForm {
+    filter: String,
+    action: BulkAction,
+    expect_count: Option<u64>,
+    request: Option<Uuid>,
+}
+
+#[derive(Template)]
+#[template(path = "bulk.html")]
+struct BulkPage {
+    here: &'static str,
+    action: BulkAction,
+    filter: String,
+    request: Uuid,
+    result: BulkResult,
+}
+
+pub(super) async fn bulk(State(app): State<App>, Form(form): Form<BulkForm>) -> Page {
+    let filter: TaskQuery = serde_json::from_str(&form.filter)
+        .map_err(|error| Failed::invalid(format!("the filter cannot be used: {error}")))?;
+    let request = form.request.unwrap_or_else(Uuid::new_v4);
+    let dry_run = form.expect_count.is_none();
+    let bulk = BulkRequest { action: form.action, filter, expect_count: form.expect_count, dry_run };
+    let result = app.bulk(request, bulk).await?;
+    render(&BulkPage { here: "Tasks", action: form.action, filter: form.filter, request, result })
+}
+
+#[derive(Deserialize)]
+pub(super) struct QuotaForm {
+    quota: u32,
+}
+
+pub(super) async fn set_quota(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Form(form): Form<QuotaForm>,
+) -> Page {
+    // It must be there: a mistyped name makes no group.
+    app.group(&name).await?;
+    app.set_group(&name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
+    see("/groups")
+}
+
+#[derive(Deserialize)]
+pub(super) struct GroupForm {
+    name: String,
+    quota: u32,
+}
+
+pub(super) async fn make_group(State(app): State<App>, Form(form): Form<GroupForm>) -> Page {
+    app.set_group(&form.name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
+    see("/groups")
+}
+
+pub(super) async fn drain(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Form(drain): Form<Drain>,
+) -> Page {
+    app.drain(&name, drain, "dashboard").await?;
+    see("/workers")
+}

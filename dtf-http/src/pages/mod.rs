@@ -1,0 +1,79 @@
+//! The dashboard: pages made on the server. Every page is a link and every action a plain form, so all of it works without
+//! JavaScript; with it, what changes is fetched again every few seconds.
+
+mod change;
+mod read;
+mod view;
+
+use askama::Template;
+use axum::Router;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use dtf_api::{Code, Problem};
+
+use crate::app::App;
+use crate::problem::Failed;
+
+pub(crate) use view::{
+    NAVIGATION, ROLES, STATUSES, bar, body, counted, left, limit, not_succeeded, pretty, rate, share, text,
+    utc, words,
+};
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/", get(read::overview))
+        .route("/tasks", get(read::tasks).post(change::create))
+        .route("/tasks/new", get(read::new_task))
+        .route("/tasks/{id}", get(read::task))
+        .route("/tasks/{id}/{action}", post(change::act))
+        .route("/bulk", post(change::bulk))
+        .route("/groups", get(read::groups).post(change::make_group))
+        .route("/groups/{name}", post(change::set_quota))
+        .route("/types", get(read::types))
+        .route("/workers", get(read::workers))
+        .route("/workers/{name}/drain", post(change::drain))
+        .route("/placement/{role}", get(read::placement))
+}
+
+/// A response of a page: the page, a way to another, or what went wrong, as a page.
+type Page = Result<Response, PageFailed>;
+
+/// A failure that is shown as a page.
+struct PageFailed(Failed);
+
+impl<E: Into<Failed>> From<E> for PageFailed {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    here: &'static str,
+    problem: Problem,
+}
+
+impl IntoResponse for PageFailed {
+    fn into_response(self) -> Response {
+        let status = self.0.status();
+        match render(&ProblemPage { here: "", problem: self.0.0 }) {
+            Ok(page) => (status, page).into_response(),
+            Err(Self(failed)) => failed.into_response(),
+        }
+    }
+}
+
+fn render(page: &impl Template) -> Page {
+    match page.render() {
+        Ok(html) => Ok(Html(html).into_response()),
+        Err(error) => {
+            Err(PageFailed(Failed::new(Code::Refused, format!("the page cannot be made: {error}"))))
+        }
+    }
+}
+
+/// To a page that shows what a form has done. Loading it again does nothing again.
+fn see(path: &str) -> Page {
+    Ok(Redirect::to(path).into_response())
+}

@@ -1,0 +1,300 @@
+//! The pages that show.
+
+use askama::Template;
+use axum::extract::State;
+use dtf_api::{
+    BulkAction, FailurePage, FailureQuery, Group, Placement, Role, Task, TaskPage, TaskQuery, TaskStatus,
+    TaskType, Worker,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::view::{allowed, not_succeeded, pretty};
+use super::{Page, render};
+use crate::app::App;
+use crate::extract::{Path, Query};
+use crate::problem::Failed;
+
+/// The most running tasks on the overview, of which each is asked for its progress.
+const RUNNING: u32 = 20;
+/// The most tasks that the overview counts of a status.
+const COUNTED: u32 = 1000;
+/// The tasks that are asked for their progress at the same time.
+const TOGETHER: usize = 8;
+
+struct Tile {
+    name: &'static str,
+    value: String,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    here: &'static str,
+    tiles: Vec<Tile>,
+    warnings: Vec<String>,
+    running: Vec<Task>,
+    latest: Vec<Task>,
+}
+
+pub(super) async fn overview(State(app): State<App>) -> Page {
+    let of = |status, limit| TaskQuery { status: Some(status), limit: Some(limit), ..TaskQuery::default() };
+    let mut tiles = Vec::new();
+    for status in [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created] {
+        let page = app.tasks(&of(status, COUNTED)).await?;
+        let more = if page.next.is_some() { "+" } else { "" };
+        tiles.push(Tile { name: status.name(), value: format!("{}{more}", page.tasks.len()) });
+    }
+    let ids = app.tasks(&of(TaskStatus::Running, RUNNING)).await?.tasks.into_iter().map(|task| task.id);
+    let shown = |id| {
+        let app = app.clone();
+        async move { app.task(id).await }
+    };
+    let running: Vec<_> = stream::iter(ids.map(shown)).buffered(TOGETHER).try_collect().await?;
+    let progress = || running.iter().filter_map(|task| task.progress);
+    let rate: f64 = progress().filter_map(|progress| progress.rate).sum();
+    tiles.push(Tile { name: "subtasks per second", value: format!("{rate:.1}") });
+    let busy: u64 = progress().map(|progress| progress.running).sum();
+    tiles.push(Tile { name: "subtasks running", value: busy.to_string() });
+    let mut warnings: Vec<_> = running
+        .iter()
+        .flat_map(|task| task.blocked_on.iter().map(|on| format!("Task {} waits for: {on}", task.id)))
+        .collect();
+    warnings.extend(missing_roles(&app.workers().await?));
+    let latest = app.tasks(&TaskQuery { limit: Some(10), ..TaskQuery::default() }).await?.tasks;
+    render(&Overview { here: "Overview", tiles, warnings, running, latest })
+}
+
+/// The roles that no process has.
+fn missing_roles(workers: &[Worker]) -> impl Iterator<Item = String> {
+    let has = |role: Role| workers.iter().flat_map(|worker| &worker.roles).any(|member| member.role == role);
+    let missing: Vec<_> = Role::ALL.into_iter().filter(|role| !has(*role)).collect();
+    missing.into_iter().map(|role| format!("No process has the role {}.", role.name()))
+}
+
+/// The conditions of a list as a form sends them: an empty field is none.
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct ListForm {
+    status: String,
+    #[serde(rename = "type")]
+    task_type: String,
+    group: String,
+    creator: String,
+    name_prefix: String,
+    cursor: Option<u64>,
+}
+
+impl Default for ListForm {
+    fn default() -> Self {
+        let none = String::new;
+        Self {
+            status: none(),
+            task_type: none(),
+            group: none(),
+            creator: none(),
+            name_prefix: none(),
+            cursor: None,
+        }
+    }
+}
+
+impl ListForm {
+    fn query(self) -> Result<TaskQuery, Failed> {
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let status = given(self.status).map(|status| {
+            let known = TaskStatus::ALL.into_iter().find(|known| known.name() == status);
+            known.ok_or_else(|| Failed::invalid(format!("{status:?} is no status")))
+        });
+        Ok(TaskQuery {
+            status: status.transpose()?,
+            task_type: given(self.task_type),
+            group: given(self.group),
+            creator: given(self.creator),
+            name_prefix: given(self.name_prefix),
+            cursor: self.cursor,
+            ..TaskQuery::default()
+        })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "tasks.html")]
+struct Tasks {
+    here: &'static str,
+    query: TaskQuery,
+    types: Vec<TaskType>,
+    page: TaskPage,
+    here_with_query: String,
+    next_page: Option<String>,
+    is_filtered: bool,
+    /// The filter, as the form of an action on all that fit sends it.
+    filter: String,
+}
+
+pub(super) async fn tasks(State(app): State<App>, Query(form): Query<ListForm>) -> Page {
+    let query = form.query()?;
+    let page = app.tasks(&query).await?;
+    let filter = TaskQuery { cursor: None, ..query.clone() };
+    let at = |query: &TaskQuery| {
+        serde_html_form(query).map_or_else(|| "/tasks".to_owned(), |query| format!("/tasks?{query}"))
+    };
+    let next_page = page.next.map(|next| at(&TaskQuery { cursor: Some(next), ..query.clone() }));
+    render(&Tasks {
+        here: "Tasks",
+        here_with_query: at(&query),
+        next_page,
+        is_filtered: filter != TaskQuery::default(),
+        filter: serde_json::to_string(&filter).unwrap_or_default(),
+        types: app.types(),
+        query,
+        page,
+    })
+}
+
+/// A query as part of a URL; none where it has no conditions.
+fn serde_html_form(query: &TaskQuery) -> Option<String> {
+    let fields = serde_json::to_value(query).ok()?;
+    let pairs = fields.as_object()?.iter().map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{name}={}", percent(&value))
+    });
+    Some(pairs.collect::<Vec<_>>().join("&")).filter(|query| !query.is_empty())
+}
+
+/// A text with everything escaped that means something in a query.
+fn percent(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
+}
+
+#[derive(Template)]
+#[template(path = "task.html")]
+struct TaskPageView {
+    here: &'static str,
+    task: Task,
+    actions: Vec<BulkAction>,
+    failures: FailurePage,
+}
+
+pub(super) async fn task(State(app): State<App>, Path(id): Path<u64>) -> Page {
+    let task = app.task(id).await?;
+    let failures = app.failures(id, &FailureQuery { limit: Some(50), ..FailureQuery::default() }).await?;
+    let failed = task.progress.as_ref().map_or(0, not_succeeded);
+    let actions = allowed(task.status, failed);
+    render(&TaskPageView { here: "Tasks", task, actions, failures })
+}
+
+/// What a form for a new task is filled with.
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct NewForm {
+    #[serde(rename = "type")]
+    pub(super) task_type: String,
+    pub(super) param: String,
+    pub(super) name: String,
+    pub(super) group: String,
+    pub(super) priority: u32,
+    pub(super) timeout_s: u64,
+    pub(super) request: Option<Uuid>,
+    /// The task to copy.
+    like: Option<u64>,
+}
+
+impl Default for NewForm {
+    fn default() -> Self {
+        Self {
+            task_type: String::new(),
+            param: "{}".to_owned(),
+            name: String::new(),
+            group: "default".to_owned(),
+            priority: 6000,
+            timeout_s: 1800,
+            request: None,
+            like: None,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "new_task.html")]
+struct NewTaskPage {
+    here: &'static str,
+    types: Vec<TaskType>,
+    form: NewForm,
+    request: Uuid,
+    problem: Option<String>,
+}
+
+pub(super) async fn new_task(State(app): State<App>, Query(mut form): Query<NewForm>) -> Page {
+    if let Some(like) = form.like {
+        let task = app.task(like).await?;
+        form = NewForm {
+            task_type: task.task_type,
+            param: pretty(&task.param),
+            name: task.name,
+            group: task.group,
+            priority: task.priority,
+            timeout_s: (task.timeout_ms / 1000).max(1),
+            ..NewForm::default()
+        };
+    }
+    form_page(&app, form, None)
+}
+
+/// The form, with what was wrong with it when it was sent.
+pub(super) fn form_page(app: &App, form: NewForm, problem: Option<String>) -> Page {
+    let request = form.request.unwrap_or_else(Uuid::new_v4);
+    render(&NewTaskPage { here: "Tasks", types: app.types(), form, request, problem })
+}
+
+#[derive(Template)]
+#[template(path = "groups.html")]
+struct Groups {
+    here: &'static str,
+    groups: Vec<Group>,
+    total: u64,
+}
+
+pub(super) async fn groups(State(app): State<App>) -> Page {
+    let groups = app.groups().await?;
+    let total = groups.iter().map(|group| u64::from(group.quota)).sum();
+    render(&Groups { here: "Groups", groups, total })
+}
+
+#[derive(Template)]
+#[template(path = "types.html")]
+struct Types {
+    here: &'static str,
+    types: Vec<TaskType>,
+}
+
+pub(super) async fn types(State(app): State<App>) -> Page {
+    render(&Types { here: "Types", types: app.types() })
+}
+
+#[derive(Template)]
+#[template(path = "workers.html")]
+struct Workers {
+    here: &'static str,
+    workers: Vec<Worker>,
+}
+
+pub(super) async fn workers(State(app): State<App>) -> Page {
+    render(&Workers { here: "Workers", workers: app.workers().await? })
+}
+
+#[derive(Template)]
+#[template(path = "placement.html")]
+struct PlacementPage {
+    here: &'static str,
+    placement: Placement,
+}
+
+pub(super) async fn placement(State(app): State<App>, Path(role): Path<Role>) -> Page {
+    render(&PlacementPage { here: "Placement", placement: app.placement(role).await? })
+}

@@ -1,0 +1,159 @@
+//! Values as the pages show them. Templates hand all of them over by reference.
+
+use std::time::Duration;
+
+use dtf_api::{BulkAction, Failure, Progress, Role, TaskStatus};
+use serde_json::Value;
+
+/// The pages of the navigation: path and name.
+pub(crate) const NAVIGATION: [(&str, &str); 6] = [
+    ("/", "Overview"),
+    ("/tasks", "Tasks"),
+    ("/groups", "Groups"),
+    ("/workers", "Workers"),
+    ("/placement/executor", "Placement"),
+    ("/types", "Types"),
+];
+pub(crate) const STATUSES: [TaskStatus; 6] = TaskStatus::ALL;
+pub(crate) const ROLES: [Role; 5] = Role::ALL;
+/// The width of a whole bar.
+const WHOLE: u64 = 1000;
+
+/// A part of a bar of progress, in thousandths of its width.
+pub(crate) struct Part {
+    pub(crate) class: &'static str,
+    pub(crate) x: u64,
+    pub(crate) width: u64,
+}
+
+pub(crate) fn bar(progress: &Progress) -> Vec<Part> {
+    let counts = progress.counts;
+    let parts = [
+        ("succeeded", counts.succeeded),
+        ("failed", counts.failed + counts.timed_out),
+        ("cancelled", counts.cancelled),
+        ("running", progress.running),
+    ];
+    let (mut bar, mut x, mut before) = (Vec::new(), 0, 0);
+    for (class, number) in parts {
+        before += number;
+        let end = WHOLE * before.min(counts.created) / counts.created.max(1);
+        bar.push(Part { class, x, width: end - x });
+        x = end;
+    }
+    bar
+}
+
+/// Subtasks with an outcome.
+pub(crate) fn counted(progress: &Progress) -> u64 {
+    let counts = progress.counts;
+    counts.succeeded + counts.failed + counts.timed_out + counts.cancelled
+}
+
+pub(crate) fn not_succeeded(progress: &Progress) -> u64 {
+    progress.counts.failed + progress.counts.timed_out
+}
+
+pub(crate) fn rate(progress: &Progress) -> String {
+    progress.rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1}"))
+}
+
+pub(crate) fn left(progress: &Progress) -> String {
+    let Some(eta) = progress.eta_ms.map(Duration::from_millis) else { return "–".to_owned() };
+    match eta.as_secs() {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+pub(crate) fn limit(limit: &Option<u32>) -> String {
+    limit.map_or_else(|| "–".to_owned(), |limit| limit.to_string())
+}
+
+pub(crate) fn share(quota: &u32, total: &u64) -> String {
+    format!("{:.1} %", 100.0 * f64::from(*quota) / (*total).max(1) as f64)
+}
+
+pub(crate) fn text(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
+}
+
+pub(crate) fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+}
+
+pub(crate) fn body(failure: &Failure) -> String {
+    const MOST: usize = 200;
+    let (body, sign) = match (&failure.body, &failure.body_hex) {
+        (Some(text), _) => (text.as_str(), ""),
+        (None, Some(hex)) => (hex.as_str(), "0x"),
+        (None, None) => return "not kept".to_owned(),
+    };
+    let short: String = body.chars().take(MOST).collect();
+    let more = if short.len() < body.len() { "…" } else { "" };
+    format!("{sign}{short}{more}")
+}
+
+pub(crate) fn words(action: &BulkAction) -> &'static str {
+    match action {
+        BulkAction::Pause => "Pause",
+        BulkAction::Resume => "Resume",
+        BulkAction::Cancel => "Cancel",
+        BulkAction::Retry => "Retry failed subtasks",
+    }
+}
+
+/// The actions that a task's status allows.
+pub(crate) fn allowed(status: TaskStatus, failed: u64) -> Vec<BulkAction> {
+    match status {
+        TaskStatus::Created | TaskStatus::Running => vec![BulkAction::Pause, BulkAction::Cancel],
+        TaskStatus::Paused => vec![BulkAction::Resume, BulkAction::Cancel],
+        _ if failed > 0 => vec![BulkAction::Retry],
+        _ => Vec::new(),
+    }
+}
+
+/// A time in UTC, as `2026-11-30 14:05:09`. The conversion of days to dates is Howard Hinnant's `civil_from_days`.
+pub(crate) fn utc(millis: &u64) -> String {
+    let seconds = millis / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use dtf_api::Counts;
+
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        for (millis, shown) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_400_000, "2000-02-29 00:00:00"),
+            (1_796_047_509_999, "2026-11-30 14:05:09"),
+            (4_102_444_799_000, "2099-12-31 23:59:59"),
+        ] {
+            assert_eq!(utc(&millis), shown);
+        }
+    }
+
+    #[test]
+    fn a_bar_is_never_longer_than_whole() {
+        let counts = Counts { created: 7, succeeded: 3, failed: 1, timed_out: 1, cancelled: 0 };
+        let parts = bar(&Progress { counts, running: 5, ..Progress::default() });
+        let widths: Vec<_> = parts.iter().map(|part| (part.x, part.width)).collect();
+        assert_eq!(widths, [(0, 428), (428, 286), (714, 0), (714, 286)]);
+        assert!(bar(&Progress::default()).iter().all(|part| part.width == 0));
+    }
+}

@@ -1,0 +1,90 @@
+//! Errors as responses.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use dtf_api::{Code, Problem};
+use dtf_model::{InvalidInput, StoreError};
+use lrmf_core::admin::AdminError;
+
+/// A request that failed, and how the response says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed(pub Problem);
+
+impl Failed {
+    /// A failure with this code. `detail` is a sentence: what is wrong, what is allowed, what to do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = status(code);
+        let title = status.canonical_reason().unwrap_or_default().to_owned();
+        Self(Problem { code, status: status.as_u16(), title, detail: detail.into() })
+    }
+
+    /// A request that cannot be read or asks for what is not allowed.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// Something that is not there.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, detail)
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        status(self.0.code)
+    }
+}
+
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::NotAllowed | Code::CountDiffers => StatusCode::CONFLICT,
+        Code::ForeignOrigin => StatusCode::FORBIDDEN,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::TooManyStreams | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unknown | Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Code::Refused => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (self.status(), content_type, Json(self.0)).into_response()
+    }
+}
+
+impl From<InvalidInput> for Failed {
+    fn from(invalid: InvalidInput) -> Self {
+        let code = match invalid {
+            InvalidInput::NoSuchTask(_) => Code::NotFound,
+            InvalidInput::NotAllowed { .. } | InvalidInput::NoFailures(_) => Code::NotAllowed,
+            _ => Code::InvalidRequest,
+        };
+        Self::new(code, invalid.to_string())
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        let code = match error {
+            StoreError::InvalidInput(invalid) => return invalid.into(),
+            StoreError::Unreachable { .. } => Code::Unavailable,
+            StoreError::Unknown { .. } => Code::Unknown,
+            _ => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<AdminError> for Failed {
+    fn from(error: AdminError) -> Self {
+        let code = match &error {
+            AdminError::NoGroup { .. } => Code::NotFound,
+            AdminError::Store(store) if store.is_definitely_not_applied() => Code::Unavailable,
+            AdminError::Store(_) => Code::Unknown,
+            _ => Code::NotAllowed,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,246 @@
+//! The JSON handlers of `/v1`.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::{Json as Body, http::HeaderValue};
+use dtf_api as api;
+use dtf_api::BulkAction;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::events;
+use crate::extract::{Json, Path, Query, RequestId};
+use crate::problem::Failed;
+
+/// All routes of `/v1`, with their description.
+pub(crate) fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(description())
+        .routes(routes!(list_tasks, create_task))
+        .routes(routes!(get_task))
+        .routes(routes!(pause_task))
+        .routes(routes!(resume_task))
+        .routes(routes!(cancel_task))
+        .routes(routes!(retry_task))
+        .routes(routes!(list_failures))
+        .routes(routes!(get_result))
+        .routes(routes!(events::task_events))
+        .routes(routes!(bulk))
+        .routes(routes!(list_groups))
+        .routes(routes!(get_group, set_group))
+        .routes(routes!(list_types))
+        .routes(routes!(list_workers))
+        .routes(routes!(drain_worker))
+        .routes(routes!(get_placement))
+}
+
+fn description() -> utoipa::openapi::OpenApi {
+    let info = utoipa::openapi::InfoBuilder::new()
+        .title("Distributed task framework")
+        .version("1")
+        .description(Some(
+            "Creates, steers and shows tasks, resource groups and workers of a cluster. Times are milliseconds since the Unix \
+             epoch. Errors are problem details (RFC 9457) with a stable `code`.",
+        ))
+        .build();
+    utoipa::openapi::OpenApiBuilder::new().info(info).build()
+}
+
+/// List tasks, page by page.
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(api::TaskQuery), responses(
+    (status = 200, description = "A page of tasks", body = api::TaskPage),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_tasks(
+    State(app): State<App>,
+    Query(query): Query<api::TaskQuery>,
+) -> Result<Body<api::TaskPage>, Failed> {
+    app.tasks(&query).await.map(Body)
+}
+
+/// Create a task. With an `Idempotency-Key`, asking again creates no second one.
+#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = api::NewTask,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the task again")),
+    responses((status = 201, description = "The task", body = api::Task),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn create_task(
+    State(app): State<App>,
+    RequestId(request): RequestId,
+    Json(task): Json<api::NewTask>,
+) -> Result<impl IntoResponse, Failed> {
+    let task = app.create(request, task).await?;
+    let mut headers = HeaderMap::new();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/tasks/{}", task.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    Ok((StatusCode::CREATED, headers, Body(task)))
+}
+
+/// Show a task.
+#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The task", body = api::Task),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_task(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<api::Task>, Failed> {
+    app.task(id).await.map(Body)
+}
+
+/// Pause a task: nothing new is generated or dispatched; what runs may finish.
+#[utoipa::path(post, path = "/v1/tasks/{id}/pause", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The task", body = api::Task),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn pause_task(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Task>, Failed> {
+    app.act(request.0, id, BulkAction::Pause).await.map(Body)
+}
+
+/// Resume a paused task.
+#[utoipa::path(post, path = "/v1/tasks/{id}/resume", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The task", body = api::Task),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn resume_task(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Task>, Failed> {
+    app.act(request.0, id, BulkAction::Resume).await.map(Body)
+}
+
+/// Cancel a task: nothing more is generated or dispatched, and what runs is told to stop.
+#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The task", body = api::Task),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn cancel_task(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Task>, Failed> {
+    app.act(request.0, id, BulkAction::Cancel).await.map(Body)
+}
+
+/// Run the failed subtasks of an ended task again, as a new task. With an `Idempotency-Key`, asking again creates no second one.
+#[utoipa::path(post, path = "/v1/tasks/{id}/retry", tag = "tasks",
+    params(("id" = u64, Path, description = "The task"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the task again")),
+    responses((status = 200, description = "The new task", body = api::Task),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn retry_task(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Task>, Failed> {
+    app.act(request.0, id, BulkAction::Retry).await.map(Body)
+}
+
+/// List the subtasks of a task that failed for good, page by page.
+#[utoipa::path(get, path = "/v1/tasks/{id}/failures", tag = "tasks",
+    params(("id" = u64, Path, description = "The task"), api::FailureQuery),
+    responses((status = 200, description = "A page of failures", body = api::FailurePage),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_failures(
+    State(app): State<App>,
+    Path(id): Path<u64>,
+    Query(query): Query<api::FailureQuery>,
+) -> Result<Body<api::FailurePage>, Failed> {
+    app.failures(id, &query).await.map(Body)
+}
+
+/// Show the result of an ended task.
+#[utoipa::path(get, path = "/v1/tasks/{id}/result", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The result", body = api::TaskResult),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_result(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<api::TaskResult>, Failed> {
+    let task = app.task(id).await?;
+    let status = task.status.name();
+    task.result.map(Body).ok_or_else(|| {
+        let detail = match task.status.is_terminal() {
+            true => format!("task {id} ended as {status} and has no result"),
+            false => format!("task {id} is {status} and has no result yet"),
+        };
+        Failed::new(api::Code::NotAllowed, detail)
+    })
+}
+
+/// Apply an action to all tasks that a filter selects. With an `Idempotency-Key`, a retry that is asked for again creates no second
+/// task of any.
+#[utoipa::path(post, path = "/v1/bulk", tag = "tasks", request_body = api::BulkRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this action")),
+    responses((status = 200, description = "The outcome", body = api::BulkResult),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn bulk(
+    State(app): State<App>,
+    RequestId(request): RequestId,
+    Json(bulk): Json<api::BulkRequest>,
+) -> Result<Body<api::BulkResult>, Failed> {
+    app.bulk(request, bulk).await.map(Body)
+}
+
+/// List the resource groups.
+#[utoipa::path(get, path = "/v1/groups", tag = "groups", responses(
+    (status = 200, description = "The groups, by name", body = Vec<api::Group>),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_groups(State(app): State<App>) -> Result<Body<Vec<api::Group>>, Failed> {
+    app.groups().await.map(Body)
+}
+
+/// Show a resource group.
+#[utoipa::path(get, path = "/v1/groups/{name}", tag = "groups", params(("name" = String, Path, description = "The group")), responses(
+    (status = 200, description = "The group", body = api::Group),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_group(State(app): State<App>, Path(name): Path<String>) -> Result<Body<api::Group>, Failed> {
+    app.group(&name).await.map(Body)
+}
+
+/// Make or change a resource group. Schedulers heed it within a second.
+#[utoipa::path(put, path = "/v1/groups/{name}", tag = "groups", request_body = api::SetGroup,
+    params(("name" = String, Path, description = "The group")),
+    responses((status = 200, description = "The group", body = api::Group),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn set_group(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Json(set): Json<api::SetGroup>,
+) -> Result<Body<api::Group>, Failed> {
+    app.set_group(&name, set).await.map(Body)
+}
+
+/// List the types of task that this server knows.
+#[utoipa::path(get, path = "/v1/types", tag = "types", responses(
+    (status = 200, description = "The types, by number", body = Vec<api::TaskType>)))]
+async fn list_types(State(app): State<App>) -> Body<Vec<api::TaskType>> {
+    Body(app.types())
+}
+
+/// List the processes of the cluster, with their roles and the number of parts that they hold.
+#[utoipa::path(get, path = "/v1/workers", tag = "workers", responses(
+    (status = 200, description = "The processes, by name", body = Vec<api::Worker>),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_workers(State(app): State<App>) -> Result<Body<Vec<api::Worker>>, Failed> {
+    app.workers().await.map(Body)
+}
+
+/// Empty a process part by part and give it none, or let it have parts again.
+#[utoipa::path(put, path = "/v1/workers/{name}/drain", tag = "workers", request_body = api::Drain,
+    params(("name" = String, Path, description = "The process")),
+    responses((status = 200, description = "The process", body = api::Worker),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn drain_worker(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Json(drain): Json<api::Drain>,
+) -> Result<Body<api::Worker>, Failed> {
+    app.drain(&name, drain, "").await.map(Body)
+}
+
+/// Show the holder of each part of a role's work, its token, and why it holds it.
+#[utoipa::path(get, path = "/v1/placement/{role}", tag = "workers", params(("role" = api::Role, Path, description = "The role")), responses(
+    (status = 200, description = "The placement", body = api::Placement),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_placement(
+    State(app): State<App>,
+    Path(role): Path<api::Role>,
+) -> Result<Body<api::Placement>, Failed> {
+    app.placement(role).await.map(Body)
+}

@@ -1,0 +1,11 @@
+//! The API and the dashboard, over a process that has everything.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod api;
+mod bad_input;
+mod bulk;
+mod description;
+mod events;
+mod pages;
+mod support;

@@ -1,0 +1,87 @@
+//! The dashboard without JavaScript: pages open, forms work.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::support::Site;
+
+#[tokio::test]
+async fn every_page_opens_and_shows_text_of_users_as_text() {
+    let site = Site::running().await;
+    let id = site.create("<script>alert(1)</script>", json!({"count": 10, "failure_rate": 1.0})).await;
+    site.task(id).wait().await.unwrap();
+    let task = format!("/tasks/{id}");
+    let copy = format!("/tasks/new?like={id}");
+    let paths = [
+        "/",
+        "/tasks",
+        "/tasks?status=completed&type=noop&name_prefix=%3C",
+        "/tasks/new",
+        &task,
+        &copy,
+        "/groups",
+        "/types",
+        "/workers",
+        "/placement/executor",
+        "/placement/manager",
+    ];
+    for path in paths {
+        let page = site.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        assert!(page.content_type.starts_with("text/html") && page.text.contains("<h1>"), "{path}");
+        assert!(!page.text.contains("<script>alert"), "{path}");
+    }
+    assert!(site.get(&task).await.text.contains("Retry failed subtasks"));
+    for asset in ["/assets/style.css", "/assets/htmx.min.js", "/favicon.ico"] {
+        assert_eq!(site.get(asset).await.status, StatusCode::OK, "{asset}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_creates_a_task_once_and_says_what_is_wrong() {
+    let site = Site::idle().await;
+    let form = |param: &str| {
+        format!(
+            "type=noop&param={param}&name=by+form&group=default&priority=6000&timeout_s=60&request=6c2b9b3a-7d1c-4a61-9d0a-0a2f0b8d6c11"
+        )
+    };
+    let refused = site.submit("/tasks", &form("%7B")).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        refused.text.contains("the parameters are not JSON") && refused.text.contains("by form"),
+        "{}",
+        refused.text
+    );
+    assert_eq!(site.count().await, 0);
+    let created = site.submit("/tasks", &form("%7B%22count%22%3A3%7D")).await;
+    assert_eq!(created.status, StatusCode::SEE_OTHER, "{}", created.text);
+    let again = site.submit("/tasks", &form("%7B%22count%22%3A3%7D")).await;
+    assert_eq!((created.location, site.count().await), (again.location, 1));
+}
+
+#[tokio::test]
+async fn actions_are_forms() {
+    let site = Site::idle().await;
+    let id = site.create("a-1", json!({"count": 3})).await;
+    site.create("a-2", json!({"count": 3})).await;
+    let control = async || site.get(&format!("/v1/tasks/{id}")).await.json()["control"].clone();
+    let paused = site.submit(&format!("/tasks/{id}/pause"), "").await;
+    assert_eq!((paused.status, paused.location), (StatusCode::SEE_OTHER, Some(format!("/tasks/{id}"))));
+    assert_eq!(control().await, json!("pause"));
+    assert_eq!(site.submit(&format!("/tasks/{id}/explode"), "").await.status, StatusCode::NOT_FOUND);
+
+    let counted = site.submit("/bulk", "filter=%7B%22name_prefix%22%3A%22a-%22%7D&action=cancel").await;
+    assert!(counted.text.contains("selects 2 tasks"), "{}", counted.text);
+    assert_eq!(control().await, json!("pause"), "counting changes nothing");
+    let done =
+        site.submit("/bulk", "filter=%7B%22name_prefix%22%3A%22a-%22%7D&action=cancel&expect_count=2").await;
+    assert!(done.text.contains("Applied to 2 of 2 tasks"), "{}", done.text);
+    assert_eq!(control().await, json!("cancel"));
+
+    assert_eq!(site.submit("/groups/default", "quota=7").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.get("/v1/groups/default").await.json()["quota"], json!(7));
+    assert_eq!(site.submit("/groups/mistyped", "quota=7").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.submit("/groups", "name=new&quota=0").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(site.submit("/groups", "name=new&quota=5").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.get("/v1/groups/new").await.json()["quota"], json!(5));
+}

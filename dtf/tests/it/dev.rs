@@ -1,0 +1,65 @@
+//! `dtf dev`, run as a process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::command::{dtf, eventually, run};
+
+/// A process that serves, and its address.
+fn start(data: &Path) -> (Child, String) {
+    let mut command = dtf(&["dev", "--listen", "127.0.0.1:0", "--data"]);
+    let mut child = command.arg(data).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+    (child, address.unwrap_or_else(|| panic!("{line}")).to_owned())
+}
+
+/// Sends a request, and returns the body of the response.
+fn ask(address: &str, method: &str, path: &str, body: &str) -> Value {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {response}"))
+}
+
+fn end(mut child: Child) {
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn tasks_run_and_are_there_again_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let (child, address) = start(data.path());
+    let created = ask(&address, "POST", "/v1/tasks", r#"{"type": "noop", "param": {"count": 100}}"#);
+    let path = format!("/v1/tasks/{}", created["id"]);
+    eventually(|| (ask(&address, "GET", &path, "")["status"] == "completed").then_some(()));
+    end(child);
+    let (child, address) = start(data.path());
+    assert_eq!(ask(&address, "GET", &path, "")["progress"]["succeeded"], 100);
+    end(child);
+}
+
+#[test]
+fn an_address_that_others_could_reach_is_refused() {
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let (code, _, stderr) = run(&["dev", "--listen", listen]);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains("loopback addresses only"), "{stderr}");
+    }
+    let (code, _, stderr) = run(&["dev", "--listen", "here"]);
+    assert_eq!((code, stderr.lines().count()), (2, 1), "{stderr}");
+}
