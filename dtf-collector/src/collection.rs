@@ -106,8 +106,17 @@ impl Collection<'_> {
     /// its last results, the callback sums up before they are committed, and one write has both.
     async fn round(&mut self, batches: &[ResultBatch]) -> Result<bool, Halt> {
         let calls = Calls::default();
-        let told = failing(tell(self.collector.as_mut(), self.fence, batches, &calls));
-        let told = called_each(&self.lease.stop, CALL_LIMIT, calls.clone(), told).await?;
+        let (collector, fence) = (self.collector.as_mut(), self.fence);
+        let told = async {
+            let told = failing(tell(collector, fence, batches, &calls)).await?;
+            Ok((told, status(collector)?))
+        };
+        let (told, status) = called_each(&self.lease.stop, CALL_LIMIT, calls.clone(), told).await?;
+        if let Some(bytes) = status.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_STATUS_BYTES) {
+            let why =
+                format!("the collector's status has {bytes} bytes; at most {MAX_STATUS_BYTES} are allowed");
+            return Err(Halt::Fault(anyhow::Error::msg(why)));
+        }
         let Told { batches: told, added, open } = told;
         let batches = &batches[..told];
         self.failures.add(&self.lease.stop, batches, &open).await?;
@@ -116,7 +125,7 @@ impl Collection<'_> {
             return Err(anyhow::anyhow!(why).into());
         }
         let count = (open.len() + added.len()) as u64;
-        let saved = saved_status::encode(self.status()?, self.failures.waiting());
+        let saved = saved_status::encode(status, self.failures.waiting());
         // What it failed with comes behind the commit, so that only the summing up is done again.
         let (end, failure) = match self.is_last(batches, count) {
             true => match self.sum_up().await {
@@ -164,17 +173,6 @@ impl Collection<'_> {
             && too_many_failures(&known.counts, self.conf.on_failure).is_none()
     }
 
-    fn status(&self) -> Result<Option<Bytes>, Halt> {
-        let saved = caught(|| self.collector.save_status()).map_err(anyhow::Error::from).flatten();
-        let saved = saved.context(FAILED).map_err(Halt::Plugin)?;
-        if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_STATUS_BYTES) {
-            let why =
-                format!("the collector's status has {bytes} bytes; at most {MAX_STATUS_BYTES} are allowed");
-            return Err(Halt::Fault(anyhow::Error::msg(why)));
-        }
-        Ok(saved)
-    }
-
     /// Commits, again while the store does not answer: what is committed already is not committed twice.
     async fn commit(&mut self, commit: Commit) -> Result<TaskState, StoreError> {
         let (queues, fence) = (self.queues, self.fence);
@@ -201,6 +199,11 @@ impl Collection<'_> {
         self.context.wake.notify(self.context.shape.watch(task), task);
         End::Settled
     }
+}
+
+/// The collector's status behind what it was told.
+fn status(collector: &dyn TaskCollector) -> anyhow::Result<Option<Bytes>> {
+    caught(|| collector.save_status()).map_err(anyhow::Error::from).flatten().context(FAILED)
 }
 
 /// Names the collector in the errors of a call into the plugin.

@@ -112,10 +112,13 @@ impl Collect {
         if !state.blocked_on.is_empty() {
             self.ports.queues.set_collector_blocked_on(fence, None).await?;
         }
-        let mut collector =
-            called(&lease.stop, CALL_LIMIT, failing(async { plugin.collector(spec) })).await?;
         let (status, waiting) = saved_status::decode(load.saved)?;
-        called(&lease.stop, CALL_LIMIT, failing(collector.begin(status))).await?;
+        let begin = async {
+            let mut collector = plugin.collector(spec)?;
+            collector.begin(status).await?;
+            anyhow::Ok(collector)
+        };
+        let collector = called(&lease.stop, CALL_LIMIT, failing(begin)).await?;
         let (epoch, next, offset) = (load.epoch, load.next, load.offset);
         let failures = FailureOutbox::new(&*self.ports.table, fence, waiting);
         let collection = Collection {

@@ -45,6 +45,11 @@ impl Calls {
         self.begun.store(since, Ordering::Relaxed);
     }
 
+    /// The time that the present call has taken.
+    pub(super) fn present_lasts(&self) -> Duration {
+        (self.origin + Duration::from_micros(self.begun.load(Ordering::Relaxed))).elapsed()
+    }
+
     /// Waits until a call has taken this long.
     pub(super) async fn last_longer_than(&self, limit: Duration) {
         loop {

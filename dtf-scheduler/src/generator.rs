@@ -14,8 +14,8 @@ use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, PARCEL_WORK, 
 use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 use dtf_runtime::{
-    Again, Attempts, End, Halt, PluginFault, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called,
-    caught, until_answered,
+    Again, Attempts, End, Halt, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, called,
+    until_answered,
 };
 
 use lrmf_core::runner::{Held, RunTask};
@@ -140,15 +140,20 @@ impl Generate {
         if load.finished {
             return Ok(End::Settled);
         }
-        let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
-            Some(of) => Box::new(Retries::new(self.ports.table.clone(), plugin.clone(), spec.clone(), of)),
-            None => called(&lease.stop, CALL_LIMIT, async { plugin.generator(spec) }).await?,
-        };
-        called(&lease.stop, CALL_LIMIT, generator.begin(load.saved)).await?;
         let (next, epoch, backlog) = (load.next, load.epoch, load.backlog);
+        let begin = async {
+            let mut generator: Box<dyn TaskGenerator> = match spec.param.retry_of {
+                Some(of) => {
+                    Box::new(Retries::new(self.ports.table.clone(), plugin.clone(), spec.clone(), of))
+                }
+                None => plugin.generator(spec)?,
+            };
+            generator.begin(load.saved).await?;
+            anyhow::Ok((generator, plugin.scheduler(spec).is_some()))
+        };
+        let (generator, has_callback) = called(&lease.stop, CALL_LIMIT, begin).await?;
         // A scheduler's callback decides about single subtasks, so they travel alone.
-        let largest =
-            if caught(|| plugin.scheduler(spec)).map_err(failed)?.is_some() { 1 } else { MAX_PARCEL };
+        let largest = if has_callback { 1 } else { MAX_PARCEL };
         let bucket = self.context.shape.generation_bucket(fence.task);
         let generation = Generation {
             queues: &*self.ports.queues,
@@ -199,14 +204,14 @@ impl Generation<'_> {
                 self.pause(BUDGET_PERIOD).await?;
                 continue;
             }
-            let batch = self.next_batch(most).await?;
-            if batch.subtasks.is_empty() && !batch.finished {
+            let (batch, saved, progress) = self.next_batch(most).await?;
+            if is_nothing(&batch) {
                 self.attempts.got_on();
                 self.pause(ASK_AGAIN).await?;
                 continue;
             }
             let finished = batch.finished;
-            self.push(batch).await?;
+            self.push(batch, saved, progress).await?;
             if finished {
                 return self.end().await;
             }
@@ -232,15 +237,25 @@ impl Generation<'_> {
         room(&self.backlog, self.conf.backlog.min(share)).min(self.batch_size.most())
     }
 
-    async fn next_batch(&mut self, most: usize) -> Result<Generated, Halt> {
-        let batch = called(&self.lease.stop, CALL_LIMIT, self.generator.next_subtasks(most)).await?;
+    /// The next batch, with the status and the progress behind it.
+    async fn next_batch(&mut self, most: usize) -> Result<(Generated, Option<Bytes>, Option<f32>), Halt> {
+        let generator = &mut self.generator;
+        let next = async {
+            let batch = generator.next_subtasks(most).await?;
+            if is_nothing(&batch) {
+                return Ok((batch, None, None));
+            }
+            let (saved, progress) = (generator.save_status()?, generator.query_progress());
+            Ok((batch, saved, progress))
+        };
+        let (batch, saved, progress) = called(&self.lease.stop, CALL_LIMIT, next).await?;
         let got = batch.subtasks.len();
         if got > most {
             return Err(anyhow::anyhow!("asked for at most {most} subtasks, it gave {got}").into());
         }
         batch.subtasks.iter().try_for_each(NewSubtask::check).map_err(anyhow::Error::from)?;
         self.batch_size.note(got, batch.subtasks.iter().map(|subtask| subtask.body.len()).sum());
-        Ok(batch)
+        Ok((batch, saved, progress))
     }
 
     /// Waits for a moment, or for a hint to look at the backlog again. Where one is lost, the bucket's look at all tasks finds
@@ -257,8 +272,13 @@ impl Generation<'_> {
     }
 
     /// Pushes a batch, again while the store does not answer: a batch that is there already is not pushed twice.
-    async fn push(&mut self, batch: Generated) -> Result<(), Halt> {
-        let push = self.packed(batch)?;
+    async fn push(
+        &mut self,
+        batch: Generated,
+        saved: Option<Bytes>,
+        progress: Option<f32>,
+    ) -> Result<(), Halt> {
+        let push = self.packed(batch, saved, progress)?;
         let (count, finished) = (push.bodies.len() as u64, push.finished);
         let (task, shape) = (self.fence.task, &self.context.shape);
         let (queues, fence) = (self.queues, self.fence);
@@ -273,8 +293,7 @@ impl Generation<'_> {
         Ok(())
     }
 
-    fn packed(&self, batch: Generated) -> Result<Push, Halt> {
-        let saved = caught(|| self.generator.save_status()).map_err(failed)?.map_err(Halt::Plugin)?;
+    fn packed(&self, batch: Generated, saved: Option<Bytes>, progress: Option<f32>) -> Result<Push, Halt> {
         if let Some(bytes) = saved.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_CHECKPOINT_BYTES) {
             let why = format!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
             return Err(Halt::Fault(anyhow::Error::msg(why)));
@@ -288,9 +307,7 @@ impl Generation<'_> {
             keys,
             bodies: batch.subtasks.into_iter().map(|subtask| subtask.body).collect(),
             saved,
-            progress: caught(|| self.generator.query_progress())
-                .map_err(failed)?
-                .filter(|share| (0.0..=1.0).contains(share)),
+            progress: progress.filter(|share| (0.0..=1.0).contains(share)),
             finished: batch.finished,
         })
     }
@@ -336,9 +353,9 @@ fn parcels_of(subtasks: &[NewSubtask], size: usize) -> (Vec<usize>, Vec<Option<S
     (sizes, keys)
 }
 
-/// Makes a panic in a call into the plugin a failed attempt.
-fn failed(fault: PluginFault) -> Halt {
-    Halt::Plugin(fault.into())
+/// Whether a generator had nothing to give now.
+fn is_nothing(batch: &Generated) -> bool {
+    batch.subtasks.is_empty() && !batch.finished
 }
 
 #[cfg(test)]
