@@ -58,6 +58,8 @@
 //! [`StoreError::Unknown`](dtf_model::StoreError::Unknown): the call may have been applied. Calls are not retried in here, except
 //! that a script the server has forgotten is loaded again.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod codec;
 mod config;
 mod connection;

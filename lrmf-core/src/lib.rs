@@ -86,6 +86,8 @@
 //! | [`protocol`] | how it works: pure state machines, without clock or IO |
 //! | [`clock`] | time, from outside |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod admin;
 pub mod assignor;
 pub mod clock;
@@ -138,3 +140,8 @@ pub use runner::{Held, RunTask, TaskRunner};
 pub use task::{Holding, Task};
 pub use tenure::Tenure;
 pub use worker::{GivenUp, Worker};
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -28,6 +28,8 @@
 //! etcd measures leases by its own clock, and a restart or a new leader of etcd gives every lease its full time again.
 //! Old versions have faults in leases: [`EtcdStore::connect`] names them in a warning.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod config;
 mod error;
 mod keep_alive;
@@ -39,3 +41,8 @@ mod watch;
 pub use config::Tls;
 pub use config::{Credentials, EtcdConfig, InvalidConfig, Secret};
 pub use store::{ConnectError, EtcdStore};
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
