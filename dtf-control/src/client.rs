@@ -4,36 +4,38 @@ use std::sync::Arc;
 
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
-use dtf_model::plugin::PluginRegistry;
+use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::wake::{Listener, Topic};
-use dtf_model::{Control, InvalidInput, StoreError, TaskId, TaskParam, TaskTypeId};
+use dtf_model::{Control, InvalidInput, TaskId, TaskParam, TaskTypeId};
 use dtf_runtime::RoleContext;
 use futures::StreamExt;
 use uuid::Uuid;
 
+use crate::client_error::ClientError;
 use crate::handle::TaskHandle;
 use crate::progress::{Pace, Progress};
 
-/// How a task is.
+/// The state of a task, as its creator sees it.
 #[derive(Clone, Debug)]
 pub struct TaskStatusView {
     /// Its row in `tbl_task`.
     pub row: TaskRow,
     /// Its queues, while it has not ended and has any.
     pub queues: Option<TaskState>,
-    /// How fast it goes: the mean since its start, or in the course of a [watch](TaskHandle::watch) that of the last moments.
+    /// The rate and the ETA: from the mean since its start, or in the course of a [watch](TaskHandle::watch) from the last
+    /// moments.
     pub pace: Pace,
 }
 
 impl TaskStatusView {
-    /// What it waits for that only people can mend, such as a process that knows its type.
+    /// Returns the obstacles that only people can remove, such as a type that no process knows.
     pub fn blocked_on(&self) -> &[String] {
         self.queues.as_ref().map_or(&[], |queues| &queues.blocked_on)
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub fn progress(&self) -> Progress {
         Progress::of(&self.row, self.queues.as_ref())
     }
@@ -48,12 +50,40 @@ pub struct Client {
     table: Arc<dyn TaskTable>,
     queues: Arc<dyn QueueReader>,
     context: RoleContext,
+    /// True if the process has all roles to itself, so that results are collected in it.
+    alone: bool,
 }
 
 impl Client {
     /// A client on these stores, for the types that `context` knows.
     pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, context: RoleContext) -> Self {
-        Self { table, queues, context }
+        Self { table, queues, context, alone: false }
+    }
+
+    /// The same, in a process that has all roles to itself, so that outputs can be [streamed](crate::Submission::stream).
+    #[must_use]
+    pub fn collecting_here(self, alone: bool) -> Self {
+        Self { alone, ..self }
+    }
+
+    /// Returns the number of a type that this process knows by this name.
+    pub(crate) fn type_named(&self, name: &str) -> Result<TaskTypeId, ClientError> {
+        Ok(self.context.plugins.by_name(name)?.task_type)
+    }
+
+    /// Checks that outputs of this type can be read here.
+    pub(crate) fn check_streams(&self, streamed: &TaskPluginRegistration) -> Result<(), ClientError> {
+        let known = self.context.plugins.by_name(&streamed.name)?;
+        let why = if !self.alone {
+            "in a process that has all roles to itself, such as Dtf::embedded()"
+        } else if !Arc::ptr_eq(&known.plugin, &streamed.plugin) {
+            "of a type that was registered with this process; this one was built anew"
+        } else {
+            return Ok(());
+        };
+        let name = &streamed.name;
+        Err(InvalidInput::TypeParam(format!("outputs of {name} cannot be streamed: that works only {why}"))
+            .into())
     }
 
     /// The types of task that this process knows.
@@ -67,8 +97,8 @@ impl Client {
     }
 
     /// The row of a task.
-    pub(crate) async fn row(&self, id: TaskId) -> Result<TaskRow, StoreError> {
-        self.table.get(id).await?.ok_or_else(|| InvalidInput::NoSuchTask(id).into())
+    pub(crate) async fn row(&self, id: TaskId) -> Result<TaskRow, ClientError> {
+        self.table.get(id).await?.ok_or(ClientError::NoSuchTask(id))
     }
 
     /// Hears of what becomes of a task.
@@ -84,20 +114,20 @@ impl Client {
         &self,
         task_type: TaskTypeId,
         param: TaskParam,
-    ) -> Result<TaskHandle, StoreError> {
+    ) -> Result<TaskHandle, ClientError> {
         self.create_task_once(Uuid::new_v4(), task_type, param).await
     }
 
     /// Creates a task under the creation's own name: asking again with the same one finds the task made before.
     ///
     /// # Errors
-    /// As [`create_task`](Self::create_task). After [`StoreError::Unknown`], ask again with the same name.
+    /// As [`create_task`](Self::create_task). After [`ClientError::Unavailable`], ask again with the same name.
     pub async fn create_task_once(
         &self,
         request: Uuid,
         task_type: TaskTypeId,
         mut param: TaskParam,
-    ) -> Result<TaskHandle, StoreError> {
+    ) -> Result<TaskHandle, ClientError> {
         let registration = self.context.plugins.get(task_type)?;
         param.type_version = param.type_version.max(self.context.plugins.conf(task_type)?.version);
         param.check()?;
@@ -117,7 +147,7 @@ impl Client {
         &self,
         task_type: TaskTypeId,
         params: impl IntoIterator<Item = TaskParam>,
-    ) -> Vec<Result<TaskHandle, StoreError>> {
+    ) -> Vec<Result<TaskHandle, ClientError>> {
         let created = params.into_iter().map(|param| self.create_task(task_type, param));
         // So many are under way that they fill the statements which carry them, and no more.
         futures::stream::iter(created).buffered(CREATED_TOGETHER).collect().await
@@ -132,7 +162,7 @@ impl Client {
     ///
     /// # Errors
     /// The task does not exist, or its status does not allow it.
-    pub async fn pause_task(&self, id: TaskId) -> Result<(), StoreError> {
+    pub async fn pause_task(&self, id: TaskId) -> Result<(), ClientError> {
         self.set_control(id, Control::Pause, "paused").await
     }
 
@@ -140,7 +170,7 @@ impl Client {
     ///
     /// # Errors
     /// The task does not exist, or its status does not allow it.
-    pub async fn resume_task(&self, id: TaskId) -> Result<(), StoreError> {
+    pub async fn resume_task(&self, id: TaskId) -> Result<(), ClientError> {
         self.set_control(id, Control::Run, "resumed").await
     }
 
@@ -148,26 +178,31 @@ impl Client {
     ///
     /// # Errors
     /// The task does not exist, or has ended.
-    pub async fn cancel_task(&self, id: TaskId) -> Result<(), StoreError> {
+    pub async fn cancel_task(&self, id: TaskId) -> Result<(), ClientError> {
         self.set_control(id, Control::Cancel, "cancelled").await
     }
 
-    async fn set_control(&self, id: TaskId, control: Control, asked: &'static str) -> Result<(), StoreError> {
+    async fn set_control(
+        &self,
+        id: TaskId,
+        control: Control,
+        asked: &'static str,
+    ) -> Result<(), ClientError> {
         let now = self.now();
         let reason = if control.ends() { "cancelled by a user" } else { "" };
         if !self.table.set_control(id, control, reason, now).await? {
             let row = self.row(id).await?;
-            return Err(InvalidInput::NotAllowed { task: id, status: row.status, asked }.into());
+            return Err(ClientError::NotAllowed { task: id, status: row.status, asked });
         }
         self.context.wake.notify(self.context.shape.watch(id), id);
         Ok(())
     }
 
-    /// How a task is.
+    /// Returns the state of a task.
     ///
     /// # Errors
     /// The task does not exist, or a store failed.
-    pub async fn task_status(&self, id: TaskId) -> Result<TaskStatusView, StoreError> {
+    pub async fn task_status(&self, id: TaskId) -> Result<TaskStatusView, ClientError> {
         let row = self.row(id).await?;
         // The row of an ended task has its books, and nothing else happens to it.
         let queues = match row.status.is_terminal() {
@@ -188,9 +223,9 @@ impl Client {
         id: TaskId,
         after: Option<FailureKey>,
         most: u32,
-    ) -> Result<Vec<Failure>, StoreError> {
+    ) -> Result<Vec<Failure>, ClientError> {
         let row = self.row(id).await?;
-        self.table.failures(id, row.run, after, most).await
+        Ok(self.table.failures(id, row.run, after, most).await?)
     }
 
     /// Runs the failed subtasks of an ended task again, those that are kept: as a new task of the same type and parameters,
@@ -199,7 +234,7 @@ impl Client {
     /// # Errors
     /// The task does not exist, has not ended or has no failures that could be run again; else as
     /// [`create_task`](Self::create_task).
-    pub async fn retry_failures(&self, id: TaskId) -> Result<TaskHandle, StoreError> {
+    pub async fn retry_failures(&self, id: TaskId) -> Result<TaskHandle, ClientError> {
         self.retry_failures_once(Uuid::new_v4(), id).await
     }
 
@@ -208,10 +243,10 @@ impl Client {
     ///
     /// # Errors
     /// As [`retry_failures`](Self::retry_failures).
-    pub async fn retry_failures_once(&self, request: Uuid, id: TaskId) -> Result<TaskHandle, StoreError> {
+    pub async fn retry_failures_once(&self, request: Uuid, id: TaskId) -> Result<TaskHandle, ClientError> {
         let row = self.row(id).await?;
         if !row.status.is_terminal() {
-            return Err(InvalidInput::NotAllowed { task: id, status: row.status, asked: "retried" }.into());
+            return Err(ClientError::NotAllowed { task: id, status: row.status, asked: "retried" });
         }
         let mut after = None;
         loop {
@@ -229,23 +264,23 @@ impl Client {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn groups(&self) -> Result<Vec<ResourceGroup>, StoreError> {
-        all_groups(&*self.table).await
+    pub async fn groups(&self) -> Result<Vec<ResourceGroup>, ClientError> {
+        Ok(all_groups(&*self.table).await?)
     }
 
     /// One resource group; none where there is no such one.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn group(&self, name: &str) -> Result<Option<ResourceGroup>, StoreError> {
-        self.table.group(name).await
+    pub async fn group(&self, name: &str) -> Result<Option<ResourceGroup>, ClientError> {
+        Ok(self.table.group(name).await?)
     }
 
     /// Makes a resource group, or replaces everything that is said of it. Schedulers heed it within a second.
     ///
     /// # Errors
     /// Something of it is out of range (and nothing was written), or the store failed.
-    pub async fn set_group(&self, group: &ResourceGroup) -> Result<(), StoreError> {
+    pub async fn set_group(&self, group: &ResourceGroup) -> Result<(), ClientError> {
         let partitions = self.context.shape.partitions;
         let below = |limit: Option<u32>| limit.filter(|limit| *limit < partitions);
         if let Some(got) = below(group.limits.running).or_else(|| below(group.limits.rate)) {
@@ -257,7 +292,7 @@ impl Client {
             }
             .into());
         }
-        self.table.set_group(group).await
+        Ok(self.table.set_group(group).await?)
     }
 
     /// Gives a resource group a quota, and makes the group where there is none. Its limits and description stay. Schedulers
@@ -265,7 +300,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`set_group`](Self::set_group).
-    pub async fn set_quota(&self, name: &str, quota: u32) -> Result<(), StoreError> {
+    pub async fn set_quota(&self, name: &str, quota: u32) -> Result<(), ClientError> {
         let group = self.group(name).await?.unwrap_or_else(|| ResourceGroup::named(name));
         self.set_group(&ResourceGroup { quota, ..group }).await
     }
@@ -280,7 +315,7 @@ impl Client {
         filter: &TaskFilter,
         last: Option<TaskId>,
         most: u32,
-    ) -> Result<Vec<TaskRow>, StoreError> {
-        self.table.list(filter, last, most).await
+    ) -> Result<Vec<TaskRow>, ClientError> {
+        Ok(self.table.list(filter, last, most).await?)
     }
 }

@@ -6,15 +6,16 @@ use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::plugin::TaskResult;
 use dtf_model::table::TaskRow;
 use dtf_model::wake::Listener;
-use dtf_model::{Counts, StoreError, TaskId, TaskStatus};
+use dtf_model::{Counts, TaskId, TaskStatus};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde::Serialize;
 
 use crate::client::{Client, TaskStatusView};
+use crate::client_error::ClientError;
 use crate::progress::Meter;
 
-/// How soon a task is looked at without a hint by those who wait for it.
+/// The period of looks at a task, for those who wait for it without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The shortest time between two looks of a watch.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -27,16 +28,16 @@ pub struct TaskHandle {
     client: Client,
 }
 
-/// What came of a task.
+/// The outcome of a task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskOutcome {
     /// Completed, cancelled or exceptional.
     pub status: TaskStatus,
     /// Why it ended as it did, where there is something to say.
     pub reason: String,
-    /// How its subtasks ended.
+    /// The numbers of its subtasks, by their ends.
     pub counts: Counts,
-    /// What its collector made of it: code, reason and data; none where it ended otherwise than completed.
+    /// The collector's result: code, reason and data; `None` unless it completed.
     pub result: Option<TaskResult>,
 }
 
@@ -57,11 +58,11 @@ impl TaskHandle {
         self.id
     }
 
-    /// How it is.
+    /// Returns the state of the task.
     ///
     /// # Errors
     /// The task does not exist, or a store failed.
-    pub async fn status(&self) -> Result<TaskStatusView, StoreError> {
+    pub async fn status(&self) -> Result<TaskStatusView, ClientError> {
         self.client.task_status(self.id).await
     }
 
@@ -69,7 +70,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// As [`Client::pause_task`].
-    pub async fn pause(&self) -> Result<(), StoreError> {
+    pub async fn pause(&self) -> Result<(), ClientError> {
         self.client.pause_task(self.id).await
     }
 
@@ -77,7 +78,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// As [`Client::resume_task`].
-    pub async fn resume(&self) -> Result<(), StoreError> {
+    pub async fn resume(&self) -> Result<(), ClientError> {
         self.client.resume_task(self.id).await
     }
 
@@ -85,7 +86,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// It has ended, or the store failed.
-    pub async fn cancel(&self) -> Result<(), StoreError> {
+    pub async fn cancel(&self) -> Result<(), ClientError> {
         self.client.cancel_task(self.id).await
     }
 
@@ -109,7 +110,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// The task does not exist, or the store refuses.
-    pub async fn wait(&self) -> Result<TaskRow, StoreError> {
+    pub async fn wait(&self) -> Result<TaskRow, ClientError> {
         let mut listener = self.client.listen(self.id);
         loop {
             match self.client.row(self.id).await {
@@ -154,7 +155,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// An item says that the task does not exist, or that a store refuses, and is the last.
-    pub fn watch(&self, every: Duration) -> BoxStream<'static, Result<TaskStatusView, StoreError>> {
+    pub fn watch(&self, every: Duration) -> BoxStream<'static, Result<TaskStatusView, ClientError>> {
         let listener = self.client.listen(self.id);
         let (task, every) = (self.clone(), every.max(SHORTEST));
         let watch = Watch { task, every, listener, meter: Meter::default(), has_looked: false };
@@ -189,7 +190,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub async fn result(&self) -> Result<TaskOutcome, StoreError> {
+    pub async fn result(&self) -> Result<TaskOutcome, ClientError> {
         self.wait().await.map(TaskOutcome::from)
     }
 
@@ -197,7 +198,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// As [`Client::failures`].
-    pub async fn failures(&self, after: Option<FailureKey>, most: u32) -> Result<Vec<Failure>, StoreError> {
+    pub async fn failures(&self, after: Option<FailureKey>, most: u32) -> Result<Vec<Failure>, ClientError> {
         self.client.failures(self.id, after, most).await
     }
 }
@@ -220,7 +221,7 @@ struct Watch {
 }
 
 impl Watch {
-    async fn next(&mut self) -> Result<TaskStatusView, StoreError> {
+    async fn next(&mut self) -> Result<TaskStatusView, ClientError> {
         loop {
             if std::mem::replace(&mut self.has_looked, true) {
                 heard(self.listener.as_mut(), self.every).await;

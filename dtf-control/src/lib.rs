@@ -2,14 +2,22 @@
 //!
 //! - [`Client`] creates tasks, pauses, resumes, cancels, lists and retries them, and manages resource groups.
 //! - [`TaskHandle`] is one task in the hands of its creator: it waits for the end, watches the progress, returns the result.
+//! - [`Submission`] is a typed task that is about to be created, [`RunningTask`] one that was, [`ResultStream`] its outputs.
+//! - [`ClientError`] says what the caller of any of them can do about a failure.
 //! - [`progress`] defines rate and ETA.
 //!
 //! `dtf::Dtf::client` makes a client of a process; the HTTP API and the command work through the same one.
 
 mod client;
+mod client_error;
 mod handle;
 pub mod progress;
+mod results;
+mod submission;
 
 pub use client::{Client, TaskStatusView};
+pub use client_error::ClientError;
 pub use handle::{TaskHandle, TaskOutcome};
 pub use progress::{Pace, Progress};
+pub use results::ResultStream;
+pub use submission::{RunError, RunningTask, Submission, TaskOutput};

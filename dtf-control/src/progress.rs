@@ -1,4 +1,4 @@
-//! How far a task is, how fast it goes, and how long it will take: reckoned from what its row and its queues say.
+//! The progress, the rate and the ETA of a task, computed from its row and its queues.
 //!
 //! # How rate and ETA are meant
 //! The *rate* is how many subtasks come into the books a second, however they end. One look at a task knows its mean only:
@@ -19,12 +19,12 @@ use serde::Serialize;
 
 /// The time over which a [`Meter`] reckons the rate.
 pub const WINDOW: Duration = Duration::from_secs(30);
-/// How far apart the looks are that a meter remembers: a sixtieth of the window.
+/// The distance between the looks that a meter remembers, in milliseconds: a sixtieth of the window.
 const APART: u64 = 500;
 /// The least time between two looks that a rate can be reckoned from, in milliseconds.
 const ENOUGH: u64 = 1000;
 
-/// How far a task is. Every subtask that was created is in exactly one of the numbers behind it, but for a moment.
+/// The progress of a task. Every subtask that was created is in exactly one of the numbers behind it, but for a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Progress {
     /// Subtasks generated so far.
@@ -43,14 +43,14 @@ pub struct Progress {
     pub cancelled: u64,
     /// Subtasks that took too long.
     pub timed_out: u64,
-    /// Whether the last subtask has been generated, so that `created` is the total.
+    /// True if the last subtask has been generated, so that `created` is the total.
     pub generated: bool,
-    /// How far the generator says it is, from 0 to 1.
+    /// The generator's share of what is generated, from 0 to 1.
     pub generator: Option<f32>,
 }
 
 impl Progress {
-    /// What a task's row and, while it has not ended, its queues say.
+    /// Returns the progress by a task's row and, while it has not ended, its queues.
     pub fn of(row: &TaskRow, queues: Option<&TaskState>) -> Self {
         let counts = queues.map_or(row.counts, |queues| queues.counts);
         let mut progress = Self {
@@ -78,12 +78,12 @@ impl Progress {
     }
 }
 
-/// How fast a task goes. The [module](self) says what the numbers mean.
+/// The rate and the ETA of a task. The [module](self) defines them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Pace {
     /// Subtasks that come into the books a second; none before the task has started.
     pub rate: Option<f64>,
-    /// How long it will take to its end, in milliseconds.
+    /// The time that it will take to its end, in milliseconds.
     pub eta_ms: Option<u64>,
 }
 
@@ -102,7 +102,7 @@ impl Pace {
     }
 }
 
-/// What is in the books over the time that the task has run.
+/// Returns the number of counted subtasks over the time that the task has run.
 fn mean_rate(now: u64, row: &TaskRow, counted: u64) -> Option<f64> {
     let started = row.started_at?;
     let until = row.finished_at.or(row.paused_at).unwrap_or(now);
@@ -114,7 +114,7 @@ fn mean_rate(now: u64, row: &TaskRow, counted: u64) -> Option<f64> {
 /// Reckons the rate of a task from looks at it, one after the other. Its memory is bounded, however often it looks.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    /// When, and what was in the books; the first is the last one from before the window.
+    /// The times of looks, and the numbers counted then; the first is the last one from before the window.
     looks: VecDeque<(u64, u64)>,
 }
 

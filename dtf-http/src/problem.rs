@@ -4,7 +4,8 @@ use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dtf_api::{Code, Problem};
-use dtf_model::{InvalidInput, StoreError};
+use dtf_control::ClientError;
+use dtf_model::InvalidInput;
 use lrmf_core::admin::AdminError;
 
 /// A request that failed, and how the response says so.
@@ -65,12 +66,14 @@ impl From<InvalidInput> for Failed {
     }
 }
 
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        let code = match error {
-            StoreError::InvalidInput(invalid) => return invalid.into(),
-            StoreError::Unreachable { .. } => Code::Unavailable,
-            StoreError::Unknown { .. } => Code::Unknown,
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::Invalid(invalid) => return invalid.clone().into(),
+            ClientError::NoSuchTask(_) => Code::NotFound,
+            ClientError::NotAllowed { .. } => Code::NotAllowed,
+            ClientError::Unavailable(_) if error.is_definitely_not_applied() => Code::Unavailable,
+            ClientError::Unavailable(_) => Code::Unknown,
             _ => Code::Refused,
         };
         Self::new(code, error.to_string())

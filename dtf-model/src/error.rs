@@ -1,4 +1,4 @@
-//! What can go wrong, and what the caller may conclude from it.
+//! The errors of stores and of input, and the conclusions that a caller may draw from them.
 
 use crate::ids::{RunEpoch, TaskId, TaskTypeId, TypeVersion};
 use crate::status::TaskStatus;
@@ -9,21 +9,21 @@ pub enum InvalidInput {
     /// A text over the width of its column.
     #[error("{what} has {chars} characters; at most {most} are allowed")]
     TooLong {
-        /// Which text.
+        /// The text that is too long.
         what: &'static str,
-        /// How long it is.
+        /// Its length, in characters.
         chars: usize,
-        /// How long it may be.
+        /// The greatest length that is allowed.
         most: usize,
     },
     /// A number outside its range.
     #[error("{what} is {got}; allowed is {allowed}")]
     OutOfRange {
-        /// Which number.
+        /// The number that is out of range.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         got: String,
-        /// What it may be.
+        /// The values that are allowed.
         allowed: String,
     },
     /// A text that is empty and must not be.
@@ -35,13 +35,15 @@ pub enum InvalidInput {
     /// A plugin of an earlier version than a task needs.
     #[error("task type {kind} is needed; this process has version {version}")]
     OldVersion {
-        /// What is needed.
+        /// The type and version that are needed.
         kind: TypeVersion,
         /// The version that is there.
         version: u32,
     },
-    /// Two plugins for one type.
-    #[error("task type {0} is registered already, as {1:?}; every type has one plugin")]
+    /// Two plugins of one name or number.
+    #[error(
+        "a task type {1:?} with the number {0} is registered already; give this one another name or number"
+    )]
     TypeTaken(TaskTypeId, String),
     /// A type's parameters that its plugin refuses.
     #[error("{0}")]
@@ -55,11 +57,11 @@ pub enum InvalidInput {
     /// A change that the task's status does not allow.
     #[error("task {task} is {status} and cannot be {asked}")]
     NotAllowed {
-        /// Which task.
+        /// The task.
         task: TaskId,
         /// Its status.
         status: TaskStatus,
-        /// What was asked: paused, resumed, cancelled, retried.
+        /// The change: paused, resumed, cancelled, retried.
         asked: &'static str,
     },
     /// A task that has no failed subtasks to run again.
@@ -71,9 +73,9 @@ pub enum InvalidInput {
          processes and run `dtf cluster grow`"
     )]
     Shape {
-        /// What this process has.
+        /// The shape that this process is configured for.
         ours: String,
-        /// What the cluster has.
+        /// The shape that the cluster has.
         theirs: String,
     },
     /// A store that another cluster uses.
@@ -94,11 +96,11 @@ pub enum InvalidInput {
         "{what} cannot become {to}: the cluster has {from}, and what is in the others would be lost; only more are allowed"
     )]
     Shrinks {
-        /// Which.
+        /// The part whose count would become smaller.
         what: &'static str,
-        /// What the cluster has.
+        /// The count that the cluster has.
         from: u32,
-        /// What it was to have.
+        /// The count that was asked for.
         to: u32,
     },
 }
@@ -112,7 +114,7 @@ pub enum StoreError {
     /// The store was not reached: nothing was sent.
     #[error("{store} cannot be reached: {cause}")]
     Unreachable {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
         /// The error below.
         cause: String,
@@ -120,7 +122,7 @@ pub enum StoreError {
     /// The call was sent and no answer came back.
     #[error("{store} did not answer, the call may have been applied: {cause}")]
     Unknown {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
         /// The error below.
         cause: String,
@@ -134,23 +136,23 @@ pub enum StoreError {
     /// The task is not in this store, or another run of it is.
     #[error("the queues of task {task} run {run} are gone")]
     Gone {
-        /// Which task.
+        /// The task.
         task: TaskId,
-        /// Which run.
+        /// The run.
         run: RunEpoch,
     },
     /// The write expected another state; read again.
     #[error("the state of task {task} has moved on: {why}")]
     Conflict {
-        /// Which task.
+        /// The task.
         task: TaskId,
-        /// What differed.
+        /// The difference.
         why: String,
     },
     /// The store refused the call, and would refuse it again.
     #[error("{store} refused: {cause}")]
     Refused {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
         /// The error below.
         cause: String,
@@ -161,12 +163,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later.
+    /// Returns true if the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Unknown { .. })
     }
 
-    /// Whether the call has certainly had no effect.
+    /// Returns true if the call has certainly had no effect.
     pub fn is_definitely_not_applied(&self) -> bool {
         !matches!(self, Self::Unknown { .. })
     }

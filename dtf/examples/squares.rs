@@ -1,139 +1,21 @@
-//! A kind of task from nothing: adds up the squares of the numbers below a limit.
+//! A task type from nothing: adds up the squares of the numbers below a limit.
 //!
 //! ```console
 //! cargo run --example squares
 //! ```
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use bytes::Bytes;
-use dtf::Dtf;
-use dtf::embedded::{self, Database, Embedded};
-use dtf::model::plugin::{
-    CollectorSupport, ExecuteContext, ExecuteError, Generated, NewSubtask, ResultOf, SubtaskResult,
-    TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration, TaskResult,
-};
-use dtf::model::queue::Outcome;
-use dtf::model::{Counts, InvalidInput, TaskParam, TaskSpec, TaskTypeId};
-
-const SQUARES: TaskTypeId = TaskTypeId(100);
-
-/// The kind of task. Its parameter is the limit.
-struct Squares;
-
-impl TaskPlugin for Squares {
-    fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
-        match param.type_param.as_u64() {
-            Some(limit) if limit <= 2_000_000 => Ok(()),
-            _ => Err(InvalidInput::TypeParam("squares takes a limit, 0 to 2000000".to_owned())),
-        }
-    }
-
-    fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        Ok(Box::new(Numbers { next: 0, limit: spec.param.type_param.as_u64().unwrap_or(0) }))
-    }
-
-    fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        Ok(Arc::new(Square))
-    }
-
-    fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        Ok(Box::new(Sum(0)))
-    }
-}
-
-fn to_bytes(number: u64) -> Bytes {
-    Bytes::copy_from_slice(&number.to_le_bytes())
-}
-
-fn from_bytes(bytes: &Bytes) -> anyhow::Result<u64> {
-    Ok(u64::from_le_bytes(bytes[..].try_into()?))
-}
-
-/// Splits the task: one subtask a number.
-struct Numbers {
-    next: u64,
-    limit: u64,
-}
-
-#[async_trait]
-impl TaskGenerator for Numbers {
-    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
-        self.next = saved.as_ref().map(from_bytes).transpose()?.unwrap_or(0);
-        Ok(())
-    }
-
-    async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
-        let end = self.limit.min(self.next + most as u64);
-        let subtasks = (self.next..end).map(|number| NewSubtask::new(to_bytes(number))).collect();
-        self.next = end;
-        Ok(Generated { subtasks, finished: end == self.limit })
-    }
-
-    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
-        Ok(Some(to_bytes(self.next)))
-    }
-}
-
-/// Executes a subtask, in whatever process.
-struct Square;
-
-#[async_trait]
-impl TaskExecutor for Square {
-    async fn execute(&self, body: &Bytes, _context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
-        let number = from_bytes(body)?;
-        Ok(SubtaskResult::new(to_bytes(number * number)))
-    }
-}
-
-/// Is told the results. What it has so far is saved with every commit, so that a successor goes on from there.
-struct Sum(u64);
-
-#[async_trait]
-impl TaskCollector for Sum {
-    async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
-        self.0 = saved.as_ref().map(from_bytes).transpose()?.unwrap_or(0);
-        Ok(())
-    }
-
-    async fn after_execution(
-        &mut self,
-        result: &ResultOf,
-        _support: &mut CollectorSupport,
-    ) -> anyhow::Result<()> {
-        if let Outcome::Succeeded(square) = &result.outcome {
-            self.0 += from_bytes(&square.body)?;
-        }
-        Ok(())
-    }
-
-    fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
-        Ok(Some(to_bytes(self.0)))
-    }
-
-    async fn after_task_completed(&mut self, counts: &Counts) -> anyhow::Result<TaskResult> {
-        let reason = format!("the sum of {} squares", counts.succeeded);
-        Ok(TaskResult { code: 0, reason, data: self.0.into() })
-    }
-}
+use dtf::prelude::*;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let registration = TaskPluginRegistration {
-        task_type: SQUARES,
-        name: "squares".to_owned(),
-        description: "adds up squares".to_owned(),
-        plugin: Arc::new(Squares),
-    };
-    let dtf = Dtf::builder(embedded::ports(Database::Memory).await?)
-        .config(Embedded { jobs: 2 }.config())
-        .register_task_type(registration)?
-        .build()?;
-    dtf.start_all().await?;
-    let param = TaskParam { type_param: 100_000.into(), ..TaskParam::default() };
-    let row = dtf.client().create_task(SQUARES, param).await?.wait().await?;
-    println!("{}: {:?}", row.status, row.result);
+    let squares = TaskType::named("squares")
+        .input(|limit: u64| 0..limit) // the subtasks, lazily; resumed behind those that were generated
+        .execute(|n: u64, _ctx| async move { Ok(n * n) }) // on any executor, at least once
+        .fold(0u64, |sum, square| sum + square) // each result exactly once
+        .build();
+    let dtf = Dtf::embedded().register(&squares).start().await?;
+    let sum = dtf.run(&squares, 100_000).await?;
+    println!("the sum of the squares below 100000 is {sum}");
     dtf.stop().await;
     Ok(())
 }

@@ -21,11 +21,12 @@ use lrmf_core::{Clock, Timestamp, Token};
 use tokio::sync::watch;
 use tracing::warn;
 
-/// How far above the mark a group begins: more than the generations that come about before the mark is raised.
+/// The distance above the mark at which a group begins: more than the generations that come about before the mark is
+/// raised.
 const AHEAD: u64 = 1 << 20;
 /// The shortest time between two marks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How soon a mark that was not written is tried again.
+/// The wait before a mark that was not written is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// A clock whose time of day, from which generations are counted, is never below a mark.

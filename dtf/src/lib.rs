@@ -1,14 +1,33 @@
-//! The distributed task framework, put together: register a kind of task, start the roles, create tasks.
+//! The distributed task framework: tasks that are split into up to millions of subtasks, executed by a fleet of processes,
+//! and counted exactly once.
 //!
-//! - [`Dtf`] is a process: it knows kinds of task ([`DtfBuilder::register_task_type`]), starts roles
-//!   ([`Dtf::start_service`]) and gives a [`Client`], which creates tasks and lists them. A [`TaskHandle`] waits for one,
-//!   watches it, says what came of it.
-//! - [`embedded`] has the stores of a process that needs no server; `servers`, with the feature `full`, those on etcd,
-//!   MySQL and Redis. Everything else is the same in both.
-//! - [`cli`] is the `dtf` command, for programs that add kinds of task of their own to it. With the feature `full` it has
-//!   services: `config` reads their settings, `serve` runs them.
-//! - [`tasks`] has the built-in kinds. Write your own against [`model::plugin`].
-//! - [`progress`] says what rate and ETA mean.
+//! ```
+//! use dtf::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> anyhow::Result<()> {
+//! let squares = TaskType::named("squares")
+//!     .input(|limit: u64| 0..limit) // the subtasks, lazily; resumed behind those that were generated
+//!     .execute(|n: u64, _ctx| async move { Ok(n * n) }) // on any executor, at least once
+//!     .fold(0u64, |sum, square| sum + square) // each result exactly once
+//!     .build();
+//! let dtf = Dtf::embedded().register(&squares).start().await?;
+//! assert_eq!(dtf.run(&squares, 1000).await?, 332_833_500);
+//! dtf.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to find what
+//! - A [`TaskType`] is built from closures over your own types: [`typed`] has its parts. The [`prelude`] has everything that a
+//!   program with task types of its own needs.
+//! - [`Dtf::embedded`] is a process that needs no server; [`embedded`] has its stores. `servers`, with the feature `full`, has
+//!   those on etcd, MySQL and Redis; [`Dtf::builder`] takes either.
+//! - [`Dtf::run`], [`Dtf::stream`] and [`Dtf::new_task`] run tasks. [`Client`] steers and lists tasks, and creates untyped ones. A
+//!   [`TaskHandle`] waits for one and watches it; [`progress`] defines rate and ETA.
+//! - [`cli`] is the `dtf` command, for programs that add task types of their own to it. With the feature `full` it has services:
+//!   `config` reads their settings, `serve` runs them.
+//! - [`plugin`] has the traits below the task types, for what closures cannot do. [`tasks`] has the built-in types.
 //!
 //! # Coming from the Go framework
 //! The plugin's four parts, the task's parameters, its statuses and their numbers, and the columns of `tbl_task` are the
@@ -17,27 +36,8 @@
 //! [`model`] ([`TaskTable`](model::table::TaskTable), [`QueueStore`](model::queue::QueueStore),
 //! [`ShardQueue`](model::shard::ShardQueue), [`WakeUp`](model::wake::WakeUp)). An executor's `cancel` is the token in
 //! [`ExecuteContext`](model::plugin::ExecuteContext).
-//!
-//! ```
-//! use dtf::embedded::{self, Database, Embedded};
-//! use dtf::model::TaskParam;
-//! use dtf::tasks::NOOP;
-//! use dtf::tasks::noop::{Noop, NoopParam};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> anyhow::Result<()> {
-//! let dtf = dtf::Dtf::builder(embedded::ports(Database::Memory).await?)
-//!     .config(Embedded { jobs: 2 }.config())
-//!     .register_task_type(Noop::registration())?
-//!     .build()?;
-//! dtf.start_all().await?;
-//! let param = TaskParam { type_param: NoopParam::new(1000).to_json(), ..TaskParam::default() };
-//! let row = dtf.client().create_task(NOOP, param).await?.wait().await?;
-//! assert_eq!(row.counts.succeeded, 1000);
-//! dtf.stop().await;
-//! # Ok(())
-//! # }
-//! ```
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The command uses what everybody can.
 extern crate self as dtf;
@@ -49,6 +49,8 @@ pub mod embedded;
 mod generations;
 mod peers;
 mod plugin_runtime;
+pub mod prelude;
+mod run;
 #[cfg(feature = "full")]
 pub mod serve;
 #[cfg(feature = "full")]
@@ -56,8 +58,14 @@ pub mod servers;
 mod service;
 pub mod tasks;
 
-pub use dtf_control::{Client, Pace, Progress, TaskHandle, TaskOutcome, TaskStatusView, progress};
+pub use dtf_control::{
+    Client, ClientError, Pace, Progress, ResultStream, RunError, RunningTask, Submission, TaskHandle,
+    TaskOutcome, TaskOutput, TaskStatusView, progress,
+};
 pub use dtf_model as model;
+pub use dtf_model::plugin;
+pub use dtf_typed as typed;
+pub use dtf_typed::{TaskRef, TaskType};
 pub use lrmf_core as lrmf;
 pub use service::{Dtf, DtfBuilder, DtfConfig, Ports, ServiceError};
 

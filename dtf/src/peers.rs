@@ -1,4 +1,4 @@
-//! Who else has a role, as the role's group says.
+//! The other members of a role's group.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl GroupPeers {
             .collect()
     }
 
-    /// Whether this is another member, who is given parts.
+    /// Returns true if this is another member, who is given parts.
     fn is_another(&self, member: &MemberView) -> bool {
         let takes = member.state == MemberPhase::Active && !member.drained && !member.evicted;
         takes && member.barred.is_none() && member.member.as_str() != self.instance

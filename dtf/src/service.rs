@@ -45,7 +45,7 @@ pub struct Ports {
     pub shards: Arc<dyn ShardQueue>,
     /// The hints.
     pub wake: Arc<dyn WakeUp>,
-    /// Where the roles' groups meet.
+    /// The coordination store, on which the roles' groups meet.
     pub coordination: Arc<dyn Coordination>,
 }
 
@@ -56,24 +56,24 @@ pub struct DtfConfig {
     pub cluster: String,
     /// The name of this process among them: the same across restarts, and no other living process's.
     pub instance: String,
-    /// How the cluster's work is divided. The same in all processes of a cluster.
+    /// The division of the cluster's work. The same in all processes of a cluster.
     pub shape: ClusterShape,
     /// The membership in the roles' groups.
     pub membership: CoordinatorConfig,
     /// The manager role.
     pub manager: ManagerConfig,
-    /// How many subtasks may wait for dispatch in the cluster. The same in all of its processes.
+    /// The number of subtasks that may wait for dispatch in the cluster. The same in all of its processes.
     pub generator: Budgets,
     /// The executor role.
     pub executor: ExecutorConfig,
-    /// How long running subtasks may go on when the process is stopped in good order. Default 45 s.
+    /// The time that running subtasks have when the process is stopped in good order. Default 45 s.
     pub grace: Duration,
     /// The threads of the runtime that plugin code runs on; at least 1.
     pub plugin_threads: usize,
     /// The longest [subtask timeout](dtf_model::plugin::TaskConf::subtask_timeout) that a registered type may have. Default 30
     /// minutes.
     pub max_subtask_timeout: Duration,
-    /// Whether this is the only process, ever: it may then divide the work otherwise than the one before it did.
+    /// True if this is the only process, ever: it may then divide the work otherwise than the one before it did.
     pub alone: bool,
 }
 
@@ -111,7 +111,7 @@ pub enum ServiceError {
     /// The role's group could not be joined.
     #[error("the role {role} did not start: {error}")]
     Start {
-        /// Which role.
+        /// The role.
         role: Role,
         /// Why.
         error: StartError,
@@ -132,6 +132,8 @@ pub struct DtfBuilder {
     ports: Ports,
     config: DtfConfig,
     plugins: PluginRegistry,
+    /// The first registration that was refused.
+    refused: Option<InvalidInput>,
     clock: Arc<dyn Clock>,
     plugins_on: Option<Handle>,
 }
@@ -168,12 +170,25 @@ impl DtfBuilder {
         Ok(self)
     }
 
+    /// Registers a type of task: a [`TaskType`](dtf_typed::TaskType), or the registration of a plugin. One that is refused is
+    /// an error of [`build`](Self::build).
+    #[must_use]
+    pub fn register(mut self, task_type: impl Into<TaskPluginRegistration>) -> Self {
+        if let Err(error) = self.plugins.register(task_type.into()) {
+            self.refused.get_or_insert(error);
+        }
+        self
+    }
+
     /// Makes the process. No role runs yet.
     ///
     /// # Errors
-    /// A setting is out of range, or there are no threads for plugins.
+    /// A setting is out of range, a type was refused as its name or number is taken, or there are no threads for plugins.
     pub fn build(self) -> Result<Dtf, ServiceError> {
-        let Self { ports, config, plugins, clock, plugins_on } = self;
+        let Self { ports, config, plugins, refused, clock, plugins_on } = self;
+        if let Some(refused) = refused {
+            return Err(refused.into());
+        }
         config.shape.check()?;
         config.executor.check()?;
         plugins.check_subtask_timeouts(config.max_subtask_timeout)?;
@@ -237,6 +252,7 @@ impl Dtf {
             ports,
             config: DtfConfig::default(),
             plugins: PluginRegistry::default(),
+            refused: None,
             clock: Arc::new(BootClock),
             plugins_on: None,
         }
@@ -245,6 +261,7 @@ impl Dtf {
     /// Creates tasks and says how they are.
     pub fn client(&self) -> Client {
         Client::new(self.ports.table.clone(), self.ports.queues.clone(), self.agreed_context())
+            .collecting_here(self.config.alone)
     }
 
     /// Starts a role: joins its group, and takes up what it is given. Waits while the table of tasks does not answer.

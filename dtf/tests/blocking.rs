@@ -21,7 +21,7 @@ use dtf::{Dtf, DtfConfig};
 use dtf_runtime::stuck_calls;
 
 const OTHER: TaskTypeId = TaskTypeId(101);
-/// How long anything may take on a machine with much else to do.
+/// The time limit of anything, on a machine with much else to do.
 const AGES: Duration = Duration::from_secs(180);
 
 /// A door that plugin code waits at, blocking its thread.

@@ -1,4 +1,4 @@
-//! What can be written on the command line.
+//! The arguments of the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -70,16 +70,16 @@ pub(crate) struct RunArgs {
     pub(crate) what: What,
 }
 
-/// What every kind of task takes.
+/// The arguments that every one-shot task takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// How many subtasks run at once: a number, or N%, +N or -N of the number of processors [default: 100%]
+    /// The number of subtasks that run at once: a number, or N%, +N or -N of the number of processors [default: 100%]
     #[arg(short, long, global = true, value_name = "N", allow_hyphen_values = true)]
     pub(crate) jobs: Option<Jobs>,
     /// The task's parameters as JSON, instead of the type's own arguments
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) param: Option<String>,
-    /// What to call the task
+    /// The name of the task
     #[arg(long, global = true, default_value = "")]
     pub(crate) name: String,
     /// The resource group that the task is charged to
@@ -88,13 +88,13 @@ pub(crate) struct Common {
     /// The task's urgency: 2000 (low) to 9000 (high)
     #[arg(long, global = true, default_value_t = 6000, value_name = "NUMBER")]
     pub(crate) priority: u32,
-    /// How long the task may run, as in 90s, 30m or 2h [default: as long as it takes]
+    /// The longest time that the task may run, as in 90s, 30m or 2h [default: as long as it takes]
     #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
     /// Keep the task's record in this SQLite file [default: in memory]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) db: Option<PathBuf>,
-    /// What the summary is for: people (on standard error) or scripts (one JSON object on standard output)
+    /// The reader of the summary: people (on standard error) or scripts (one JSON object on standard output)
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
     /// No progress, and no summary for people; what goes wrong is said all the same
@@ -113,7 +113,7 @@ pub(crate) struct ChecksumArgs {
     /// The directories, or the manifests to check
     #[arg(required_unless_present = "param", value_name = "DIR")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where the manifest goes; it appears complete or not at all [default: standard output]
+    /// The file for the manifest; it appears complete or not at all [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Compare files with what these manifests say of them, as `sha256sum -c` does; - is standard input
@@ -142,10 +142,10 @@ pub(crate) enum What {
     Exec(Box<ExecArgs>),
     /// Do nothing, so many times: for trying things out
     Noop {
-        /// How many subtasks
+        /// The number of subtasks
         #[arg(long, required_unless_present = "param", value_name = "N")]
         count: Option<u64>,
-        /// How long each takes, as in 10ms
+        /// The time that each takes, as in 10ms
         #[arg(long, value_parser = duration, value_name = "TIME")]
         sleep: Option<Duration>,
         /// The share of them that fails, 0 to 1

@@ -1,4 +1,4 @@
-//! How a task went: a table for people, JSON for scripts, an exit code for shells.
+//! The summary of a task: a table for people, JSON for scripts, an exit code for shells.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ pub(crate) fn exit_code(ended: &Ended) -> ExitCode {
     }
 }
 
-/// What the task came to, also where it was ended before its end.
+/// Returns the task's result, also of a task that was ended before its end.
 fn result(ended: &Ended) -> Option<&TaskResult> {
     ended.row.result.as_ref().or(ended.result.as_ref())
 }
@@ -43,7 +43,7 @@ fn reason(ended: &Ended) -> String {
     }
 }
 
-/// How much failed: subtasks, and items within subtasks that succeeded.
+/// Returns the number of failures: subtasks, and items within subtasks that succeeded.
 fn failed(ended: &Ended) -> u64 {
     let counts = &ended.row.counts;
     let items = result(ended).map_or(0, failed_items);

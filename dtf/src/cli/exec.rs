@@ -45,7 +45,7 @@ pub(crate) struct ExecArgs {
     /// Show the commands instead of running them
     #[arg(long)]
     dry_run: bool,
-    /// Where to note each line's exit code, start and run time
+    /// The file that each line's exit code, start and run time are noted in
     #[arg(long, visible_alias = "joblog", value_name = "FILE")]
     log: Option<PathBuf>,
     /// Go on with the run of this log: pass over the lines that ended in it
@@ -54,16 +54,17 @@ pub(crate) struct ExecArgs {
     /// Likewise, but run the lines that failed again
     #[arg(long, requires = "log", conflicts_with = "resume")]
     resume_failed: bool,
-    /// How long each command may run, as in 90s [default: as long as it takes]
+    /// The longest time that each command may run, as in 90s [default: as long as it takes]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     each: Option<Duration>,
-    /// How long a command that was told to end (SIGTERM) may take, before it is killed
+    /// The time that a command has to end after SIGTERM, before it is killed
     #[arg(long, value_parser = duration, value_name = "TIME", default_value = "2s")]
     grace: Duration,
-    /// How often a command is tried until it ends with exit code 0
+    /// The number of times that a command is tried until it ends with exit code 0
     #[arg(long, value_name = "N", default_value_t = 1)]
     retries: u32,
-    /// When to end early: now or soon (what runs may end), then fail=N, fail=N%, success=N or done=N, as in now,fail=1
+    /// The condition to end early: now or soon (running commands may end), then fail=N, fail=N%, success=N or done=N, as in
+    /// now,fail=1
     #[arg(long, value_name = "WHEN,WHAT")]
     halt: Option<Halt>,
     /// The least time between the starts of two commands
@@ -74,16 +75,16 @@ pub(crate) struct ExecArgs {
     command: Vec<OsString>,
 }
 
-/// Where lines come from.
+/// A source of lines.
 pub(crate) type Lines = Box<dyn BufRead + Send>;
 
 impl ExecArgs {
-    /// Whether anything was asked for that `--param` would say, too.
+    /// Returns true if an option was given that `--param` would contain, too.
     pub(crate) fn is_given(&self) -> bool {
         !self.command.is_empty() || self.log.is_some() || self.each.is_some()
     }
 
-    /// What is to be done with each line.
+    /// Returns the parameter of the task.
     pub(crate) fn param(&self) -> Result<ExecParam, Usage> {
         let (command, arguments) = split(&self.command, self.null)?;
         let resume = match (self.resume, self.resume_failed) {
@@ -112,7 +113,7 @@ impl ExecArgs {
         })
     }
 
-    /// Where lines come from that are not given as arguments.
+    /// Opens the source of the lines that are not given as arguments.
     pub(crate) fn lines(&self, quiet: bool) -> Result<Lines, Usage> {
         if let Some(path) = &self.arg_file {
             return Ok(Box::new(BufReader::new(open(path)?)));
@@ -129,7 +130,7 @@ fn open(path: &std::path::Path) -> Result<File, Usage> {
     File::open(path).map_err(|error| Usage(format!("{}: {error}", path.display())))
 }
 
-/// Whether values follow from files, and whether they are linked with those before.
+/// Reads a separator: true if values follow from files, and true if they are linked with those before.
 fn separator(part: &OsString) -> Option<(bool, bool)> {
     match part.as_encoded_bytes() {
         b":::" => Some((false, false)),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dtf::tasks::exec::{self, ExecHandle};
 
-/// What the program is called with to be the guard. No user writes it.
+/// The argument that makes the program the guard. No user writes it.
 const ARGUMENT: &str = "__guard";
 
 /// Starts the guard of a run.

@@ -12,14 +12,14 @@ use super::FAILED;
 use super::args::Output;
 use super::settings::Head;
 
-/// How long the service may take to answer.
+/// The longest time that the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
     #[command(flatten)]
     head: Head,
-    /// Whether it runs at all, ready or not
+    /// Checks only that it runs at all, ready or not
     #[arg(long)]
     live: bool,
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// The most.
 const MOST: usize = 10_000;
 
-/// How many subtasks run at once: a number, or what is made of the number of processors.
+/// The number of subtasks that run at once: given, or computed from the number of processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Jobs {
     /// So many.

@@ -60,14 +60,14 @@ use self::args::{Cli, Command};
 const FAILED: u8 = 1;
 /// Exit code for what was asked for wrongly. Nothing was begun.
 const USAGE: u8 = 2;
-/// What shells add to the number of a signal that ended a command.
+/// The number that shells add to that of a signal that ended a command.
 const SIGNALLED: u8 = 128;
 /// Exit code for a task that was cancelled with Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 /// Exit code for a run that ended as nobody read its output any more: what shells make of SIGPIPE.
 const UNREAD: u8 = 141;
 
-/// What there is only with the feature `full`.
+/// The subcommands that need the feature `full`.
 const NEED_SERVERS: [&str; 9] =
     ["serve", "task", "group", "cluster", "worker", "config", "migrate", "doctor", "health"];
 
@@ -210,7 +210,7 @@ fn refusal(error: &clap::Error) -> String {
     }
 }
 
-/// What is wrong with the settings is asked for wrongly; what a server says is not.
+/// Makes wrong settings a usage error. Errors of servers stay as they are.
 #[cfg(feature = "full")]
 fn connecting(error: crate::serve::ConnectError) -> anyhow::Error {
     match error {

@@ -9,7 +9,7 @@ use dtf::model::plugin::{TaskPluginRegistration, TaskResult};
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
 use dtf::model::{Counts, ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::exec::{ExecHandle, Stopped, reap_inherited};
-use dtf::{Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
+use dtf::{ClientError, Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use rustix::process::{getpid, kill_process};
@@ -18,14 +18,14 @@ use super::Usage;
 use super::progress::Display;
 use super::signals::{Heritage, Interrupts, Suspensions};
 
-/// How often the progress is looked at.
+/// The period of looks at the progress.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What is to be run.
+/// The task to run, and its surroundings.
 pub(crate) struct Plan {
     pub(crate) registration: TaskPluginRegistration,
     pub(crate) param: TaskParam,
-    /// How many subtasks run at once.
+    /// The number of subtasks that run at once.
     pub(crate) jobs: usize,
     /// The file that the task's record is kept in, if any.
     pub(crate) db: Option<PathBuf>,
@@ -33,19 +33,19 @@ pub(crate) struct Plan {
     pub(crate) exec: Option<ExecHandle>,
 }
 
-/// How it ended.
+/// The end of a run.
 pub(crate) struct Ended {
     pub(crate) kind: String,
     pub(crate) row: TaskRow,
     pub(crate) progress: Progress,
     pub(crate) took: Duration,
-    /// Who ended it, where it was not its own end.
+    /// The cause of the end, where it was not the task's own.
     pub(crate) by: Option<By>,
-    /// What the plugin says of it where the task has no result, as it was ended.
+    /// The plugin's result where the task has none, as it was ended.
     pub(crate) result: Option<TaskResult>,
 }
 
-/// Who ended a task.
+/// The cause of a task's early end.
 pub(crate) enum By {
     /// The signal with this number.
     Signal(i32),
@@ -124,16 +124,17 @@ async fn end_leftovers(table: &dyn TaskTable, own: TaskId) -> Result<(), StoreEr
     }
 }
 
-/// What the caller got wrong is a usage error; the rest is as it is.
-pub(crate) fn refused(error: StoreError) -> anyhow::Error {
-    match error {
-        StoreError::InvalidInput(invalid) => Usage(invalid.to_string()).into(),
-        StoreError::Refused { cause, .. } => Usage(cause).into(),
-        other => other.into(),
+/// Makes a mistake of the caller a usage error. Other errors stay as they are.
+pub(crate) fn refused(error: impl Into<ClientError>) -> anyhow::Error {
+    match error.into() {
+        unavailable @ ClientError::Unavailable(_) => unavailable.into(),
+        ClientError::Refused(StoreError::Refused { cause, .. }) => Usage(cause).into(),
+        refused @ ClientError::Refused(_) => refused.into(),
+        wrong => Usage(wrong.to_string()).into(),
     }
 }
 
-/// What a run is told from outside, and by its commands.
+/// The sources of orders to end a run: signals, and its commands.
 struct Told {
     exec: Option<ExecHandle>,
     interrupts: Interrupts,
@@ -207,7 +208,7 @@ async fn follow(
                 by = Some(ended);
                 match task.cancel().await {
                     // It ended in the same moment.
-                    Ok(()) | Err(StoreError::InvalidInput(_)) => {}
+                    Ok(()) | Err(ClientError::NotAllowed { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -217,7 +218,7 @@ async fn follow(
 
 /// The next look at a task that is watched and has not ended.
 pub(crate) async fn next(
-    watch: &mut BoxStream<'static, Result<TaskStatusView, StoreError>>,
+    watch: &mut BoxStream<'static, Result<TaskStatusView, ClientError>>,
 ) -> anyhow::Result<TaskStatusView> {
     match watch.next().await {
         Some(seen) => seen.map_err(refused),

@@ -10,10 +10,10 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 
 use super::say;
 
-/// How often a plain line is written.
+/// The period of plain lines.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Where the progress goes.
+/// The display of the progress.
 pub(crate) struct Display {
     /// Draws nothing where there is no terminal.
     bar: ProgressBar,
@@ -84,7 +84,7 @@ fn style(template: &str) -> ProgressStyle {
     style.progress_chars("=> ")
 }
 
-/// How fast it goes, how long it will take or how far its generator is, and what is under way.
+/// Returns the rate, the ETA or the generator's share, and the work under way.
 fn message(progress: &Progress, pace: &Pace) -> String {
     let mut message = format!("{}/s", HumanCount(pace.rate.unwrap_or(0.0) as u64));
     if let Some(eta) = pace.eta_ms {

@@ -11,7 +11,7 @@ use super::args::Output;
 /// The file that is read where none is named, if it is there.
 const USUAL_FILE: &str = "dtf.toml";
 
-/// What all commands that work with a cluster take.
+/// The arguments of all commands that work with a cluster.
 #[derive(Debug, Args)]
 pub(crate) struct Head {
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub(crate) struct Head {
     pub(crate) output: Output,
 }
 
-/// Where settings come from, as the command line says it.
+/// The sources of settings, from the command line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     file: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! What the process is told from outside.
+//! The signals that the process is sent.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! What has to hold of settings together.
+//! The conditions that settings must satisfy together.
 
 use dtf_model::Role;
 use dtf_model::plugin::MAX_SUBTASK_TIMEOUT;
@@ -19,7 +19,7 @@ impl ConfigError {
         Self(words)
     }
 
-    /// What is wrong with a setting from some place.
+    /// An error of a setting, with its origin.
     pub(crate) fn new(setting: &Setting, origin: &Origin, why: &str) -> Self {
         let key = setting.key;
         match origin {

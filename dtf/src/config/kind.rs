@@ -1,4 +1,4 @@
-//! What a setting may be, and how it is read from text.
+//! The kinds of settings: the values that each allows, and the parser from text.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +6,7 @@ use dtf_model::Role;
 use lrmf_core::config::text;
 use toml::Value;
 
-/// What a setting may be.
+/// The kind of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Any text.
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What is allowed, in a few words.
+    /// Returns a short description of the values that are allowed.
     pub(crate) fn allowed(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// Whether a value is allowed; says why not.
+    /// Checks a value. The error says why it is refused.
     pub(crate) fn check(&self, value: &Value) -> Result<(), String> {
         let fine = match (self, value) {
             (Self::Text | Self::Secret | Self::Url, Value::String(_)) | (Self::Flag, Value::Boolean(_)) => {

@@ -40,16 +40,16 @@ pub struct Config {
     pub cluster: String,
     /// The name of this process among the cluster's; the name of its host by default.
     pub instance: String,
-    /// What this process does; everything by default.
+    /// The roles of this process; all by default.
     #[serde(deserialize_with = "roles")]
     pub role: Vec<Role>,
-    /// Where the roles' groups meet.
+    /// The servers that the roles' groups meet on.
     pub etcd: Etcd,
     /// `tbl_task`.
     pub mysql: MySql,
     /// The queues of tasks.
     pub redis: RedisServer,
-    /// How the cluster's work is divided.
+    /// The division of the cluster's work.
     pub shape: ClusterShape,
     /// The membership in the roles' groups.
     pub membership: CoordinatorConfig,
@@ -59,17 +59,17 @@ pub struct Config {
     pub generator: Generator,
     /// The executor role.
     pub executor: Executor,
-    /// Where plugin code runs.
+    /// The threads of plugin code.
     pub plugins: Plugins,
-    /// What this process says over HTTP.
+    /// The HTTP server of this process.
     pub http: Http,
     /// The HTTP API and the dashboard.
     pub api: Api,
-    /// What this process logs.
+    /// The log of this process.
     pub log: Log,
-    /// How it starts.
+    /// The start of this process.
     pub start: Start,
-    /// How it ends.
+    /// The end of this process.
     pub stop: Stop,
 }
 
@@ -111,10 +111,10 @@ fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Role>, D::Err
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Manager {
-    /// How long the queues of an ended task are kept. Default 1 minute.
+    /// The time that the queues of an ended task are kept. Default 1 minute.
     #[serde(with = "text")]
     pub retention: Duration,
-    /// How often ended tasks are looked for. Default 5 s.
+    /// The period of looks for ended tasks. Default 5 s.
     #[serde(with = "text")]
     pub sweep: Duration,
     /// The rows of ended tasks that are kept, by rules of which the first one that fits a group and type counts. Default 30 days
@@ -133,9 +133,9 @@ impl Default for Manager {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Generator {
-    /// How many subtasks may wait for dispatch over all tasks of the cluster. Default 500,000.
+    /// The number of subtasks that may wait for dispatch over all tasks of the cluster. Default 500,000.
     pub backlog: u64,
-    /// How many of a resource group. Default 250,000.
+    /// The number of a resource group's. Default 250,000.
     pub group_backlog: u64,
 }
 
@@ -150,11 +150,11 @@ impl Default for Generator {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Executor {
-    /// How many parcels run at once. By default the number of processors.
+    /// The number of parcels that run at once. By default the number of processors.
     pub slots: usize,
-    /// How many parcels a shard may have in hand. Default 2.
+    /// The number of parcels that a shard may have in hand. Default 2.
     pub window: u32,
-    /// How long running subtasks may go on when their shard is given up. Default 1 s.
+    /// The time that running subtasks have when their shard is given up. Default 1 s.
     #[serde(with = "text")]
     pub drain: Duration,
 }
@@ -166,11 +166,11 @@ impl Default for Executor {
     }
 }
 
-/// Where plugin code runs.
+/// The threads of plugin code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plugins {
-    /// How many threads. By default the number of processors, at least 4.
+    /// The number of threads. By default the number of processors, at least 4.
     pub threads: usize,
     /// The longest subtask timeout that a type may have. Default 30 minutes, and not less.
     #[serde(with = "text")]
@@ -184,7 +184,7 @@ impl Default for Plugins {
     }
 }
 
-/// What a process says over HTTP.
+/// The HTTP server of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
@@ -212,7 +212,7 @@ impl Default for Api {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -223,11 +223,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a process logs.
+/// The log of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
     /// Directives of `tracing`; `RUST_LOG` goes before them. Default `info`.
     pub filter: String,
@@ -239,20 +239,20 @@ impl Default for Log {
     }
 }
 
-/// How a process starts.
+/// The start of a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Start {
-    /// How long servers that are not there are waited for; for ever where there is none.
+    /// The longest wait for servers that are not there; `None` to wait for ever.
     #[serde(with = "optional")]
     pub deadline: Option<Duration>,
 }
 
-/// How a process ends.
+/// The end of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// How long running subtasks may go on; then the work is handed over. Default 45 s.
+    /// The time that running subtasks have; then the work is handed over. Default 45 s.
     #[serde(with = "text")]
     pub grace: Duration,
 }

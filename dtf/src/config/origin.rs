@@ -1,9 +1,9 @@
-//! Where a setting comes from.
+//! The origins of settings.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting comes from.
+/// The origin of a setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody set it.

@@ -11,10 +11,10 @@ use super::kind::Kind;
 use super::settings::{self, Setting};
 use super::{Config, Origin, ServerUrl};
 
-/// What variables of our own are not settings.
+/// The variables of our own that are no settings.
 const OTHER_VARIABLES: [&str; 1] = ["DTF_CONFIG"];
 
-/// Where settings come from.
+/// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file, if there is one.

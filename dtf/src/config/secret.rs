@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands in a secret's place.
+/// The text that stands in a secret's place.
 const HIDDEN: &str = "***";
 
 /// A password. It is read as text and shown as `***`.
@@ -23,7 +23,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -62,12 +62,12 @@ impl ServerUrl {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether somebody who sees it would see a password.
+    /// Returns true if a reader would see a password.
     pub fn has_password(&self) -> bool {
         self.user().is_some_and(|user| user.contains(':')) || self.0.contains('?')
     }

@@ -31,10 +31,10 @@ pub struct Etcd {
     pub key: String,
     /// The name in etcd's certificate, where it is not the endpoint's.
     pub domain: String,
-    /// How long a connection may take to come about. Default 1 s.
+    /// The longest time that a connection may take to come about. Default 1 s.
     #[serde(with = "text")]
     pub connect_timeout: Duration,
-    /// How long a call may take. Default 3 s.
+    /// The longest time that a call may take. Default 3 s.
     #[serde(with = "text")]
     pub request_timeout: Duration,
 }
@@ -70,14 +70,14 @@ pub struct MySql {
     pub cert: String,
     /// A PEM file with its key.
     pub key: String,
-    /// Whether a service brings the schema up to date when it starts. Default true.
+    /// True if a service brings the schema up to date when it starts. Default true.
     pub migrate: bool,
     /// The most connections at once. Default 8.
     pub max_connections: u32,
-    /// How long a call may wait for a connection. Default 3 s.
+    /// The longest time that a call may wait for a connection. Default 3 s.
     #[serde(with = "text")]
     pub acquire_timeout: Duration,
-    /// How long the database may take to answer. Default 10 s.
+    /// The longest time that the database may take to answer. Default 10 s.
     #[serde(with = "text")]
     pub call_timeout: Duration,
     /// The age at which a connection is replaced by a new one, for which the name is resolved again. Default 5 minutes.
@@ -118,7 +118,7 @@ pub struct RedisServer {
     pub cert: String,
     /// A PEM file with its key.
     pub key: String,
-    /// What is at the addresses. Default one server.
+    /// The arrangement of the servers. Default one server.
     pub topology: RedisTopology,
     /// Further nodes of the Cluster, or further Sentinels. Default none.
     pub further_urls: Vec<String>,
@@ -126,19 +126,19 @@ pub struct RedisServer {
     pub sentinel_master: String,
     /// The Sentinels' own password. Default none.
     pub sentinel_password: Secret,
-    /// What all keys begin with. Default empty.
+    /// The prefix of all keys. Default empty.
     pub key_prefix: String,
-    /// Whether a server without an append-only file is refused. Default false: it is warned of.
+    /// True if a server without an append-only file is refused. Default false: it is warned of.
     pub require_aof: bool,
-    /// How long a connection may take to come about. Default 2 s.
+    /// The longest time that a connection may take to come about. Default 2 s.
     #[serde(with = "text")]
     pub connect_timeout: Duration,
-    /// How long an answer may take. Default 5 s.
+    /// The longest time that an answer may take. Default 5 s.
     #[serde(with = "text")]
     pub response_timeout: Duration,
 }
 
-/// What is at the addresses of Redis.
+/// The arrangement of Redis servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RedisTopology {

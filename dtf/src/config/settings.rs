@@ -11,9 +11,9 @@ use super::kind::Kind;
 pub(crate) struct Setting {
     /// Its key in the file, with dots between tables.
     pub(crate) key: &'static str,
-    /// What it may be.
+    /// The kind of its values.
     pub(crate) kind: Kind,
-    /// What it is for.
+    /// Its purpose.
     pub(crate) help: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What is refused, and how it is said.
+//! Refused settings, and the texts of their errors.
 
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ fn a_process_says_what_it_is() {
     assert!(refused("[membership]\nlabels = { rack = 1 }").contains("membership.labels is"));
 }
 
-/// What the README says of the file is read, and by these settings alone.
+/// The README's example file is a configuration, of these settings alone.
 #[test]
 fn the_example_of_the_readme_is_a_configuration() {
     let readme = include_str!("../../../README.md");

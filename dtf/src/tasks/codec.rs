@@ -57,12 +57,12 @@ pub(super) fn take_bytes(from: &mut impl Read, to: &mut Vec<u8>) -> io::Result<(
     }
 }
 
-/// Whether nothing is left.
+/// Returns true if nothing is left.
 pub(super) fn at_end(from: &mut impl BufRead) -> io::Result<bool> {
     Ok(from.fill_buf()?.is_empty())
 }
 
-/// What is said of bytes that are not in the form expected.
+/// The error for bytes that are not in the form expected.
 pub(super) fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the encoding is damaged")
 }

@@ -1,4 +1,4 @@
-//! Where a task's words and output go.
+//! The destination of a task's words and output.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -32,8 +32,8 @@ pub const EXEC: TaskTypeId = TaskTypeId(2);
 /// The number of [`noop`].
 pub const NOOP: TaskTypeId = TaskTypeId(3);
 
-/// How many items of a task of a built-in type failed: files, lines or subtasks. A task may complete and still have
-/// some; then a one-shot run ends with exit code 1.
+/// Returns the number of failed items of a task of a built-in type: files, lines or subtasks. A task may complete and still
+/// have some; then a one-shot run ends with exit code 1.
 pub fn failed_items(result: &TaskResult) -> u64 {
     result.data.get("failed_items").and_then(serde_json::Value::as_u64).unwrap_or(0)
 }

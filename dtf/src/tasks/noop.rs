@@ -30,15 +30,15 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object, as in {\"count\": 1000}")]
 pub struct NoopParam {
-    /// How many subtasks.
+    /// The number of subtasks.
     pub count: u64,
-    /// How long each takes, in milliseconds.
+    /// The time that each takes, in milliseconds.
     #[serde(default)]
     pub sleep_ms: u64,
-    /// Which share of them fails, from 0 to 1.
+    /// The share of them that fails, from 0 to 1.
     #[serde(default)]
     pub failure_rate: f64,
-    /// How large the body of each is.
+    /// The size of each body, in bytes.
     #[serde(default = "smallest_body")]
     pub body_bytes: usize,
 }
@@ -83,7 +83,7 @@ impl NoopParam {
         Ok(read)
     }
 
-    /// Whether the subtask with this number is one that fails.
+    /// Returns true if the subtask with this number is one that fails.
     pub fn fails(&self, number: u64) -> bool {
         // The upper 53 bits are what an f64 holds exactly: a share from 0 to below 1.
         let share = (mix(number) >> 11) as f64 / (1_u64 << 53) as f64;

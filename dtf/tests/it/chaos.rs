@@ -21,7 +21,7 @@ use dtf_memory::{QueuesSnapshot, ShardsSnapshot};
 const SEEDS: u64 = 60;
 const STEPS: u64 = 14;
 const PROCESSES: usize = 3;
-/// What the collector adds a subtask for.
+/// The numbers below it, for which the collector adds a subtask.
 const FOLLOW_UPS: u64 = 10;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -16,7 +16,7 @@ use dtf_model::queue::Outcome;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// What coreutils print for a tree.
+/// Returns the output of coreutils for a tree.
 fn expected(dir: &Path) -> Vec<u8> {
     let pipeline = r#"find "$0" -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum"#;
     let output = Command::new("sh").args(["-c", pipeline]).arg(dir).output().unwrap();

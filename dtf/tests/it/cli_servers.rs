@@ -26,7 +26,7 @@ fn run(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
-/// What a service logs until it has said something; then it is ended.
+/// Returns the log of a service up to the line with some words; then the service is ended.
 fn says_first(args: &[&str], environment: &[(&str, &str)], what: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let mut child = command(args, environment, dir.path()).stderr(Stdio::piped()).spawn().unwrap();

@@ -8,7 +8,7 @@ use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::plugin::{
     Backoff, ExecuteError, IterationMode, OnFailure, SubtaskResult, TaskConf, TaskResult,
 };
-use dtf::model::{Counts, InvalidInput, StoreError, TaskId, TaskParam, TaskStatus, TaskTypeId};
+use dtf::model::{Counts, TaskId, TaskParam, TaskStatus, TaskTypeId};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -180,7 +180,7 @@ async fn cancel_reaches_running_subtasks_and_the_rest_is_counted_as_cancelled() 
     assert!(before.elapsed() < Duration::from_secs(1), "the running ones were not told");
     assert_eq!((row.status, row.counts.created, row.counts.cancelled), (TaskStatus::Cancelled, 50, 50));
     let again = task.cancel().await;
-    assert!(matches!(again, Err(StoreError::InvalidInput(InvalidInput::NotAllowed { .. }))), "{again:?}");
+    assert!(matches!(again, Err(dtf::ClientError::NotAllowed { .. })), "{again:?}");
     dtf.stop().await;
 }
 
@@ -304,7 +304,7 @@ async fn bad_input_is_refused_and_makes_no_task() {
     let stage = Stage::new();
     let client = stage.process("a", Numbers::new(ok)).client();
     let refusal =
-        |made: Result<dtf::TaskHandle, StoreError>| made.map(|task| task.id()).unwrap_err().to_string();
+        |made: Result<dtf::TaskHandle, dtf::ClientError>| made.map(|task| task.id()).unwrap_err().to_string();
     let unknown = client.create_task(TaskTypeId(9), count(1)).await;
     assert_eq!(refusal(unknown), "task type 9 is unknown; registered are: numbers");
     let param = TaskParam { type_param: "x".into(), ..TaskParam::default() };

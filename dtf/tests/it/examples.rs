@@ -8,34 +8,44 @@ mod sample;
 #[expect(dead_code, reason = "the example's own main is not run here")]
 mod accounts;
 
+#[path = "../../examples/traits.rs"]
+#[expect(dead_code, reason = "the example's own main is not run here")]
+mod traits;
+
 use std::sync::Arc;
 
 use dtf::Dtf;
-use dtf::embedded::{self, Database, Embedded};
-use dtf::model::TaskStatus;
+use dtf::model::{TaskParam, TaskStatus};
 
 #[tokio::test]
 async fn the_sample_runs_in_one_process() {
-    let builder = Dtf::builder(embedded::ports(Database::Memory).await.unwrap());
-    let builder = builder.config(Embedded { jobs: 2 }.config());
-    let dtf = builder.register_task_type(sample::registration()).unwrap().build().unwrap();
-    dtf.start_all().await.unwrap();
-    let row = sample::create_task(&dtf).await.unwrap().wait().await.unwrap();
-    assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 1000), "{}", row.reason);
-    assert_eq!(row.result.unwrap().data, 1000);
+    let dtf = Dtf::embedded().jobs(2).register(sample::registration()).start().await.unwrap();
+    let output = sample::create_task(&dtf).await.unwrap().output().await.unwrap();
+    assert_eq!(
+        (output.status, output.counts.succeeded, output.value),
+        (TaskStatus::Completed, 1000, Some(1000)),
+        "{}",
+        output.reason
+    );
     dtf.stop().await;
 }
 
 #[tokio::test]
 async fn each_accounts_transfers_are_booked_in_their_order() {
-    let bank = Arc::<accounts::Bank>::default();
-    let builder = Dtf::builder(embedded::ports(Database::Memory).await.unwrap());
-    let builder = builder.config(Embedded { jobs: 4 }.config());
-    let dtf = builder.register_task_type(accounts::registration(bank)).unwrap().build().unwrap();
-    dtf.start_all().await.unwrap();
-    let row = accounts::create_task(&dtf).await.unwrap().wait().await.unwrap();
-    let all = accounts::ACCOUNTS * accounts::ENTRIES;
-    assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, all), "{}", row.reason);
-    assert_eq!(row.result.unwrap().data, 0);
+    let transfers = accounts::transfers(Arc::default());
+    let dtf = Dtf::embedded().jobs(4).register(&transfers).start().await.unwrap();
+    let output = dtf.new_task(&transfers, ()).submit().await.unwrap().output().await.unwrap();
+    assert_eq!(output.value, Some(0), "{}", output.reason);
+    assert_eq!(output.counts.succeeded, accounts::ACCOUNTS * accounts::ENTRIES);
+    dtf.stop().await;
+}
+
+#[tokio::test]
+async fn the_plugin_on_the_traits_gives_what_the_typed_one_gives() {
+    let dtf = Dtf::embedded().jobs(2).register(traits::registration()).start().await.unwrap();
+    let param = TaskParam { type_param: 1000.into(), ..TaskParam::default() };
+    let row = dtf.client().create_task(traits::SQUARES, param).await.unwrap().wait().await.unwrap();
+    let result = row.result.unwrap();
+    assert_eq!((result.data, result.reason.as_str()), (332_833_500.into(), "the sum of 1000 squares"));
     dtf.stop().await;
 }

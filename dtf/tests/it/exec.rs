@@ -170,7 +170,7 @@ impl Started {
         Self { place, pipe, running, said, cancelled, handle }
     }
 
-    /// What the script said until every process that has the pipe was gone.
+    /// Returns the output of the script until every process that has the pipe was gone.
     async fn rest(self) -> String {
         let mut said = self.said;
         let rest = tokio::task::spawn_blocking(move || {

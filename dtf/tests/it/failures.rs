@@ -1,4 +1,4 @@
-//! What failed for good is kept, listed, and run again as a task of its own.
+//! Subtasks that failed for good are kept, listed, and run again as a task of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

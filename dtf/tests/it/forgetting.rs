@@ -179,7 +179,7 @@ async fn the_coordination_store_forgets_everything_and_the_clock_was_put_right()
     dtf.stop().await;
 }
 
-/// Whose clock was wrong may be executors that connect to no database.
+/// Executors that connect to no database may be the ones whose clock was wrong.
 #[tokio::test(start_paused = true)]
 async fn so_it_does_for_processes_that_only_execute() {
     const REST: [Role; 4] = [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector];

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::common::{KIND, Numbers, Stage, count, ok};
+use dtf::ClientError;
 use dtf::TaskHandle;
 use dtf::model::group::{DEFAULT_GROUP, DEFAULT_QUOTA};
-use dtf::model::{InvalidInput, ResourceGroup, StoreError, TaskParam};
+use dtf::model::{InvalidInput, ResourceGroup, TaskParam};
 
 fn in_group(group: &str, subtasks: u64) -> TaskParam {
     TaskParam { group: group.into(), timeout: Duration::from_secs(24 * 3600), ..count(subtasks) }
@@ -19,7 +20,7 @@ async fn succeeded(tasks: &[&TaskHandle]) -> Vec<u64> {
     done
 }
 
-/// How many subtasks of each task succeed within this time.
+/// Returns the number of subtasks of each task that succeed within this time.
 async fn within(tasks: &[&TaskHandle], span: Duration) -> Vec<u64> {
     let before = succeeded(tasks).await;
     tokio::time::sleep(span).await;
@@ -46,7 +47,7 @@ async fn a_task_of_an_unknown_group_is_refused_and_not_made() {
     let client = Stage::new().process("a", Numbers::new(ok)).client();
     let refused = client.create_task(KIND, in_group("nobody", 1)).await.map(|task| task.id());
     assert!(
-        matches!(&refused, Err(StoreError::InvalidInput(InvalidInput::UnknownGroup(name))) if name == "nobody")
+        matches!(&refused, Err(ClientError::Invalid(InvalidInput::UnknownGroup(name))) if name == "nobody")
     );
     assert!(client.list_tasks(&Default::default(), None, 10).await.unwrap().is_empty());
 }

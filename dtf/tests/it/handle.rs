@@ -1,4 +1,4 @@
-//! What the creator of a task has in hands: waiting for it, watching it, what came of it.
+//! The handle of a task: waiting for it, watching it, its outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::common::wires::{Fate, Faults, wired};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::plugin::{ExecuteError, SubtaskResult, TaskResult};
-use dtf::model::{InvalidInput, StoreError, TaskId, TaskParam, TaskStatus};
-use dtf::{Progress, TaskHandle, TaskStatusView};
+use dtf::model::{InvalidInput, TaskId, TaskParam, TaskStatus};
+use dtf::{ClientError, Progress, TaskHandle, TaskStatusView};
 use futures::{StreamExt, TryStreamExt};
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -72,7 +72,7 @@ async fn tasks_created_together_are_answered_in_order_and_each_for_itself() {
                 assert_eq!((row.param.name, row.status), (format!("number {at}"), TaskStatus::Completed));
                 assert_ne!(at, 7);
             }
-            Err(StoreError::InvalidInput(invalid)) => {
+            Err(ClientError::Invalid(invalid)) => {
                 assert_eq!((at, invalid), (7, InvalidInput::UnknownGroup("nobody's".to_owned())));
             }
             Err(error) => panic!("task {at}: {error}"),
@@ -163,9 +163,8 @@ async fn what_came_of_a_task_is_its_collectors_word_and_what_failed() {
 async fn a_task_that_does_not_exist_is_refused_by_every_call() {
     let stage = Stage::new();
     let task = stage.process("a", Numbers::new(ok)).client().task(TaskId(17));
-    let refused = |error: StoreError| {
-        assert!(matches!(error, StoreError::InvalidInput(InvalidInput::NoSuchTask(TaskId(17)))), "{error:?}")
-    };
+    let refused =
+        |error: ClientError| assert!(matches!(error, ClientError::NoSuchTask(TaskId(17))), "{error:?}");
     refused(task.status().await.unwrap_err());
     refused(task.wait().await.unwrap_err());
     refused(task.result().await.unwrap_err());

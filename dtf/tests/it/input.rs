@@ -8,16 +8,15 @@ use crate::common::{Fault, KIND, Numbers, Stage, count, ok};
 use dtf::model::param::{Creator, MAX_NAME_CHARS, MAX_TYPE_PARAM_BYTES};
 use dtf::model::plugin::{IterationMode, PluginRegistry, TaskConf, TaskPluginRegistration};
 use dtf::model::table::{TaskFilter, TaskRow};
-use dtf::model::{InvalidInput, Limits, Priority, StoreError, TaskId, TaskParam, TaskStatus, TaskTypeId};
-use dtf::{Client, Dtf, DtfConfig, ServiceError};
+use dtf::model::{InvalidInput, Limits, Priority, TaskId, TaskParam, TaskStatus, TaskTypeId};
+use dtf::{Client, ClientError, Dtf, DtfConfig, ServiceError};
 
 const OTHER: TaskTypeId = TaskTypeId(101);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The creation is refused, and no task is there.
 async fn refused(client: &Client, task_type: TaskTypeId, param: TaskParam) -> InvalidInput {
-    let Err(StoreError::InvalidInput(invalid)) =
-        client.create_task(task_type, param).await.map(|task| task.id())
+    let Err(ClientError::Invalid(invalid)) = client.create_task(task_type, param).await.map(|task| task.id())
     else {
         panic!("it was not refused as invalid")
     };
@@ -93,23 +92,20 @@ async fn what_does_not_exist_or_has_ended_cannot_be_steered() {
     let stage = Stage::new();
     let dtf = stage.start("a", Numbers::new(ok)).await;
     let client = dtf.client();
-    let invalid = |steered: Result<(), StoreError>| match steered {
-        Err(StoreError::InvalidInput(invalid)) => invalid,
-        other => panic!("{other:?}"),
-    };
+    let refusal = |steered: Result<(), ClientError>| steered.unwrap_err().to_string();
     let none = TaskId(77);
     for steered in
         [client.pause_task(none).await, client.resume_task(none).await, client.cancel_task(none).await]
     {
-        assert_eq!(invalid(steered), InvalidInput::NoSuchTask(none));
+        let missing = steered.unwrap_err();
+        assert!(matches!(missing, ClientError::NoSuchTask(task) if task == none), "{missing:?}");
     }
     let task = client.create_task(KIND, count(3)).await.unwrap();
     let ended = task.wait().await.unwrap();
-    let not_allowed =
-        |asked| InvalidInput::NotAllowed { task: task.id(), status: TaskStatus::Completed, asked };
-    assert_eq!(invalid(task.pause().await), not_allowed("paused"));
-    assert_eq!(invalid(task.resume().await), not_allowed("resumed"));
-    assert_eq!(invalid(task.cancel().await), not_allowed("cancelled"));
+    let not_allowed = |asked| format!("task {} is completed and cannot be {asked}", task.id());
+    assert_eq!(refusal(task.pause().await), not_allowed("paused"));
+    assert_eq!(refusal(task.resume().await), not_allowed("resumed"));
+    assert_eq!(refusal(task.cancel().await), not_allowed("cancelled"));
     assert_eq!(task.wait().await.unwrap(), ended, "the row was touched");
     dtf.stop().await;
 }

@@ -18,7 +18,7 @@ use dtf::{Dtf, TaskHandle};
 const OTHER: TaskTypeId = TaskTypeId(101);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How many keys there are.
+/// The number of keys.
 const KEYS: u64 = 10;
 
 fn key_of(number: u64) -> u64 {
@@ -148,10 +148,10 @@ async fn a_shard_that_is_full_holds_up_no_other_key() {
     dtf.stop().await;
 }
 
-/// What was seen of the executions of ordered keys.
+/// The observed executions of ordered keys.
 #[derive(Default)]
 struct Log {
-    /// What runs, by key, and the latest that began.
+    /// The running executions, by key, and the latest that began.
     running: BTreeMap<(TaskId, ShardKey), u64>,
     latest: BTreeMap<(TaskId, ShardKey), u64>,
     /// All that began, in the order in which they did.

@@ -1,4 +1,4 @@
-//! Who is stopped leaves when what it runs has ended, and no later: the grace is for work that runs.
+//! A process that is stopped leaves when its running subtasks have ended, and no later: the grace is for running work.
 
 use std::time::Duration;
 

@@ -35,3 +35,5 @@ mod recovery;
 mod support;
 mod timeouts;
 mod turns;
+mod typed;
+mod typed_recovery;

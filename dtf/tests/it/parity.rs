@@ -1,5 +1,5 @@
-//! What a plugin of the original framework could rely on: which of its parts is called when, with what, and what is shown of a
-//! task.
+//! The guarantees that a plugin of the original framework could rely on: the calls of its parts, their order and arguments,
+//! and the values that are shown of a task.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use dtf::model::queue::Outcome;
 use dtf::model::{Counts, InvalidInput, Priority, SubtaskId, TaskParam, TaskSpec, TaskStatus};
 use dtf::{Dtf, TaskHandle};
 
-/// How many subtasks a call of the generator gives.
+/// The number of subtasks that a call of the generator gives.
 const BATCH: u64 = 4;
 /// The number that is put back once by the scheduler's callback.
 const PUT_BACK: u64 = 1;

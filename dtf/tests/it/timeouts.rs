@@ -27,7 +27,7 @@ async fn paused_for_an_hour(task: &TaskHandle) {
     task.resume().await.unwrap();
 }
 
-/// How long an ended task ran, pauses left out.
+/// Returns the time that an ended task ran, pauses left out.
 fn ran(row: &TaskRow) -> Duration {
     let (started, finished) = (row.started_at.unwrap(), row.finished_at.unwrap());
     Duration::from_millis(finished - started - row.paused_for)

@@ -1,4 +1,4 @@
-//! Whose turn it is, where the scheduler's own tests cannot see it: with executors that are lost, and lists of all tasks.
+//! The order of turns, where the scheduler's own tests cannot see it: with executors that are lost, and lists of all tasks.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 const LONG: TaskTypeId = TaskTypeId(101);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Which executor began with a subtask of which task, in the order of that.
+/// The executors and the tasks of begun subtasks, in the order of their beginning.
 type Starts = Arc<Mutex<Vec<(&'static str, TaskId)>>>;
 
 /// Subtasks of a second, and of an hour.

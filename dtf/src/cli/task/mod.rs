@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use dtf::config::Config;
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::model::{StoreError, TaskId, TaskTypeId};
+use dtf::model::{TaskId, TaskTypeId};
 use dtf::{Client, Dtf, DtfConfig};
 use tokio::runtime::Handle;
 
@@ -77,7 +77,7 @@ struct Ids {
     ids: Vec<TaskId>,
 }
 
-/// What all of these commands work with.
+/// The tools that all of these commands work with.
 struct Desk {
     client: Client,
     names: BTreeMap<TaskTypeId, String>,
@@ -153,7 +153,7 @@ async fn each(
     desk: &Desk,
     ids: Vec<TaskId>,
     asked: &str,
-    ask: impl AsyncFn(TaskId) -> Result<(), StoreError>,
+    ask: impl AsyncFn(TaskId) -> Result<(), dtf::ClientError>,
 ) -> anyhow::Result<ExitCode> {
     for id in &ids {
         ask(*id).await.map_err(refused)?;

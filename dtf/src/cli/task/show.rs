@@ -174,7 +174,7 @@ fn left(eta_ms: u64) -> String {
     format!("about {}", HumanDuration(Duration::from_millis(eta_ms)))
 }
 
-/// How far the generator says it is, while it has not ended.
+/// Returns the generator's share, while it has not ended.
 fn generated(progress: &Progress) -> String {
     let share = progress.generator.filter(|_| !progress.generated);
     share.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share))

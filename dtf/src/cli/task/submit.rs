@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dtf::TaskHandle;
-use dtf::model::{Priority, StoreError, TaskParam};
+use dtf::model::{Priority, TaskParam};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::super::oneshot::refused;
 use super::super::say;
 use super::{Desk, Usage, show, watch};
 
-/// How often a creation is asked for whose answer did not come. Each asks under the same name, so one task is made.
+/// The number of times that a creation is tried whose answer did not come. Each uses the same name, so one task is made.
 const ATTEMPTS: u32 = 5;
 /// The pause before the second; it doubles from time to time.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -25,16 +25,16 @@ pub(super) struct SubmitArgs {
     /// The kind of task
     #[arg(value_name = "TYPE")]
     kind: String,
-    /// What the type needs to know, as JSON; @FILE reads it from a file, @- from standard input
+    /// The parameter of the type, as JSON; @FILE reads it from a file, @- from standard input
     #[arg(long, value_name = "JSON", default_value = "null")]
     param: String,
-    /// What to call the task
+    /// The name of the task
     #[arg(long, default_value = "")]
     name: String,
-    /// What it is for
+    /// The purpose of the task
     #[arg(long, default_value = "")]
     description: String,
-    /// Who creates it
+    /// The creator of the task
     #[arg(long, default_value = "")]
     creator: String,
     /// The resource group that it is charged to
@@ -43,10 +43,10 @@ pub(super) struct SubmitArgs {
     /// Its urgency: 2000 (low) to 9000 (high)
     #[arg(long, default_value_t = 6000, value_name = "NUMBER")]
     priority: u32,
-    /// How long it may run, as in 90s or 2h; paused time does not count
+    /// The longest time that it may run, as in 90s or 2h; paused time does not count
     #[arg(long, value_parser = duration, default_value = "30m", value_name = "TIME")]
     timeout: Duration,
-    /// When it may start, in milliseconds since the Unix epoch [default: at once]
+    /// The earliest time of its start, in milliseconds since the Unix epoch [default: at once]
     #[arg(long, value_name = "MILLIS")]
     start_at: Option<u64>,
     /// The creation's own name: the same one twice makes one task
@@ -89,7 +89,7 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
 /// Creates a task, asking again where it is not known whether it was. Each asks under the same name.
 pub(super) async fn until_created(
     request: Uuid,
-    create: impl AsyncFn() -> Result<TaskHandle, StoreError>,
+    create: impl AsyncFn() -> Result<TaskHandle, dtf::ClientError>,
 ) -> anyhow::Result<TaskHandle> {
     let mut pause = PAUSE;
     let mut attempt = 1;

@@ -13,7 +13,7 @@ use super::super::say;
 use super::super::signals::Interrupts;
 use super::Desk;
 
-/// How often the progress is looked at.
+/// The period of looks at the progress.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Follows a task to its end, through failures of the servers that pass. Ctrl-C ends the watching, not the task.

@@ -21,8 +21,8 @@ use super::record::{Found, RecordReader, for_each_item};
 use super::results::Results;
 use super::target::Target;
 
-/// What has been collected of a task. It belongs to the plugin, so that a collector that takes over in the same process
-/// finds it; a result that it is told again changes nothing.
+/// The results collected of a task. They belong to the plugin, so that a collector that takes over in the same process
+/// finds them; a result that it is told again changes nothing.
 pub(super) enum Collected {
     /// Results are coming in.
     Open(Results),
@@ -40,12 +40,12 @@ const TAKEN_UP: &[u8] = b"in this process";
 
 pub(super) struct ChecksumCollector {
     pub(super) collected: Arc<Mutex<Collected>>,
-    /// Whether another collector of this task was there before, in this process.
+    /// True if an earlier collector of this task was in this process.
     pub(super) known: bool,
     pub(super) out: Option<PathBuf>,
-    /// Whether manifests are compared with files.
+    /// True if manifests are compared with files.
     pub(super) compares: bool,
-    /// Whether nothing is said of files that are as they should be.
+    /// True if nothing is said of files that are as they should be.
     pub(super) quiet: bool,
     pub(super) console: Console,
 }

@@ -24,7 +24,7 @@ impl Digest {
     /// All of them.
     pub(super) const ALL: [Self; 4] = [Self::Sha256, Self::Sha512, Self::Blake3, Self::Md5];
 
-    /// How many bytes it has.
+    /// Returns the number of bytes.
     pub(super) fn len(self) -> usize {
         match self {
             Self::Sha256 | Self::Blake3 => 32,

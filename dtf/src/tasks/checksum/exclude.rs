@@ -1,4 +1,4 @@
-//! What a walk leaves out, by patterns as `.gitignore` files have them.
+//! Exclusions from a walk, by patterns as `.gitignore` files have them.
 
 use std::path::Path;
 

@@ -18,7 +18,7 @@ use super::digest::Digest;
 use super::manifests::without_number;
 use super::record::{Found, Item, Known, RecordWriter, for_each_item};
 
-/// How much is read at a time; between two reads the work can be stopped.
+/// The number of bytes that are read at a time; between two reads the work can be stopped.
 const CHUNK: usize = 128 * 1024;
 
 /// Hashes the files of a batch.
@@ -65,7 +65,7 @@ enum Looked<'a> {
     Failed(String),
 }
 
-/// What was read.
+/// The result of reading a file.
 struct Hashed {
     digest: Vec<u8>,
     size: u64,
@@ -137,7 +137,7 @@ fn hash(mut file: File, digest: Digest, chunk: &mut [u8], stop: &CancellationTok
     Ok(Hashed { digest: hash.finish(), size, changed: changed && after.is_file() })
 }
 
-/// When a file was last written to, and its size.
+/// Returns the time of the last write to a file, and its size.
 fn written_at(metadata: &Metadata) -> (i64, i64, u64) {
     (metadata.mtime(), metadata.mtime_nsec(), metadata.len())
 }

@@ -18,7 +18,7 @@ use super::record::{Item, ItemWriter, Known};
 use super::target::Skip;
 use super::walk::{Step, Walk, bytes_of};
 
-/// When a batch is full: at so many files, …
+/// The number of files at which a batch is full, …
 const MOST_FILES: usize = 256;
 /// … bytes in them, …
 const MOST_BYTES: u64 = 8 * 1024 * 1024;
@@ -27,7 +27,7 @@ const MOST_ENCODED: usize = 64 * 1024;
 /// The most that one call looks at, so that the first batches come at once and no call takes long. A count and no time,
 /// as the same calls must yield the same batches.
 const STEPS_A_CALL: usize = 4096;
-/// How many times as much a call looks at where there is no file at all.
+/// The factor by which a call looks further where there is no file at all.
 const FURTHER: usize = 64;
 
 /// A batch in the making.
@@ -50,7 +50,7 @@ impl Batch {
     }
 }
 
-/// Where items come from.
+/// The source of items.
 enum Source {
     Walk(Walk),
     Manifests(Manifests),
@@ -122,7 +122,7 @@ pub(super) struct ChecksumGenerator {
     what: What,
 }
 
-/// What is gone through.
+/// The task of a walk: directories, or manifests.
 pub(super) enum What {
     /// Directories, but for what is skipped and left out.
     Directories(Vec<PathBuf>, Option<Skip>, Exclude),

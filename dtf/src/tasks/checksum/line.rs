@@ -29,7 +29,7 @@ pub(super) fn append_path(to: &mut Vec<u8>, path: &[u8]) {
     }
 }
 
-/// What a line says of a file.
+/// The expectation of a line about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) kind: Digest,

@@ -19,7 +19,7 @@ pub(super) struct Manifests {
     paths: vec::IntoIter<PathBuf>,
     open: Option<(PathBuf, Box<dyn BufRead + Send>, u64)>,
     usual: Digest,
-    /// How many items there were: what is said of them is said in their order.
+    /// The number of items so far: messages about them come in their order.
     number: u64,
 }
 

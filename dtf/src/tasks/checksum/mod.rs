@@ -67,25 +67,25 @@ const TAKES: &str = "dir or dirs (directories) or check (manifests), out (a file
                      (sha256, sha512, blake3 or md5), exclude (patterns) and quiet (true or false)";
 /// The largest file takes as long as it takes.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How many batches may wait: at most 16 MiB of paths.
+/// The number of batches that may wait: at most 16 MiB of paths.
 const BACKLOG: u64 = 256;
-/// How many tasks that have ended are remembered, should their end be asked for again.
+/// The number of ended tasks that are remembered, should their end be asked for again.
 const REMEMBERED: usize = 64;
 
-/// What a `checksum` task does.
+/// The parameter of a `checksum` task.
 #[derive(Clone, Debug, Default)]
 pub struct ChecksumParam {
     /// The directories whose files are hashed.
     pub dirs: Vec<PathBuf>,
-    /// Where the manifest goes; standard output where there is none.
+    /// The file for the manifest; `None` for standard output.
     pub out: Option<PathBuf>,
     /// The kind of digest. Of a manifest that is checked, the length of its digests tells, unless several have it.
     pub digest: Digest,
-    /// What is left out, as patterns of a `.gitignore` file.
+    /// The exclusions, as patterns of a `.gitignore` file.
     pub exclude: Vec<String>,
     /// The manifests whose files are compared with them, instead.
     pub check: Vec<PathBuf>,
-    /// Whether nothing is said of files that are what their manifest says.
+    /// True if nothing is said of files that match their manifest.
     pub quiet: bool,
 }
 
@@ -201,7 +201,7 @@ impl Checksum {
         ChecksumParam { dirs, out, ..ChecksumParam::default() }.to_json()
     }
 
-    /// What has been collected of a task, and whether anything had been before.
+    /// Returns the collected results of a task, and true if there were any before.
     fn collected(&self, spec: &TaskSpec, scratch: PathBuf) -> (Arc<Mutex<Collected>>, bool) {
         let mut all = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (spec.id, spec.run);

@@ -1,4 +1,4 @@
-//! What travels between the parts of a checksum task: items to be hashed, and records of what came of them.
+//! The records that travel between the parts of a checksum task: items to be hashed, and their results.
 
 use std::io::{self, BufRead, Write};
 
@@ -11,11 +11,11 @@ use super::super::codec::{
 pub(super) struct Item<'a> {
     /// Its path, as `find` prints it.
     pub(super) path: &'a [u8],
-    /// What is known of it.
+    /// The knowledge of the item.
     pub(super) known: Known<'a>,
 }
 
-/// What is known of an item.
+/// The knowledge of an item before it is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known<'a> {
     /// It is a file, which is to be hashed.
@@ -49,7 +49,7 @@ impl ItemWriter {
         }
     }
 
-    /// How much has been written.
+    /// Returns the number of bytes written.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -86,23 +86,23 @@ pub(super) fn for_each_item(
     Ok(())
 }
 
-/// What came of an item.
+/// The result of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
     /// It was hashed.
     Hashed {
         /// The digest.
         digest: &'a [u8],
-        /// How many bytes it had.
+        /// The number of its bytes.
         size: u64,
-        /// Whether it was written to while it was read.
+        /// True if it was written to while it was read.
         changed: bool,
     },
     /// It was compared with what it should be.
     Compared {
-        /// Whether it is that.
+        /// True if it is the expected one.
         same: bool,
-        /// How many bytes it had.
+        /// The number of its bytes.
         size: u64,
     },
     /// It could not be read.

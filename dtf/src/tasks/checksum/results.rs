@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use super::sorted::{Memory, Run, merge};
 
-/// What the collection of results may take.
+/// The limits on the resources of collecting results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many bytes of results stay in memory before they are sorted and spilled to disk.
+    /// The number of bytes of results that stay in memory before they are sorted and spilled to disk.
     pub memory: usize,
-    /// How many spilled runs are merged, and open, at once; at least 2.
+    /// The number of spilled runs that are merged, and open, at once; at least 2.
     pub fan_in: usize,
 }
 
@@ -46,7 +46,7 @@ impl Results {
         self.memory.push(path, found);
     }
 
-    /// Whether so much is in memory that [`spill`](Self::spill) is due.
+    /// Returns true if so much is in memory that [`spill`](Self::spill) is due.
     pub(super) fn is_full(&self) -> bool {
         self.memory.size() >= self.limits.memory
     }

@@ -28,7 +28,7 @@ struct Entry {
 }
 
 impl Memory {
-    /// How many bytes it takes.
+    /// Returns the number of bytes it takes.
     pub(super) fn size(&self) -> usize {
         self.data.len() + self.entries.len() * size_of::<Entry>()
     }

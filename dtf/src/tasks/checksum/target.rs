@@ -12,13 +12,13 @@ use tempfile::NamedTempFile;
 
 use super::super::{plain, shown};
 
-/// How the name of an unfinished manifest begins.
+/// The beginning of an unfinished manifest's name.
 pub(super) const UNFINISHED: &str = ".dtf-manifest-";
 
 /// A file to be made or replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Where it is, without symlinks in its last step.
+    /// The path, without symlinks in its last step.
     path: PathBuf,
     /// The directory that it is in.
     parent: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Target {
     was: Option<Was>,
 }
 
-/// Whose a file is, and who may do what with it.
+/// The owner and the mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Was {
     mode: u32,
@@ -98,7 +98,7 @@ impl Target {
         File::open(&self.parent)?.sync_all()
     }
 
-    /// What a walk shall pass over: the file itself, and unfinished ones beside it.
+    /// Returns the entries that a walk shall pass over: the file itself, and unfinished ones beside it.
     pub(super) fn to_skip(&self) -> io::Result<Skip> {
         let parent = fs::metadata(&self.parent)?;
         Ok(Skip { directory: (parent.dev(), parent.ino()), name: self.name.clone() })
@@ -139,13 +139,13 @@ pub(super) struct Skip {
 }
 
 impl Skip {
-    /// Whether this is the directory.
+    /// Returns true if this is the directory.
     pub(super) fn is_in(&self, directory: &Path) -> io::Result<bool> {
         let found = fs::metadata(directory)?;
         Ok((found.dev(), found.ino()) == self.directory)
     }
 
-    /// Whether this is such an entry of it.
+    /// Returns true if it has this entry.
     pub(super) fn has(&self, name: &OsStr) -> bool {
         name == self.name || name.as_bytes().starts_with(UNFINISHED.as_bytes())
     }

@@ -15,10 +15,10 @@ use super::super::plain;
 use super::exclude::Exclude;
 use super::target::Skip;
 
-/// How many directories are open at once.
+/// The number of directories that are open at once.
 const MOST_OPEN: usize = 128;
 
-/// What the walk comes by.
+/// A step of the walk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// A regular file, and how many bytes it has.
@@ -34,7 +34,7 @@ struct Open {
     /// The DIR that it is below.
     root: Arc<Path>,
     entries: ReadDir,
-    /// Whether [`Skip`] is about this directory.
+    /// True if [`Skip`] is about this directory.
     skips: bool,
 }
 
@@ -121,7 +121,7 @@ fn size(entry: &DirEntry) -> io::Result<u64> {
     entry.metadata().map(|metadata| metadata.len())
 }
 
-/// How large a file is; 0 where that is not known.
+/// Returns the size of a file; 0 if it is not known.
 pub(super) fn size_at(path: &[u8]) -> u64 {
     fs::metadata(OsStr::from_bytes(path)).map_or(0, |metadata| metadata.len())
 }

@@ -27,7 +27,7 @@ impl Arguments {
         Self { rows }
     }
 
-    /// How many lines there are.
+    /// Returns the number of lines.
     pub(super) fn len(&self) -> u64 {
         self.rows.iter().map(|rows| rows.len() as u64).fold(1, u64::saturating_mul)
     }

@@ -22,14 +22,14 @@ pub(super) const CANNOT_RUN: u32 = 126;
 pub(super) const NOT_FOUND: u32 = 127;
 /// … and what it adds to the number of a signal that ended a command.
 const SIGNALLED: u32 = 128;
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const CHUNK: usize = 32 * 1024;
-/// How much is read of what is left when a command has ended: no pipe holds more.
+/// The number of bytes that are read of the rest when a command has ended: no pipe holds more.
 const MOST_LEFT: usize = 1024 * 1024;
-/// How many outputs are listened to after their commands have ended.
+/// The number of outputs that are listened to after their commands have ended.
 const MOST_LEFT_OPEN: usize = 256;
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ended {
     /// Its exit code, or what a shell makes of another end.
@@ -56,7 +56,7 @@ impl Ended {
     }
 }
 
-/// What is run, and what it is told of itself.
+/// The command to run, and its environment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     /// The command and its arguments.
@@ -65,7 +65,7 @@ pub(super) struct Order {
     pub(super) number: u64,
     /// The number of its slot.
     pub(super) slot: usize,
-    /// Whether it is given something to read.
+    /// True if it is given something to read.
     pub(super) reads: bool,
 }
 
@@ -155,7 +155,7 @@ impl Pipes {
         Ok((Self { out, err, chunks: [vec![0; CHUNK], vec![0; CHUNK]] }, feed))
     }
 
-    /// What is written next; nothing, when an output has been closed. Never, when both are.
+    /// Returns the bytes that are written next; none, when an output has been closed. It never returns when both are.
     async fn hear(&mut self) -> (Stream, &[u8]) {
         let Self { out, err, chunks: [of_out, of_err] } = self;
         tokio::select! {

@@ -24,9 +24,9 @@ use super::template::{Template, quoted};
 const TIMED_OUT: u32 = 124;
 /// The first and the longest wait for what the host has not enough of.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How often it is waited for while no command of this run holds any of it. It comes to about a minute.
+/// The number of waits for a resource that no command of this run holds. It comes to about a minute.
 const PATIENCE: u32 = 18;
-/// How much of a line is remembered while its command runs.
+/// The number of bytes of a line that are remembered while its command runs.
 const REMEMBERED: usize = 4096;
 
 pub(super) struct ExecExecutor {
@@ -40,11 +40,11 @@ struct Taken<'a> {
     executor: &'a ExecExecutor,
     line: Line,
     slot: usize,
-    /// When its command was started, by the calendar and by the clock.
+    /// The start of its command, by the calendar and by the clock.
     started: Option<(u64, Instant)>,
 }
 
-/// What came of a start.
+/// The result of a start.
 enum Start {
     Started(Child, Entered),
     Refused(Ended),

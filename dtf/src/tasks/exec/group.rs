@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 use super::processes::is_alive;
 use super::watcher::Watcher;
 
-/// How often a process is looked at that cannot be awaited.
+/// The period of looks at a process that cannot be awaited.
 const LOOK: Duration = Duration::from_millis(10);
 /// The first and the longest wait between two looks at the rest of a group that was told to end.
 const REST: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
@@ -38,7 +38,7 @@ enum State {
 #[derive(Debug)]
 struct Inner {
     state: State,
-    /// When what is left is killed; none while nobody wants the command to end.
+    /// The time at which the remaining processes are killed; `None` as long as the command may go on.
     end_by: Option<Instant>,
 }
 

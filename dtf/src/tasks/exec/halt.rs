@@ -1,4 +1,5 @@
-//! When a run shall end before its input does: `now,fail=1`, `soon,fail=10%`, `now,success=1`, as GNU parallel writes it.
+//! The conditions to end a run before its input ends: `now,fail=1`, `soon,fail=10%`, `now,success=1`, as GNU parallel
+//! writes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +7,7 @@ use std::str::FromStr;
 /// Of a share nothing is said before this many lines have ended.
 const LEAST: u64 = 10;
 
-/// What is counted.
+/// The commands that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Failed,
@@ -14,7 +15,7 @@ pub(super) enum What {
     Done,
 }
 
-/// How much of it is enough.
+/// The number or share of them that is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Enough {
     Lines(u64),
@@ -25,7 +26,7 @@ enum Enough {
 /// A condition under which a run ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halt {
-    /// Whether what runs is ended, too.
+    /// True if running commands are ended, too.
     pub(super) now: bool,
     what: What,
     enough: Enough,
@@ -53,7 +54,7 @@ impl Halt {
         })
     }
 
-    /// Whether it is failures that end the run.
+    /// Returns true if failures end the run.
     pub(super) fn is_about_failures(&self) -> bool {
         self.what == What::Failed
     }

@@ -18,21 +18,21 @@ use tokio::time::timeout;
 
 /// The longest line that can be an argument: Linux allows 128 KiB with the zero behind it.
 pub(super) const LONGEST_LINE: usize = 128 * 1024 - 1;
-/// How much is kept of a longer line, to name it by.
+/// The number of bytes that are kept of a longer line, to name it by.
 const KEPT_OF_LONGER: usize = 256;
-/// How many lines are read ahead, …
+/// The number of lines that are read ahead, …
 const AHEAD: usize = 64;
 /// … and how many blocks.
 const BLOCKS_AHEAD: usize = 1;
-/// How long a call waits for an input that gives nothing, so that who calls can look after other things.
+/// The longest wait of a call for an input that gives nothing, so that its caller can do other things.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
-/// How the input is cut.
+/// The way to cut the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
     /// The byte behind each line.
     pub(super) end: u8,
-    /// How many bytes a block of lines has at least, where commands are given blocks.
+    /// The least number of bytes of a block of lines, where commands are given blocks.
     pub(super) block: Option<usize>,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct Line {
     pub(super) text: Vec<u8>,
     /// The values that it is made of, where it comes from arguments.
     pub(super) columns: Vec<Vec<u8>>,
-    /// Whether it is longer than [`LONGEST_LINE`], and `text` only its beginning.
+    /// True if it is longer than [`LONGEST_LINE`], and `text` only its beginning.
     pub(super) too_long: bool,
 }
 
-/// Where lines come from.
+/// A source of lines.
 pub(super) type Source = Box<dyn BufRead + Send>;
 
 enum State {
@@ -68,7 +68,7 @@ pub(super) struct Input {
 #[derive(Default)]
 struct Lines {
     receiver: Option<mpsc::Receiver<io::Result<Line>>>,
-    /// How many lines had been handed out before `last`.
+    /// The number of lines that had been handed out before `last`.
     before: u64,
     last: Vec<Line>,
     finished: bool,
@@ -79,7 +79,8 @@ impl Input {
         Self { state: Mutex::new(State::Unread(source)), lines: tokio::sync::Mutex::default() }
     }
 
-    /// Whether there is no line at all. Waits for the first byte or the end of the input; afterwards it answers at once.
+    /// Returns true if there is no line at all. Waits for the first byte or the end of the input; afterwards it answers at
+    /// once.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Unread(source) => Ok(source.fill_buf()?.is_empty()),

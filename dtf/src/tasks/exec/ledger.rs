@@ -1,4 +1,4 @@
-//! What came of the lines, and whether the run goes on.
+//! The ledger of a run: the results of its lines, and the decision to go on.
 //!
 //! It belongs to the plugin, so that it tells how a run went whatever ended it: its end, a signal, its time, an output
 //! that cannot be written. A line is noted when its command has ended, and once.
@@ -16,7 +16,7 @@ use super::log::Log;
 use super::param::{ExecParam, Resume};
 use super::record::Record;
 
-/// How many failed lines the task's result names.
+/// The number of failed lines that the task's result names.
 const NAMED: usize = 20;
 
 /// Why a run ends before its input does.
@@ -30,7 +30,7 @@ pub enum Stopped {
     Halted {
         /// In words.
         why: String,
-        /// Whether it was about failures.
+        /// True if it was about failures.
         failures: bool,
     },
 }
@@ -58,11 +58,11 @@ struct Books {
     opened: bool,
     halt: Option<Halt>,
     stopped: Option<(Stopped, bool)>,
-    /// Whether somebody cancels the task when it is to stop.
+    /// True if a reader cancels the task when it is to stop.
     watched: bool,
 }
 
-/// What came of the lines.
+/// The results of the lines.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     books: Mutex<Books>,
@@ -171,7 +171,7 @@ impl Ledger {
         self.lock().stopped.as_ref().map(|(why, _)| why.clone())
     }
 
-    /// Whether somebody waits for [`until_stopped`](Self::until_stopped), to cancel the task.
+    /// Returns true if a caller waits for [`until_stopped`](Self::until_stopped), to cancel the task.
     pub(super) fn is_watched(&self) -> bool {
         self.lock().watched
     }

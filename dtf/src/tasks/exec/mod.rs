@@ -64,9 +64,9 @@ use super::{Console, plain};
 
 /// A command takes as long as it takes, unless its task says otherwise.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How many lines may wait: at most 32 MiB, as a line has at most 128 KiB.
+/// The number of lines that may wait: at most 32 MiB, as a line has at most 128 KiB.
 const BACKLOG: u64 = 256;
-/// How many files may be open for outputs, where nobody said how many commands run at once.
+/// The number of files that may be open for outputs, where the number of commands at once is not given.
 const FILES: usize = 256;
 
 /// The task type `exec`, for one task: the one whose lines it was given.
@@ -104,7 +104,7 @@ impl Exec {
         Self { input: Arc::new(Input::new(Box::new(lines))), run: Arc::new(Run::new(console, room, files)) }
     }
 
-    /// What ends all commands at once, and tells how the run goes.
+    /// Returns the handle that ends all commands at once, and tells how the run goes.
     pub fn handle(&self) -> ExecHandle {
         ExecHandle(Arc::clone(&self.run))
     }
@@ -152,7 +152,7 @@ impl ExecHandle {
         self.0.ledger.until_stopped().await
     }
 
-    /// What came of the lines so far; after the task's end, however it ended, of all that were run.
+    /// Returns the result of the lines so far; after the task's end, however it ended, of all that were run.
     pub async fn result(&self) -> TaskResult {
         self.0.show_rest().await;
         self.0.ledger.to_result()

@@ -26,7 +26,7 @@ pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(60);
 /// The largest block.
 const LARGEST_BLOCK: u64 = 1024 * 1024 * 1024;
 
-/// Which lines an earlier run's log spares this one.
+/// The lines that are spared because an earlier run's log has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resume {
@@ -42,48 +42,49 @@ pub enum Resume {
 /// Values that are given as arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Values {
-    /// Whether they go along with those before (`:::+`) instead of being combined with them (`:::`).
+    /// True if they go along with those before (`:::+`) instead of being combined with them (`:::`).
     pub linked: bool,
     /// The values.
     pub values: Vec<OsString>,
 }
 
-/// What an `exec` task does with each line.
+/// The parameter of an `exec` task.
 #[derive(Clone, Debug)]
 pub struct ExecParam {
     /// The command and its arguments, each with `{}` for the line; the line is the last argument where no part has one.
     pub command: Vec<OsString>,
-    /// Whether the command's parts, with spaces between them, are what a shell is to run.
+    /// True if the command's parts, with spaces between them, are a text for a shell.
     pub shell: bool,
     /// The values that lines are made of, instead of the input.
     pub arguments: Vec<Values>,
-    /// Whether a zero byte ends a line, and not a newline.
+    /// True if a zero byte ends a line, and not a newline.
     pub null: bool,
     /// The regular expression between a line's columns, if it has columns.
     pub colsep: Option<String>,
-    /// How many bytes of lines a command is given to read, instead of one line as an argument.
+    /// The number of bytes of lines that a command is given to read, instead of one line as an argument.
     pub pipe: Option<u64>,
-    /// Where each line's exit code, start and run time are noted, if anywhere. Replaced if it is there, unless it is resumed.
+    /// The file in which each line's exit code, start and run time are noted. Replaced if it is there, unless it is
+    /// resumed.
     pub log: Option<PathBuf>,
-    /// Which lines the log spares.
+    /// The lines that the log spares.
     pub resume: Resume,
-    /// How long a command may run before its process group is told to end, if not for ever.
+    /// The time after which a command's process group is told to end; `None` for never.
     pub timeout: Option<Duration>,
-    /// How long a process group that was told to end may take before it is killed, up to a minute.
+    /// The time that a process group has after it was told to end before it is killed, up to a minute.
     pub grace: Duration,
-    /// How often a command is tried until it ends with exit code 0; at least 1.
+    /// The number of times that a command is tried until it ends with exit code 0; at least 1.
     pub tries: u32,
-    /// When the run ends early, if ever.
+    /// The condition to end the run early, if there is one.
     pub halt: Option<Halt>,
     /// The least time between the starts of two commands.
     pub delay: Duration,
-    /// Whether outputs are shown in the order of the input.
+    /// True if outputs are shown in the order of the input.
     pub keep_order: bool,
-    /// Whether output is shown as it comes, line by line.
+    /// True if output is shown as it comes, line by line.
     pub live: bool,
-    /// Whether each line of output begins with the line of input that it is of.
+    /// True if each line of output begins with the line of input that it is of.
     pub tag: bool,
-    /// Whether commands are shown and not run.
+    /// True if commands are shown and not run.
     pub dry_run: bool,
 }
 

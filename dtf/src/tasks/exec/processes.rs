@@ -9,7 +9,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, test_kill_process_grou
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Process {
     pid: i32,
-    /// Whether it has ended and only waits for its parent to notice.
+    /// True if it has ended and only waits for its parent to notice.
     zombie: bool,
     parent: i32,
     group: i32,

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::input::Line;
 
-/// When so many bytes wait, no more are read.
+/// The number of waiting bytes at which no more are read.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Default)]

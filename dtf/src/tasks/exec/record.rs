@@ -1,20 +1,20 @@
-//! How the command of a line ended.
+//! The record of a line's command.
 
 use super::command::Ended;
 
-/// How the command of a line ended.
+/// The end of a line's command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     /// The line's number.
     pub(super) number: u64,
     /// The line, or the beginning of it.
     pub(super) text: Vec<u8>,
-    /// When its command was started, in milliseconds since the Unix epoch.
+    /// The start of its command, in milliseconds since the Unix epoch.
     pub(super) started_ms: u64,
-    /// How long it ran, in milliseconds.
+    /// The time that it ran, in milliseconds.
     pub(super) ran_ms: u64,
     pub(super) ended: Ended,
-    /// Whether it was ended because the run was.
+    /// True if it was ended because the run was.
     pub(super) killed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the parts of an exec task share: the lines that wait, what came of them, the commands that run.
+//! The state that the parts of an exec task share: the waiting lines, their results, the running commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,7 +19,7 @@ use super::record::Record;
 use super::show::{Manner, Shower};
 use super::watcher::Watcher;
 
-/// What the parts share.
+/// The state that the parts share.
 pub(super) struct Run {
     pub(super) console: Console,
     pub(super) ready: Ready,
@@ -28,7 +28,7 @@ pub(super) struct Run {
     pub(super) leftovers: Leftovers,
     /// As many permits as commands can run at once.
     pub(super) room: Semaphore,
-    /// How many files may be open for outputs.
+    /// The number of files that may be open for outputs.
     files: usize,
     /// Held by whoever starts a command: lines start one after the other.
     pub(super) gate: tokio::sync::Mutex<Gate>,
@@ -36,11 +36,11 @@ pub(super) struct Run {
     shower: OnceLock<Shower>,
 }
 
-/// What is known of starts.
+/// The state of starts: the shortages that hold them up.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     pub(super) last: Option<Instant>,
-    /// What has been said to be short.
+    /// The shortages that have been reported.
     pub(super) said: BTreeSet<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! What starting a command takes of the host, and what is done where the host has not enough of it.
+//! The resources of the host that a start takes, and the reaction to a shortage of them.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,8 @@ const KEPT_EACH: u64 = 2;
 /// Descriptors for everything else, above those that are open already.
 const OTHERS: u64 = 64;
 
-/// What is missing where a command cannot be started for now; none where trying again would not help.
+/// Returns the resource that is missing, so that a command cannot be started for now; `None` if trying again would not
+/// help.
 pub(super) fn missing(error: &io::Error) -> Option<&'static str> {
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some("open files of this process are at their limit (ulimit -n)"),
@@ -27,7 +28,7 @@ pub(super) fn missing(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// How many commands, of those wanted, the limit of open files allows at once.
+/// Returns the number of the wanted commands that the limit of open files allows at once.
 fn fitting(wanted: usize, limit: u64, open: u64) -> usize {
     let free = limit.saturating_sub(open + OTHERS);
     let fitting = usize::try_from(free / (EACH + KEPT_EACH)).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! How outputs are shown: each in one piece when its command has ended, in the order of ends or of the input, or line by
+//! The display of outputs: each in one piece when its command has ended, in the order of ends or of the input, or line by
 //! line as they come.
 //!
 //! # When there is no place
@@ -15,10 +15,10 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use super::super::{Console, plain};
 use super::spool::{Full, Place, Spool, Tag, Tagged};
 
-/// How many outputs wait for those of lines before them, at most.
+/// The most outputs that wait for those of lines before them.
 const MOST_HELD: usize = 1000;
 
-/// Which of a command's outputs.
+/// One of a command's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     Out,
@@ -40,7 +40,7 @@ pub(super) enum Manner {
 struct Order {
     /// The line whose output is shown next.
     next: u64,
-    /// What waits for it; none for lines without output.
+    /// The outputs that wait for it; `None` for lines without output.
     held: BTreeMap<u64, Option<Output>>,
 }
 
@@ -58,17 +58,17 @@ struct Shared {
     stage: Arc<tokio::sync::Mutex<()>>,
     order: Mutex<Order>,
     next: watch::Sender<u64>,
-    /// Whether it has been said that there is no place.
+    /// True if the lack of space has been reported.
     said: Mutex<bool>,
 }
 
-/// What a command has written.
+/// The output that a command has written.
 pub(super) struct Output {
     number: u64,
     tag: Tag,
     out: Half,
     err: Half,
-    /// Where it is shown as it comes, and with no other between.
+    /// The turn at the terminal, where it is shown as it comes, and with no other between.
     turn: Option<OwnedMutexGuard<()>>,
 }
 
@@ -92,7 +92,7 @@ impl Shower {
         self.shared.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the command of a line writes.
+    /// Returns the output of a line's command.
     pub(super) fn output(&self, number: u64, tag: Vec<u8>) -> Output {
         Output { number, tag: Tag { text: tag }, out: Half::default(), err: Half::default(), turn: None }
     }

@@ -1,4 +1,4 @@
-//! What a command has written and is not shown yet: a little of it in memory, the rest in a file without a name.
+//! The output of a command that is not shown yet: a little of it in memory, the rest in a file without a name.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How much stays in memory.
+/// The number of bytes that stay in memory.
 const IN_MEMORY: usize = 32 * 1024;
 
-/// Where the files are made, and how many more there may be.
+/// The directory of the files, and the number of further ones that are allowed.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) files: Arc<Semaphore>,
@@ -25,7 +25,7 @@ pub(super) struct Spool {
 /// Nothing more can be kept.
 #[derive(Debug)]
 pub(super) struct Full {
-    /// What was not kept of what was to be.
+    /// The bytes that could not be kept.
     pub(super) rest: Vec<u8>,
     /// Why.
     pub(super) why: io::Error,
@@ -36,7 +36,7 @@ impl Spool {
         self.memory.is_empty() && self.file.is_none()
     }
 
-    /// Whether adding so much takes no more than memory.
+    /// Returns true if adding so much takes no more than memory.
     pub(super) fn has_room_in_memory(&self, more: usize) -> bool {
         self.file.is_none() && self.memory.len() + more <= IN_MEMORY
     }

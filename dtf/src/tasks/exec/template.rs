@@ -15,7 +15,7 @@ use regex::bytes::Regex;
 
 use super::input::Line;
 
-/// What is taken of a value.
+/// The part of a value that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     All,
@@ -25,7 +25,7 @@ enum Part {
     BaseWithoutExtension,
 }
 
-/// What a piece of an argument stands for.
+/// The meaning of a piece of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(Vec<u8>),
@@ -35,12 +35,12 @@ enum Piece {
     Slot,
 }
 
-/// Where a line's columns come from.
+/// The source of a line's columns.
 #[derive(Clone, Debug)]
 pub(super) enum Columns {
     /// It has none: the line is its first.
     None,
-    /// What matches is between them.
+    /// Matches of the pattern are between them.
     Separated(Regex),
 }
 
@@ -49,9 +49,9 @@ pub(super) enum Columns {
 pub(super) struct Template {
     parts: Vec<Vec<Piece>>,
     columns: Columns,
-    /// Whether the parts are one text for a shell.
+    /// True if the parts are one text for a shell.
     shell: bool,
-    /// Whether the line is appended: nothing stands for it, and the command does not read it.
+    /// True if the line is appended: no placeholder stands for it, and the command does not read it.
     append: bool,
 }
 
@@ -213,7 +213,7 @@ fn pieces(part: &[u8]) -> Vec<Piece> {
     pieces
 }
 
-/// What stands between braces; none where it is no replacement string, and stays as it is.
+/// Returns the meaning of the text between braces; `None` if it is no replacement string, and stays as it is.
 fn piece(inner: &[u8]) -> Option<Piece> {
     match inner {
         b"#" => return Some(Piece::Number),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// The variable that names its run to each command.
 pub(super) const RUN_VARIABLE: &str = "DTF_RUN";
 
-/// What is known of all commands.
+/// The knowledge of all commands.
 #[derive(Clone)]
 pub(super) struct Watcher {
     run: Uuid,
@@ -118,7 +118,7 @@ impl fmt::Debug for Watcher {
 pub(super) struct Left {
     /// Those that it has told of.
     pub(super) groups: BTreeSet<i32>,
-    /// Whether it was starting another one.
+    /// True if it was starting another one.
     pub(super) was_starting: bool,
 }
 

@@ -27,13 +27,13 @@ use self::wires::Faults;
 
 pub(crate) const KIND: TaskTypeId = TaskTypeId(100);
 
-/// What the body of a subtask has more in each round that the subtask stays open.
+/// The summand that the body of a subtask has more in each round that the subtask stays open.
 const ROUND: u64 = 1 << 48;
 
-/// What the collector was told of each number.
+/// The results of each number that the collector was told.
 pub(crate) type Books = Arc<Mutex<BTreeMap<u64, Vec<String>>>>;
 
-/// What a test's plugin does with one subtask.
+/// The execution of one subtask by a test's plugin.
 pub(crate) type Execute = dyn Fn(u64, &ExecuteContext) -> Result<SubtaskResult, ExecuteError> + Send + Sync;
 
 /// Emits the numbers below `count`, executes each with a function, and books what it is told.
@@ -42,9 +42,9 @@ pub(crate) struct Numbers {
     pub(crate) execute: Arc<Execute>,
     /// Added by the collector for each number below it.
     pub(crate) follow_up_below: u64,
-    /// How often each subtask stays open before a result of it is the last.
+    /// The number of times that each subtask stays open before a result of it is the last.
     pub(crate) rounds: u64,
-    /// How long each execution takes.
+    /// The duration of each execution.
     pub(crate) takes: Duration,
     /// One that takes longer, and how long.
     pub(crate) slow: Option<(u64, Duration)>,
@@ -55,13 +55,13 @@ pub(crate) struct Numbers {
     /// Called before each batch of subtasks is given, and before each result is looked at; it may block its thread.
     pub(crate) on_batch: Arc<OnCall>,
     pub(crate) on_result: Arc<OnCall>,
-    /// How long the collector takes for each result.
+    /// The time that the collector takes for each result.
     pub(crate) collecting: Duration,
     /// The key of each subtask.
     pub(crate) key: fn(u64) -> Option<ShardKey>,
     /// Those that take an hour.
     pub(crate) sleeps: fn(u64) -> bool,
-    /// What is wrong with the plugin, if anything.
+    /// The fault of the plugin, if it has one.
     pub(crate) fault: Option<Fault>,
     pub(crate) books: Books,
     /// Its say in dispatch, if it has any.
@@ -70,16 +70,16 @@ pub(crate) struct Numbers {
     pub(crate) broken_off: Arc<Mutex<Vec<u64>>>,
 }
 
-/// What a test does when an execution begins.
+/// A test's action when an execution begins.
 pub(crate) type OnStart = dyn Fn(u64, &ExecuteContext) + Send + Sync;
 
-/// What a test does when a plugin is called.
+/// A test's action when a plugin is called.
 pub(crate) type OnCall = dyn Fn() + Send + Sync;
 
-/// What a test keeps for as long as an execution goes on.
+/// A value that a test keeps for as long as an execution goes on.
 pub(crate) type During = dyn Fn(u64, &ExecuteContext) -> Box<dyn Send> + Send + Sync;
 
-/// What can be wrong with the plugin besides its executor.
+/// The faults of the plugin besides its executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     GeneratorStatusPanics,
@@ -442,6 +442,18 @@ impl Stage {
     pub(crate) fn process_of(&self, instance: &str, types: Vec<TaskPluginRegistration>) -> Dtf {
         let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
         self.registering(self.clock.clone(), self.ports.clone(), instance, types, 4, shape)
+    }
+
+    /// A process of these kinds of task, that sees the stores through faults.
+    pub(crate) fn process_of_wired(
+        &self,
+        instance: &str,
+        types: Vec<TaskPluginRegistration>,
+        faults: &Faults,
+    ) -> Dtf {
+        let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
+        let ports = wires::wired(&self.ports, faults);
+        self.registering(self.clock.clone(), ports, instance, types, 4, shape)
     }
 
     /// A process of a cluster with so many shards, that sees the stores through these ports.

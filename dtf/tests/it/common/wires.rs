@@ -8,7 +8,7 @@ use dtf::model::StoreError;
 use dtf::model::intercept::{Call, Intercepted, Interceptor};
 use tokio::sync::Notify;
 
-/// What becomes of a call.
+/// The fate of a call.
 pub(crate) enum Fate {
     /// It is made and answered.
     Pass,

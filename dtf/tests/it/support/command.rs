@@ -37,7 +37,7 @@ pub(crate) fn run_with_lines(args: &[&str], lines: &str) -> (i32, String, String
     told(&child.wait_with_output().expect("it ends"))
 }
 
-/// Whether a process has ended, even if its new parent has not noticed yet.
+/// Returns true if a process has ended, even if its new parent has not noticed yet.
 pub(crate) fn is_gone(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))

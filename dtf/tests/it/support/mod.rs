@@ -29,7 +29,7 @@ impl Write for Closed {
     }
 }
 
-/// What was written to a console.
+/// The text that was written to a console.
 #[derive(Clone, Default)]
 pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -76,12 +76,12 @@ pub(crate) fn context(cancelled: &CancellationToken) -> ExecuteContext {
     ExecuteContext { id: id(0), key: None, attempt: 0, cancelled: cancelled.clone() }
 }
 
-/// How the driver makes it harder.
+/// The difficulties that the driver adds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
-    /// How many subtasks a call of the generator may yield.
+    /// The most subtasks that a call of the generator may yield.
     pub(crate) most: usize,
-    /// How many subtasks run at once.
+    /// The number of subtasks that run at once.
     pub(crate) at_once: usize,
     /// Results are collected in an order drawn from this.
     pub(crate) order: u64,
