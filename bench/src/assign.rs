@@ -15,10 +15,10 @@ use crate::report::Report;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many tasks
+    /// The number of tasks
     #[arg(long, default_value_t = 1_000_000)]
     tasks: usize,
-    /// How many members
+    /// The number of members
     #[arg(long, default_value_t = 10_000)]
     members: usize,
 }

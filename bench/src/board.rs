@@ -1,4 +1,4 @@
-//! Who runs what, as the workers themselves say it.
+//! The running tasks, as the workers themselves report them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,21 +14,21 @@ pub(crate) struct Board {
     changed: Notify,
 }
 
-/// What stands in it.
+/// The contents of the board.
 #[derive(Default)]
 pub(crate) struct Book {
     runs: HashMap<Arc<str>, HashSet<InstanceId>>,
     held: HashMap<InstanceId, usize>,
-    /// How many tasks run.
+    /// The number of running tasks.
     pub(crate) running: usize,
-    /// How many times a task was started.
+    /// The number of times that a task was started.
     pub(crate) started: u64,
-    /// How many times a task was started while it ran elsewhere.
+    /// The number of times that a task was started while it ran elsewhere.
     pub(crate) double_held: u64,
 }
 
 impl Book {
-    /// How many tasks a member runs.
+    /// Returns the number of tasks that a member runs.
     pub(crate) fn held_by(&self, instance: &InstanceId) -> usize {
         self.held.get(instance).copied().unwrap_or(0)
     }

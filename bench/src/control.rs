@@ -1,4 +1,4 @@
-//! How soon a pause, a resumption and a cancellation reach executors in processes of their own.
+//! The time until a pause, a resumption and a cancellation reach executors in processes of their own.
 
 use clap::Args;
 use dtf::model::Role;
@@ -16,13 +16,13 @@ use crate::servers::{ServerOptions, Servers};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many processes execute
+    /// The number of processes that execute
     #[arg(long, default_value_t = 4)]
     executors: usize,
-    /// How many subtasks each runs at once
+    /// The number of subtasks that each runs at once
     #[arg(long, default_value_t = 16)]
     slots: usize,
-    /// How many pauses and how many cancellations
+    /// The number of pauses, and of cancellations
     #[arg(long, default_value_t = 20)]
     rounds: usize,
     #[command(flatten)]

@@ -1,5 +1,5 @@
-//! Whether groups get the share of the executors' time that their quotas give them, with thousands of tasks of short and
-//! long subtasks; and whether a small task waits for a huge one.
+//! The groups' shares of the executors' time, against those that their quotas give them, with thousands of tasks of short
+//! and long subtasks; and the wait of a small task for a huge one.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,30 +23,30 @@ use crate::stores::{self, StoreOptions};
 pub(crate) struct Options {
     #[command(flatten)]
     stores: StoreOptions,
-    /// How many tasks, divided evenly among the groups; every other one has short subtasks, the others long ones
+    /// The number of tasks, divided evenly among the groups; every other one has short subtasks, the others long ones
     #[arg(long, default_value_t = 10_000)]
     tasks: usize,
     /// The quotas of the groups
     #[arg(long, value_delimiter = ',', default_values_t = [40, 30, 20, 10])]
     groups: Vec<u32>,
-    /// How many subtasks run at once
+    /// The number of subtasks that run at once
     #[arg(long, default_value_t = 64)]
     slots: usize,
     /// For how long time is reckoned up, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How many small tasks beside a huge one
+    /// The number of small tasks beside a huge one
     #[arg(long, default_value_t = 20)]
     small: usize,
-    /// Where to draw the groups' parts of the time, as SVG
+    /// The SVG file for a plot of the groups' shares
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
-/// How long a short and a long subtask run, in microseconds.
+/// The run time of a short subtask, and of a long one, in microseconds.
 const SHORT: u64 = 1000;
 const LONG: u64 = 1_000_000;
-/// How long after a change the time begins that is reckoned up.
+/// The time after a change at which the measured period begins.
 const SETTLED: Duration = Duration::from_secs(10);
 /// More subtasks than any run of this gets through.
 const ENDLESS: u64 = 1 << 40;

@@ -1,4 +1,4 @@
-//! What a huge task costs in memory while it runs.
+//! The memory that a huge task takes while it runs.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many subtasks the huge task has
+    /// The number of subtasks of the huge task
     #[arg(long, default_value_t = 10_000_000)]
     subtasks: u64,
-    /// How many subtasks wait when the memory of one is measured
+    /// The number of subtasks that wait when the memory of one is measured
     #[arg(long, default_value_t = 1_000_000)]
     pending: u64,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! How long a small task takes on an idle system.
+//! The duration of a small task on an idle system.
 
 use std::path::PathBuf;
 
@@ -18,10 +18,10 @@ use crate::stores::{StoreOptions, cores, process};
 pub(crate) struct Options {
     #[command(flatten)]
     stores: StoreOptions,
-    /// How many tasks, one after the other
+    /// The number of tasks, one after the other
     #[arg(long, default_value_t = 500)]
     tasks: usize,
-    /// Where to draw it, as SVG
+    /// The SVG file for a plot
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What passes from the creation of each task, in milliseconds, ascending.
+/// The time from the creation of each task, in milliseconds, ascending.
 #[derive(Default)]
 struct Times {
     /// Until its one result has been collected: given to the collector's callback, and committed.

@@ -41,7 +41,7 @@ struct Cli {
     /// One JSON object a line
     #[arg(long, global = true)]
     json: bool,
-    /// How many runs, of those that are short; the median is given
+    /// The number of runs, of those that are short; the median is given
     #[arg(long, global = true, default_value_t = 5)]
     runs: usize,
     #[command(subcommand)]

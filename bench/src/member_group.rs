@@ -12,9 +12,9 @@ use lrmf_core::{
 
 use crate::board::{Board, Book, Entry};
 
-/// How long anything may take before the benchmark gives up.
+/// The longest time that anything may take before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How many members are started at once.
+/// The number of members that are started at once.
 const AT_ONCE: usize = 64;
 
 /// Milliseconds since then.
@@ -90,7 +90,7 @@ impl MemberGroup {
         Ok(async move { Ok(starting.await?) })
     }
 
-    /// How many times a task was started while it ran elsewhere.
+    /// Returns the number of times that a task was started while it ran elsewhere.
     pub(crate) fn double_held(&self) -> u64 {
         self.board.book().double_held
     }
@@ -137,7 +137,7 @@ impl MemberGroup {
         waited.with_context(|| format!("not within {PATIENCE:?}; {} tasks run", self.board.book().running))
     }
 
-    /// How many writes etcd has had.
+    /// Returns the number of writes that etcd has had.
     pub(crate) async fn revision(&self) -> anyhow::Result<u64> {
         Ok(self.store.list("/lrmf-bench/").await?.revision.0)
     }

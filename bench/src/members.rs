@@ -15,10 +15,10 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many members, before one more joins
+    /// The number of members, before one more joins
     #[arg(long, default_value_t = 9_999)]
     members: usize,
-    /// How many tasks; more than members, so that one more member gets some
+    /// The number of tasks; more than members, so that one more member gets some
     #[arg(long, default_value_t = 20_000)]
     tasks: usize,
     /// The sessions' time to live, in milliseconds
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// For how long the idle group is watched, in seconds
     #[arg(long, default_value_t = 20)]
     idle_s: u64,
-    /// How many joins and how many losses
+    /// The number of joins, and of losses
     #[arg(long, default_value_t = 5)]
     events: usize,
     /// The etcd that DTF_ETCD names, instead of a private one
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What it costs while nothing happens.
+/// Measures the cost while nothing happens.
 async fn idle(url: &str, seconds: u64, report: &mut Report) -> anyhow::Result<()> {
     // What the start left to do has been done by then.
     tokio::time::sleep(Duration::from_secs(5)).await;

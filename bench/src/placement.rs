@@ -18,22 +18,22 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many members
+    /// The number of members
     #[arg(long, default_value_t = 100)]
     members: usize,
-    /// How many tasks
+    /// The number of tasks
     #[arg(long, default_value_t = 1000)]
     tasks: usize,
-    /// How many joins and leaves, half of them each
+    /// The number of joins and leaves, half of them each
     #[arg(long, default_value_t = 200)]
     events: usize,
-    /// How many kills
+    /// The number of kills
     #[arg(long, default_value_t = 20)]
     kills: usize,
     /// The sessions' time to live, in milliseconds
     #[arg(long, default_value_t = 3000)]
     ttl_ms: u64,
-    /// Where to draw the times of joins and leaves, as SVG
+    /// The SVG file for a plot of the times of joins and leaves
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// The etcd that DTF_ETCD names, instead of a private one

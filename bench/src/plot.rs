@@ -17,7 +17,7 @@ pub(crate) fn cumulative(mut values: Vec<f64>) -> Vec<(f64, f64)> {
     values.into_iter().zip(1..).map(|(value, number)| (value, share * f64::from(number))).collect()
 }
 
-/// How many points a line has at most to have each of them marked.
+/// The most points of a line that has each of them marked.
 const FEW: usize = 20;
 
 /// Draws lines from the origin on.

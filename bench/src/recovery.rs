@@ -1,4 +1,4 @@
-//! How long the work of a role rests when the process that does it is killed.
+//! The time that the work of a role rests when the process that does it is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::servers::{ServerOptions, Servers};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many tasks run when a process is killed
+    /// The number of tasks that run when a process is killed
     #[arg(long, default_value_t = 8)]
     tasks: usize,
-    /// How many subtasks of 5 ms each of them has
+    /// The number of subtasks, of 5 ms, that each of them has
     #[arg(long, default_value_t = 2000)]
     subtasks: u64,
     /// The sessions' time to live, in milliseconds

@@ -1,4 +1,4 @@
-//! What a benchmark found, for people and for scripts.
+//! The findings of a benchmark, for people and for scripts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -118,7 +118,7 @@ fn machine() -> Value {
     json!({ "cores": cores, "cpu": cpu, "kernel": kernel.trim() })
 }
 
-/// What stands behind the colon in the first line that begins so.
+/// Returns the text behind the colon in the first line that begins so.
 fn line_of(path: &str, begins: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(begins))?;

@@ -16,10 +16,10 @@ use crate::usage;
 pub(crate) struct Options {
     #[command(flatten)]
     stores: StoreOptions,
-    /// How many subtasks
+    /// The number of subtasks
     #[arg(long, default_value_t = 1_000_000)]
     subtasks: u64,
-    /// How large the body of each is, in bytes; at least 8
+    /// The size of each body, in bytes; at least 8
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=65_536))]
     body_bytes: u64,
 }

@@ -36,7 +36,7 @@ pub(crate) struct Collection<'a> {
     pub(crate) epoch: EmitEpoch,
     /// The number of the next follow-up.
     pub(crate) next: Seq,
-    /// How many result batches have been committed.
+    /// The number of result batches that have been committed.
     pub(crate) offset: u64,
     pub(crate) attempts: &'a mut Attempts,
     /// How the task stood when it was last read or committed to.

@@ -1,4 +1,4 @@
-//! Which subtasks are in the books: one bit each, and no bits for what is full.
+//! The set of counted subtasks: one bit each, and no bits for full stretches.
 
 use std::collections::{BTreeMap, BTreeSet};
 

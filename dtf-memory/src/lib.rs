@@ -14,3 +14,8 @@ pub use queues::{MemoryQueues, QueuesSnapshot};
 pub use shards::{MemoryShards, ShardsSnapshot};
 pub use table::MemoryTable;
 pub use wake::MemoryWakeUp;
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -38,7 +38,7 @@ pub struct MemoryShards {
     shards: Mutex<HashMap<Shard, Queue>>,
 }
 
-/// What was there at some time, see [`MemoryShards::snapshot`].
+/// The contents at some time, see [`MemoryShards::snapshot`].
 #[derive(Clone, Debug, Default)]
 pub struct ShardsSnapshot(HashMap<Shard, Queue>);
 

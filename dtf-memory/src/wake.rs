@@ -8,7 +8,7 @@ use dtf_model::ids::TaskId;
 use dtf_model::wake::{Hint, Listener, Topic, WakeUp};
 use tokio::sync::Notify;
 
-/// How many tasks an inbox names before it says "anything".
+/// The number of tasks that an inbox names before it says "anything".
 const INBOX: usize = 1024;
 
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ const ID: &str = "cluster.id";
 /// A call that returned `Ok` is durable. Every write is one conditional statement, and says what came of it.
 #[async_trait]
 pub trait ClusterTable: Send + Sync + 'static {
-    /// What is noted under a name.
+    /// Returns the text that is noted under a name.
     async fn note(&self, name: &str) -> Result<Option<String>, StoreError>;
 
     /// Notes something where nothing is noted yet, and says what is noted then: this, or what was there before.
@@ -72,7 +72,7 @@ pub async fn agree(table: &dyn ClusterTable, ours: ClusterShape) -> Result<Clust
     Ok(theirs)
 }
 
-/// How the cluster divides its work; none before its first process.
+/// Returns the recorded shape of the cluster; `None` before its first process.
 ///
 /// # Errors
 /// The store failed, or has something else.

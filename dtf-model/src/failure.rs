@@ -28,9 +28,9 @@ pub struct FailureKey {
 /// A subtask that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which one.
+    /// The key of the failure.
     pub key: FailureKey,
-    /// Whether it took too long, and did not fail by itself.
+    /// True if the subtask took too long, and did not fail by itself.
     pub timed_out: bool,
     /// Why it failed.
     pub error: String,
@@ -73,7 +73,7 @@ pub trait FailureTable: Send + Sync + 'static {
         most: u32,
     ) -> Result<Vec<Failure>, StoreError>;
 
-    /// How many failures of a run are kept.
+    /// Returns the number of failures of a run that are kept.
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError>;
 
     /// Deletes the failures of all runs of a task before this one.

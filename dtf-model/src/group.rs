@@ -23,9 +23,9 @@ pub struct ResourceGroup {
     /// Its share of the executors' time, in proportion to those of the other groups that have something to run; from 1 to
     /// [`MAX_QUOTA`]. Default [`DEFAULT_QUOTA`].
     pub quota: u32,
-    /// How much of it may run, whatever its share.
+    /// The limits on the subtasks of the group that run, whatever its share.
     pub limits: Limits,
-    /// What it is for; may be empty.
+    /// The purpose of the group; may be empty.
     pub description: String,
 }
 

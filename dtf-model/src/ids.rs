@@ -27,7 +27,7 @@ macro_rules! number {
     };
 }
 
-/// What has to be known to work on a task: its type, and the version of the type's plugin.
+/// The requirement for working on a task: its type, and the version of the type's plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TypeVersion {
     /// The type.
@@ -90,7 +90,7 @@ impl Shard {
 }
 
 impl Seq {
-    /// Where the numbers of follow-up subtasks begin, those that a collector adds. Below it are the generator's.
+    /// The first number of follow-up subtasks, those that a collector adds. Numbers below it are the generator's.
     pub const FIRST_FOLLOW_UP: Seq = Seq(1 << 52);
 
     /// The number `by` further on.

@@ -32,7 +32,7 @@ use std::fmt;
 /// The bits of a hash. Key and order together are below 2^53, so that every store can hold them exactly.
 const HASH_BITS: u32 = 52;
 
-/// What subtasks that belong together have in common, as a hash of what a plugin calls them.
+/// The key of subtasks that belong together: a hash of the name that the plugin gives them.
 ///
 /// Two names in 2^52 have the same hash: their subtasks then go to the same shard and, if ordered, wait for one another.
 /// That is of no other consequence. A key and its [ordered](Self::ordered) form are two keys.
@@ -54,7 +54,7 @@ impl ShardKey {
         Self(self.0 | 1)
     }
 
-    /// Whether its subtasks run one at a time, in their order.
+    /// Returns true if its subtasks run one at a time, in their order.
     pub fn is_ordered(self) -> bool {
         self.0 & 1 == 1
     }
@@ -89,8 +89,8 @@ pub(crate) fn mixed(mut number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// Which shard serves each lane of a kind of task, where not every shard's holder knows it: the next shard that does, on a
-/// ring in which shards stand in an order of their own. Without any that does, each lane waits at its own.
+/// The shard that serves each lane of a type, where not every shard's holder knows the type: the next shard whose holder
+/// does, on a ring in which shards stand in an order of their own. Without any that does, each lane waits at its own.
 #[derive(Clone, Debug)]
 pub struct Ring(Vec<u32>);
 

@@ -1,5 +1,5 @@
-//! What the distributed task framework is about: tasks and subtasks, the plugins that split and execute them, and the
-//! ports to the stores that keep them.
+//! The model of the distributed task framework: tasks and subtasks, the plugins that split and execute them, and the ports
+//! to the stores that keep them.
 //!
 //! - A user registers a kind of task, a [`plugin::TaskPlugin`], and creates tasks of it with a [`TaskParam`].
 //! - [`table::TaskTable`] is the port to `tbl_task`, the truth about tasks, and [`group::GroupTable`] that to the resource

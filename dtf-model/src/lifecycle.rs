@@ -1,4 +1,4 @@
-//! What a manager does about a task: a pure decision from what is seen.
+//! The manager's decision about a task: a pure function of what is seen of it.
 //!
 //! # The problem
 //! A task's row in `tbl_task` says what it is and what is wanted of it; its queues say how far it is. Both change under
@@ -36,7 +36,7 @@ pub enum Step {
     Rest,
     /// Nothing before this time (milliseconds since the Unix epoch), or a hint.
     Wait {
-        /// When to look again; on a hint only, where there is none.
+        /// The time of the next look; `None` to look on a hint only.
         until: Option<u64>,
     },
     /// Raise the run in the row, then make the queues for it.
@@ -52,11 +52,11 @@ pub enum Step {
     Close,
     /// End the task.
     Finish {
-        /// How.
+        /// The terminal status.
         status: TaskStatus,
         /// The books.
         counts: Counts,
-        /// What the collector made of it.
+        /// The collector's result of the task.
         result: Option<TaskResult>,
     },
 }
@@ -127,7 +127,7 @@ struct Deadline {
     /// In milliseconds since the Unix epoch.
     at: u64,
     limit: Duration,
-    /// Whether it is the one by which something of the task has to run, and not that of its end.
+    /// True if it is the deadline for the first subtask to run, and not that of the task's end.
     in_queue: bool,
 }
 
@@ -140,7 +140,7 @@ impl Deadline {
     }
 }
 
-/// When the task's time is up; never, while it is paused.
+/// Returns the end of the task's time; `None` while it is paused.
 fn deadline(now: u64, row: &TaskRow, queues: &TaskState, conf: &TaskConf) -> Option<Deadline> {
     if row.paused_at.is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! What a user says of a task when creating it.
+//! The parameters that a user gives when creating a task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub const MAX_TYPE_PARAM_BYTES: usize = 64 * 1024;
 /// The longest a task may be allowed to run.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How urgent a task is among those of its group: the larger, the more urgent.
+/// The urgency of a task among those of its group: the larger, the more urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Priority(pub u32);
@@ -49,7 +49,7 @@ impl Default for Priority {
     }
 }
 
-/// Who created a task.
+/// The creator of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Creator {
@@ -69,22 +69,22 @@ pub struct Creator {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskParam {
-    /// What people call it; may be empty.
+    /// The name, for people; may be empty.
     pub name: String,
-    /// What it is for; may be empty.
+    /// The purpose, for people; may be empty.
     pub description: String,
-    /// Who created it.
+    /// The creator.
     pub creator: Creator,
     /// The resource group that its execution is charged to.
     pub group: String,
     /// Its urgency within the group.
     pub priority: Priority,
-    /// How long it may run; paused time does not count. Default 30 minutes.
+    /// The longest time that it may run; paused time does not count. Default 30 minutes.
     #[serde(with = "crate::millis")]
     pub timeout: Duration,
-    /// When it may start, in milliseconds since the Unix epoch; at once where there is none.
+    /// The earliest time of its start, in milliseconds since the Unix epoch; `None` to start at once.
     pub start_at: Option<u64>,
-    /// How much of it may run, whatever its share; that of its type and of its group hold besides.
+    /// The limits on its running subtasks, whatever its share; those of its type and of its group hold besides.
     pub limits: Limits,
     /// The task whose failed subtasks it runs again, where it is a retry.
     pub retry_of: Option<TaskId>,
@@ -92,7 +92,7 @@ pub struct TaskParam {
     /// [version](crate::plugin::TaskConf::version) of its own plugin.
     #[serde(skip_serializing_if = "is_any")]
     pub type_version: u32,
-    /// What the task's type needs to know.
+    /// The parameter of the task's type.
     pub type_param: serde_json::Value,
 }
 
@@ -154,20 +154,20 @@ impl TaskParam {
     }
 }
 
-/// What every role needs to know of a running task. It travels with the task's queues, so that executors need no
+/// The description of a running task that every role needs. It travels with the task's queues, so that executors need no
 /// connection to `tbl_task`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {
-    /// Which task.
+    /// The task.
     pub id: TaskId,
     /// The name of the task's creation. Nil where it is not known: queues that an earlier version made say nothing of it.
     #[serde(default, skip_serializing_if = "Uuid::is_nil")]
     pub request: Uuid,
-    /// Which run of it.
+    /// The run of the task.
     pub run: RunEpoch,
     /// Its type.
     pub task_type: TaskTypeId,
-    /// What the user said of it.
+    /// The parameters that the user gave.
     pub param: Arc<TaskParam>,
 }
 
@@ -178,7 +178,7 @@ impl TaskSpec {
         self.request == request || self.request.is_nil() || request.is_nil()
     }
 
-    /// What has to be known to work on it.
+    /// Returns the type and version that a process must know to work on it.
     pub fn kind(&self) -> TypeVersion {
         TypeVersion { task_type: self.task_type, version: self.param.type_version }
     }

@@ -43,17 +43,18 @@ pub use self::ports::{
 pub use self::report::{CountedAs, Outcome, ParcelReport, Report, Reported, ResultBatch, StillOpen};
 pub use crate::plugin::MAX_EXECUTOR_LOSSES;
 
-/// How many subtasks' results may wait for a task's collector before nothing more of the task is dispatched.
+/// The number of results that may wait for a task's collector before nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK: u64 = 100_000;
-/// How large the waiting results may be, all together, before nothing more of the task is dispatched.
+/// The size of the waiting results, all together, above which nothing more of the task is dispatched.
 pub const RESULTS_WATERMARK_BYTES: u64 = 64 << 20;
-/// How large the result batches of one [`peek`](CollectorQueue::peek) may be together. A larger one is given alone.
+/// The largest size of the result batches of one [`peek`](CollectorQueue::peek), all together. A larger batch is given
+/// alone.
 pub const PEEK_BYTES: u64 = 8 << 20;
-/// How much work a parcel should be.
+/// The amount of work that a parcel should have.
 pub const PARCEL_WORK: Duration = Duration::from_millis(25);
 /// The most subtasks a parcel.
 pub const MAX_PARCEL: u64 = 1000;
-/// How many delayed subtasks one [`take`](SchedulerQueue::take) makes pending at most.
+/// The most delayed subtasks that one [`take`](SchedulerQueue::take) makes pending.
 pub const WAKE_MOST: usize = 1000;
 
 /// Proof that a write comes from the holder of a bucket or partition.
@@ -67,14 +68,14 @@ pub struct Fence {
     pub token: Token,
 }
 
-/// How the queues of a task stand.
+/// The state of a task's queues.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskState {
-    /// What the task is.
+    /// The description of the task.
     pub spec: TaskSpec,
-    /// What is wanted of it.
+    /// The control that the users want.
     pub control: Control,
-    /// What is in the books.
+    /// The numbers of subtasks in the books.
     pub counts: Counts,
     /// Subtasks waiting for dispatch.
     pub pending: u64,
@@ -86,15 +87,15 @@ pub struct TaskState {
     pub used: Duration,
     /// Subtasks whose result has been committed by the collector.
     pub collected: u64,
-    /// Whether the generator has emitted its last subtask.
+    /// True if the generator has emitted its last subtask.
     pub generated: bool,
-    /// How far the generator says it is, from 0 to 1.
+    /// The generator's share of what is generated, from 0 to 1.
     pub progress: Option<f32>,
     /// Why the task cannot go on, when a role says so. The manager will end it as exceptional.
     pub stop: Option<String>,
-    /// What it waits for that only people can mend, as the roles say.
+    /// The obstacles that only people can remove, as the roles report them.
     pub blocked_on: Vec<String>,
-    /// How it ended, once it has.
+    /// The end of the run, once it has ended.
     pub ending: Option<Ending>,
 }
 
@@ -123,20 +124,20 @@ impl TaskState {
         self.spec.run == row.run && self.spec.is_same_creation(row.request)
     }
 
-    /// Whether every subtask has been generated, counted and collected.
+    /// Returns true if every subtask has been generated, counted and collected.
     pub fn is_complete(&self) -> bool {
         self.generated
             && self.counts.counted() == self.counts.created
             && self.collected == self.counts.counted()
     }
 
-    /// Whether something of it runs or has run, as far as has been reported.
+    /// Returns true if something of it runs or has run, as far as has been reported.
     pub fn has_begun(&self) -> bool {
         self.running > 0 || self.counts.counted() > 0 || !self.used.is_zero()
     }
 }
 
-/// How a task's run ended.
+/// The end of a task's run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ending {
     /// Every subtask has been collected and the collector has summed up.
@@ -145,23 +146,23 @@ pub enum Ending {
     Closed,
 }
 
-/// What a task has used of the executors.
+/// A task's use of the executors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// The slot-time of its reported parcels in this run. Only ever grows.
     pub used: Duration,
     /// Subtasks dispatched and not reported.
     pub running: u64,
-    /// How long one subtask takes on average, once any has been reported.
+    /// The average run time of a subtask, once any has been reported.
     pub mean_run: Option<Duration>,
 }
 
-/// How a task stands, in short: what a scheduler has to know, and whatever changes when there is something for a role to do.
+/// The progress of a task, in short: the scheduler's view of it, and whatever changes when there is work for a role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskProgress {
     /// The number of its run.
     pub run: RunEpoch,
-    /// What it has used so far.
+    /// The use of executors so far.
     pub usage: Usage,
     /// Subtasks waiting for dispatch.
     pub pending: u64,
@@ -172,31 +173,31 @@ pub struct TaskProgress {
     pub delayed: u64,
     /// Results waiting for the collector.
     pub results: u64,
-    /// Whether the generator has given everything.
+    /// True if the generator has given everything.
     pub generated: bool,
-    /// What is wanted of the task.
+    /// The control that the users want.
     pub control: Control,
-    /// Whether the run is over: it cannot go on, was concluded, or closed.
+    /// True if the run is over: it cannot go on, was concluded, or was closed.
     pub is_over: bool,
 }
 
-/// What a scheduler finds when it takes a task up.
+/// The state that a scheduler finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchedulerLoad {
     /// Subtasks waiting for dispatch.
     pub pending: u64,
     /// The parcels that were dispatched and not reported.
     pub running: Vec<RunningParcel>,
-    /// What the task has used so far.
+    /// The task's use of executors so far.
     pub usage: Usage,
 }
 
 /// A parcel that was dispatched and not reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunningParcel {
-    /// Which parcel.
+    /// The parcel.
     pub id: ParcelId,
-    /// Which attempt at it.
+    /// The attempt at it.
     pub attempt: u32,
     /// The shard that it is recorded for.
     pub shard: Shard,
@@ -207,19 +208,19 @@ pub struct RunningParcel {
 /// A parcel that was in the hands of an executor that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostParcel {
-    /// Which parcel, as it was shipped.
+    /// The parcel, as it was shipped.
     pub id: ParcelId,
-    /// Which attempt at it.
+    /// The attempt at it.
     pub attempt: u32,
-    /// How many subtasks it had.
+    /// The number of its subtasks.
     pub count: u64,
     /// On which shard it was.
     pub shard: Shard,
-    /// How many executors a subtask of it may take down.
+    /// The number of executors that a subtask of it may take down.
     pub max_executor_losses: u32,
 }
 
-/// Where a parcel may go.
+/// A destination of a parcel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// The shard.
@@ -228,14 +229,14 @@ pub struct Slot {
     pub lanes: Vec<u32>,
 }
 
-/// Where a task's parcels may go now.
+/// A scheduler's request for parcels of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakeRequest {
     /// The places, each for one parcel.
     pub places: Vec<Slot>,
-    /// How many parcels are wanted at most, where there are more places.
+    /// The most parcels that are wanted, where there are more places.
     pub parcels: usize,
-    /// How many lanes there are.
+    /// The number of lanes.
     pub lanes: u32,
 }
 
@@ -250,7 +251,7 @@ impl TakeRequest {
 /// The most lanes that one [`take`](SchedulerQueue::take) names.
 pub const LANES_MOST: usize = 512;
 
-/// What a scheduler gets of a task.
+/// The parcels that a scheduler is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     /// The parcels, each with the shard that it is recorded for.
@@ -259,17 +260,17 @@ pub struct Taken {
     pub pending: u64,
     /// Those among them that were [taken back](ExecutorQueue::recover) from executors that are gone.
     pub lost: u64,
-    /// Whether the generator has given everything.
+    /// True if the generator has given everything.
     pub generated: bool,
-    /// Whether some of them have no key and can go, to any shard.
+    /// True if some parcels without a key wait, which can go to any shard.
     pub anywhere: bool,
     /// The lanes in which keys have something that can go, the lowest [`LANES_MOST`] of them, by number.
     pub lanes: Vec<u32>,
-    /// When the next delayed subtask is due; zero where more were due than [`WAKE_MOST`].
+    /// The time until the next delayed subtask is due; zero where more were due than [`WAKE_MOST`].
     pub next_due: Option<Duration>,
-    /// What is wanted of the task. Nothing is taken unless it is [`Control::Run`].
+    /// The control that the users want. Nothing is taken unless it is [`Control::Run`].
     pub control: Control,
-    /// What the task has used so far; what was taken now counts as running.
+    /// The task's use of executors so far; parcels that were taken now count as running.
     pub usage: Usage,
 }
 

@@ -41,7 +41,7 @@ impl Role {
         }
     }
 
-    /// How many parts its work has.
+    /// Returns the number of parts of its work.
     pub fn parts(self, shape: &ClusterShape) -> u32 {
         match self {
             Self::Manager => shape.watch_buckets,

@@ -1,4 +1,4 @@
-//! How the work of a cluster is divided.
+//! The division of a cluster's work.
 
 use serde::{Deserialize, Serialize};
 

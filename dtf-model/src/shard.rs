@@ -37,9 +37,9 @@ pub struct ShipmentId {
     pub task: TaskId,
     /// Of which run of it.
     pub run: RunEpoch,
-    /// Which parcel.
+    /// The parcel.
     pub parcel: ParcelId,
-    /// Which attempt at it.
+    /// The attempt at it.
     pub attempt: u32,
 }
 
@@ -64,7 +64,7 @@ impl SupportedTypes {
         &self.0
     }
 
-    /// Whether this kind is among them: its type, in its version or a later one.
+    /// Returns true if this type is among them, in its version or a later one.
     pub fn has(&self, kind: impl Into<TypeVersion>) -> bool {
         let kind = kind.into();
         let is_it = |known: &str| {
@@ -136,7 +136,7 @@ pub trait ShardQueue: Send + Sync + 'static {
     /// Takes a shard up, says what its holder takes, and gives back what is claimed, in the order of the claims.
     async fn hold(&self, shard: Shard, token: Token, offer: &Capacity) -> Result<Vec<Shipment>, StoreError>;
 
-    /// What each shard takes now.
+    /// Returns the credit of each shard.
     async fn credits(&self, shards: &[Shard]) -> Result<Vec<ShardCredit>, StoreError>;
 
     /// The highest token that each shard has seen; 0 where nobody ever held it. Lower ones are refused, so generations of the
@@ -164,7 +164,7 @@ pub trait ShardQueue: Send + Sync + 'static {
     /// Removes claimed parcels that have been reported. What is not claimed is passed over.
     async fn acknowledge(&self, shard: Shard, token: Token, done: &[ShipmentId]) -> Result<(), StoreError>;
 
-    /// What a shard has, claimed or not, in no particular order.
+    /// Returns the parcels of a shard, claimed or not, in no particular order.
     async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError>;
 }
 

@@ -1,4 +1,4 @@
-//! What a task can be, and what may become of it.
+//! The statuses of a task, and the transitions between them.
 
 use std::fmt;
 
@@ -38,12 +38,12 @@ impl TaskStatus {
         Self::ALL.into_iter().find(|status| status.code() == code)
     }
 
-    /// Whether nothing can become of it any more.
+    /// Returns true if the task has ended.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Cancelled | Self::Completed | Self::Exceptional)
     }
 
-    /// Whether a task may go from this status to `next`. This table is the whole lifecycle.
+    /// Returns true if a task may go from this status to `next`. This table is the whole lifecycle.
     pub fn may_become(self, next: TaskStatus) -> bool {
         use TaskStatus::{Cancelled, Completed, Created, Exceptional, Paused, Running};
         match self {
@@ -68,7 +68,7 @@ impl fmt::Display for TaskStatus {
     }
 }
 
-/// What is wanted of a task. Level-triggered: every role re-reads it, and every reply about a task carries it.
+/// The control that users want of a task. Level-triggered: every role re-reads it, and every reply about a task carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -95,13 +95,13 @@ impl Control {
         [Self::Run, Self::Pause, Self::Cancel, Self::Abort].into_iter().find(|control| control.code() == code)
     }
 
-    /// Whether the task is to end. Such a wish is never taken back or replaced.
+    /// Returns true if the task is to end. Such a wish is never taken back or replaced.
     pub fn ends(self) -> bool {
         matches!(self, Self::Cancel | Self::Abort)
     }
 }
 
-/// How many subtasks of a task are where. `created` = `succeeded + failed + cancelled + timed_out` at the end.
+/// The numbers of a task's subtasks, by their ends. `created` = `succeeded + failed + cancelled + timed_out` at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Emitted by the generator or added by the collector.
@@ -117,7 +117,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// How many are in the books.
+    /// Returns the number of subtasks in the books.
     pub fn counted(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled + self.timed_out
     }

@@ -31,7 +31,7 @@ pub struct NewTask {
     pub request: Uuid,
     /// Its type.
     pub task_type: TaskTypeId,
-    /// What the user said of it.
+    /// The parameters that the user gave.
     pub param: TaskParam,
     /// The time of creation, in milliseconds since the Unix epoch.
     pub now: u64,
@@ -46,31 +46,31 @@ pub struct TaskRow {
     pub request: Uuid,
     /// Its type.
     pub task_type: TaskTypeId,
-    /// What the user said of it.
+    /// The parameters that the user gave.
     pub param: TaskParam,
     /// Its status.
     pub status: TaskStatus,
-    /// What is wanted of it.
+    /// The control that the users want.
     pub control: Control,
     /// The number of its run; 0 before the first.
     pub run: RunEpoch,
-    /// When it was created.
+    /// The time of its creation.
     pub created_at: u64,
-    /// When it started to run.
+    /// The time of its first start.
     pub started_at: Option<u64>,
-    /// When it ended.
+    /// The time of its end.
     pub finished_at: Option<u64>,
-    /// When it was last paused, and is still.
+    /// The time of the pause that it is in.
     pub paused_at: Option<u64>,
-    /// How long it has been paused before, in milliseconds: since it started, once it has; at the end of a task, all of it.
+    /// The time that it was paused before, in milliseconds: since it started, once it has; at the end of a task, all of it.
     pub paused_for: u64,
-    /// When its end was asked for, by cancelling or aborting it.
+    /// The time at which its end was asked for, by cancelling or aborting it.
     pub cancelled_at: Option<u64>,
     /// The books, as of its end.
     pub counts: Counts,
     /// Why it is what it is, where there is something to say.
     pub reason: String,
-    /// What its collector made of it.
+    /// The collector's result.
     pub result: Option<TaskResult>,
 }
 
@@ -97,12 +97,12 @@ impl TaskRow {
         }
     }
 
-    /// What has to be known to work on it.
+    /// Returns the type and version that a process must know to work on it.
     pub fn kind(&self) -> crate::ids::TypeVersion {
         crate::ids::TypeVersion { task_type: self.task_type, version: self.param.type_version }
     }
 
-    /// What the roles need to know of it.
+    /// Returns the description that the roles need.
     pub fn spec(&self) -> crate::param::TaskSpec {
         crate::param::TaskSpec {
             id: self.id,
@@ -119,11 +119,11 @@ impl TaskRow {
 pub struct TaskHead {
     /// Its id.
     pub id: TaskId,
-    /// What has to be known to work on it.
+    /// The type and version that a process must know to work on it.
     pub kind: crate::ids::TypeVersion,
     /// Its resource group.
     pub group: String,
-    /// What is wanted of it.
+    /// The control that the users want.
     pub control: Control,
     /// The number of its run; 0 before the first.
     pub run: RunEpoch,
@@ -182,7 +182,8 @@ impl ListOrder {
     }
 }
 
-/// Which tasks to list. Every condition that is given must hold; texts are compared exactly, to the letter.
+/// The conditions on the tasks of a list. Every condition that is given must hold; texts are compared exactly, to the
+/// letter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskFilter {
     /// With this status.
@@ -234,7 +235,7 @@ impl TaskFilter {
         }
     }
 
-    /// Whether a task fits.
+    /// Returns true if a task fits.
     pub fn has(&self, row: &TaskRow) -> bool {
         let Self { status, task_type, group, creator, name, name_prefix, starts_after } = self;
         status.is_none_or(|status| row.status == status)
@@ -264,7 +265,7 @@ pub fn check_list(filter: &TaskFilter, most: u32) -> Result<(), InvalidInput> {
     Ok(())
 }
 
-/// How a task ends. The terminal row is the only commit of a task's end.
+/// The end of a task. The terminal row is the only commit of a task's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finish {
     /// The run that ended.
@@ -275,9 +276,9 @@ pub struct Finish {
     pub counts: Counts,
     /// Why, where there is something to say. An earlier reason in the row is kept where this is empty.
     pub reason: String,
-    /// What the collector made of it.
+    /// The collector's result.
     pub result: Option<TaskResult>,
-    /// When, in milliseconds since the Unix epoch.
+    /// The time, in milliseconds since the Unix epoch.
     pub now: u64,
 }
 

@@ -28,7 +28,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Whether one process listens at a time, as parts of a role are held by one. Another that has just taken a part over
+    /// Returns true if one process listens at a time, as parts of a role are held by one. Another that has just taken a
+    /// part over
     /// looks at everything first.
     pub fn has_one_listener(self) -> bool {
         match self {
@@ -43,7 +44,7 @@ impl Topic {
     }
 }
 
-/// What a listener was told.
+/// A hint, as a listener receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// These tasks may want attention.

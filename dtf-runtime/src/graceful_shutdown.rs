@@ -18,7 +18,7 @@ pub struct GracefulShutdown(Arc<watch::Sender<State>>);
 struct State {
     /// The end of the extra time, once the process leaves.
     until: Option<Instant>,
-    /// Whether the session has ended: no work may go on beyond its margin.
+    /// True if the session has ended: no work may go on beyond its margin.
     fenced: bool,
 }
 

@@ -27,7 +27,7 @@ const FULL_RESYNC_SCANS: u64 = 12;
 struct RunningLease {
     changed: Arc<Notify>,
     stop: CancellationToken,
-    /// Whether another lease begins when this one has ended.
+    /// True if another lease begins when this one has ended.
     restart: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Leases<R> {
     settled: HashMap<TaskId, RunEpoch>,
     /// The tasks whose types are not known here, as of the latest scan.
     unknown: HashSet<TaskId>,
-    /// Whether some of them were not found by the scan before.
+    /// True if some of them were not found by the scan before.
     has_new_unknown: bool,
     /// The tasks as the previous scan found them.
     seen: HashMap<TaskId, ActiveTask>,

@@ -18,7 +18,7 @@ const PAGE: u32 = 1000;
 pub struct ScanResult {
     /// The tasks of the bucket that have not ended, by id.
     pub active: Vec<ActiveTask>,
-    /// Whether the store of the queues may have lost writes since the previous scan. Always set by the first scan.
+    /// True if the store of the queues may have lost writes since the previous scan. Always set by the first scan.
     pub store_may_have_forgotten: bool,
 }
 

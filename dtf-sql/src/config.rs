@@ -1,4 +1,4 @@
-//! Where the table is and how long to wait for it.
+//! The address of the database, and the time limits of calls.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,10 +23,11 @@ pub struct SqlConfig {
     pub url: String,
     /// The most connections at once, 1 to 1,000; SQLite always has one. Default 8.
     pub max_connections: u32,
-    /// How long a call may wait for a connection; in milliseconds where it is text. Default 3 s, at most 10 minutes.
+    /// The longest wait of a call for a connection; in milliseconds where it is text. Default 3 s, at most 10 minutes.
     #[serde(with = "dtf_model::millis")]
     pub acquire_timeout: Duration,
-    /// How long the database may take to answer; in milliseconds where it is text. Default 10 s, at most 10 minutes.
+    /// The longest time that the database may take to answer; in milliseconds where it is text. Default 10 s, at most 10
+    /// minutes.
     #[serde(with = "dtf_model::millis")]
     pub call_timeout: Duration,
     /// The age at which a connection to MySQL is replaced by a new one, for which the server's name is resolved again; in
@@ -60,7 +61,7 @@ impl fmt::Debug for SqlConfig {
     }
 }
 
-/// Which database a URL names.
+/// The database that a URL names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A SQLite database, in a file or in memory.

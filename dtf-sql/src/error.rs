@@ -1,9 +1,9 @@
-//! What an error of the driver lets the caller conclude.
+//! The conclusions from errors of the driver.
 
 use dtf_model::StoreError;
 use sqlx::Error;
 
-/// What a database says of a failed statement.
+/// The meaning of a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It was rolled back in favour of another one: send it again.
@@ -45,7 +45,7 @@ pub(crate) fn calling(store: &'static str, error: &Error, verdict: Verdict) -> S
     }
 }
 
-/// Whether the connection can be used after this error: what the database itself said leaves it whole.
+/// Returns true if the connection can be used after this error: an error that the database itself reports leaves it whole.
 pub(crate) fn leaves_connection_whole(error: &Error) -> bool {
     !matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed)
 }

@@ -10,11 +10,11 @@ use crate::row::Number;
 use crate::sql;
 use crate::table::{Database, SqlTable};
 
-/// Where the rows go in `keep_failures.sql`.
+/// The place of the rows in `keep_failures.sql`.
 const MARKER: &str = "/* rows */";
 /// The most rows a statement.
 const ROWS: usize = 100;
-/// How large the rows of a statement may be: well below what a server takes in one packet.
+/// The largest size of a statement's rows: well below that of a packet that a server takes.
 const BYTES: usize = 1024 * 1024;
 
 #[async_trait]
@@ -78,7 +78,7 @@ impl SqlTable {
     }
 }
 
-/// How many of these go into one statement; at least one.
+/// Returns the number of these that go into one statement; at least one.
 fn fitting(failures: &[Failure]) -> usize {
     let mut bytes = 0;
     let fits = |failure: &&Failure| {

@@ -8,7 +8,7 @@ use crate::row::Number;
 use crate::sql;
 use crate::table::{Database, SqlTable};
 
-/// Where the ids go.
+/// The place of the ids.
 const MARKER: &str = "/* ids */";
 /// The most tasks whose rows a statement deletes: a short lock each.
 const TOGETHER: usize = 100;

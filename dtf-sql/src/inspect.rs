@@ -11,7 +11,7 @@ use crate::error::{calling, connecting};
 use crate::pool::Driver;
 use crate::table::{SqlTable, mysql_options};
 
-/// What a look at a server found.
+/// The findings of an inspection of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// The version, as the server calls itself.

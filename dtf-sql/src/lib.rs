@@ -32,6 +32,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(feature = "sqlite", feature = "mysql")))]
 compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
 

@@ -14,7 +14,7 @@ use crate::schema::{Reach, Schema};
 use crate::sql::ACCEPTS;
 use crate::sql::mysql::{LOCK, MIGRATIONS, SET_GROUP, UNLOCK};
 
-/// How to connect, and how long a statement may take.
+/// The options of a connection, and the time limit of a statement.
 pub(crate) struct Target {
     options: MySqlConnectOptions,
     /// The limit of the client; the server's own is below it.
@@ -104,7 +104,8 @@ async fn check_version(connection: &mut MySqlConnection) -> Result<(), StoreErro
     Err(StoreError::Refused { store: MySqlConnection::STORE, cause })
 }
 
-/// Whether a server of this version will do, as it calls itself: `8.0.35`, `10.11.6-MariaDB-1`, `5.5.5-10.6.1-MariaDB`.
+/// Returns true if a server of this version will do, as it calls itself: `8.0.35`, `10.11.6-MariaDB-1`,
+/// `5.5.5-10.6.1-MariaDB`.
 fn is_supported(version: &str) -> bool {
     let mariadb = version.to_ascii_lowercase().contains("mariadb");
     let version = version.strip_prefix("5.5.5-").filter(|_| mariadb).unwrap_or(version);
@@ -197,7 +198,7 @@ impl Driver for MySqlConnection {
     }
 }
 
-/// What makes or changes a resource group.
+/// The statement that makes or changes a resource group.
 pub(crate) fn set_group() -> Call {
     Call::new(SET_GROUP)
 }
@@ -261,7 +262,7 @@ mod tests {
         }
     }
 
-    /// What the optimizer makes of a statement, as lines `key extra`.
+    /// Returns the optimizer's plan of a statement, as lines `key extra`.
     async fn explained(connection: &mut MySqlConnection, call: Call) -> (String, String) {
         let sql = format!("EXPLAIN {}", call.into_text().unwrap().as_str().trim_start());
         let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap();

@@ -13,7 +13,7 @@ use sqlx::{ColumnIndex, Decode, Error, Row, Type};
 
 use crate::failure::read_hex;
 
-/// What is read from rows.
+/// A record that is read from a row.
 pub(crate) trait Record: Sized + Send + 'static {
     /// Reads one, by the names of its columns.
     fn read(columns: &Columns<'_>) -> Result<Self, Error>;
@@ -122,7 +122,7 @@ impl Record for GroupName {
     }
 }
 
-/// What is noted under a name.
+/// The text that is noted under a name.
 pub(crate) struct Note(pub(crate) String);
 
 impl Record for Note {
@@ -136,7 +136,7 @@ impl Record for Note {
 pub(crate) struct Applied {
     pub(crate) version: i64,
     pub(crate) checksum: Vec<u8>,
-    /// Whether it came to its end.
+    /// True if it came to its end.
     pub(crate) success: bool,
 }
 

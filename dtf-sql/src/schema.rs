@@ -20,7 +20,7 @@ const TABLE: &str = "dtf_migrations";
 /// The name in `tbl_cluster` of the oldest version of a program that works with the schema.
 pub(crate) const ACCEPTS: &str = "schema.accepts";
 
-/// Whether a migration may leave a schema with which programs that worked with the former one do not work.
+/// The permission to leave a schema with which programs that worked with the former one do not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Programs of the version that the database has go on.
@@ -148,7 +148,7 @@ impl Schema {
         missing.map_or(Ok(()), |missing| Err(Mismatch::Missing(missing.version)))
     }
 
-    /// Whether a database may be brought up to date from this version, 0 for one without a schema.
+    /// Checks that a database may be brought up to date from this version, 0 for one without a schema.
     fn reach(&self, from: i64, reach: Reach) -> Result<(), Mismatch> {
         let lets_them_go_on = from == 0 || from >= self.accepts;
         if lets_them_go_on || reach == Reach::Any { Ok(()) } else { Err(Mismatch::TooFar(from)) }

@@ -36,7 +36,7 @@ pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 /// one notes it in `tbl_cluster`.
 pub(crate) const ACCEPTS: i64 = 5;
 
-/// What only SQLite understands.
+/// The statements that only SQLite understands.
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite {
     pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/sqlite/forget_all_failures.sql");
@@ -56,7 +56,7 @@ pub(crate) mod sqlite {
     ];
 }
 
-/// What only MySQL and MariaDB understand.
+/// The statements that only MySQL and MariaDB understand.
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql {
     pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/mysql/forget_all_failures.sql");

@@ -20,7 +20,7 @@ use crate::schema::{Reach, Schema};
 use crate::sql::ACCEPTS;
 use crate::sql::sqlite::{MIGRATIONS, SET_GROUP};
 
-/// How long to wait for other programs that look into the file.
+/// The longest wait for other programs that look into the file.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The connection to a database whose schema is up to date, and the lock on its file.
@@ -112,7 +112,7 @@ impl Driver for SqliteConnection {
     }
 }
 
-/// What makes or changes a resource group.
+/// The statement that makes or changes a resource group.
 pub(crate) fn set_group() -> Call {
     Call::new(SET_GROUP)
 }

@@ -53,7 +53,7 @@ pub async fn a_group_is_read_back(table: &Arc<dyn GroupTable>) {
     assert_eq!(must(table.group(&name).await), Some(group));
 }
 
-/// What was said before and is not said again is gone.
+/// Setting a group replaces all of it: a value that is not given again is gone.
 pub async fn a_group_is_replaced_whole(table: &Arc<dyn GroupTable>) {
     let limits = Limits { running: Some(3), rate: Some(5) };
     let named = ResourceGroup::named(unique());

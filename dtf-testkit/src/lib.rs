@@ -35,7 +35,7 @@ where
     }
 }
 
-/// What the store answered; a panic where it failed.
+/// Returns the store's answer; panics where it failed.
 fn must<T, E: fmt::Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
@@ -47,3 +47,8 @@ fn must<T, E: fmt::Display>(result: Result<T, E>) -> T {
 fn unique_number() -> u64 {
     Uuid::new_v4().as_u64_pair().0 >> 14
 }
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

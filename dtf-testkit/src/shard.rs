@@ -198,7 +198,7 @@ pub async fn what_waits_already_counts_as_put(store: &Arc<dyn ShardQueue>) {
     assert_eq!(desk.claim(&[2, 3, 4], 1).await, [again]);
 }
 
-/// What is acknowledged is gone, and makes room, once.
+/// An acknowledged parcel is gone, and makes room, once.
 pub async fn acknowledging_makes_room_once(store: &Arc<dyn ShardQueue>) {
     let desk = Desk::held(store).await;
     desk.ship(&[1, 2, 3, 4]).await;
@@ -212,7 +212,7 @@ pub async fn acknowledging_makes_room_once(store: &Arc<dyn ShardQueue>) {
     assert_eq!(numbers(&desk.claim(&[3], 9).await), [4]);
 }
 
-/// What waits, or was never there, is not acknowledged.
+/// A parcel that waits, or was never there, is not acknowledged.
 pub async fn only_what_is_claimed_is_acknowledged(store: &Arc<dyn ShardQueue>) {
     let desk = Desk::held(store).await;
     desk.ship(&[1, 2]).await;
@@ -281,7 +281,7 @@ pub async fn a_claim_renews_token_and_window(store: &Arc<dyn ShardQueue>) {
     assert_eq!(desk.room().await, 0);
 }
 
-/// What lower tokens are refused for can be read.
+/// The highest token, below which calls are refused, can be read.
 pub async fn the_highest_token_is_told(store: &Arc<dyn ShardQueue>) {
     let (absent, desk) = (Desk::absent(store), Desk::held(store).await);
     let tokens = async || must(store.tokens(&[absent.shard, desk.shard]).await);
@@ -304,7 +304,7 @@ pub async fn contents_are_all_that_is_there(store: &Arc<dyn ShardQueue>) {
     assert_eq!(desk.contents().await, [1, 3].map(|number| shipment(number).id()));
 }
 
-/// What happens on one shard is not seen on another.
+/// Changes of one shard are not seen on another.
 pub async fn shards_do_not_see_each_other(store: &Arc<dyn ShardQueue>) {
     let (one, two, absent) = (Desk::held(store).await, Desk::held(store).await, Desk::absent(store));
     one.ship(&[1, 2]).await;
@@ -316,7 +316,7 @@ pub async fn shards_do_not_see_each_other(store: &Arc<dyn ShardQueue>) {
     assert_eq!(numbers(&two.claim(&[], 9).await), [1]);
 }
 
-/// Which kinds of task a shard takes is what its holder said last, with a claim too.
+/// The types that a shard takes are those that its holder named last, with a claim too.
 pub async fn the_latest_holder_says_what_a_shard_takes(store: &Arc<dyn ShardQueue>) {
     let desk = Desk::absent(store);
     let kinds = async || must(store.credits(&[desk.shard]).await).remove(0).kinds;

@@ -53,7 +53,7 @@ impl WakeUp for Between {
     }
 }
 
-/// How long to wait before ringing again, and how often.
+/// The period of repeated hints, and their number.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES: u32 = 600;
 
@@ -76,7 +76,7 @@ async fn heard(wake: &Arc<dyn WakeUp>, topic: Topic, listener: &mut Box<dyn List
     panic!("{topic:?} was never heard");
 }
 
-/// Whether the listener is told of this task, within a while.
+/// Returns true if the listener is told of this task, within a while.
 async fn told(listener: &mut Box<dyn Listener>, task: TaskId) -> bool {
     let told = async { while !names(&listener.next().await, task) {} };
     tokio::time::timeout(AGAIN, told).await.is_ok()

@@ -26,17 +26,17 @@ use serde::{Deserialize, Serialize};
 /// The number of the type.
 pub const BOOKS: TaskTypeId = TaskTypeId(1000);
 
-/// What a task of the type needs to know.
+/// The parameter of a task of the type.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BooksParam {
-    /// How many subtasks; their numbers begin at 0.
+    /// The number of subtasks; their numbers begin at 0.
     pub count: u64,
-    /// How long each takes, in milliseconds.
+    /// The time that each takes, in milliseconds.
     pub sleep_ms: u64,
-    /// Where the numbers of the executed ones go, eight bytes each.
+    /// The file for the numbers of the executed ones, eight bytes each.
     pub file: PathBuf,
-    /// How often each stays open before a result of it is the last: it is executed so often besides.
+    /// The number of times that each stays open before a result of it is the last: it is executed so often besides.
     #[serde(default)]
     pub rounds: u8,
     /// The first collector that is told this number ends its process, behind the callback and before the commit.
@@ -45,7 +45,7 @@ pub struct BooksParam {
     /// Into how many ordered shard keys the numbers are divided; without, they have none.
     #[serde(default)]
     pub keys: Option<u64>,
-    /// Whether the last number waits, when it is executed, until it is let go: the task cannot end before.
+    /// True if the last number waits, when it is executed, until it is let go: the task cannot end before.
     #[serde(default)]
     pub held: bool,
     /// The numbers that are multiples of this fail for good, until they are mended (see [`mended`]).
@@ -57,7 +57,7 @@ pub struct BooksParam {
 }
 
 impl BooksParam {
-    /// Whether this number fails when it is executed now.
+    /// Returns true if this number fails when it is executed now.
     fn fails(&self, number: u64) -> bool {
         self.fails.is_some_and(|every| number.is_multiple_of(every)) && !mended(&self.file).exists()
     }
@@ -68,13 +68,13 @@ impl BooksParam {
         (number < self.adds?).then(|| NewSubtask::new(Bytes::copy_from_slice(&added.to_be_bytes())))
     }
 
-    /// Whether it is this number's turn to wait.
+    /// Returns true if it is this number's turn to wait.
     fn waits(&self, number: u64) -> bool {
         self.held && number + 1 == self.count && !let_go(&self.file).exists()
     }
 }
 
-/// What has to be there, beside the file of the executed numbers, for the last number not to wait.
+/// Returns the file, beside that of the executed numbers, that has to be there for the last number not to wait.
 pub fn let_go(file: &Path) -> PathBuf {
     file.with_extension("let-go")
 }
@@ -101,12 +101,12 @@ pub fn executed(file: &Path) -> std::io::Result<Vec<u64>> {
     }
 }
 
-/// Where a byte is written for each execution that begins, beside the file of the executed numbers.
+/// Returns the file, beside that of the executed numbers, to which a byte is written for each execution that begins.
 pub fn begun(file: &Path) -> PathBuf {
     file.with_extension("begun")
 }
 
-/// Where it is written of each execution that it begins, and that it has ended, as soon as there are keys.
+/// Returns the file in which the begin and the end of each execution are noted, as soon as there are keys.
 fn order(file: &Path) -> PathBuf {
     file.with_extension("order")
 }
@@ -114,8 +114,9 @@ fn order(file: &Path) -> PathBuf {
 const BEGINS: u8 = b'b';
 const ENDS: u8 = b'e';
 
-/// What is not in order among the executions of a task with so many keys: a number that began after a higher one of its key,
-/// or before the one before it had ended. One that never ended, as its process was killed, may have begun again.
+/// Returns the violations of order among the executions of a task with so many keys: a number that began after a higher one
+/// of its key, or before the one before it had ended. One that never ended, as its process was killed, may have begun
+/// again.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -140,12 +141,12 @@ pub fn out_of_order(file: &Path, keys: u64) -> std::io::Result<Vec<String>> {
     Ok(faults)
 }
 
-/// What a collector was told.
+/// The results that a collector was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// How many succeeded.
+    /// The number of successes.
     pub succeeded: u64,
-    /// How many ended otherwise.
+    /// The number of other ends.
     pub otherwise: u64,
     /// The sum of the numbers that succeeded.
     pub sum: u64,
@@ -154,12 +155,12 @@ pub struct Told {
 }
 
 impl Told {
-    /// What it is when each number below `count` was told once.
+    /// The results when each number below `count` was told once.
     pub fn once_each(count: u64) -> Self {
         Self::each_of(0..count)
     }
 
-    /// What it is when each of these numbers was told once.
+    /// The results when each of these numbers was told once.
     pub fn each_of(numbers: impl IntoIterator<Item = u64>) -> Self {
         numbers.into_iter().fold(Self::default(), |told, number| told.and(number))
     }
@@ -262,7 +263,7 @@ fn number_in(body: &[u8]) -> anyhow::Result<u64> {
     Ok(u64::from_be_bytes(*body.first_chunk().context("it is no number")?))
 }
 
-/// How often it stayed open: what stands behind the number.
+/// Returns the number of times it stayed open: the part behind the number.
 fn round_of(body: &[u8]) -> u8 {
     body.get(8).copied().unwrap_or(0)
 }

@@ -49,7 +49,7 @@ impl Drop for Guard {
 mod tests {
     use super::*;
 
-    /// Whether the process has ended; its parent may not have asked for how.
+    /// Returns true if the process has ended, even if its parent has not read its exit status.
     fn has_ended(process: u32) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))

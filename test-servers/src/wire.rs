@@ -12,14 +12,14 @@ use anyhow::{Context, ensure};
 
 use crate::guard::Guard;
 
-/// What lays a wire to a process's namespace; its head says how.
+/// The script that lays a wire to a process's namespace; its head describes it.
 const LAY: &str = include_str!("wire.sh");
 /// Set in a test that runs in a namespace of its own.
 const ALONE: &str = "DTF_TEST_ALONE";
 /// Ways into a namespace of one's own, the one with the least privileges first: as a user, as root.
 const WAYS: [&[&str]; 2] = [&["--user", "--map-root-user", "--net"], &["--net"]];
 
-/// Where a test runs.
+/// The place where a test runs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Where {
     /// In a network namespace of its own: it goes on.

@@ -28,7 +28,7 @@ pub struct MemoryQueues {
     owner: Mutex<Option<String>>,
 }
 
-/// What was there at some time, see [`MemoryQueues::snapshot`].
+/// The contents at some time, see [`MemoryQueues::snapshot`].
 #[derive(Clone, Debug, Default)]
 pub struct QueuesSnapshot(HashMap<TaskId, TaskQueue>);
 
@@ -43,7 +43,7 @@ impl MemoryQueues {
         Self { clock, tasks: Mutex::default(), incarnation: Mutex::default(), owner: Mutex::default() }
     }
 
-    /// Whether nothing is left of any task.
+    /// Returns true if nothing is left of any task.
     pub fn is_empty(&self) -> bool {
         lock(&self.tasks).is_empty()
     }

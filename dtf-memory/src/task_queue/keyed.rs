@@ -68,14 +68,14 @@ impl Keyed {
         self.parcels.remove(&(key, rank))
     }
 
-    /// What was popped is in the books already. The key keeps its place.
+    /// Notes that the popped parcel is in the books already. The key keeps its place.
     pub(super) fn settled(&mut self, key: ShardKey) {
         if self.of(key).next().is_none() {
             self.leave(key);
         }
     }
 
-    /// What was popped is given out, but for the rest of it.
+    /// Notes that the popped parcel is given out, but for the rest of it.
     pub(super) fn given(&mut self, key: ShardKey, rest: Option<Parcel>) {
         if let Some(rest) = rest {
             self.parcels.insert((key, rank(&rest)), rest);

@@ -38,7 +38,7 @@ struct Running {
     shard: Shard,
     /// The first subtask of the parcel that it was shipped with.
     shipped_with: Seq,
-    /// Whether it is to blame if its executor is lost now.
+    /// True if it is to blame if its executor is lost now.
     marked: bool,
     parcel: Parcel,
 }
@@ -80,7 +80,7 @@ pub(super) struct TaskQueue {
     reopened: u64,
     collector_saved: Option<Bytes>,
     stop: Option<String>,
-    /// What each role waits for.
+    /// The obstacle of each role.
     blocked_on: BTreeMap<Role, String>,
     ending: Option<Ending>,
 }

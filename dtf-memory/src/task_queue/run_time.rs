@@ -1,4 +1,4 @@
-//! How long subtasks take.
+//! The run time of subtasks.
 
 use std::time::Duration;
 

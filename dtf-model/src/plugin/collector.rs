@@ -14,13 +14,13 @@ use crate::status::Counts;
 /// A subtask that is in the books, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultOf {
-    /// Which subtask. Its idempotency key is the same however often it is collected.
+    /// The subtask. Its idempotency key is the same however often it is collected.
     pub id: SubtaskId,
-    /// How it ended.
+    /// The end of the subtask.
     pub outcome: Outcome,
 }
 
-/// What a task as a whole came to; stored in `tbl_task`.
+/// The plugin's result of a whole task; stored in `tbl_task`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskResult {
     /// The plugin's own code; 0 for success.
@@ -31,7 +31,7 @@ pub struct TaskResult {
     pub data: serde_json::Value,
 }
 
-/// What a collector may do besides.
+/// The further actions of a collector: adding subtasks, and keeping one open.
 #[derive(Debug, Default)]
 pub struct CollectorSupport {
     added: Vec<NewSubtask>,
@@ -83,7 +83,7 @@ pub trait TaskCollector: Send {
         support: &mut CollectorSupport,
     ) -> anyhow::Result<()>;
 
-    /// What `begin` needs to continue behind the last result; at most 64 KiB.
+    /// Returns the state that `begin` needs to continue behind the last result; at most 64 KiB.
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
         Ok(None)
     }

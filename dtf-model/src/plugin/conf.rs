@@ -1,4 +1,4 @@
-//! How tasks of a kind are run.
+//! The configuration of a type of task.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::limits::Limits;
 
 /// The highest value of [`TaskConf::max_executor_losses`].
 pub const MAX_EXECUTOR_LOSSES: u32 = 7;
-/// Whether a collector may add subtasks.
+/// The permission of a collector to add subtasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IterationMode {
     /// It may not: all subtasks come from the generator.
@@ -17,7 +17,7 @@ pub enum IterationMode {
     Yes,
 }
 
-/// What a failed subtask means for its task.
+/// The consequence of failed subtasks for their task.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum OnFailure {
     /// Go on; the task completes with a count of failures.
@@ -29,7 +29,7 @@ pub enum OnFailure {
     StopAbove(f64),
 }
 
-/// How long a failed subtask waits before its next attempt: `first`, doubled with each attempt, at most `most`.
+/// The wait of a failed subtask before its next attempt: `first`, doubled with each attempt, at most `most`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// After the first failure.
@@ -55,18 +55,19 @@ impl Default for Backoff {
 /// The longest subtask timeout that a kind of task may have, unless the process is configured otherwise.
 pub const MAX_SUBTASK_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// How tasks of a kind are run.
+/// The configuration of a type of task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskConf {
     /// The version of the plugin, which members say with the type. A task that was created with some version goes only to processes
     /// with that or a later one. Raise it when a generator, executor or collector of before could not work on what is
     /// created now. Default 0: the type has no versions.
     pub version: u32,
-    /// Whether a collector may add subtasks.
+    /// The permission of the collector to add subtasks.
     pub iteration: IterationMode,
     /// The longest that a task of this kind may run, pauses left out, whatever its own timeout says. Default one day.
     pub task_type_timeout: Duration,
-    /// How long a task of this kind may wait for its turn: when this has passed since its start, pauses left out, and nothing
+    /// The longest wait of a task of this type for its turn: when this has passed since its start, pauses left out, and
+    /// nothing
     /// of it runs or has run, it ends as exceptional. Default: as long as it has to. A task that is run again, as what was
     /// known of it was lost, has had its turn.
     pub queue_timeout: Option<Duration>,
@@ -74,9 +75,10 @@ pub struct TaskConf {
     /// [token](super::ExecuteContext::cancelled) fires. Default 300 s, at most [`MAX_SUBTASK_TIMEOUT`] unless the process is
     /// configured otherwise (setting `plugins.max_subtask_timeout`). What waits is not executed, so no pause counts.
     pub subtask_timeout: Duration,
-    /// How often a subtask is tried before it has failed for good; at least 1.
+    /// The number of attempts before a subtask has failed for good, the first included; at least 1.
     pub max_attempts: u32,
-    /// How many executors a subtask may take down, or be with when they are lost, before it is not run again and has failed;
+    /// The number of executors that a subtask may take down, or be with when they are lost, before it is not run again and
+    /// has failed;
     /// 2 to 7. A lost executor uses up no attempt. One that was killed from outside counts as well, as nobody can tell who ended it:
     /// raise this where executors are killed often while subtasks run for long.
     pub max_executor_losses: u32,
@@ -88,14 +90,15 @@ pub struct TaskConf {
     pub call_attempts: u32,
     /// The wait before such a call is made again.
     pub call_backoff: Backoff,
-    /// What a failed subtask means for its task.
+    /// The consequence of failed subtasks for their task.
     pub on_failure: OnFailure,
-    /// How many subtasks of one task may wait for dispatch before generating pauses; fewer where the budgets of the cluster
+    /// The number of subtasks of one task that may wait for dispatch before generating pauses; fewer where the budgets of
+    /// the cluster
     /// and of its group leave less (settings `generator.backlog` and `generator.group_backlog`).
     pub backlog: u64,
-    /// How long a cancelled subtask may take to stop.
+    /// The time that a cancelled subtask has to stop.
     pub cancel_grace: Duration,
-    /// How much of one task may run, whatever its group's share.
+    /// The limits on the running subtasks of one task, whatever its group's share.
     pub limits: Limits,
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::SubtaskId;
 use crate::key::ShardKey;
 
-/// What came of a subtask that was executed. The fields are the original framework's.
+/// The result of a subtask that was executed. The fields are the original framework's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubtaskResult {
     /// The plugin's own code.
@@ -59,10 +59,10 @@ impl<E: Into<anyhow::Error>> From<E> for ExecuteError {
     }
 }
 
-/// What `execute` is told besides the body.
+/// The surroundings of one execution, besides the body.
 #[derive(Clone, Debug)]
 pub struct ExecuteContext {
-    /// Which subtask it is. Its idempotency key is the same for every execution of it.
+    /// The subtask. Its idempotency key is the same for every execution of it.
     pub id: SubtaskId,
     /// Its shard key, if it has one: others with this key come here too, as long as the shard stays.
     pub key: Option<ShardKey>,

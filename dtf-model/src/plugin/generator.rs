@@ -12,9 +12,9 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// A subtask to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewSubtask {
-    /// What the executor needs to know; at most [`MAX_BODY_BYTES`].
+    /// The input of the executor; at most [`MAX_BODY_BYTES`].
     pub body: Bytes,
-    /// What keeps it together with others, if anything does: see [`crate::key`].
+    /// The key that keeps it together with others, if there is one: see [`crate::key`].
     pub key: Option<ShardKey>,
 }
 
@@ -61,7 +61,7 @@ impl NewSubtask {
 pub struct Generated {
     /// The subtasks, in their order. An empty batch that is not finished means: nothing now, ask again.
     pub subtasks: Vec<NewSubtask>,
-    /// Whether these were the last ones.
+    /// True if these were the last ones.
     pub finished: bool,
 }
 
@@ -81,11 +81,11 @@ pub trait TaskGenerator: Send {
     /// far. Whose bodies differ much in size gives fewer by itself.
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated>;
 
-    /// What `begin` needs to continue behind the last batch; at most 64 KiB. None where generating cannot be
-    /// continued, but only be started again: such a task must be one whose run never outlives its process.
+    /// Returns the state that `begin` needs to continue behind the last batch; at most 64 KiB. `None` where generating
+    /// cannot be continued, but only be started again: such a task must be one whose run never outlives its process.
     fn save_status(&self) -> anyhow::Result<Option<Bytes>>;
 
-    /// How far it is, from 0 to 1, where it can tell. Anything else is taken for not being able to tell.
+    /// Returns the share that has been generated, from 0 to 1, if it is known. Anything else is taken for unknown.
     fn query_progress(&self) -> Option<f32> {
         None
     }

@@ -1,4 +1,4 @@
-//! What a plugin author implements: how a kind of task is split, executed and collected.
+//! The traits that a plugin author implements: splitting, executing and collecting a type of task.
 //!
 //! A [`TaskPlugin`] makes the parts of a task where they are needed: its generator in the process that generates it,
 //! its executor in every process that executes it, and so on. None of them knows where the others run.
@@ -29,7 +29,7 @@ use crate::param::{TaskParam, TaskSpec};
 
 /// A kind of task.
 pub trait TaskPlugin: Send + Sync + 'static {
-    /// How tasks of this kind are run.
+    /// Returns the configuration of tasks of this type.
     fn conf(&self) -> TaskConf {
         TaskConf::default()
     }

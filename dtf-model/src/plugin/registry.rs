@@ -1,4 +1,4 @@
-//! Which kinds of task this process knows.
+//! The registry of the types that a process knows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct TaskPluginRegistration {
     pub task_type: TaskTypeId,
     /// Its name, for people.
     pub name: String,
-    /// What it does, for people.
+    /// Its purpose, for people.
     pub description: String,
     /// The plugin.
     pub plugin: Arc<dyn TaskPlugin>,
@@ -80,7 +80,7 @@ impl PluginRegistry {
         }
     }
 
-    /// What this process can work on.
+    /// Returns the types and versions that this process can work on.
     pub fn kinds(&self) -> SupportedTypes {
         let kinds = self.by_type.iter();
         kinds

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::SubtaskId;
 
-/// Whether a subtask goes to an executor now.
+/// The time of a subtask's dispatch to an executor: now, or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dispatch {
     /// It does.
@@ -19,7 +19,7 @@ pub enum Dispatch {
 /// Is asked about every subtask of one task before it is dispatched.
 #[async_trait]
 pub trait TaskScheduler: Send + Sync {
-    /// Whether the subtask may be dispatched.
+    /// Decides if the subtask may be dispatched now.
     async fn before_dispatch(&self, id: SubtaskId, body: &Bytes) -> anyhow::Result<Dispatch>;
 
     /// The subtask is on its way to an executor.

@@ -1,4 +1,4 @@
-//! What collectors find, and what they write.
+//! The collector's side of the queues: loads and commits.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use super::{ResultBatch, StillOpen};
 use crate::ids::{EmitEpoch, Seq};
 use crate::plugin::{NewSubtask, TaskResult};
 
-/// What a collector finds when it takes a task up.
+/// The state that a collector finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectorLoad {
     /// The epoch for the follow-ups that this load adds.
@@ -15,7 +15,7 @@ pub struct CollectorLoad {
     pub next: Seq,
     /// The status saved with the last commit.
     pub saved: Option<Bytes>,
-    /// How many result batches have been committed.
+    /// The number of result batches that have been committed.
     pub offset: u64,
     /// The first results behind these, as a [`peek`](super::CollectorQueue::peek) of [`FIRST_LOOK`] batches gives them.
     pub results: Vec<ResultBatch>,
@@ -31,7 +31,7 @@ pub struct Commit {
     pub epoch: EmitEpoch,
     /// The offset that the batches were peeked at. Where it has moved on, nothing is committed again.
     pub offset: u64,
-    /// How many batches to take off; at least one.
+    /// The number of batches to take off; at least one.
     pub batches: u64,
     /// The number that the first subtask still open gets; the follow-ups' are behind theirs.
     pub first: Seq,

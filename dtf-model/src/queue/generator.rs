@@ -1,4 +1,4 @@
-//! What generators find, and what they write.
+//! The generator's side of the queues: loads and pushes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::ids::{EmitEpoch, Seq};
 use crate::key::ShardKey;
 use crate::status::Control;
 
-/// What a generator finds when it takes a task up.
+/// The state that a generator finds when it takes a task up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeneratorLoad {
     /// The epoch for everything that this load emits. No other load of the run has it, and nothing else about it is
@@ -18,22 +18,22 @@ pub struct GeneratorLoad {
     pub next: Seq,
     /// The status saved with the last batch.
     pub saved: Option<Bytes>,
-    /// Whether the last subtask has been emitted already.
+    /// True if the last subtask has been emitted already.
     pub finished: bool,
-    /// How the backlog stands.
+    /// The backlog.
     pub backlog: Backlog,
 }
 
-/// What a generator needs to know to pace itself.
+/// The backlog of a task, by which its generator paces itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Subtasks waiting: pending and delayed.
     pub waiting: u64,
-    /// How long one subtask takes on average, once any has been reported.
+    /// The average run time of a subtask, once any has been reported.
     pub mean_run: Option<Duration>,
-    /// What is wanted of the task.
+    /// The control that the users want.
     pub control: Control,
-    /// Whether so many results wait for the collector that nothing is dispatched, and nothing more is to be generated.
+    /// True if so many results wait for the collector that nothing is dispatched, and nothing more is to be generated.
     pub flooded: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Push {
     pub epoch: EmitEpoch,
     /// The number of the first subtask. Where the batch is there already, it is not pushed again.
     pub first: Seq,
-    /// How many subtasks each parcel gets; together as many as there are bodies.
+    /// The number of subtasks of each parcel; together as many as there are bodies.
     pub parcels: Vec<usize>,
     /// The key of each parcel; empty where none has one.
     pub keys: Vec<Option<ShardKey>>,
@@ -52,14 +52,14 @@ pub struct Push {
     pub bodies: Vec<Bytes>,
     /// The generator's status behind this batch.
     pub saved: Option<Bytes>,
-    /// How far the generator says it is.
+    /// The generator's share of what is generated.
     pub progress: Option<f32>,
-    /// Whether these are the last.
+    /// True if these are the last.
     pub finished: bool,
 }
 
 impl Push {
-    /// Whether the parcels have all the bodies, and all or none of them have been given keys.
+    /// Returns true if the parcels have all the bodies, and all or none of them have been given keys.
     pub fn is_covered(&self) -> bool {
         let keyed = self.keys.is_empty() || self.keys.len() == self.parcels.len();
         keyed && self.parcels.iter().sum::<usize>() == self.bodies.len()

@@ -26,10 +26,11 @@ pub trait QueueReader: Send + Sync + 'static {
     /// It may lag behind by a second. A store that forgets nothing as long as it is there has one for ever.
     async fn incarnation(&self) -> Result<Incarnation, StoreError>;
 
-    /// How a task stands; none where it has no queues.
+    /// Returns the state of a task's queues; `None` if it has none.
     async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError>;
 
-    /// How several tasks stand; those without queues are left out. Numbers of one task may be of different moments.
+    /// Returns the progress of several tasks; those without queues are left out. Numbers of one task may be of different
+    /// moments.
     async fn progress_of(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, TaskProgress)>, StoreError>;
 }
 
@@ -67,7 +68,7 @@ pub trait GeneratorQueue: QueueReader {
     /// Adds subtasks.
     async fn push(&self, fence: Fence, push: Push) -> Result<Backlog, StoreError>;
 
-    /// How the backlog stands.
+    /// Returns the backlog of a task.
     async fn backlog(&self, task: TaskId, run: RunEpoch) -> Result<Backlog, StoreError>;
 
     /// Says that the task cannot go on, and why. The first reason stays.
@@ -111,7 +112,7 @@ pub trait SchedulerQueue: QueueReader {
 /// [`QueueStore`] says what an implementor guarantees.
 #[async_trait]
 pub trait ExecutorQueue: QueueReader {
-    /// What is wanted of several tasks; tasks without queues are left out.
+    /// Returns the control that is wanted of several tasks; tasks without queues are left out.
     async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<(TaskId, RunEpoch, Control)>, StoreError>;
 
     /// Counts what an executor reports.
@@ -144,8 +145,9 @@ pub trait ExecutorQueue: QueueReader {
         attempt: u32,
     ) -> Result<bool, StoreError>;
 
-    /// Whether a parcel is recorded as running on this shard, as this attempt and with so many executor losses. What was shipped late,
-    /// by a scheduler that was believed dead, or was taken back meanwhile from this executor, is not.
+    /// Returns true if a parcel is recorded as running on this shard, as this attempt and with so many executor losses. A
+    /// parcel that was shipped late, by a scheduler that was believed dead, or that was taken back meanwhile from this
+    /// executor, is not.
     async fn runs_on(
         &self,
         task: TaskId,

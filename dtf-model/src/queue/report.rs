@@ -1,4 +1,4 @@
-//! What executors report of parcels, and what comes of it.
+//! The executors' reports of parcels, and the stores' answers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::ids::{EmitEpoch, Seq};
 use crate::plugin::{NewSubtask, SubtaskResult};
 use crate::status::Control;
 
-/// How a subtask that is in the books ended.
+/// The end of a subtask that is in the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was executed.
@@ -41,7 +41,7 @@ impl Outcome {
         }
     }
 
-    /// How large what it carries is.
+    /// Returns the size of its contents, in bytes.
     pub fn bytes(&self) -> u64 {
         let bytes = match self {
             Self::Succeeded(result) => result.msg.len() + result.body.len(),
@@ -71,11 +71,11 @@ pub struct StillOpen {
     pub counted_as: CountedAs,
     /// The next execution.
     pub next: NewSubtask,
-    /// How long until then.
+    /// The time until then.
     pub after: Duration,
 }
 
-/// What an executor reports of one subtask.
+/// An executor's report of one subtask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// It ended; count it.
@@ -93,20 +93,20 @@ pub enum Report {
     GoesOn,
 }
 
-/// What an executor reports of a parcel: all of it, at once.
+/// An executor's report of a parcel: all of it, at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParcelReport {
-    /// Which parcel.
+    /// The parcel.
     pub parcel: ParcelId,
-    /// Which attempt at it.
+    /// The attempt at it.
     pub attempt: u32,
-    /// How many executors had been lost with it when it was shipped.
+    /// The number of executors that had been lost with it when it was shipped.
     pub executor_losses: u32,
     /// One report a subtask, in their order.
     pub reports: Vec<Report>,
-    /// How many neighbours of those that were returned travel together again; at least 1.
+    /// The number of neighbours among the returned subtasks that travel together again; at least 1.
     pub together: usize,
-    /// How long its subtasks ran, all together.
+    /// The run time of its subtasks, all together.
     pub busy: Duration,
 }
 
@@ -120,21 +120,21 @@ pub struct ResultBatch {
 }
 
 impl ResultBatch {
-    /// How large the results are.
+    /// Returns the size of the results, in bytes.
     pub fn bytes(&self) -> u64 {
         self.results.iter().map(|(_, outcome)| outcome.bytes()).sum()
     }
 }
 
-/// What became of a report.
+/// The answer to a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
-    /// How many subtasks it put into the books.
+    /// The number of subtasks that it put into the books.
     pub counted: u64,
     /// Subtasks still dispatched.
     pub running: u64,
     /// Subtasks waiting for dispatch.
     pub pending: u64,
-    /// What is wanted of the task.
+    /// The control that the users want.
     pub control: Control,
 }

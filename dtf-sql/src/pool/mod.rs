@@ -22,7 +22,7 @@ use crate::call::Call;
 use crate::error::{Verdict, calling, connecting, leaves_connection_whole, words};
 use crate::row::Record;
 
-/// How often a statement is sent that the database gave up in favour of another one.
+/// The number of times that a statement is sent that the database gave up in favour of another one.
 const ATTEMPTS: u32 = 4;
 
 /// For how long a connection that has just answered needs no check. A check is a round trip of its own, before every call. Where
@@ -33,10 +33,10 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) trait Driver: Sized + Send + 'static {
     /// The database's name in errors.
     const STORE: &'static str;
-    /// Whether a connection can be used again after a call over it was abandoned.
+    /// True if a connection can be used again after a call over it was abandoned.
     const SURVIVES_ABANDONED_CALLS: bool;
 
-    /// How to connect.
+    /// The target of connections.
     type Target: Send + Sync + 'static;
 
     /// Connects.
@@ -45,10 +45,10 @@ pub(crate) trait Driver: Sized + Send + 'static {
     /// Fails unless the connection is good.
     fn check(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// What an error of the database means.
+    /// Returns the meaning of an error of the database.
     fn verdict(error: &Error) -> Verdict;
 
-    /// Whether an error says that a table is not there.
+    /// Returns true if an error says that a table is not there.
     fn is_missing_table(error: &Error) -> bool;
 
     /// Updates; gives the number of rows.
@@ -61,10 +61,10 @@ pub(crate) trait Driver: Sized + Send + 'static {
     fn fetch<T: Record>(&mut self, call: Call) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
 }
 
-/// What a database says in the end.
+/// The answer of a database to a call.
 pub(crate) type Answer<'c, T, E = Error> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
-/// How many connections, and how long to wait for what.
+/// The number of connections, and the time limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: u32,
@@ -267,7 +267,7 @@ impl<D: Driver> Pool<D> {
         None
     }
 
-    /// Whether a connection is young enough, and of a server that takes writes as far as is known.
+    /// Returns true if a connection is young enough, and of a server that takes writes as far as is known.
     fn is_current(&self, origin: Origin) -> bool {
         origin.departures == self.departures.load(Ordering::Acquire)
             && origin.made.elapsed() < self.limits.lifetime
@@ -292,7 +292,7 @@ impl<D: Driver> Pool<D> {
     }
 }
 
-/// Whether the connection over which a call failed can be used for the next one.
+/// Returns true if the connection over which a call failed can be used for the next one.
 fn is_worth_keeping<D: Driver>(error: &Error) -> bool {
     leaves_connection_whole(error) && D::verdict(error) != Verdict::Moved
 }

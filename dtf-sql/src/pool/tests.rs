@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::row::Created;
 
-/// What the next thing asked of the server comes to. Everything else succeeds.
+/// The fate of the next call to the server. Everything else succeeds.
 #[derive(Clone, Copy)]
 enum Fate {
     Deadlock,
@@ -103,7 +103,7 @@ impl Driver for Fake {
     }
 }
 
-/// What the database says.
+/// An error of the database.
 #[derive(Debug)]
 struct Said(&'static str);
 

@@ -1,4 +1,4 @@
-//! What a collector commits is committed once, and the task ends when all of it is.
+//! Commits of a collector take effect once, and the task ends when everything is collected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +117,7 @@ pub async fn a_commit_of_a_superseded_load_is_refused(store: &Arc<dyn QueueStore
     assert_eq!(desk.state().await.collected, 1);
 }
 
-/// What a collector adds is dispatched, counted and collected like what a generator emits.
+/// Subtasks that a collector adds are dispatched, counted and collected like those of a generator.
 pub async fn follow_ups_are_subtasks_like_others(store: &Arc<dyn QueueStore>) {
     let (desk, _, load) = executed(store, &[1]).await;
     let bodies: Vec<_> = (0..3).map(body).collect();

@@ -1,4 +1,4 @@
-//! What a scheduler takes is recorded; what it puts back comes again.
+//! Parcels that a scheduler takes are recorded; those that it puts back come again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +124,7 @@ pub async fn nothing_is_taken_unless_the_task_runs(store: &Arc<dyn QueueStore>) 
     assert_eq!(desk.state().await.pending, 1);
 }
 
-/// What is put back without a delay is pending again, before all others, in the order named.
+/// A parcel that is put back without a delay is pending again, before all others, in the order named.
 pub async fn what_is_put_back_comes_first(store: &Arc<dyn QueueStore>) {
     let (desk, epoch) = Desk::with(store, &[2, 1, 1, 1]).await;
     let taken = desk.take(&[0, 0, 0]).await;
@@ -137,7 +137,7 @@ pub async fn what_is_put_back_comes_first(store: &Arc<dyn QueueStore>) {
     assert_eq!(again.parcels[0].1, taken.parcels[0].1);
 }
 
-/// What is put back with a delay is not given before it is due; then it is, one by one.
+/// A parcel that is put back with a delay is not given before it is due; then it is, one by one.
 pub async fn what_is_put_back_with_a_delay_comes_when_due(store: &Arc<dyn QueueStore>) {
     let (desk, epoch) = Desk::with(store, &[3, 1, 1]).await;
     let id = |first| ParcelId { epoch, first: Seq(first) };
@@ -177,7 +177,7 @@ pub async fn only_what_runs_is_put_back(store: &Arc<dyn QueueStore>) {
     assert_eq!((state.pending, state.running), (2, 0));
 }
 
-/// What is due comes before what is pending, the earliest first.
+/// Parcels that are due come before those that are pending, the earliest first.
 pub async fn what_is_due_comes_in_its_order_and_first(store: &Arc<dyn QueueStore>) {
     let apart = Duration::from_millis(400);
     for _ in 0..100 {

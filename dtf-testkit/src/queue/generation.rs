@@ -1,4 +1,4 @@
-//! What a generator pushes, is there, once, in its order.
+//! Subtasks that a generator pushes are there, once, in their order.
 
 use std::sync::Arc;
 

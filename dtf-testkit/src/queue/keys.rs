@@ -1,4 +1,4 @@
-//! What has a key goes where its lane is served, and what is ordered goes one by one.
+//! Parcels with a key go to the shard that serves their lane, and those of an ordered key go one by one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn placed(taken: &Taken) -> Vec<(u32, u64)> {
     taken.parcels.iter().map(|(shard, parcel)| (shard.0, parcel.id.first.0)).collect()
 }
 
-/// What waits in its lane is given to places that serve the lane and to no others; what else there is, is said.
+/// Parcels that wait in a lane are given to places that serve the lane and to no others; the answer names the other lanes.
 pub async fn keyed_parcels_go_where_their_lane_is_served(store: &Arc<dyn QueueStore>) {
     let (one, two) = (key(1, 0), key(2, 0));
     let (desk, epoch) = keyed(store, &[(2, Some(one)), (1, Some(two))]).await;
@@ -136,7 +136,7 @@ pub async fn an_ordered_key_runs_one_parcel_at_a_time(store: &Arc<dyn QueueStore
     assert_eq!(desk.state().await.running, 1);
 }
 
-/// What waits for its next attempt, or was put off, holds back those behind it, and then goes before them.
+/// A parcel that waits for its next attempt, or was put off, holds back those behind it, and then goes before them.
 pub async fn a_retry_holds_back_its_key(store: &Arc<dyn QueueStore>) {
     let one = Some(key(1, 0).ordered());
     let (desk, _) = keyed(store, &[(3, one), (1, one), (1, one)]).await;
@@ -156,7 +156,7 @@ pub async fn a_retry_holds_back_its_key(store: &Arc<dyn QueueStore>) {
     assert!(taken.parcels.is_empty() && taken.lanes.is_empty());
 }
 
-/// What is put back, returned or taken back from a lost executor is the next of its key again.
+/// A parcel that is put back, returned or taken back from a lost executor is the next of its key again.
 pub async fn what_comes_back_keeps_its_key_and_its_order(store: &Arc<dyn QueueStore>) {
     let one = Some(key(1, 0).ordered());
     let (desk, _) = keyed(store, &[(2, one), (2, one)]).await;
@@ -192,7 +192,7 @@ pub async fn what_comes_back_keeps_its_key_and_its_order(store: &Arc<dyn QueueSt
     }
 }
 
-/// What goes on of a parcel is still under way.
+/// The part of a parcel that goes on is still under way.
 pub async fn what_goes_on_holds_back_its_key(store: &Arc<dyn QueueStore>) {
     let one = Some(key(1, 0).ordered());
     let (desk, _) = keyed(store, &[(3, one)]).await;
@@ -205,7 +205,7 @@ pub async fn what_goes_on_holds_back_its_key(store: &Arc<dyn QueueStore>) {
     assert_eq!(firsts(&desk.take(&[1; 5]).await), [2]);
 }
 
-/// What a collector adds can have keys; what it keeps open for later holds back its key.
+/// Follow-ups of a collector can have keys; one that is kept open for later holds back its key.
 pub async fn follow_ups_have_keys_and_go_first(store: &Arc<dyn QueueStore>) {
     let (one, other) = (Some(key(1, 0).ordered()), Some(key(2, 0).ordered()));
     let (desk, epoch) = keyed(store, &[(1, one), (1, one), (1, other)]).await;
@@ -225,7 +225,8 @@ pub async fn follow_ups_have_keys_and_go_first(store: &Arc<dyn QueueStore>) {
     assert_eq!(firsts(&desk.take(&[1, 2]).await), [3]);
 }
 
-/// What succeeded late, while it waited for its next attempt, is not given out, and holds nothing back for longer.
+/// A subtask that succeeded late, while it waited for its next attempt, is not given out, and holds nothing back for
+/// longer.
 pub async fn a_settled_retry_frees_its_key(store: &Arc<dyn QueueStore>) {
     for key in [key(1, 0), key(1, 0).ordered()] {
         let (desk, _) = keyed(store, &[(1, Some(key)), (1, Some(key)), (1, None)]).await;
@@ -239,7 +240,7 @@ pub async fn a_settled_retry_frees_its_key(store: &Arc<dyn QueueStore>) {
     }
 }
 
-/// Where there are more lanes than before, keys stand in other ones.
+/// With more lanes than before, keys stand in other ones.
 pub async fn other_lanes_from_another_number(store: &Arc<dyn QueueStore>) {
     let some: Vec<_> = (0..8).map(|number| (1, Some(key(2, number)))).collect();
     let (desk, _) = keyed(store, &some).await;
@@ -259,7 +260,7 @@ pub async fn other_lanes_from_another_number(store: &Arc<dyn QueueStore>) {
     assert!(ordered_by_place && !taken.parcels.is_empty(), "{taken:?}");
 }
 
-/// Where a parcel runs is known, and for which attempt.
+/// The store knows the shard and the attempt of a running parcel.
 pub async fn what_runs_where_is_known(store: &Arc<dyn QueueStore>) {
     let (desk, _) = keyed(store, &[(2, Some(key(1, 0).ordered()))]).await;
     let parcel = desk.take(&[1]).await.parcels.remove(0).1;

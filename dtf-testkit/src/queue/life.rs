@@ -27,7 +27,7 @@ fn some_parcel() -> Parcel {
     }
 }
 
-/// Whether every call that names a run is answered with this.
+/// Checks that every call that names a run is answered with this.
 async fn every_call(desk: &Desk<'_>, fence: Fence, is: impl Fn(&Result<(), StoreError>) -> bool) {
     let (store, Fence { task, run, .. }) = (desk.store, fence);
     let parcel = some_parcel();
@@ -56,7 +56,7 @@ async fn every_call(desk: &Desk<'_>, fence: Fence, is: impl Fn(&Result<(), Store
     }
 }
 
-/// What is not there is gone, and no call makes it.
+/// An absent run is gone, and no call makes it.
 pub async fn what_is_absent_is_gone(store: &Arc<dyn QueueStore>) {
     let desk = Desk::absent(store);
     every_call(&desk, desk.fence(), is_gone).await;
@@ -64,7 +64,7 @@ pub async fn what_is_absent_is_gone(store: &Arc<dyn QueueStore>) {
     assert_eq!(must(store.state(desk.task).await), None);
 }
 
-/// What is opened has nothing in it, and says what the task is.
+/// A task that is opened has nothing in it, and describes itself.
 pub async fn an_opened_task_is_empty(store: &Arc<dyn QueueStore>) {
     let desk = Desk::open(store).await;
     let empty = TaskState {
@@ -207,7 +207,7 @@ pub async fn closing_counts_the_rest_as_cancelled(store: &Arc<dyn QueueStore>) {
     assert_eq!(desk.state().await.control, Control::Abort);
 }
 
-/// What comes after the close changes nothing.
+/// Calls that come after the close change nothing.
 pub async fn after_the_close_nothing_is_counted(store: &Arc<dyn QueueStore>) {
     let (desk, epoch) = Desk::with(store, &[2, 1]).await;
     let collector = must(store.load_collector(desk.fence()).await);
@@ -306,7 +306,7 @@ pub async fn tokens_are_told_apart_over_their_whole_range(store: &Arc<dyn QueueS
     assert!(is_conflict(&store.push(stale, push(EmitEpoch(77), 0, &[1])).await));
 }
 
-/// What a role waits for is seen until it says that it waits no more; an earlier holder has no say.
+/// An obstacle of a role is seen until the role takes it back; an earlier holder has no say.
 pub async fn what_a_task_waits_for_is_seen(store: &Arc<dyn QueueStore>) {
     use dtf_model::Role::{Collector, Generator, Scheduler};
     let desk = Desk::open(store).await;

@@ -1,4 +1,4 @@
-//! What holders give back early, and what is taken back from those that are gone.
+//! Parcels that holders give back early, and parcels that are taken back from holders that are gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +127,8 @@ pub async fn what_was_lost_is_known_until_it_is_given_out(store: &Arc<dyn QueueS
     assert_eq!(desk.progress().await.lost, 0);
 }
 
-/// What runs elsewhere, or as another attempt, stays; so does what is reported. What goes on of a parcel comes with it.
+/// Parcels that run elsewhere, or as another attempt, stay, and so do reported ones. The part of a parcel that goes on
+/// comes with it.
 pub async fn only_what_the_lost_executor_had_comes_back(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[3, 1, 1]).await;
     let taken = desk.take(&[0, 1, 0]).await;

@@ -150,7 +150,7 @@ obligations!(
 
 /// The token that the suite's holders have.
 const TOKEN: Token = Token(9);
-/// How many lanes the suite has.
+/// The number of lanes of the suite.
 const LANES: u32 = 8;
 
 /// A task with queues in the store.
@@ -230,7 +230,7 @@ impl<'a> Desk<'a> {
         must(self.store.take(self.fence(), hand, most).await)
     }
 
-    /// What the task has used.
+    /// Returns the task's use of executors.
     async fn usage(&self) -> Usage {
         self.progress().await.usage
     }

@@ -93,7 +93,7 @@ struct Pair<'a> {
 
 type Reply<T> = Result<T, StoreError>;
 
-/// What two failures must have in common.
+/// Returns the part that two equal failures have in common.
 fn kind(error: &StoreError) -> String {
     match error {
         StoreError::Conflict { .. } => "conflict".into(),
@@ -344,7 +344,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// What goes on of a parcel is a parcel of its own.
+    /// Notes the subtasks that go on: each is a parcel of its own.
     fn note_those_that_go_on(&mut self, parcel: &Parcel, reports: &[Report]) {
         for (index, _) in (0..).zip(reports).filter(|(_, report)| **report == Report::GoesOn) {
             let id = ParcelId { first: parcel.id.first.plus(index), ..parcel.id };

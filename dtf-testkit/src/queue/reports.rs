@@ -1,4 +1,4 @@
-//! What executors report is counted once, and only where it may.
+//! Reports of executors count once, and only where they may.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ pub async fn a_success_of_an_earlier_attempt_counts(store: &Arc<dyn QueueStore>)
     assert_eq!((state.counts.succeeded, state.counts.failed), (1, 0));
 }
 
-/// What is no success counts only from the attempt that runs.
+/// A result other than a success counts only from the attempt that runs.
 pub async fn only_the_running_attempt_fails(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[1]).await;
     let (first, second) = second_attempt(&desk).await;

@@ -1,4 +1,4 @@
-//! What is inserted, is there, once, as it was.
+//! An inserted task is there, once, as it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,7 @@ pub async fn ids_grow(table: &Arc<dyn TaskTable>) {
     }
 }
 
-/// What is too long is refused by name, and nothing is written; a reason is cut.
+/// A text that is too long is refused by name, and nothing is written; a reason is cut.
 pub async fn what_does_not_fit_is_refused(table: &Arc<dyn TaskTable>) {
     let desk = Desk(table);
     let creator = unique();

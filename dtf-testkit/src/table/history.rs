@@ -1,4 +1,4 @@
-//! Which tasks go when their history is deleted.
+//! The tasks that go when their history is deleted.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Desk<'_> {
     }
 }
 
-/// What ended before the time goes, the first ones first, as many as are asked for, and nothing of others.
+/// Tasks that ended before the time go, the first ones first, as many as are asked for, and nothing of others.
 pub async fn history_goes_by_age(table: &Arc<dyn TaskTable>) {
     let (desk, of, others) = (Desk(table), own(), own());
     let kept = desk.history(&others, CREATED + 1).await;
@@ -78,7 +78,7 @@ pub async fn history_goes_by_number(table: &Arc<dyn TaskTable>) {
     assert_eq!(desk.are_there(&ids).await, [false, false, false, false, true]);
 }
 
-/// What has not ended, what is not purged and what is run again stays; failures go with their task.
+/// Tasks that have not ended, that are not purged or that are run again stay; failures go with their task.
 pub async fn only_history_is_forgotten(table: &Arc<dyn TaskTable>) {
     let (desk, of) = (Desk(table), own());
     let param = || TaskParam { group: of.group.clone(), ..TaskParam::default() };

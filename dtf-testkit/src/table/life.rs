@@ -1,4 +1,4 @@
-//! What becomes of a task: every change is one conditional update.
+//! The life of a task: every change is one conditional update.
 
 use std::sync::Arc;
 

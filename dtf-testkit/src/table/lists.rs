@@ -1,4 +1,4 @@
-//! Which tasks the lists have, and in which order.
+//! The tasks of lists, and their order.
 
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ pub async fn a_name_begins_with_what_is_asked_for(table: &Arc<dyn TaskTable>) {
     }
 }
 
-/// What no task can have, and more than one answer can hold, is refused by name.
+/// A filter that no task can satisfy, and a page larger than the limit, are refused by name.
 pub async fn a_list_that_makes_no_sense_is_refused(table: &Arc<dyn TaskTable>) {
     let long = "ü".repeat(MAX_NAME_CHARS + 1);
     let none = TaskFilter::default();

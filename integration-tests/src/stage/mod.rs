@@ -21,7 +21,7 @@ pub use self::network::Network;
 pub use self::service::Service;
 pub use self::task::Task;
 
-/// How long anything may take that has to happen. Much more than it needs: the machine may be busy.
+/// The time limit of anything that has to happen. Much more than it needs: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 /// All roles.
 pub const ROLES: [&str; 5] = ["manager", "generator", "scheduler", "executor", "collector"];
@@ -29,8 +29,8 @@ pub const ROLES: [&str; 5] = ["manager", "generator", "scheduler", "executor", "
 pub const SHARDS: u64 = 8;
 /// The name that the program goes by when it is the `dtf` command with the books.
 const PROGRAM: &str = "dtf-books";
-/// How long commands wait for servers that are there: longer than a busy machine lets anybody stand. Services keep the
-/// usual limits; they call again.
+/// The time that commands wait for servers that are there: longer than a busy machine stands still. Services keep the usual
+/// limits; they call again.
 const PATIENT: [(&str, &str); 6] = [
     ("DTF_ETCD_CONNECT_TIMEOUT", "20s"),
     ("DTF_ETCD_REQUEST_TIMEOUT", "60s"),
@@ -229,7 +229,7 @@ fn program() -> PathBuf {
     places.find(|place| place.is_file()).unwrap()
 }
 
-/// What a command says to people.
+/// Returns the words of a command for people.
 pub fn said(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }

@@ -8,7 +8,7 @@ use super::Site;
 pub struct Network {
     /// The three ways, in this order.
     pub ways: [Proxy; 3],
-    /// What makes a process take these ways.
+    /// The settings that make a process take these ways.
     pub settings: [(&'static str, String); 3],
 }
 

@@ -18,9 +18,9 @@ pub struct Service {
     child: Child,
     /// Until it is waited for.
     guard: Option<Guard>,
-    /// Where its pages are, `host:port`.
+    /// The address of its pages, `host:port`.
     address: String,
-    /// What asks it for its report, where its pages cannot be had from here.
+    /// The command that asks it for its report, where its pages cannot be reached from here.
     ask: Option<RefCell<Command>>,
     /// Its instance.
     pub instance: String,
@@ -56,7 +56,7 @@ impl Service {
         self.child.id()
     }
 
-    /// Where its pages are, `host:port`.
+    /// Returns the address of its pages, `host:port`.
     pub fn listens_at(&self) -> &str {
         &self.address
     }
@@ -71,7 +71,7 @@ impl Service {
         Some(answer.split_once("\r\n\r\n")?.1.to_owned())
     }
 
-    /// What its health page says; none where it does not answer.
+    /// Returns its health page; `None` where it does not answer.
     pub fn report(&self) -> Option<Value> {
         let text = match &self.ask {
             None => self.page("/ready")?,
@@ -80,17 +80,17 @@ impl Service {
         serde_json::from_str(&text).ok()
     }
 
-    /// Whether it says that it is ready.
+    /// Returns true if it says that it is ready.
     pub fn is_ready(&self) -> bool {
         self.report().is_some_and(|report| report["ready"] == true)
     }
 
-    /// How many parts of all its roles it holds; none where it does not answer.
+    /// Returns the number of parts of all its roles that it holds; 0 where it does not answer.
     pub fn parts(&self) -> u64 {
         self.says_parts().unwrap_or_default()
     }
 
-    /// How many parts of all its roles it says that it holds.
+    /// Returns the number of parts of all its roles that it says it holds.
     pub fn says_parts(&self) -> Option<u64> {
         let report = self.report()?;
         Some(report["roles"].as_array()?.iter().filter_map(|role| role["parts"].as_u64()).sum())
@@ -109,7 +109,7 @@ impl Service {
         });
     }
 
-    /// Whether it has ended and waits for being asked how.
+    /// Returns true if it has ended and waits for its exit status to be read.
     fn is_over(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
@@ -127,7 +127,7 @@ impl Service {
         self.child.wait().unwrap();
     }
 
-    /// Whether it has ended by itself.
+    /// Returns true if it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.ended().is_some()
     }

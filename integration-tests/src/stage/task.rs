@@ -15,7 +15,7 @@ pub struct Task {
     pub id: u64,
     /// The number of its subtasks.
     pub count: u64,
-    /// How many are not held.
+    /// The number of subtasks that are not held.
     free: u64,
     file: PathBuf,
 }
@@ -26,17 +26,17 @@ impl Task {
         Self { id, count, free: count, file }
     }
 
-    /// What is not in order among the executions, where there are so many keys.
+    /// Returns the violations of order among the executions, where there are so many keys.
     pub fn out_of_order(&self, keys: u64) -> Vec<String> {
         crate::books::out_of_order(&self.file, keys).unwrap()
     }
 
-    /// How many executions there were.
+    /// Returns the number of executions.
     pub fn executed(&self) -> u64 {
         std::fs::metadata(&self.file).map_or(0, |file| file.len() / 8)
     }
 
-    /// How many executions have begun.
+    /// Returns the number of executions that have begun.
     pub fn begun(&self) -> u64 {
         std::fs::metadata(begun(&self.file)).map_or(0, |file| file.len())
     }

@@ -3,7 +3,7 @@
 use integration_tests::stage::{Site, said};
 use serde_json::Value;
 
-/// What a command prints with `-o json`, and its exit code.
+/// Returns the output of a command with `-o json`, and its exit code.
 fn document(site: &Site, args: &[&str]) -> (i32, Value) {
     let out = site.run(&[args, &["-o", "json"]].concat());
     let text = String::from_utf8_lossy(&out.stdout);
@@ -14,7 +14,7 @@ fn document(site: &Site, args: &[&str]) -> (i32, Value) {
     )
 }
 
-/// What one that does well prints.
+/// Returns the output of a command that succeeds.
 fn good(site: &Site, args: &[&str]) -> Value {
     let (code, document) = document(site, args);
     assert_eq!(code, 0, "{args:?}: {document}");

@@ -1,4 +1,4 @@
-//! What services say of themselves to Prometheus, and that the dashboard shows only what is there.
+//! The metrics of services, and the dashboard, which shows only metrics that exist.
 
 use std::collections::BTreeSet;
 

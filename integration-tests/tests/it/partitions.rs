@@ -12,7 +12,7 @@ const LONG: Duration = Duration::from_secs(7);
 struct Pair {
     two: [(Service, Network); 2],
     rest: Service,
-    /// How many parts the role has.
+    /// The number of parts of the role.
     parts: u64,
     site: Site,
 }

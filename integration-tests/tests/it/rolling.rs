@@ -28,7 +28,7 @@ impl Records {
         Self { runtime, store }
     }
 
-    /// Where the parts of a role are; none while one is between two processes.
+    /// Returns the holders of a role's parts; `None` while one is between two processes.
     fn places(&self, role: Role) -> Option<Places> {
         let admin = Admin::new(self.store.clone(), role.group("default").unwrap());
         let state = self.runtime.block_on(admin.read()).unwrap();
@@ -72,7 +72,7 @@ fn held_by(places: &Places, name: &str) -> Places {
         .collect()
 }
 
-/// How many of these are where they were, under the token that they had.
+/// Returns the number of these that have the holder and the token that they had.
 fn unmoved(before: &Places, after: &Places) -> usize {
     before.iter().filter(|(key, place)| after.get(*key) == Some(place)).count()
 }

@@ -13,7 +13,7 @@ const ETCD: [&str; 3] = ["root", "s3cret-e/:@\"x", "wr0ng-e/:@x"];
 const MYSQL: [&str; 3] = ["dtf", "s3cret-m/:@x", "wr0ng-m/:@x"];
 const REDIS: [&str; 3] = ["default", "s3cret-r/:@x", "wr0ng-r/:@x"];
 
-/// What must not be anywhere, plain or as URLs have it.
+/// Checks that a text has no secret, neither plain nor as URLs have it.
 fn assert_discreet(what: &str, text: &str) {
     for secret in ["s3cret", "wr0ng"] {
         assert!(!text.contains(secret), "{what} shows a password: {text}");
@@ -64,7 +64,7 @@ fn all_of(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), said(out))
 }
 
-/// What `ps` shows of a process.
+/// Returns the output of `ps` for a process.
 fn arguments(pid: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
     String::from_utf8_lossy(&bytes).replace('\0', " ")

@@ -10,7 +10,7 @@ use test_servers::wire::{Where, Wire, alone};
 /// The parts of all roles.
 const PARTS: u64 = 2 + 2 + 1 + SHARDS + 2;
 
-/// What is between a process and everything else.
+/// The connection between a process and everything else.
 enum Way {
     Wire(Wire),
     Proxies(Box<Network>),

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 struct Stage {
     dtf: Dtf,
     shards: Arc<dyn ShardQueue>,
-    /// How many there are.
+    /// The number of them.
     of: u32,
 }
 
@@ -45,7 +45,7 @@ impl Stage {
         Self { dtf, shards, of }
     }
 
-    /// What the shards have.
+    /// Returns the number of parcels on the shards.
     async fn shipped(&self) -> usize {
         let mut shipped = 0;
         for shard in 0..self.of {
@@ -125,7 +125,7 @@ async fn nothing_is_left_on_a_cluster() {
     stage.dtf.stop().await;
 }
 
-/// What a client with such files is configured with.
+/// Returns the configuration of a client with such files.
 fn over_tls(files: &TlsFiles) -> Tls {
     let read = |path| std::fs::read_to_string(path).unwrap();
     Tls { authority: Some(read(&files.ca)), identity: Some((read(&files.cert), read(&files.key))) }

@@ -12,7 +12,7 @@ use super::{Source, TlsFiles, life, ports};
 #[derive(Debug)]
 pub struct Etcd {
     pub(super) source: Source,
-    /// How a private one is spoken to.
+    /// The scheme of a private server's address.
     scheme: &'static str,
 }
 

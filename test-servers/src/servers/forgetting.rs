@@ -10,7 +10,7 @@ use super::redis::Redis;
 use super::{Process, Source};
 
 impl Redis {
-    /// How long its append-only file is, in bytes. What it has answered is in there.
+    /// Returns the length of its append-only file, in bytes. Everything that it has answered is in there.
     ///
     /// # Errors
     /// It is not private, or has no such file.

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
 
-/// How many ports to draw from.
+/// The number of ports to draw from.
 const COUNT: u32 = 12_000;
-/// How often a server is started on other ports, when somebody took one between its being found free and its use.
+/// The number of times that a server is started on other ports, when another process took one between its being found free
+/// and its use.
 const ATTEMPTS: usize = 5;
 
 /// The ports of this process, kept for it until it ends: while a server is down, its port looks free to others.
@@ -35,7 +36,7 @@ pub fn free() -> anyhow::Result<u16> {
         .context("no loopback port is free")
 }
 
-/// Whether this process has the port from now on.
+/// Returns true if this process has the port from now on.
 fn keeps(locks: &Path, port: u16) -> bool {
     let file = File::options().create(true).append(true).open(locks.join(port.to_string()));
     match file {

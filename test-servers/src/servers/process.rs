@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use crate::guard::Guard;
 
-/// How long a server may take until it answers. Much more than it needs: the machine may be busy.
+/// The time limit of a server's first answer. Much more than it needs: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// How often to ask.
+/// The period of questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks a server over a fresh connection whether it is ready.
@@ -28,7 +28,7 @@ pub struct Process {
     program: PathBuf,
     arguments: Vec<OsString>,
     port: u16,
-    /// Where it is asked whether it is ready, without TLS, and how.
+    /// The port at which it is asked if it is ready, without TLS, and the question.
     probe: (u16, Probe),
     /// The process, and what ends it with that of the test.
     child: Option<(Child, Guard)>,

@@ -12,9 +12,9 @@ use super::{Source, TlsFiles, life, ports};
 #[derive(Debug)]
 pub struct Redis {
     pub(super) source: Source,
-    /// How a private one is spoken to.
+    /// The scheme of a private server's address.
     scheme: &'static str,
-    /// Where a private one is spoken to without TLS.
+    /// The port of a private server without TLS.
     pub(super) plain: u16,
 }
 
@@ -100,7 +100,7 @@ impl Redis {
 
 life!(Redis);
 
-/// What a server with TLS is told, name by name.
+/// Returns the settings of a server with TLS, name by name.
 pub(super) fn tls_settings(files: &TlsFiles, port: u16) -> [(&'static str, OsString); 4] {
     [
         ("tls-port", port.to_string().into()),

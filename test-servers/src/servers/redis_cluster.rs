@@ -12,9 +12,9 @@ use super::process::{Process, directory, find};
 use super::redis::{Redis, answers, tls_settings};
 use super::{Source, TlsFiles, ports};
 
-/// How many slots a Cluster has.
+/// The number of slots of a Cluster.
 const SLOTS: u32 = 16_384;
-/// How long servers may take to find each other. Much more than they need: the machine may be busy.
+/// The time limit for servers to find each other. Much more than they need: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Three masters that share the slots.
@@ -99,7 +99,7 @@ pub struct RedisSentinel {
     replica: Redis,
     sentinel: Process,
     scheme: &'static str,
-    /// Where the Sentinel is spoken to without TLS.
+    /// The port of the Sentinel without TLS.
     plain: u16,
 }
 
@@ -215,7 +215,7 @@ impl Redis {
         }
     }
 
-    /// What it says of one thing in `INFO replication`.
+    /// Returns one value of `INFO replication`.
     fn info(&self, field: &str) -> anyhow::Result<String> {
         let text = self.ask(&["INFO", "replication"])?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

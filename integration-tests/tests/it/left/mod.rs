@@ -1,6 +1,6 @@
-//! What processes of format 1 left behind in all stores when they were killed in the middle of two tasks; they had eight shards
-//! and two buckets of each kind. It was taken from real servers. What they wrote is never written again: a later version has
-//! to read it.
+//! The records that processes of format 1 left behind in all stores when they were killed in the middle of two tasks; they
+//! had eight shards and two buckets of each kind. They were taken from real servers. Such records are never written again:
+//! a later version has to read them.
 //!
 //! Task 1 has ordered keys, and its description no format, as those had none before there was one. Task 2 has no keys.
 
@@ -22,7 +22,7 @@ pub(crate) struct Left {
     sql: Vec<String>,
     /// Keys and values, but for those that end with a session.
     pub(crate) etcd: Vec<(String, String)>,
-    /// What was executed, by file.
+    /// The executed numbers, by file.
     files: Vec<(String, Hex)>,
 }
 
