@@ -15,6 +15,20 @@ const ID: &str = "cluster.id";
 ///
 /// # What an implementor guarantees
 /// A call that returned `Ok` is durable. Every write is one conditional statement, and says what came of it.
+///
+/// ```
+/// use dtf_memory::MemoryTable;
+/// use dtf_model::cluster::ClusterTable;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let table = MemoryTable::new();
+/// assert_eq!(table.note_once("colour", "red").await?, "red");
+/// assert_eq!(table.note_once("colour", "blue").await?, "red", "the first one stays");
+/// assert!(table.replace_note("colour", "red", "blue").await?);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait ClusterTable: Send + Sync + 'static {
     /// Returns the text that is noted under a name.

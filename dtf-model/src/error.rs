@@ -5,6 +5,7 @@ use crate::status::TaskStatus;
 
 /// Something asked for that cannot be: the caller's to mend. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidInput {
     /// A text over the width of its column.
     #[error("{what} has {chars} characters; at most {most} are allowed")]
@@ -110,6 +111,7 @@ pub enum InvalidInput {
 /// A timeout is [`Unknown`](Self::Unknown): the call may have been applied. Sending the same call again is always safe,
 /// as every write carries what it expects.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The store was not reached: nothing was sent.
     #[error("{store} cannot be reached: {cause}")]

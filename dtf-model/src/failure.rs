@@ -54,6 +54,23 @@ impl Failure {
 ///   given.
 /// - A failure that is there stays as it is: keeping it again changes nothing.
 /// - Bodies and errors come back as they were.
+///
+/// ```
+/// use dtf_memory::MemoryTable;
+/// use dtf_model::failure::{Failure, FailureKey, FailureTable};
+/// use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let table = MemoryTable::new();
+/// let key = FailureKey { epoch: EmitEpoch(1), seq: Seq(7) };
+/// let failure = Failure::new(key, false, "no such host", "its body".into());
+/// table.keep_failures(TaskId(1), RunEpoch(1), &[failure.clone()]).await?;
+/// table.keep_failures(TaskId(1), RunEpoch(1), &[failure.clone()]).await?;
+/// assert_eq!(table.failures(TaskId(1), RunEpoch(1), None, 10).await?, [failure], "it is kept once");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait FailureTable: Send + Sync + 'static {
     /// Keeps failures of a run.

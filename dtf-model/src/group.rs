@@ -76,6 +76,20 @@ impl ResourceGroup {
 /// - A call that returned `Ok` is durable, and the next read sees it.
 /// - Names are compared exactly, and ordered by their bytes.
 /// - What does not fit is refused with [`StoreError::InvalidInput`] and nothing is written.
+///
+/// ```
+/// use dtf_memory::MemoryTable;
+/// use dtf_model::group::{GroupTable, ResourceGroup, all_groups};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let table = MemoryTable::new();
+/// table.set_group(&ResourceGroup { quota: 20, ..ResourceGroup::named("nightly") }).await?;
+/// let names: Vec<_> = all_groups(&table).await?.into_iter().map(|group| group.name).collect();
+/// assert_eq!(names, ["default", "nightly"]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait GroupTable: Send + Sync + 'static {
     /// Makes a group, or replaces everything that is said of it.

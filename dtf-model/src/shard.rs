@@ -131,6 +131,24 @@ pub struct ShardCredit {
 /// - What was shipped stays until it is acknowledged, or the store loses its data.
 /// - A claim may be sent again, and repairs what was lost: the reply to an earlier claim, or, with the store's last writes
 ///   or all of them, the token, the offer, or an acknowledgement.
+///
+/// ```
+/// use dtf_memory::MemoryShards;
+/// use dtf_model::Shard;
+/// use dtf_model::shard::{Capacity, ProcessCredit, ShardQueue, SupportedTypes};
+/// use lrmf_core::Token;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let shards = MemoryShards::default();
+/// let credit = ProcessCredit { process: 1, window: 8 };
+/// let offer = Capacity { window: 2, kinds: SupportedTypes::all(), credit };
+/// assert!(shards.hold(Shard(0), Token(2), &offer).await?.is_empty());
+/// assert_eq!(shards.credits(&[Shard(0)]).await?[0].free, 2);
+/// assert!(shards.hold(Shard(0), Token(1), &offer).await.is_err(), "an earlier holder is refused");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait ShardQueue: Send + Sync + 'static {
     /// Takes a shard up, says what its holder takes, and gives back what is claimed, in the order of the claims.

@@ -328,6 +328,26 @@ pub fn kept_reason(reason: &str) -> &str {
 ///   with a terminal status never changes again, but for [`purged`](Self::purged). [`TaskStatus::may_become`] is the rule.
 /// - Texts are kept and compared exactly: case, trailing spaces and all of Unicode.
 /// - What does not fit is refused with [`StoreError::InvalidInput`] and nothing is written; only a reason is cut.
+///
+/// ```
+/// use dtf_memory::MemoryTable;
+/// use dtf_model::table::{NewTask, TaskTable};
+/// use dtf_model::{Control, RunEpoch, TaskParam, TaskStatus, TaskTypeId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let table = MemoryTable::new();
+/// let (request, param, now) = (uuid::Uuid::new_v4(), TaskParam::default(), 1_800_000_000_000);
+/// let task = NewTask { request, task_type: TaskTypeId(1), param, now };
+/// let id = table.insert(&task).await?;
+/// assert_eq!(table.insert(&task).await?, id, "one request makes one task");
+/// assert!(table.begin_run(id, RunEpoch(0), now).await?);
+/// assert!(!table.begin_run(id, RunEpoch(0), now).await?, "a run begins once");
+/// table.set_control(id, Control::Pause, "", now).await?;
+/// assert_eq!(table.get(id).await?.expect("it was inserted").status, TaskStatus::Paused);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of

@@ -28,9 +28,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Returns true if one process listens at a time, as parts of a role are held by one. Another that has just taken a
-    /// part over
-    /// looks at everything first.
+    /// Returns true if one process listens at a time, as parts of a role are held by one. Another that has just
+    /// taken a part over looks at everything first.
     pub fn has_one_listener(self) -> bool {
         match self {
             Self::Watch(_)
@@ -61,6 +60,21 @@ pub trait Listener: Send {
 }
 
 /// The carrier of hints.
+///
+/// ```
+/// use dtf_memory::MemoryWakeUp;
+/// use dtf_model::TaskId;
+/// use dtf_model::wake::{Hint, Topic, WakeUp};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let wake = MemoryWakeUp::default();
+/// let mut listener = wake.listen(Topic::Row(TaskId(7)));
+/// wake.notify(Topic::Row(TaskId(7)), TaskId(7));
+/// assert_eq!(listener.next().await, Hint::Tasks(vec![TaskId(7)]));
+/// # Ok(())
+/// # }
+/// ```
 pub trait WakeUp: Send + Sync + 'static {
     /// Hints at a task. Never blocks, never fails.
     fn notify(&self, topic: Topic, task: TaskId);

@@ -24,6 +24,7 @@ pub struct Servers {
 
 /// Why the servers cannot be worked with.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServersError {
     /// A store of tasks.
     #[error(transparent)]

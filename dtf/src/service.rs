@@ -98,6 +98,7 @@ impl Default for DtfConfig {
 
 /// Why a process or a role of it could not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServiceError {
     /// A setting is out of range.
     #[error(transparent)]
@@ -109,12 +110,12 @@ pub enum ServiceError {
     #[error(transparent)]
     Runner(#[from] InvalidRunnerConfig),
     /// The role's group could not be joined.
-    #[error("the role {role} did not start: {error}")]
+    #[error("the role {role} did not start")]
     Start {
         /// The role.
         role: Role,
-        /// Why.
-        error: StartError,
+        /// The reason.
+        source: StartError,
     },
     /// The role runs already.
     #[error("the role {0} runs in this process already")]
@@ -123,11 +124,35 @@ pub enum ServiceError {
     #[error(transparent)]
     Cluster(#[from] StoreError),
     /// The operating system gave no threads.
-    #[error("no threads for plugins: {0}")]
+    #[error("no threads for plugins")]
     Threads(#[from] std::io::Error),
 }
 
 /// Describes a process of the framework.
+///
+/// ```
+/// use dtf::embedded::{self, Database, Embedded};
+/// use dtf::model::Role;
+/// use dtf::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let squares = TaskType::named("squares")
+///     .input(|limit: u64| 0..limit)
+///     .execute(|n: u64, _ctx| async move { Ok(n * n) })
+///     .fold(0u64, |sum, square| sum + square)
+///     .build();
+/// // On servers: `dtf::servers::ports(…)`, with the feature `full`.
+/// let ports = embedded::ports(Database::Memory).await?;
+/// let dtf = Dtf::builder(ports).config(Embedded { jobs: 2 }.config()).register(&squares).build()?;
+/// for role in Role::ALL {
+///     dtf.start_service(role).await?; // a process may have some of the roles only
+/// }
+/// assert_eq!(dtf.run(&squares, 10).await?, 285);
+/// dtf.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct DtfBuilder {
     ports: Ports,
     config: DtfConfig,
@@ -287,7 +312,7 @@ impl Dtf {
             .clock(mark.clock())
             .start()
             .await
-            .map_err(|error| ServiceError::Start { role, error })?;
+            .map_err(|source| ServiceError::Start { role, source })?;
         let marking = AbortOnDropHandle::new(tokio::spawn(mark.keep(member.held())));
         let telling = (role == Role::Executor).then(|| {
             let told = tell_of_session(member.events(), self.context.shutdown.clone());

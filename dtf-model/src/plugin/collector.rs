@@ -70,6 +70,41 @@ impl CollectorSupport {
 /// The calls come one at a time: `begin`, then `after_execution` for every subtask that is counted, then
 /// `after_task_completed` when no more can come. When the process dies, the next one begins with the status that was
 /// saved together with the last results that were committed, and is told the later ones again.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use bytes::Bytes;
+/// use dtf_model::Counts;
+/// use dtf_model::plugin::{CollectorSupport, ResultOf, TaskCollector, TaskResult};
+/// use dtf_model::queue::Outcome;
+///
+/// /// Adds up the results, which are numbers.
+/// struct Sum(u64);
+///
+/// #[async_trait]
+/// impl TaskCollector for Sum {
+///     async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+///         self.0 = saved.map_or(Ok(0), |saved| serde_json::from_slice(&saved))?;
+///         Ok(())
+///     }
+///
+///     async fn after_execution(&mut self, result: &ResultOf, _support: &mut CollectorSupport) -> anyhow::Result<()> {
+///         if let Outcome::Succeeded(result) = &result.outcome {
+///             self.0 += serde_json::from_slice::<u64>(&result.body)?;
+///         }
+///         Ok(())
+///     }
+///
+///     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+///         Ok(Some(serde_json::to_vec(&self.0)?.into())) // saved together with the results that are in it
+///     }
+///
+///     async fn after_task_completed(&mut self, counts: &Counts) -> anyhow::Result<TaskResult> {
+///         let reason = format!("the sum of {} numbers", counts.succeeded);
+///         Ok(TaskResult { code: 0, reason, data: self.0.into() })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait TaskCollector: Send {
     /// Prepares to collect: from the start, or from the status saved last.

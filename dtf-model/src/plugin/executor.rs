@@ -78,6 +78,24 @@ pub struct ExecuteContext {
 ///
 /// A subtask may be executed more than once, also at the same time in two places, when a process is given up for
 /// dead that is not; it is counted once.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use bytes::Bytes;
+/// use dtf_model::plugin::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
+///
+/// /// Squares the number in a body.
+/// struct Square;
+///
+/// #[async_trait]
+/// impl TaskExecutor for Square {
+///     async fn execute(&self, body: &Bytes, _context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+///         // A body that is no number will be none at the next attempt either.
+///         let number: u64 = serde_json::from_slice(body).map_err(ExecuteError::final_error)?;
+///         Ok(SubtaskResult::new((number * number).to_string()))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait TaskExecutor: Send + Sync {
     /// Executes one subtask. Its future is dropped when its time is over.

@@ -70,6 +70,46 @@ pub struct Generated {
 /// The calls come one at a time: `begin`, then `next_subtasks` and `save_status` again and again, as fast as the backlog
 /// drains, then `end` or `cancel`. When the process dies, the next one begins with the status that was saved together
 /// with the last batch that was kept; what was emitted after it is emitted again, and counts once.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use bytes::Bytes;
+/// use dtf_model::plugin::{Generated, NewSubtask, TaskGenerator};
+///
+/// /// Generates the numbers below a limit.
+/// struct Numbers { next: u64, limit: u64 }
+///
+/// #[async_trait]
+/// impl TaskGenerator for Numbers {
+///     async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
+///         self.next = saved.map_or(Ok(0), |saved| serde_json::from_slice(&saved))?;
+///         Ok(())
+///     }
+///
+///     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
+///         let end = self.limit.min(self.next + most as u64);
+///         let subtasks = (self.next..end).map(|number| NewSubtask::new(number.to_string())).collect();
+///         self.next = end;
+///         Ok(Generated { subtasks, finished: end == self.limit })
+///     }
+///
+///     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
+///         Ok(Some(serde_json::to_vec(&self.next)?.into()))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let mut first = Numbers { next: 0, limit: 5 };
+/// first.begin(None).await?;
+/// assert_eq!(first.next_subtasks(3).await?.subtasks.len(), 3);
+/// // Another process takes over, with what was saved together with the batch.
+/// let mut second = Numbers { next: 0, limit: 5 };
+/// second.begin(first.save_status()?).await?;
+/// assert!(second.next_subtasks(3).await?.finished);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait TaskGenerator: Send {
     /// Prepares to generate: from the start, or from the status saved last.

@@ -28,6 +28,72 @@ use crate::error::InvalidInput;
 use crate::param::{TaskParam, TaskSpec};
 
 /// A kind of task.
+///
+/// The parts in this example are those of the examples of their traits.
+///
+/// ```
+/// # use async_trait::async_trait;
+/// # use bytes::Bytes;
+/// # use dtf_model::plugin::*;
+/// # use dtf_model::{Counts, InvalidInput, TaskParam, TaskSpec, TaskTypeId};
+/// # use std::sync::Arc;
+/// # struct Numbers { next: u64, limit: u64 }
+/// # #[async_trait]
+/// # impl TaskGenerator for Numbers {
+/// #     async fn begin(&mut self, _: Option<Bytes>) -> anyhow::Result<()> { Ok(()) }
+/// #     async fn next_subtasks(&mut self, _: usize) -> anyhow::Result<Generated> { Ok(Generated::default()) }
+/// #     fn save_status(&self) -> anyhow::Result<Option<Bytes>> { Ok(None) }
+/// # }
+/// # struct Square;
+/// # #[async_trait]
+/// # impl TaskExecutor for Square {
+/// #     async fn execute(&self, _: &Bytes, _: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+/// #         Ok(SubtaskResult::default())
+/// #     }
+/// # }
+/// # struct Sum(u64);
+/// # #[async_trait]
+/// # impl TaskCollector for Sum {
+/// #     async fn begin(&mut self, _: Option<Bytes>) -> anyhow::Result<()> { Ok(()) }
+/// #     async fn after_execution(&mut self, _: &ResultOf, _: &mut CollectorSupport) -> anyhow::Result<()> { Ok(()) }
+/// #     async fn after_task_completed(&mut self, _: &Counts) -> anyhow::Result<TaskResult> { Ok(TaskResult::default()) }
+/// # }
+/// /// Adds up squares.
+/// struct Squares;
+///
+/// fn limit(param: &TaskParam) -> Result<u64, InvalidInput> {
+///     let limit = param.type_param.as_u64();
+///     limit.ok_or_else(|| InvalidInput::TypeParam("squares takes a limit, such as 100".to_owned()))
+/// }
+///
+/// impl TaskPlugin for Squares {
+///     fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
+///         limit(param).map(drop)
+///     }
+///
+///     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
+///         Ok(Box::new(Numbers { next: 0, limit: limit(&spec.param)? }))
+///     }
+///
+///     fn executor(&self, _spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
+///         Ok(Arc::new(Square))
+///     }
+///
+///     fn collector(&self, _spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
+///         Ok(Box::new(Sum(0)))
+///     }
+/// }
+///
+/// let mut registry = PluginRegistry::default();
+/// let registration = TaskPluginRegistration {
+///     task_type: TaskTypeId(100),
+///     name: "squares".to_owned(),
+///     description: "adds up squares".to_owned(),
+///     plugin: Arc::new(Squares),
+/// };
+/// registry.register(registration.clone()).expect("the name and the number are free");
+/// assert!(registry.register(registration).is_err(), "every name and number has one plugin");
+/// ```
 pub trait TaskPlugin: Send + Sync + 'static {
     /// Returns the configuration of tasks of this type.
     fn conf(&self) -> TaskConf {

@@ -17,6 +17,28 @@ pub enum Dispatch {
 }
 
 /// Is asked about every subtask of one task before it is dispatched.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::time::Duration;
+/// use async_trait::async_trait;
+/// use bytes::Bytes;
+/// use dtf_model::SubtaskId;
+/// use dtf_model::plugin::{Dispatch, TaskScheduler};
+///
+/// /// Holds subtasks back for as long as a gate is closed.
+/// struct Gate { open: AtomicBool }
+///
+/// #[async_trait]
+/// impl TaskScheduler for Gate {
+///     async fn before_dispatch(&self, _id: SubtaskId, _body: &Bytes) -> anyhow::Result<Dispatch> {
+///         match self.open.load(Ordering::Relaxed) {
+///             true => Ok(Dispatch::Now),
+///             false => Ok(Dispatch::After(Duration::from_secs(10))),
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait TaskScheduler: Send + Sync {
     /// Decides if the subtask may be dispatched now.

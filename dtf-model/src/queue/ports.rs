@@ -197,6 +197,60 @@ pub trait CollectorQueue: QueueReader {
 ///   [`take`](SchedulerQueue::take) is different.
 /// - Tokens are below 2^64, and every one of them is told from the next.
 /// - A subtask is counted at most once in a run, however it is reported: see [`complete`](ExecutorQueue::complete).
+///
+/// # The way of a subtask
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use dtf_memory::MemoryQueues;
+/// use dtf_model::plugin::{SubtaskResult, TaskResult};
+/// use dtf_model::queue::*;
+/// use dtf_model::{RunEpoch, Shard, TaskId, TaskParam, TaskSpec, TaskTypeId};
+/// use lrmf_core::{BootClock, Token};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let store = MemoryQueues::new(Arc::new(BootClock));
+/// let (id, run, task_type) = (TaskId(1), RunEpoch(1), TaskTypeId(100));
+/// let fence = Fence { task: id, run, token: Token(1) };
+/// // The manager makes the queues.
+/// let (request, param) = (uuid::Uuid::new_v4(), Arc::new(TaskParam::default()));
+/// store.open(&TaskSpec { id, request, run, task_type, param }).await?;
+/// // The generator pushes subtasks, together with its checkpoint.
+/// let load = store.load_generator(fence).await?;
+/// let push = Push {
+///     epoch: load.epoch,
+///     first: load.next,
+///     parcels: vec![1],
+///     keys: vec![],
+///     bodies: vec!["seven".into()],
+///     saved: None,
+///     progress: None,
+///     finished: true,
+/// };
+/// store.push(fence, push).await?;
+/// // The scheduler takes a parcel for a shard, and ships it there.
+/// store.load_scheduler(fence).await?;
+/// let taken = store.take(fence, &TakeRequest::of(&[Shard(0)], 1), 1).await?;
+/// let (_, parcel) = &taken.parcels[0];
+/// // An executor reports it.
+/// let report = ParcelReport {
+///     parcel: parcel.id,
+///     attempt: parcel.attempt,
+///     executor_losses: parcel.executor_losses,
+///     reports: vec![Report::Ended(Outcome::Succeeded(SubtaskResult::new("49")))],
+///     together: 1,
+///     busy: Duration::from_millis(1),
+/// };
+/// assert_eq!(store.complete(id, run, report).await?.counted, 1);
+/// // The collector takes the result off, and concludes the task.
+/// let load = store.load_collector(fence).await?;
+/// let commit = Commit { epoch: load.epoch, offset: load.offset, batches: 1, first: load.next, ..Commit::default() };
+/// assert!(store.commit(fence, commit).await?.is_complete());
+/// store.conclude(fence, &TaskResult::default()).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait QueueStore: TaskControl + GeneratorQueue + SchedulerQueue + ExecutorQueue + CollectorQueue {}
 
 impl<S: TaskControl + GeneratorQueue + SchedulerQueue + ExecutorQueue + CollectorQueue> QueueStore for S {}
