@@ -1,4 +1,4 @@
-//! Where the subtasks of a parcel are executed, one after the other, and what is seen of it from outside.
+//! The execution of a parcel's subtasks, one after the other, and the view of it from outside.
 //!
 //! A plugin may block its thread, so nothing else depends on the future that calls it: whoever waits for the parcel looks at
 //! its [`ParcelExecution`] meanwhile, and can take what is done away and call the rest off.
@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use crate::outcome::{failed, failure, succeeded};
 use crate::task_cache::CachedTask;
 
-/// How long a parcel may take until what of it has not begun is given back, so that others can run it.
+/// The time that a parcel may take until its subtasks that have not begun are given back, so that others can run them.
 pub(crate) const OVERRUN: Duration = Duration::from_millis(250);
-/// How large the results of a parcel may grow until the rest is given back.
+/// The size that the results of a parcel may grow to until the rest is given back.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
-/// How many subtasks are executed between two looks at the clock, where none of them waits.
+/// The number of subtasks that are executed between two looks at the clock, where none of them waits.
 const UNTIMED: usize = 16;
 
-/// When a parcel is to end early.
+/// The orders to end a parcel early.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     /// Start nothing more.
@@ -46,22 +46,22 @@ pub(crate) struct ParcelExecution {
 }
 
 struct State {
-    /// What came of the first subtasks; the next one is being executed, or is about to be.
+    /// The reports of the first subtasks; the next one is being executed, or is about to be.
     reports: Vec<Report>,
     /// The first one that is not to be begun any more.
     end: usize,
-    /// Whether the one behind the reports has begun, and since when it waits, if it does.
+    /// The subtask behind the reports, if it has begun: the time since which it waits, if it does.
     current: Option<Option<Instant>>,
     bytes: u64,
 }
 
-/// What a execution has at a moment.
+/// The state of an execution at a moment.
 pub(crate) struct Seen {
-    /// What came of the first subtasks.
+    /// The reports of the first subtasks.
     pub(crate) reports: Vec<Report>,
-    /// How long they took.
+    /// The time that they took.
     pub(crate) busy: Duration,
-    /// Whether the next one is being executed.
+    /// True if the next one is being executed.
     pub(crate) one_goes_on: bool,
 }
 
@@ -119,7 +119,7 @@ impl ParcelExecution {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this subtask is to be begun. Once the parcel has overrun, none is but the first.
+    /// Returns true if this subtask is to be begun. Once the parcel has overrun, none is but the first.
     fn begin(&self, index: usize) -> bool {
         let timed = index.is_multiple_of(UNTIMED) && index > 0;
         let over = timed && self.begun.elapsed() >= OVERRUN;
@@ -210,7 +210,7 @@ impl ParcelExecution {
     }
 }
 
-/// How the execution of a subtask ended.
+/// The end of a subtask's execution.
 enum Executed {
     Returned(Result<SubtaskResult, ExecuteError>),
     Panicked(String),

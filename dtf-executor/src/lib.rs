@@ -36,13 +36,13 @@ pub use self::outcome::{MAX_ERROR_BYTES, MAX_RESULT_BYTES};
 /// Settings of the executor role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExecutorConfig {
-    /// How many parcels run at once in this process; at least 1.
+    /// The number of parcels that run at once in this process; at least 1.
     pub slots: usize,
-    /// How many parcels a shard may have in hand, waiting or running; at least 1. More hides latency, fewer keeps
+    /// The number of parcels that a shard may have in hand, waiting or running; at least 1. More hides latency, fewer keeps
     /// priorities sharp. Where the shards of this process could not keep all slots busy so, it is more: for each slot two
     /// parcels, over all shards.
     pub window: u32,
-    /// How long running subtasks may go on when their shard is to be given up. They are run again elsewhere then. It must
+    /// The time that running subtasks have when their shard is to be given up. They are run again elsewhere then. It must
     /// fit into the margin of the session. Where the process leaves, they have the time of its graceful shutdown instead.
     pub drain: Duration,
 }

@@ -1,4 +1,4 @@
-//! What is reported of a subtask that was executed.
+//! The reports of subtasks that were executed.
 
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What all shards of a process share: its slots, and how many parcels each of them may have in hand.
+//! The slots that all shards of a process share, and the number of parcels that each shard may have in hand.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What an executor knows of the tasks whose subtasks it runs: their executors, and what is wanted of them.
+//! The executor's knowledge of the tasks whose subtasks it runs: their executors, and the control that is wanted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -15,18 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-/// How often it is looked up what is wanted of the tasks that something runs for, in case hints were lost.
+/// The period of reading the wanted control of tasks with running subtasks, in case hints were lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After so many of these looks, all tasks are looked up.
 const ALL_AFTER: u32 = 30;
-/// How long a plugin may take to make its executor.
+/// The time that a plugin may take to make its executor.
 const MAKING: Duration = Duration::from_secs(60);
 
 /// A task that subtasks are run for.
 pub(crate) struct CachedTask {
     pub(crate) spec: TaskSpec,
     pub(crate) conf: TaskConf,
-    /// Whether its kind is registered here.
+    /// True if its type is registered here.
     pub(crate) is_known: bool,
     /// The plugin's executor, or why there is none.
     pub(crate) executor: Result<Arc<dyn TaskExecutor>, String>,
@@ -48,7 +48,7 @@ impl CachedTask {
         work
     }
 
-    /// What is wanted of the task, as far as is known here.
+    /// Returns the control that is wanted, as far as is known here.
     pub(crate) fn control(&self) -> Control {
         // Only `set_control` writes it, and it writes codes.
         Control::from_code(self.control.load(Ordering::Acquire)).unwrap_or_default()
@@ -74,7 +74,7 @@ impl CachedTask {
         self.mean.store(if before == 0 { now } else { before / 2 + now / 2 }, Ordering::Relaxed);
     }
 
-    /// How many subtasks fit into a parcel, as far as is known here.
+    /// Returns the number of subtasks that fit into a parcel, as far as is known here.
     pub(crate) fn together(&self) -> usize {
         match u128::from(self.mean.load(Ordering::Relaxed)) {
             0 => 1,
@@ -91,12 +91,12 @@ async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn
     }
 }
 
-/// Whether nothing runs for a task: only the book has it.
+/// Returns true if no subtask of a task runs: only the cache has it.
 fn is_resting(work: &Arc<CachedTask>) -> bool {
     Arc::strong_count(work) == 1
 }
 
-/// What tasks to look up.
+/// The tasks to look up.
 enum Which {
     All,
     Running,
@@ -169,8 +169,8 @@ impl TaskCache {
         Ok(Some(self.tasks().entry(task).and_modify(|old| replace(old, &work)).or_insert(work).clone()))
     }
 
-    /// Whether it was not wanted that the task runs, when that was looked up the last time, and nothing runs for it: a hint that
-    /// it is wanted again may have been lost since.
+    /// Returns true if the task was not to run when that was read last, and no subtask of it runs: a hint that it is to run
+    /// again may have been lost since.
     fn is_resting_and_held(&self, task: TaskId) -> bool {
         self.tasks().get(&task).is_some_and(|work| work.control() != Control::Run && is_resting(work))
     }

@@ -1,24 +1,24 @@
-//! How many subtasks to ask a generator for, and to put into a parcel, by how large their bodies are.
+//! The number of subtasks to ask a generator for, and to put into a parcel, by the size of their bodies.
 //!
 //! A batch is pushed in one call together with the checkpoint behind it, so it cannot be divided afterwards: its size is bounded
 //! by asking for no more than what, going by the batches so far, makes [`PUSH_BYTES`].
 
-/// How large a batch is to be, all together.
+/// The size of a batch, all together.
 const PUSH_BYTES: usize = 4 << 20;
-/// How large a parcel gets, if it is more than one subtask: several travel in one call.
+/// The largest size of a parcel of more than one subtask: several parcels travel in one call.
 pub(crate) const PARCEL_BYTES: usize = 256 << 10;
-/// How many are asked for as long as nothing is known.
+/// The number that is asked for as long as no size is known.
 const UNKNOWN: usize = 64;
 
-/// What is known of the sizes of a task's subtasks.
+/// The known sizes of a task's subtasks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchSize {
-    /// How large one is.
+    /// The mean size of one.
     mean: Option<usize>,
 }
 
 impl BatchSize {
-    /// How many to ask for; at least one.
+    /// Returns the number to ask for; at least one.
     pub(crate) fn most(&self) -> usize {
         self.mean.map_or(UNKNOWN, |mean| (PUSH_BYTES / mean.max(1)).max(1))
     }

@@ -1,4 +1,4 @@
-//! How much may wait for dispatch in all, so that thousands of tasks do not fill the queues each with its own backlog.
+//! The budgets of waiting subtasks, so that thousands of tasks do not fill the queues each with its own backlog.
 //!
 //! A bucket's generator has its part of the cluster's budgets, of all and of each resource group. Tasks have equal shares
 //! of that, and as soon as others have less to give, or end, the rest have more. Where a budget is used up every task may
@@ -9,10 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dtf_model::ClusterShape;
 
-/// How much every task may have waiting, whatever the budgets.
+/// The number of subtasks that every task may have waiting, whatever the budgets.
 pub const LEAST: u64 = 16;
 
-/// How many subtasks may wait for dispatch in the whole cluster.
+/// The number of subtasks that may wait for dispatch in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
     /// Over all tasks: 500,000 by default.
@@ -39,7 +39,7 @@ impl Sum {
         self.waiting = self.waiting.saturating_sub(before) + now;
     }
 
-    /// What one of these tasks may have waiting, that has so much waiting now.
+    /// Returns the share of one of these tasks, which has so much waiting now.
     fn share(&self, budget: u64, own: u64) -> u64 {
         let others = self.waiting.saturating_sub(own);
         (budget / self.tasks.max(1)).min(budget.saturating_sub(others))
@@ -52,7 +52,7 @@ struct Bucket {
     groups: BTreeMap<String, Sum>,
 }
 
-/// Who has what of the budgets, in the buckets of this process.
+/// The division of the budgets among the tasks of this process's buckets.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// Those of one bucket.

@@ -27,11 +27,11 @@ use crate::retries::Retries;
 
 /// The most subtasks a batch.
 const BATCH: u64 = 4096;
-/// How many subtasks may wait as long as no run time is known.
+/// The number of subtasks that may wait as long as no run time is known.
 const UNMEASURED: u64 = 1000;
-/// How long one call into a generator may take.
+/// The time limit of one call into a generator.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
-/// How soon a generator is asked again that had nothing to give.
+/// The wait before a generator is asked again that had nothing to give.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// The time after which a generator without budget asks for some again.
 const BUDGET_PERIOD: Duration = Duration::from_secs(5);
@@ -313,8 +313,8 @@ impl Generation<'_> {
     }
 }
 
-/// How many subtasks to ask for now, where so many may wait. A backlog is filled up when half of it has drained, so that
-/// batches stay large.
+/// Returns the number of subtasks to ask for now, where so many may wait. A backlog is filled up when half of it has
+/// drained, so that batches stay large.
 fn room(backlog: &Backlog, full: u64) -> usize {
     let full = if backlog.mean_run.is_some() { full } else { full.min(UNMEASURED) };
     if backlog.control != Control::Run || backlog.flooded || backlog.waiting > full / 2 {
@@ -323,7 +323,7 @@ fn room(backlog: &Backlog, full: u64) -> usize {
     usize::try_from((full - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
 }
 
-/// How many subtasks make [`PARCEL_WORK`] of work; one, as long as nothing is known.
+/// Returns the number of subtasks that make [`PARCEL_WORK`] of work; one, as long as no run time is known.
 fn parcel_size(mean_run: Option<Duration>, largest: u64) -> usize {
     let Some(mean) = mean_run else { return 1 };
     let fitting = PARCEL_WORK.as_nanos() / mean.as_nanos().max(1);

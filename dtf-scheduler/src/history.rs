@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often the history of all groups and types is looked through.
+/// The period of looks through the history of all groups and types.
 const PERIOD: Duration = Duration::from_secs(600);
 /// The most tasks that are deleted at a time.
 const BATCH: u32 = 200;

@@ -26,7 +26,7 @@ const PAGE: u32 = 10_000;
 const LOOKED_AT: usize = 1000;
 /// The calls that are made at the same time, so that they share statements and round trips.
 const TOGETHER: usize = 128;
-/// How long after the first deletion the second one is.
+/// The time between the first deletion and the second one.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// Deletes the queues of tasks that ended a while ago.

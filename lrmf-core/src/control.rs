@@ -1,4 +1,4 @@
-//! What operators ask of a group: the records below `control/`, and the request to one member.
+//! Requests of operators to a group: the records below `control/`, and the request to one member.
 //!
 //! # States and requests
 //! *States* are level-triggered: they hold for as long as their record is there, whoever leads, and writing one twice is
@@ -24,13 +24,13 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Incarnation, InstanceId, Token};
 use crate::records::{Format, Record};
 
-/// Who asked, when and why: for people, not for machines.
+/// The origin of a request: for people, not for machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Who.
+    /// The operator who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// When, by the asker's clock, in milliseconds since the Unix epoch.
+    /// The time, by the asker's clock, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub at: u64,
     /// Why.
@@ -43,7 +43,7 @@ pub struct Origin {
 pub struct FreezeRecord {
     /// The record format.
     pub format: Format,
-    /// Where it comes from.
+    /// The origin of the request.
     #[serde(flatten)]
     pub origin: Origin,
 }
@@ -53,7 +53,7 @@ pub struct FreezeRecord {
 pub struct DrainRecord {
     /// The record format.
     pub format: Format,
-    /// Where it comes from.
+    /// The origin of the request.
     #[serde(flatten)]
     pub origin: Origin,
 }
@@ -65,7 +65,7 @@ pub struct PinRecord {
     pub format: Format,
     /// With which one.
     pub member: InstanceId,
-    /// Where it comes from.
+    /// The origin of the request.
     #[serde(flatten)]
     pub origin: Origin,
 }
@@ -75,13 +75,13 @@ pub struct PinRecord {
 pub struct ReleaseRecord {
     /// The record format.
     pub format: Format,
-    /// Who holds the task.
+    /// The member that holds the task.
     pub member: InstanceId,
     /// In which session.
     pub incarnation: Incarnation,
     /// With which token. What the session still runs of earlier holdings of the task is meant too, a later one is not.
     pub token: Token,
-    /// Where it comes from.
+    /// The origin of the request.
     #[serde(flatten)]
     pub origin: Origin,
 }
@@ -91,9 +91,9 @@ pub struct ReleaseRecord {
 pub struct EvictionRecord {
     /// The record format.
     pub format: Format,
-    /// Which session; another one is not meant.
+    /// The session; another one is not meant.
     pub incarnation: Incarnation,
-    /// Where it comes from.
+    /// The origin of the request.
     #[serde(flatten)]
     pub origin: Origin,
 }

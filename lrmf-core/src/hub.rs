@@ -16,7 +16,7 @@ use crate::worker::Worker;
 /// All that a member holds, by key.
 pub type Assignment = BTreeMap<Arc<str>, Holding>;
 
-/// What is done about changes of an assignment.
+/// The reaction to changes of an assignment.
 ///
 /// # What an implementor guarantees
 /// What a [`Worker`] does. Calls for different tasks may overlap, so that `current` is of the moment at which the call
@@ -55,7 +55,7 @@ impl<H> HubWorker<H> {
         &self.hub
     }
 
-    /// What is held now.
+    /// Returns the present assignment.
     pub fn assignment(&self) -> Assignment {
         self.current().clone()
     }

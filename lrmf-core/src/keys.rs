@@ -149,7 +149,7 @@ pub struct Keys {
     root: String,
 }
 
-/// What a key of a group is.
+/// The kind of a group's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The leader's key.
@@ -164,7 +164,7 @@ pub enum Kind {
     Successor(InstanceId),
     /// That a member is in contact.
     Contact(InstanceId),
-    /// What the leader has to say to a member.
+    /// The leader's notice to a member.
     Notice(InstanceId),
     /// A member's acknowledgement.
     Ack(InstanceId),
@@ -174,11 +174,11 @@ pub enum Kind {
     Eviction(InstanceId),
     /// A wish that the leader plan anew.
     Trigger,
-    /// What an operator wants.
+    /// A request of an operator.
     Control(Control),
 }
 
-/// What a control record is about.
+/// The subject of a control record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Control {
     /// The group: nothing that runs is moved.
@@ -242,7 +242,7 @@ impl Keys {
         format!("{}members/{instance}/contact", self.root)
     }
 
-    /// What the leader has to say to a member.
+    /// Returns the key of the leader's notice to a member.
     pub fn notice(&self, instance: &InstanceId) -> String {
         format!("{}members/{instance}/notice", self.root)
     }
@@ -293,7 +293,7 @@ impl Keys {
         }
     }
 
-    /// What a key is, or none for one that this version does not know.
+    /// Returns the kind of a key; `None` for one that this version does not know.
     pub fn kind(&self, key: &str) -> Option<Kind> {
         let rest = key.strip_prefix(&self.root)?;
         if let Some(rest) = rest.strip_prefix("control/") {

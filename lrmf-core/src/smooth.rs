@@ -60,7 +60,7 @@ pub fn smooth(
     }
 }
 
-/// What the callback hears.
+/// An event for the callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SmoothEvent {
     /// This task is now ours.

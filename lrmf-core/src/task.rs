@@ -1,4 +1,4 @@
-//! What is placed: tasks, and what a member holds of them.
+//! Tasks, and the holdings of members.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ pub const MAX_TASKS: usize = 1_000_000;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Task {
-    /// What the task is placed by.
+    /// The key by which the task is placed.
     #[serde(rename = "k")]
     pub key: Arc<str>,
-    /// What the holder needs to know. A changed value is a new holding, with a new token.
+    /// The value for the holder. A changed value is a new holding, with a new token.
     #[serde(rename = "v", default = "empty")]
     pub value: Arc<str>,
-    /// How much of a member's capacity it takes, in units of the users' choice; at least 1.
+    /// The weight, in a member's capacity, in units of the users' choice; at least 1.
     #[serde(rename = "w", default = "one", skip_serializing_if = "is_one")]
     pub weight: u32,
 }

@@ -1,4 +1,4 @@
-//! What a member does with the tasks that it is given.
+//! The work of a member on the tasks that it is given.
 
 use std::sync::Arc;
 

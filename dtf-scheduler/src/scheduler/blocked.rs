@@ -11,20 +11,20 @@ use tracing::warn;
 /// The most tasks that are told of at a time.
 const TOGETHER: usize = 32;
 
-/// What is to be told of a task: what it is blocked on, or that it is not blocked.
+/// A message about a task: its obstacle, or that there is none.
 #[derive(Clone, Debug)]
 pub(super) struct Telling {
     pub(super) fence: Fence,
     pub(super) reason: Option<Arc<str>>,
 }
 
-/// What came of telling something of a task.
+/// The result of sending a message about a task.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) task: TaskId,
-    /// Whether it was to be told that the task is blocked.
+    /// True if the message was that the task is blocked.
     pub(super) is_blocked: bool,
-    /// Whether the store took it.
+    /// True if the store took it.
     pub(super) is_kept: bool,
 }
 

@@ -16,19 +16,19 @@ use tracing::warn;
 
 use super::blocked::Told;
 
-/// How long the plugin's callback may take.
+/// The time limit of the plugin's callback.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How long a subtask waits whose callback failed.
+/// The wait of a subtask whose callback failed.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// A parcel of one, where it is to go, and what was said of it.
 pub(super) type Said = (Shard, Parcel, Dispatch);
 
-/// What came of the plugin's part of a task's beginning, or of asking about a hand of parcels.
+/// The result of the plugin's part of a task's beginning, or of asking it about a hand of parcels.
 pub(super) enum Heard {
     Made(Box<Made>),
     Answers(Answers),
-    /// What was told of what tasks are blocked on.
+    /// The results of messages about the obstacles of tasks.
     Told(Vec<Told>),
 }
 
@@ -39,10 +39,10 @@ pub(super) struct Made {
     pub(super) callback: anyhow::Result<Option<Arc<dyn TaskScheduler>>>,
 }
 
-/// What was said of the parcels of a hand.
+/// The plugin's answers about the parcels of a hand.
 pub(super) struct Answers {
     pub(super) fence: Fence,
-    /// Which hand of this scheduler it is.
+    /// The number of the hand, among those of this scheduler.
     pub(super) number: u64,
     pub(super) said: Vec<Said>,
 }

@@ -23,9 +23,9 @@ pub(super) enum Wanted {
     Keyed {
         /// Of these lanes.
         lanes: Vec<u32>,
-        /// Whether of no others.
+        /// True if these are all the lanes that have any.
         all: bool,
-        /// Whether it has some without keys too.
+        /// True if it has some without keys too.
         anywhere: bool,
     },
 }
@@ -212,12 +212,12 @@ impl Capacity {
         }
     }
 
-    /// Whether there is a place for this kind of task.
+    /// Returns true if there is a place for this type of task.
     pub(super) fn is_room_for_kind(&self, kind: TypeVersion) -> bool {
         self.roomiest(kind).is_some()
     }
 
-    /// Whether there is a place for one of the keys that a task has in line, as far as is known.
+    /// Returns true if there is a place for one of the keys that a task has in line, as far as is known.
     pub(super) fn is_room_for(&mut self, kind: TypeVersion, wanted: &Wanted) -> bool {
         let Wanted::Keyed { lanes, anywhere, .. } = wanted else { return self.is_room_for_kind(kind) };
         if *anywhere && self.is_room_for_kind(kind) {
@@ -228,7 +228,7 @@ impl Capacity {
         shards.into_iter().any(|shard| self.has_place(shard, kind))
     }
 
-    /// Whether any shard is held by a process that knows this kind, with room or without.
+    /// Returns true if any shard is held by a process that knows this type, with room or without.
     pub(super) fn is_anybody_capable(&self, kind: TypeVersion) -> bool {
         self.classes.values().any(|class| class.kinds.has(kind))
     }
@@ -276,7 +276,7 @@ impl Capacity {
         }
     }
 
-    /// Whether a shard is held by the process that it is known to be held by, and that takes the same as before.
+    /// Returns true if a shard is held by the process that it is known to be held by, and takes the same as before.
     fn is_held_as(&self, shard: u32, room: &ShardCredit) -> bool {
         let ProcessCredit { process: id, window } = credit(shard, room);
         let process = self.processes.get(&id).filter(|_| self.shards[shard as usize].process == id);

@@ -26,7 +26,7 @@ const MOST_PLACES: usize = 256;
 /// The places of turns that are taken at once.
 const TOGETHER: usize = 64;
 
-/// How soon a task is served again some of whose parcels were not taken by their shards.
+/// The wait before a task is served again some of whose parcels were not taken by their shards.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
 /// A task's turn.
@@ -35,7 +35,7 @@ struct Turn {
     fence: Fence,
     most: u64,
     hand: TakeRequest,
-    /// Whether the task counts as having nothing more to give.
+    /// True if the task counts as having nothing more to give.
     is_quiet: bool,
 }
 

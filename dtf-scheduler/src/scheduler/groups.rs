@@ -11,8 +11,8 @@ use dtf_model::{ResourceGroup, StoreError};
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How often the groups are read while there is something to share out. With the time of one read it stays below the second
-/// within which a change takes effect.
+/// The period of reading the groups while there is something to share out. With the time of one read it stays below the
+/// second within which a change takes effect.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
 type Reading = Pin<Box<dyn Future<Output = Result<Vec<ResourceGroup>, StoreError>> + Send>>;

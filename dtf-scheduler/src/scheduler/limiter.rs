@@ -16,7 +16,7 @@ struct Limited {
     running: u64,
 }
 
-/// What a task may dispatch now.
+/// The permission of a task to dispatch now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Permit {
     /// So many subtasks; at least one.
@@ -83,7 +83,8 @@ impl Limiter {
         }
     }
 
-    /// What a task may dispatch now. A group whose limits are reached waits until it is [released](Self::released).
+    /// Returns the permission of a task to dispatch now. A group whose limits are reached waits until it is
+    /// [released](Self::released).
     pub(super) fn permit(&mut self, task: TaskId, now: Timestamp) -> Permit {
         let Some(limited) = self.tasks.get_mut(&task) else { return Permit::UpTo(u64::MAX) };
         let group = self.groups.entry(limited.group.clone()).or_default();
@@ -119,7 +120,7 @@ impl Limiter {
         released
     }
 
-    /// When a group may go on at the latest that waits for its rate.
+    /// Returns the latest time at which a group may go on that waits for its rate.
     pub(super) fn next_release(&self) -> Option<Timestamp> {
         self.waiting.values().flatten().min().copied()
     }

@@ -11,7 +11,7 @@ use dtf_model::{StoreError, TaskId};
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How often all tasks are listed.
+/// The period of lists of all tasks.
 const LIST_AGAIN: Duration = Duration::from_secs(5);
 /// Rows a page.
 const PAGE: u32 = 1000;
@@ -21,9 +21,9 @@ type Reading = Pin<Box<dyn Future<Output = Result<(Vec<TaskHead>, Option<Incarna
 /// Some of the tasks of a partition.
 pub(super) struct Page {
     pub(super) tasks: Vec<TaskId>,
-    /// Whether all tasks have been listed now.
+    /// True if all tasks have been listed now.
     pub(super) last: bool,
-    /// Whether the store of the queues may have forgotten something since the list before.
+    /// True if the store of the queues may have forgotten something since the list before.
     pub(super) store_may_have_forgotten: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Lister {
     share: BucketOf,
     /// In which life the store of the queues was when the list before began.
     known: Option<Incarnation>,
-    /// When the list begins next.
+    /// The begin of the next list.
     due: Instant,
     /// The last task listed, where the list has begun.
     after: Option<TaskId>,

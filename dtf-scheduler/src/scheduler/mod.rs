@@ -42,7 +42,7 @@ use self::groups::GroupReader;
 use self::lister::Lister;
 use self::tasks::Tasks;
 
-/// How soon after a failure of a store it is tried again.
+/// The wait before a store is tried again after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// The stores that the scheduler works with.

@@ -40,7 +40,7 @@ impl Parked {
         self.lines.entry(kind).or_default().entry(group.clone()).or_default().push_back(task);
     }
 
-    /// Whether a task is parked until there is room for its kind.
+    /// Returns true if a task is parked until there is room for its type.
     pub(super) fn awaits_kind(&self, task: TaskId) -> bool {
         self.standing.get(&task).is_some_and(|(is_parked, _)| *is_parked)
     }

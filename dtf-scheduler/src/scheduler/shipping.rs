@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::SchedulerPorts;
 
-/// What became of what was shipped of one task to one shard.
+/// The result of shipping parcels of one task to one shard.
 pub(super) struct Shipped {
     pub(super) task: TaskId,
     pub(super) shard: Shard,

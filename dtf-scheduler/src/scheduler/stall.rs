@@ -1,4 +1,4 @@
-//! When to look whether what runs of a task is on its shards.
+//! The times at which to check that the running parcels of a task are on its shards.
 //!
 //! # The problem
 //! Shards may forget what was shipped to them while the task's own queues do not: a node of a Cluster was emptied, or lost its
@@ -13,15 +13,15 @@ use std::time::Duration;
 use dtf_model::queue::Usage;
 use lrmf_core::Timestamp;
 
-/// How long a task may get no further before it is looked at.
+/// The time that a task may get no further before it is checked.
 const FIRST: Duration = Duration::from_secs(10);
 /// The longest time between two looks.
 const MOST: Duration = Duration::from_secs(60);
 
-/// When a task is to be looked at.
+/// The next check of a task.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StallCheck {
-    /// What the task had used and had running when it got further.
+    /// The slot-time used and the number running when the task got further.
     last: (Duration, u64),
     wait: Duration,
     due: Timestamp,
@@ -33,14 +33,14 @@ impl StallCheck {
         Self { last: (usage.used, usage.running), wait: FIRST, due: now + FIRST }
     }
 
-    /// How the task stands now.
+    /// Notes the task's use of executors.
     pub(super) fn note(&mut self, now: Timestamp, usage: &Usage) {
         if self.last != (usage.used, usage.running) {
             *self = Self::begin(now, usage);
         }
     }
 
-    /// Whether it is to be looked at now. If so, it is next after a longer while.
+    /// Returns true if a check is due now. If so, the next one is due after a longer while.
     pub(super) fn is_due(&mut self, now: Timestamp) -> bool {
         if now < self.due {
             return false;

@@ -16,7 +16,7 @@ use super::lister::Page;
 use super::recovery::Finder;
 use super::tasks::Tasks;
 
-/// How many tasks are taken up at a time.
+/// The number of tasks that are taken up at a time.
 const TOGETHER: usize = 256;
 
 impl Tasks {

@@ -25,27 +25,27 @@ use super::policy::account::Accounts;
 use super::recovery::Found;
 use super::stall::StallCheck;
 
-/// What the scheduler knows of a task.
+/// The scheduler's knowledge of a task.
 pub(super) struct Known {
     pub(super) run: RunEpoch,
     /// The plugin's say in dispatch.
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
-    /// How many subtasks of it may wait before its generator pauses.
+    /// The number of its subtasks that may wait before its generator pauses.
     pub(super) backlog: u64,
     pub(super) audit: StallCheck,
     pub(super) kind: TypeVersion,
-    /// Whether it was last told, or is being told, that it is blocked.
+    /// True if the last message about it, sent or under way, was that it is blocked.
     pub(super) is_blocked: bool,
     /// The hand that the callback is being asked about.
     asked: Option<u64>,
-    /// What it has to give.
+    /// Its offer of parcels.
     pub(super) wanted: Wanted,
     /// The subtasks that it has pending, where that is known; none of them has a key.
     pub(super) expected: Option<usize>,
 }
 
 impl Known {
-    /// Whether the callback is being asked.
+    /// Returns true if the callback is being asked.
     pub(super) fn is_asked(&self) -> bool {
         self.asked.is_some()
     }

@@ -14,7 +14,7 @@ use super::{GroupState, Place};
 pub struct Explanation {
     /// The task's key.
     pub key: String,
-    /// Where it is; nowhere if it is in no record.
+    /// The place of the task; `None` if it is in no record.
     pub task: Option<TaskView>,
     /// Why.
     pub reasons: Vec<Reason>,
@@ -127,7 +127,7 @@ impl GroupState {
         }
     }
 
-    /// What keeps a task that is to be released from being so.
+    /// Returns the obstacle to the release of a task that is to be released.
     fn what_is_awaited(&self, place: Place<'_>) -> Reason {
         let (holder, entry) = (place.holder, place.entry);
         let since = entry.releasing.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Which task goes where: the planners.
+//! The planners, which place tasks on members.
 //!
 //! # The problem
 //! Given tasks, the members that may hold them and who holds what now, find a holder for every task. Planners differ
@@ -38,16 +38,16 @@ pub type MemberIx = u32;
 pub struct Candidate {
     /// Its name.
     pub instance: InstanceId,
-    /// How much it can hold, relative to the others; at least 1.
+    /// Its capacity, relative to that of others; at least 1.
     pub capacity: u32,
     /// The failure domain that it is in, where it said so.
     pub zone: Option<std::sync::Arc<str>>,
-    /// How busy it said it was, where it did.
+    /// The load that it reported, if it did.
     pub load: Option<LoadReport>,
 }
 
-/// What is to be placed, where it may go and where it is. Tasks are in key order and members in name order, so that
-/// the same state always gives the same problem.
+/// The tasks to be placed, the members that may have them, and the present placement. Tasks are in key order and members in
+/// name order, so that the same state always gives the same problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Problem<'a> {
     /// The tasks, sorted by key.
@@ -107,7 +107,7 @@ impl Problem<'_> {
 /// One decision of a plan: this task goes to this member, which does not hold it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Placement {
-    /// Which task.
+    /// The task.
     pub task: TaskIx,
     /// To whom.
     pub to: MemberIx,

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::locked;
 
-/// How calls fail while the store is away.
+/// The failure of calls while the store is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     /// The call is not sent.

@@ -1,4 +1,4 @@
-//! What the keys of a group hold: JSON records, each with a format version.
+//! The records in the keys of a group: JSON, each with a format version.
 //!
 //! A record of a newer format is refused with [`RecordError::Newer`], never read as if it were of this one.
 
@@ -35,7 +35,7 @@ pub enum RecordError {
     /// Another version of the framework wrote it.
     #[error("{key} has record format {found}; this version reads up to {FORMAT}: update this process")]
     Newer {
-        /// Where it is.
+        /// The key of the record.
         key: String,
         /// Its format.
         found: u32,
@@ -43,9 +43,9 @@ pub enum RecordError {
     /// It is no record.
     #[error("{key} is no valid record: {why}")]
     Malformed {
-        /// Where it is.
+        /// The key of the record.
         key: String,
-        /// What is wrong with it.
+        /// The fault of the record.
         why: String,
     },
 }
@@ -92,7 +92,7 @@ pub(crate) fn json_bytes(text: &str) -> usize {
 
 /// A record with its checks.
 pub trait Record: Serialize + DeserializeOwned {
-    /// What the types do not say already.
+    /// Checks what the types do not guarantee already.
     ///
     /// # Errors
     /// A sentence about what is wrong.

@@ -1,4 +1,4 @@
-//! When to try again, and when to give up: decided from the times of the crashes alone.
+//! The decision to try again or to give up, from the times of the crashes alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::RunnerConfig;
 
-/// What follows a crash.
+/// The consequence of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     RestartIn(Duration),

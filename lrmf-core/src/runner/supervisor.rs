@@ -17,11 +17,11 @@ use crate::task::Holding;
 use crate::tenure::Tenure;
 use crate::worker::GivenUp;
 
-/// How often a run that ended because its time seemed over is looked at again. A member without a session stops its tasks
+/// The period of looks at a run that ended because its time seemed over. A member without a session stops its tasks
 /// soon after.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How a run ended that did not end well.
+/// The fault of a run that did not end well.
 enum Fault {
     Crash(String),
     Declined(Declined),

@@ -54,7 +54,7 @@ use crate::worker::Worker;
 
 /// A group counts as settled when nothing has changed for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// How often [`TestGroup::settled`] looks.
+/// The period of looks of [`TestGroup::settled`].
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A list of tasks that the test changes.
@@ -223,7 +223,8 @@ impl TestGroup {
         self.members.iter().flat_map(of).collect()
     }
 
-    /// Who holds each task now; tasks that nobody holds are not in it. While a member is cut off and another one has
+    /// Returns the holder of each task now; tasks without a holder are not in it. While a member is cut off and another one
+    /// has
     /// taken over, this names the one with the higher token.
     pub fn holders(&self) -> BTreeMap<String, String> {
         let mut holdings = self.holdings();
@@ -303,7 +304,7 @@ mod tests {
     use crate::smooth::SmoothWorker;
     use crate::task::Holding;
 
-    /// What a user may have written: opens one connection for each task, and must close it.
+    /// A worker as a user may have written it: opens one connection for each task, and must close it.
     #[derive(Clone, Default)]
     struct Connections(Arc<AtomicUsize>);
 

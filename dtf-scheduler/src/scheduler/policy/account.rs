@@ -1,4 +1,4 @@
-//! What tasks have used of the executors, and what is expected of what runs.
+//! The slot-time that tasks have used of the executors, and that their running subtasks are expected to use.
 //!
 //! Slot-time is known when subtasks have been reported. Until then a task is charged for what it is expected to use: its
 //! running subtasks times their mean run time so far, or what is usual for a task of its type as long as none of its own is
@@ -18,15 +18,15 @@ use dtf_model::queue::Usage;
 use dtf_model::{TaskId, TaskTypeId};
 use lrmf_core::Timestamp;
 
-/// What a subtask is expected to use when nothing is known of its type.
+/// The expected slot-time of a subtask when nothing is known of its type.
 const UNMEASURED: Duration = Duration::from_millis(10);
 
-/// How often what runs longer than was guessed is charged for it.
+/// The period at which subtasks that run longer than was guessed are charged for it.
 const ACCRUE: Duration = Duration::from_millis(10);
-/// How much a task that is measured moves what is usual for its type, when many were measured before.
+/// The weight of a measured task in the usual slot-time of its type, when many were measured before.
 const NEWEST: f64 = 1.0 / 32.0;
 
-/// What is usual for the tasks of a type.
+/// The usual slot-time of the tasks of a type.
 #[derive(Debug, Default)]
 struct Usual {
     mean: Duration,
@@ -44,11 +44,11 @@ impl Usual {
 #[derive(Debug)]
 struct Account {
     task_type: TaskTypeId,
-    /// Whether what is usual for its type knows of it.
+    /// True if the usual slot-time of its type includes it.
     measured: bool,
-    /// What was charged in all, in nanoseconds.
+    /// The total charge, in nanoseconds.
     charged: i128,
-    /// What it has used and what runs, as far as is known.
+    /// The slot-time that it has used, as far as is known.
     used: Duration,
     running: u64,
     /// Since when something of it runs.
@@ -68,7 +68,7 @@ impl Account {
         due - std::mem::replace(&mut self.charged, due)
     }
 
-    /// How long the first of what runs has run, at most.
+    /// Returns the longest time that the first of the running subtasks can have run.
     fn ran(&self, now: Timestamp) -> Duration {
         self.since.map_or(Duration::ZERO, |since| now.since(since))
     }
@@ -104,7 +104,8 @@ impl Accounts {
         self.guessed.remove(&task);
     }
 
-    /// What to charge a task that has used this much by now, in nanoseconds; less than zero where it was charged too much.
+    /// Returns the charge for a task that has used this much by now, in nanoseconds; below zero where it was charged too
+    /// much.
     pub fn settle(&mut self, task: TaskId, usage: &Usage, now: Timestamp) -> i128 {
         let Some(account) = self.tasks.get_mut(&task) else { return 0 };
         if let Some(mean) = usage.mean_run.filter(|_| !account.measured) {
@@ -118,8 +119,8 @@ impl Accounts {
         charge
     }
 
-    /// What to charge tasks, in nanoseconds, that run longer than was guessed. It costs as much as there are, and is done a
-    /// hundred times a second at most; in between nothing is due.
+    /// Returns the charges for tasks that run longer than was guessed, in nanoseconds. It costs as much as there are, and
+    /// is done a hundred times a second at most; in between nothing is due.
     pub fn accrue(&mut self, now: Timestamp) -> Vec<(TaskId, i128)> {
         if now.since(self.accrued) < ACCRUE {
             return Vec::new();
@@ -135,7 +136,7 @@ impl Accounts {
         self.guessed.iter().filter_map(charge).collect()
     }
 
-    /// Whether a task has something running, as far as is known.
+    /// Returns true if a task has running subtasks, as far as is known.
     pub fn is_running(&self, task: TaskId) -> bool {
         self.running.contains(&task)
     }

@@ -34,18 +34,18 @@ use lrmf_core::Timestamp;
 
 use super::moved;
 
-/// How many slices a task of the lowest priority has at a level before it sinks.
+/// The number of slices that a task of the lowest priority has at a level before it sinks.
 const BASE_SLICES: u64 = 40;
-/// How many tasks are lifted at a time.
+/// The number of tasks that are lifted at a time.
 const LIFTED: usize = 10;
 /// Every how many newcomers' turns the one that came first has its turn, whoever is more urgent.
 const OLDEST_EVERY: u32 = 8;
-/// How long a task is a newcomer.
+/// The time for which a task is a newcomer.
 const NEW: Duration = Duration::from_millis(100);
-/// How long a quiet task keeps its level and its slices.
+/// The time for which a quiet task keeps its level and its slices.
 const QUIET_AT_MOST: Duration = Duration::from_secs(600);
 
-/// What a priority is worth: low 1, medium 8, high 256, and between them what lies between.
+/// Returns the weight of a priority: low 1, medium 8, high 256, and between them the values that lie between.
 pub fn bonus_of(priority: Priority) -> u32 {
     let (low, medium, high) = (Priority::LOW.0, Priority::MEDIUM.0, Priority::HIGH.0);
     let between = |from: u32, to: u32, least: u32, most: u32| {
@@ -81,7 +81,7 @@ impl Level {
         }
     }
 
-    /// How often tasks are lifted from here.
+    /// Returns the period at which tasks are lifted from here.
     fn boost(self) -> Option<Duration> {
         match self {
             Self::P0 => Some(Duration::from_secs(600)),
@@ -95,13 +95,13 @@ impl Level {
 struct Member {
     priority: Priority,
     level: Level,
-    /// Whether it is a newcomer.
+    /// True if it is a newcomer.
     new: bool,
-    /// Where it is in its level's order.
+    /// Its position in its level's order.
     pass: u128,
-    /// When it came to its place in the order: smaller is earlier.
+    /// The time at which it came to its place in the order: smaller is earlier.
     since: u64,
-    /// What it was charged in its present slice, in nanoseconds.
+    /// The charge in its present slice, in nanoseconds.
     used: i128,
     /// Slices used up at its level.
     slices: u64,
@@ -138,14 +138,14 @@ struct Queue {
     waiting: BTreeSet<(u64, TaskId)>,
     /// The pass at which a task was served last.
     served: u128,
-    /// When tasks are lifted next.
+    /// The time at which tasks are lifted next.
     boost_at: Option<Timestamp>,
     /// Whoever came before has waited since the last time.
     came_before: u64,
 }
 
 impl Queue {
-    /// Where somebody begins who comes now.
+    /// Returns the position at which a newcomer begins.
     fn entry(&self) -> u128 {
         self.order.first().map_or(self.served, |(pass, _, _)| *pass)
     }
@@ -180,7 +180,7 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Whether nothing is pending.
+    /// Returns true if nothing is pending.
     pub fn is_empty(&self) -> bool {
         self.newcomers.is_empty() && self.queues.iter().all(|queue| queue.order.is_empty())
     }
@@ -190,7 +190,7 @@ impl Levels {
         self.newcomers.len() + self.queues.iter().map(|queue| queue.order.len()).sum::<usize>()
     }
 
-    /// Whether the task has something pending, as far as was said.
+    /// Returns true if the task has pending subtasks, as far as the policy was told.
     pub fn is_pending(&self, task: TaskId) -> bool {
         self.members.get(&task).is_some_and(|member| member.pending)
     }

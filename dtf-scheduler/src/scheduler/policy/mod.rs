@@ -1,4 +1,4 @@
-//! Whose turn it is: fair sharing between resource groups, and a multi-level feedback queue within each.
+//! The order of turns: fair sharing between resource groups, and a multi-level feedback queue within each.
 //!
 //! # The problem
 //! Groups share the executors by quota, in slot-time and not in subtasks, and nobody's share lies idle while others have
@@ -39,7 +39,7 @@ use self::levels::Levels;
 /// Passes are kept in units this much finer than a nanosecond at weight 1.
 const SCALE: u128 = 1 << 16;
 
-/// How far a charge moves a pass. Charges are in nanoseconds.
+/// Returns the distance that a charge moves a pass. Charges are in nanoseconds.
 fn moved(pass: u128, nanos: i128, weight: u32) -> u128 {
     let by = nanos.unsigned_abs().saturating_mul(SCALE) / u128::from(weight.max(1));
     if nanos < 0 { pass.saturating_sub(by) } else { pass.saturating_add(by) }
@@ -64,7 +64,7 @@ impl Group {
     }
 }
 
-/// Which task is next.
+/// The choice of the next task.
 #[derive(Debug, Default)]
 pub struct Policy {
     groups: BTreeMap<Arc<str>, Group>,
@@ -126,13 +126,13 @@ impl Policy {
         }
     }
 
-    /// Whether the task has something pending, as far as was said.
+    /// Returns true if the task has pending subtasks, as far as the policy was told.
     pub fn is_pending(&self, task: TaskId) -> bool {
         let group = self.tasks.get(&task).and_then(|group| self.groups.get(group));
         group.is_some_and(|group| group.tasks.is_pending(task))
     }
 
-    /// Whether any task may be next.
+    /// Returns true if no task may be next.
     pub fn is_idle(&self) -> bool {
         self.ready.is_empty()
     }
@@ -148,7 +148,7 @@ impl Policy {
         self.tasks.get(&task)
     }
 
-    /// How many subtasks of a task may go when it is its turn.
+    /// Returns the number of subtasks of a task that may go when it is its turn.
     pub fn most(&self, task: TaskId) -> u64 {
         self.ahead.get(&task).copied().unwrap_or(u64::MAX)
     }

@@ -32,7 +32,7 @@ pub(super) struct Slots {
     tasks: BTreeMap<TaskId, Task>,
     /// End, task, begin.
     running: BinaryHeap<Reverse<(Timestamp, TaskId, Timestamp)>>,
-    /// Who used which stretch of time.
+    /// The users of the stretches of time.
     used: Vec<(TaskId, Timestamp, Timestamp)>,
 }
 

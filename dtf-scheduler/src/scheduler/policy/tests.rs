@@ -21,7 +21,7 @@ fn secs(span: u64) -> Duration {
     Duration::from_secs(span)
 }
 
-/// Whether each group had what its quota says of these ten seconds, within 2 % of that.
+/// Checks that each group had its quota's share of these ten seconds, within 2 % of that.
 fn assert_shares(slots: &Slots, from: Timestamp, quotas: &[(&str, u32)]) {
     let got = slots.by_group(from, from + secs(10));
     let all: f64 = got.values().map(Duration::as_secs_f64).sum();
@@ -362,7 +362,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What the policy was told, kept the plainest way.
+/// The calls of the policy, recorded in the plainest way.
 #[derive(Default)]
 struct Model {
     group_of: BTreeMap<TaskId, usize>,

@@ -52,7 +52,7 @@ pub trait Subject: Send + Sync {
         Duration::from_secs(2)
     }
 
-    /// How long after its TTL the end of a lease may be seen.
+    /// Returns the time after its TTL within which the end of a lease may be seen.
     fn lateness(&self) -> Duration {
         Duration::from_secs(3)
     }
@@ -123,7 +123,7 @@ obligations!(
     a_watch_at_the_head_survives_compaction,
 );
 
-/// How long the suite waits for something that should happen at once.
+/// The time that the suite waits for something that should happen at once.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The store and a prefix of it that no other check uses.

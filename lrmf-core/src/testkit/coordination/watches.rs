@@ -6,7 +6,7 @@ use futures::StreamExt;
 use super::{SOON, Scope, Subject, must, next_batch, next_error, within};
 use crate::coordination::{Revision, WatchBatch, WatchError, WatchEvent, WatchStream};
 
-/// What a batch says, in short: `+name` for a put, `-name` for a deletion.
+/// Returns a batch in short: `+name` for a put, `-name` for a deletion.
 fn said(scope: &Scope, batch: &WatchBatch) -> Vec<String> {
     let name = |key: &str| key[scope.prefix.len()..].to_owned();
     let mut said: Vec<String> = batch
