@@ -64,6 +64,7 @@ fn record(incarnation: Incarnation) -> MemberRecord {
         mode: GroupMode::Exclusive,
         capacity: 1,
         zone: None,
+        assignor: String::new(),
         labels: BTreeMap::default(),
         load: None,
     }
@@ -87,6 +88,8 @@ impl Led {
             companions: settings.companions,
             provider_period: settings.provider_period,
             max_moves: settings.max_moves,
+            patience: settings.ttl,
+            has_floor: false,
             rules: Rules::ALL,
         };
         let leads = LeaderRecord {
@@ -222,7 +225,10 @@ impl Led {
                     self.committed.push_back(revision);
                 }
                 LeaderAction::Reload | LeaderAction::StepDown { .. } => anyhow::bail!("the leader gave up"),
-                LeaderAction::AskProvider | LeaderAction::Plan(_) | LeaderAction::Emit(_) => {}
+                LeaderAction::AskProvider
+                | LeaderAction::AskFloor
+                | LeaderAction::Plan(_)
+                | LeaderAction::Emit(_) => {}
             }
         }
         Ok(())

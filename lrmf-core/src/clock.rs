@@ -49,7 +49,7 @@ impl Clock for BootClock {
     }
 }
 
-/// Whether the time of the runtime that this is called from is paused, as in tests: it stands still while real time
+/// Returns true where the time of the runtime that this is called from is paused, as in tests: it stands still while real time
 /// passes. Looks for a tenth of a millisecond.
 pub(crate) fn is_paused() -> bool {
     let (real, runtime) = (std::time::Instant::now(), tokio::time::Instant::now());

@@ -100,19 +100,19 @@ pub struct CoordinatorConfig {
     /// How often the leader asks the provider which tasks there are.
     #[serde(with = "text")]
     pub provider_period: Duration,
-    /// How long the provider may take.
+    /// The time that the provider may take.
     #[serde(with = "text")]
     pub provider_timeout: Duration,
     /// How long `close()` waits for its tasks to be handed over, before it stops them and leaves.
     #[serde(with = "text")]
     pub drain_timeout: Duration,
-    /// How long the assignor may take. Then the plan before stays, and the member leaves the leadership to another one.
+    /// The time that the assignor may take. Then the plan before stays, and the member leaves the leadership to another one.
     #[serde(with = "text")]
     pub plan_timeout: Duration,
-    /// How long `Worker::assign` may take. Then its future is dropped, the task is revoked, and the leader tries elsewhere.
+    /// The time that `Worker::assign` may take. Then its future is dropped, the task is revoked, and the leader tries elsewhere.
     #[serde(with = "text")]
     pub assign_timeout: Duration,
-    /// How long `Worker::revoke` may take before that is reported: as an event, to the leader, and to operators. The task
+    /// The time that `Worker::revoke` may take before that is reported: as an event, to the leader, and to operators. The task
     /// stays this member's until it returns. (Whether to abort the run is the worker's to decide:
     /// [`RunnerConfig::overrun`](crate::runner::RunnerConfig::overrun).)
     #[serde(with = "text")]

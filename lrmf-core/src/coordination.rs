@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 
 /// The number of a committed write. 0 is before the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,26 +131,29 @@ impl Txn {
     /// before they send or apply anything.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`] over a limit, [`StoreError::Refused`] for a key that is empty or written twice.
-    pub fn check(&self, limits: TxnLimits) -> Result<(), StoreError> {
+    /// [`CoordinationError::TooLarge`] over a limit, [`CoordinationError::Refused`] for a key that is empty or written twice.
+    pub fn check(&self, limits: TxnLimits) -> Result<(), CoordinationError> {
         let most = self.guards.len().max(self.ops.len());
         if most > limits.ops {
-            return Err(StoreError::TooLarge(format!(
+            return Err(CoordinationError::TooLarge(format!(
                 "{most} operations, at most {} are allowed",
                 limits.ops
             )));
         }
         let bytes = self.bytes();
         if bytes > limits.bytes {
-            return Err(StoreError::TooLarge(format!("{bytes} bytes, at most {} are allowed", limits.bytes)));
+            return Err(CoordinationError::TooLarge(format!(
+                "{bytes} bytes, at most {} are allowed",
+                limits.bytes
+            )));
         }
         let mut written = HashSet::new();
         for key in self.ops.iter().map(Op::key) {
             if key.is_empty() {
-                return Err(StoreError::Refused("a key is empty".into()));
+                return Err(CoordinationError::Refused("a key is empty".into()));
             }
             if !written.insert(key) {
-                return Err(StoreError::Refused(format!(
+                return Err(CoordinationError::Refused(format!(
                     "the key {key:?} is written twice in one transaction"
                 )));
             }
@@ -255,33 +258,33 @@ pub struct Lease {
 /// - A watch delivers every change after the revision it was given, in revision order, the changes of one revision in
 ///   one batch; where it cannot, it ends with an error. It is never silently short.
 /// - An error that answers `is_definitely_not_applied()` means just that. When in doubt it is
-///   [`StoreError::Unknown`].
+///   [`CoordinationError::Unknown`].
 /// - Every call ends within a bounded time, with an error when the store does not answer. (A watch may be silent for as
 ///   long as nothing changes.)
 #[async_trait]
 pub trait Coordination: Send + Sync + fmt::Debug + 'static {
     /// Starts a lease.
-    async fn grant_lease(&self, ttl: Duration) -> Result<Lease, StoreError>;
+    async fn grant_lease(&self, ttl: Duration) -> Result<Lease, CoordinationError>;
 
     /// Prolongs a lease to its full TTL and says how long that is. The TTL counts from some instant between call and
     /// return; the careful caller reckons from the call.
     ///
     /// # Errors
-    /// [`StoreError::LeaseGone`] when it has ended.
-    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError>;
+    /// [`CoordinationError::LeaseGone`] when it has ended.
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, CoordinationError>;
 
     /// Ends a lease and deletes its keys. A lease that has ended already is no error.
-    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError>;
+    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), CoordinationError>;
 
     /// Reads all keys that begin with `prefix`.
-    async fn list(&self, prefix: &str) -> Result<Snapshot, StoreError>;
+    async fn list(&self, prefix: &str) -> Result<Snapshot, CoordinationError>;
 
     /// Commits a transaction.
     ///
     /// # Errors
-    /// [`StoreError::LeaseGone`] when all guards hold and a put names a lease that has ended; what
+    /// [`CoordinationError::LeaseGone`] when all guards hold and a put names a lease that has ended; what
     /// [`Txn::check`] refuses. Nothing is written then.
-    async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError>;
+    async fn commit(&self, txn: Txn) -> Result<TxnOutcome, CoordinationError>;
 
     /// Watches all keys that begin with `prefix`, from the first change after `after`. Dropping the stream ends the
     /// watch; after an error the stream ends too.
@@ -295,7 +298,7 @@ pub trait Coordination: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// When the store cannot be read or watched.
-    async fn list_and_watch(&self, prefix: &str) -> Result<(Snapshot, WatchStream), StoreError> {
+    async fn list_and_watch(&self, prefix: &str) -> Result<(Snapshot, WatchStream), CoordinationError> {
         let snapshot = self.list(prefix).await?;
         let watch = self.watch(prefix, snapshot.revision);
         Ok((snapshot, watch))

@@ -11,7 +11,9 @@ use crate::assignor::{Assignor, StickyBalanced};
 use crate::clock::{BootClock, Clock, RuntimeClock, is_paused};
 use crate::config::{CoordinatorConfig, InvalidConfig};
 use crate::coordination::Coordination;
-use crate::driver::{Board, Driver, HeldTasks, MemberStage, MemberStatus, Place, Ports, session_runtime};
+use crate::driver::{
+    Board, Driver, HeldTasks, Listeners, MemberStage, MemberStatus, Place, Ports, session_runtime,
+};
 use crate::event::Event;
 use crate::hub::{HubWorker, TaskHub};
 use crate::ids::{GroupId, InstanceId};
@@ -19,12 +21,9 @@ use crate::keys::Keys;
 use crate::protocol::leader::LeaderConfig;
 use crate::protocol::node::NodeConfig;
 use crate::protocol::{Command, Exit, Rules};
-use crate::provider::TaskProvider;
+use crate::provider::{GenerationFloor, TaskProvider};
 use crate::tenure::Tenure;
 use crate::worker::Worker;
-
-/// How many events a listener may be behind before it misses some.
-const EVENT_BACKLOG: usize = 4096;
 
 /// Why a member could not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +100,7 @@ impl Coordinator {
             group,
             instance: None,
             provider: None,
+            floor: None,
             worker: None,
             assignor: Arc::new(StickyBalanced),
             clock: None,
@@ -116,6 +116,7 @@ pub struct CoordinatorBuilder {
     group: GroupId,
     instance: Option<InstanceId>,
     provider: Option<Arc<dyn TaskProvider>>,
+    floor: Option<Arc<dyn GenerationFloor>>,
     worker: Option<Arc<dyn Worker>>,
     assignor: Arc<dyn Assignor>,
     clock: Option<Arc<dyn Clock>>,
@@ -148,6 +149,13 @@ impl CoordinatorBuilder {
     /// The same, for a provider that others use too.
     pub fn shared_provider(mut self, provider: Arc<dyn TaskProvider>) -> Self {
         self.provider = Some(provider);
+        self
+    }
+
+    /// Sets the floor of the group's generations, for stores that refuse lower tokens than they have seen and outlive the
+    /// coordination store's data. All members should have the same.
+    pub fn generation_floor(mut self, floor: Arc<dyn GenerationFloor>) -> Self {
+        self.floor = Some(floor);
         self
     }
 
@@ -212,6 +220,8 @@ impl CoordinatorBuilder {
             companions: self.config.companions,
             provider_period: self.config.provider_period,
             max_moves: self.config.max_moves,
+            patience: self.config.ttl,
+            has_floor: self.floor.is_some(),
             rules: Rules::ALL,
         };
         let node = NodeConfig { instance: instance.clone(), settings: self.config, leader };
@@ -225,8 +235,16 @@ impl CoordinatorBuilder {
             (Place::Apart(here), runtime)
         };
         let tenure = Tenure::new(clock.clone());
-        let ports =
-            Ports { store: self.store, worker, provider, assignor: self.assignor, clock, tenure, place };
+        let ports = Ports {
+            store: self.store,
+            worker,
+            provider,
+            floor: self.floor,
+            assignor: self.assignor,
+            clock,
+            tenure,
+            place,
+        };
         let handle = CoordinatorHandle::spawn(&runtime, ports, node, self.group, instance.clone());
         handle.joined().await?;
         Ok(handle)
@@ -247,8 +265,7 @@ struct Shared {
     group: GroupId,
     instance: InstanceId,
     commands: mpsc::Sender<Command>,
-    /// Never read; others begin where it would.
-    events: broadcast::Receiver<Event>,
+    events: Arc<Listeners>,
     held: watch::Receiver<HeldTasks>,
     status: watch::Receiver<MemberStatus>,
     tenure: Tenure,
@@ -272,14 +289,14 @@ impl CoordinatorHandle {
         instance: InstanceId,
     ) -> Self {
         let (commands, receiver) = mpsc::channel(16);
-        let (to_events, events) = broadcast::channel(EVENT_BACKLOG);
+        let events = Arc::new(Listeners::default());
         let (to_held, held) = watch::channel(HeldTasks::new());
         let (to_status, status) = watch::channel(MemberStatus::default());
         let kill = CancellationToken::new();
         let board = Board {
             group: group.clone(),
             instance: instance.clone(),
-            events: to_events,
+            events: events.clone(),
             held: to_held,
             status: to_status,
         };
@@ -396,7 +413,7 @@ impl CoordinatorHandle {
 
     /// What happens from now on.
     pub fn events(&self) -> Events {
-        Events(self.0.events.resubscribe())
+        Events(self.0.events.listen())
     }
 
     /// The tasks that this member runs: a task is in as soon as its `assign` has returned, and out as soon as its `revoke`

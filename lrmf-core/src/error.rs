@@ -94,7 +94,7 @@ pub enum InvalidTask {
 /// A timeout is [`Unknown`](Self::Unknown): the call may have been applied, and the caller must read before it
 /// decides anything.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum CoordinationError {
     /// The store was not reached: nothing was sent.
     #[error("the coordination store cannot be reached: {0}")]
     Unreachable(String),
@@ -112,13 +112,13 @@ pub enum StoreError {
     Refused(String),
 }
 
-impl StoreError {
-    /// Whether the same call may succeed later.
+impl CoordinationError {
+    /// Returns true where the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Unknown(_))
     }
 
-    /// Whether the call has certainly had no effect.
+    /// Returns true where the call has certainly had no effect.
     pub fn is_definitely_not_applied(&self) -> bool {
         !matches!(self, Self::Unknown(_))
     }

@@ -16,6 +16,10 @@ pub enum FenceReason {
     SessionEnded,
     /// Another process is this member now.
     Superseded,
+    /// The store has lost its data, or went back to an older copy of it.
+    StoreReset,
+    /// The leader cannot read the record of what this member holds.
+    Unreadable,
 }
 
 /// Something that happened. Events are for people, logs and metrics; nothing needs them to be correct, and a slow
@@ -34,6 +38,22 @@ pub enum Event {
     BecameLeader,
     /// This member no longer leads the group.
     LostLeadership,
+    /// This member led, got nowhere for one TTL, and leaves the leadership to another member for one TTL.
+    LeaderStalled {
+        /// The reason.
+        why: String,
+    },
+    /// This member leaves the leadership to others for one TTL, as most members of the group have another assignor.
+    Abstains {
+        /// The reason.
+        why: String,
+    },
+    /// Seen by the leader: the highest generation outside the store cannot be asked for. Nothing is granted before that is
+    /// known; it is asked for again.
+    FloorFailed {
+        /// What was wrong.
+        error: String,
+    },
     /// Seen by the leader: a member joined, or came back in a new session.
     MemberJoined {
         /// Who.
@@ -48,9 +68,9 @@ pub enum Event {
     Committed {
         /// Its number.
         generation: Generation,
-        /// How many tasks were given to members.
+        /// The number of tasks that were given to members.
         granted: usize,
-        /// How many tasks members were asked to release.
+        /// The number of tasks that members were asked to release.
         releasing: usize,
     },
     /// Seen by the leader: a task that was asked back from a living member was granted to another one.
@@ -160,7 +180,8 @@ pub enum Event {
         /// What was wrong.
         error: String,
     },
-    /// A record could not be read; this member does not lead while that is so.
+    /// A record cannot be read. One of a newer version keeps this member from leading. One that is no record at all counts as
+    /// absent, unless tasks are in it: those move when the session that they are with has ended, which it is told to.
     Unreadable {
         /// What was wrong.
         error: String,

@@ -127,13 +127,13 @@ pub use config::{Conflict, CoordinatorConfig, Evicted, GroupMode, InvalidConfig}
 pub use coordination::Coordination;
 pub use coordinator::{Coordinator, CoordinatorBuilder, CoordinatorHandle, Events, StartError};
 pub use driver::{HeldTasks, MemberStage, MemberStatus, session_runtime};
-pub use error::{InvalidName, InvalidTask, StoreError};
+pub use error::{CoordinationError, InvalidName, InvalidTask};
 pub use event::{Event, FenceReason};
 pub use hub::{Assignment, TaskHub};
 pub use ids::{Generation, GroupId, Incarnation, InstanceId, Token};
 pub use memory::MemoryStore;
 pub use protocol::Exit;
-pub use provider::{FixedTasks, TaskProvider};
+pub use provider::{FixedTasks, GenerationFloor, TaskProvider};
 pub use records::Barred;
 pub use router::{NotReady, Route, Router};
 pub use runner::{Held, RunTask, TaskRunner};

@@ -26,7 +26,7 @@
 
 use metrics::{Gauge, counter, gauge, histogram};
 
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::ids::GroupId;
 use crate::protocol::Now;
@@ -72,8 +72,14 @@ pub const HANDOVER_SECONDS: &str = "lrmf_handover_seconds";
 
 /// Histogram: seconds that the assignor took.
 pub const PLAN_SECONDS: &str = "lrmf_plan_seconds";
+/// Counter: tasks that a member was found unable to stop, seen by the leader.
+pub const STUCK: &str = "lrmf_tasks_stuck_total";
+/// Counter: leaders that got nowhere and left the leadership to another member.
+pub const LEADER_STALLED: &str = "lrmf_leader_stalled_total";
 /// Counter: calls of the store that failed.
 pub const STORE_ERRORS: &str = "lrmf_store_errors_total";
+/// Histogram: bytes of the acknowledgements that a member writes.
+pub const ACK_BYTES: &str = "lrmf_ack_bytes";
 /// Histogram: seconds by which a member looked at the time too late.
 pub const DRIVER_DELAY: &str = "lrmf_driver_delay_seconds";
 
@@ -141,6 +147,8 @@ pub(crate) fn record(group: &GroupId, event: &Event) {
         Event::HandedOver { took, .. } => {
             histogram!(HANDOVER_SECONDS, &label()).record(took.as_secs_f64());
         }
+        Event::TaskStuck { .. } => count(STUCK, 1),
+        Event::LeaderStalled { .. } => count(LEADER_STALLED, 1),
         Event::ProviderFailed { .. } => count(PROVIDER_FAILED, 1),
         Event::PlanRefused { .. } => count(PLAN_REFUSED, 1),
         _ => {}
@@ -153,9 +161,14 @@ pub(crate) fn plan_took(group: &GroupId, span: std::time::Duration) {
 }
 
 /// A call of the store failed.
-pub(crate) fn store_failed(group: &GroupId, error: &StoreError) {
+pub(crate) fn store_failed(group: &GroupId, error: &CoordinationError) {
     let retryable = if error.is_retryable() { "true" } else { "false" };
     counter!(STORE_ERRORS, "group" => group.to_string(), "retryable" => retryable).increment(1);
+}
+
+/// An acknowledgement of this size is written.
+pub(crate) fn ack_written(group: &GroupId, bytes: usize) {
+    histogram!(ACK_BYTES, "group" => group.to_string()).record(u32::try_from(bytes).unwrap_or(u32::MAX));
 }
 
 /// A member looked at the time so much later than it was to.

@@ -39,3 +39,18 @@ impl TaskProvider for FixedTasks {
         Ok(self.0.clone())
     }
 }
+
+/// Knows the highest generation of a group that was ever seen outside the coordination store: the highest token in a store
+/// that refuses lower ones.
+///
+/// Tokens are generations, and generations are counted in the coordination store. If that is restored from an older copy it
+/// counts on from there, and a store that compares tokens refuses every new holder. A member that comes to lead asks for this
+/// number before it grants anything, and where the records are behind it, goes on well above it.
+#[async_trait]
+pub trait GenerationFloor: Send + Sync + 'static {
+    /// The highest generation that is known, or zero.
+    ///
+    /// # Errors
+    /// When it cannot be known now. It is asked for again each second, and nothing is granted meanwhile.
+    async fn highest(&self) -> anyhow::Result<u64>;
+}

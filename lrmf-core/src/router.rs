@@ -4,7 +4,7 @@
 //! [says](Router::age); a caller that must not reach a former holder sends the token along and lets the receiver
 //! compare. Before its first read it is [not ready](NotReady), and never says that nobody holds a task.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
 use crate::coordination::{Coordination, Revision, WatchEvent};
-use crate::driver::Feed;
+use crate::driver::{Feed, Seen};
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
-use crate::keys::{ChunkId, Keys, Kind};
+use crate::keys::{ChunkId, Keys, Kind, path_of};
 use crate::protocol::backoff::Backoff;
 use crate::protocol::{FeedId, FeedItem, Input};
 use crate::records::{ChunkRecord, RecordError, decode};
@@ -55,7 +55,9 @@ pub enum NotReady {
 #[derive(Debug)]
 struct View {
     keys: Keys,
-    state: Result<(), NotReady>,
+    loaded: bool,
+    /// Chunks that cannot be read.
+    unreadable: BTreeMap<(InstanceId, ChunkId), RecordError>,
     revision: Revision,
     routes: HashMap<Arc<str>, Route, FixedState>,
     chunks: HashMap<(InstanceId, ChunkId), Vec<Arc<str>>, FixedState>,
@@ -67,7 +69,8 @@ impl View {
     fn new(keys: Keys) -> Self {
         Self {
             keys,
-            state: Err(NotReady::Loading),
+            loaded: false,
+            unreadable: BTreeMap::new(),
             revision: Revision(0),
             routes: HashMap::default(),
             chunks: HashMap::default(),
@@ -75,7 +78,7 @@ impl View {
         }
     }
 
-    fn apply(&mut self, now: Timestamp, item: &FeedItem) {
+    fn apply(&mut self, item: &FeedItem) {
         let revision = match item {
             FeedItem::Loaded(snapshot) => snapshot.revision,
             FeedItem::Changed(batch) => batch.revision,
@@ -84,31 +87,34 @@ impl View {
             return;
         }
         self.revision = revision;
-        self.current_at = Some(now);
-        let result = match item {
+        match item {
             FeedItem::Loaded(snapshot) => {
                 self.routes.clear();
                 self.chunks.clear();
-                self.state = Ok(());
-                snapshot.entries.iter().try_for_each(|kv| self.put(&kv.key, &kv.value))
+                self.unreadable.clear();
+                self.loaded = true;
+                snapshot.entries.iter().for_each(|kv| self.put(&kv.key, &kv.value));
             }
             FeedItem::Changed(batch) => {
                 // What moves from one chunk to another in one write is not lost on the way, whichever comes first.
                 batch.events.iter().for_each(|event| self.forget(event.key()));
-                batch.events.iter().try_for_each(|event| match event {
+                batch.events.iter().for_each(|event| match event {
                     WatchEvent::Put(kv) => self.put(&kv.key, &kv.value),
-                    WatchEvent::Delete { .. } => Ok(()),
-                })
+                    WatchEvent::Delete { .. } => {}
+                });
             }
-        };
-        if let Err(error) = result {
-            self.state = Err(error.into());
         }
     }
 
-    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), RecordError> {
-        let Some(Kind::Chunk(member, chunk)) = self.keys.kind(key) else { return Ok(()) };
-        let record: ChunkRecord = decode(key, value)?;
+    fn put(&mut self, key: &str, value: &[u8]) {
+        let Some(Kind::Chunk(member, chunk)) = self.keys.kind(key) else { return };
+        let record: ChunkRecord = match decode(key, value) {
+            Ok(record) => record,
+            Err(error) => {
+                self.unreadable.insert((member, chunk), error);
+                return;
+            }
+        };
         let mut tasks = Vec::with_capacity(record.tasks.len());
         for entry in record.tasks {
             tasks.push(entry.key.clone());
@@ -121,12 +127,35 @@ impl View {
             self.routes.insert(entry.key, route);
         }
         self.chunks.insert((member, chunk), tasks);
-        Ok(())
+    }
+
+    /// Where a task is. A task that is nowhere may be in a record that cannot be read.
+    fn route(&self, key: &str) -> Result<Option<Route>, NotReady> {
+        if !self.loaded {
+            return Err(NotReady::Loading);
+        }
+        let route = self.routes.get(key).cloned();
+        let path = path_of(key);
+        let obscured = self.unreadable.iter().find(|((_, chunk), _)| chunk.contains(path));
+        match obscured.filter(|_| route.is_none()) {
+            Some((_, error)) => Err(NotReady::Unreadable(error.clone())),
+            None => Ok(route),
+        }
+    }
+
+    /// Fails where there may be more than is known.
+    fn whole(&self) -> Result<(), NotReady> {
+        match self.unreadable.values().next() {
+            _ if !self.loaded => Err(NotReady::Loading),
+            Some(error) => Err(NotReady::Unreadable(error.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Takes a chunk's tasks out.
     fn forget(&mut self, key: &str) {
         let Some(Kind::Chunk(member, chunk)) = self.keys.kind(key) else { return };
+        self.unreadable.remove(&(member.clone(), chunk));
         for task in self.chunks.remove(&(member, chunk)).unwrap_or_default() {
             self.routes.remove(&task);
         }
@@ -178,7 +207,7 @@ impl Router {
     pub async fn ready(&self) {
         let mut view = self.0.view.clone();
         // An error means that the runtime ends.
-        drop(view.wait_for(|view| view.state != Err(NotReady::Loading)).await);
+        drop(view.wait_for(|view| view.loaded).await);
     }
 
     /// Who holds a task; none when nobody does.
@@ -187,15 +216,13 @@ impl Router {
     /// When the assignments were not read yet, or cannot be read by this version.
     pub fn route(&self, key: &str) -> Result<Option<Route>, NotReady> {
         let view = self.0.view.borrow();
-        view.state.clone()?;
-        Ok(view.routes.get(key).cloned())
+        view.route(key)
     }
 
     /// Waits until somebody holds a task and is not giving it back.
     pub async fn settled(&self, key: &str) -> Option<Route> {
         let mut view = self.0.view.clone();
-        let settled =
-            |view: &View| view.state.is_ok() && view.routes.get(key).is_some_and(|route| !route.releasing);
+        let settled = |view: &View| view.routes.get(key).is_some_and(|route| !route.releasing);
         let view = view.wait_for(settled).await.ok()?;
         view.routes.get(key).cloned()
     }
@@ -206,14 +233,14 @@ impl Router {
     /// When the assignments were not read yet, or cannot be read by this version.
     pub fn routes(&self) -> Result<Vec<(Arc<str>, Route)>, NotReady> {
         let view = self.0.view.borrow();
-        view.state.clone()?;
+        view.whole()?;
         let mut routes: Vec<_> =
             view.routes.iter().map(|(key, route)| (key.clone(), route.clone())).collect();
         routes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(routes)
     }
 
-    /// How long ago the view was certainly that of the store; none before the first read. It stays about a second while
+    /// The time since which the view was certainly that of the store; none before that was first seen. It stays about a second while
     /// the store answers, and grows while it does not.
     pub fn age(&self) -> Option<Duration> {
         let at = self.0.view.borrow().current_at?;
@@ -238,6 +265,7 @@ impl Watcher {
             backoff: Backoff::seeded(Uuid::new_v4().as_u64_pair().0),
             prefix: self.keys.assignments(),
             inputs,
+            seen: Some(Seen::default()),
         };
         // Ends with this future.
         let mut tasks = JoinSet::new();
@@ -245,12 +273,17 @@ impl Watcher {
         let mut probe = tokio::time::interval(PROBE);
         loop {
             tokio::select! {
-                Some(input) = items.recv() => {
-                    if let Input::Feed { item, .. } = input {
-                        let now = self.clock.now();
-                        self.view.send_modify(|view| view.apply(now, &item));
+                Some(input) = items.recv() => match input {
+                    Input::Feed { item, .. } => {
+                        self.view.send_modify(|view| view.apply(&item));
+                        if matches!(item, FeedItem::Loaded(_)) {
+                            self.probe().await;
+                        }
                     }
-                }
+                    // Nothing of what was heard counts any more.
+                    Input::StoreReset => drop(self.view.send_replace(View::new(self.keys.clone()))),
+                    _ => {}
+                },
                 _ = probe.tick() => self.probe().await,
             }
         }
@@ -258,11 +291,12 @@ impl Watcher {
 
     /// Reads the counter: where it was last written no later than what the view has, the view is current.
     async fn probe(&self) {
-        let sent = self.clock.now();
+        let (sent, seen) = (self.clock.now(), self.view.borrow().revision);
         let Ok(snapshot) = self.store.list(&self.keys.generation()).await else { return };
         let written = snapshot.entries.first().map_or(Revision(0), |kv| kv.mod_revision);
         self.view.send_if_modified(|view| {
-            if view.state.is_ok() && written <= view.revision {
+            // A store with a lower revision than the view has gone back, and the view is of its life before.
+            if view.loaded && written <= view.revision && seen <= snapshot.revision {
                 view.current_at = view.current_at.max(Some(sent));
             }
             false
@@ -309,14 +343,14 @@ mod tests {
         for swapped in [false, true] {
             let mut view = View::new(keys());
             let entries = vec![chunk("a", &[("x", 1), ("y", 1)])];
-            view.apply(Timestamp::default(), &FeedItem::Loaded(Snapshot { revision: Revision(1), entries }));
+            view.apply(&FeedItem::Loaded(Snapshot { revision: Revision(1), entries }));
             let mut events =
                 vec![WatchEvent::Put(chunk("a", &[("y", 1)])), WatchEvent::Put(chunk("b", &[("x", 2)]))];
             if swapped {
                 events.reverse();
             }
             let batch = WatchBatch { revision: Revision(2), events };
-            view.apply(Timestamp::default(), &FeedItem::Changed(batch));
+            view.apply(&FeedItem::Changed(batch));
             let expected = [("x".to_owned(), "b".to_owned()), ("y".to_owned(), "a".to_owned())];
             assert_eq!(holders(&view), expected);
         }
@@ -325,12 +359,25 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_not_nobody() {
         let mut view = View::new(keys());
-        assert_eq!(view.state, Err(NotReady::Loading));
+        assert_eq!(view.route("x"), Err(NotReady::Loading));
         let mut newer = chunk("a", &[("x", 1)]);
         newer.value =
             String::from_utf8(newer.value.to_vec()).unwrap().replace("\"format\":2", "\"format\":9").into();
         let snapshot = Snapshot { revision: Revision(1), entries: vec![newer] };
-        view.apply(Timestamp::default(), &FeedItem::Loaded(snapshot));
-        assert!(matches!(view.state, Err(NotReady::Unreadable(RecordError::Newer { found: 9, .. }))));
+        view.apply(&FeedItem::Loaded(snapshot));
+        let chunk_of_x = crate::keys::chunk_of("x");
+        let key = |member: &str, chunk| keys().chunk(&InstanceId::new(member).unwrap(), chunk);
+        let mut of_x = chunk("b", &[("y", 1)]);
+        (of_x.key, of_x.value) = (key("b", chunk_of_x), "garbage".into());
+        let mut batch = WatchBatch { revision: Revision(2), events: vec![WatchEvent::Put(of_x)] };
+        assert!(matches!(view.whole(), Err(NotReady::Unreadable(RecordError::Newer { found: 9, .. }))));
+        view.apply(&FeedItem::Changed(batch.clone()));
+        assert!(matches!(view.route("x"), Err(NotReady::Unreadable(RecordError::Malformed { .. }))));
+        // Gone, both of them: nothing is unknown any more.
+        batch.revision = Revision(3);
+        batch.events =
+            [key("b", chunk_of_x), key("a", ChunkId::base(1))].map(|key| WatchEvent::Delete { key }).into();
+        view.apply(&FeedItem::Changed(batch));
+        assert_eq!((view.route("x"), view.whole()), (Ok(None), Ok(())));
     }
 }

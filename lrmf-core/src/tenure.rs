@@ -44,7 +44,7 @@ impl Tenure {
         Self(None)
     }
 
-    /// Whether both are of one member.
+    /// Returns true where both are of one member.
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -61,7 +61,7 @@ impl Tenure {
         }
     }
 
-    /// Whether the member may work now: it has a session, which cannot end within
+    /// Returns true where the member may work now: it has a session, which cannot end within
     /// [`margin`](crate::CoordinatorConfig::margin) from now.
     pub fn is_valid(&self) -> bool {
         !self.left().is_zero()

@@ -2,12 +2,12 @@
 //!
 //! ```
 //! use lrmf_core::Task;
-//! use lrmf_core::typed::TaskType;
+//! use lrmf_core::typed::TypedTask;
 //!
 //! #[derive(Debug, PartialEq)]
 //! struct Partition { topic: String, number: u32 }
 //!
-//! impl TaskType for Partition {
+//! impl TypedTask for Partition {
 //!     fn key(&self) -> String { format!("{}-{}", self.topic, self.number) }
 //!     fn value(&self) -> String { String::new() }
 //!     fn from_task(task: &Task) -> anyhow::Result<Self> {
@@ -30,7 +30,7 @@ use crate::task::{Holding, Task};
 use crate::worker::Worker;
 
 /// A type of tasks of the user's own.
-pub trait TaskType: Sized + Send + Sync + 'static {
+pub trait TypedTask: Sized + Send + Sync + 'static {
     /// What it is placed by; unique in its group.
     fn key(&self) -> String;
 
@@ -97,14 +97,14 @@ impl<T, X> fmt::Debug for Typed<T, X> {
 }
 
 #[async_trait]
-impl<T: TaskType, P: TypedProvider<T>> TaskProvider for Typed<T, P> {
+impl<T: TypedTask, P: TypedProvider<T>> TaskProvider for Typed<T, P> {
     async fn tasks(&self) -> anyhow::Result<Vec<Task>> {
-        Ok(self.0.tasks().await?.iter().map(TaskType::to_task).collect())
+        Ok(self.0.tasks().await?.iter().map(TypedTask::to_task).collect())
     }
 }
 
 #[async_trait]
-impl<T: TaskType, W: TypedWorker<T>> Worker for Typed<T, W> {
+impl<T: TypedTask, W: TypedWorker<T>> Worker for Typed<T, W> {
     async fn assign(&self, holdings: &[Holding]) -> anyhow::Result<()> {
         self.0.assign(&typed(holdings)?).await
     }
@@ -114,7 +114,7 @@ impl<T: TaskType, W: TypedWorker<T>> Worker for Typed<T, W> {
     }
 }
 
-fn typed<T: TaskType>(holdings: &[Holding]) -> anyhow::Result<Vec<TypedHolding<T>>> {
+fn typed<T: TypedTask>(holdings: &[Holding]) -> anyhow::Result<Vec<TypedHolding<T>>> {
     let typed = |holding: &Holding| {
         anyhow::Ok(TypedHolding { task: T::from_task(&holding.task)?, holding: holding.clone() })
     };
@@ -131,7 +131,7 @@ mod tests {
     #[derive(Clone, Debug, PartialEq)]
     struct Number(u32);
 
-    impl TaskType for Number {
+    impl TypedTask for Number {
         fn key(&self) -> String {
             self.0.to_string()
         }

@@ -64,22 +64,26 @@ pub struct Tls {
 pub struct EtcdConfig {
     /// The nodes, as `host:port` or as a URL. Any of them will do; name them all.
     pub endpoints: Vec<String>,
+    /// The text that all keys begin with in etcd, for an etcd that is shared with others: `/teams/search`. Default none. All
+    /// members of a group must have the same.
+    pub root: String,
     /// User and password, where etcd asks for them.
     pub credentials: Option<Credentials>,
     /// Encryption; none by default.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
-    /// How long a connection may take to come about.
+    /// The time that a connection may take to come about.
     #[serde(with = "text")]
     pub connect_timeout: Duration,
-    /// How long a call may take, retries included. Keep it well below the TTL of the leases.
+    /// The longest that a call may take, retries included. Writes and keep-alives take a third of the shortest TTL at most,
+    /// where that is less. Default 3 s.
     #[serde(with = "text")]
     pub request_timeout: Duration,
     /// How long a connection may be silent before it is asked for a sign of life. Keep it above etcd's
     /// `--grpc-keepalive-min-time`, by default 5 s: etcd closes connections that ask more often while nothing changes.
     #[serde(with = "text")]
     pub ping_interval: Duration,
-    /// How long the sign of life may take.
+    /// The time that the sign of life may take.
     #[serde(with = "text")]
     pub ping_timeout: Duration,
 }
@@ -88,6 +92,7 @@ impl Default for EtcdConfig {
     fn default() -> Self {
         Self {
             endpoints: vec!["127.0.0.1:2379".to_owned()],
+            root: String::new(),
             credentials: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -117,6 +122,21 @@ pub enum InvalidConfig {
     /// A user without a name.
     #[error("the etcd user has no name")]
     NoUser,
+    /// A root that cannot be used.
+    #[error(
+        "the root {0:?} cannot be used; it begins with a slash, does not end with one, and has at most 256 bytes"
+    )]
+    Root(String),
+    /// A root other than the one before.
+    #[error(
+        "the root is {after:?} and was {before:?}; members see each other below one root only, so restart to change it"
+    )]
+    RootChanged {
+        /// The one before.
+        before: String,
+        /// The one that was asked for.
+        after: String,
+    },
 }
 
 impl EtcdConfig {
@@ -154,6 +174,10 @@ impl EtcdConfig {
         }
         if self.connect_timeout > self.request_timeout {
             return Err(InvalidConfig::ConnectTooLong);
+        }
+        let Self { root, .. } = self;
+        if !root.is_empty() && (!root.starts_with('/') || root.ends_with('/') || root.len() > 256) {
+            return Err(InvalidConfig::Root(root.clone()));
         }
         if self.credentials.as_ref().is_some_and(|credentials| credentials.user.is_empty()) {
             return Err(InvalidConfig::NoUser);
@@ -221,6 +245,10 @@ mod tests {
         let long = EtcdConfig { connect_timeout: Duration::from_secs(60), ..EtcdConfig::default() };
         assert_eq!(long.check(), Err(InvalidConfig::ConnectTooLong));
         let nobody = Credentials { user: String::new(), password: Secret::new("x") };
+        for root in ["teams", "/teams/", "/"] {
+            let wrong = EtcdConfig { root: root.to_owned(), ..EtcdConfig::default() };
+            assert_eq!(wrong.check(), Err(InvalidConfig::Root(root.to_owned())));
+        }
         let nobody = EtcdConfig { credentials: Some(nobody), ..EtcdConfig::default() };
         assert_eq!(nobody.check(), Err(InvalidConfig::NoUser));
     }

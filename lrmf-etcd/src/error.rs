@@ -3,43 +3,43 @@
 use std::error::Error as _;
 
 use etcd_client::Error;
-use lrmf_core::StoreError;
+use lrmf_core::CoordinationError;
 use tonic::{Code, ConnectError, Status};
 
 /// Tells a call that was certainly not applied from one that may have been. When in doubt, it may have been.
-pub(crate) fn store_error(error: &Error) -> StoreError {
+pub(crate) fn store_error(error: &Error) -> CoordinationError {
     match error {
         Error::GRpcStatus(status) => of_status(status),
         Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
-            StoreError::Refused(error.to_string())
+            CoordinationError::Refused(error.to_string())
         }
-        _ => StoreError::Unknown(error.to_string()),
+        _ => CoordinationError::Unknown(error.to_string()),
     }
 }
 
-fn of_status(status: &Status) -> StoreError {
+fn of_status(status: &Status) -> CoordinationError {
     let message = status.message().to_owned();
     if never_sent(status) {
-        return StoreError::Unreachable(with_cause(status));
+        return CoordinationError::Unreachable(with_cause(status));
     }
     match status.code() {
-        Code::NotFound if message.contains("requested lease not found") => StoreError::LeaseGone,
+        Code::NotFound if message.contains("requested lease not found") => CoordinationError::LeaseGone,
         Code::InvalidArgument if message.contains("too large") || message.contains("too many operations") => {
-            StoreError::TooLarge(message)
+            CoordinationError::TooLarge(message)
         }
         // gRPC's own limit on requests. (etcd's "database space exceeded" has the same code, and is also said after the
         // call was applied.)
         Code::ResourceExhausted if message.contains("received message larger than max") => {
-            StoreError::TooLarge(message)
+            CoordinationError::TooLarge(message)
         }
         // Somebody changed users or roles meanwhile; the next attempt sees it.
         Code::InvalidArgument if message.contains("revision of auth store is old") => {
-            StoreError::Unknown(message)
+            CoordinationError::Unknown(message)
         }
         Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => {
-            StoreError::Refused(message)
+            CoordinationError::Refused(message)
         }
-        _ => StoreError::Unknown(format!("{:?}: {}", status.code(), with_cause(status))),
+        _ => CoordinationError::Unknown(format!("{:?}: {}", status.code(), with_cause(status))),
     }
 }
 
@@ -52,7 +52,7 @@ fn with_cause(status: &Status) -> String {
     }
 }
 
-/// Whether the call ended for want of a connection.
+/// Returns true where the call ended for want of a connection.
 fn never_sent(status: &Status) -> bool {
     if status.message().starts_with("Service was not ready") {
         return true;
@@ -67,18 +67,18 @@ fn never_sent(status: &Status) -> bool {
     false
 }
 
-/// Whether a read at a fixed revision came too late.
+/// Returns true where a read at a fixed revision came too late.
 pub(crate) fn is_compacted(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status)
         if status.code() == Code::OutOfRange && status.message().contains("compacted"))
 }
 
-/// Whether etcd knows us and does not let us.
+/// Returns true where etcd knows us and does not let us.
 pub(crate) fn is_not_permitted(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status) if status.code() == Code::PermissionDenied)
 }
 
-/// Whether the client says that a lease does not exist; it has no error of its own for that.
+/// Returns true where the client says that a lease does not exist; it has no error of its own for that.
 pub(crate) fn is_lease_gone(error: &Error) -> bool {
     matches!(error, Error::LeaseKeepAliveError(message) if message.contains("not found"))
 }
@@ -87,18 +87,18 @@ pub(crate) fn is_lease_gone(error: &Error) -> bool {
 mod tests {
     use super::*;
 
-    fn of(code: Code, message: &str) -> StoreError {
+    fn of(code: Code, message: &str) -> CoordinationError {
         store_error(&Error::GRpcStatus(Status::new(code, message)))
     }
 
     #[test]
     fn only_certain_refusals_are_not_unknown() {
         let refused = of(Code::PermissionDenied, "etcdserver: permission denied");
-        assert!(matches!(refused, StoreError::Refused(_)));
+        assert!(matches!(refused, CoordinationError::Refused(_)));
         let too_large = of(Code::InvalidArgument, "etcdserver: request is too large");
-        assert!(matches!(too_large, StoreError::TooLarge(_)));
+        assert!(matches!(too_large, CoordinationError::TooLarge(_)));
         let gone = of(Code::NotFound, "etcdserver: requested lease not found");
-        assert!(matches!(gone, StoreError::LeaseGone));
+        assert!(matches!(gone, CoordinationError::LeaseGone));
         for (code, message) in [
             (Code::Unavailable, "etcdserver: request timed out"),
             (Code::Unavailable, "error trying to connect: by the words alone"),
@@ -107,7 +107,7 @@ mod tests {
             (Code::Unknown, "broken pipe"),
             (Code::Internal, ""),
         ] {
-            assert!(matches!(of(code, message), StoreError::Unknown(_)), "{message}");
+            assert!(matches!(of(code, message), CoordinationError::Unknown(_)), "{message}");
         }
     }
 
@@ -115,6 +115,6 @@ mod tests {
     fn a_connection_that_did_not_come_about_is_unreachable() {
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let status = Status::from_error(Box::new(ConnectError(Box::new(refused))));
-        assert!(matches!(of_status(&status), StoreError::Unreachable(_)), "{status:?}");
+        assert!(matches!(of_status(&status), CoordinationError::Unreachable(_)), "{status:?}");
     }
 }

@@ -13,10 +13,12 @@
 //! ```
 //!
 //! # What it takes care of
-//! - Every call has a deadline. A call that was certainly not sent, because no connection came about, is tried again at
-//!   once, so that one dead node of three is not felt; any other failure is
-//!   [`Unknown`](lrmf_core::StoreError::Unknown), and it is the caller who reads before deciding.
-//! - A node that hangs is noticed by HTTP/2 pings: its watches end, they do not fall silent.
+//! - Every call has a deadline. A call that was certainly not sent, because no connection came about, and any that may be
+//!   repeated, is made again at another node, so that one node of three that is dead or hangs is not felt. A write that may
+//!   have been made is [`Unknown`](lrmf_core::CoordinationError::Unknown), and it is the caller who reads before deciding.
+//! - A node that says nothing while others answer is given up, with its watches; an only node that hangs is noticed by HTTP/2
+//!   pings. Watches end, they do not fall silent.
+//! - Connections and keep-alives live on [`lrmf_core::session_runtime`], which nothing in the program can hold up.
 //! - All leases of a store are kept alive over one stream; only a received answer counts.
 //! - What etcd reports within a watch, compaction and refused credentials, ends the watch with an error.
 //!
@@ -33,6 +35,7 @@
 mod config;
 mod error;
 mod keep_alive;
+mod nodes;
 mod store;
 mod version;
 mod watch;

@@ -26,7 +26,7 @@ fn parse(version: &str) -> Option<Version> {
     Some((major, minor, patch.saturating_sub(u32::from(candidate))))
 }
 
-/// Whether a version lacks a fix that came with these, one for each line; later lines have it from the start.
+/// Returns true where a version lacks a fix that came with these, one for each line; later lines have it from the start.
 fn is_before(version: Version, fixed: &[Version]) -> bool {
     let of_line = fixed.iter().find(|fix| (fix.0, fix.1) == (version.0, version.1));
     match of_line {

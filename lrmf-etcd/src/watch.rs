@@ -1,26 +1,32 @@
 //! One watch, over one stream of etcd.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::sync::Arc;
 
 use etcd_client::proto::PbEvent;
-use etcd_client::{EventType, WatchClient, WatchOptions, WatchResponse};
-use futures::StreamExt;
+use etcd_client::{EventType, WatchOptions, WatchResponse};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use lrmf_core::coordination::{Revision, WatchBatch, WatchError, WatchEvent, WatchStream};
-use tokio::time::timeout;
 
-use crate::store::{key_value, range_of, revision, signed, with_retries};
+use crate::nodes::{Answer, Node, Nodes};
+use crate::store::{MAX_MESSAGE, key_value, range_of, revision, signed};
 
 pub(crate) struct Asked {
-    pub(crate) client: WatchClient,
+    pub(crate) nodes: Arc<Nodes>,
+    /// The prefix as it is in etcd.
     pub(crate) prefix: String,
+    /// The part of it that the port does not know.
+    pub(crate) root: String,
     /// After which revision; from now on where there is none.
     pub(crate) after: Option<Revision>,
-    pub(crate) timeout: Duration,
 }
 
 struct Open {
     stream: etcd_client::WatchStream,
+    node: Arc<Node>,
+    /// Resolves when the node is given up.
+    given_up: BoxFuture<'static, ()>,
     assembler: Assembler,
     ready: VecDeque<WatchBatch>,
 }
@@ -84,15 +90,21 @@ impl Asked {
         // The first revision wanted; 0 means "from now on".
         let first = self.after.map_or(0, |after| signed(after) + 1);
         let options = WatchOptions::new().with_range(end).with_fragment().with_start_revision(first);
-        let opened = with_retries(self.timeout, "opening a watch", || {
-            let (mut client, key, options) = (self.client.clone(), key.clone(), options.clone());
-            async move { client.watch(key, Some(options)).await }
+        let opened = self.nodes.ask("opening a watch", |client| {
+            let mut client = client.watch_client().max_decoding_message_size(MAX_MESSAGE);
+            let (key, options) = (key.clone(), options.clone());
+            async move {
+                let mut stream = client.watch(key, Some(options)).await?;
+                let first = stream.message().await?;
+                Ok((stream, first))
+            }
         });
-        let mut stream = opened.await.map_err(|error| lost(error.to_string()))?;
-        let first =
-            timeout(self.timeout, stream.message()).await.map_err(|_| lost("etcd did not begin to watch"))?;
-        let mut open = Open { stream, assembler: Assembler::default(), ready: VecDeque::new() };
-        open.take(first)?;
+        let Answer { value: (stream, first), node } =
+            opened.await.map_err(|error| lost(error.to_string()))?;
+        let given_up = node.given_up().boxed();
+        let assembler = Assembler { root: self.root, unfinished: None };
+        let mut open = Open { stream, node, given_up, assembler, ready: VecDeque::new() };
+        open.take(Ok(first))?;
         Ok(open)
     }
 }
@@ -103,7 +115,11 @@ impl Open {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok((batch, self));
             }
-            let response = self.stream.message().await;
+            let response = tokio::select! {
+                response = self.stream.message() => response,
+                () = &mut self.given_up => return Err(lost("its node of etcd was given up")),
+            };
+            self.node.answered();
             self.take(response)?;
         }
     }
@@ -131,6 +147,7 @@ impl Open {
 /// Puts the events of one revision together: a response may hold several revisions, and a revision several fragments.
 #[derive(Debug, Default)]
 struct Assembler {
+    root: String,
     unfinished: Option<WatchBatch>,
 }
 
@@ -142,7 +159,7 @@ impl Assembler {
             let Some(entry) = event.kv else { continue };
             let at = revision(entry.mod_revision);
             let deleted = event.r#type == EventType::Delete as i32;
-            let Some(entry) = key_value(entry) else { continue };
+            let Some(entry) = key_value(entry, &self.root) else { continue };
             let event = if deleted { WatchEvent::Delete { key: entry.key } } else { WatchEvent::Put(entry) };
             match &mut self.unfinished {
                 Some(batch) if batch.revision == at => batch.events.push(event),

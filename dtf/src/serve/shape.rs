@@ -99,7 +99,7 @@ pub(super) async fn found_at(
 }
 
 /// All of these calls can be made again.
-pub(super) fn unanswered(error: &lrmf_core::StoreError) -> StoreError {
+pub(super) fn unanswered(error: &lrmf_core::CoordinationError) -> StoreError {
     StoreError::Unreachable { store: "etcd", cause: error.to_string() }
 }
 

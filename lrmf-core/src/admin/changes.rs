@@ -61,7 +61,7 @@ pub enum Change {
         control: &'static str,
         /// About which member or task.
         about: Option<String>,
-        /// Whether it is wanted now.
+        /// True where it is wanted now.
         wanted: bool,
     },
 }
@@ -226,7 +226,15 @@ impl Admin {
         let (inputs, mut items) = mpsc::channel(64);
         let prefix = self.keys.root().to_owned();
         let backoff = Backoff::seeded(Uuid::new_v4().as_u64_pair().0);
-        let feed = Feed { store: self.store.clone(), feed: FeedId::Group, epoch: 0, prefix, inputs, backoff };
+        let feed = Feed {
+            store: self.store.clone(),
+            feed: FeedId::Group,
+            epoch: 0,
+            prefix,
+            inputs,
+            backoff,
+            seen: None,
+        };
         // Ends with the stream that owns it.
         let task = AbortOnDropHandle::new(tokio::spawn(feed.run()));
         // Requests that come and go are in no state that could be compared: what is said begins where the watch does.
@@ -235,7 +243,11 @@ impl Admin {
         }
         let begin = (state.clone(), items, self.group.clone(), task);
         let changes = futures::stream::unfold(begin, |(mut state, mut items, group, task)| async move {
-            let Input::Feed { item, .. } = items.recv().await? else { return None };
+            let item = loop {
+                if let Input::Feed { item, .. } = items.recv().await? {
+                    break item;
+                }
+            };
             let changes = state.follow(&item, &group);
             Some((changes, (state, items, group, task)))
         });

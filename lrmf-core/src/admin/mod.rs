@@ -33,7 +33,7 @@ use serde::Serialize;
 
 use crate::control::{DrainRecord, EvictionRecord, FreezeRecord, Origin, PinRecord, ReleaseRecord};
 use crate::coordination::{Coordination, Guard, KeyValue, Op, Txn, TxnOutcome};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
 use crate::keys::{Control, Keys};
 use crate::records::{Format, MemberRecord, Record, RecordError, decode, encode};
@@ -51,7 +51,7 @@ const ATTEMPTS: usize = 8;
 pub enum AdminError {
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] CoordinationError),
     /// A record that this needs cannot be read.
     #[error(transparent)]
     Unreadable(#[from] RecordError),
@@ -65,6 +65,14 @@ pub enum AdminError {
     #[error("{member} is no member of the group now; the members command lists them")]
     NoMember {
         /// The member.
+        member: InstanceId,
+    },
+    /// A group that is to be deleted has members.
+    #[error("the group {group} has members, {member} among them; stop them all before it is deleted")]
+    HasMembers {
+        /// The group.
+        group: GroupId,
+        /// One of the members.
         member: InstanceId,
     },
     /// The task is in no record.
@@ -209,11 +217,63 @@ impl Admin {
             let guard = Guard::ModifiedAt { key: session.key, revision: session.mod_revision };
             match self.commit(vec![guard], op).await {
                 Ok(true) => return Ok(incarnation),
-                Ok(false) | Err(AdminError::Store(StoreError::LeaseGone)) => {}
+                Ok(false) | Err(AdminError::Store(CoordinationError::LeaseGone)) => {}
                 Err(error) => return Err(error),
             }
         }
         Err(AdminError::Changing)
+    }
+
+    /// Declares that the process of a member is dead, as somebody knows who can: its session ends now, and its tasks go to
+    /// others without waiting for the TTL. Returns which session that was. **Should the process live, its tasks run twice**
+    /// until it hears that its session is gone, or until its own deadline where it is cut off (P1 is given up for this
+    /// session); only tokens, where stores check them, keep it from doing harm.
+    ///
+    /// # Errors
+    /// A member without a session; [`AdminError::Changing`]; as for [`drain`](Self::drain).
+    pub async fn declare_dead(&self, member: &InstanceId) -> Result<Incarnation, AdminError> {
+        self.check_group().await?;
+        for _ in 0..ATTEMPTS {
+            let session = self.get(&self.keys.session(member)).await?;
+            let Some(session) = session else { return Err(AdminError::NoMember { member: member.clone() }) };
+            let incarnation = decode::<MemberRecord>(&session.key, &session.value)?.incarnation;
+            let guard = Guard::ModifiedAt { key: session.key.clone(), revision: session.mod_revision };
+            // What else is bound to its lease ends with that, and says nothing without the session; the leader's key would.
+            let leader = self.get(&self.keys.leader()).await?;
+            let leads = leader.filter(|leader| leader.lease.is_some() && leader.lease == session.lease);
+            let keys = [Some(session.key), leads.map(|leader| leader.key)];
+            let ops = keys.into_iter().flatten().map(|key| Op::Delete { key }).collect();
+            if self.commit_all(vec![guard], ops).await? {
+                return Ok(incarnation);
+            }
+        }
+        Err(AdminError::Changing)
+    }
+
+    /// Deletes all records of a group that has no members any more, and returns how many there were. A group that is made
+    /// anew under this name counts its generations on from the time of day, or from above its floor where it has one.
+    ///
+    /// # Errors
+    /// A group with members, or one whose records are written meanwhile: what was deleted by then is gone, and the group goes
+    /// on; as for [`drain`](Self::drain).
+    pub async fn delete_group(&self) -> Result<usize, AdminError> {
+        let state = self.read().await?;
+        if let Some(member) = state.sessions.keys().next() {
+            return Err(AdminError::HasMembers { group: self.group.clone(), member: member.clone() });
+        }
+        let entries = self.store.list(self.keys.root()).await?.entries;
+        let most = self.store.limits().ops - 1;
+        for some in entries.chunks(most) {
+            let nobody_leads = Guard::Absent { key: self.keys.leader() };
+            let as_seen =
+                |kv: &KeyValue| Guard::ModifiedAt { key: kv.key.clone(), revision: kv.mod_revision };
+            let guards = some.iter().map(as_seen).chain([nobody_leads]).collect();
+            let ops = some.iter().map(|kv| Op::Delete { key: kv.key.clone() }).collect();
+            if !self.commit_all(guards, ops).await? {
+                return Err(AdminError::Changing);
+            }
+        }
+        Ok(entries.len())
     }
 
     /// Declares that the run of a task by its holder is over, although that one has not said so, and returns which holding
@@ -269,8 +329,12 @@ impl Admin {
 
     /// Every one of these can be sent again, so an unanswered one is.
     async fn commit(&self, guards: Vec<Guard>, op: Op) -> Result<bool, AdminError> {
-        let txn = Txn { guards, ops: vec![op] };
-        let mut last = StoreError::Unknown("not sent".into());
+        self.commit_all(guards, vec![op]).await
+    }
+
+    async fn commit_all(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<bool, AdminError> {
+        let txn = Txn { guards, ops };
+        let mut last = CoordinationError::Unknown("not sent".into());
         for _ in 0..ATTEMPTS {
             match self.store.commit(txn.clone()).await {
                 Ok(outcome) => return Ok(matches!(outcome, TxnOutcome::Applied { .. })),

@@ -103,7 +103,7 @@ impl GroupState {
         }
     }
 
-    /// Whether anybody ever used the group.
+    /// Returns true where anybody ever used the group.
     pub fn exists(&self) -> bool {
         self.generation.is_some()
             || self.leader.is_some()
@@ -124,12 +124,12 @@ impl GroupState {
         self.places.keys().filter_map(|key| self.place(key))
     }
 
-    /// Whether the session that a task was given to is alive.
+    /// Returns true where the session that a task was given to is alive.
     pub fn is_alive(&self, place: Place<'_>) -> bool {
         self.sessions.get(place.holder).is_some_and(|session| session.incarnation == place.incarnation)
     }
 
-    /// Whether a member's session was heard of lately; where that is not kept track of, its session says so.
+    /// Returns true where a member's session was heard of lately; where that is not kept track of, its session says so.
     pub fn is_in_contact(&self, member: &InstanceId) -> bool {
         self.sessions.get(member).is_none_or(|session| {
             session.mode == GroupMode::Exclusive || self.contacts.get(member) == Some(&session.incarnation)

@@ -55,6 +55,7 @@ impl Written {
             zone: None,
             labels: Default::default(),
             load: None,
+            assignor: String::new(),
         };
         self.put(self.keys.session(&name(member)), &record).await;
     }

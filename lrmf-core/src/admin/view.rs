@@ -18,23 +18,23 @@ pub struct MemberView {
     pub member: InstanceId,
     /// What it is about.
     pub state: MemberPhase,
-    /// Whether it leads.
+    /// True where it leads.
     pub leads: bool,
-    /// Whether operators want it empty.
+    /// True where operators want it empty.
     pub drained: bool,
-    /// Whether operators sent it away.
+    /// True where operators sent it away.
     pub evicted: bool,
-    /// Whether another process waits to become it.
+    /// True where another process waits to become it.
     pub successor: bool,
     /// What it does when it is out of contact; the group's mode, or it is given nothing.
     pub mode: GroupMode,
-    /// Whether it is out of contact, in a group of mode `available`.
+    /// True where it is out of contact, in a group of mode `available`.
     pub silent: bool,
     /// Why the leader gives it nothing, although it would take something.
     pub barred: Option<Barred>,
     /// Its session, while that lives.
     pub incarnation: Option<Incarnation>,
-    /// How many tasks it has.
+    /// The number of tasks that it has.
     pub tasks: usize,
     /// How many of them it is to release.
     pub releasing: usize,
@@ -180,7 +180,7 @@ impl GroupState {
         }
     }
 
-    /// Whether the holder acknowledged that nothing of a task that it is to release runs any more.
+    /// Returns true where the holder acknowledged that nothing of a task that it is to release runs any more.
     pub fn has_released(&self, place: Place<'_>) -> bool {
         let ack = self.acks.get(place.holder).filter(|ack| ack.incarnation == place.incarnation);
         ack.is_some_and(|ack| ack.has_released(place.entry))

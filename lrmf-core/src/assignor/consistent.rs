@@ -3,7 +3,7 @@
 use super::hash::{mix, stable_hash};
 use super::{Assignor, MemberIx, Placement, PlanError, Problem};
 
-/// How many points a member has on the ring.
+/// The number of points that a member has on the ring.
 const POINTS: u64 = 64;
 /// How much more than an even share a member may hold, in percent.
 const DEFAULT_SLACK_PERCENT: u32 = 25;

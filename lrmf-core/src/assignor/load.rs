@@ -120,7 +120,7 @@ impl Relief {
         }
     }
 
-    /// Whether a member has something left of its churn budget, and something to give.
+    /// Returns true where a member has something left of its churn budget, and something to give.
     fn may_give(&self, member: MemberIx) -> bool {
         let held = self.held(member);
         let had = self.reports[member as usize].map_or(0, |report| u64::from(report.tasks));

@@ -46,7 +46,7 @@ impl Assignor for StickyBalanced {
     }
 }
 
-/// Whether a task stays where it is; it then takes a place of its holder's share.
+/// Returns true where a task stays where it is; it then takes a place of its holder's share.
 fn stays(holder: Option<MemberIx>, room: &mut [u32]) -> bool {
     match holder.map(|holder| &mut room[holder as usize]) {
         Some(room) if *room > 0 => {

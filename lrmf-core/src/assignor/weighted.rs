@@ -171,7 +171,7 @@ impl<'a> Balance<'a> {
         moved
     }
 
-    /// Whether `high` without an average task is no higher than `low`.
+    /// Returns true where `high` without an average task is no higher than `low`.
     fn is_near(&self, high: Level, low: Level) -> bool {
         let less = u64::from(self.average).min(high.load);
         Level { load: high.load - less, ..high }.height(&low).is_le()

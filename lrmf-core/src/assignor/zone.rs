@@ -348,7 +348,7 @@ impl Layout {
         }
     }
 
-    /// Whether the move takes nothing away from wishes and families.
+    /// Returns true where the move takes nothing away from wishes and families.
     fn may_go(&self, task: TaskIx, to: ZoneIx) -> bool {
         let Some(from) = self.zone(task) else { return true };
         let evens = |family: FamilyIx| self.spread[family][from] > self.spread[family][to];

@@ -7,10 +7,12 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::coordination::Coordination;
+use crate::coordination::{Coordination, Revision};
 use crate::panics::message_of;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::{FeedId, FeedItem, Input};
+
+use super::seen::{Mark, Seen};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -24,6 +26,8 @@ pub(crate) struct Feed {
     pub(crate) inputs: mpsc::Sender<Input>,
     /// The pauses after failures.
     pub(crate) backoff: Backoff,
+    /// How far the store was seen to be, where this feed is to tell when it has gone back.
+    pub(crate) seen: Option<Seen>,
 }
 
 impl Feed {
@@ -38,8 +42,14 @@ impl Feed {
     async fn follow(&self) {
         let mut backoff = self.backoff.clone().beginning_with(FIRST_PAUSE);
         loop {
+            let before = self.seen.as_ref().map(Seen::before);
             match self.store.list_and_watch(&self.prefix).await {
                 Ok((snapshot, mut watch)) => {
+                    if self.has_gone_back(before, snapshot.revision)
+                        && self.inputs.send(Input::StoreReset).await.is_err()
+                    {
+                        return;
+                    }
                     if self.deliver(FeedItem::Loaded(snapshot)).await.is_err() {
                         return;
                     }
@@ -47,6 +57,7 @@ impl Feed {
                         match item {
                             Ok(batch) => {
                                 backoff.reset();
+                                self.note(batch.revision);
                                 if self.deliver(FeedItem::Changed(batch)).await.is_err() {
                                     return;
                                 }
@@ -54,10 +65,32 @@ impl Feed {
                             Err(error) => tracing::debug!(prefix = %self.prefix, %error, "watch ended"),
                         }
                     }
+                    if self.inputs.send(self.interrupted()).await.is_err() {
+                        return;
+                    }
                 }
                 Err(error) => tracing::debug!(prefix = %self.prefix, %error, "list and watch failed"),
             }
             tokio::time::sleep(backoff.again()).await;
+        }
+    }
+
+    fn interrupted(&self) -> Input {
+        Input::Interrupted { feed: self.feed, epoch: self.epoch }
+    }
+
+    fn has_gone_back(&self, before: Option<Mark>, revision: Revision) -> bool {
+        let gone_back =
+            self.seen.as_ref().zip(before).is_some_and(|(seen, before)| seen.note(before, revision));
+        if gone_back {
+            tracing::error!(prefix = %self.prefix, revision = revision.0, "the store has lost its data or gone back to an older copy");
+        }
+        gone_back
+    }
+
+    fn note(&self, revision: Revision) {
+        if let Some(seen) = &self.seen {
+            seen.raise(revision);
         }
     }
 

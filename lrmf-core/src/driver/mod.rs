@@ -6,7 +6,9 @@
 //! Should the machine itself panic, the driver stops all tasks by its own book (`works`), and says so.
 
 mod feed;
+mod listeners;
 mod runtime;
+mod seen;
 mod spans;
 mod status;
 mod user;
@@ -25,8 +27,8 @@ use uuid::Uuid;
 
 use crate::assignor::Assignor;
 use crate::clock::Clock;
-use crate::coordination::Coordination;
-use crate::error::StoreError;
+use crate::coordination::{Coordination, Op, TxnOutcome};
+use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::ids::Incarnation;
 use crate::metrics::Gauges;
@@ -35,13 +37,15 @@ use crate::protocol::backoff::Backoff;
 use crate::protocol::leader::PlanRequest;
 use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply};
-use crate::provider::TaskProvider;
+use crate::provider::{GenerationFloor, TaskProvider};
 use crate::task::Holding;
 use crate::tenure::Tenure;
 use crate::worker::Worker;
 
 pub(crate) use feed::Feed;
+pub(crate) use listeners::Listeners;
 pub use runtime::session_runtime;
+pub(crate) use seen::Seen;
 use spans::Spans;
 pub(crate) use status::Board;
 pub use status::{HeldTasks, MemberStage, MemberStatus};
@@ -58,6 +62,7 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Coordination>,
     pub(crate) worker: Arc<dyn Worker>,
     pub(crate) provider: Arc<dyn TaskProvider>,
+    pub(crate) floor: Option<Arc<dyn GenerationFloor>>,
     pub(crate) assignor: Arc<dyn Assignor>,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the driver keeps up to date.
@@ -93,6 +98,8 @@ pub(crate) struct Driver {
     /// Calls of the user's code.
     user_calls: JoinSet<Input>,
     works: Works,
+    /// How far the store was seen to be.
+    seen: Seen,
     board: Board,
     gauges: Gauges,
     spans: Spans,
@@ -131,6 +138,7 @@ impl Driver {
             calls: JoinSet::new(),
             user_calls: JoinSet::new(),
             works: Works::default(),
+            seen: Seen::default(),
             board,
             gauges,
             spans,
@@ -248,6 +256,9 @@ impl Driver {
                 Action::AskProvider => {
                     self.user_calls.spawn(user::ask_provider(self.ports.clone(), self.limits.provider));
                 }
+                Action::AskFloor => {
+                    self.user_calls.spawn(user::ask_floor(self.ports.clone(), self.limits.provider));
+                }
                 Action::Plan(request) => self.plan(request),
                 Action::Emit(event) => {
                     self.spans.follow(&event);
@@ -262,16 +273,23 @@ impl Driver {
     }
 
     fn call(&mut self, id: CallId, call: Call) {
-        let (store, group) = (self.ports.store.clone(), self.board.group.clone());
+        let (store, group, seen) = (self.ports.store.clone(), self.board.group.clone(), self.seen.clone());
         self.calls.spawn(async move {
+            let before = seen.before();
             let kind = call.kind();
+            if let Some(bytes) = ack_bytes(&call) {
+                crate::metrics::ack_written(&group, bytes);
+            }
             let reply = match AssertUnwindSafe(ask_store(store, call)).catch_unwind().await {
                 Ok(reply) => reply,
                 Err(panic) => {
                     let error = format!("the store's adapter panicked: {}", message_of(panic.as_ref()));
-                    kind.failed(StoreError::Unknown(error))
+                    kind.failed(CoordinationError::Unknown(error))
                 }
             };
+            if let Reply::Committed(Ok(TxnOutcome::Applied { revision })) = &reply {
+                seen.wrote(before, *revision);
+            }
             if let Some(error) = reply.error() {
                 crate::metrics::store_failed(&group, error);
             }
@@ -283,7 +301,9 @@ impl Driver {
         self.unfollow(feed);
         let (store, inputs) = (self.ports.store.clone(), self.to_inputs.clone());
         let backoff = Backoff::new(&self.board.instance);
-        let task = Feed { store, feed, epoch, prefix, inputs, backoff };
+        // The own keys are always followed: they tell for all feeds.
+        let seen = (feed == FeedId::Own).then(|| self.seen.clone());
+        let task = Feed { store, feed, epoch, prefix, inputs, backoff, seen };
         self.feeds.insert(feed, self.feed_tasks.spawn(task.run()));
         // Feeds that were aborted leave their results behind; take them out.
         while self.feed_tasks.try_join_next().is_some() {}
@@ -337,6 +357,13 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.ports.tenure.set(None);
     }
+}
+
+/// The size of the acknowledgement that a call writes, if it writes one.
+fn ack_bytes(call: &Call) -> Option<usize> {
+    let Call::Commit(txn) = call else { return None };
+    let ack = txn.ops.iter().find(|op| matches!(op, Op::Put { .. }) && op.key().ends_with("/ack"))?;
+    Some(ack.bytes())
 }
 
 async fn ask_store(store: Arc<dyn Coordination>, call: Call) -> Reply {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use crate::event::Event;
 use crate::ids::{GroupId, Incarnation, InstanceId};
@@ -11,6 +11,8 @@ use crate::protocol::Exit;
 use crate::protocol::node::Node;
 use crate::records::Barred;
 use crate::task::Holding;
+
+use super::listeners::Listeners;
 
 /// The tasks that a member runs now, by key.
 pub type HeldTasks = BTreeMap<Arc<str>, Holding>;
@@ -31,7 +33,9 @@ pub enum MemberStage {
 pub struct MemberStatus {
     /// Where it is in its life.
     pub stage: MemberStage,
-    /// Whether it leads the group.
+    /// Returns to false when it has joined anew: its session has ended, or is given up, and all its tasks stop.
+    pub fenced: bool,
+    /// True where it leads the group.
     pub leading: bool,
     /// Who leads the group, as far as it knows.
     pub leader: Option<InstanceId>,
@@ -41,7 +45,7 @@ pub struct MemberStatus {
 
 impl Default for MemberStatus {
     fn default() -> Self {
-        Self { stage: MemberStage::Joining, leading: false, leader: None, barred: None }
+        Self { stage: MemberStage::Joining, fenced: false, leading: false, leader: None, barred: None }
     }
 }
 
@@ -50,7 +54,7 @@ impl Default for MemberStatus {
 pub(crate) struct Board {
     pub(crate) group: GroupId,
     pub(crate) instance: InstanceId,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) events: Arc<Listeners>,
     pub(crate) held: watch::Sender<HeldTasks>,
     pub(crate) status: watch::Sender<MemberStatus>,
 }
@@ -64,8 +68,7 @@ impl Board {
                 held.insert(holding.task.key.clone(), holding.clone());
             });
         }
-        // An error means that nobody listens.
-        drop(self.events.send(event));
+        self.events.tell(event);
     }
 
     pub(super) fn revoking(&self, holding: &Holding) {
@@ -77,13 +80,16 @@ impl Board {
             .session()
             .map_or(MemberStage::Joining, |session| MemberStage::Serving(session.record.incarnation));
         let (leading, leader) = (node.is_leading(), node.leader_record().map(|record| &record.instance));
-        let barred = node.barred();
+        let (barred, fenced) = (node.barred(), node.is_fenced());
         self.status.send_if_modified(|status| {
-            let same = status.stage == stage && status.leading == leading && status.barred == barred;
+            let same = status.stage == stage
+                && status.fenced == fenced
+                && status.leading == leading
+                && status.barred == barred;
             if same && status.leader.as_ref() == leader {
                 return false;
             }
-            *status = MemberStatus { stage: stage.clone(), leading, leader: leader.cloned(), barred };
+            *status = MemberStatus { stage: stage.clone(), fenced, leading, leader: leader.cloned(), barred };
             true
         });
     }
@@ -92,10 +98,19 @@ impl Board {
         self.held.send_if_modified(|held| !std::mem::take(held).is_empty());
         self.status.send_replace(MemberStatus {
             stage: MemberStage::Ended(exit),
+            fenced: false,
             leading: false,
             leader: None,
             barred: None,
         });
+        self.events.close();
+    }
+}
+
+impl Drop for Board {
+    /// Also when the runtime ends.
+    fn drop(&mut self) {
+        self.events.close();
     }
 }
 
@@ -140,6 +155,9 @@ fn log(member: &InstanceId, event: &Event) {
         Event::Fenced { reason } => tracing::warn!(%member, ?reason, "fenced"),
         Event::ProviderFailed { error } => tracing::warn!(%member, %error, "provider failed"),
         Event::PlanRefused { error } => tracing::error!(%member, %error, "plan refused"),
+        Event::LeaderStalled { why } => tracing::error!(%member, %why, "leader stalled"),
+        Event::Abstains { why } => tracing::warn!(%member, %why, "abstains from leading"),
+        Event::FloorFailed { error } => tracing::error!(%member, %error, "floor failed"),
         Event::CommitFailed { error } => tracing::error!(%member, %error, "commit failed"),
         Event::Unreadable { error } => tracing::error!(%member, %error, "record unreadable"),
         Event::GroupFull { members, most } => {

@@ -88,6 +88,17 @@ pub(super) async fn revoke(ports: Ports, holding: Holding, span: Span) -> Input 
     Input::Revoked { key, token, result }
 }
 
+/// Asks for the highest generation that is known outside the store.
+pub(super) async fn ask_floor(ports: Ports, limit: Duration) -> Input {
+    let Some(floor) = ports.floor else { return Input::Floor(Ok(0)) };
+    let call = async move { tokio::time::timeout(limit, floor.highest()).await };
+    Input::Floor(match run(ports.place, call).await {
+        Ok(Ok(highest)) => highest.map_err(|error| format!("{error:#}")),
+        Ok(Err(_)) => Err(format!("no answer within {limit:?}")),
+        Err(why) => Err(why),
+    })
+}
+
 /// Asks the provider for its tasks.
 pub(super) async fn ask_provider(ports: Ports, limit: Duration) -> Input {
     let provider = ports.provider;

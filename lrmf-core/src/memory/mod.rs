@@ -24,9 +24,9 @@ use self::state::State;
 use crate::coordination::{
     Coordination, Lease, LeaseId, Revision, Snapshot, Txn, TxnLimits, TxnOutcome, WatchStream,
 };
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 
-/// How many writes a watcher may lag behind before its history is gone.
+/// The number of writes that a watcher may lag behind before its history is gone.
 pub const DEFAULT_HISTORY: usize = 16 * 1024;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,6 +68,16 @@ async fn end_leases_in_time(shared: Weak<Shared>, earlier: Arc<Notify>) {
                 () = earlier.notified() => {}
             },
         }
+    }
+}
+
+/// A copy of all that a store had at some time.
+#[derive(Clone)]
+pub struct Backup(state::Copied);
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backup").finish_non_exhaustive()
     }
 }
 
@@ -141,6 +151,18 @@ impl MemoryStore {
         self.shared.state().compact();
     }
 
+    /// Copies all that the store has, for [`restore`](Self::restore).
+    pub fn backup(&self) -> Backup {
+        Backup(self.shared.state().copy())
+    }
+
+    /// Goes back to a copy, as an etcd does that is restored from a backup: its revisions go on from there, its leases have
+    /// their full TTL again, and all watches end. Restoring the copy of an empty store loses everything.
+    pub fn restore(&self, copy: &Backup) {
+        self.shared.state().restore(copy.0.clone(), Instant::now());
+        self.shared.earlier.notify_one();
+    }
+
     /// Gives every living lease its full TTL again, as an etcd does that restarts or changes its leader.
     pub fn restart_leases(&self) {
         self.shared.state().restart_leases(Instant::now());
@@ -149,16 +171,18 @@ impl MemoryStore {
     /// One call over this connection, with the fault that it meets.
     async fn call<T>(
         &self,
-        step: impl FnOnce(&mut State) -> Result<T, StoreError> + Send,
-    ) -> Result<T, StoreError> {
+        step: impl FnOnce(&mut State) -> Result<T, CoordinationError> + Send,
+    ) -> Result<T, CoordinationError> {
         tokio::task::consume_budget().await;
         match self.link.take() {
             None => step(&mut self.shared.state()),
-            Some(Outage::Unreachable) => Err(StoreError::Unreachable("an outage of the test".into())),
-            Some(Outage::UnknownNotApplied) => Err(StoreError::Unknown("lost on its way by the test".into())),
+            Some(Outage::Unreachable) => Err(CoordinationError::Unreachable("an outage of the test".into())),
+            Some(Outage::UnknownNotApplied) => {
+                Err(CoordinationError::Unknown("lost on its way by the test".into()))
+            }
             Some(Outage::UnknownApplied) => {
                 let _lost_answer = step(&mut self.shared.state());
-                Err(StoreError::Unknown("the answer was lost by the test".into()))
+                Err(CoordinationError::Unknown("the answer was lost by the test".into()))
             }
         }
     }
@@ -166,9 +190,9 @@ impl MemoryStore {
 
 #[async_trait]
 impl Coordination for MemoryStore {
-    async fn grant_lease(&self, ttl: Duration) -> Result<Lease, StoreError> {
+    async fn grant_lease(&self, ttl: Duration) -> Result<Lease, CoordinationError> {
         if ttl.is_zero() {
-            return Err(StoreError::Refused("a lease needs a TTL".into()));
+            return Err(CoordinationError::Refused("a lease needs a TTL".into()));
         }
         self.shared.ensure_timer();
         self.call(|state| {
@@ -183,11 +207,11 @@ impl Coordination for MemoryStore {
         .await
     }
 
-    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, CoordinationError> {
         self.call(|state| state.keep_alive(lease, Instant::now())).await
     }
 
-    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
+    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), CoordinationError> {
         self.call(|state| {
             state.end_lease(lease);
             Ok(())
@@ -195,11 +219,11 @@ impl Coordination for MemoryStore {
         .await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Snapshot, StoreError> {
+    async fn list(&self, prefix: &str) -> Result<Snapshot, CoordinationError> {
         self.call(|state| Ok(state.list(prefix))).await
     }
 
-    async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
+    async fn commit(&self, txn: Txn) -> Result<TxnOutcome, CoordinationError> {
         let limits = self.limits();
         self.call(|state| state.commit(txn, limits)).await
     }

@@ -11,9 +11,9 @@ use crate::coordination::{
     Guard, KeyValue, Lease, LeaseId, Op, Revision, Snapshot, Txn, TxnLimits, TxnOutcome, WatchBatch,
     WatchEvent,
 };
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LeaseState {
     ttl: Duration,
     deadline: Instant,
@@ -26,6 +26,14 @@ struct Watcher {
     /// Every change up to here was delivered, or is none of this watcher's.
     seen: Revision,
     wake: Arc<Notify>,
+}
+
+/// What a backup has: not the history, and nobody who watches.
+#[derive(Clone, Debug)]
+pub(super) struct Copied {
+    revision: Revision,
+    keys: BTreeMap<String, KeyValue>,
+    leases: BTreeMap<LeaseId, LeaseState>,
 }
 
 /// The history that a watcher still needs is gone.
@@ -67,6 +75,19 @@ impl State {
         self.revision
     }
 
+    pub(super) fn copy(&self) -> Copied {
+        Copied { revision: self.revision, keys: self.keys.clone(), leases: self.leases.clone() }
+    }
+
+    /// Goes back to a copy. The names of leases are not used again: those of a real store are random.
+    pub(super) fn restore(&mut self, copy: Copied, now: Instant) {
+        (self.revision, self.keys, self.leases) = (copy.revision, copy.keys, copy.leases);
+        self.restart_leases(now);
+        self.history.clear();
+        self.compacted = self.revision;
+        std::mem::take(&mut self.watchers).into_values().for_each(|watcher| watcher.wake.notify_one());
+    }
+
     // Leases.
 
     pub(super) fn grant(&mut self, ttl: Duration, now: Instant) -> Lease {
@@ -78,8 +99,8 @@ impl State {
         Lease { id, ttl }
     }
 
-    pub(super) fn keep_alive(&mut self, id: LeaseId, now: Instant) -> Result<Duration, StoreError> {
-        let lease = self.leases.get_mut(&id).ok_or(StoreError::LeaseGone)?;
+    pub(super) fn keep_alive(&mut self, id: LeaseId, now: Instant) -> Result<Duration, CoordinationError> {
+        let lease = self.leases.get_mut(&id).ok_or(CoordinationError::LeaseGone)?;
         self.deadlines.remove(&(lease.deadline, id));
         lease.deadline = now + lease.ttl;
         self.deadlines.insert((lease.deadline, id));
@@ -137,7 +158,7 @@ impl State {
         Snapshot { revision: self.revision, entries }
     }
 
-    pub(super) fn commit(&mut self, txn: Txn, limits: TxnLimits) -> Result<TxnOutcome, StoreError> {
+    pub(super) fn commit(&mut self, txn: Txn, limits: TxnLimits) -> Result<TxnOutcome, CoordinationError> {
         txn.check(limits)?;
         if !txn.guards.iter().all(|guard| self.holds(guard)) {
             return Ok(TxnOutcome::Refused);
@@ -147,7 +168,7 @@ impl State {
             _ => false,
         };
         if txn.ops.iter().any(names_ended_lease) {
-            return Err(StoreError::LeaseGone);
+            return Err(CoordinationError::LeaseGone);
         }
         let changes = |op: &Op| matches!(op, Op::Put { .. }) || self.keys.contains_key(op.key());
         let ops: Vec<Op> = txn.ops.into_iter().filter(changes).collect();
@@ -239,7 +260,8 @@ impl State {
 
     /// The next changes for a watcher, or none for now.
     pub(super) fn next_batch(&mut self, id: u64) -> Result<Option<WatchBatch>, HistoryGone> {
-        let Some(watcher) = self.watchers.get_mut(&id) else { return Ok(None) };
+        // One that was there before the store went back.
+        let Some(watcher) = self.watchers.get_mut(&id) else { return Err(HistoryGone) };
         if watcher.seen < self.compacted {
             return Err(HistoryGone);
         }

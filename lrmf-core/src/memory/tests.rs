@@ -62,8 +62,8 @@ async fn planned_failures_come_one_a_call_in_order() {
     store.fail_next(Outage::Unreachable);
     store.fail_next(Outage::UnknownApplied);
     let mut watch = store.watch("", Revision(0));
-    assert!(matches!(store.commit(put("a", None)).await, Err(StoreError::Unreachable(_))));
-    assert!(matches!(store.commit(put("b", None)).await, Err(StoreError::Unknown(_))));
+    assert!(matches!(store.commit(put("a", None)).await, Err(CoordinationError::Unreachable(_))));
+    assert!(matches!(store.commit(put("b", None)).await, Err(CoordinationError::Unknown(_))));
     assert_eq!(keys(&store).await, ["b"]);
     assert!(watch.next().await.unwrap().is_ok(), "a failed call does not break watches");
 }

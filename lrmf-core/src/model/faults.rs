@@ -1,7 +1,7 @@
 //! Faults: where they can happen, and what they do.
 
 use crate::coordination::{Op, Txn};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::protocol::{Call, Command, FeedId, Input, Reply};
 
 use super::event::{Event, Fault};
@@ -118,7 +118,7 @@ impl State {
 }
 
 fn no_answer(call: &Call) -> Reply {
-    let error = StoreError::Unknown("no answer".into());
+    let error = CoordinationError::Unknown("no answer".into());
     match call {
         Call::Grant { .. } => Reply::Granted(Err(error)),
         Call::KeepAlive(_) => Reply::KeptAlive(Err(error)),

@@ -21,7 +21,7 @@ impl State {
         })
     }
 
-    /// Whether the session is in contact, as all are in groups without such a thing.
+    /// Returns true where the session is in contact, as all are in groups without such a thing.
     fn in_contact(&self, instance: usize, incarnation: Incarnation) -> bool {
         self.scenario.mode == GroupMode::Exclusive
             || contact(&self.store.value, &name(instance)) == Some(incarnation)

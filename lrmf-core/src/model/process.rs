@@ -98,6 +98,8 @@ impl State {
             companions: Duration::ZERO,
             provider_period: Duration::from_secs(1000),
             max_moves: 10,
+            patience: std::time::Duration::from_secs(3600),
+            has_floor: false,
             rules: self.scenario.rules,
         };
         let settings = CoordinatorConfig {
@@ -151,6 +153,7 @@ impl State {
         let tasks = || self.scenario.tasks.iter().map(|key| Task::new(*key, "")).collect();
         match action {
             Action::AskProvider => inputs.push_back(Input::Tasks(Ok(tasks()))),
+            Action::AskFloor => inputs.push_back(Input::Floor(Ok(0))),
             Action::Plan(request) => {
                 let answer = request.ask(&StickyBalanced);
                 inputs.push_back(Input::Planned { request, answer });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::coordination::{LeaseId, Op, TxnOutcome, WatchBatch, WatchEvent};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
 use crate::keys::Keys;
 use crate::protocol::{Call, FeedItem, Input, Now, Reply};
@@ -173,7 +173,7 @@ impl State {
         })
     }
 
-    /// Whether all that could still happen by itself is that members that stand still go on.
+    /// Returns true where all that could still happen by itself is that members that stand still go on.
     pub(super) fn waits_for_silent_ones(&self) -> bool {
         let in_contact = |process: &Process| !process.still && !process.holds_back();
         let dead = |lease: LeaseId| !self.kept().any(|kept| kept == lease);
@@ -258,7 +258,7 @@ impl State {
             Call::Commit(txn) => txn,
         };
         let leader = oracle::leader(&self.store.value);
-        let mut result = Err(StoreError::LeaseGone);
+        let mut result = Err(CoordinationError::LeaseGone);
         self.change(|store| result = store.commit(txn));
         let generation = keys().generation();
         let writes = txn.ops.iter().any(|op| matches!(op, Op::Put { key, .. } if *key == generation));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::ids::InstanceId;
 
 /// The first wait.
@@ -42,7 +42,7 @@ impl Backoff {
     }
 
     /// How long to wait after one more failure.
-    pub fn after(&mut self, error: &StoreError) -> Duration {
+    pub fn after(&mut self, error: &CoordinationError) -> Duration {
         self.wait(if error.is_retryable() { LONGEST } else { LONGEST_REFUSED })
     }
 
@@ -69,19 +69,19 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn waits(name: &str, error: &StoreError) -> Vec<Duration> {
+    fn waits(name: &str, error: &CoordinationError) -> Vec<Duration> {
         let mut backoff = Backoff::new(&InstanceId::new(name).unwrap());
         (0..20).map(|_| backoff.after(error)).collect()
     }
 
     #[test]
     fn waits_grow_within_bounds_and_differ_between_members() {
-        let passing = StoreError::Unreachable(String::new());
+        let passing = CoordinationError::Unreachable(String::new());
         let waits_of_a = waits("a", &passing);
         assert!(waits_of_a[0] >= FIRST / 2 && waits_of_a[0] <= FIRST);
         assert!(waits_of_a[10..].iter().all(|wait| *wait >= LONGEST / 2 && *wait <= LONGEST));
         assert_ne!(waits_of_a, waits("b", &passing));
-        let refused = waits("a", &StoreError::Refused(String::new()));
+        let refused = waits("a", &CoordinationError::Refused(String::new()));
         assert!(refused[10..].iter().all(|wait| *wait >= LONGEST_REFUSED / 2 && *wait <= LONGEST_REFUSED));
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::coordination::{KeyValue, Revision, TxnOutcome, WatchEvent};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::ids::{Incarnation, InstanceId};
-use crate::records::{LeaderRecord, decode};
+use crate::records::{LeaderRecord, RecordError, decode};
 
 use super::backoff::Backoff;
 use super::{FeedItem, Now};
@@ -24,6 +24,8 @@ pub enum Verdict {
     Resign,
     /// Read the leader's key again.
     Reload,
+    /// Delete what stands in the leader's key since this write: it is no record, and would never end.
+    Clear(Revision),
 }
 
 /// The machine.
@@ -37,6 +39,8 @@ pub struct Election {
     /// What the store said last, and when.
     seen: Option<Revision>,
     leader: Option<(Revision, LeaderRecord)>,
+    /// What stands in the leader's key is no record, and bound to no lease, since this write.
+    garbage: Option<Revision>,
     leading: Option<Revision>,
     campaigning: bool,
     not_before: Timestamp,
@@ -57,6 +61,7 @@ impl Election {
             patience,
             seen: None,
             leader: None,
+            garbage: None,
             leading: None,
             campaigning: false,
             not_before: Timestamp::default(),
@@ -105,11 +110,16 @@ impl Election {
 
     fn observe(&mut self, now: Now, entry: Option<&KeyValue>) {
         let before = self.leader.take();
+        self.garbage = None;
         self.not_before = now.at;
         match entry {
             // What cannot be read is somebody's key all the same.
             Some(kv) => {
-                let record = decode(&kv.key, &kv.value).unwrap_or_else(|_| LeaderRecord {
+                let record = decode(&kv.key, &kv.value);
+                if kv.lease.is_none() && matches!(record, Err(RecordError::Malformed { .. })) {
+                    self.garbage = Some(kv.mod_revision);
+                }
+                let record = record.unwrap_or_else(|_| LeaderRecord {
                     format: crate::records::Format,
                     instance: self.instance.clone(),
                     incarnation: Incarnation(uuid::Uuid::nil()),
@@ -130,7 +140,7 @@ impl Election {
     }
 
     /// What came of the campaign.
-    pub fn on_campaign(&mut self, now: Now, result: Result<TxnOutcome, StoreError>) -> Verdict {
+    pub fn on_campaign(&mut self, now: Now, result: Result<TxnOutcome, CoordinationError>) -> Verdict {
         self.campaigning = false;
         match result {
             Ok(TxnOutcome::Applied { revision }) => {
@@ -171,12 +181,19 @@ impl Election {
 
     /// When [`tick`](Self::tick) is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
+        if self.garbage.is_some() {
+            return Some(self.not_before);
+        }
         let vacant =
             self.seen.is_some() && self.leader.is_none() && self.leading.is_none() && !self.campaigning;
         vacant.then_some(self.not_before.max(self.abstain_until))
     }
 
     fn decide(&mut self, now: Now) -> Verdict {
+        if let Some(revision) = self.garbage.filter(|_| self.leading.is_none() && now.at >= self.not_before) {
+            self.not_before = now.at + self.backoff.again();
+            return Verdict::Clear(revision);
+        }
         let mine = self.leader.as_ref().filter(|(_, record)| record.incarnation == self.incarnation);
         match (self.leading, mine) {
             (Some(led), Some((created, _))) if led == *created => Verdict::Nothing,
@@ -265,7 +282,7 @@ mod tests {
     fn a_campaign_that_nobody_answered_is_read_back_and_adopted() {
         let mut election = election();
         election.on_feed(at(0), &loaded(5, vec![]));
-        let unknown = Err(StoreError::Unknown("?".into()));
+        let unknown = Err(CoordinationError::Unknown("?".into()));
         assert_eq!(election.on_campaign(at(1), unknown), Verdict::Reload);
         assert_eq!(election.tick(at(500)), Verdict::Nothing);
         assert_eq!(election.on_feed(at(501), &loaded(6, vec![kv(6, MINE, &[])])), Verdict::Lead(Revision(6)));

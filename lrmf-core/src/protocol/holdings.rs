@@ -52,7 +52,7 @@ struct Run {
 pub struct Inherited(BTreeMap<Arc<str>, Run>);
 
 impl Inherited {
-    /// Whether there are none.
+    /// Returns true where there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -66,9 +66,9 @@ pub struct Holdings {
     incarnation: Incarnation,
     rules: Rules,
     companions: Duration,
-    /// How long an assign may take before it is given up.
+    /// The time that an assign may take before it is given up.
     assign_timeout: Duration,
-    /// How long a revoke may take before it is reported.
+    /// The time that a revoke may take before it is reported.
     revoke_timeout: Duration,
     revision: Revision,
     record: OwnRecord,
@@ -333,7 +333,7 @@ impl Holdings {
         self.settle(now, all, Vec::new())
     }
 
-    /// Whether nothing runs, is being started or is being stopped.
+    /// Returns true where nothing runs, is being started or is being stopped.
     pub fn is_idle(&self) -> bool {
         self.runs.is_empty() && self.inherited.is_empty()
     }
@@ -345,7 +345,7 @@ impl Holdings {
         Inherited(self.inherited.0.into_iter().chain(left).collect())
     }
 
-    /// Whether everything has stopped but what does not: where the worker panicked, or does not return in time.
+    /// Returns true where everything has stopped but what does not: where the worker panicked, or does not return in time.
     pub fn is_stopped(&self) -> bool {
         self.runs.values().all(|run| run.phase == Phase::Lost || run.overdue)
     }
@@ -355,7 +355,7 @@ impl Holdings {
         self.runs.keys().chain(self.inherited.0.keys())
     }
 
-    /// Whether the record gives this member nothing.
+    /// Returns true where the record gives this member nothing.
     pub fn wants_nothing(&self) -> bool {
         self.record.wants_nothing()
     }

@@ -20,12 +20,35 @@
 //! | R2 | a record is for one session | [`holdings`], `leader::batch` | inherited tasks are started by nobody, or twice |
 //! | R3 | a name is taken over only when free, by revision | [`session`] | two processes are one member |
 //! | R4 | one transaction, one generation | `leader::batch` | half a handover |
-//! | R5 | generations never fall | `leader::batch` | a token is given twice |
+//! | R5 | generations never fall | `leader::batch`, `leader::stall` | a token is given twice |
 //! | R6 | what is older than what was applied is ignored | [`holdings`] | a task that was given back starts again |
 //! | R7 | acknowledgements name what was released, and never go back | [`holdings`], [`node`] | a task is granted while it is being stopped |
 //! | R8 | only who holds the leader's key writes the assignment | `leader::batch`, [`election`] | a deposed leader goes on |
 //! | R10 | a changed value is a new holding, in place | `leader::plan`, [`holdings`] | a holder works with an old value |
 //! | P2 | a member stops before its session can end | [`node`] | it runs on while another one starts |
+//!
+//! # The switches
+//! What finds out that a switch of [`Rules`] is off: the simulation (`sim::tests`), the model (`model::tests`), or why nothing
+//! has to.
+//!
+//! | switch | of | found by, as a breach of |
+//! |---|---|---|
+//! | `releasing` | R1 | simulation P1, model |
+//! | `incarnation` | R2 | simulation P6, model |
+//! | `fresh_tokens` | R2 | simulation P3 |
+//! | `await_ack` | R7 | simulation P1, model |
+//! | `ack_lists_tasks` | R7 | simulation P1 |
+//! | `ack_guard` | R7 | nothing: equivalent. A holding that an acknowledgement names never runs again, so one that arrives late is still true, and the leader hears each of them in order; what it costs is a further write |
+//! | `leader_guard` | R8 | simulation R8 |
+//! | `generation_guard` | R4, R8 | simulation P1 |
+//! | `leader_key_goes` | R3 | `coordinator::a_leader_that_restarts_…`. For the simulation it is equivalent: the key ends with its lease, within the TTL |
+//! | `floor` | R5 | simulation P3, in both modes |
+//! | `floor_of_acks` | R5 | nothing: equivalent as long as the clock is right. It counts where the counter is lost, and then the time of day is above all acknowledgements, too |
+//! | `forward_only` | R6 | simulation P1 |
+//! | `values` | R10 | simulation R10 |
+//! | `self_fencing`, `sent_time` | P2 | simulation P2 |
+//! | `release_names_token` | forced releases | simulation P1 |
+//! | `contact`, `silence` | mode `available` | model |
 //!
 //! (R9, about matching keep-alive responses to requests, is for the store's adapter: here each call has its own reply.)
 //!
@@ -38,7 +61,7 @@ use std::time::Duration;
 use crate::assignor::Placement;
 use crate::clock::Timestamp;
 use crate::coordination::{Lease, LeaseId, Snapshot, Txn, TxnOutcome, WatchBatch};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::ids::{Incarnation, Token};
 use crate::task::{Holding, Task};
@@ -103,7 +126,7 @@ impl Call {
 
 impl CallKind {
     /// The reply that says that the call failed.
-    pub(crate) fn failed(self, error: StoreError) -> Reply {
+    pub(crate) fn failed(self, error: CoordinationError) -> Reply {
         match self {
             Self::Grant => Reply::Granted(Err(error)),
             Self::KeepAlive => Reply::KeptAlive(Err(error)),
@@ -117,18 +140,18 @@ impl CallKind {
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Of a grant: the lease, and an incarnation that was never used before.
-    Granted(Result<(Lease, Incarnation), StoreError>),
+    Granted(Result<(Lease, Incarnation), CoordinationError>),
     /// Of a keep-alive.
-    KeptAlive(Result<Duration, StoreError>),
+    KeptAlive(Result<Duration, CoordinationError>),
     /// Of ending a lease.
-    Revoked(Result<(), StoreError>),
+    Revoked(Result<(), CoordinationError>),
     /// Of a transaction.
-    Committed(Result<TxnOutcome, StoreError>),
+    Committed(Result<TxnOutcome, CoordinationError>),
 }
 
 impl Reply {
     /// What went wrong.
-    pub(crate) fn error(&self) -> Option<&StoreError> {
+    pub(crate) fn error(&self) -> Option<&CoordinationError> {
         match self {
             Self::Granted(result) => result.as_ref().err(),
             Self::KeptAlive(result) => result.as_ref().err(),
@@ -213,6 +236,13 @@ pub enum Input {
         /// What.
         item: FeedItem,
     },
+    /// A feed delivers nothing for now: its watch has ended, or it cannot be listed. It begins anew by itself.
+    Interrupted {
+        /// Which one.
+        feed: FeedId,
+        /// Which start of it.
+        epoch: u64,
+    },
     /// `Worker::assign` has returned.
     Assigned {
         /// The task's key.
@@ -240,6 +270,10 @@ pub enum Input {
         /// What it said.
         error: String,
     },
+    /// The highest generation that is known outside the store, or why it cannot be known.
+    Floor(Result<u64, String>),
+    /// The store has lost its data, or went back to an older copy: what follows has lower revisions than what came before.
+    StoreReset,
     /// The provider has answered, or failed to.
     Tasks(Result<Vec<Task>, String>),
     /// The assignor has answered, or failed to.
@@ -277,6 +311,8 @@ pub enum Action {
     Revoke(Holding),
     /// Ask the provider for its tasks.
     AskProvider,
+    /// Ask for the highest generation that is known outside the store.
+    AskFloor,
     /// Ask the assignor for a plan, and feed it back with the question.
     Plan(Arc<PlanRequest>),
     /// Tell listeners.
@@ -327,6 +363,18 @@ pub struct Rules {
     pub(crate) self_fencing: bool,
     /// An operator's forced release is about the holding that it names and no later one.
     pub(crate) release_names_token: bool,
+    /// P2: a session is reckoned from the sending of a sign of life, not from the receipt of the answer.
+    pub(crate) sent_time: bool,
+    /// R2: what a member inherits from its session before gets new tokens.
+    pub(crate) fresh_tokens: bool,
+    /// R3: a leader that restarts deletes its key.
+    pub(crate) leader_key_goes: bool,
+    /// R7: an acknowledgement never replaces a newer one.
+    pub(crate) ack_guard: bool,
+    /// R5: acknowledgements count for the floor of generations.
+    pub(crate) floor_of_acks: bool,
+    /// R10: a task with another value than in its holding is held anew.
+    pub(crate) values: bool,
     /// In mode `available`, only who is out of contact loses tasks without having released them.
     pub(crate) contact: bool,
     /// In mode `available`, who is out of contact loses its tasks while its session lives.
@@ -346,6 +394,12 @@ impl Rules {
         forward_only: true,
         self_fencing: true,
         release_names_token: true,
+        sent_time: true,
+        fresh_tokens: true,
+        leader_key_goes: true,
+        ack_guard: true,
+        floor_of_acks: true,
+        values: true,
         contact: true,
         silence: true,
     };

@@ -42,6 +42,9 @@ pub struct MemberRecord {
     /// What else it says about itself, for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The assignor that it would plan with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub assignor: String,
     /// How busy it said it was, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
@@ -52,7 +55,7 @@ pub struct MemberRecord {
 pub struct LoadReport {
     /// In thousandths of what it can bear; more than 1000 is too much.
     pub per_mille: u32,
-    /// How many tasks it held then.
+    /// The number of tasks that it held then.
     pub tasks: u32,
 }
 
@@ -125,6 +128,8 @@ pub enum Barred {
         /// The group's.
         group: GroupMode,
     },
+    /// The record of what it holds cannot be read: it is to stop everything and to join anew.
+    Unreadable,
     /// A newer leader had a reason that this version does not know.
     #[serde(other)]
     Other,
@@ -142,6 +147,9 @@ impl fmt::Display for Barred {
                 "the group's mode is {group} and this member's is not: set mode = \"{group}\" here, or stop the members \
                  of that mode first"
             ),
+            Self::Unreadable => {
+                f.write_str("the record of what it holds cannot be read: it stops everything and joins anew")
+            }
             Self::Other => {
                 f.write_str("the leader has a reason that this version does not know: update this process")
             }

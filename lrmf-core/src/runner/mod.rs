@@ -61,7 +61,7 @@ impl Held {
         Self { task, token, stop, tenure: tenure.clone(), warned: Arc::default() }
     }
 
-    /// Whether to begin another piece of work: the task is not to stop, and the member's session cannot have ended. A
+    /// Returns true where to begin another piece of work: the task is not to stop, and the member's session cannot have ended. A
     /// process that was suspended for longer than that hears it here at once, and from [`stop`](Self::stop) only when its
     /// member has run; see [`Tenure`]. Ask before each effect that must not come from a former holder; the token is for
     /// those that must not by any means.
@@ -133,7 +133,7 @@ pub struct RunnerConfig {
     pub quarantine_after: u32,
     /// How long a crash counts.
     pub quarantine_window: Duration,
-    /// How long a run may take to end after it was told to.
+    /// The time that a run may take to end after it was told to.
     pub revoke_timeout: Duration,
     /// What happens then.
     pub overrun: Overrun,

@@ -34,6 +34,10 @@ impl World {
             drop(self.store.commit(&Txn { guards: Vec::new(), ops }));
             return Ok(());
         }
+        if self.rng.per_mille(15) {
+            self.back_up_or_restore();
+            return Ok(());
+        }
         self.note(|| format!("fault {kind} at {name} (process {ix}) for {span:?}"));
         match kind {
             0..12 => self.kill(ix),
@@ -97,6 +101,21 @@ impl World {
         }
     }
 
+    /// The store is copied, or goes back to its copy.
+    fn back_up_or_restore(&mut self) {
+        let Some(copy) = self.backup.take() else {
+            self.backup = Some(self.store.clone());
+            return;
+        };
+        self.note(|| format!("the store goes back to {:?}", copy.revision()));
+        self.store.restore(&copy, self.now);
+        self.oracle.restored();
+        self.restored_at = Some(self.now);
+        for ix in 0..self.processes.len() {
+            self.lose_watches(ix);
+        }
+    }
+
     pub(super) fn lose_watches(&mut self, ix: usize) {
         let after = self.rng.millis(1..2000);
         let feeds: Vec<_> = self.processes[ix]
@@ -108,6 +127,8 @@ impl World {
             })
             .collect();
         for (feed, epoch) in feeds {
+            let input = Input::Interrupted { feed, epoch };
+            self.later(Duration::from_millis(1), Happening::Deliver { process: ix, input });
             self.later(after, Happening::List { process: ix, feed, epoch });
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::coordination::{TxnOutcome, WatchBatch, WatchEvent};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::ids::Incarnation;
 use crate::protocol::{Call, CallId, FeedId, FeedItem, Input, Reply};
 
@@ -24,19 +24,22 @@ impl World {
         self.calls += u64::from(!matches!(call, Call::KeepAlive(_)));
         let there = self.rng.micros(100..3000);
         let by = self.processes[process].session.map(|(_, incarnation)| incarnation);
-        let unknown = call.kind().failed(StoreError::Unknown("no answer".into()));
+        let unknown = call.kind().failed(CoordinationError::Unknown("no answer".into()));
         let answer = |world: &mut Self, after, reply| {
             world.later(after, Happening::Deliver { process, input: Input::Reply(id, reply) });
         };
         if self.is_cut(process) {
             let refused = self.rng.per_mille(500);
-            let reply =
-                if refused { call.kind().failed(StoreError::Unreachable("cut".into())) } else { unknown };
+            let reply = if refused {
+                call.kind().failed(CoordinationError::Unreachable("cut".into()))
+            } else {
+                unknown
+            };
             return answer(self, if refused { there } else { TIMEOUT }, reply);
         }
         let luck = if self.faulty { self.rng.below(100) } else { 99 };
         match if luck < 5 && self.strikes() { luck } else { 99 } {
-            0 => answer(self, there, call.kind().failed(StoreError::Unreachable("refused".into()))),
+            0 => answer(self, there, call.kind().failed(CoordinationError::Unreachable("refused".into()))),
             1 => answer(self, TIMEOUT, unknown),
             2 => {
                 answer(self, TIMEOUT, unknown);
@@ -72,9 +75,12 @@ impl World {
         if !answers {
             return wrote;
         }
-        let back = self.rng.micros(100..3000);
+        // Some answers take as long as a caller may wait for them with a store that has another limit.
+        let slow = self.faulty && self.rng.per_mille(20) && self.strikes();
+        let back = self.rng.micros(100..if slow { 3_000_000 } else { 3000 });
         let lost = self.is_cut(process);
-        let reply = if lost { call.kind().failed(StoreError::Unknown("no answer".into())) } else { reply };
+        let reply =
+            if lost { call.kind().failed(CoordinationError::Unknown("no answer".into())) } else { reply };
         let after = if lost { TIMEOUT } else { back };
         self.later(after, Happening::Deliver { process, input: Input::Reply(id, reply) });
         wrote
@@ -102,6 +108,13 @@ impl World {
         state.watching = Some(snapshot.revision);
         state.last = state.last.max(now + back);
         let (at, item) = (state.last, FeedItem::Loaded(snapshot));
+        if feed == FeedId::Own {
+            let (before, now_at) = (process.seen, self.store.revision());
+            process.seen = now_at;
+            if now_at < before {
+                self.later(at - now, Happening::Deliver { process: ix, input: Input::StoreReset });
+            }
+        }
         self.later(at - now, Happening::Deliver { process: ix, input: Input::Feed { feed, epoch, item } });
     }
 
@@ -139,6 +152,9 @@ impl World {
             }
             state.watching = Some(batch.revision);
             state.last = state.last.max(now + after);
+            let seen = &mut self.processes[ix].seen;
+            *seen = batch.revision.max(*seen);
+            let Some(state) = self.processes[ix].feeds.get_mut(&feed) else { continue };
             let item = FeedItem::Changed(WatchBatch { revision: batch.revision, events });
             let wait = state.last - now;
             self.later(wait, Happening::Deliver { process: ix, input: Input::Feed { feed, epoch, item } });

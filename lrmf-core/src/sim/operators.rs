@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    fn has(&self, control: &Control) -> bool {
+    pub(super) fn has(&self, control: &Control) -> bool {
         self.store.get(&self.keys.control(control)).is_some()
     }
 

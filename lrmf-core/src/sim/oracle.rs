@@ -8,7 +8,7 @@ use crate::coordination::{KeyValue, Op, Revision};
 use crate::ids::{Incarnation, InstanceId, Token};
 use crate::keys::{Keys, Kind};
 use crate::protocol::Call;
-use crate::records::{ChunkRecord, LeaderRecord, MemberRecord, decode};
+use crate::records::{ChunkRecord, Entry, LeaderRecord, MemberRecord, decode};
 use crate::task::Holding;
 
 use super::process::Process;
@@ -71,7 +71,23 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether the store has the process's session.
+    /// All entries of all records, with their holders, and whether they are for the session that there is.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&InstanceId, bool, &Entry)> {
+        self.chunks.values().flat_map(|(holder, chunk)| {
+            let current = self.sessions.get(holder) == Some(&chunk.incarnation);
+            chunk.tasks.iter().map(move |entry| (holder, current, entry))
+        })
+    }
+
+    /// The store has gone back: what its records said after that is not so.
+    pub(super) fn restored(&mut self) {
+        self.revision = Revision(0);
+        self.tokens.clear();
+        self.chunks.clear();
+        self.sessions.clear();
+    }
+
+    /// Returns true where the store has the process's session.
     pub(super) fn session_lives(&self, store: &Store, process: &Process) -> bool {
         process.session.is_some_and(|(lease, incarnation)| {
             store.is_alive(lease) && self.sessions.get(&process.instance) == Some(&incarnation)

@@ -27,6 +27,8 @@ impl World {
             companions: settings().companions,
             provider_period: settings().provider_period,
             max_moves: if self.rng.per_mille(300) { 1 } else { 1000 },
+            patience: settings().ttl,
+            has_floor: true,
             rules: self.rules,
         };
         let settings = CoordinatorConfig { mode: self.mode, ..settings() };
@@ -98,6 +100,7 @@ impl World {
                     self.revoke(ix, &holding);
                 }
                 Action::AskProvider => self.ask(ix),
+                Action::AskFloor => self.ask_floor(ix),
                 Action::Plan(request) => self.plan(ix, request),
                 Action::AbandonAssign(_) => {}
                 Action::Emit(Event::Fenced { .. } | Event::Evicted) => self.processes[ix].stopping = true,
@@ -133,6 +136,12 @@ impl World {
 
     fn assign(&mut self, ix: usize, holding: &Holding) -> Result<(), Violation> {
         let (key, token) = (holding.task.key.clone(), holding.token);
+        self.highest_token = self.highest_token.max(token);
+        let before = self.given.insert(key.clone(), token);
+        // In mode `available` a holder may begin late, beside the one after it.
+        if self.exclusive && before.is_some_and(|before| before >= token) {
+            return Err(format!("P3: a worker is given {key} with token {token}, after {before:?}"));
+        }
         let process = &mut self.processes[ix];
         if let Some(running) = process.running.insert(key.clone(), token) {
             return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
@@ -158,6 +167,14 @@ impl World {
         let answer = request.ask(&StickyBalanced);
         let after = self.rng.micros(10..1000);
         self.later(after, Happening::Deliver { process: ix, input: Input::Planned { request, answer } });
+    }
+
+    /// The highest token that any worker was ever given, as a store would know that they write to.
+    fn ask_floor(&mut self, ix: usize) {
+        let fails = self.faulty && self.rng.per_mille(50) && self.strikes();
+        let answer = if fails { Err("it fails".to_owned()) } else { Ok(self.highest_token.0) };
+        let after = self.rng.micros(100..5000);
+        self.later(after, Happening::Deliver { process: ix, input: Input::Floor(answer) });
     }
 
     fn ask(&mut self, ix: usize) {

@@ -44,6 +44,8 @@ pub(super) struct Process {
     pub(super) done: bool,
     pub(super) killed: bool,
     pub(super) next_tick: Option<Duration>,
+    /// How far it has seen the store to be.
+    pub(super) seen: Revision,
     /// Its session as last seen.
     pub(super) session: Option<(LeaseId, Incarnation)>,
 }
@@ -64,11 +66,12 @@ impl Process {
             done: false,
             killed: false,
             next_tick: None,
+            seen: Revision(0),
             session: None,
         }
     }
 
-    /// Whether there is a process at all.
+    /// Returns true where there is a process at all.
     pub(super) fn is_up(&self) -> bool {
         !self.killed && !self.done
     }

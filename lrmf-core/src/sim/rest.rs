@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::keys::Control;
+
 use super::oracle::Violation;
 use super::process::Process;
 use super::world::World;
@@ -21,6 +23,26 @@ impl World {
             if holders.len() != 1 || !self.oracle.session_lives(&self.store, holders[0]) {
                 let names: Vec<_> = holders.iter().map(|p| p.instance.to_string()).collect();
                 return Err(format!("P6: {} is held by {names:?} long after the last fault", task.key));
+            }
+        }
+        self.values_are_current()
+    }
+
+    /// R10: whoever runs a task was given the value that it has now. In a frozen group a drained member keeps what it has.
+    fn values_are_current(&self) -> Result<(), Violation> {
+        if self.has(&Control::Freeze) {
+            return Ok(());
+        }
+        for process in self.processes.iter().filter(|process| process.is_up()) {
+            for holding in process.node.held() {
+                let task = self.tasks.iter().find(|task| task.key == holding.task.key);
+                if let Some(task) = task.filter(|task| task.value != holding.task.value) {
+                    let (key, instance) = (&task.key, &process.instance);
+                    return Err(format!(
+                        "R10: {instance} runs {key} with the value {} long after it became {}",
+                        holding.task.value, task.value
+                    ));
+                }
             }
         }
         Ok(())

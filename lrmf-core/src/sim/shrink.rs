@@ -11,7 +11,7 @@ use super::world::{Failure, Plan, World};
 #[derive(Debug)]
 pub(super) struct Shrunk {
     pub(super) plan: Plan,
-    /// How many misfortunes the run had before it failed, as it was.
+    /// The number of misfortunes that the run had before it failed, as it was.
     pub(super) misfortunes: u32,
     /// How many of them are left.
     pub(super) left: usize,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::coordination::{
     Guard, KeyValue, Lease, LeaseId, Op, Revision, Snapshot, Txn, TxnOutcome, WatchBatch, WatchEvent,
 };
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 
 #[derive(Clone, Copy, Debug)]
 struct LeaseState {
@@ -60,8 +60,12 @@ impl Store {
         Lease { id: LeaseId(self.next_lease), ttl }
     }
 
-    pub(crate) fn keep_alive(&mut self, now: Duration, lease: LeaseId) -> Result<Duration, StoreError> {
-        let state = self.leases.get_mut(&lease.0).ok_or(StoreError::LeaseGone)?;
+    pub(crate) fn keep_alive(
+        &mut self,
+        now: Duration,
+        lease: LeaseId,
+    ) -> Result<Duration, CoordinationError> {
+        let state = self.leases.get_mut(&lease.0).ok_or(CoordinationError::LeaseGone)?;
         state.ends = now + state.ttl;
         Ok(state.ttl)
     }
@@ -98,15 +102,22 @@ impl Store {
         }
     }
 
+    /// Goes back to a copy. Leases have their full time again; names of leases are not used twice.
+    pub(crate) fn restore(&mut self, copy: &Self, now: Duration) {
+        let next_lease = self.next_lease;
+        *self = Self { next_lease, news: Vec::new(), ..copy.clone() };
+        self.restart(now);
+    }
+
     pub(crate) fn list(&self, prefix: &str) -> Snapshot {
         let entries = self.entries.values().filter(|kv| kv.key.starts_with(prefix)).cloned().collect();
         Snapshot { revision: Revision(self.revision), entries }
     }
 
-    pub(crate) fn commit(&mut self, txn: &Txn) -> Result<TxnOutcome, StoreError> {
+    pub(crate) fn commit(&mut self, txn: &Txn) -> Result<TxnOutcome, CoordinationError> {
         let dead = |op: &Op| matches!(op, Op::Put { lease: Some(lease), .. } if !self.is_alive(*lease));
         if txn.ops.iter().any(dead) {
-            return Err(StoreError::LeaseGone);
+            return Err(CoordinationError::LeaseGone);
         }
         let holds = |guard: &Guard| match guard {
             Guard::Absent { key } => !self.entries.contains_key(key),

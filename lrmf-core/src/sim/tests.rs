@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::config::GroupMode;
@@ -70,6 +71,46 @@ fn all_hold(seeds: u64, plan: impl Fn(u64) -> Plan + Sync) {
     if let Some(seed) = failed {
         panic!("{}", report(plan(seed)));
     }
+}
+
+/// A job, not a test: `.ci/simulate 1000000` runs it, and prints what it has found.
+#[test]
+#[ignore = "a job of an hour: .ci/simulate"]
+fn as_many_seeds_as_wanted() {
+    let (seeds, lanes) = (number("LRMF_SEEDS").unwrap_or(1_000_000), 2);
+    let begun = std::time::Instant::now();
+    let lane = |lane: u64| {
+        move || {
+            let (mut states, mut steps, mut failed) = (HashSet::new(), 0, Vec::new());
+            for seed in (lane..seeds).step_by(lanes) {
+                let plan = plan(seed, Rules::ALL);
+                let plan = if seed % 5 == 4 { available(plan) } else { plan };
+                match World::new(&plan).run_counted(&plan, &mut states) {
+                    Ok(taken) => steps += taken,
+                    Err(failure) => failed.push((seed, failure.violation)),
+                }
+            }
+            (states, steps, failed)
+        }
+    };
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes as u64).map(|ix| scope.spawn(lane(ix))).collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap()).collect()
+    });
+    let (mut states, mut steps, mut failed) = (HashSet::new(), 0, Vec::new());
+    for (of_lane, taken, violations) in found {
+        states.extend(of_lane);
+        steps += taken;
+        failed.extend(violations);
+    }
+    let per_second = seeds as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "{seeds} seeds, {per_second:.0} a second, {steps} steps, {} distinct states, {} violations",
+        states.len(),
+        failed.len()
+    );
+    failed.iter().for_each(|(seed, violation)| println!("seed {seed}: {violation}"));
+    assert!(failed.is_empty());
 }
 
 #[test]
@@ -148,6 +189,9 @@ teeth! {
     without_forward_only_application_it_breaks: forward_only => "P1";
     without_self_fencing_it_breaks: self_fencing => "P2";
     without_tokens_in_forced_releases_it_breaks: release_names_token => "P1";
+    without_the_time_of_sending_it_breaks: sent_time => "P2";
+    without_fresh_tokens_for_what_is_inherited_it_breaks: fresh_tokens => "P3";
+    without_a_look_at_values_it_breaks: values => "R10";
 }
 
 /// Without waiting for acknowledgements every other seed fails, most after dozens of misfortunes that have nothing to do

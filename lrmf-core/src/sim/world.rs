@@ -1,11 +1,13 @@
 //! The simulated world: processes, the store, and what happens between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CoordinatorConfig, GroupMode};
 use crate::coordination::Op;
-use crate::ids::{GroupId, Incarnation, InstanceId};
+use crate::ids::{GroupId, Incarnation, InstanceId, Token};
 use crate::keys::{Keys, chunk_of};
 use crate::protocol::{Call, CallId, FeedId, Input, Rules};
 use crate::task::Task;
@@ -52,13 +54,22 @@ pub(super) struct World {
     pub(super) instances: Vec<InstanceId>,
     pub(super) tasks: Vec<Task>,
     pub(super) next_incarnation: u128,
+    /// The highest token that any worker was given.
+    pub(super) highest_token: Token,
+    /// The highest token of each task that a worker was given.
+    pub(super) given: BTreeMap<Arc<str>, Token>,
+    /// A copy of the store, to go back to, and when that happened last.
+    pub(super) backup: Option<Store>,
+    pub(super) restored_at: Option<Duration>,
     pub(super) next_expiry: Option<Duration>,
     pub(super) faulty: bool,
     pub(super) steps: u64,
-    /// How many calls were made that are no signs of life.
+    /// The number of calls that were made that are no signs of life.
     pub(super) calls: u64,
     pub(super) trace: Option<Vec<String>>,
-    /// How many misfortunes the seed has had in store so far, and which of them happen; all where none is named.
+    /// The states that were reached, as far as they are told apart, where they are counted.
+    pub(super) states: Option<HashSet<u64>>,
+    /// The number of misfortunes that the seed has had in store so far, and which of them happen; all where none is named.
     pub(super) misfortunes: u32,
     pub(super) only: Option<BTreeSet<u32>>,
 }
@@ -69,7 +80,7 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) rules: Rules,
     pub(super) mode: GroupMode,
-    /// Whether P1 is asked for on the processes too, which a group of mode `available` gives up.
+    /// True where P1 is asked for on the processes too, which a group of mode `available` gives up.
     pub(super) exclusive: bool,
     pub(super) faulty_for: Duration,
     /// Of the misfortunes that the seed has in store, numbered as they come, those that happen; all where none is named.
@@ -126,11 +137,16 @@ impl World {
             instances,
             tasks,
             next_incarnation: 1,
+            highest_token: Token(0),
+            given: BTreeMap::new(),
+            backup: None,
+            restored_at: None,
             next_expiry: None,
             faulty: true,
             steps: 0,
             calls: 0,
             trace: plan.traced.then(Vec::new),
+            states: None,
             misfortunes: 0,
             only: plan.only.clone(),
         }
@@ -140,17 +156,32 @@ impl World {
     pub(super) fn run(mut self, plan: &Plan) -> Result<u64, Failure> {
         match self.live(plan) {
             Ok(()) => Ok(self.steps),
-            Err(violation) => Err(Failure {
-                violation,
-                at: self.now,
-                steps: self.steps,
-                misfortunes: self.misfortunes,
-                trace: self.trace.unwrap_or_default(),
-            }),
+            Err(violation) => Err(self.failure(violation)),
         }
     }
 
-    /// Whether the misfortune that comes now happens.
+    fn failure(self, violation: Violation) -> Failure {
+        Failure {
+            violation,
+            at: self.now,
+            steps: self.steps,
+            misfortunes: self.misfortunes,
+            trace: self.trace.unwrap_or_default(),
+        }
+    }
+
+    /// The same, adding the states that are reached to those that are known.
+    pub(super) fn run_counted(mut self, plan: &Plan, states: &mut HashSet<u64>) -> Result<u64, Failure> {
+        self.states = Some(std::mem::take(states));
+        let outcome = self.live(plan);
+        *states = self.states.take().unwrap_or_default();
+        match outcome {
+            Ok(()) => Ok(self.steps),
+            Err(violation) => Err(self.failure(violation)),
+        }
+    }
+
+    /// Returns true where the misfortune that comes now happens.
     pub(super) fn strikes(&mut self) -> bool {
         let number = self.misfortunes;
         self.misfortunes += 1;
@@ -197,6 +228,7 @@ impl World {
             self.spread();
             self.schedule_expiry();
             self.check()?;
+            self.count_state();
         }
         self.now = end;
         Ok(())
@@ -206,7 +238,32 @@ impl World {
         let grace = Duration::from_millis(LONGEST_REVOKE + 200);
         self.oracle.records(&self.keys, &self.store)?;
         self.oracle.running(&self.store, &self.processes, self.exclusive)?;
+        // A process that has not noticed yet that the store has gone back runs what it held, until its own deadline.
+        if self.restored_at.is_some_and(|at| self.now < at + settings().ttl) {
+            return Ok(());
+        }
         self.oracle.fenced(&self.store, &self.processes, self.now, grace)
+    }
+
+    /// Counts states by what can be seen from outside: who is up, paused, cut off, in which session, leading and running what,
+    /// and what the records say. Names of sessions and numbers do not tell states apart, their order by age does.
+    fn count_state(&mut self) {
+        let Some(mut states) = self.states.take() else { return };
+        let mut hasher = DefaultHasher::new();
+        for process in self.processes.iter().filter(|process| process.is_up()) {
+            let session = self.oracle.session_lives(&self.store, process);
+            let held = process.node.held();
+            let keys: Vec<_> = held.iter().map(|holding| &holding.task.key).collect();
+            let runs: Vec<_> = process.running.keys().collect();
+            let seen =
+                (process.paused, self.now < process.cut_until, process.stopping, process.node.is_leading());
+            (&process.instance, seen, session, keys, runs).hash(&mut hasher);
+        }
+        for (holder, current, entry) in self.oracle.entries() {
+            (holder, current, &entry.key, entry.releasing.is_some()).hash(&mut hasher);
+        }
+        states.insert(hasher.finish());
+        self.states = Some(states);
     }
 
     fn schedule_expiry(&mut self) {

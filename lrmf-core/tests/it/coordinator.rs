@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use lrmf_core::admin::{Admin, AdminError};
 use lrmf_core::assignor::LoadAware;
-use lrmf_core::{Task, TaskProvider};
+use lrmf_core::{Coordination, Event, Task, TaskProvider};
 use tokio::sync::mpsc;
 
-use crate::support::{Group, config, held_by, holds};
+use crate::support::{Group, config, group, held_by, holds};
 
 #[tokio::test(start_paused = true)]
 async fn one_member_runs_everything_within_milliseconds() {
@@ -171,4 +172,76 @@ async fn a_provider_that_says_so_is_asked_at_once() {
     assert!(begun.elapsed() < config().provider_period, "{:?}", begun.elapsed());
     holds(&a, 0).await;
     a.close().await;
+}
+
+/// Its key goes with the write that says that it restarts: the others do not wait for the end of its lease.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_restarts_leaves_the_leadership_at_once() {
+    let group = Group::new(6);
+    let (a, b) = (group.join("a").await, group.join("b").await);
+    holds(&b, 3).await;
+    assert!(a.status().borrow().leading);
+    a.restart().await;
+    let mut status = b.status();
+    let leads = status.wait_for(|status| status.leading);
+    // Far less than what is left of the session.
+    tokio::time::timeout(Duration::from_secs(2), leads).await.unwrap().unwrap();
+}
+
+/// Most members plan with another assignor than the leader: one of them leads, and what each assignor would move does not
+/// go to and fro with the leadership.
+#[tokio::test(start_paused = true)]
+async fn a_member_with_another_assignor_than_most_does_not_lead() {
+    let group = Group::new(6);
+    let odd =
+        group.member("a").assignor(lrmf_core::assignor::ConsistentHashing::default()).start().await.unwrap();
+    holds(&odd, 6).await;
+    let mut events = odd.events();
+    let others = [group.join("b").await, group.join("c").await];
+    let led = async {
+        while !others.iter().any(|other| other.status().borrow().leading) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), led).await.unwrap();
+    let abstains = async { while !matches!(events.next().await.unwrap(), Event::Abstains { .. }) {} };
+    tokio::time::timeout(Duration::from_secs(1), abstains).await.unwrap();
+    holds(&odd, 2).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!odd.status().borrow().leading);
+}
+
+/// A supervisor knows that a process is dead: nobody waits for its session.
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_a_member_that_is_known_to_be_dead_move_at_once() {
+    let group_ = Group::new(6);
+    let (a, b) = (group_.join("a").await, group_.join("b").await);
+    holds(&a, 3).await;
+    holds(&b, 3).await;
+    let admin = Admin::new(group_.store.clone(), group());
+    let dead = a.instance_id().clone();
+    // The leader, even.
+    a.kill().await;
+    admin.declare_dead(&dead).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(2), holds(&b, 6)).await.unwrap();
+    assert!(matches!(admin.declare_dead(&dead).await, Err(AdminError::NoMember { .. })));
+    // One that lives after all stops when it hears of it, and comes back.
+    let mut events = b.events();
+    admin.declare_dead(b.instance_id()).await.unwrap();
+    let fenced = async { while !matches!(events.next().await.unwrap(), Event::Fenced { .. }) {} };
+    tokio::time::timeout(Duration::from_secs(2), fenced).await.unwrap();
+    holds(&b, 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_without_members_can_be_deleted() {
+    let group_ = Group::new(300);
+    let admin = Admin::new(group_.store.clone(), group());
+    let a = group_.join("a").await;
+    holds(&a, 300).await;
+    assert!(matches!(admin.delete_group().await, Err(AdminError::HasMembers { .. })));
+    a.close().await;
+    assert!(admin.delete_group().await.unwrap() > 0);
+    assert!(matches!(admin.read().await, Err(AdminError::NoGroup { .. })));
+    assert!(group_.store.list("/lrmf/p/b/t/").await.unwrap().entries.is_empty());
 }

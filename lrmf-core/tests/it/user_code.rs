@@ -12,8 +12,8 @@ use lrmf_core::coordination::{Lease, LeaseId, Revision, Snapshot, Txn, TxnLimits
 use lrmf_core::memory::Outage;
 use lrmf_core::runner::{Declined, RunnerEvent};
 use lrmf_core::{
-    Assignment, Clock, Coordination, CoordinatorConfig, CoordinatorHandle, Event, Events, Exit, Held,
-    Holding, MemberStage, StoreError, Task, TaskHub, TaskProvider, TaskRunner, Timestamp, Worker,
+    Assignment, Clock, Coordination, CoordinationError, CoordinatorConfig, CoordinatorHandle, Event, Events,
+    Exit, Held, Holding, MemberStage, Task, TaskHub, TaskProvider, TaskRunner, Timestamp, Worker,
 };
 use tokio::sync::watch;
 
@@ -410,22 +410,22 @@ impl BadStore {
 
 #[async_trait]
 impl Coordination for BadStore {
-    async fn grant_lease(&self, ttl: Duration) -> Result<Lease, StoreError> {
+    async fn grant_lease(&self, ttl: Duration) -> Result<Lease, CoordinationError> {
         self.luck();
         self.0.grant_lease(ttl).await
     }
-    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, CoordinationError> {
         self.luck();
         self.0.keep_alive(lease).await
     }
-    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
+    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), CoordinationError> {
         self.0.revoke_lease(lease).await
     }
-    async fn list(&self, prefix: &str) -> Result<Snapshot, StoreError> {
+    async fn list(&self, prefix: &str) -> Result<Snapshot, CoordinationError> {
         self.luck();
         self.0.list(prefix).await
     }
-    async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
+    async fn commit(&self, txn: Txn) -> Result<TxnOutcome, CoordinationError> {
         self.luck();
         self.0.commit(txn).await
     }

@@ -411,8 +411,14 @@ fn the_command_explains_itself() {
     assert_eq!(help.code, 0);
     let commands =
         ["members", "tasks", "show", "explain", "watch", "drain", "undrain", "pin", "unpin", "freeze"];
-    for command in commands.iter().chain(&["unfreeze", "trigger", "evict", "force-release", "LRMF_PASSWORD"])
-    {
+    for command in commands.iter().chain(&[
+        "unfreeze",
+        "trigger",
+        "evict",
+        "delete-group",
+        "force-release",
+        "LRMF_PASSWORD",
+    ]) {
         assert!(help.out.contains(command), "{command} is not in:\n{}", help.out);
     }
 }

@@ -88,7 +88,7 @@ async fn certificates_are_shown_and_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_needs_its_password_and_the_permission_for_the_group() {
     let etcd = Etcd::start();
-    let mut client = etcd.store().await.client();
+    let mut client = etcd.store().await.client().await.unwrap();
     for (user, permission) in [
         ("root", None),
         ("operator", Some(Permission::read_write("/lrmf/secure/test/t/").with_prefix())),

@@ -150,7 +150,7 @@ async fn compaction_and_a_frozen_etcd_are_survived() {
     etcd.thaw();
     let store = etcd.store().await;
     let now = store.list("/lrmf/").await.unwrap().revision;
-    store.client().compact(i64::try_from(now.0).unwrap(), None).await.unwrap();
+    store.client().await.unwrap().compact(i64::try_from(now.0).unwrap(), None).await.unwrap();
     books.wait_for_members(TASKS, &["a", "b"]).await;
     let c = member(etcd.endpoint(), "c", &books, SHORT).await;
     books.wait_for_members(TASKS, &["a", "b", "c"]).await;
@@ -163,7 +163,7 @@ async fn leader_of(nodes: &[Etcd]) -> usize {
     let asking = async {
         loop {
             for (ix, store) in stores.iter().enumerate() {
-                let status = store.client().status().await.unwrap();
+                let status = store.client().await.unwrap().status().await.unwrap();
                 if status.header().unwrap().member_id() == status.leader() {
                     return ix;
                 }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use lrmf_core::coordination::{
     Guard, LeaseId, Op, Revision, Txn, TxnOutcome, WatchBatch, WatchError, WatchStream,
 };
-use lrmf_core::{Coordination, StoreError};
+use lrmf_core::{Coordination, CoordinationError};
 use lrmf_etcd::{ConnectError, Credentials, EtcdConfig, EtcdStore, Secret};
 
 use crate::support::{Etcd, PATIENCE, connected, patient, prompt};
@@ -16,7 +16,7 @@ use crate::support::{Etcd, PATIENCE, connected, patient, prompt};
 /// A lease that is not about to end.
 const LONG: Duration = Duration::from_secs(600);
 
-async fn try_put(store: &EtcdStore, key: &str) -> Result<Revision, StoreError> {
+async fn try_put(store: &EtcdStore, key: &str) -> Result<Revision, CoordinationError> {
     let op = Op::Put { key: key.into(), value: Bytes::new(), lease: None };
     match store.commit(Txn { guards: Vec::new(), ops: vec![op] }).await? {
         TxnOutcome::Applied { revision } => Ok(revision),
@@ -66,11 +66,11 @@ async fn a_killed_etcd_is_unreachable_and_comes_back_with_everything() {
     // The first calls may still find the dead connection; what follows finds none.
     let error = loop {
         match store.list("k").await.unwrap_err() {
-            StoreError::Unknown(_) => {}
+            CoordinationError::Unknown(_) => {}
             other => break other,
         }
     };
-    assert!(matches!(error, StoreError::Unreachable(_)), "{error:?}");
+    assert!(matches!(error, CoordinationError::Unreachable(_)), "{error:?}");
     assert!(matches!(store.keep_alive(lease).await, Err(error) if error.is_retryable()));
     assert_lost(store.watch("k", seen)).await;
 
@@ -106,7 +106,10 @@ async fn a_hung_etcd_is_noticed_and_every_call_ends() {
         store.grant_lease(Duration::from_secs(5)),
     );
     for error in [listed.unwrap_err(), kept.unwrap_err(), granted.unwrap_err()] {
-        assert!(matches!(error, StoreError::Unknown(_)), "what was sent may be applied later: {error:?}");
+        assert!(
+            matches!(error, CoordinationError::Unknown(_)),
+            "what was sent may be applied later: {error:?}"
+        );
     }
     eprintln!("noticed after {:?}", begun.elapsed());
     assert!(store.keep_alive(lease).await.is_err());
@@ -129,7 +132,7 @@ async fn a_watcher_away_during_a_compaction_is_told_to_list_again() {
     answers(&store).await;
     put(&store, "k").await;
     let last = put(&store, "k").await;
-    store.client().compact(i64::try_from(last.0).unwrap(), None).await.unwrap();
+    store.client().await.unwrap().compact(i64::try_from(last.0).unwrap(), None).await.unwrap();
 
     let mut watch = store.watch("k", seen);
     assert!(matches!(next(&mut watch).await, Err(WatchError::Compacted)));
@@ -162,12 +165,12 @@ async fn many_leases_are_kept_alive_together() {
         for (index, (lease, kept)) in leases.iter().zip(kept).enumerate() {
             match kept {
                 Ok(ttl) => assert_eq!(ttl, lease.ttl, "the answer of another lease"),
-                Err(StoreError::LeaseGone) => assert_eq!(index, 7),
+                Err(CoordinationError::LeaseGone) => assert_eq!(index, 7),
                 Err(error) => panic!("{error}"),
             }
         }
     }
-    assert!(matches!(store.keep_alive(LeaseId(7)).await, Err(StoreError::LeaseGone)));
+    assert!(matches!(store.keep_alive(LeaseId(7)).await, Err(CoordinationError::LeaseGone)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +229,7 @@ async fn long_lists_are_read_whole_at_one_revision() {
 }
 
 async fn with_auth(etcd: &Etcd) {
-    let mut client = etcd.store().await.client();
+    let mut client = etcd.store().await.client().await.unwrap();
     client.user_add("root", "secret", None).await.unwrap();
     client.role_add("root").await.unwrap();
     client.user_grant_role("root", "root").await.unwrap();
@@ -241,7 +244,7 @@ fn as_root(etcd: &Etcd, password: &str) -> EtcdConfig {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_permission_for_its_own_prefix_is_enough() {
     let etcd = Etcd::start();
-    let mut client = etcd.store().await.client();
+    let mut client = etcd.store().await.client().await.unwrap();
     let own = Permission::read_write("/lrmf/p/b/t/").with_prefix();
     client.user_add("member", "secret", None).await.unwrap();
     client.role_add("member").await.unwrap();
@@ -259,7 +262,7 @@ async fn the_permission_for_its_own_prefix_is_enough() {
     let read = store.commit(Txn { guards: vec![guard], ops: Vec::new() }).await.unwrap();
     assert_eq!(read, TxnOutcome::Refused);
     assert!(next(&mut store.watch("/lrmf/p/b/t/", before)).await.is_ok());
-    assert!(matches!(store.list("/lrmf/other/").await, Err(StoreError::Refused(_))));
+    assert!(matches!(store.list("/lrmf/other/").await, Err(CoordinationError::Refused(_))));
     assert_lost(store.watch("/lrmf/other/", before)).await;
 }
 
@@ -269,15 +272,15 @@ async fn credentials_are_needed_and_renewed() {
     with_auth(&etcd).await;
     for config in [patient([etcd.endpoint()]), as_root(&etcd, "wrong")] {
         let refused = EtcdStore::connect(config).await;
-        assert!(matches!(refused, Err(ConnectError::Store(StoreError::Refused(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(ConnectError::Store(CoordinationError::Refused(_)))), "{refused:?}");
     }
     let store = EtcdStore::connect(as_root(&etcd, "secret")).await.unwrap();
     let seen = put(&store, "k").await;
 
     // Switching authentication off and on makes every token stale that was given out before.
     let other = EtcdStore::connect(as_root(&etcd, "secret")).await.unwrap();
-    other.client().auth_disable().await.unwrap();
-    etcd.store().await.client().auth_enable().await.unwrap();
+    other.client().await.unwrap().auth_disable().await.unwrap();
+    etcd.store().await.client().await.unwrap().auth_enable().await.unwrap();
     // A watch with a stale token is ended within its stream; the next list gets a new token.
     assert_lost(store.watch("k", seen)).await;
     store.list("k").await.unwrap();
@@ -289,7 +292,10 @@ async fn credentials_are_needed_and_renewed() {
 async fn an_etcd_that_is_not_there_is_unreachable() {
     // Nobody listens at a port that only root may take.
     let connected = EtcdStore::connect(patient(["127.0.0.1:1"])).await;
-    assert!(matches!(connected, Err(ConnectError::Store(StoreError::Unreachable(_)))), "{connected:?}");
+    assert!(
+        matches!(connected, Err(ConnectError::Store(CoordinationError::Unreachable(_)))),
+        "{connected:?}"
+    );
     let connected = EtcdStore::connect(EtcdConfig::new(["nowhere"])).await;
     assert!(matches!(connected, Err(ConnectError::Config(_))), "{connected:?}");
 }

@@ -14,6 +14,7 @@ mod faults;
 #[path = "../../examples/common/hash.rs"]
 mod hash;
 mod kafka_mirror;
+mod nodes;
 mod processes;
 mod scale;
 mod simple;

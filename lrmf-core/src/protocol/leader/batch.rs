@@ -49,6 +49,8 @@ pub(super) struct Authority {
     /// When the leader's key was created.
     pub(super) created: Revision,
     pub(super) unix_millis: u64,
+    /// The highest generation that is known outside the store.
+    pub(super) outer_floor: u64,
     pub(super) limits: TxnLimits,
     pub(super) rules: Rules,
 }
@@ -183,7 +185,8 @@ impl<'a> Builder<'a> {
             view.chunk(to, chunk).cloned().unwrap_or_else(|| ChunkRecord::empty(incarnation))
         });
         if record.incarnation != incarnation {
-            let stamped = stamp(record, incarnation, generation, to, self.tasks, self.goals);
+            let rules = self.authority.rules;
+            let stamped = stamp(record, incarnation, generation, to, self.tasks, self.goals, rules);
             *record = stamped;
         }
         let cause = cause_of(view, step, to, self.goals, self.authority.rules);
@@ -227,6 +230,7 @@ fn stamp(
     member: &InstanceId,
     tasks: &TaskList,
     goals: &Goals,
+    rules: Rules,
 ) -> ChunkRecord {
     let stays = |key: &str| match goals.get(key) {
         Some(Goal::To { member: to, .. }) => to == member,
@@ -235,7 +239,8 @@ fn stamp(
     };
     let entries = record.tasks.iter().map(|entry| match tasks.get(&entry.key) {
         Some(task) if stays(&entry.key) => {
-            Entry { cause: Cause::Renewed, ..Entry::held(task, generation.into()) }
+            let token = if rules.fresh_tokens { generation.into() } else { entry.token };
+            Entry { cause: Cause::Renewed, ..Entry::held(task, token) }
         }
         _ => Entry { releasing: Some(generation), ..entry.clone() },
     });
@@ -281,16 +286,21 @@ fn guards(view: &View, authority: Authority) -> Vec<Guard> {
     guards
 }
 
-/// The generation of the next transaction (R5): above every number in any record or acknowledgement, and where the
-/// counter is lost, above the Unix time in milliseconds too, which outruns any group that commits less than a
-/// thousand times a second.
+/// The distance from a floor outside the store at which a group that has fallen below it goes on: more than the
+/// generations that come about before such a floor is raised.
+const AHEAD: u64 = 1 << 20;
+
+/// The generation of the next transaction (R5): above every number in any record or acknowledgement; where the records are
+/// older than what is known outside the store, well above that; and where the counter is lost, above the Unix time in
+/// milliseconds too, which outruns any group that commits less than a thousand times a second.
 fn next_generation(view: &View, authority: Authority) -> Generation {
     if !authority.rules.floor {
         return Generation(view.generation.map_or(0, |(generation, _)| generation.0) + 1);
     }
     let clock = match view.generation {
-        Some(_) => 0,
-        None => authority.unix_millis.min(GENERATION_LIMIT / 2),
+        Some(_) if !view.counter_lost => 0,
+        _ => authority.unix_millis.min(GENERATION_LIMIT / 2),
     };
-    Generation(view.floor.0.max(clock) + 1)
+    let outer = if view.floor.0 < authority.outer_floor { authority.outer_floor + AHEAD } else { 0 };
+    Generation(view.floor.0.max(clock).max(outer) + 1)
 }

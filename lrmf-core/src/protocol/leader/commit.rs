@@ -16,7 +16,7 @@ const CANDIDATES: usize = 5;
 
 impl Leader {
     pub(super) fn commit(&mut self, now: Now) {
-        if self.set_mode() {
+        if self.outer_floor().is_none() || self.waits_after_reset(now) || self.set_mode() || self.clear() {
             return;
         }
         loop {
@@ -75,6 +75,7 @@ impl Leader {
         let authority = Authority {
             created: self.created,
             unix_millis: now.unix_millis,
+            outer_floor: self.outer_floor().unwrap_or_default(),
             limits: self.config.limits,
             rules: self.config.rules,
         };
@@ -143,6 +144,31 @@ impl Leader {
         let op = Op::Put { key, value: encode(&record), lease: Some(self.lease) };
         self.in_flight = Some(InFlight::Candidates(candidates));
         self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
+    }
+
+    /// Deletes chunks that cannot be read, once no session that may run something from them is alive. Until then their tasks
+    /// are given to nobody. Says whether there is anything to delete.
+    fn clear(&mut self) -> bool {
+        let leader = Guard::CreatedAt { key: self.config.keys.leader(), revision: self.created };
+        let (mut txn, mut cleared) = (Txn { guards: vec![leader], ops: Vec::new() }, Vec::new());
+        for ((instance, chunk), revision) in &self.view.unreadable {
+            if self.view.may_run_from(instance, *revision) {
+                continue;
+            }
+            if txn.guards.len() == self.config.limits.ops {
+                break;
+            }
+            let key = self.config.keys.chunk(instance, *chunk);
+            txn.guards.push(Guard::ModifiedAt { key: key.clone(), revision: *revision });
+            txn.ops.push(Op::Delete { key });
+            cleared.push((instance.clone(), *chunk));
+        }
+        if cleared.is_empty() {
+            return false;
+        }
+        self.in_flight = Some(InFlight::Clearing(cleared));
+        self.out.push(LeaderAction::Commit(txn));
+        true
     }
 
     /// Deletes forced releases whose session has ended: they say nothing about anything that can still happen.

@@ -265,7 +265,7 @@ fn an_own_write_that_arrives_after_its_goal_was_given_up_is_made_good() {
     table.member("b", 2, MemberState::Active);
     table.deliver();
     let mark = table.commits.pop().unwrap();
-    let actions = table.leader.on_committed(table.now(), &Err(StoreError::Unknown("?".into())));
+    let actions = table.leader.on_committed(table.now(), &Err(CoordinationError::Unknown("?".into())));
     table.take(actions);
     table.freeze();
     table.load();

@@ -78,7 +78,7 @@ impl Failures {
         self.0.get(key)
     }
 
-    /// Whether this holding is known to have failed, so that the task runs nowhere.
+    /// Returns true where this holding is known to have failed, so that the task runs nowhere.
     pub(super) fn has_failed(&self, place: Place<'_>) -> bool {
         self.get(&place.entry.key).is_some_and(|failed| failed.token >= place.entry.token)
     }

@@ -28,6 +28,7 @@ mod planning;
 mod ready;
 mod seats;
 mod situation;
+mod stall;
 #[cfg(test)]
 mod table;
 mod tasks;
@@ -42,10 +43,10 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::config::GroupMode;
 use crate::coordination::{LeaseId, Revision, Txn, TxnLimits, TxnOutcome};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::ids::InstanceId;
-use crate::keys::{Control, Keys};
+use crate::keys::{ChunkId, Control, Keys};
 use crate::records::{LeaderRecord, NoticeRecord, RecordError};
 
 use super::backoff::Backoff;
@@ -56,6 +57,7 @@ use ledger::Ledger;
 use plan::Goals;
 pub use planning::{PlanFailure, PlanRequest};
 use ready::Step;
+use stall::{OuterFloor, Stall};
 use tasks::{Asked, TaskList};
 use view::View;
 
@@ -84,6 +86,10 @@ pub struct LeaderConfig {
     pub provider_period: Duration,
     /// The most tasks between two living members.
     pub max_moves: usize,
+    /// The time after which a leader that cannot read, or cannot write, leaves it to another one.
+    pub patience: Duration,
+    /// True where generations have a floor outside the store, which a new leader asks for.
+    pub has_floor: bool,
     /// The rules it obeys.
     pub rules: Rules,
 }
@@ -97,6 +103,8 @@ pub enum LeaderAction {
     Commit(Txn),
     /// Ask the provider.
     AskProvider,
+    /// Ask for the highest generation that is known outside the store.
+    AskFloor,
     /// Ask the assignor for a plan, and say what came of it.
     Plan(Arc<PlanRequest>),
     /// It is no longer the leader, or cannot be.
@@ -127,6 +135,8 @@ enum InFlight {
     Candidates(Vec<InstanceId>),
     /// Deletes the forced releases of these tasks.
     Tidying(Vec<Arc<str>>),
+    /// Deletes chunks that cannot be read.
+    Clearing(Vec<(InstanceId, ChunkId)>),
     /// Makes this leader's mode the group's.
     Mode,
     /// Tells these members this, or nothing any more.
@@ -136,9 +146,9 @@ enum InFlight {
 /// A group at a glance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
-    /// How many members have a session.
+    /// The number of members that have a session.
     pub members: usize,
-    /// How many tasks there are.
+    /// The number of tasks that there are.
     pub tasks: usize,
     /// How many of them run nowhere.
     pub unassigned: usize,
@@ -190,6 +200,12 @@ pub struct Leader {
     /// Nothing is committed before, after the store failed.
     not_before: Timestamp,
     backoff: Backoff,
+    /// Since when it gets nowhere.
+    stall: Stall,
+    /// The highest generation that is known outside the store.
+    outer_floor: OuterFloor,
+    /// Nothing is given to anybody before, as the store has gone back.
+    hold_until: Option<Timestamp>,
     out: Vec<LeaderAction>,
 }
 
@@ -202,7 +218,8 @@ impl Leader {
         lease: LeaseId,
         now: Now,
     ) -> (Self, Vec<LeaderAction>) {
-        let view = View::new(config.keys.clone(), config.mode);
+        let mut view = View::new(config.keys.clone(), config.mode);
+        view.count_acks = config.rules.floor_of_acks;
         let backoff = Backoff::new(&record.instance);
         let mut leader = Self {
             config,
@@ -233,9 +250,13 @@ impl Leader {
             companions_until: None,
             not_before: now.at,
             backoff,
+            stall: Stall::new(now.at),
+            outer_floor: OuterFloor::Unknown { ask_at: now.at },
+            hold_until: None,
             out: Vec::new(),
         };
         leader.ask(now);
+        leader.ask_floor(now);
         let actions = std::mem::take(&mut leader.out);
         (leader, actions)
     }
@@ -258,25 +279,30 @@ impl Leader {
     }
 
     /// What came of the transaction.
-    pub fn on_committed(&mut self, now: Now, result: &Result<TxnOutcome, StoreError>) -> Vec<LeaderAction> {
+    pub fn on_committed(
+        &mut self,
+        now: Now,
+        result: &Result<TxnOutcome, CoordinationError>,
+    ) -> Vec<LeaderAction> {
         let Some(flight) = self.in_flight.take() else { return Vec::new() };
+        self.stall.committed(now.at, result);
         match result {
             Ok(TxnOutcome::Applied { revision }) => {
                 self.backoff.reset();
                 self.committed(now, *revision, flight);
             }
             // Somebody else wrote, or nobody knows: whatever is true is in the store.
-            Ok(TxnOutcome::Refused) => self.reload(),
+            Ok(TxnOutcome::Refused) => self.reload(now),
             Err(error) => {
-                if !error.is_retryable() && !matches!(error, StoreError::LeaseGone) {
+                if !error.is_retryable() && !matches!(error, CoordinationError::LeaseGone) {
                     self.out.push(LeaderAction::Emit(Event::CommitFailed { error: error.to_string() }));
                 }
-                if let StoreError::TooLarge(_) = error {
+                if let CoordinationError::TooLarge(_) = error {
                     // Its limit is below the one that it is said to have.
                     self.config.limits.bytes = (self.config.limits.bytes / 2).max(LEAST_BYTES);
                 }
                 self.not_before = now.at + self.backoff.after(error);
-                self.reload();
+                self.reload(now);
             }
         }
         self.advance(now)
@@ -287,6 +313,10 @@ impl Leader {
             InFlight::Candidates(candidates) => self.record.candidates = candidates,
             InFlight::Tidying(tasks) => {
                 tasks.into_iter().for_each(|task| self.view.controls.delete(&Control::Release(task)));
+            }
+            InFlight::Clearing(chunks) => {
+                self.view.unreadable.retain(|chunk, _| !chunks.contains(chunk));
+                self.stale = true;
             }
             InFlight::Mode => self.view.stored_mode = Some((self.config.mode, revision)),
             InFlight::Notices(notices) => {
@@ -332,17 +362,28 @@ impl Leader {
         let settled = match self.phase {
             Phase::Settling { until, .. } => Some(until),
             Phase::Active => None,
-            Phase::Loading | Phase::Over => return None,
+            Phase::Loading => return self.stall.ends_at(self.config.patience),
+            Phase::Over => return None,
         };
         let ask = (!self.asking).then_some(self.ask_at);
-        [settled, ask, self.companions_until, self.failures.next_after(now.at), Some(self.not_before)]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now.at)
-            .min()
+        [
+            settled,
+            ask,
+            self.floor_at(),
+            self.hold_until,
+            self.stall.ends_at(self.config.patience),
+            self.companions_until,
+            self.failures.next_after(now.at),
+            Some(self.not_before),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now.at)
+        .min()
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self, now: Now) {
+        self.stall.loading(now.at);
         self.queue.clear();
         self.phase = Phase::Loading;
         self.out.push(LeaderAction::Reload);
@@ -356,6 +397,7 @@ impl Leader {
 
     /// Goes as far as it can.
     fn advance(&mut self, now: Now) -> Vec<LeaderAction> {
+        self.give_up_if_stalled(now);
         if let Phase::Settling { until, .. } = self.phase
             && now.at >= until
         {
@@ -364,6 +406,7 @@ impl Leader {
         if !self.asking && now.at >= self.ask_at && self.phase != Phase::Over {
             self.ask(now);
         }
+        self.ask_floor(now);
         if self.phase == Phase::Active && self.in_flight.is_none() && now.at >= self.not_before {
             self.replan(now);
             self.commit(now);

@@ -62,7 +62,9 @@ impl Leader {
     }
 
     fn due_notice(&self, instance: &InstanceId, member: &MemberRecord) -> Option<NoticeRecord> {
-        let barred = if member.mode != self.config.mode {
+        let barred = if self.view.has_unreadable(instance) {
+            Barred::Unreadable
+        } else if member.mode != self.config.mode {
             Barred::Mode { group: self.config.mode }
         } else if !self.view.has_seat(instance) {
             Barred::Full { most: self.view.seats.most() }

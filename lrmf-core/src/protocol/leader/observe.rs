@@ -10,6 +10,9 @@ use super::{InFlight, Leader, LeaderAction, Phase};
 
 impl Leader {
     pub(super) fn changed(&mut self, now: Now, loaded: bool, changes: Changes) {
+        if loaded {
+            self.stall.loaded();
+        }
         if self.view.leader.as_ref().is_none_or(|(created, _)| *created != self.created) {
             self.phase = Phase::Over;
             self.out.push(LeaderAction::StepDown { abstain: false });
@@ -19,6 +22,13 @@ impl Leader {
             self.phase = Phase::Over;
             let barred = Barred::Mode { group: self.view.group_mode() };
             self.out.push(LeaderAction::Emit(Event::Barred(barred)));
+            self.out.push(LeaderAction::StepDown { abstain: true });
+            return;
+        }
+        if let Some(group) = self.view.other_assignor(self.config.assignor).filter(|_| changes.membership) {
+            let why = format!("more members plan with {group} than with {}", self.config.assignor);
+            self.phase = Phase::Over;
+            self.out.push(LeaderAction::Emit(Event::Abstains { why }));
             self.out.push(LeaderAction::StepDown { abstain: true });
             return;
         }
@@ -35,6 +45,9 @@ impl Leader {
         let refused =
             changes.refused.into_iter().map(|error| Event::ControlRefused { error: error.to_string() });
         self.out.extend(refused.map(LeaderAction::Emit));
+        let unreadable =
+            changes.unreadable.into_iter().map(|error| Event::Unreadable { error: error.to_string() });
+        self.out.extend(unreadable.map(LeaderAction::Emit));
         if changes.full {
             let (members, most) = (self.view.members.len(), self.view.seats.most());
             self.out.push(LeaderAction::Emit(Event::GroupFull { members, most }));
@@ -72,7 +85,7 @@ impl Leader {
         }
     }
 
-    /// Whether no living session holds anything: a group that begins, or begins again.
+    /// Returns true where no living session holds anything: a group that begins, or begins again.
     fn is_starting_up(&self) -> bool {
         !self.view.entries().any(|place| self.view.is_alive(place.holder, place.incarnation))
     }

@@ -141,7 +141,7 @@ fn avoid_failed(
     }
 }
 
-/// Whether a pinned task may be tried now: where it failed, it is tried again, later and later.
+/// Returns true where a pinned task may be tried now: where it failed, it is tried again, later and later.
 fn may_try(failures: &mut Failures, task: &Task, place: Option<Place<'_>>, now: Timestamp) -> bool {
     let Some(failed) = failures.get_mut(&task.key) else { return true };
     if place.is_none_or(|place| place.entry.token > failed.token) {
@@ -151,14 +151,14 @@ fn may_try(failures: &mut Failures, task: &Task, place: Option<Place<'_>>, now: 
     failed.retry
 }
 
-/// Whether a task is where it belongs, as it is now.
+/// Returns true where a task is where it belongs, as it is now.
 pub(super) fn is_settled(view: &View, task: &Task, goal: &Goal, place: Place<'_>, rules: Rules) -> bool {
     match goal {
         Goal::To { member, beyond } => {
             place.holder == member
                 && place.entry.releasing.is_none()
                 && (!rules.incarnation || view.is_alive(place.holder, place.incarnation))
-                && place.entry.value == task.value
+                && (!rules.values || place.entry.value == task.value)
                 && beyond.is_none_or(|token| place.entry.token > token)
         }
         Goal::Release | Goal::Drop => false,

@@ -41,9 +41,9 @@ pub(super) struct Ready {
     pub(super) steps: Vec<Step>,
     /// Something is to be done that no other thing to come could share a write with.
     pub(super) urgent: bool,
-    /// How many tasks wait for an acknowledgement.
+    /// The number of tasks that wait for an acknowledgement.
     pub(super) waiting: usize,
-    /// How many tasks nobody runs, though they exist.
+    /// The number of tasks that nobody runs, though they exist.
     pub(super) unassigned: usize,
     /// Tasks that are where they belong.
     pub(super) settled: Vec<Arc<str>>,
@@ -64,7 +64,7 @@ pub(super) enum Next {
     Mark(Step),
 }
 
-/// Whether the task runs nowhere any more.
+/// Returns true where the task runs nowhere any more.
 fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
     let Some(member) = view.members.get(place.holder) else { return true };
     if rules.incarnation && member.incarnation != place.incarnation {
@@ -98,6 +98,7 @@ pub(super) fn next(view: &View, tasks: &TaskList, key: &Arc<str>, goal: &Goal, r
     let Some(place) = place else {
         return match goal {
             Goal::Release | Goal::Drop => Next::Nothing,
+            Goal::To { .. } if view.is_obscured(key) => Next::Waits,
             Goal::To { member, .. } if view.holder(member).is_some() => {
                 Next::Now { step: step(Kind::Grant, None, Some(member)), urgent: true }
             }

@@ -27,6 +27,7 @@ pub(super) struct Table {
     pub(super) events: Vec<Event>,
     pub(super) commits: Vec<Txn>,
     pub(super) reloads: usize,
+    pub(super) floor_asked: usize,
     pub(super) stepped_down: bool,
 }
 
@@ -55,6 +56,8 @@ impl Table {
             companions: Duration::from_millis(10),
             provider_period: Duration::from_secs(30),
             max_moves: 1000,
+            patience: Duration::from_secs(10),
+            has_floor: false,
             rules: Rules::ALL,
         };
         change(&mut config);
@@ -80,6 +83,7 @@ impl Table {
             events: vec![],
             commits: vec![],
             reloads: 0,
+            floor_asked: 0,
             stepped_down: false,
         }
     }
@@ -135,6 +139,7 @@ impl Table {
             mode,
             capacity: 1,
             zone: None,
+            assignor: String::new(),
             load: None,
             labels: Default::default(),
         };
@@ -208,6 +213,7 @@ impl Table {
                 LeaderAction::Reload => self.reloads += 1,
                 LeaderAction::StepDown { .. } => self.stepped_down = true,
                 LeaderAction::AskProvider => {}
+                LeaderAction::AskFloor => self.floor_asked += 1,
                 LeaderAction::Plan(request) => {
                     let answer = request.ask(self.assignor.as_ref());
                     let actions = self.leader.on_planned(self.now(), &request, answer);
@@ -231,7 +237,7 @@ impl Table {
     }
 
     /// The same over a store that refuses some writes.
-    pub(super) fn run_with(&mut self, accepts: impl Fn(&Txn) -> Result<(), StoreError>) -> usize {
+    pub(super) fn run_with(&mut self, accepts: impl Fn(&Txn) -> Result<(), CoordinationError>) -> usize {
         self.deliver();
         let mut count = 0;
         while let Some(txn) = self.commits.pop() {

@@ -155,7 +155,7 @@ fn the_next_leader_goes_on_where_the_last_one_stopped() {
 
 #[test]
 fn a_refused_or_unknown_write_is_read_back() {
-    for outcome in [Ok(TxnOutcome::Refused), Err(StoreError::Unknown("?".into()))] {
+    for outcome in [Ok(TxnOutcome::Refused), Err(CoordinationError::Unknown("?".into()))] {
         let mut table = Table::placed(&[("a", 1)], 2);
         table.member("b", 2, MemberState::Active);
         table.deliver();
@@ -284,9 +284,9 @@ fn a_write_that_the_store_finds_too_large_is_made_smaller() {
     table.load();
     let large = (0..400).map(|task| Task::new(format!("task-{task}"), "v".repeat(1000)));
     table.list(Ok(large.collect()));
-    table.run_with(
-        |txn| if txn.bytes() > 100_000 { Err(StoreError::TooLarge("test".into())) } else { Ok(()) },
-    );
+    table.run_with(|txn| {
+        if txn.bytes() > 100_000 { Err(CoordinationError::TooLarge("test".into())) } else { Ok(()) }
+    });
     assert_eq!(table.holders(400), vec!["a"; 400]);
     assert!(table.events.iter().any(|event| matches!(event, Event::CommitFailed { .. })));
 }

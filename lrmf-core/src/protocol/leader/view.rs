@@ -29,6 +29,8 @@ pub(super) struct View {
     /// The leader's own writes up to here are in; the store's repetition of them is ignored.
     written: Revision,
     pub(super) members: BTreeMap<InstanceId, MemberRecord>,
+    /// The number of members with each assignor.
+    assignors: BTreeMap<String, usize>,
     /// The keys of their sessions.
     pub(super) sessions: BTreeMap<InstanceId, SessionKey>,
     /// Which of them may hold tasks.
@@ -44,13 +46,19 @@ pub(super) struct View {
     pub(super) successors: BTreeSet<InstanceId>,
     pub(super) acks: BTreeMap<InstanceId, AckRecord>,
     pub(super) chunks: BTreeMap<InstanceId, BTreeMap<ChunkId, ChunkRecord>>,
+    /// Chunks in which there is no record, and the writes that made them so.
+    pub(super) unreadable: BTreeMap<(InstanceId, ChunkId), Revision>,
     pub(super) generation: Option<(Generation, Revision)>,
+    /// There is something in the place of the counter, and it is no number.
+    pub(super) counter_lost: bool,
     /// When the leader's key was created, and who it names.
     pub(super) leader: Option<(Revision, LeaderRecord)>,
     /// What operators want.
     pub(super) controls: Controls,
     /// The highest number seen in any record or acknowledgement.
     pub(super) floor: Generation,
+    /// R5, of acknowledgements.
+    pub(super) count_acks: bool,
     /// Every entry once more, by task: planning looks at all of them.
     places: HashMap<Arc<str>, Spot, FixedState>,
     /// The tasks that may be elsewhere, or in another state, than when this was asked for last.
@@ -64,6 +72,7 @@ impl View {
             revision: Revision(0),
             written: Revision(0),
             members: BTreeMap::new(),
+            assignors: BTreeMap::new(),
             sessions: BTreeMap::new(),
             seats: Seats::new(MAX_MEMBERS),
             mode,
@@ -73,10 +82,13 @@ impl View {
             successors: BTreeSet::new(),
             acks: BTreeMap::new(),
             chunks: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             generation: None,
+            counter_lost: false,
             leader: None,
             controls: Controls::default(),
             floor: Generation(0),
+            count_acks: true,
             places: HashMap::default(),
             touched: Touched::All,
         }
@@ -94,6 +106,7 @@ impl View {
         }
         self.written = self.written.max(revision);
         self.generation = Some((generation, revision));
+        self.counter_lost = false;
         self.floor = self.floor.max(generation);
         for ((instance, chunk), record) in chunks {
             self.set_chunk(&instance, chunk, record);
@@ -166,7 +179,27 @@ impl View {
         Some(Place { holder: &spot.holder, incarnation: spot.incarnation, entry: &spot.entry })
     }
 
-    /// How many tasks are in a record.
+    /// Returns true where a task that is in no record may be in one that cannot be read.
+    pub(super) fn is_obscured(&self, key: &str) -> bool {
+        !self.unreadable.is_empty() && {
+            let path = path_of(key);
+            self.unreadable.keys().any(|(_, chunk)| chunk.contains(path))
+        }
+    }
+
+    /// Returns true where a member may run something from what was in a record before this write made it unreadable: it has been one
+    /// since before. A session that takes a key over is taken for the one before it.
+    pub(super) fn may_run_from(&self, instance: &InstanceId, unreadable: Revision) -> bool {
+        self.sessions.get(instance).is_some_and(|session| session.created <= unreadable)
+    }
+
+    /// Returns true where a member may run something from a record that cannot be read.
+    pub(super) fn has_unreadable(&self, instance: &InstanceId) -> bool {
+        let of_member = (instance.clone(), ChunkId::FIRST)..=(instance.clone(), ChunkId::LAST);
+        self.unreadable.range(of_member).any(|(_, revision)| self.may_run_from(instance, *revision))
+    }
+
+    /// Returns the number of tasks that are in a record.
     pub(super) fn placed(&self) -> usize {
         self.places.len()
     }
@@ -181,14 +214,14 @@ impl View {
         })
     }
 
-    /// Whether its holder says that the task neither runs nor stops.
+    /// Returns true where its holder says that the task neither runs nor stops.
     pub(super) fn is_stuck(&self, place: Place<'_>) -> bool {
         self.acks.get(place.holder).is_some_and(|ack| {
             ack.incarnation == place.incarnation && ack.stuck.iter().any(|stuck| stuck.key == place.entry.key)
         })
     }
 
-    /// Whether the session is alive, as far as is known.
+    /// Returns true where the session is alive, as far as is known.
     pub(super) fn is_alive(&self, instance: &InstanceId, incarnation: Incarnation) -> bool {
         self.members.get(instance).is_some_and(|member| member.incarnation == incarnation)
     }
@@ -211,7 +244,7 @@ impl View {
             && self.has_seat(instance)
     }
 
-    /// Whether the member is among the first so many.
+    /// Returns true where the member is among the first so many.
     pub(super) fn has_seat(&self, instance: &InstanceId) -> bool {
         if self.seats.waiting() == 0 {
             return true;
@@ -220,12 +253,12 @@ impl View {
         created.is_some_and(|created| self.seats.has(created, instance))
     }
 
-    /// Whether the member was heard of lately; in mode `exclusive` its session says that by itself.
+    /// Returns true where the member was heard of lately; in mode `exclusive` its session says that by itself.
     pub(super) fn is_in_contact(&self, instance: &InstanceId, member: &MemberRecord) -> bool {
         member.mode == GroupMode::Exclusive || self.contacts.get(instance) == Some(&member.incarnation)
     }
 
-    /// Whether any member that may be about to come back is out of contact.
+    /// Returns true where any member that may be about to come back is out of contact.
     pub(super) fn misses_anybody(&self) -> bool {
         self.members.iter().any(|(instance, member)| {
             member.state != MemberState::Restarting && !self.is_in_contact(instance, member)
@@ -237,17 +270,33 @@ impl View {
         self.stored_mode.map_or_else(GroupMode::default, |(mode, _)| mode)
     }
 
-    /// Whether this leader's mode is the group's.
+    pub(super) fn count_assignor(&mut self, before: Option<&MemberRecord>, now: Option<&MemberRecord>) {
+        if let Some(now) = now.filter(|now| !now.assignor.is_empty()) {
+            *self.assignors.entry(now.assignor.clone()).or_default() += 1;
+        }
+        if let Some(count) = before.and_then(|before| self.assignors.get_mut(&before.assignor)) {
+            *count -= 1;
+        }
+    }
+
+    /// The assignor that more members have than have this leader's: the group's.
+    pub(super) fn other_assignor(&self, own: &str) -> Option<&str> {
+        let mine = self.assignors.get(own).copied().unwrap_or_default();
+        let others = self.assignors.iter().filter(|(name, count)| *name != own && **count > mine);
+        others.max_by_key(|(_, count)| **count).map(|(name, _)| name.as_str())
+    }
+
+    /// Returns true where this leader's mode is the group's.
     pub(super) fn mode_agrees(&self) -> bool {
         self.group_mode() == self.mode
     }
 
-    /// Whether somebody else has the group's mode, so that this leader, which has not, must leave it to them.
+    /// Returns true where somebody else has the group's mode, so that this leader, which has not, must leave it to them.
     pub(super) fn is_led_by_wrong_mode(&self) -> bool {
         !self.mode_agrees() && self.members.values().any(|member| member.mode == self.group_mode())
     }
 
-    /// Whether an operator declared this very holding to be over.
+    /// Returns true where an operator declared this very holding to be over.
     pub(super) fn is_released(&self, place: Place<'_>, rules: Rules) -> bool {
         self.controls.releases.get(&place.entry.key).is_some_and(|(_, record)| {
             record.member == *place.holder
@@ -256,7 +305,7 @@ impl View {
         })
     }
 
-    /// Whether a task is not to be given to this member's session, as an operator took it from there by force. Where it
+    /// Returns true where a task is not to be given to this member's session, as an operator took it from there by force. Where it
     /// is there in another holding, that one is not meant.
     pub(super) fn is_barred(&self, key: &str, instance: &InstanceId, rules: Rules) -> bool {
         self.controls.releases.get(key).is_some_and(|(_, record)| {
@@ -266,7 +315,7 @@ impl View {
         })
     }
 
-    /// Whether a task runs, as far as is known, with a member that does not leave by itself.
+    /// Returns true where a task runs, as far as is known, with a member that does not leave by itself.
     pub(super) fn rests(&self, place: Place<'_>) -> bool {
         place.entry.releasing.is_none()
             && self.members.get(place.holder).is_some_and(|member| {
@@ -276,12 +325,12 @@ impl View {
             })
     }
 
-    /// Whether a task stays where it is, whatever is planned: it runs, and the group is frozen.
+    /// Returns true where a task stays where it is, whatever is planned: it runs, and the group is frozen.
     pub(super) fn is_frozen(&self, place: Place<'_>, rules: Rules) -> bool {
         self.controls.frozen && self.rests(place) && !self.is_released(place, rules)
     }
 
-    /// Whether what a member has stays there, though it may hold none, as it runs and the group is frozen.
+    /// Returns true where what a member has stays there, though it may hold none, as it runs and the group is frozen.
     pub(super) fn runs_frozen(&self, instance: &InstanceId) -> bool {
         self.controls.frozen
             && self.members.get(instance).is_some_and(|member| {
@@ -289,7 +338,7 @@ impl View {
             })
     }
 
-    /// Whether a member's tasks wait for it to come back.
+    /// Returns true where a member's tasks wait for it to come back.
     pub(super) fn is_awaited(&self, instance: &InstanceId) -> bool {
         if self.controls.drains.contains(instance) {
             return false;

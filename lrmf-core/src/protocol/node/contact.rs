@@ -15,7 +15,7 @@
 use crate::clock::Timestamp;
 use crate::config::GroupMode;
 use crate::coordination::{Lease, LeaseId};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::{Action, Call, Now};
@@ -57,9 +57,9 @@ impl Contact {
         }
     }
 
-    fn kept(&mut self, now: Now, lease: LeaseId, result: &Result<std::time::Duration, StoreError>) {
+    fn kept(&mut self, now: Now, lease: LeaseId, result: &Result<std::time::Duration, CoordinationError>) {
         match result {
-            Err(StoreError::LeaseGone) => self.forget(now, lease),
+            Err(CoordinationError::LeaseGone) => self.forget(now, lease),
             Err(error) if self.lease() == Some(lease) => {
                 self.due_at = self.due_at.min(now.at + self.backoff.after(error));
             }
@@ -128,7 +128,7 @@ impl Node {
         &mut self,
         now: Now,
         lease: LeaseId,
-        result: &Result<std::time::Duration, StoreError>,
+        result: &Result<std::time::Duration, CoordinationError>,
     ) {
         if let Stage::Serving(serving) = &mut self.stage {
             serving.contact.kept(now, lease, result);

@@ -1,14 +1,16 @@
 //! Campaigning, and doing what the leader's machine asks for.
 
-use crate::coordination::{Guard, LeaseId, Op, Txn};
-use crate::error::StoreError;
+use crate::coordination::{Guard, LeaseId, Op, Txn, TxnOutcome};
+use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::ids::{Incarnation, InstanceId};
+use crate::protocol::backoff::Backoff;
 use crate::protocol::election::Verdict;
 use crate::protocol::leader::{Leader, LeaderAction};
 use crate::protocol::{Action, Call, FeedId, Now};
 use crate::records::{Format, LeaderRecord, encode};
 
+use super::serving::Resign;
 use super::{Mode, Node, Purpose, Stage};
 
 impl Node {
@@ -28,7 +30,7 @@ impl Node {
                         self.call(Purpose::Campaign { lease }, Call::Commit(txn));
                     }
                     // Out of contact, and about to be back.
-                    None => drop(serving.election.on_campaign(now, Err(StoreError::LeaseGone))),
+                    None => drop(serving.election.on_campaign(now, Err(CoordinationError::LeaseGone))),
                 }
             }
             Verdict::Lead(created) if stays => {
@@ -53,6 +55,11 @@ impl Node {
                 self.elect(now, verdict);
             }
             Verdict::Reload => self.follow(FeedId::Leader),
+            Verdict::Clear(revision) => {
+                let key = self.config.leader.keys.leader();
+                let guards = vec![Guard::ModifiedAt { key: key.clone(), revision }];
+                self.call(Purpose::Courtesy, Call::Commit(Txn { guards, ops: vec![Op::Delete { key }] }));
+            }
         }
     }
 
@@ -73,6 +80,7 @@ impl Node {
                 LeaderAction::Reload => self.follow(FeedId::Group),
                 LeaderAction::Commit(txn) => self.call(Purpose::LeaderTxn, Call::Commit(txn)),
                 LeaderAction::AskProvider => self.out.push(Action::AskProvider),
+                LeaderAction::AskFloor => self.out.push(Action::AskFloor),
                 LeaderAction::Plan(request) => self.out.push(Action::Plan(request)),
                 LeaderAction::Emit(event) => self.out.push(Action::Emit(event)),
                 LeaderAction::StepDown { abstain } => {
@@ -85,14 +93,42 @@ impl Node {
         }
     }
 
-    /// Leaves the leadership to a member that can read the records and is of the group's mode.
+    /// Leaves the leadership to a member that can do what this one cannot.
     pub(super) fn abstain(&mut self, now: Now) {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let Some(created) = serving.election.leading() else { return };
-        serving.election.abstain(now.at + self.config.settings.ttl);
-        let key = self.config.leader.keys.leader();
-        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: created }];
-        self.call(Purpose::Courtesy, Call::Commit(Txn { guards, ops: vec![Op::Delete { key }] }));
+        let until = now.at + self.config.settings.ttl;
+        serving.election.abstain(until);
+        let backoff = Backoff::new(&self.config.instance);
+        serving.resign = Some(Resign { created, at: now.at, under_way: false, until, backoff });
+        self.resign(now);
+    }
+
+    /// Deletes the leader's key that this member has and does not use, again and again until that is done.
+    pub(super) fn resign(&mut self, now: Now) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        let Some(resign) = &mut serving.resign else { return };
+        if now.at >= resign.until {
+            serving.resign = None;
+            return;
+        }
+        if resign.under_way || now.at < resign.at {
+            return;
+        }
+        resign.under_way = true;
+        let (key, revision) = (self.config.leader.keys.leader(), resign.created);
+        let guards = vec![Guard::CreatedAt { key: key.clone(), revision }];
+        self.call(Purpose::Resign, Call::Commit(Txn { guards, ops: vec![Op::Delete { key }] }));
+    }
+
+    pub(super) fn on_resigned(&mut self, now: Now, result: Result<TxnOutcome, CoordinationError>) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        match (result, &mut serving.resign) {
+            (Err(error), Some(resign)) => {
+                (resign.under_way, resign.at) = (false, now.at + resign.backoff.after(&error));
+            }
+            (Ok(_), _) | (_, None) => serving.resign = None,
+        }
     }
 }
 

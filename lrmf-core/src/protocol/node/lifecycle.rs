@@ -31,9 +31,9 @@ impl Node {
             self.inherited = serving.holdings.bequeath();
         }
         self.own = OwnKeys::default();
+        let (settings, assignor) = (self.config.settings.clone(), self.config.leader.assignor);
         let (keys, instance) = (self.config.leader.keys.clone(), self.config.instance.clone());
-        self.stage =
-            Stage::Joining(Box::new(Joining::new(keys, instance, self.config.settings.clone(), former)));
+        self.stage = Stage::Joining(Box::new(Joining::new(keys, instance, settings, assignor, former)));
         self.follow(FeedId::Own);
     }
 
@@ -49,8 +49,10 @@ impl Node {
             holdings: Holdings::new(own_keys, name, incarnation, settings, limits, rules, inherited),
             election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
             leader: None,
+            resign: None,
             mode: Mode::Member,
             fenced: false,
+            anew: false,
             keep_alive_at: now.at + settings.keep_alive_interval(),
             keep_alive_backoff: backoff.clone(),
             writing: false,
@@ -93,6 +95,16 @@ impl Node {
     /// not stop, the key has to end by itself first.
     fn rejoin(&mut self, now: Now) {
         let Stage::Serving(serving) = &self.stage else { return };
+        if serving.anew && serving.holdings.is_idle() {
+            // Its key is created anew, which says that nothing runs from what was there before.
+            let lease = serving.session.lease;
+            self.join(Vec::new());
+            self.call(Purpose::Courtesy, Call::Revoke(lease));
+            if let Stage::Joining(joining) = &mut self.stage {
+                joining.stay_away(now.at);
+            }
+            return;
+        }
         // Ending the lease now would end the session key and move the tasks.
         self.former_lease = Some(serving.session.lease);
         if serving.holdings.is_idle() {
@@ -147,8 +159,24 @@ impl Node {
         }
     }
 
+    /// The store has lost its data, or went back to an older copy. Nothing that was heard of it counts any more.
+    pub(super) fn on_store_reset(&mut self, now: Now) {
+        match &self.stage {
+            Stage::Serving(_) => self.fence(now, FenceReason::StoreReset),
+            Stage::Joining(joining) => {
+                let former = joining.former().to_vec();
+                if let Some(lease) = joining.lease() {
+                    self.call(Purpose::Courtesy, Call::Revoke(lease));
+                }
+                self.join(former);
+            }
+            Stage::Over => {}
+        }
+    }
+
     pub(super) fn fence(&mut self, now: Now, reason: FenceReason) {
         let Stage::Serving(serving) = &mut self.stage else { return };
+        serving.anew |= reason == FenceReason::Unreadable;
         if std::mem::replace(&mut serving.fenced, true) {
             return;
         }

@@ -52,6 +52,8 @@ enum Purpose {
     Campaign {
         lease: LeaseId,
     },
+    /// Deletes the leader's key, which this member has and does not use.
+    Resign,
     GrantContact {
         sent: Timestamp,
     },
@@ -115,6 +117,14 @@ impl Node {
                 self.on_feed(now, feed, &item);
             }
             Input::Feed { .. } => {}
+            Input::Interrupted { feed: FeedId::Group, epoch }
+                if self.epochs.get(&FeedId::Group) == Some(&epoch) =>
+            {
+                if let Some(leader) = self.leader() {
+                    leader.on_interrupted(now);
+                }
+            }
+            Input::Interrupted { .. } => {}
             Input::Assigned { key, token, result } => {
                 if let Stage::Serving(serving) = &mut self.stage {
                     self.out.extend(serving.holdings.on_assigned(now, &key, token, result));
@@ -126,6 +136,11 @@ impl Node {
                     self.out.extend(serving.holdings.on_given_up(now, &key, token, error));
                 }
             }
+            Input::Floor(result) => {
+                let actions = self.leader().map(|leader| leader.on_floor(now, result));
+                self.lead(now, actions.unwrap_or_default());
+            }
+            Input::StoreReset => self.on_store_reset(now),
             Input::Tasks(result) => {
                 let actions = self.leader().map(|leader| leader.on_tasks(now, result));
                 self.lead(now, actions.unwrap_or_default());
@@ -182,9 +197,14 @@ impl Node {
         Some((span.saturating_sub(left), left))
     }
 
-    /// Whether this member leads.
+    /// Returns true where this member leads.
     pub fn is_leading(&self) -> bool {
         matches!(&self.stage, Stage::Serving(serving) if serving.leader.is_some())
+    }
+
+    /// Returns true while all tasks stop, as the session has ended or is given up.
+    pub fn is_fenced(&self) -> bool {
+        matches!(&self.stage, Stage::Serving(serving) if serving.fenced)
     }
 
     /// What is running and not about to stop.
@@ -346,6 +366,9 @@ impl Node {
                 if matches!(item, FeedItem::Loaded(_)) {
                     serving.unsure = false;
                 }
+                if self.own.lost_ack() {
+                    serving.holdings.on_not_acked(now, false);
+                }
                 self.check_own(now);
             }
             (FeedId::Record, Stage::Serving(serving)) => {
@@ -379,6 +402,7 @@ impl Node {
                 let actions = serving.leader.as_mut().map(|leader| leader.tick(now)).unwrap_or_default();
                 self.elect(now, verdict);
                 self.lead(now, actions);
+                self.resign(now);
                 self.keep_alive(now);
                 self.keep_contact(now);
                 self.report_overdue(now);

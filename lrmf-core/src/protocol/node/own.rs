@@ -3,11 +3,13 @@
 
 use crate::config::GroupMode;
 use crate::coordination::{Guard, LeaseId, Op, Revision, Txn, TxnOutcome};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::event::{Event, FenceReason};
 use crate::ids::Incarnation;
 use crate::protocol::{Action, Call, Exit, FeedId, Now};
-use crate::records::{AckRecord, ContactRecord, Format, LoadReport, MemberRecord, MemberState, encode};
+use crate::records::{
+    AckRecord, Barred, ContactRecord, Format, LoadReport, MemberRecord, MemberState, encode,
+};
 
 use super::{Mode, Node, Purpose, Stage, Then};
 
@@ -27,7 +29,7 @@ impl Node {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let incarnation = serving.session.record.incarnation;
         self.watch_contact();
-        self.watch_notice(incarnation);
+        self.watch_notice(now, incarnation);
         let Stage::Serving(serving) = &mut self.stage else { return };
         match self.own.session() {
             None if serving.mode == Mode::Leaving => self.left(now),
@@ -49,12 +51,15 @@ impl Node {
     }
 
     /// Says why the leader gives this member no tasks, and when it does again.
-    fn watch_notice(&mut self, incarnation: Incarnation) {
+    fn watch_notice(&mut self, now: Now, incarnation: Incarnation) {
         let Stage::Serving(serving) = &mut self.stage else { return };
         let notice = self.own.notice().filter(|notice| notice.incarnation == incarnation);
         let barred = notice.map(|notice| notice.barred);
         if barred != std::mem::replace(&mut serving.barred, barred) {
             self.out.push(Action::Emit(barred.map_or(Event::Unbarred, Event::Barred)));
+        }
+        if barred == Some(Barred::Unreadable) {
+            self.fence(now, FenceReason::Unreadable);
         }
     }
 
@@ -98,10 +103,11 @@ impl Node {
         let mut ops = Vec::new();
         match write {
             OwnWrite::Ack(record) => {
-                guards.push(match self.own.ack() {
+                let guard = match self.own.ack() {
                     Some(revision) => Guard::ModifiedAt { key: ack.clone(), revision },
                     None => Guard::Absent { key: ack.clone() },
-                });
+                };
+                guards.extend(self.config.leader.rules.ack_guard.then_some(guard));
                 ops.push(Op::Put { key: ack, value: encode(record), lease });
             }
             OwnWrite::State(state) => {
@@ -124,7 +130,8 @@ impl Node {
                 }
             }
         }
-        let goes = matches!(write, OwnWrite::Leave | OwnWrite::State(MemberState::Restarting));
+        let goes = matches!(write, OwnWrite::Leave | OwnWrite::State(MemberState::Restarting))
+            && self.config.leader.rules.leader_key_goes;
         if let (true, Some(created)) = (goes, serving.election.leading()) {
             guards.push(Guard::CreatedAt { key: keys.leader(), revision: created });
             ops.push(Op::Delete { key: keys.leader() });
@@ -136,7 +143,7 @@ impl Node {
         &mut self,
         now: Now,
         write: OwnWrite,
-        result: &Result<TxnOutcome, StoreError>,
+        result: &Result<TxnOutcome, CoordinationError>,
     ) {
         let Stage::Serving(serving) = &mut self.stage else { return };
         serving.writing = false;
@@ -145,14 +152,14 @@ impl Node {
                 serving.write_backoff.reset();
                 self.own_written(now, write, *revision);
             }
-            Err(StoreError::LeaseGone) => match write {
+            Err(CoordinationError::LeaseGone) => match write {
                 OwnWrite::Contact(lease) => serving.contact.forget(now, lease),
                 _ => self.fence(now, FenceReason::SessionEnded),
             },
             Ok(TxnOutcome::Refused) | Err(_) => {
                 let leads = serving.election.leading().is_some();
                 if let OwnWrite::Ack(_) = write {
-                    serving.holdings.on_not_acked(now, matches!(result, Err(StoreError::TooLarge(_))));
+                    serving.holdings.on_not_acked(now, matches!(result, Err(CoordinationError::TooLarge(_))));
                 }
                 serving.unsure = true;
                 let backoff = &mut serving.write_backoff;

@@ -1,6 +1,6 @@
 //! What the answers of the store mean, each to whoever asked.
 
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::event::FenceReason;
 use crate::protocol::session::JoinAction;
 use crate::protocol::{Call, CallId, Exit, FeedId, Now, Reply};
@@ -38,11 +38,12 @@ impl Node {
             (Purpose::KeepAlive { sent, .. }, Reply::KeptAlive(result), Stage::Serving(serving)) => {
                 match result {
                     Ok(ttl) => {
-                        let deadline = sent + ttl.saturating_sub(self.config.settings.margin);
+                        let from = if self.config.leader.rules.sent_time { sent } else { now.at };
+                        let deadline = from + ttl.saturating_sub(self.config.settings.margin);
                         serving.session.deadline = serving.session.deadline.max(deadline);
                         serving.keep_alive_backoff.reset();
                     }
-                    Err(StoreError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
+                    Err(CoordinationError::LeaseGone) => self.fence(now, FenceReason::SessionEnded),
                     Err(error) => {
                         let again_at = now.at + serving.keep_alive_backoff.after(&error);
                         serving.keep_alive_at = serving.keep_alive_at.min(again_at);
@@ -54,7 +55,7 @@ impl Node {
             }
             (
                 Purpose::Campaign { lease },
-                Reply::Committed(Err(StoreError::LeaseGone)),
+                Reply::Committed(Err(CoordinationError::LeaseGone)),
                 Stage::Serving(serving),
             ) if lease == serving.session.lease => {
                 self.fence(now, FenceReason::SessionEnded);
@@ -63,6 +64,7 @@ impl Node {
                 let verdict = serving.election.on_campaign(now, result);
                 self.elect(now, verdict);
             }
+            (Purpose::Resign, Reply::Committed(result), Stage::Serving(_)) => self.on_resigned(now, result),
             (Purpose::LeaderTxn, Reply::Committed(result), Stage::Serving(serving)) => {
                 let actions = serving.leader.as_mut().map(|leader| leader.on_committed(now, &result));
                 self.lead(now, actions.unwrap_or_default());

@@ -1,6 +1,7 @@
 //! A member while it is one.
 
 use crate::clock::Timestamp;
+use crate::coordination::Revision;
 use crate::protocol::Now;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::election::Election;
@@ -43,9 +44,13 @@ pub(super) struct Serving {
     pub(super) holdings: Holdings,
     pub(super) election: Election,
     pub(super) leader: Option<Leader>,
+    /// The leader's key that is to be deleted, when, and the pauses where that fails.
+    pub(super) resign: Option<Resign>,
     pub(super) mode: Mode,
     /// The session has ended, or is given up: nothing prolongs it any more.
     pub(super) fenced: bool,
+    /// Its key is to be created anew afterwards, not taken over.
+    pub(super) anew: bool,
     pub(super) keep_alive_at: Timestamp,
     pub(super) keep_alive_backoff: Backoff,
     /// An own write is under way.
@@ -60,6 +65,17 @@ pub(super) struct Serving {
     pub(super) load: Option<u32>,
     /// Why the leader gives it no tasks.
     pub(super) barred: Option<Barred>,
+}
+
+/// The deletion of a leader's key that this member has and does not use.
+#[derive(Clone, Debug)]
+pub(super) struct Resign {
+    pub(super) created: Revision,
+    pub(super) at: Timestamp,
+    pub(super) under_way: bool,
+    /// Then the member leads again, if the key is still there.
+    pub(super) until: Timestamp,
+    pub(super) backoff: Backoff,
 }
 
 impl Serving {
@@ -90,7 +106,8 @@ impl Serving {
         let (deadline, keep_alive) = (Some(self.session.deadline), Some(self.keep_alive_at));
         let revokes = self.holdings.next_wake();
         let contact = self.session.contact.and(self.contact.next_wake());
-        [until, write, revokes, contact, ack, leader, self.election.next_wake(), deadline, keep_alive]
+        let resign = self.resign.as_ref().filter(|resign| !resign.under_way).map(|resign| resign.at);
+        [until, resign, write, revokes, contact, ack, leader, self.election.next_wake(), deadline, keep_alive]
             .into_iter()
             .flatten()
             .filter(|at| *at > now.at)

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::config::{Conflict, CoordinatorConfig, GroupMode};
 use crate::coordination::{Guard, Lease, LeaseId, Op, Txn, TxnOutcome};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 use crate::ids::{Incarnation, InstanceId};
 use crate::keys::Keys;
 use crate::records::{ContactRecord, Format, MemberRecord, MemberState, SuccessorRecord, encode};
@@ -103,6 +103,7 @@ pub struct Joining {
     keys: Keys,
     instance: InstanceId,
     config: CoordinatorConfig,
+    assignor: &'static str,
     /// Sessions of this very process, of which nothing runs any more.
     former: Vec<Incarnation>,
     /// This process was this member before.
@@ -122,6 +123,7 @@ impl Joining {
         keys: Keys,
         instance: InstanceId,
         config: CoordinatorConfig,
+        assignor: &'static str,
         former: Vec<Incarnation>,
     ) -> Self {
         let backoff = Backoff::new(&instance);
@@ -129,6 +131,7 @@ impl Joining {
             keys,
             instance,
             config,
+            assignor,
             backoff,
             again: !former.is_empty(),
             former,
@@ -162,7 +165,7 @@ impl Joining {
         self.held.and_then(|held| held.contact).map(|(lease, _)| lease.id)
     }
 
-    /// Whether somebody else turns out to be this member, so that this process has to wait; said once.
+    /// Returns true where somebody else turns out to be this member, so that this process has to wait; said once.
     pub fn begins_to_wait(&mut self) -> bool {
         let begins = self.waiting && !self.reported;
         self.reported |= begins;
@@ -183,7 +186,7 @@ impl Joining {
         now: Now,
         own: &OwnKeys,
         sent: Timestamp,
-        result: Result<(Lease, Incarnation), StoreError>,
+        result: Result<(Lease, Incarnation), CoordinationError>,
     ) -> Vec<JoinAction> {
         self.state = State::Idle;
         match result {
@@ -203,7 +206,7 @@ impl Joining {
         now: Now,
         own: &OwnKeys,
         sent: Timestamp,
-        result: Result<Lease, StoreError>,
+        result: Result<Lease, CoordinationError>,
     ) -> Vec<JoinAction> {
         self.state = State::Idle;
         match (result, &mut self.held) {
@@ -221,12 +224,12 @@ impl Joining {
         now: Now,
         lease: LeaseId,
         sent: Timestamp,
-        result: &Result<Duration, StoreError>,
+        result: &Result<Duration, CoordinationError>,
     ) {
         let Some(held) = self.held.as_mut().filter(|held| held.lease.id == lease) else { return };
         match result {
             Ok(_) => held.confirmed = held.confirmed.max(sent),
-            Err(StoreError::LeaseGone) => drop(self.give_up()),
+            Err(CoordinationError::LeaseGone) => drop(self.give_up()),
             Err(error) => held.keep_alive_at = held.keep_alive_at.min(now.at + self.backoff.after(error)),
         }
     }
@@ -236,7 +239,7 @@ impl Joining {
         &mut self,
         now: Now,
         own: &mut OwnKeys,
-        result: Result<TxnOutcome, StoreError>,
+        result: Result<TxnOutcome, CoordinationError>,
     ) -> Vec<JoinAction> {
         let successor = self.state == State::Claiming { successor: true };
         self.state = State::Idle;
@@ -254,7 +257,7 @@ impl Joining {
                 return self.tick(now, own);
             }
             (Ok(_), _) => {}
-            (Err(StoreError::LeaseGone), _) => drop(self.give_up()),
+            (Err(CoordinationError::LeaseGone), _) => drop(self.give_up()),
             (Err(error), _) if error.is_retryable() => self.not_before = now.at + self.backoff.after(&error),
             (Err(error), _) => return vec![JoinAction::Refused(error.to_string())],
         }
@@ -286,9 +289,10 @@ impl Joining {
             self.abandon(&mut actions);
         }
         let free = own.session().is_none_or(|claimed| {
-            claimed.record.as_ref().is_some_and(|record| {
-                record.state == MemberState::Restarting || self.former.contains(&record.incarnation)
-            })
+            claimed.garbage
+                || claimed.record.as_ref().is_some_and(|record| {
+                    record.state == MemberState::Restarting || self.former.contains(&record.incarnation)
+                })
         });
         let mine = self.held.map(|held| held.incarnation);
         let second =
@@ -360,6 +364,7 @@ impl Joining {
             capacity: self.config.capacity,
             zone: self.config.zone.clone(),
             labels: self.config.labels.clone(),
+            assignor: self.assignor.to_owned(),
             load: None,
         }
     }

@@ -5,7 +5,9 @@ use crate::coordination::{KeyValue, Revision, WatchEvent};
 use crate::ids::Incarnation;
 use crate::keys::{Keys, Kind};
 use crate::protocol::FeedItem;
-use crate::records::{ContactRecord, MemberRecord, NoticeRecord, SuccessorRecord, decode};
+use crate::records::{
+    AckRecord, ContactRecord, MemberRecord, NoticeRecord, RecordError, SuccessorRecord, decode,
+};
 
 /// A key as of a revision. What is older is ignored, key by key: an own write that is known early must not hide what
 /// happened to another key before it.
@@ -36,10 +38,16 @@ pub struct OwnKeys {
     seen: Option<Revision>,
     session: Slot<Claimed>,
     successor: Slot<Incarnation>,
-    ack: Slot<Revision>,
+    /// The write that last changed the acknowledgement, and whether it left one that cannot be read.
+    ack: Slot<(Revision, bool)>,
     eviction: Slot<Incarnation>,
     contact: Slot<Incarnation>,
     notice: Slot<NoticeRecord>,
+}
+
+/// Returns true where something is no record at all, and bound to no lease, so that it would never end by itself.
+fn is_garbage(kv: &KeyValue, error: Option<&RecordError>) -> bool {
+    kv.lease.is_none() && matches!(error, Some(RecordError::Malformed { .. }))
 }
 
 /// A session key as found.
@@ -49,6 +57,8 @@ pub struct Claimed {
     pub revision: Revision,
     /// Its record; none where it cannot be read.
     pub record: Option<MemberRecord>,
+    /// It is no record, and bound to no lease: nobody's, and it would never end.
+    pub garbage: bool,
 }
 
 impl OwnKeys {
@@ -83,16 +93,24 @@ impl OwnKeys {
     fn put(&mut self, keys: &Keys, at: Revision, kv: &KeyValue) {
         match keys.kind(&kv.key) {
             Some(Kind::Session(_)) => {
-                let record = decode(&kv.key, &kv.value).ok();
-                self.session.set(at, Some(Claimed { revision: kv.mod_revision, record }));
+                let record = decode(&kv.key, &kv.value);
+                let garbage = is_garbage(kv, record.as_ref().err());
+                self.session
+                    .set(at, Some(Claimed { revision: kv.mod_revision, record: record.ok(), garbage }));
             }
-            // One that cannot be read is somebody all the same.
+            // One that cannot be read is somebody all the same, unless it would never end.
             Some(Kind::Successor(_)) => {
                 let record = decode::<SuccessorRecord>(&kv.key, &kv.value);
+                if is_garbage(kv, record.as_ref().err()) {
+                    return self.successor.set(at, None);
+                }
                 let incarnation = record.map_or(Incarnation(uuid::Uuid::nil()), |record| record.incarnation);
                 self.successor.set(at, Some(incarnation));
             }
-            Some(Kind::Ack(_)) => self.ack.set(at, Some(kv.mod_revision)),
+            Some(Kind::Ack(_)) => {
+                let lost = decode::<AckRecord>(&kv.key, &kv.value).is_err();
+                self.ack.set(at, Some((kv.mod_revision, lost)));
+            }
             // One that cannot be read has no effect; the leader says so.
             Some(Kind::Eviction(_)) => {
                 let record = decode::<EvictionRecord>(&kv.key, &kv.value).ok();
@@ -129,7 +147,7 @@ impl OwnKeys {
         self.eviction.value
     }
 
-    /// Whether the feed has delivered anything yet.
+    /// Returns true where the feed has delivered anything yet.
     pub(super) fn is_loaded(&self) -> bool {
         self.seen.is_some()
     }
@@ -151,12 +169,17 @@ impl OwnKeys {
 
     /// The write that last changed the acknowledgement.
     pub fn ack(&self) -> Option<Revision> {
-        self.ack.value
+        self.ack.value.map(|(revision, _)| revision)
+    }
+
+    /// Returns true where something else stands in the place of the acknowledgement.
+    pub fn lost_ack(&self) -> bool {
+        self.ack.value.is_some_and(|(_, lost)| lost)
     }
 
     /// Takes an own committed write of the session in.
     pub fn wrote_session(&mut self, revision: Revision, record: MemberRecord) {
-        self.session.set(revision, Some(Claimed { revision, record: Some(record) }));
+        self.session.set(revision, Some(Claimed { revision, record: Some(record), garbage: false }));
     }
 
     /// Takes the own committed claim in: the acknowledgement of the session before went with it.
@@ -176,6 +199,6 @@ impl OwnKeys {
 
     /// Takes an own committed write of the acknowledgement in.
     pub fn wrote_ack(&mut self, revision: Revision) {
-        self.ack.set(revision, Some(revision));
+        self.ack.set(revision, Some((revision, false)));
     }
 }

@@ -23,7 +23,7 @@ fn at(seconds: u32) -> Now {
 
 fn joining(conflict: Conflict, former: Vec<Incarnation>) -> Joining {
     let config = CoordinatorConfig { conflict, ..CoordinatorConfig::default() };
-    Joining::new(keys(), me(), config, former)
+    Joining::new(keys(), me(), config, "sticky", former)
 }
 
 /// The own keys with somebody's session in them.
@@ -40,7 +40,7 @@ fn own(revision: u64, of: Option<(Incarnation, MemberState)>) -> OwnKeys {
     own
 }
 
-fn granted(number: u128) -> Result<(Lease, Incarnation), StoreError> {
+fn granted(number: u128) -> Result<(Lease, Incarnation), CoordinationError> {
     Ok((Lease { id: LeaseId(1), ttl: SECOND * 10 }, session(number)))
 }
 
@@ -68,7 +68,7 @@ fn a_claim_that_nobody_answered_is_adopted_when_it_is_there() {
     let mut joining = joining(Conflict::Wait, vec![]);
     joining.tick(at(0), &before);
     joining.on_granted(at(0), &before, at(0).at, granted(1));
-    let actions = joining.on_claimed(at(1), &mut before, Err(StoreError::Unknown("?".into())));
+    let actions = joining.on_claimed(at(1), &mut before, Err(CoordinationError::Unknown("?".into())));
     assert!(matches!(actions[..], [JoinAction::Reload]));
     let after = own(6, Some((session(1), MemberState::Active)));
     let actions = joining.on_own(at(1), &after, true);

@@ -2,7 +2,7 @@
 
 use super::{SOON, Scope, Subject, must, next_batch};
 use crate::coordination::{LeaseId, Txn, WatchEvent};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 
 fn deleted(events: &[WatchEvent]) -> Vec<&str> {
     let mut keys: Vec<&str> = events
@@ -80,10 +80,10 @@ pub async fn an_ended_lease_never_comes_back(subject: &dyn Subject) {
     }
     for lease in [revoked.id, expired.id, LeaseId(i64::MAX)] {
         let kept = scope.store.keep_alive(lease).await;
-        assert!(matches!(kept, Err(StoreError::LeaseGone)), "{kept:?}");
+        assert!(matches!(kept, Err(CoordinationError::LeaseGone)), "{kept:?}");
         let ops = vec![scope.put("free", "", None), scope.put("bound", "", Some(lease))];
         let put = scope.store.commit(Txn { guards: Vec::new(), ops }).await;
-        assert!(matches!(put, Err(StoreError::LeaseGone)), "{put:?}");
+        assert!(matches!(put, Err(CoordinationError::LeaseGone)), "{put:?}");
     }
     assert!(scope.entries().await.is_empty());
 }

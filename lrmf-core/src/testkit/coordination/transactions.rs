@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Scope, Subject, must};
 use crate::coordination::{Guard, Op, Revision, Txn, TxnOutcome};
-use crate::error::StoreError;
+use crate::error::CoordinationError;
 
 /// What was written is what a list returns, with the revision of its write; nothing else appears.
 pub async fn a_write_is_read_back(subject: &dyn Subject) {
@@ -123,9 +123,9 @@ pub async fn limits_are_enforced_and_reachable(subject: &dyn Subject) {
         (0..count).map(|index| Guard::Absent { key: scope.key(&format!("g{index:04}")) }).collect()
     };
     let too_many = Txn { guards: Vec::new(), ops: puts(limits.ops + 1) };
-    assert!(matches!(scope.store.commit(too_many).await, Err(StoreError::TooLarge(_))));
+    assert!(matches!(scope.store.commit(too_many).await, Err(CoordinationError::TooLarge(_))));
     let too_many = Txn { guards: guards(limits.ops + 1), ops: Vec::new() };
-    assert!(matches!(scope.store.commit(too_many).await, Err(StoreError::TooLarge(_))));
+    assert!(matches!(scope.store.commit(too_many).await, Err(CoordinationError::TooLarge(_))));
     let of_size = |bytes: usize| {
         let mut txn = Txn { guards: guards(limits.ops), ops: puts(limits.ops) };
         let room = bytes - txn.bytes();
@@ -135,7 +135,7 @@ pub async fn limits_are_enforced_and_reachable(subject: &dyn Subject) {
         txn
     };
     let too_big = scope.store.commit(of_size(limits.bytes + 1)).await;
-    assert!(matches!(too_big, Err(StoreError::TooLarge(_))), "{too_big:?}");
+    assert!(matches!(too_big, Err(CoordinationError::TooLarge(_))), "{too_big:?}");
     assert!(scope.entries().await.is_empty(), "nothing was applied");
 
     let outcome = must(scope.store.commit(of_size(limits.bytes)).await);
@@ -153,7 +153,7 @@ pub async fn a_key_is_written_once_in_a_transaction(subject: &dyn Subject) {
     ];
     for ops in doubtful {
         let outcome = scope.store.commit(Txn { guards: Vec::new(), ops }).await;
-        assert!(matches!(outcome, Err(StoreError::Refused(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(CoordinationError::Refused(_))), "{outcome:?}");
     }
     assert!(scope.entries().await.is_empty());
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::{
-    Coordinator, CoordinatorBuilder, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, Holding,
-    InstanceId, MemoryStore, Task, Token, Worker,
+    Coordination, Coordinator, CoordinatorBuilder, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId,
+    Holding, InstanceId, MemoryStore, Task, Token, Worker,
 };
 
 /// Who runs what, over all members of a test; fails when two run one task, or a token does not rise.
@@ -29,6 +29,10 @@ impl Books {
 
     pub(crate) fn starts(&self) -> usize {
         self.0.lock().unwrap().starts
+    }
+
+    pub(crate) fn highest(&self) -> Token {
+        self.0.lock().unwrap().highest.values().copied().max().unwrap_or_default()
     }
 
     pub(crate) fn holders(&self) -> BTreeMap<Arc<str>, String> {
@@ -89,8 +93,12 @@ impl Group {
     }
 
     pub(crate) fn member_over(&self, name: &str, store: &MemoryStore) -> CoordinatorBuilder {
+        self.member_on(name, Arc::new(store.clone()))
+    }
+
+    pub(crate) fn member_on(&self, name: &str, store: Arc<dyn Coordination>) -> CoordinatorBuilder {
         let tasks = (0..self.tasks).map(|task| Task::new(format!("task-{task}"), ""));
-        Coordinator::builder(Arc::new(store.clone()), group())
+        Coordinator::builder(store, group())
             .instance_id(InstanceId::new(name).unwrap())
             .provider(FixedTasks::new(tasks))
             .worker(self.books.worker(name))

@@ -56,7 +56,10 @@ pub(crate) struct Etcd {
     /// The name in etcd's certificate, where it is not that of the endpoint.
     #[arg(long, env = "LRMF_DOMAIN", global = true)]
     pub(crate) domain: Option<String>,
-    /// How long etcd may take to answer: a whole number and ms, s, m or h.
+    /// What all keys begin with in etcd, where that is shared with others: the members' setting `root`.
+    #[arg(long, env = "LRMF_ROOT", default_value = "", global = true)]
+    pub(crate) root: String,
+    /// The time that etcd may take to answer: a whole number and ms, s, m or h.
     #[arg(long, env = "LRMF_TIMEOUT", default_value = "3s", value_parser = text::parse, global = true)]
     pub(crate) timeout: Duration,
 }
@@ -139,6 +142,19 @@ pub(crate) enum Command {
     Evict {
         /// The member.
         member: String,
+        /// Its process is dead, and I know it: end its session now, so that nobody waits for the TTL. Should it live, its tasks
+        /// run twice until it hears of this: only tokens keep them from doing harm.
+        #[arg(long)]
+        dead: bool,
+        /// I have made sure that the process is dead, or that stores check tokens.
+        #[arg(long, requires = "dead")]
+        yes: bool,
+    },
+    /// Delete all records of a group that has no members any more.
+    DeleteGroup {
+        /// I do not need them.
+        #[arg(long)]
+        yes: bool,
     },
     /// Declare that a task's holder no longer runs it, although it has not said so, and give it to somebody else. Should
     /// it run on, it runs twice: only its token keeps the old run from doing harm.

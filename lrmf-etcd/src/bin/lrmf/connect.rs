@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use lrmf_core::admin::Admin;
 use lrmf_core::control::Origin;
-use lrmf_core::{BootClock, Clock, GroupId, StoreError};
+use lrmf_core::{BootClock, Clock, CoordinationError, GroupId};
 use lrmf_etcd::{ConnectError, Credentials, EtcdConfig, EtcdStore, Secret, Tls};
 
 use crate::args::{Cli, Etcd, Group};
@@ -37,7 +37,7 @@ async fn connect(config: EtcdConfig) -> Result<EtcdStore, ConnectError> {
         match look {
             Ok(Ok(_)) => answering.push(endpoint.clone()),
             // A node may be away.
-            Ok(Err(ConnectError::Store(StoreError::Unreachable(_)))) | Err(_) => {}
+            Ok(Err(ConnectError::Store(CoordinationError::Unreachable(_)))) | Err(_) => {}
             Ok(Err(error)) => print::say(&format!("{endpoint} is left out: {error}")),
         }
     }
@@ -72,6 +72,7 @@ fn config(etcd: &Etcd) -> Result<EtcdConfig, Failure> {
     let config = EtcdConfig {
         credentials,
         tls: tls(etcd)?,
+        root: etcd.root.clone(),
         // The rest is for the call itself.
         connect_timeout: etcd.timeout / 3,
         request_timeout: etcd.timeout,

@@ -35,6 +35,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), Failure> {
+    if matches!(cli.command, Command::Evict { dead: true, yes: false, .. }) {
+        return Err(Failure::usage(
+            "if the process lives, its tasks run twice until it hears that its session is gone; make sure that it is dead, or \
+             that stores check tokens, and say --yes",
+        ));
+    }
+    if matches!(cli.command, Command::DeleteGroup { yes: false }) {
+        return Err(Failure::usage("all records of the group go, and do not come back; say --yes"));
+    }
     if matches!(cli.command, Command::ForceRelease { yes: false, .. }) {
         return Err(Failure::usage(
             "a task whose run is not over may then run twice; make sure that it does not run, or that stores check its \
@@ -167,7 +176,19 @@ async fn ask(cli: &Cli, admin: &Admin, request: &Command) -> Result<(), Failure>
             admin.trigger().await?;
             ("the leader is to ask the provider and to plan anew".to_owned(), json!({"asked": "trigger"}))
         }
-        Command::Evict { member } => {
+        Command::Evict { member, dead: true, .. } => {
+            let incarnation = admin.declare_dead(&name(member)?).await?;
+            let text = format!("session {incarnation} of {member} has ended, and its tasks go to others");
+            (text, json!({"asked": "evict", "dead": true, "member": member, "incarnation": incarnation}))
+        }
+        Command::DeleteGroup { .. } => {
+            let records = admin.delete_group().await?;
+            (
+                format!("the group is deleted: {records} records"),
+                json!({"asked": "delete-group", "records": records}),
+            )
+        }
+        Command::Evict { member, .. } => {
             let incarnation = admin.evict(&name(member)?).await?;
             let text = format!("{member} is to stop everything and to end session {incarnation}");
             (text, json!({"asked": "evict", "member": member, "incarnation": incarnation}))

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::GroupMode;
 use crate::control::EvictionRecord;
 use crate::coordination::{KeyValue, Revision, Snapshot, WatchBatch, WatchEvent};
-use crate::ids::InstanceId;
+use crate::ids::{Generation, InstanceId};
 use crate::keys::Kind;
 use crate::records::{
-    AckRecord, ContactRecord, GenerationRecord, MemberRecord, ModeRecord, RecordError, Stuck, decode,
+    AckRecord, ContactRecord, GenerationRecord, MemberRecord, ModeRecord, RecordError, Stuck,
+    SuccessorRecord, decode,
 };
 
 use super::{Seats, SessionKey, View};
@@ -37,6 +39,8 @@ pub(in crate::protocol::leader) struct Changes {
     pub(in crate::protocol::leader) full: bool,
     /// Control records that cannot be read, and so have no effect.
     pub(in crate::protocol::leader) refused: Vec<RecordError>,
+    /// What stands in the place of records and is none.
+    pub(in crate::protocol::leader) unreadable: Vec<RecordError>,
 }
 
 impl View {
@@ -45,9 +49,10 @@ impl View {
         let before = std::mem::replace(self, Self::new(self.keys.clone(), self.mode));
         self.floor = before.floor;
         self.seats = Seats::new(before.seats.most());
+        self.count_acks = before.count_acks;
         let mut changes = Changes::default();
         for entry in &snapshot.entries {
-            self.put(entry, &mut changes)?;
+            self.put_or_report(entry, &mut changes)?;
         }
         self.revision = snapshot.revision;
         changes.full = self.seats.waiting() > before.seats.waiting();
@@ -72,7 +77,7 @@ impl View {
         let waiting = self.seats.waiting();
         for event in &batch.events {
             match event {
-                WatchEvent::Put(entry) => self.put(entry, &mut changes)?,
+                WatchEvent::Put(entry) => self.put_or_report(entry, &mut changes)?,
                 WatchEvent::Delete { key } => self.delete(key, batch.revision, &mut changes),
             }
         }
@@ -85,6 +90,36 @@ impl View {
         Ok(changes)
     }
 
+    /// What is no record at all counts as absent, and is reported; a record of a newer version is an error.
+    fn put_or_report(&mut self, entry: &KeyValue, changes: &mut Changes) -> Result<(), RecordError> {
+        match self.put(entry, changes) {
+            Err(error @ RecordError::Malformed { .. }) => {
+                changes.unreadable.push(error);
+                self.put_unreadable(entry, changes);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn put_unreadable(&mut self, entry: &KeyValue, changes: &mut Changes) {
+        match self.keys.kind(&entry.key) {
+            Some(Kind::Chunk(instance, chunk)) => {
+                self.set_chunk(&instance, chunk, None);
+                changes.assignment = true;
+                self.unreadable.insert((instance, chunk), entry.mod_revision);
+                changes.membership = true;
+            }
+            // The next one is above all that is in records, and the time of day, and overwrites it.
+            Some(Kind::Generation) => {
+                self.generation = Some((Generation(0), entry.mod_revision));
+                self.counter_lost = true;
+            }
+            Some(Kind::Mode) => self.stored_mode = Some((GroupMode::default(), entry.mod_revision)),
+            _ => self.delete(&entry.key, entry.mod_revision, changes),
+        }
+    }
+
     fn put(&mut self, entry: &KeyValue, changes: &mut Changes) -> Result<(), RecordError> {
         let (key, value) = (entry.key.as_str(), entry.value.as_ref());
         let own = entry.mod_revision <= self.written;
@@ -92,7 +127,8 @@ impl View {
             Some(Kind::Session(instance)) => {
                 let member: MemberRecord = decode(key, value)?;
                 let incarnation = member.incarnation;
-                let before = self.members.insert(instance.clone(), member);
+                let before = self.members.insert(instance.clone(), member.clone());
+                self.count_assignor(before.as_ref(), Some(&member));
                 let (created, modified, lease) = (entry.create_revision, entry.mod_revision, entry.lease);
                 let key = SessionKey { created, modified, lease };
                 if let Some(old) = self.sessions.insert(instance.clone(), key)
@@ -108,7 +144,11 @@ impl View {
                     changes.joined.push(instance);
                 }
             }
+            // One that cannot be read is somebody all the same, unless it would never end.
             Some(Kind::Successor(instance)) => {
+                if entry.lease.is_none() {
+                    decode::<SuccessorRecord>(key, value)?;
+                }
                 changes.membership |= self.successors.insert(instance);
             }
             Some(Kind::Contact(instance)) => {
@@ -124,7 +164,9 @@ impl View {
             }
             Some(Kind::Ack(instance)) => {
                 let ack: AckRecord = decode(key, value)?;
-                self.floor = self.floor.max(ack.generation);
+                if self.count_acks {
+                    self.floor = self.floor.max(ack.generation);
+                }
                 changes.acks.insert(instance.clone());
                 let before = self.acks.insert(instance.clone(), ack.clone()).map(|ack| ack.stuck);
                 let news =
@@ -132,12 +174,15 @@ impl View {
                 changes.stuck.extend(news.map(|stuck| (instance.clone(), stuck)));
             }
             Some(Kind::Chunk(instance, chunk)) if !own => {
-                self.set_chunk(&instance, chunk, Some(decode(key, value)?));
+                let record = decode(key, value)?;
+                changes.membership |= self.unreadable.remove(&(instance.clone(), chunk)).is_some();
+                self.set_chunk(&instance, chunk, Some(record));
                 changes.assignment = true;
             }
             Some(Kind::Generation) if !own => {
                 let record: GenerationRecord = decode(key, value)?;
                 self.generation = Some((record.generation, entry.mod_revision));
+                self.counter_lost = false;
                 self.floor = self.floor.max(record.generation);
             }
             Some(Kind::Leader) => self.leader = Some((entry.create_revision, decode(key, value)?)),
@@ -158,7 +203,8 @@ impl View {
         match self.keys.kind(key) {
             Some(Kind::Session(instance)) => {
                 changes.membership = true;
-                self.members.remove(&instance);
+                let before = self.members.remove(&instance);
+                self.count_assignor(before.as_ref(), None);
                 self.touch_all_of(&instance);
                 if let Some(session) = self.sessions.remove(&instance) {
                     self.seats.leave(session.created, &instance);
@@ -179,6 +225,7 @@ impl View {
                 self.stored_mode = None;
             }
             Some(Kind::Chunk(instance, chunk)) if !own => {
+                changes.membership |= self.unreadable.remove(&(instance.clone(), chunk)).is_some();
                 self.set_chunk(&instance, chunk, None);
                 changes.assignment = true;
             }
