@@ -206,7 +206,9 @@ impl World {
         let healed = self.now + plan.faulty_for;
         self.until(healed)?;
         self.heal()?;
-        let bound = settings().ttl * 2 + Duration::from_secs(3);
+        // A leader that finds the store behind waits for one TTL.
+        let ttls = if self.restored_at.is_some() { 3 } else { 2 };
+        let bound = settings().ttl * ttls + Duration::from_secs(3);
         self.until(healed + bound)?;
         self.all_held()?;
         self.controls_obeyed()?;
