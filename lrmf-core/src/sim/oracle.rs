@@ -141,7 +141,7 @@ impl Oracle {
         *highest = token.max(*highest);
     }
 
-    fn is_released(&self, process: &Process, key: &Arc<str>, token: Token) -> bool {
+    pub(super) fn is_released(&self, process: &Process, key: &Arc<str>, token: Token) -> bool {
         process
             .session
             .and_then(|(_, incarnation)| self.released.get(&(key.clone(), incarnation)))
