@@ -34,7 +34,7 @@ impl World {
             drop(self.store.commit(&Txn { guards: Vec::new(), ops }));
             return Ok(());
         }
-        if self.rng.per_mille(15) {
+        if self.restores && self.rng.per_mille(15) {
             self.back_up_or_restore();
             return Ok(());
         }

@@ -23,6 +23,7 @@ fn plan(seed: u64, rules: Rules) -> Plan {
         seed,
         rules,
         mode: GroupMode::Exclusive,
+        restores: false,
         exclusive: true,
         faulty_for: FAULTY_FOR,
         only: None,
@@ -83,7 +84,7 @@ fn as_many_seeds_as_wanted() {
         move || {
             let (mut states, mut steps, mut failed) = (HashSet::new(), 0, Vec::new());
             for seed in (lane..seeds).step_by(lanes) {
-                let plan = plan(seed, Rules::ALL);
+                let plan = Plan { restores: seed % 7 == 6, ..plan(seed, Rules::ALL) };
                 let plan = if seed % 5 == 4 { available(plan) } else { plan };
                 match World::new(&plan).run_counted(&plan, &mut states) {
                     Ok(taken) => steps += taken,
@@ -116,6 +117,14 @@ fn as_many_seeds_as_wanted() {
 #[test]
 fn the_properties_hold_whatever_happens() {
     all_hold(number("LRMF_SEEDS").unwrap_or(20_000), |seed| plan(seed, Rules::ALL));
+}
+
+/// Sessions that had ended may live again in a restored copy, so P1 and P2 are not asked for until they have ended once more.
+/// P3 is: tokens rise over it, for workers that know the highest.
+#[test]
+fn the_properties_hold_over_restored_copies_of_the_store() {
+    let seeds = number("LRMF_SEEDS").unwrap_or(20_000) / 8;
+    all_hold(seeds, |seed| Plan { restores: true, ..plan(seed, Rules::ALL) });
 }
 
 /// All of them but P1 on the processes, which this mode gives up: P1 and P3 on the records, P2, P3 on the processes, P4, P6.

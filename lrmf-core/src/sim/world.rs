@@ -51,6 +51,7 @@ pub(super) struct World {
     pub(super) rules: Rules,
     pub(super) mode: GroupMode,
     pub(super) exclusive: bool,
+    pub(super) restores: bool,
     pub(super) instances: Vec<InstanceId>,
     pub(super) tasks: Vec<Task>,
     pub(super) next_incarnation: u128,
@@ -80,6 +81,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) rules: Rules,
     pub(super) mode: GroupMode,
+    /// True where the store may go back to a copy of itself.
+    pub(super) restores: bool,
     /// True where P1 is asked for on the processes too, which a group of mode `available` gives up.
     pub(super) exclusive: bool,
     pub(super) faulty_for: Duration,
@@ -134,6 +137,7 @@ impl World {
             rules: plan.rules,
             mode: plan.mode,
             exclusive: plan.exclusive,
+            restores: plan.restores,
             instances,
             tasks,
             next_incarnation: 1,
@@ -239,9 +243,11 @@ impl World {
     fn check(&mut self) -> Result<(), Violation> {
         let grace = Duration::from_millis(LONGEST_REVOKE + 200);
         self.oracle.records(&self.keys, &self.store)?;
-        self.oracle.running(&self.store, &self.processes, self.exclusive)?;
+        // A store that has gone back may have sessions again that had ended: until they end once more it keeps no promise.
+        let reset = self.restored_at.is_some_and(|at| self.now < at + settings().ttl);
+        self.oracle.running(&self.store, &self.processes, self.exclusive && !reset)?;
         // A process that has not noticed yet that the store has gone back runs what it held, until its own deadline.
-        if self.restored_at.is_some_and(|at| self.now < at + settings().ttl) {
+        if reset {
             return Ok(());
         }
         self.oracle.fenced(&self.store, &self.processes, self.now, grace)
