@@ -306,7 +306,7 @@ async fn an_alarm_is_complained_of_until_it_is_taken_back() {
     let etcd = Etcd::start();
     let store = etcd.store().await;
     assert_eq!(store.complaints().await.unwrap(), Vec::<String>::new());
-    let mut client = store.client();
+    let mut client = store.client().await.unwrap();
     client.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await.unwrap();
     assert!(try_put(&store, "k").await.is_err());
     let complaints = store.complaints().await.unwrap();
