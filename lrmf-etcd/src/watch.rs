@@ -33,7 +33,7 @@ struct Open {
 
 enum State {
     Asked(Asked),
-    Open(Open),
+    Open(Box<Open>),
     Ended,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn watch(asked: Asked) -> WatchStream {
 }
 
 /// A watch that etcd has begun.
-pub(crate) struct Begun(Open);
+pub(crate) struct Begun(Box<Open>);
 
 /// Waits until etcd has begun to watch.
 pub(crate) async fn begin(asked: Asked) -> Result<Begun, WatchError> {
@@ -85,7 +85,7 @@ fn lost(why: impl Into<String>) -> WatchError {
 impl Asked {
     /// Asks etcd for the watch and waits until it says that it watches: from then on, silence means that nothing
     /// changes, and a connection that hangs is noticed by its pings.
-    async fn open(self) -> Result<Open, WatchError> {
+    async fn open(self) -> Result<Box<Open>, WatchError> {
         let (key, end) = range_of(&self.prefix);
         // The first revision wanted; 0 means "from now on".
         let first = self.after.map_or(0, |after| signed(after) + 1);
@@ -103,14 +103,14 @@ impl Asked {
             opened.await.map_err(|error| lost(error.to_string()))?;
         let given_up = node.given_up().boxed();
         let assembler = Assembler { root: self.root, unfinished: None };
-        let mut open = Open { stream, node, given_up, assembler, ready: VecDeque::new() };
+        let mut open = Box::new(Open { stream, node, given_up, assembler, ready: VecDeque::new() });
         open.take(Ok(first))?;
         Ok(open)
     }
 }
 
 impl Open {
-    async fn next(mut self) -> Result<(WatchBatch, Self), WatchError> {
+    async fn next(mut self: Box<Self>) -> Result<(WatchBatch, Box<Self>), WatchError> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok((batch, self));
