@@ -36,6 +36,7 @@ pub(crate) enum Of {
     Keyed,
     Turns,
     Spec,
+    End,
 }
 
 impl Of {
@@ -68,6 +69,7 @@ impl Of {
             Of::Keyed => "keyed",
             Of::Turns => "turns",
             Of::Spec => "spec",
+            Of::End => "end",
         }
     }
 }

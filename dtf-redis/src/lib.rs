@@ -34,7 +34,7 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `dtf.task.info.{T}` | hash | run, control, counters, streams of numbers, statuses, tokens |
-//! | `dtf.task.spec.{T}` | string | what the task is, as JSON |
+//! | `dtf.task.spec.{T}`, `.end.{T}` | strings | what the task is, and what its collector made of it, as JSON |
 //! | `dtf.task.pending.{T}` | list | parcels waiting for dispatch that have no shard key |
 //! | `dtf.task.keyed.{T}` | sorted set | those of them that have a shard key, by key and number |
 //! | `dtf.task.turns.{T}` | sorted set | the shard keys whose turn it is, by lane, and those that are busy |

@@ -175,8 +175,7 @@ impl Reply {
         let generated = self.optional()?.is_some();
         let progress = self.optional_text()?.map(|text| parse(&text)).transpose()?;
         let stop = self.optional_text()?;
-        let ending =
-            self.optional()?.map(|json| serde_json::from_slice(&json)).transpose().map_err(malformed)?;
+        let ending = self.optional()?;
         let waits = [self.optional_text()?, self.optional_text()?, self.optional_text()?];
         let delayed = self.count()?;
         let Some(spec) = self.optional()? else { return Ok(None) };
@@ -184,6 +183,15 @@ impl Reply {
         if spec.run != run {
             return Ok(None);
         }
+        // A short ending is where the end is noted, any other in a key of its own.
+        let ending = match ending {
+            Some(noted) if *noted == b"+"[..] => match self.optional()? {
+                Some(ending) => Some(ending),
+                None => return Ok(None),
+            },
+            noted => noted,
+        };
+        let ending = ending.map(|json| serde_json::from_slice(&json)).transpose().map_err(malformed)?;
         Ok(Some(TaskState {
             spec,
             control,

@@ -1,5 +1,5 @@
 -- Takes results off, reopens subtasks, adds follow-ups and saves the collector's status, all or nothing, once.
--- KEYS: info pending delayed results sizes keyed turns spec, and with an ending what `end_books` deletes
+-- KEYS: info pending delayed results sizes keyed turns spec end, and with an ending what `end_books` deletes
 -- ARGV: run, token, epoch, offset, batches, first, saved with a '+' before it or '', ending as JSON or '',
 --   a letter for each subtask that stays open, as what it was counted: s(ucceeded) f(ailed) t(imed out),
 --   the delay in microseconds of each of these, then these and the follow-ups as parcels of one
@@ -21,7 +21,7 @@ local entries = 10 + open -- where they begin
 local added = #ARGV - entries + 1
 offset = num(offset)
 if ending or num(ARGV[4]) + batches == offset then
-  return state(KEYS[1], KEYS[3], KEYS[8]) -- closed meanwhile, or sent again
+  return state(KEYS[1], KEYS[3], KEYS[8], KEYS[9]) -- closed meanwhile, or sent again
 end
 local sizes = redis.call('LRANGE', KEYS[5], 0, batches - 1)
 if num(ARGV[4]) ~= offset or ARGV[6] ~= fnext or #sizes < batches then
@@ -51,8 +51,9 @@ if ARGV[8] ~= '' then
   if not finished or added > 0 or counted ~= created or num(collected) + count ~= counted then
     return { CONFLICT, 'the task is not complete with these results' }
   end
-  set = { 'ending', ARGV[8], 'over', 1 }
-  end_books(9)
+  redis.call('SET', KEYS[9], ARGV[8])
+  set = { 'ending', '+', 'over', 1 }
+  end_books(10)
 end
 
 redis.call('LTRIM', KEYS[4], batches, -1)
@@ -91,4 +92,4 @@ if ARGV[7] == '' then
 else
   redis.call('HSET', KEYS[1], 'csaved', ARGV[7])
 end
-return state(KEYS[1], KEYS[3], KEYS[8])
+return state(KEYS[1], KEYS[3], KEYS[8], KEYS[9])

@@ -1,5 +1,5 @@
 -- Records what the collector made of a task that is complete.
--- KEYS: info, and what `end_books` deletes
+-- KEYS: info end, and what `end_books` deletes
 -- ARGV: run, token, ending as JSON
 -- Reply: OK | GONE | FENCED, token | CONFLICT, why
 local there, seen, ending, finished, gnext, fnext, reopened, succeeded, failed, cancelled, timed_out, collected =
@@ -18,6 +18,7 @@ local counted = num(succeeded) + num(failed) + num(cancelled) + num(timed_out)
 if not finished or counted ~= created or num(collected) ~= counted then
   return { CONFLICT, 'the task is not complete' }
 end
-redis.call('HSET', KEYS[1], 'ending', ARGV[3], 'over', 1)
-end_books(2)
+redis.call('SET', KEYS[2], ARGV[3])
+redis.call('HSET', KEYS[1], 'ending', '+', 'over', 1)
+end_books(3)
 return { OK }

@@ -1,4 +1,4 @@
--- Deletes the queues of a task. `KEYS` are all its fixed keys, and from the thirteenth on the bitmaps whose numbers `ARGV` has
+-- Deletes the queues of a task. `KEYS` are all its fixed keys, and from the fourteenth on the bitmaps whose numbers `ARGV` has
 -- from `from` on. Where there are others, deletes nothing and replies with the numbers of all of them.
 local function discard(from)
   local declared = {}

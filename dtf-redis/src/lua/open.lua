@@ -1,5 +1,5 @@
 -- Makes the queues of a task's run.
--- KEYS: info pending delayed running results sizes settled chunks full keyed turns spec, then bitmaps
+-- KEYS: info pending delayed running results sizes settled chunks full keyed turns spec end, then bitmaps
 -- ARGV: run, spec as JSON, the creation, then the numbers of the bitmaps
 -- Reply: OK | GONE, where a later run is there, or another creation's | MORE and the numbers of all bitmaps to declare
 local there, creation = unpack(redis.call('HMGET', KEYS[1], 'run', 'creation'))

@@ -1,10 +1,11 @@
--- How a task stands, as `queues/reply.rs` reads it. The specification is a key of its own: a hash with such a long value is no
--- longer a compact one.
-local function state(info, delayed, spec)
+-- How a task stands, as `queues/reply.rs` reads it. The specification and what the collector made of the task are keys of their
+-- own: a hash with such long values is no longer a compact one.
+local function state(info, delayed, spec, ended)
   local reply = redis.call('HMGET', info, 'run', 'control', 'gnext', 'fnext', 'reopened', 'succeeded', 'failed',
     'cancelled', 'timed_out', 'pending', 'running', 'used', 'collected', 'finished', 'progress', 'stop', 'ending', 'gwaits', 'swaits', 'cwaits')
   reply[#reply + 1] = redis.call('ZCARD', delayed)
   reply[#reply + 1] = redis.call('GET', spec)
+  reply[#reply + 1] = redis.call('GET', ended)
   table.insert(reply, 1, OK)
   return reply
 end

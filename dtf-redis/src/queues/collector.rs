@@ -39,8 +39,17 @@ impl CollectorQueue for RedisQueues {
     }
 
     async fn commit(&self, fence: Fence, commit: Commit) -> Result<TaskState, StoreError> {
-        let keys =
-            [Of::Info, Of::Pending, Of::Delayed, Of::Results, Of::Sizes, Of::Keyed, Of::Turns, Of::Spec];
+        let keys = [
+            Of::Info,
+            Of::Pending,
+            Of::Delayed,
+            Of::Results,
+            Of::Sizes,
+            Of::Keyed,
+            Of::Turns,
+            Of::Spec,
+            Of::End,
+        ];
         let mut call = self.fenced(&scripts::COMMIT, fence, &keys);
         call.arg(commit.epoch.0).arg(commit.offset).arg(commit.batches).arg(commit.first.0);
         call.arg(optional(commit.saved.as_deref()));
@@ -64,7 +73,7 @@ impl CollectorQueue for RedisQueues {
 
     async fn conclude(&self, fence: Fence, result: &TaskResult) -> Result<(), StoreError> {
         let ending = Ending::Completed(result.clone());
-        let mut call = self.fenced(&scripts::CONCLUDE, fence, &[Of::Info]);
+        let mut call = self.fenced(&scripts::CONCLUDE, fence, &[Of::Info, Of::End]);
         self.with_books(&mut call, fence);
         call.arg(serde_json::to_vec(&ending).map_err(malformed)?);
         self.by_holder(fence, &call).await.map(drop)

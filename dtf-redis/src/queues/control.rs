@@ -100,7 +100,7 @@ impl RedisQueues {
         loop {
             let names = self.redis.keys().task(task);
             let mut call = self.script(script, task, run, &Of::ALL);
-            call.key(names.of(Of::Spec));
+            call.key(names.of(Of::Spec)).key(names.of(Of::End));
             for argument in further {
                 call.arg(argument);
             }

@@ -19,23 +19,21 @@ impl QueueReader for RedisQueues {
     }
 
     async fn state(&self, task: TaskId) -> Result<Option<TaskState>, StoreError> {
-        // Three commands cost the server a tenth of a script. A run that begins between them is seen and read again.
+        // Four commands cost the server a tenth of a script. A run that begins between them is seen and read again.
         let names = self.redis.keys().task(task);
         for _ in 0..READ_AGAIN {
             let (mut info, mut delayed) = (redis::cmd("HMGET"), redis::cmd("ZCARD"));
             info.arg(names.of(Of::Info)).arg(&STATE_FIELDS[..]);
             delayed.arg(names.of(Of::Delayed));
-            let spec = redis::Cmd::get(names.of(Of::Spec));
-            let mut answers = self.redis.send_all::<Value>(vec![info, delayed, spec]).await?.into_iter();
-            let (Some(Value::Array(mut values)), Some(delayed), Some(spec)) =
-                (answers.next(), answers.next(), answers.next())
-            else {
+            let [spec, end] = [Of::Spec, Of::End].map(|of| redis::Cmd::get(names.of(of)));
+            let mut answers = self.redis.send_all::<Value>(vec![info, delayed, spec, end]).await?.into_iter();
+            let Some(Value::Array(mut values)) = answers.next() else {
                 return Err(malformed("a task's state is no list"));
             };
             if values.first().is_none_or(|run| *run == Value::Nil) {
                 return Ok(None);
             }
-            values.extend([delayed, spec]);
+            values.extend(answers);
             if let Some(state) = Reply::of_values(values).state()? {
                 return Ok(Some(state));
             }
@@ -139,6 +137,6 @@ mod tests {
     fn scripts_read_the_same_fields() {
         let script = include_str!("../lua/state.lua");
         let names: Vec<_> = script.split('\'').skip(1).step_by(2).collect();
-        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD", "GET"]].concat());
+        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD", "GET", "GET"]].concat());
     }
 }
