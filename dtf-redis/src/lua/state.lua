@@ -4,7 +4,8 @@ local function state(info, delayed, spec, ended)
   local reply = redis.call('HMGET', info, 'run', 'control', 'gnext', 'fnext', 'reopened', 'succeeded', 'failed',
     'cancelled', 'timed_out', 'pending', 'running', 'used', 'collected', 'finished', 'progress', 'stop', 'ending', 'gwaits', 'swaits', 'cwaits')
   reply[#reply + 1] = redis.call('ZCARD', delayed)
-  reply[#reply + 1] = redis.call('GET', spec)
+  -- The previous version wrote it into the hash.
+  reply[#reply + 1] = redis.call('GET', spec) or redis.call('HGET', info, 'spec')
   reply[#reply + 1] = redis.call('GET', ended)
   table.insert(reply, 1, OK)
   return reply

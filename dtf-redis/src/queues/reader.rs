@@ -34,6 +34,13 @@ impl QueueReader for RedisQueues {
                 return Ok(None);
             }
             values.extend(answers);
+            // Behind the fields stand the number of delayed subtasks, the specification and the end.
+            if let Some(spec) = values.get_mut(STATE_FIELDS.len() + 1).filter(|spec| **spec == Value::Nil) {
+                // The previous version wrote it into the hash.
+                let mut of_hash = redis::cmd("HGET");
+                of_hash.arg(names.of(Of::Info)).arg("spec");
+                *spec = self.redis.send(&of_hash).await?;
+            }
             if let Some(state) = Reply::of_values(values).state()? {
                 return Ok(Some(state));
             }
@@ -137,6 +144,6 @@ mod tests {
     fn scripts_read_the_same_fields() {
         let script = include_str!("../lua/state.lua");
         let names: Vec<_> = script.split('\'').skip(1).step_by(2).collect();
-        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD", "GET", "GET"]].concat());
+        assert_eq!(names, [&["HMGET"], &STATE_FIELDS[..], &["ZCARD", "GET", "HGET", "spec", "GET"]].concat());
     }
 }
