@@ -12,7 +12,7 @@ pub struct TaskType {
     pub number: u32,
     /// The version of its plugin.
     pub version: u32,
-    /// What it does.
+    /// Its purpose.
     pub description: String,
     /// The most attempts at a subtask.
     pub max_attempts: u32,

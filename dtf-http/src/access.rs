@@ -1,4 +1,4 @@
-//! Which requests are answered at all.
+//! The requests that are answered at all.
 //!
 //! A page of another site can make a browser send requests here. It cannot read the answers, but it could change things, or, once a
 //! name of its own resolves to this address (DNS rebinding), read as well. So the host of each request must be one that this

@@ -1,4 +1,4 @@
-//! What the API does, for JSON handlers, pages and programs alike.
+//! The actions of the API, for JSON handlers, pages and programs alike.
 
 use std::sync::Arc;
 

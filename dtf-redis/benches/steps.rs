@@ -1,4 +1,4 @@
-//! How many subtasks a second go through push, take, complete, peek and commit, and what a pending one costs.
+//! The number of subtasks a second that go through push, take, complete, peek and commit, and the memory of a pending one.
 //!
 //! `cargo bench -p dtf-redis` starts servers of its own on this machine and prints a line for each setting. One client calls,
 //! with the completes of a round together, as executors would.
@@ -89,7 +89,7 @@ fn report(parcel: &Parcel) -> ParcelReport {
     }
 }
 
-/// How many subtasks went through, in which time.
+/// Measures the number of subtasks that went through, and the time.
 async fn steps(queues: &RedisQueues, size: usize) -> (f64, Duration) {
     let fence = Fence { task: TaskId(1), run: RunEpoch(1), token: Token(1) };
     queues.open(&spec(1)).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dtf_model::InvalidInput;
 use serde::{Deserialize, Serialize};
 
-/// What is at the addresses.
+/// The arrangement of the servers.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Topology {
@@ -51,22 +51,23 @@ impl fmt::Debug for Tls {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// Where the server is: `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, or `redis+unix:///path`.
+    /// The address of the server: `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, or
+    /// `redis+unix:///path`.
     pub url: String,
     /// Further addresses, of nodes of the same Cluster or of other Sentinels. Default none.
     pub further_urls: Vec<String>,
     /// Certificates for TLS. All addresses begin with `rediss://`, or none does.
     #[cfg(feature = "tls")]
     pub tls: Tls,
-    /// What is at the addresses. Default one server.
+    /// The arrangement of the servers. Default one server.
     pub topology: Topology,
-    /// How long making a connection may take. Default 2 s.
+    /// The longest time that making a connection may take. Default 2 s.
     #[serde(with = "dtf_model::millis")]
     pub connect_timeout: Duration,
-    /// How long an answer may take. Default 5 s.
+    /// The longest time that an answer may take. Default 5 s.
     #[serde(with = "dtf_model::millis")]
     pub response_timeout: Duration,
-    /// What all keys and channels begin with, so that several clusters can share a server. Default empty.
+    /// The prefix of all keys and channels, so that several clusters can share a server. Default empty.
     pub key_prefix: String,
 }
 
@@ -137,7 +138,7 @@ impl RedisConfig {
         std::iter::once(&self.url).chain(&self.further_urls).map(String::as_str)
     }
 
-    /// Whether the servers are spoken to over TLS.
+    /// Returns true if the connections use TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         is_encrypted(&self.url)
     }

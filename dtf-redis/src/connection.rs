@@ -16,10 +16,10 @@ use crate::link::{Connection, Generation, Link, is_answer, is_elsewhere, on};
 use crate::lives::{Lives, incarnation_of};
 use crate::reply::Reply;
 
-/// How this store is called in errors.
+/// The name of this store in errors.
 pub(crate) const STORE: &str = "Redis";
 
-/// How many commands go in one go.
+/// The number of commands that are sent in one go.
 const TOGETHER: usize = 256;
 
 /// A connection to a Redis or Valkey server, to a Cluster of them, or to the master that Sentinels name; shared by its
@@ -70,7 +70,7 @@ impl Redis {
         &self.inner.config
     }
 
-    /// Whether one server has all keys, so that a script can work on those of several tasks or shards.
+    /// Returns true if one server has all keys, so that a script can work on those of several tasks or shards.
     pub(crate) fn is_one_server(&self) -> bool {
         self.inner.config.topology != Topology::Cluster
     }
@@ -184,7 +184,7 @@ impl Redis {
         Err(last)
     }
 
-    /// What every server that is written to says of itself.
+    /// Returns a section of the information of every server that is written to.
     pub(crate) async fn infos(&self, section: &str) -> Result<Vec<String>, StoreError> {
         let mut info = redis::cmd("INFO");
         info.arg(section);
@@ -202,7 +202,7 @@ impl Redis {
         self.answered(texts.map_err(RedisError::from), over)
     }
 
-    /// Which lives the servers are in, all that are written to; as they said within the last second.
+    /// Returns the incarnations of all servers that are written to; as they answered within the last second.
     pub(crate) async fn incarnation(&self) -> Result<Incarnation, StoreError> {
         self.inner.lives.known_or(async || Ok(incarnation_of(&Box::pin(self.infos("server")).await?))).await
     }
@@ -224,7 +224,7 @@ impl Redis {
     }
 }
 
-/// What the server says of itself, as lines `field:value`.
+/// The information of a server, as lines `field:value`.
 pub(crate) struct ServerInfo<'a>(pub(crate) &'a str);
 
 impl ServerInfo<'_> {
@@ -234,7 +234,7 @@ impl ServerInfo<'_> {
         line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value)
     }
 
-    /// Whether it has its data. As long as it reads its file it does not tell the truth about the file either.
+    /// Checks that it has its data. As long as it reads its file it does not tell the truth about the file either.
     pub(crate) fn is_there(&self) -> Result<(), StoreError> {
         match self.field("loading") {
             "1" => Err(StoreError::Unreachable { store: STORE, cause: "it is loading its data".to_owned() }),
@@ -278,7 +278,7 @@ impl ServerInfo<'_> {
     }
 }
 
-/// Whether an answer says that the user has no right to a command, key or channel.
+/// Returns true if an answer says that the user has no right to a command, key or channel.
 pub(crate) fn is_about_rights(cause: &str) -> bool {
     cause.contains("NOPERM") || cause.contains("no permissions")
 }
@@ -296,7 +296,7 @@ fn acl_rule(config: &RedisConfig) -> String {
     )
 }
 
-/// What the caller may conclude from an error.
+/// Returns the conclusion that the caller may draw from an error.
 pub(crate) fn store_error(error: &RedisError) -> StoreError {
     use ServerErrorKind as Server;
     let cause = error.to_string();

@@ -5,20 +5,20 @@ use dtf_model::wake::Topic;
 
 use crate::connection::{Redis, STORE, ServerInfo, store_error};
 
-/// What a look at a server found.
+/// The findings of an inspection of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// The version, as the server calls itself.
     pub version: String,
-    /// Whether it keeps an append-only file; without it, a restart forgets everything.
+    /// True if it keeps an append-only file; without it, a restart forgets everything.
     pub append_only: bool,
-    /// What it does when memory is short; `noeviction`, or it would not have been connected to.
+    /// Its eviction policy; `noeviction`, or it would not have been connected to.
     pub eviction: String,
     /// The memory that it uses, in bytes.
     pub used_memory: u64,
     /// The memory that it may use, in bytes; 0 is all there is.
     pub max_memory: u64,
-    /// What the server failed at when it last wrote to its disk.
+    /// The failures of the server's latest writes to its disk.
     pub persistence_failures: Vec<String>,
     /// The time by the server's clock, in milliseconds since the Unix epoch.
     pub unix_millis: u64,
@@ -27,7 +27,7 @@ pub struct Inspection {
 /// The number of keys that are written to in a Cluster.
 const PROBES: u32 = 32;
 
-/// What failed when the server last wrote to its disk.
+/// Returns the failures of the server's latest writes to its disk.
 fn persistence_failures(info: &ServerInfo<'_>) -> Vec<String> {
     let of = [
         ("rdb_last_bgsave_status", "the last snapshot"),

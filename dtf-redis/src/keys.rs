@@ -3,7 +3,7 @@
 use dtf_model::wake::Topic;
 use dtf_model::{Seq, Shard, TaskId};
 
-/// How many subtasks a bitmap has, as in `done.lua`.
+/// The number of subtasks of a bitmap, as in `done.lua`.
 const CHUNK: u64 = 65_536;
 
 /// The bitmaps that most tasks have at most: the first one of what is generated, and of follow-ups. `books.lua` names them too.

@@ -14,7 +14,8 @@ use redis::{
 
 use crate::config::{RedisConfig, Topology};
 
-/// How often the Cluster's client tries a command again that was redirected, or whose node has gone. Scripts may be sent
+/// The number of times that the Cluster's client tries a command again that was redirected, or whose node has gone. Scripts
+/// may be sent
 /// again.
 const REDIRECTS: u32 = 4;
 /// The longest wait between these tries.
@@ -106,7 +107,7 @@ impl Link {
         }
     }
 
-    /// Where to listen for messages: each is heard on every node.
+    /// Returns the servers to listen on for messages: each is heard on every node.
     pub(crate) async fn listening(&self) -> RedisResult<Vec<Client>> {
         match self {
             Self::One(master) => Ok(vec![master.client().await?]),
@@ -167,7 +168,7 @@ pub(crate) struct Master {
     current: Mutex<Current>,
 }
 
-/// How the server is found.
+/// The way to find the server.
 enum Find {
     /// At an address.
     At(Client),

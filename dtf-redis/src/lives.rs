@@ -9,17 +9,17 @@ use tokio::time::Instant;
 
 use crate::connection::ServerInfo;
 
-/// How long an answer is good for. All buckets of a process ask, and one question serves them.
+/// The time for which an answer is good. All buckets of a process ask, and one question serves them.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What the servers said last.
+/// The latest answers of the servers.
 #[derive(Default)]
 pub(crate) struct Lives {
     last: Mutex<Option<(Instant, Incarnation)>>,
 }
 
 impl Lives {
-    /// What the servers said, or say now. Those who ask at the same time wait for one answer.
+    /// Returns the latest answers, or asks the servers. Callers that ask at the same time wait for one answer.
     pub(crate) async fn known_or(
         &self,
         ask: impl AsyncFnOnce() -> Result<Incarnation, StoreError>,

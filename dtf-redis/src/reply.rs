@@ -1,4 +1,4 @@
-//! What scripts reply: an array that begins with a code, as `lua/common.lua` says.
+//! The replies of scripts: an array that begins with a code, as `lua/common.lua` defines it.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl Reply {
         }
     }
 
-    /// Whether the reply says that there is more to be declared.
+    /// Returns true if the reply says that there is more to be declared.
     pub(crate) fn is_more(&self) -> bool {
         self.code == Self::MORE
     }
@@ -134,7 +134,7 @@ impl Reply {
         Ok(rest)
     }
 
-    /// What `backlog.lua` replies.
+    /// Reads the reply of `backlog.lua`.
     pub(crate) fn backlog(&mut self) -> Result<Backlog, StoreError> {
         let pending = self.count()?;
         let busy: f64 = self.optional_text()?.map_or(Ok(0.0), |text| parse(&text))?;
@@ -146,7 +146,7 @@ impl Reply {
         Ok(Backlog { waiting, mean_run: mean_run(busy, timed), control, flooded })
     }
 
-    /// What a task has used, as `take.lua` and `load_scheduler.lua` reply it.
+    /// Reads a task's use of executors, as `take.lua` and `load_scheduler.lua` reply it.
     pub(crate) fn usage(&mut self) -> Result<Usage, StoreError> {
         let (used, running) = (Duration::from_nanos(self.count()?), self.count()?);
         let busy: f64 = self.number()?;
@@ -158,7 +158,7 @@ impl Reply {
         Self { code: Self::OK, values: values.into_iter() }
     }
 
-    /// What `state.lua` replies; `None` where its parts are of different runs.
+    /// Reads the reply of `state.lua`; `None` where its parts are of different runs.
     pub(crate) fn state(&mut self) -> Result<Option<TaskState>, StoreError> {
         let run = RunEpoch(self.number()?);
         let control = self.control()?;

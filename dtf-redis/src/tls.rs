@@ -4,7 +4,7 @@ use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisResult
 
 use crate::config::RedisConfig;
 
-/// What the connections are made with; none where they are not encrypted.
+/// Returns the certificates of the connections; `None` where they are not encrypted.
 pub(crate) fn certificates(config: &RedisConfig) -> Option<TlsCertificates> {
     if !config.is_encrypted() {
         return None;

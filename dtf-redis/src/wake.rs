@@ -26,13 +26,13 @@ use uuid::Uuid;
 use crate::connection::{Redis, STORE, store_error};
 use crate::keys::Keys;
 
-/// How many tasks a message names before it says "anything".
+/// The number of tasks that a message names before it says "anything".
 const NAMES: usize = 1024;
-/// How many topics may wait to be published; hints for further ones are lost.
+/// The number of topics that may wait to be published; hints for further ones are lost.
 const TOPICS: usize = 65_536;
-/// How often a silent connection is asked whether it is alive.
+/// The period of pings on a silent connection.
 const PING: Duration = Duration::from_secs(5);
-/// How soon a lost connection is made again.
+/// The wait before a lost connection is made again.
 const AGAIN: Duration = Duration::from_millis(250);
 /// The time after which the server is asked again for something that it refuses, such as a channel that the user has no right to.
 const AGAIN_REFUSED: Duration = Duration::from_secs(30);
@@ -198,7 +198,7 @@ fn message(sender: u64, tasks: &BTreeSet<TaskId>) -> Vec<u8> {
     std::iter::once(sender).chain(named.map(|task| task.0)).flat_map(u64::to_le_bytes).collect()
 }
 
-/// How many listen to which topics here, and which of them have changed since the subscriber looked.
+/// The numbers of listeners here by topic, and the topics that have changed since the subscriber looked.
 #[derive(Default)]
 struct Wanted {
     topics: Mutex<WantedTopics>,

@@ -11,10 +11,10 @@ use lrmf_etcd::{ConnectError, EtcdConfig, EtcdStore};
 
 use crate::service::Ports;
 
-/// Where the servers are.
+/// The addresses of the servers.
 #[derive(Clone, Debug)]
 pub struct Servers {
-    /// Where the roles' groups meet.
+    /// The coordination store, on which the roles' groups meet.
     pub etcd: EtcdConfig,
     /// `tbl_task`. Its schema is brought up to date when it is connected to.
     pub sql: SqlConfig,
@@ -35,7 +35,7 @@ pub enum ServersError {
 }
 
 impl ServersError {
-    /// Whether connecting may succeed later.
+    /// Returns true if connecting may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),

@@ -385,7 +385,7 @@ impl Dtf {
         membership
     }
 
-    /// What the roles share, with the cluster's shape as far as it is known.
+    /// Returns the context of the roles, with the cluster's shape as far as it is known.
     fn agreed_context(&self) -> RoleContext {
         let shape = self.agreed.get().copied().unwrap_or(self.config.shape);
         RoleContext { shape, ..self.context.clone() }

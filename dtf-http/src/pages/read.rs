@@ -189,7 +189,7 @@ pub(super) async fn task(State(app): State<App>, Path(id): Path<u64>) -> Page {
     render(&TaskPageView { here: "Tasks", task, actions, failures })
 }
 
-/// What a form for a new task is filled with.
+/// The values of a form for a new task.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct NewForm {

@@ -169,7 +169,7 @@ pub(crate) fn read_parcel(bytes: Bytes) -> Result<Parcel, Unreadable> {
     Ok(parcel)
 }
 
-/// What a batch of results begins with.
+/// Returns the first bytes of a batch of results.
 pub(crate) fn results_head(id: ParcelId) -> Vec<u8> {
     let mut to = vec![VERSION];
     put_number(&mut to, id.epoch.0.into());
@@ -266,7 +266,7 @@ pub(crate) fn read_shipment_name(name: &str) -> Result<ShipmentId, Unreadable> {
     Ok(ShipmentId { task: read(task)?, run: read(run)?, parcel, attempt: read(attempt)? })
 }
 
-/// What is stored of a task's specification. Of the parameters only those that differ from the defaults are.
+/// The stored form of a task's specification. Of the parameters only those that differ from the defaults are stored.
 #[derive(Serialize)]
 struct Stored<'a> {
     format: u8,

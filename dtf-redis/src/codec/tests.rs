@@ -91,7 +91,7 @@ fn a_newer_format_is_refused_by_its_number() {
     assert_eq!(read_parcel(Bytes::from_static(&[0])).err(), Some(Unreadable::Corrupt));
 }
 
-/// What earlier versions have written stays readable: these bytes are never to be changed, only added to.
+/// Records of earlier versions stay readable: these bytes are never to be changed, only added to.
 #[test]
 fn the_first_format_is_read() {
     let read = read_parcel(Bytes::from_static(&[1, 7, 0xac, 2, 26, 2, 1, b'a', 2, b'b', b'c'])).unwrap();

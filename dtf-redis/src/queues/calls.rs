@@ -1,4 +1,4 @@
-//! How the scripts on a task are called.
+//! The calls of the scripts on a task.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

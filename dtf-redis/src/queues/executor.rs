@@ -80,7 +80,7 @@ impl ExecutorQueue for RedisQueues {
     }
 }
 
-/// Whether a number that a script replies says yes.
+/// Returns true if the number that a script replies says yes.
 fn yes(mut reply: Reply) -> Result<bool, StoreError> {
     Ok(reply.number::<u8>()? == 1)
 }

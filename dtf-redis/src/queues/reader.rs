@@ -75,10 +75,10 @@ impl QueueReader for RedisQueues {
     }
 }
 
-/// How often a task's state is read while runs of it begin.
+/// The number of reads of a task's state while runs of it begin.
 const READ_AGAIN: usize = 10;
 
-/// What of a task's hash is its state, as `state.lua` reads it too.
+/// The fields of a task's hash that make its state, as `state.lua` reads it too.
 const STATE_FIELDS: [&str; 20] = [
     "run",
     "control",
@@ -102,7 +102,7 @@ const STATE_FIELDS: [&str; 20] = [
     "cwaits",
 ];
 
-/// What of a task's hash says how it stands.
+/// The fields of a task's hash that make its progress.
 const STANDING_FIELDS: [&str; 12] = [
     "run", "control", "pending", "lost", "used", "running", "busy", "timed", "waiting", "finished", "stop",
     "over",

@@ -28,7 +28,7 @@ pub(crate) struct DevArgs {
     /// Keep tasks in this directory, in SQLite; it is made where there is none [default: in memory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How many subtasks run at once: a number, or N%, +N or -N of the number of processors [default: 100%]
+    /// The number of subtasks that run at once: a number, or N%, +N or -N of the number of processors [default: 100%]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     jobs: Option<Jobs>,
     /// Open the dashboard in the browser

@@ -35,7 +35,7 @@ enum Verdict {
     Bad,
 }
 
-/// What was found of one thing.
+/// The finding about one thing.
 #[derive(Debug, Serialize)]
 struct Finding {
     of: &'static str,
@@ -56,7 +56,7 @@ impl Finding {
         Self { of, verdict: Verdict::Bad, says: says.to_string().replace('\n', " ") }
     }
 
-    /// What the answer to a write comes to.
+    /// Returns the finding about the answer to a write.
     fn of_writes(of: &'static str, answer: Result<(), impl std::fmt::Display>) -> Self {
         match answer {
             Ok(()) => Self::good(of, "it takes writes"),
@@ -64,7 +64,7 @@ impl Finding {
         }
     }
 
-    /// What the difference between a server's clock and ours comes to.
+    /// Returns the finding about the difference between a server's clock and ours.
     fn of_clock(of: &'static str, before: u64, theirs: u64, after: u64) -> Self {
         // They looked at their clock at some time between.
         let off = theirs.saturating_sub(after).max(before.saturating_sub(theirs));

@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a process that only executes waits for, where it is the first of its cluster.
+/// The condition that an executing process waits for, where it is the first of its cluster.
 const FIRST_PROCESS: &str = "a process of another role";
 
 /// Why servers cannot be worked with, in one line.
@@ -40,11 +40,11 @@ pub enum ConnectError {
     Refused {
         /// The setting that names it.
         key: &'static str,
-        /// What it says, without a password.
+        /// The address, without a password.
         place: String,
-        /// What the server said.
+        /// The error of the server.
         error: ServersError,
-        /// What to do, where there is more to say than the error does.
+        /// The advice, where there is more to say than the error does.
         advice: String,
     },
     /// The cluster divides its work into other numbers of parts, or a store belongs to another cluster.
@@ -58,7 +58,7 @@ pub enum ConnectError {
     Alone {
         /// The cluster's name.
         cluster: String,
-        /// How long it was waited for.
+        /// The time waited.
         waited: String,
     },
     /// A server that was not there in time.
@@ -66,18 +66,18 @@ pub enum ConnectError {
     Away {
         /// The setting that names it.
         key: &'static str,
-        /// What it says, without a password.
+        /// The address, without a password.
         place: String,
         /// The last failure.
         error: ServersError,
-        /// What else may be wrong.
+        /// The advice on other causes.
         advice: String,
-        /// How long it was waited for.
+        /// The time waited.
         waited: String,
     },
 }
 
-/// How long servers are waited for, and who is told.
+/// The longest wait for servers, and the receiver of news about it.
 pub(crate) struct Patience<'a> {
     /// For ever, where there is none.
     pub(crate) deadline: Option<Duration>,
@@ -125,7 +125,7 @@ pub(crate) async fn service_ports(
     Ok((queues_on(redis, table, etcd), watched, shape))
 }
 
-/// Whether a process has no other role than executor, and so needs no database.
+/// Returns true if a process has no other role than executor, and so needs no database.
 pub(super) fn only_executes(config: &Config) -> bool {
     config.role.iter().all(|role| *role == Role::Executor)
 }
@@ -272,9 +272,9 @@ fn etcd_server(etcd: &EtcdConfig) -> Server {
 struct Server {
     /// The setting that names it.
     key: &'static str,
-    /// What it says, without a password.
+    /// The address, without a password.
     place: String,
-    /// Whether it is spoken to over TLS without a certificate of ours.
+    /// True if it is connected to over TLS without a certificate of ours.
     anonymous: bool,
 }
 
@@ -311,7 +311,7 @@ async fn until_there<T>(
     }
 }
 
-/// How long to wait before the next attempt, of which the last is at the deadline; none behind it.
+/// Returns the wait before the next attempt, of which the last is at the deadline; `None` behind it.
 fn before_the_next(pause: Duration, waited: Duration, deadline: Option<Duration>) -> Option<Duration> {
     match deadline.map(|deadline| deadline.saturating_sub(waited)) {
         None => Some(pause),
@@ -330,13 +330,13 @@ fn certificate_of_ours(key: &'static str) -> String {
     format!(", or set {section}.cert and {section}.key if it asks for a certificate")
 }
 
-/// Whether one side does not believe the other's certificate. That does not get better by waiting for the server.
+/// Returns true if one side does not trust the other's certificate. That does not get better by waiting for the server.
 fn is_about_certificates(error: &str) -> bool {
     let error = error.to_lowercase();
     ["certificate", "unknownissuer", "unknownca", "handshake"].iter().any(|words| error.contains(words))
 }
 
-/// What to do about a refusal that does not say it itself.
+/// Returns the advice about a refusal that does not give it itself.
 fn advice(key: &'static str, error: &str, anonymous: bool) -> String {
     let section = section(key);
     let variable = section.to_uppercase();

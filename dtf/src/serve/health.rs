@@ -1,4 +1,4 @@
-//! What a service knows of its own health.
+//! The health of a service.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::watched::Refusing;
 
-/// Where a service is in its life.
+/// The phase of a service's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "phase", content = "of")]
 pub(crate) enum Phase {
@@ -23,22 +23,22 @@ pub(crate) enum Phase {
     Draining,
 }
 
-/// How one role is.
+/// The health of one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RoleHealth {
     pub(crate) role: Role,
-    /// Whether it has a session now.
+    /// True if it has a session now.
     pub(crate) serving: bool,
-    /// Whether it leads its group.
+    /// True if it leads its group.
     pub(crate) leading: bool,
-    /// How many parts of the role's work it holds.
+    /// The number of parts of the role's work that it holds.
     pub(crate) parts: usize,
 }
 
-/// How the service is.
+/// The report of a service's health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
-    /// Whether it does what it is for.
+    /// True if it does its work.
     pub(crate) ready: bool,
     #[serde(flatten)]
     pub(crate) phase: Phase,
@@ -49,7 +49,7 @@ pub(crate) struct Report {
     pub(crate) stuck_calls: usize,
 }
 
-/// What a service knows of its own health.
+/// The health of a service.
 pub(crate) struct Health {
     inner: Mutex<Inner>,
 }

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::health::{Health, Report};
 use super::metrics::Metrics;
 
-/// What the pages are made from.
+/// The sources of the pages.
 #[derive(Clone)]
 pub(crate) struct Pages {
     pub(crate) health: Arc<Health>,

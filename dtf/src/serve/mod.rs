@@ -37,10 +37,10 @@ use crate::service::{Dtf, Ports, ServiceError};
 pub use self::connect::ConnectError;
 pub(crate) use self::connect::client_ports;
 
-/// How often what was recorded is put together.
+/// The period of putting recorded values together.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long handing over may take once the running subtasks have had their time.
+/// The time that handing over may take once the running subtasks have had theirs.
 const HANDOVER: Duration = Duration::from_secs(10);
 
 /// Why a service ended otherwise than it should.
@@ -55,7 +55,7 @@ pub enum ServeError {
     /// The HTTP port cannot be had.
     #[error("http.listen is {listen}, which cannot be had: {error}; choose another one, or off")]
     Http {
-        /// Which.
+        /// The address.
         listen: String,
         /// Why.
         error: std::io::Error,

@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct Refusing {
     /// The part of the settings that names it.
     pub(crate) server: &'static str,
-    /// What it says.
+    /// The reason.
     pub(crate) why: String,
 }
 

@@ -1,4 +1,4 @@
-//! How the tasks of this process's watch buckets stand, looked up now and then.
+//! The states of the tasks of this process's watch buckets, read now and then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use super::SupportedTypes;
 use crate::serve::metrics as names;
 use crate::service::Ports;
 
-/// How often they are looked up.
+/// The period of reads.
 const PERIOD: Duration = Duration::from_secs(10);
-/// How many rows are read at once.
+/// The number of rows that are read at once.
 const PAGE: u32 = 500;
 /// How many tasks' queues are looked at in a round, so that ten thousand tasks cost no more than these. Those beyond are
 /// counted as tasks, and their subtasks are not.
@@ -37,7 +37,7 @@ pub(crate) struct Sampler {
     shape: ClusterShape,
     manager: CoordinatorHandle,
     kinds: SupportedTypes,
-    /// What was shown, and has to be taken back when it is no more.
+    /// The series that were shown, which have to be taken back when they are no more.
     shown: BTreeSet<(String, String)>,
 }
 
