@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dtf_model::Shard;
 use dtf_model::shard::ShardQueue;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -30,12 +31,20 @@ pub(crate) struct HeldShards {
     /// Whether something was claimed, or taken up, since the last look.
     is_busy: AtomicBool,
     looker: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Parcels of shards that are not held any more, which come to their end. They end at the latest with this.
+    outliving: Mutex<Vec<JoinSet<()>>>,
 }
 
 impl HeldShards {
     pub(crate) fn start(store: Arc<dyn ShardQueue>, slots: Arc<Slots>) -> Arc<Self> {
         let (is_busy, looker) = (AtomicBool::new(false), Mutex::default());
-        let held = Arc::new(Self { slots, sessions: Mutex::default(), is_busy, looker });
+        let held = Arc::new(Self {
+            slots,
+            sessions: Mutex::default(),
+            is_busy,
+            looker,
+            outliving: Mutex::default(),
+        });
         let looking = tokio::spawn(look_again(Arc::downgrade(&held), store));
         *lock(&held.looker) = Some(AbortOnDropHandle::new(looking));
         held
@@ -49,6 +58,16 @@ impl HeldShards {
         drop(sessions);
         self.is_busy();
         Holding { held: self.clone(), shard: session.shard }
+    }
+
+    /// Lets parcels of a shard that is given up come to their end.
+    pub(crate) fn outlived_by(&self, parcels: JoinSet<()>) {
+        let mut outliving = lock(&self.outliving);
+        outliving.push(parcels);
+        outliving.retain_mut(|parcels| {
+            while parcels.try_join_next().is_some() {}
+            !parcels.is_empty()
+        });
     }
 
     /// Something was claimed: more may come.

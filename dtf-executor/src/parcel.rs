@@ -8,15 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtf_model::plugin::OnLostSession;
 use dtf_model::queue::{Outcome, Parcel, ParcelId, ParcelReport, Report};
 use dtf_model::shard::Shipment;
 use dtf_runtime::{CERTAINLY_STUCK, StuckCall};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::execution::{self, OVERRUN, ParcelExecution, Seen};
+use crate::execution::{self, OVERRUN, ParcelExecution, Seen, Stop};
 use crate::outcome::failed;
-use crate::shard_session::ShardSession;
+use crate::shard_session::{EndingWithIt, EndsWithIt, ShardSession};
 use crate::task_cache::CachedTask;
 
 /// Into how many parts at least the rest of a parcel that has overrun is divided.
@@ -24,7 +25,8 @@ const PARTS: usize = 16;
 
 /// Runs a shipment, reports it and acknowledges it. Where the shard is given up before the stores answer, it stays on the
 /// shard.
-pub(crate) async fn serve(session: &ShardSession, shipment: &Shipment) {
+pub(crate) async fn serve(session: &Arc<ShardSession>, shipment: &Shipment) {
+    let ends_with_it = EndingWithIt::one_more(session);
     let Some(work) = session.find(shipment).await else { return };
     let Some(work) = work else { return session.acknowledge(shipment).await };
     if !work.is_known {
@@ -41,12 +43,18 @@ pub(crate) async fn serve(session: &ShardSession, shipment: &Shipment) {
         return session.finish(shipment, &work, report).await;
     }
     if !shipment.parcel.is_suspect(work.conf.max_executor_losses) {
-        return Execution::new(session, shipment, work).run().await;
+        return match work.conf.on_lost_session {
+            OnLostSession::Finish if !shipment.parcel.is_ordered() => {
+                let stop = Stop { soon: session.stop.soon.clone(), now: session.end_all.clone() };
+                Execution::new(session, shipment, work, stop).run_beyond(ends_with_it).await;
+            }
+            _ => Execution::new(session, shipment, work, session.stop()).run().await,
+        };
     }
     // ExclusiveSlot among suspects, so that the next death is proof.
     let Some(_alone) = session.alone().await else { return };
     match session.mark_suspect(shipment).await {
-        Some(true) => Execution::new(session, shipment, work).run().await,
+        Some(true) => Execution::new(session, shipment, work, session.stop()).run().await,
         Some(false) => session.acknowledge(shipment).await,
         None => {}
     }
@@ -73,19 +81,55 @@ struct Execution<'a> {
 }
 
 impl<'a> Execution<'a> {
-    fn new(session: &'a ShardSession, shipment: &'a Shipment, work: Arc<CachedTask>) -> Self {
-        let execution = ParcelExecution::new(work.clone(), shipment.parcel.clone(), session.stop());
+    fn new(session: &'a ShardSession, shipment: &'a Shipment, work: Arc<CachedTask>, stop: Stop) -> Self {
+        let execution = ParcelExecution::new(work.clone(), shipment.parcel.clone(), stop);
         let count = shipment.parcel.bodies.len();
         Self { session, shipment, work, execution, from: 0, count, busy: Duration::ZERO }
     }
 
     async fn run(mut self) {
-        let mut worker = AbortOnDropHandle::new(tokio::spawn(execution::execute(self.execution.clone())));
+        let mut worker = self.start();
+        self.follow(&mut worker).await;
+    }
+
+    /// Runs it, also when the shard is given up meanwhile: then it is handed back, to be run elsewhere, and if what runs comes to a
+    /// success here all the same, that is reported.
+    async fn run_beyond(mut self, ends_with_it: EndsWithIt) {
+        let mut worker = self.start();
+        let given_up = self.session.stop.now.clone();
+        tokio::select! {
+            biased;
+            () = self.follow(&mut worker) => return,
+            () = given_up.cancelled() => {}
+        }
+        let seen = self.execution.call_off();
+        let (at, busy) = (seen.reports.len(), seen.busy);
+        let report = self.report(seen, true);
+        self.session.finish(self.shipment, &self.work, report).await;
+        drop(ends_with_it);
+        if !worker.is_finished() {
+            drop(worker.await);
+        }
+        let seen = self.execution.call_off();
+        if !matches!(seen.reports.get(at), Some(Report::Ended(Outcome::Succeeded(_)))) {
+            return;
+        }
+        (self.from, self.count, self.busy) = (at, 1, busy);
+        let report = self.report(seen, false);
+        self.session.report(self.shipment, &self.work, report, &self.session.end_all).await;
+    }
+
+    fn start(&self) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(tokio::spawn(execution::execute(self.execution.clone())))
+    }
+
+    /// Waits for the execution, and reports what comes of it.
+    async fn follow(&mut self, worker: &mut AbortOnDropHandle<()>) {
         let mut alone_since = self.execution.begun();
         if self.count > 1 {
             tokio::select! {
                 biased;
-                ended = &mut worker => return self.end(ended.is_err()).await,
+                ended = &mut *worker => return self.end(ended.is_err()).await,
                 () = tokio::time::sleep_until(self.execution.begun() + OVERRUN) => {}
             }
             if !self.give_back_the_rest().await {
@@ -96,7 +140,7 @@ impl<'a> Execution<'a> {
         let stuck_at = alone_since + self.work.conf.subtask_timeout + CERTAINLY_STUCK;
         tokio::select! {
             biased;
-            ended = &mut worker => self.end(ended.is_err()).await,
+            ended = &mut *worker => self.end(ended.is_err()).await,
             () = tokio::time::sleep_until(stuck_at) => {
                 let _stuck = self.stuck().await;
                 // The slot stays taken, and so does the shard, while plugin code runs.
@@ -115,14 +159,14 @@ impl<'a> Execution<'a> {
         let busy = seen.busy;
         let mut report = self.report(seen, true);
         report.reports[goes_on] = Report::GoesOn;
-        if !self.session.report(self.shipment, &self.work, report).await {
+        if !self.session.report(self.shipment, &self.work, report, &self.session.stop.now).await {
             return false;
         }
         (self.from, self.count, self.busy) = (goes_on, 1, busy);
         true
     }
 
-    async fn end(self, panicked: bool) {
+    async fn end(&self, panicked: bool) {
         let mut seen = self.execution.call_off();
         if panicked && let Some(body) = self.shipment.parcel.bodies.get(seen.reports.len()) {
             seen.reports.push(failed("its execution panicked", body));

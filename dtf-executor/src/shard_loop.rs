@@ -19,7 +19,7 @@ use crate::ExecutorPorts;
 use crate::execution::Stop;
 use crate::held_shards::{HeldShards, Holding};
 use crate::parcel;
-use crate::shard_session::ShardSession;
+use crate::shard_session::{EndingWithIt, ShardSession};
 use crate::slots::Slots;
 use crate::task_cache::TaskCache;
 
@@ -64,6 +64,8 @@ impl ShardLoop {
             stop,
             in_hand,
             claim_again,
+            ending_with_it: EndingWithIt::default(),
+            end_all: CancellationToken::new(),
         });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
         let stop = held.stop.clone();
@@ -174,8 +176,12 @@ impl ShardLoop {
             tokio::join!(given_back, all);
         };
         if !self.session.context.shutdown.wait_for(self.slots.config().drain, all).await {
+            if self.session.context.shutdown.is_leaving() {
+                self.session.end_all.cancel();
+            }
             self.session.stop.now.cancel();
-            while self.parcels.join_next().await.is_some() {}
+            self.session.ending_with_it.none().await;
+            self.held.outlived_by(std::mem::take(&mut self.parcels));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the parcels of a held shard have in common: the stores, and who is told.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,42 @@ pub(crate) struct ShardSession {
     pub(crate) in_hand: Mutex<HashSet<ShipmentId>>,
     /// The shard is to be claimed from, though no hint has come.
     pub(crate) claim_again: Notify,
+    /// The parcels that have to end, or to be handed back, before the shard is given up.
+    pub(crate) ending_with_it: EndingWithIt,
+    /// Drops also those that may come to their end without the shard.
+    pub(crate) end_all: CancellationToken,
+}
+
+/// The number of parcels that have to end before their shard is given up.
+#[derive(Default)]
+pub(crate) struct EndingWithIt {
+    count: AtomicUsize,
+    fewer: Notify,
+}
+
+/// A parcel that has to end before its shard is given up, until this is dropped.
+pub(crate) struct EndsWithIt(Arc<ShardSession>);
+
+impl Drop for EndsWithIt {
+    fn drop(&mut self) {
+        self.0.ending_with_it.count.fetch_sub(1, Ordering::SeqCst);
+        self.0.ending_with_it.fewer.notify_one();
+    }
+}
+
+impl EndingWithIt {
+    /// Counts a parcel.
+    pub(crate) fn one_more(session: &Arc<ShardSession>) -> EndsWithIt {
+        session.ending_with_it.count.fetch_add(1, Ordering::SeqCst);
+        EndsWithIt(session.clone())
+    }
+
+    /// Waits until there is none.
+    pub(crate) async fn none(&self) {
+        while self.count.load(Ordering::SeqCst) > 0 {
+            self.fewer.notified().await;
+        }
+    }
 }
 
 impl ShardSession {
@@ -149,10 +186,16 @@ impl ShardSession {
 
     /// Reports, again while the store does not answer or refuses: what is counted already is not counted twice. Says false
     /// where the shard is given up before. Where the task has moved on there is nobody to report to.
-    pub(crate) async fn report(&self, shipment: &Shipment, work: &CachedTask, report: ParcelReport) -> bool {
+    pub(crate) async fn report(
+        &self,
+        shipment: &Shipment,
+        work: &CachedTask,
+        report: ParcelReport,
+        stop: &CancellationToken,
+    ) -> bool {
         let (task, run) = (shipment.task, shipment.run);
-        let Some(answered) = self.insist(|| self.ports.queues.complete(task, run, report.clone())).await
-        else {
+        let complete = || self.ports.queues.complete(task, run, report.clone());
+        let Some(answered) = insist(stop, complete).await else {
             return false;
         };
         match answered {
@@ -170,7 +213,7 @@ impl ShardSession {
 
     /// Reports the last of a shipment, and acknowledges it.
     pub(crate) async fn finish(&self, shipment: &Shipment, work: &CachedTask, report: ParcelReport) {
-        if self.report(shipment, work, report).await {
+        if self.report(shipment, work, report, &self.stop.now).await {
             self.acknowledge(shipment).await;
         }
     }
@@ -224,18 +267,7 @@ impl ShardSession {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        loop {
-            match until_answered(&self.stop.now, &call).await {
-                Err(error) if error.is_retryable() => return None,
-                Err(error @ StoreError::Refused { .. }) => {
-                    error!(shard = self.shard.0, %error, "a store refuses, it is asked again");
-                    if !wait(&self.stop.now, AFTER_REFUSAL).await {
-                        return None;
-                    }
-                }
-                answered => return Some(answered),
-            }
-        }
+        insist(&self.stop.now, call).await
     }
 
     fn hint(&self, task: TaskId, reported: &Reported) {
@@ -257,6 +289,25 @@ impl ShardSession {
     pub(crate) fn hint_room(&self) {
         for partition in 0..self.context.shape.partitions {
             self.context.wake.notify(Topic::Credit(partition), self.shard.as_hint());
+        }
+    }
+}
+
+/// Calls until the store answers anything but a refusal; none where `stop` fires before.
+async fn insist<T, F>(stop: &CancellationToken, call: impl Fn() -> F) -> Option<Result<T, StoreError>>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match until_answered(stop, &call).await {
+            Err(error) if error.is_retryable() => return None,
+            Err(error @ StoreError::Refused { .. }) => {
+                error!(%error, "a store refuses, it is asked again");
+                if !wait(stop, AFTER_REFUSAL).await {
+                    return None;
+                }
+            }
+            answered => return Some(answered),
         }
     }
 }

@@ -14,13 +14,16 @@ use dtf_model::role::{Role, part_number};
 use dtf_model::table::{Finish, TaskRow, TaskTable};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskStatus};
-use dtf_runtime::{Reconcile, Reconciler, RoleContext, TaskLease, TaskScan};
+use dtf_runtime::{Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, until_answered};
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::history::{History, HistoryPolicy};
 use crate::retention::Retention;
+
+/// The time, in milliseconds, after which the beginning of a run may come too late for its task.
+const LATE: u64 = 5000;
 
 /// Settings of the manager role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +113,7 @@ impl Reconcile for Steps {
                         return Ok(None);
                     }
                 }
-                Step::BeginRun => begun = self.begin(row, now).await?,
+                Step::BeginRun => begun = self.begin(lease, row, now).await?,
                 Step::Finish { status, counts, result } => {
                     let finish = Finish { run: row.run, status, counts, reason: String::new(), result, now };
                     let is_ended = self.finish(&row, finish).await?;
@@ -213,14 +216,20 @@ impl Steps {
     }
 
     /// Begins the next run of a task. Returns how row and queues stand then; `None` where they are to be read again.
-    async fn begin(&self, mut row: TaskRow, now: u64) -> Result<Option<(TaskRow, TaskState)>, StoreError> {
+    async fn begin(
+        &self,
+        lease: &TaskLease,
+        mut row: TaskRow,
+        now: u64,
+    ) -> Result<Option<(TaskRow, TaskState)>, StoreError> {
         if !self.ports.table.begin_run(row.id, row.run, now).await? {
             return Ok(None); // another manager did, or the row has ended
         }
         let is_first = row.run == RunEpoch(0);
         row.run = RunEpoch(row.run.0 + 1);
         let state = TaskState::begun(row.spec());
-        match self.ports.queues.open(&state.spec).await {
+        // The run is not begun in vain because the store of the queues is away: another one would count as having had its turn.
+        match until_answered(&lease.stop, || self.ports.queues.open(&state.spec)).await {
             Ok(()) => {}
             // A later run, or another task that had this number in a database that is no more: beyond its runs there is room.
             Err(StoreError::Gone { .. }) => {
@@ -228,6 +237,10 @@ impl Steps {
                 return Ok(None);
             }
             Err(error) => return Err(error),
+        }
+        if self.context.clock.unix_millis().saturating_sub(now) > LATE {
+            self.discard_if_late(row.id, row.run).await?;
+            return Ok(None);
         }
         info!(task_id = %row.id, run = %row.run, "run begun");
         if is_first {
@@ -240,6 +253,18 @@ impl Steps {
         self.hint_roles(row.id);
         self.hint(row.id, &[Topic::Row(row.id)]);
         Ok(None)
+    }
+
+    /// Deletes queues that were made so late that the task may have ended meanwhile, and nobody looks for its queues any more.
+    async fn discard_if_late(&self, id: TaskId, run: RunEpoch) -> Result<(), StoreError> {
+        let row = self.ports.table.get(id).await?;
+        if row.is_none_or(|row| row.status.is_terminal() || row.run > run) {
+            warn!(task_id = %id, %run, "queues made too late are deleted");
+            self.ports.queues.purge(id, run).await?;
+        } else {
+            self.hint_roles(id);
+        }
+        Ok(())
     }
 
     fn hint_roles(&self, id: TaskId) {

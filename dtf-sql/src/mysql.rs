@@ -207,6 +207,7 @@ pub(crate) fn set_group() -> Call {
 mod tests {
     use std::sync::Arc;
 
+    use dtf_model::table::BucketOf;
     use dtf_testkit::table::run_all;
     use dtf_testkit::until_answered;
     use test_servers::servers::MariaDb;
@@ -218,7 +219,7 @@ mod tests {
     use crate::filter::tests::cases;
     use crate::schema::ACCEPTS as ACCEPTS_NOTE;
     use crate::sql;
-    use crate::table::{SqlTable, mysql_options};
+    use crate::table::{SqlTable, mysql_options, of_share};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_statement_whose_caller_gave_up_ends_in_the_server() {
@@ -291,10 +292,11 @@ mod tests {
             assert!(!extra.contains("filesort") && !extra.contains("temporary"), "{what}: {extra}");
         }
         let history = || Call::new(sql::OLDEST_KEPT).with("a1").with(1_u32);
+        let share = BucketOf { bucket: 1, of: 4, ..BucketOf::ALL };
         let others = [
             ("tbl_task_history", Call::new(sql::NEXT_HISTORY).with("a0").with("a0").with(1_u32)),
             ("tbl_task_history", history().with(10_u32)),
-            ("tbl_task_phase", Call::new(sql::ACTIVE).with(0_u32).with(4_u32).with(1_u32).with(10_u32)),
+            ("tbl_task_phase", of_share(Call::new(sql::ACTIVE).with(0_u32), share).with(10_u32)),
         ];
         for (index, call) in others {
             let what = format!("{call:?}");

@@ -297,7 +297,7 @@ impl TaskTable for SqlTable {
 }
 
 /// The parameters of a share's condition.
-fn of_share(call: Call, share: BucketOf) -> Call {
+pub(crate) fn of_share(call: Call, share: BucketOf) -> Call {
     let (modulus, factor) = share.mapping.constants();
     call.with(bound(modulus))
         .with(bound(factor))

@@ -29,6 +29,19 @@ pub enum OnFailure {
     StopAbove(f64),
 }
 
+/// The fate of a subtask that runs when its executor loses the session under which it was given it, for instance because the
+/// coordination store stands still for longer than the session's TTL. The subtask is run again elsewhere in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLostSession {
+    /// It is broken off before the session can end. For subtasks that must not run twice at the same time.
+    Stop,
+    /// It may come to its end. If it succeeds before the other execution, its success is the one that counts; otherwise it is passed
+    /// over, so counting stays exact. Those with an [ordered key](crate::ShardKey) stop nevertheless, and so does one that
+    /// may have taken an executor down.
+    #[default]
+    Finish,
+}
+
 /// The wait of a failed subtask before its next attempt: `first`, doubled with each attempt, at most `most`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -82,6 +95,8 @@ pub struct TaskConf {
     /// 2 to 7. A lost executor uses up no attempt. One that was killed from outside counts as well, as nobody can tell who ended it:
     /// raise this where executors are killed often while subtasks run for long.
     pub max_executor_losses: u32,
+    /// The fate of a running subtask whose executor loses its session. Default: it may come to its end.
+    pub on_lost_session: OnLostSession,
     /// The wait between attempts.
     pub backoff: Backoff,
     /// The number of attempts that the generator and the collector of a task have: a call that fails, panics or takes too long is made
@@ -112,6 +127,7 @@ impl Default for TaskConf {
             subtask_timeout: Duration::from_secs(300),
             max_attempts: 3,
             max_executor_losses: 3,
+            on_lost_session: OnLostSession::default(),
             backoff: Backoff::default(),
             call_attempts: 5,
             call_backoff: Backoff::default(),

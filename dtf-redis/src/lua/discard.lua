@@ -12,5 +12,7 @@ local function discard(from)
       return chunks
     end
   end
-  redis.call('UNLINK', unpack(KEYS))
+  for from = 1, #KEYS, 6000 do
+    redis.call('UNLINK', unpack(KEYS, from, math.min(from + 5999, #KEYS)))
+  end
 end

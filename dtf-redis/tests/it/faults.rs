@@ -269,3 +269,25 @@ async fn a_stored_format_of_a_newer_version_is_refused() {
     let refused = shards.claim(Shard(1), Token(1), &offer(4), &[], 1).await.unwrap_err();
     assert!(refused.to_string().contains("format 3"), "{refused}");
 }
+
+/// A task whose subtasks end in an order far from that of their numbers has a bitmap open for each 65,536 of them.
+#[tokio::test]
+async fn a_task_with_very_many_open_bitmaps_is_deleted() {
+    const BITMAPS: usize = 20_000;
+    let server = Server::start();
+    let queues = RedisQueues::new(server.connect().await);
+    task_with(&queues, 1).await;
+    let client = redis::Client::open(server.config().url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for first in (0..BITMAPS).step_by(500) {
+        let mut open = redis::pipe();
+        for bitmap in first..first + 500 {
+            open.hset(format!("dtf.task.chunks.{{{TASK}}}"), bitmap, 1).ignore();
+            open.set(format!("dtf.task.done.{{{TASK}}}.{bitmap}"), "x").ignore();
+        }
+        open.exec_async(&mut connection).await.unwrap();
+    }
+    queues.purge(TASK, RUN).await.unwrap();
+    let left = keys(&server.config().url).await;
+    assert!(left.iter().all(|key| !key.starts_with("dtf.task.")), "{} are left", left.len());
+}

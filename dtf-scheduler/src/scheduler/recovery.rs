@@ -7,7 +7,11 @@ use std::time::Duration;
 use dtf_model::queue::{Fence, ParcelId, RunningParcel, SchedulerLoad, SchedulerQueue, TaskState};
 use dtf_model::shard::{ShardQueue, ShipmentId};
 use dtf_model::{StoreError, TaskId};
+use futures::{StreamExt, TryStreamExt};
 use lrmf_core::Token;
+
+/// The number of shards that are read at a time.
+const TOGETHER: usize = 64;
 
 /// A task as it is found.
 pub(super) struct Found {
@@ -45,16 +49,23 @@ impl Finder {
         for running in &load.running {
             by_shard.entry(running.shard).or_default().push(*running);
         }
-        for (shard, parcels) in by_shard {
+        let reads = by_shard.into_iter().map(|(shard, parcels)| async move {
             let there: HashSet<_> = self.shards.contents(shard).await?.into_iter().collect();
-            let shipment = |running: &RunningParcel| ShipmentId {
-                task: fence.task,
-                run: fence.run,
-                parcel: ParcelId { first: running.shipped_with, ..running.id },
-                attempt: running.attempt,
-            };
-            let lost = parcels.iter().filter(|running| !there.contains(&shipment(running)));
-            let lost: Vec<_> = lost.map(|running| running.id).collect();
+            Ok::<_, StoreError>((parcels, there))
+        });
+        let read: Vec<_> = futures::stream::iter(reads).buffered(TOGETHER).try_collect().await?;
+        let shipment = |running: &RunningParcel| ShipmentId {
+            task: fence.task,
+            run: fence.run,
+            parcel: ParcelId { first: running.shipped_with, ..running.id },
+            attempt: running.attempt,
+        };
+        let is_lost = |running: &&RunningParcel, there: &HashSet<_>| !there.contains(&shipment(running));
+        let mut lost = Vec::new();
+        for (parcels, there) in &read {
+            lost.extend(parcels.iter().filter(|running| is_lost(running, there)).map(|running| running.id));
+        }
+        if !lost.is_empty() {
             self.queues.put_back(fence, &lost, Duration::ZERO).await?;
         }
         Ok(())

@@ -32,7 +32,7 @@ pub(crate) const REPORTED: &str = "dtf_subtasks_reported_total";
 pub(crate) const COUNTED: &str = "dtf_subtasks_counted_total";
 /// Counter, by step (pushed, dispatched, reported): parcels.
 pub(crate) const PARCELS: &str = "dtf_parcels_total";
-/// Histogram, by type and group: how long a parcel kept its slot.
+/// Histogram, by type: how long a parcel kept its slot.
 pub(crate) const PARCEL_SECONDS: &str = "dtf_parcel_seconds";
 /// Counter, by type and group: batches of results that a collector has committed.
 pub(crate) const COLLECTED: &str = "dtf_result_batches_collected_total";

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
 use rustix::process::Signal;
 use test_servers::proxy::Passage;
+use test_servers::servers::Redis;
 
 use super::Soak;
-use crate::stage::statement;
+use crate::stage::{statement, until};
 
 /// The ways of a process: to etcd, the database, Redis.
 const WAYS: usize = 3;
@@ -29,7 +30,7 @@ impl Soak {
     /// Makes one fault, of whatever kind.
     pub(super) fn fault(&mut self) {
         let (at, which) = (self.dice.index(self.services.len()), self.dice.below(3));
-        let what = self.dice.below(24);
+        let what = self.dice.below(26);
         let begin = Instant::now();
         match what {
             0..=3 => self.kill_process(at),
@@ -48,6 +49,7 @@ impl Soak {
             19 => self.fill_etcd(),
             20 => self.make_database_read_only(),
             21 => self.break_connections(),
+            22..=23 => self.move_redis(),
             _ => self.step_clock(at),
         }
         self.faults += 1;
@@ -154,6 +156,27 @@ impl Soak {
         }
     }
 
+    /// Makes another Redis the master and leads the address there, as a planned failover does: connections stay open, and the server
+    /// that they lead to has become a replica. Nothing is lost, as writes are paused until the other one has everything.
+    fn move_redis(&mut self) {
+        let second = Redis::private_with(&["--appendfsync", "always"]).unwrap();
+        let first = &self.site.redis;
+        follow(&second, first);
+        first.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).unwrap();
+        until("the replica has everything", || {
+            info(&second, "slave_repl_offset") == info(first, "master_repl_offset")
+        });
+        second.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
+        let place = place(&second);
+        self.networks.iter().for_each(|network| network.ways[WAYS - 1].lead_to(&place));
+        follow(first, &second);
+        let first = std::mem::replace(&mut self.site.redis, second);
+        first.ask(&["CLIENT", "UNPAUSE"]).unwrap();
+        self.endure();
+        // Now it is taken away.
+        drop(first);
+    }
+
     /// Puts a process's wall clock wrong, and right again.
     fn step_clock(&mut self, at: usize) {
         let seconds = self.dice.below(2 * WRONG).cast_signed() - WRONG.cast_signed();
@@ -169,6 +192,28 @@ impl Soak {
             clock.step(0);
         }
     }
+}
+
+/// The `host:port` of a server.
+fn place(server: &Redis) -> String {
+    server.url().trim_start_matches("redis://").trim_end_matches('/').to_owned()
+}
+
+/// A field of what a server says of its replication.
+fn info(server: &Redis, field: &str) -> Option<String> {
+    let info = server.ask(&["INFO", "replication"]).unwrap();
+    info.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(|value| value.trim().to_owned()))
+}
+
+/// Makes a server a replica of another one, and waits until it follows.
+fn follow(replica: &Redis, master: &Redis) {
+    let place = place(master);
+    let (host, port) = place.split_once(':').unwrap();
+    replica.ask(&["REPLICAOF", host, port]).unwrap();
+    until("the replica follows its master", || {
+        info(replica, "master_link_status").is_some_and(|status| status == "up")
+    });
 }
 
 /// Raises or ends the alarm of an etcd that has no space left.

@@ -82,7 +82,7 @@ impl Meter {
             Subject::Complete { task, busy, outcomes } => {
                 let labels = self.kinds.labels(task);
                 counter!(names::PARCELS, "step" => "reported").increment(1);
-                histogram!(names::PARCEL_SECONDS, labels.clone()).record(busy.as_secs_f64());
+                histogram!(names::PARCEL_SECONDS, labels[..1].to_vec()).record(busy.as_secs_f64());
                 let counted = answer.downcast_ref().map_or(0, |reported: &Reported| reported.counted);
                 counter!(names::COUNTED, labels.clone()).increment(counted);
                 for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
