@@ -12,7 +12,7 @@ use dtf::lrmf::admin::{Admin, AdminError, MemberPhase};
 use dtf::model::ClusterShape;
 use dtf_model::Role;
 use dtf_model::cluster;
-use dtf_model::table::TaskTable;
+use dtf_model::table::{BucketMapping, TaskTable};
 use dtf_redis::RedisQueues;
 use serde_json::json;
 
@@ -116,6 +116,13 @@ fn show(config: &Config, shape: Option<ClusterShape>, output: Output) -> anyhow:
     };
     for role in Role::ALL {
         writeln!(out, "{:<10} {:>6} parts", role.name(), role.parts(&shape))?;
+    }
+    if shape.mapping == BucketMapping::Remainder {
+        writeln!(
+            out,
+            "tasks are dealt to buckets as by the previous version, unevenly where ids have gaps; once all processes have ended, `dtf cluster \
+             grow` changes that"
+        )?;
     }
     Ok(())
 }

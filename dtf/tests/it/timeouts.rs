@@ -1,9 +1,11 @@
 //! The four timeouts: of a subtask, of a task, of its type, and of its wait for its turn. Paused time counts for none.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::wires::{Fate, Faults, wired};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::Role;
 use dtf::model::table::TaskRow;
@@ -112,6 +114,31 @@ async fn a_task_that_waits_too_long_for_its_turn_is_aborted_and_a_pause_does_not
     let row = task.wait().await.unwrap();
     was_aborted_in_time(&row, "nothing of it was run within 25s");
     assert_eq!(row.counts.cancelled, 10);
+    dtf.stop().await;
+}
+
+/// The store of the queues is away when the first run is begun. It is that run which goes on when it is back, so the limit holds.
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_turn_is_limited_also_where_the_queues_could_not_be_made_at_first() {
+    let stage = Stage::new();
+    let mut plugin = Numbers::new(ok);
+    plugin.conf.queue_timeout = Some(LIMIT);
+    let away = Arc::new(AtomicBool::new(true));
+    let seen = away.clone();
+    let faults: Faults = Arc::new(move |name| match name {
+        "open" if seen.load(Ordering::SeqCst) => Fate::Unreachable,
+        _ => Fate::Pass,
+    });
+    let dtf = stage.process_on(wired(&stage.ports, &faults), "a", plugin);
+    for role in [Role::Manager, Role::Generator, Role::Scheduler, Role::Collector] {
+        dtf.start_service(role).await.unwrap();
+    }
+    let task = dtf.client().create_task(KIND, patient(10)).await.unwrap();
+    tokio::time::sleep(LIMIT / 2).await;
+    away.store(false, Ordering::SeqCst);
+    let row = task.wait().await.unwrap();
+    let ended = (row.run.0, row.status, row.reason.as_str());
+    assert_eq!(ended, (1, TaskStatus::Exceptional, "nothing of it was run within 25s"));
     dtf.stop().await;
 }
 
