@@ -1,4 +1,4 @@
-//! What can be set about a member, with defaults, checks and typed durations.
+//! The settings of a member, with defaults, checks and typed durations.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What happens when another living process already is the member that this one wants to be.
+/// The reaction to another living process that already is the member that this one wants to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Conflict {
@@ -18,7 +18,7 @@ pub enum Conflict {
     Refuse,
 }
 
-/// What a member does that an operator sent away.
+/// The reaction of a member that an operator sent away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evicted {
@@ -29,8 +29,8 @@ pub enum Evicted {
     End,
 }
 
-/// What a group does about a member that is out of contact. All members of a group have the same mode; those that have
-/// another one than the group are given nothing and are told so.
+/// The treatment of a member that is out of contact. All members of a group have the same mode; those that have another one
+/// than the group are given nothing and are told so.
 ///
 /// | | `exclusive` | `available` |
 /// |---|---|---|
@@ -79,31 +79,31 @@ impl fmt::Display for GroupMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CoordinatorConfig {
-    /// How long a member's session lives without a sign of life: the time after which the tasks of a dead member go
-    /// elsewhere. Shorter is faster and less tolerant of pauses.
+    /// The session TTL: other members take over this long after the last heartbeat of a dead member. Shorter is faster and
+    /// less tolerant of pauses.
     #[serde(with = "text")]
     pub ttl: Duration,
-    /// How long before the end of its session a member that cannot reach the store stops its tasks. It must cover the
-    /// time that stopping takes and the difference in the rates of the clocks.
+    /// The time before the end of its session at which a member that cannot reach the store stops its tasks. It must cover
+    /// the time that stopping takes and the difference in the rates of the clocks.
     #[serde(with = "text")]
     pub margin: Duration,
-    /// How often a sign of life is sent; a third of `ttl - margin` when not set.
+    /// The period of heartbeats; a third of `ttl - margin` when not set.
     #[serde(with = "text_option", skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<Duration>,
-    /// How long the leader of a group that is starting up waits after each join for the next one, four times this at
-    /// most, before it places anything.
+    /// The wait of a starting group's leader after each join for the next one, four times this at most, before it places
+    /// anything.
     #[serde(with = "text")]
     pub settle: Duration,
-    /// How long a handover that is due waits for others, to share a write with them.
+    /// The wait of a handover that is due for others, to share a write with them.
     #[serde(with = "text")]
     pub companions: Duration,
-    /// How often the leader asks the provider which tasks there are.
+    /// The period at which the leader asks the provider for the tasks.
     #[serde(with = "text")]
     pub provider_period: Duration,
     /// The time that the provider may take.
     #[serde(with = "text")]
     pub provider_timeout: Duration,
-    /// How long `close()` waits for its tasks to be handed over, before it stops them and leaves.
+    /// The time that `close()` waits for its tasks to be handed over, before it stops them and leaves.
     #[serde(with = "text")]
     pub drain_timeout: Duration,
     /// The time that the assignor may take. Then the plan before stays, and the member leaves the leadership to another one.
@@ -119,19 +119,19 @@ pub struct CoordinatorConfig {
     pub revoke_timeout: Duration,
     /// The most tasks that are between two living members at a time.
     pub max_moves: usize,
-    /// What the group does about members that are out of contact; the same for all its members.
+    /// The treatment of members that are out of contact; the same for all members of a group.
     pub mode: GroupMode,
-    /// What happens when another living process already is this member.
+    /// The reaction to another living process that already is this member.
     pub conflict: Conflict,
-    /// What happens after an operator sent this member away.
+    /// The reaction after an operator sent this member away.
     pub evicted: Evicted,
-    /// How much this member can hold, relative to the others; used by assignors that weigh.
+    /// The capacity of this member, relative to the others; used by assignors that weigh.
     pub capacity: u32,
     /// By how much, in thousandths, a reported load must differ from the one written last to be written.
     pub load_step: u32,
     /// The failure domain that this member is in; used by assignors that spread.
     pub zone: Option<Arc<str>>,
-    /// What else this member says about itself, for people and tools.
+    /// The labels of this member, for people and tools.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -165,11 +165,11 @@ impl Default for CoordinatorConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} is {value}; {allowed}")]
 pub struct InvalidConfig {
-    /// Which setting.
+    /// The setting.
     pub setting: &'static str,
-    /// What it is.
+    /// Its value.
     pub value: String,
-    /// What it may be.
+    /// The values that are allowed.
     pub allowed: &'static str,
 }
 
@@ -222,7 +222,7 @@ impl CoordinatorConfig {
         Ok(())
     }
 
-    /// How often a sign of life is sent.
+    /// Returns the period of heartbeats.
     pub fn keep_alive_interval(&self) -> Duration {
         self.keep_alive.unwrap_or((self.ttl.saturating_sub(self.margin)) / 3)
     }

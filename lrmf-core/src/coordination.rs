@@ -36,7 +36,7 @@ pub struct KeyValue {
     pub lease: Option<LeaseId>,
 }
 
-/// What a prefix held at one revision.
+/// The contents of a prefix at one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The store's revision when this was read; watch after it to miss nothing.
@@ -120,14 +120,14 @@ impl Op {
 /// No key may be written twice, and none may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
-    /// What must hold.
+    /// The conditions that must hold.
     pub guards: Vec<Guard>,
-    /// What is written.
+    /// The writes.
     pub ops: Vec<Op>,
 }
 
 impl Txn {
-    /// What every store refuses: more than `limits` allow, a key written twice, an empty key. Implementors call this
+    /// Checks what every store refuses: more than `limits` allow, a key written twice, an empty key. Implementors call this
     /// before they send or apply anything.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Txn {
     }
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TxnOutcome {
     /// All guards held and all writes happened.
@@ -226,7 +226,7 @@ pub enum WatchError {
 /// The changes of a prefix, in order, each once.
 pub type WatchStream = BoxStream<'static, Result<WatchBatch, WatchError>>;
 
-/// What one transaction may hold.
+/// The limits of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxnLimits {
     /// The most guards, and the most writes.
@@ -236,7 +236,7 @@ pub struct TxnLimits {
 }
 
 impl TxnLimits {
-    /// What etcd allows as it comes: 128 operations and 1.5 MiB, of which 64 KiB are left for the encoding.
+    /// The limits of etcd by default: 128 operations and 1.5 MiB, of which 64 KiB are left for the encoding.
     pub const ETCD: Self = Self { ops: 128, bytes: (1536 - 64) * 1024 };
 }
 
@@ -245,7 +245,7 @@ impl TxnLimits {
 pub struct Lease {
     /// Its name.
     pub id: LeaseId,
-    /// How long it lives without a keep-alive; the store may grant more than was asked for.
+    /// The time that it lives without a keep-alive; the store may grant more than was asked for.
     pub ttl: Duration,
 }
 
@@ -304,6 +304,6 @@ pub trait Coordination: Send + Sync + fmt::Debug + 'static {
         Ok((snapshot, watch))
     }
 
-    /// What one transaction may hold.
+    /// Returns the limits of one transaction.
     fn limits(&self) -> TxnLimits;
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, and what the caller may conclude from it.
+//! The errors of names, values and stores, and the conclusions that a caller may draw from them.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ pub enum InvalidName {
     /// The name is empty.
     #[error("{what} is empty; it needs at least one character")]
     Empty {
-        /// Which name.
+        /// The name.
         what: &'static str,
     },
     /// The name is too long.
     #[error("{what} has {bytes} bytes; at most {most} are allowed")]
     TooLong {
-        /// Which name.
+        /// The name.
         what: &'static str,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
-        /// How long it may be.
+        /// The greatest length that is allowed.
         most: usize,
     },
     /// The name has a character that would break keys or terminals.
     #[error("{what} contains {found:?}; '/' and control characters are not allowed")]
     Character {
-        /// Which name.
+        /// The name.
         what: &'static str,
         /// The first such character.
         found: char,
@@ -40,19 +40,19 @@ pub enum InvalidTask {
     /// A key over the limit.
     #[error("a task key has {bytes} bytes; at most {most} are allowed")]
     KeyTooLong {
-        /// How long it is.
+        /// Its length.
         bytes: usize,
-        /// How long it may be.
+        /// The greatest length that is allowed.
         most: usize,
     },
     /// A value over the limit.
     #[error("the value of task {key:?} has {bytes} bytes; at most {most} are allowed")]
     ValueTooLong {
-        /// Whose value.
+        /// The key of the value.
         key: Arc<str>,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
-        /// How long it may be.
+        /// The greatest length that is allowed.
         most: usize,
     },
     /// A task that the store cannot hold.
@@ -70,15 +70,15 @@ pub enum InvalidTask {
     /// A weight of zero.
     #[error("task {key:?} has weight 0; weights start at 1")]
     NoWeight {
-        /// Whose weight.
+        /// The key of the weight.
         key: Arc<str>,
     },
     /// More tasks than a group may have.
     #[error("there are {count} tasks; a group has at most {most}: split it into several")]
     TooMany {
-        /// How many there are.
+        /// The number of them.
         count: usize,
-        /// How many there may be.
+        /// The greatest number that is allowed.
         most: usize,
     },
     /// Two tasks with one key.

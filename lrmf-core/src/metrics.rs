@@ -155,7 +155,7 @@ pub(crate) fn record(group: &GroupId, event: &Event) {
     }
 }
 
-/// How long a plan took.
+/// Records the time that a plan took.
 pub(crate) fn plan_took(group: &GroupId, span: std::time::Duration) {
     histogram!(PLAN_SECONDS, "group" => group.to_string()).record(span.as_secs_f64());
 }
@@ -176,7 +176,7 @@ pub(crate) fn driver_delayed(group: &GroupId, span: std::time::Duration) {
     histogram!(DRIVER_DELAY, "group" => group.to_string()).record(span.as_secs_f64());
 }
 
-/// How long a revoke took.
+/// Records the time that a revoke took.
 pub(crate) fn revoke_took(group: &GroupId, span: std::time::Duration) {
     histogram!(REVOKE_SECONDS, "group" => group.to_string()).record(span.as_secs_f64());
 }
@@ -240,7 +240,7 @@ mod tests {
             std::mem::take(&mut *self.0.lock().unwrap())
         }
 
-        /// What a gauge was set to last.
+        /// Returns the value that a gauge was set to last.
         fn last(notes: &[String], gauge: &str) -> Option<f64> {
             let of_gauge = |note: &String| note.strip_prefix(gauge)?.strip_prefix(" =")?.parse().ok();
             notes.iter().rev().find_map(of_gauge)

@@ -1,4 +1,4 @@
-//! Which tasks there are.
+//! The source of tasks.
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;

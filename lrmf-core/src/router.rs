@@ -24,10 +24,10 @@ use crate::protocol::backoff::Backoff;
 use crate::protocol::{FeedId, FeedItem, Input};
 use crate::records::{ChunkRecord, RecordError, decode};
 
-/// How often the view is compared with the store while nothing changes.
+/// The period of comparing the view with the store while nothing changes.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// Where a task is.
+/// The holder of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its holder.
@@ -210,7 +210,7 @@ impl Router {
         drop(view.wait_for(|view| view.loaded).await);
     }
 
-    /// Who holds a task; none when nobody does.
+    /// Returns the holder of a task; `None` if it has none.
     ///
     /// # Errors
     /// When the assignments were not read yet, or cannot be read by this version.

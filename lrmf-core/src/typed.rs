@@ -31,13 +31,13 @@ use crate::worker::Worker;
 
 /// A type of tasks of the user's own.
 pub trait TypedTask: Sized + Send + Sync + 'static {
-    /// What it is placed by; unique in its group.
+    /// Returns the key by which it is placed; unique in its group.
     fn key(&self) -> String;
 
-    /// What its holder needs to know. A changed value is a new holding.
+    /// Returns the value for its holder. A changed value is a new holding.
     fn value(&self) -> String;
 
-    /// How much of a member's capacity it takes; 1 where nothing else is said.
+    /// Returns its weight, in a member's capacity. Default 1.
     fn weight(&self) -> u32 {
         1
     }

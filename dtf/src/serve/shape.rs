@@ -12,10 +12,11 @@ use lrmf_core::Coordination;
 use lrmf_core::coordination::{Guard, Op, Txn};
 use tracing::warn;
 
-/// How often a process with the database looks whether the copy is there: it may have been lost with all of the store's data.
+/// The period at which a process with the database checks that the copy is there: it may have been lost with all of the
+/// store's data.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Where the copy is.
+/// Returns the key of the copy.
 fn key(cluster: &str) -> String {
     format!("/dtf/{cluster}/shape")
 }

@@ -43,7 +43,7 @@ pub use explain::{Explanation, Reason};
 pub use state::{GroupState, Place};
 pub use view::{MemberPhase, MemberView, TaskPhase, TaskView};
 
-/// How often something that changes meanwhile is read again before that is an error.
+/// The number of reads of a record that changes meanwhile, before that is an error.
 const ATTEMPTS: usize = 8;
 
 /// Why something could not be seen or asked for.
@@ -88,10 +88,10 @@ pub enum AdminError {
     NotHeld {
         /// The task's key.
         key: String,
-        /// Who had it.
+        /// The member that had it.
         member: InstanceId,
     },
-    /// What was found changed again and again before it could be asked for.
+    /// The records changed again and again before the request could be written.
     #[error("the group keeps changing meanwhile; try again")]
     Changing,
 }
@@ -99,7 +99,7 @@ pub enum AdminError {
 /// A holding that was declared to be over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Released {
-    /// Who held the task.
+    /// The member that held the task.
     pub member: InstanceId,
     /// In which session.
     pub incarnation: Incarnation,

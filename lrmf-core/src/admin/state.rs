@@ -19,7 +19,7 @@ pub struct GroupState {
     pub(super) keys: Keys,
     /// As of which write of the store.
     pub revision: Revision,
-    /// Who leads.
+    /// The leader.
     pub leader: Option<LeaderRecord>,
     /// The last committed change of the assignment.
     pub generation: Option<Generation>,
@@ -27,13 +27,13 @@ pub struct GroupState {
     pub sessions: BTreeMap<InstanceId, MemberRecord>,
     /// The group's mode.
     pub mode: GroupMode,
-    /// Which session of each member is in contact, in a group of mode `available`.
+    /// The session of each member that is in contact, in a group of mode `available`.
     pub contacts: BTreeMap<InstanceId, Incarnation>,
-    /// What the leader has to say to members.
+    /// The leader's notices to members.
     pub notices: BTreeMap<InstanceId, NoticeRecord>,
     /// Members that another process waits to become.
     pub successors: BTreeSet<InstanceId>,
-    /// What members acknowledged last.
+    /// The latest acknowledgements of members.
     pub acks: BTreeMap<InstanceId, AckRecord>,
     /// A freeze of the group.
     pub freeze: Option<FreezeRecord>,
@@ -51,7 +51,7 @@ pub struct GroupState {
     places: BTreeMap<Arc<str>, (InstanceId, ChunkId)>,
 }
 
-/// Where a task is.
+/// The place of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// Its holder.

@@ -16,7 +16,7 @@ use super::state::{GroupState, Place};
 pub struct MemberView {
     /// Its name.
     pub member: InstanceId,
-    /// What it is about.
+    /// Its phase.
     pub state: MemberPhase,
     /// True where it leads.
     pub leads: bool,
@@ -26,7 +26,7 @@ pub struct MemberView {
     pub evicted: bool,
     /// True where another process waits to become it.
     pub successor: bool,
-    /// What it does when it is out of contact; the group's mode, or it is given nothing.
+    /// Its mode, for when it is out of contact: the group's, or it is given nothing.
     pub mode: GroupMode,
     /// True where it is out of contact, in a group of mode `available`.
     pub silent: bool,
@@ -36,19 +36,19 @@ pub struct MemberView {
     pub incarnation: Option<Incarnation>,
     /// The number of tasks that it has.
     pub tasks: usize,
-    /// How many of them it is to release.
+    /// The number of them that it is to release.
     pub releasing: usize,
-    /// How many of them could not be started.
+    /// The number of them that could not be started.
     pub failed: usize,
-    /// How much it can hold, relative to the others.
+    /// Its capacity, relative to that of others.
     pub capacity: u32,
     /// Its failure domain.
     pub zone: Option<Arc<str>>,
-    /// What else it says about itself.
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What a member is about.
+/// The phase of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberPhase {
@@ -87,19 +87,19 @@ pub struct TaskView {
     pub incarnation: Incarnation,
     /// The token of the holding, which is the generation that began it.
     pub token: Token,
-    /// Where it is on its way.
+    /// Its phase.
     pub state: TaskPhase,
     /// The generation that asked for it back.
     pub releasing_since: Option<Generation>,
     /// Why it came to its holder.
     pub cause: Cause,
-    /// Where operators want it.
+    /// The member that operators pinned it to.
     pub pinned_to: Option<InstanceId>,
-    /// What the worker said where it did not start.
+    /// The worker's error, where it did not start.
     pub error: Option<String>,
 }
 
-/// Where a task is on its way.
+/// The phase of a task on its way between members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskPhase {
@@ -158,7 +158,7 @@ impl GroupState {
         }
     }
 
-    /// Where a task is on its way.
+    /// Returns the phase of a task.
     pub fn phase(&self, place: Place<'_>) -> TaskPhase {
         let state = self.sessions.get(place.holder).map(|session| session.state);
         if state == Some(MemberState::Restarting) {
@@ -193,7 +193,7 @@ impl GroupState {
         found.map(|stuck| stuck.by)
     }
 
-    /// What the holder's worker said where the task did not start.
+    /// Returns the error of the holder's worker, where the task did not start.
     pub fn failure(&self, place: Place<'_>) -> Option<&str> {
         let ack = self.acks.get(place.holder).filter(|ack| ack.incarnation == place.incarnation)?;
         let named = |failure: &&crate::records::Failure| {

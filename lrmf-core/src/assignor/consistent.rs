@@ -5,7 +5,7 @@ use super::{Assignor, MemberIx, Placement, PlanError, Problem};
 
 /// The number of points that a member has on the ring.
 const POINTS: u64 = 64;
-/// How much more than an even share a member may hold, in percent.
+/// The share above an even one that a member may hold, in percent.
 const DEFAULT_SLACK_PERCENT: u32 = 25;
 
 /// Consistent hashing with bounded loads.
@@ -72,7 +72,7 @@ impl Assignor for ConsistentHashing {
 /// The points of all members in the order of their hashes. Tasks must come in the order of theirs.
 struct Ring {
     points: Vec<(u64, MemberIx)>,
-    /// Where to look next when the member of a point is full: a forest whose roots have room.
+    /// The next member to try when the member of a point is full: a forest whose roots have room.
     next: Vec<usize>,
     room: Vec<u64>,
     /// The first point at or after the last task's hash; one past the end wraps to the first.

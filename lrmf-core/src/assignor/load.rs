@@ -77,7 +77,7 @@ impl Assignor for LoadAware {
 struct Relief {
     config: LoadAware,
     reports: Vec<Option<LoadReport>>,
-    /// What an average task of those who reported costs.
+    /// The cost of an average task, by those who reported.
     average: u64,
     targets: Vec<Option<MemberIx>>,
     tasks_of: Vec<Vec<TaskIx>>,
@@ -108,7 +108,7 @@ impl Relief {
         self.tasks_of[member as usize].len() as u64
     }
 
-    /// What a member bears with this many tasks.
+    /// Returns the load of a member with this many tasks.
     fn estimate(&self, member: MemberIx, held: u64) -> u64 {
         let Some(report) = self.reports[member as usize] else { return held * self.average };
         let (load, tasks) = (u64::from(report.per_mille) * SCALE, u64::from(report.tasks));

@@ -57,7 +57,7 @@ fn stays(holder: Option<MemberIx>, room: &mut [u32]) -> bool {
     }
 }
 
-/// How many tasks each member shall hold: the larger shares go to those who hold most, then by name.
+/// Returns the number of tasks that each member shall hold: the larger shares go to those who hold most, then by name.
 fn shares(problem: &Problem<'_>) -> Vec<u32> {
     let members = problem.members.len();
     let share = u32::try_from(problem.tasks.len() / members).unwrap_or(u32::MAX);

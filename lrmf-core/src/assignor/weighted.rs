@@ -41,7 +41,7 @@ impl Assignor for StickyWeighted {
     }
 }
 
-/// How full a member is. Ordered by that, then by name.
+/// The fill level of a member. Ordered by that, then by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Level {
     load: u64,
@@ -79,13 +79,13 @@ impl PartialOrd for Level {
 
 struct Balance<'a> {
     problem: &'a Problem<'a>,
-    /// Where each task goes; meaningless for orphans until they are placed.
+    /// The target of each task; meaningless for orphans until they are placed.
     targets: Vec<MemberIx>,
     /// Each member's tasks as (weight, task); sorted only once the member has to give some away.
     tasks: Vec<Tasks>,
     levels: BTreeSet<Level>,
     now: Vec<Level>,
-    /// What an average task weighs, rounded up: differences of less are left alone.
+    /// The weight of an average task, rounded up: smaller differences are left alone.
     average: u32,
 }
 

@@ -136,7 +136,7 @@ impl Tasks {
     }
 }
 
-/// What the families of the tasks are.
+/// The families of the tasks.
 #[derive(Default)]
 struct Families {
     /// Of each task; empty where no task is of any.
@@ -166,7 +166,7 @@ impl Families {
     }
 }
 
-/// Where everything is, as far as it has been planned.
+/// The layout, as far as it has been planned.
 struct Layout {
     targets: Vec<Option<MemberIx>>,
     /// Of each task, the zone that it must be in; empty where no task has a wish.

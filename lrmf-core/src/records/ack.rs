@@ -1,4 +1,4 @@
-//! What members say about their assignment.
+//! The acknowledgements of members about their assignment.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Failure {
     /// The holding's token.
     #[serde(rename = "t")]
     pub token: Token,
-    /// What the worker said.
+    /// The worker's error.
     #[serde(rename = "e")]
     pub error: String,
 }
@@ -59,7 +59,7 @@ pub struct Stuck {
     pub by: StuckBy,
 }
 
-/// How far a member has come with its assignment.
+/// The progress of a member with its assignment.
 ///
 /// Each list is cut off at a number of bytes; what did not fit follows when the leader has dealt with what did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,10 +77,10 @@ pub struct AckRecord {
     /// `generation` had been released.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releasing: Vec<Named>,
-    /// What could not be started, in the order of the holdings: what was tried last comes last.
+    /// The tasks that could not be started, in the order of the holdings: the one that was tried last comes last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failure>,
-    /// What is to stop and does not, in key order.
+    /// The tasks that are to stop and do not, in key order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stuck: Vec<Stuck>,
 }

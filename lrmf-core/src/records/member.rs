@@ -1,4 +1,4 @@
-//! What members say about themselves, and who leads.
+//! The records of members about themselves, and of the leader.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::{Format, Record};
 use crate::config::GroupMode;
 use crate::ids::{Incarnation, InstanceId};
 
-/// Whether a member takes tasks.
+/// The readiness of a member to take tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberState {
@@ -27,30 +27,30 @@ pub enum MemberState {
 pub struct MemberRecord {
     /// The record format.
     pub format: Format,
-    /// Which session this is.
+    /// The session.
     pub incarnation: Incarnation,
-    /// Whether it takes tasks.
+    /// The readiness to take tasks.
     pub state: MemberState,
-    /// What its group does when it is out of contact.
+    /// The mode of its group, for when it is out of contact.
     #[serde(default, skip_serializing_if = "GroupMode::is_default")]
     pub mode: GroupMode,
-    /// How much it can hold, relative to the others.
+    /// Its capacity, relative to that of others.
     pub capacity: u32,
     /// The failure domain that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<Arc<str>>,
-    /// What else it says about itself, for people and tools.
+    /// Its labels, for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The assignor that it would plan with.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub assignor: String,
-    /// How busy it said it was, where it did.
+    /// The load that it reported, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
 }
 
-/// How busy a member is.
+/// The load of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadReport {
     /// In thousandths of what it can bear; more than 1000 is too much.
@@ -67,7 +67,7 @@ pub struct SuccessorRecord {
     /// The session that it will be.
     pub incarnation: Incarnation,
 }
-/// Who leads.
+/// The record of the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderRecord {
     /// The record format.
@@ -76,7 +76,7 @@ pub struct LeaderRecord {
     pub instance: InstanceId,
     /// Its session.
     pub incarnation: Incarnation,
-    /// Who campaigns at once when the leader goes; the others only when nobody does.
+    /// The members that campaign at once when the leader goes; others do only when none of these does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<InstanceId>,
     /// The assignor that it plans with: for people and tools.
@@ -102,7 +102,7 @@ pub struct ModeRecord {
     pub mode: GroupMode,
 }
 
-/// What the leader has to say to one member.
+/// The leader's notice to one member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeRecord {
     /// The record format.
@@ -120,7 +120,7 @@ pub struct NoticeRecord {
 pub enum Barred {
     /// The group has as many members with tasks as it may have; this one came later.
     Full {
-        /// How many may have tasks.
+        /// The most members that may have tasks.
         most: usize,
     },
     /// The group has another mode than this member.

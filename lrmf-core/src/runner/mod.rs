@@ -79,7 +79,7 @@ impl Held {
     }
 }
 
-/// What a [`TaskRunner`] does for each task that its member holds. A closure will do:
+/// The work of a [`TaskRunner`] for each task that its member holds. A closure will do:
 /// `|held: Held| async move { … }`.
 ///
 /// # What an implementor guarantees
@@ -111,7 +111,7 @@ where
 #[error("declined: {0}")]
 pub struct Declined(pub String);
 
-/// What to do with a run that goes on after `revoke_timeout`. Its task stays unacknowledged in any case, and so is not
+/// The treatment of a run that goes on after `revoke_timeout`. Its task stays unacknowledged in any case, and so is not
 /// given to anybody else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overrun {
@@ -122,20 +122,20 @@ pub enum Overrun {
     Abort,
 }
 
-/// How a [`TaskRunner`] behaves.
+/// The settings of a [`TaskRunner`].
 #[derive(Clone, Debug)]
 pub struct RunnerConfig {
     /// The wait before a crashed task is run again; it doubles with each crash within the window.
     pub first_backoff: Duration,
     /// The longest such wait.
     pub longest_backoff: Duration,
-    /// How many crashes within the window end the attempts; at least 1.
+    /// The number of crashes within the window that end the attempts; at least 1.
     pub quarantine_after: u32,
-    /// How long a crash counts.
+    /// The time for which a crash counts.
     pub quarantine_window: Duration,
     /// The time that a run may take to end after it was told to.
     pub revoke_timeout: Duration,
-    /// What happens then.
+    /// The treatment of a run that does not end in time.
     pub overrun: Overrun,
 }
 
@@ -177,7 +177,7 @@ impl RunnerConfig {
 #[error("the runner's configuration is invalid: {0}")]
 pub struct InvalidRunnerConfig(&'static str);
 
-/// What became of a held task.
+/// The fate of a held task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunnerEvent {
     /// The run ended well. The task stays held and is left alone.

@@ -1,4 +1,4 @@
-//! What lies between processes and the store: calls that are late, lost or unanswered, and watches.
+//! The network between processes and the store: calls that are late, lost or unanswered, and watches.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::protocol::{Call, CallId, FeedId, FeedItem, Input, Reply};
 use super::process::Feed;
 use super::world::{Happening, World};
 
-/// When a caller gives up.
+/// The time after which a caller gives up.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 impl World {

@@ -1,4 +1,4 @@
-//! What operators do meanwhile: any command at any time, late, twice, and about what has changed since.
+//! The requests of operators meanwhile: any command at any time, late, twice, and about what has changed since.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,8 +102,8 @@ impl World {
         }
     }
 
-    /// What operators want, long after the last fault: drained members hold nothing, pinned tasks are where they are
-    /// pinned, unless the group is frozen.
+    /// Checks that operators have what they want, long after the last fault: drained members hold nothing, pinned tasks are
+    /// where they are pinned, unless the group is frozen.
     pub(super) fn controls_obeyed(&self) -> Result<(), Violation> {
         if self.has(&Control::Freeze) {
             return Ok(());

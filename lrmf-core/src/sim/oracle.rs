@@ -1,4 +1,4 @@
-//! What must hold after every step.
+//! The properties that must hold after every step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::task::Holding;
 use super::process::Process;
 use super::store::Store;
 
-/// What has been seen so far.
+/// The observations so far.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     /// The highest token of each task in any record so far, and whose it is.

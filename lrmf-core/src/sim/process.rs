@@ -19,7 +19,7 @@ pub(super) struct Feed {
     pub(super) watching: Option<Revision>,
     /// The last delivery's time, which the next one does not overtake.
     pub(super) last: Duration,
-    /// What was delivered lately, to be delivered again by a broken network.
+    /// The items delivered lately, to be delivered again by a broken network.
     pub(super) sent: Vec<FeedItem>,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct Process {
     pub(super) instance: InstanceId,
     pub(super) node: Node,
     pub(super) feeds: BTreeMap<FeedId, Feed>,
-    /// What runs: from the call of assign to the end of revoke.
+    /// The running tasks: from the call of assign to the end of revoke.
     pub(super) running: BTreeMap<Arc<str>, Token>,
     /// Its clock's rate, in millionths of real time.
     pub(super) rate: u64,
     pub(super) paused: bool,
-    /// When it was paused last, to the end of the pause.
+    /// The end of the latest pause.
     pub(super) pause_ended: Duration,
     pub(super) inbox: Vec<Input>,
     /// Nothing gets through to the store or back until then.

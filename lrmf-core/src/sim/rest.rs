@@ -1,4 +1,4 @@
-//! What must hold when the faults have stopped.
+//! The properties that must hold when the faults have stopped.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::oracle::Violation;
 use super::process::Process;
 use super::world::World;
 
-/// How long a group is looked at. The provider is asked in this time, and signs of life are sent.
+/// The time for which a group is observed. The provider is asked in this time, and heartbeats are sent.
 const WINDOW: Duration = Duration::from_secs(6);
 
 /// Within so many of them what failed before has been tried again, with all its pauses, and nothing is left to do.

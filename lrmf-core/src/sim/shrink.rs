@@ -13,7 +13,7 @@ pub(super) struct Shrunk {
     pub(super) plan: Plan,
     /// The number of misfortunes that the run had before it failed, as it was.
     pub(super) misfortunes: u32,
-    /// How many of them are left.
+    /// The number of them that are left.
     pub(super) left: usize,
 }
 

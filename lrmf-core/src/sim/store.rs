@@ -21,7 +21,7 @@ pub(crate) struct Store {
     entries: BTreeMap<String, KeyValue>,
     leases: BTreeMap<i64, LeaseState>,
     next_lease: i64,
-    /// What happened and was not yet handed out.
+    /// The events that were not yet handed out.
     news: Vec<WatchBatch>,
 }
 
@@ -95,7 +95,7 @@ impl Store {
         }
     }
 
-    /// What a restart of the store does: every lease begins anew.
+    /// Restarts the store: every lease begins anew.
     pub(crate) fn restart(&mut self, now: Duration) {
         for lease in self.leases.values_mut() {
             lease.ends = now + lease.ttl;

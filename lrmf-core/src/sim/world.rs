@@ -75,7 +75,7 @@ pub(super) struct World {
     pub(super) only: Option<BTreeSet<u32>>,
 }
 
-/// How a run is made.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) seed: u64,

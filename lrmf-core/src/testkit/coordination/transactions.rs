@@ -6,7 +6,7 @@ use super::{Scope, Subject, must};
 use crate::coordination::{Guard, Op, Revision, Txn, TxnOutcome};
 use crate::error::CoordinationError;
 
-/// What was written is what a list returns, with the revision of its write; nothing else appears.
+/// A list returns what was written, with the revision of its write; nothing else appears.
 pub async fn a_write_is_read_back(subject: &dyn Subject) {
     let scope = Scope::new(subject);
     assert!(scope.entries().await.is_empty());
