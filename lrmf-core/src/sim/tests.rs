@@ -195,7 +195,6 @@ teeth! {
     without_the_generation_guard_it_breaks: generation_guard => "P1";
     without_both_guards_it_breaks: leader_guard, generation_guard => "P1";
     without_the_generation_floor_it_breaks: floor => "P3";
-    without_forward_only_application_it_breaks: forward_only => "P";
     without_self_fencing_it_breaks: self_fencing => "P2";
     without_tokens_in_forced_releases_it_breaks: release_names_token => "P1";
     without_the_time_of_sending_it_breaks: sent_time => "P2";
