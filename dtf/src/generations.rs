@@ -2,88 +2,64 @@
 //!
 //! # The problem
 //! Queues and shards refuse lower tokens than they have seen, and tokens are generations of the role's group. A group whose
-//! records are lost counts on from the time of day in milliseconds, which is above every generation so far: a commit takes longer
-//! than a millisecond. Unless a clock was wrong, then or now: the new holders would be refused for ever. So the highest
-//! generation that was seen is noted in `tbl_cluster`, and a group never counts from below that.
+//! records are lost counts on from the time of day in milliseconds, which is above every generation so far, unless a clock was
+//! wrong; one whose records are restored from an older copy counts on from that. The new holders would be refused for ever.
+//! So the highest generation that was seen is noted in `tbl_cluster`, and whoever comes to lead a group asks for it before
+//! it grants anything.
 //!
-//! A process without the database (one that only executes) asks the shards instead, when it starts the role: they are all that
-//! executors write to with their tokens, and tell the highest that they have seen. So does every other process with the role.
+//! The executors' group asks the shards too: they are all that executors write to with their tokens, and tell the highest that
+//! they have seen. A process that only executes has no database, and needs none for that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dtf_model::Role;
-use dtf_model::StoreError;
+use async_trait::async_trait;
 use dtf_model::cluster::ClusterTable;
-use lrmf_core::HeldTasks;
-use lrmf_core::{Clock, Timestamp, Token};
+use dtf_model::shard::ShardQueue;
+use dtf_model::{Role, Shard, StoreError};
+use lrmf_core::{GenerationFloor, HeldTasks};
 use tokio::sync::watch;
 use tracing::warn;
 
-/// The distance above the mark at which a group begins: more than the generations that come about before the mark is
-/// raised.
-const AHEAD: u64 = 1 << 20;
-/// The shortest time between two marks.
+/// The shortest time between two marks: in it, fewer generations come about than a group leaves out that has fallen below
+/// the mark.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The wait before a mark that was not written is tried again.
+/// The pause before a mark that was not written is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// A clock whose time of day, from which generations are counted, is never below a mark.
-#[derive(Debug)]
-pub(crate) struct Floored {
-    clock: Arc<dyn Clock>,
-    floor: AtomicU64,
-}
-
-impl Clock for Floored {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn unix_millis(&self) -> u64 {
-        self.clock.unix_millis().max(self.floor.load(Ordering::Acquire))
-    }
-}
-
-/// The mark of a role's group.
-pub(crate) struct Mark {
+/// The highest generation of a role's group, as the stores that its holders write to know it.
+pub(crate) struct Generations {
     table: Arc<dyn ClusterTable>,
     name: String,
-    clock: Arc<Floored>,
-    mark: u64,
+    /// The shards, for the executors' group.
+    shards: Option<(Arc<dyn ShardQueue>, Vec<Shard>)>,
 }
 
-impl Mark {
-    /// Reads the mark. `seen` is the highest token that the role's stores have seen, where that can be known.
-    pub(crate) async fn read(
-        table: Arc<dyn ClusterTable>,
+impl Generations {
+    pub(crate) fn of(
         role: Role,
-        seen: Token,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
-        let name = format!("generation.{role}");
-        let mark = number(&table.note_once(&name, "0").await?);
-        let mut read =
-            Self { table, name, clock: Arc::new(Floored { clock, floor: AtomicU64::new(0) }), mark };
-        read.note(mark.max(seen.0));
-        Ok(read)
-    }
-
-    /// The clock for the group's members.
-    pub(crate) fn clock(&self) -> Arc<Floored> {
-        self.clock.clone()
+        table: Arc<dyn ClusterTable>,
+        shards: &Arc<dyn ShardQueue>,
+        count: u32,
+    ) -> Self {
+        let shards =
+            (role == Role::Executor).then(|| (shards.clone(), (0..count).map(Shard).collect::<Vec<_>>()));
+        Self { table, name: format!("generation.{role}"), shards }
     }
 
     /// Raises the mark as the tokens of what this process holds rise, for as long as it is a member.
-    pub(crate) async fn keep(mut self, mut held: watch::Receiver<HeldTasks>) {
+    pub(crate) async fn keep(self: Arc<Self>, mut held: watch::Receiver<HeldTasks>) {
+        let mut mark = 0;
         loop {
             let highest = held.borrow_and_update().values().map(|holding| holding.token.0).max();
-            if let Some(highest) = highest.filter(|highest| *highest > self.mark) {
-                if let Err(error) = self.raise(highest).await {
-                    warn!(mark = self.name, %error, "not noted, tried again");
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
+            if let Some(highest) = highest.filter(|highest| *highest > mark) {
+                match self.raise(highest).await {
+                    Ok(raised) => mark = raised,
+                    Err(error) => {
+                        warn!(mark = self.name, %error, "not noted, tried again");
+                        tokio::time::sleep(AGAIN).await;
+                        continue;
+                    }
                 }
                 tokio::time::sleep(PAUSE).await;
             }
@@ -93,23 +69,25 @@ impl Mark {
         }
     }
 
-    async fn raise(&mut self, to: u64) -> Result<(), StoreError> {
+    async fn raise(&self, to: u64) -> Result<u64, StoreError> {
         loop {
             let noted = self.table.note_once(&self.name, "0").await?;
             let there = number(&noted);
             if there >= to || self.table.replace_note(&self.name, &noted, &to.to_string()).await? {
-                self.note(there.max(to));
-                return Ok(());
+                return Ok(there.max(to));
             }
             // Another process was faster: look again.
         }
     }
+}
 
-    fn note(&mut self, mark: u64) {
-        self.mark = mark;
-        if mark > 0 {
-            self.clock.floor.fetch_max(mark + AHEAD, Ordering::AcqRel);
-        }
+#[async_trait]
+impl GenerationFloor for Generations {
+    async fn highest(&self) -> anyhow::Result<u64> {
+        let marked = number(&self.table.note_once(&self.name, "0").await?);
+        let Some((queue, shards)) = &self.shards else { return Ok(marked) };
+        let seen = queue.tokens(shards).await?.into_iter().max().unwrap_or_default();
+        Ok(marked.max(seen.0))
     }
 }
 

@@ -13,7 +13,7 @@ use dtf_model::queue::QueueStore;
 use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
-use dtf_model::{ClusterShape, InvalidInput, Shard, StoreError, cluster};
+use dtf_model::{ClusterShape, InvalidInput, StoreError, cluster};
 use dtf_runtime::{GracefulShutdown, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::{Generator, GeneratorPorts};
@@ -22,15 +22,15 @@ use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
 use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
-    BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, Event, Events,
-    FixedTasks, InstanceId, InvalidName, Token,
+    BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks,
+    InstanceId, InvalidName, MemberStage, MemberStatus,
 };
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::generations::Mark;
+use crate::generations::Generations;
 use crate::peers::{GroupPeers, TASK_TYPES};
 use crate::plugin_runtime::PluginRuntime;
 
@@ -303,41 +303,25 @@ impl Dtf {
         if members.contains_key(&role) {
             return Err(ServiceError::Running(role));
         }
-        let mark = self.mark(role).await?;
+        let Ports { table, shards, .. } = &self.ports;
+        let generations = Arc::new(Generations::of(role, table.clone(), shards, self.config.shape.shards));
         let member = Coordinator::builder(self.ports.coordination.clone(), role.group(&self.config.cluster)?)
             .instance_id(InstanceId::new(&self.config.instance)?)
             .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
             .worker(self.worker(role)?)
             .config(self.membership())
-            .clock(mark.clock())
+            .clock(self.context.clock.clone())
+            .generation_floor(generations.clone())
             .start()
             .await
             .map_err(|source| ServiceError::Start { role, source })?;
-        let marking = AbortOnDropHandle::new(tokio::spawn(mark.keep(member.held())));
+        let marking = AbortOnDropHandle::new(tokio::spawn(generations.keep(member.held())));
         let telling = (role == Role::Executor).then(|| {
-            let told = tell_of_session(member.events(), self.context.shutdown.clone());
+            let told = tell_of_session(member.status(), self.context.shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(told))
         });
         members.insert(role, Member { handle: member, _marking: marking, _telling: telling });
         Ok(())
-    }
-
-    /// The highest generation of a role's group so far.
-    async fn mark(&self, role: Role) -> Result<Mark, StoreError> {
-        let read = async || {
-            let seen = self.seen_by_stores(role).await?;
-            Mark::read(self.ports.table.clone(), role, seen, self.context.clock.clone()).await
-        };
-        until_answered(&CancellationToken::new(), read).await
-    }
-
-    /// The highest token of a role that the stores which it writes to have seen, as far as they tell.
-    async fn seen_by_stores(&self, role: Role) -> Result<Token, StoreError> {
-        if role != Role::Executor {
-            return Ok(Token(0));
-        }
-        let shards: Vec<_> = (0..self.config.shape.shards).map(Shard).collect();
-        Ok(self.ports.shards.tokens(&shards).await?.into_iter().max().unwrap_or_default())
     }
 
     /// Agrees with the cluster on how the work is divided.
@@ -465,14 +449,16 @@ impl Dtf {
     }
 }
 
-/// Tells of the session as the member's events do, until the member has ended.
-async fn tell_of_session(mut events: Events, shutdown: GracefulShutdown) {
-    while let Some(event) = events.next().await {
-        match event {
-            // Among those that were missed may be the end.
-            Event::Fenced { .. } | Event::Missed(_) => shutdown.fence(true),
-            Event::Joined { .. } => shutdown.fence(false),
-            _ => {}
+/// Tells of the session as the member's status does, until the member has ended.
+async fn tell_of_session(mut status: watch::Receiver<MemberStatus>, shutdown: GracefulShutdown) {
+    let mut told = false;
+    while status.changed().await.is_ok() {
+        let fenced = {
+            let status = status.borrow_and_update();
+            status.fenced || status.stage == MemberStage::Joining
+        };
+        if fenced != std::mem::replace(&mut told, fenced) {
+            shutdown.fence(fenced);
         }
     }
 }

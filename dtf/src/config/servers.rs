@@ -19,6 +19,8 @@ use super::{Config, Origin, Secret, ServerUrl, settings};
 pub struct Etcd {
     /// The nodes; any of them will do.
     pub endpoints: Vec<String>,
+    /// The text that all keys begin with. Default none. The same for all processes of a cluster.
+    pub root: String,
     /// The user, where etcd asks for one.
     pub user: String,
     /// The user's password.
@@ -44,6 +46,7 @@ impl Default for Etcd {
         let lrmf_etcd::EtcdConfig { connect_timeout, request_timeout, .. } = lrmf_etcd::EtcdConfig::default();
         Self {
             endpoints: Vec::new(),
+            root: String::new(),
             user: String::new(),
             password: Secret::default(),
             ca: String::new(),
@@ -183,6 +186,7 @@ impl Config {
             credentials: (!user.is_empty()).then_some(Credentials { user, password }),
             connect_timeout: self.etcd.connect_timeout,
             request_timeout: self.etcd.request_timeout,
+            root: self.etcd.root.clone(),
             ..EtcdConfig::new(self.etcd.endpoints.clone())
         }
     }

@@ -60,6 +60,11 @@ pub(crate) fn all() -> Vec<Setting> {
             "The roles of this process: all, or some of manager, generator, scheduler, executor, collector",
         ),
         of("etcd.endpoints", Kind::List, "The nodes of etcd, host:port or a URL each"),
+        of(
+            "etcd.root",
+            Kind::Text,
+            "What all keys begin with in etcd, where that is shared with others: /teams/search",
+        ),
         of("etcd.user", Kind::Text, "The user at etcd, where it asks for one"),
         of("etcd.password", Kind::Secret, "The user's password at etcd"),
         of(

@@ -208,3 +208,25 @@ async fn so_it_does_for_processes_that_only_execute() {
     late.stop().await;
     rest.stop().await;
 }
+
+/// The copy's generations are lower than the tokens that queues and shards have seen, and its counter is there.
+#[tokio::test(start_paused = true)]
+async fn the_coordination_store_goes_back_to_an_older_copy() {
+    let stage = Stage::new();
+    let store = MemoryStore::new();
+    let ports = Ports { coordination: Arc::new(store.clone()), ..stage.ports.clone() };
+    let dtf = stage.process_on(ports.clone(), "a", slow(Duration::from_millis(50)));
+    dtf.start_all().await.unwrap();
+    let task = dtf.client().create_task(KIND, count(10_000)).await.unwrap();
+    until(&task, |state| state.counts.succeeded > 100).await;
+    let copy = store.backup();
+    for _ in 0..3 {
+        let passing = stage.process_on(ports.clone(), "b", slow(Duration::from_millis(50)));
+        passing.start_all().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        passing.stop().await;
+    }
+    store.restore(&copy);
+    assert_eq!(completes(&task, 10_000).await, RunEpoch(1));
+    dtf.stop().await;
+}
