@@ -305,16 +305,18 @@ impl Dtf {
         }
         let Ports { table, shards, .. } = &self.ports;
         let generations = Arc::new(Generations::of(role, table.clone(), shards, self.config.shape.shards));
-        let member = Coordinator::builder(self.ports.coordination.clone(), role.group(&self.config.cluster)?)
-            .instance_id(InstanceId::new(&self.config.instance)?)
-            .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
-            .worker(self.worker(role)?)
-            .config(self.membership())
-            .clock(self.context.clock.clone())
-            .generation_floor(generations.clone())
-            .start()
-            .await
-            .map_err(|source| ServiceError::Start { role, source })?;
+        let mut member =
+            Coordinator::builder(self.ports.coordination.clone(), role.group(&self.config.cluster)?)
+                .instance_id(InstanceId::new(&self.config.instance)?)
+                .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
+                .worker(self.worker(role)?)
+                .config(self.membership())
+                .clock(self.context.clock.clone());
+        // A process that is alone forgets its queues with its groups: no store remembers tokens, and none is waited for.
+        if !self.config.alone {
+            member = member.generation_floor(generations.clone());
+        }
+        let member = member.start().await.map_err(|source| ServiceError::Start { role, source })?;
         let marking = AbortOnDropHandle::new(tokio::spawn(generations.keep(member.held())));
         let telling = (role == Role::Executor).then(|| {
             let told = tell_of_session(member.status(), self.context.shutdown.clone());
