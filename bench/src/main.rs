@@ -74,7 +74,7 @@ enum What {
     Lone(lone::Options),
     /// Tasks of one subtask: created, run and ended
     Tasks(tasks::Options),
-    /// Thousands of executors: slots busy, filling, executor_losses, and the cost of each
+    /// Thousands of executors: slots busy, filling, losses of executors, and the cost of each
     Fleet(fleet::Options),
     /// A process of a benchmark's cluster
     #[command(hide = true)]

@@ -1,4 +1,4 @@
-//! Ten thousand executors: slots busy, the time to fill them, executor_losses, and the cost of each executor.
+//! Ten thousand executors: slots busy, the time to fill them, losses of executors, and the cost of each executor.
 //!
 //! The executors are members with the role's real code, many in each process on shared connections; each other role has a
 //! process of its own, the scheduler two. One task of subtasks that run for seconds lasts through all phases.

@@ -149,7 +149,7 @@ pub async fn only_what_the_lost_executor_had_comes_back(store: &Arc<dyn QueueSto
     assert_eq!((reported.running, desk.state().await.running), (2, 4));
 }
 
-/// The first executor_losses may have been anybody's; the last needs an accusation.
+/// The first losses may have been anybody's; the last needs a mark.
 pub async fn a_suspect_needs_proof(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[1]).await;
     let mut parcel = desk.take_one().await;
