@@ -60,11 +60,6 @@ pub(crate) fn all() -> Vec<Setting> {
             "The roles of this process: all, or some of manager, generator, scheduler, executor, collector",
         ),
         of("etcd.endpoints", Kind::List, "The nodes of etcd, host:port or a URL each"),
-        of(
-            "etcd.root",
-            Kind::Text,
-            "What all keys begin with in etcd, where that is shared with others: /teams/search",
-        ),
         of("etcd.user", Kind::Text, "The user at etcd, where it asks for one"),
         of("etcd.password", Kind::Secret, "The user's password at etcd"),
         of(
@@ -77,6 +72,11 @@ pub(crate) fn all() -> Vec<Setting> {
         of("etcd.domain", Kind::Text, "The name in etcd's certificate, where it is not that of the endpoint"),
         of("etcd.connect_timeout", Kind::Time, "How long a connection to etcd may take to come about"),
         of("etcd.request_timeout", Kind::Time, "How long a call to etcd may take, retries included"),
+        of(
+            "etcd.root",
+            Kind::Text,
+            "What all keys begin with in etcd, where that is shared with others: /teams/search",
+        ),
         of("mysql.url", Kind::Url, "The database of tbl_task: mysql://USER@HOST:PORT/DATABASE"),
         of("mysql.password", Kind::Secret, "The user's password at MySQL"),
         of(
