@@ -14,6 +14,7 @@ mod handle;
 pub mod progress;
 mod results;
 mod submission;
+mod utc;
 
 pub use client::{Client, TaskStatusView};
 pub use client_error::ClientError;
@@ -21,3 +22,4 @@ pub use handle::{TaskHandle, TaskOutcome};
 pub use progress::{Pace, Progress};
 pub use results::ResultStream;
 pub use submission::{RunError, RunningTask, Submission, TaskOutput};
+pub use utc::utc;

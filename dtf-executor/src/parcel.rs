@@ -14,10 +14,11 @@ use dtf_model::shard::Shipment;
 use dtf_runtime::{CERTAINLY_STUCK, StuckCall};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::execution::{self, OVERRUN, ParcelExecution, Seen, Stop};
 use crate::outcome::failed;
-use crate::shard_session::{EndingWithIt, EndsWithIt, ShardSession};
+use crate::shard_session::ShardSession;
 use crate::task_cache::CachedTask;
 
 /// Into how many parts at least the rest of a parcel that has overrun is divided.
@@ -26,7 +27,7 @@ const PARTS: usize = 16;
 /// Runs a shipment, reports it and acknowledges it. Where the shard is given up before the stores answer, it stays on the
 /// shard.
 pub(crate) async fn serve(session: &Arc<ShardSession>, shipment: &Shipment) {
-    let ends_with_it = EndingWithIt::one_more(session);
+    let ends_with_it = session.ending_with_it.token();
     let Some(work) = session.find(shipment).await else { return };
     let Some(work) = work else { return session.acknowledge(shipment).await };
     if !work.is_known {
@@ -51,7 +52,7 @@ pub(crate) async fn serve(session: &Arc<ShardSession>, shipment: &Shipment) {
             _ => Execution::new(session, shipment, work, session.stop()).run().await,
         };
     }
-    // ExclusiveSlot among suspects, so that the next death is proof.
+    // Alone among suspects, so that the next loss is proof.
     let Some(_alone) = session.alone().await else { return };
     match session.mark_suspect(shipment).await {
         Some(true) => Execution::new(session, shipment, work, session.stop()).run().await,
@@ -94,7 +95,7 @@ impl<'a> Execution<'a> {
 
     /// Runs it, also when the shard is given up meanwhile: then it is handed back, to be run elsewhere, and if what runs comes to a
     /// success here all the same, that is reported.
-    async fn run_beyond(mut self, ends_with_it: EndsWithIt) {
+    async fn run_beyond(mut self, ends_with_it: TaskTrackerToken) {
         let mut worker = self.start();
         let given_up = self.session.stop.now.clone();
         tokio::select! {

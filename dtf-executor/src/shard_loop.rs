@@ -13,13 +13,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::ExecutorPorts;
 use crate::execution::Stop;
 use crate::held_shards::{HeldShards, Holding};
 use crate::parcel;
-use crate::shard_session::{EndingWithIt, ShardSession};
+use crate::shard_session::ShardSession;
 use crate::slots::Slots;
 use crate::task_cache::TaskCache;
 
@@ -64,7 +65,7 @@ impl ShardLoop {
             stop,
             in_hand,
             claim_again,
-            ending_with_it: EndingWithIt::default(),
+            ending_with_it: TaskTracker::new(),
             end_all: CancellationToken::new(),
         });
         let (parcels, waiting) = (JoinSet::new(), VecDeque::new());
@@ -180,7 +181,8 @@ impl ShardLoop {
                 self.session.end_all.cancel();
             }
             self.session.stop.now.cancel();
-            self.session.ending_with_it.none().await;
+            self.session.ending_with_it.close();
+            self.session.ending_with_it.wait().await;
             self.held.outlived_by(std::mem::take(&mut self.parcels));
         }
     }

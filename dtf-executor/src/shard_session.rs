@@ -1,7 +1,6 @@
 //! What the parcels of a held shard have in common: the stores, and who is told.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use dtf_runtime::{RoleContext, until_answered};
 use lrmf_core::Token;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 use crate::ExecutorPorts;
@@ -36,41 +36,9 @@ pub(crate) struct ShardSession {
     /// The shard is to be claimed from, though no hint has come.
     pub(crate) claim_again: Notify,
     /// The parcels that have to end, or to be handed back, before the shard is given up.
-    pub(crate) ending_with_it: EndingWithIt,
+    pub(crate) ending_with_it: TaskTracker,
     /// Drops also those that may come to their end without the shard.
     pub(crate) end_all: CancellationToken,
-}
-
-/// The number of parcels that have to end before their shard is given up.
-#[derive(Default)]
-pub(crate) struct EndingWithIt {
-    count: AtomicUsize,
-    fewer: Notify,
-}
-
-/// A parcel that has to end before its shard is given up, until this is dropped.
-pub(crate) struct EndsWithIt(Arc<ShardSession>);
-
-impl Drop for EndsWithIt {
-    fn drop(&mut self) {
-        self.0.ending_with_it.count.fetch_sub(1, Ordering::SeqCst);
-        self.0.ending_with_it.fewer.notify_one();
-    }
-}
-
-impl EndingWithIt {
-    /// Counts a parcel.
-    pub(crate) fn one_more(session: &Arc<ShardSession>) -> EndsWithIt {
-        session.ending_with_it.count.fetch_add(1, Ordering::SeqCst);
-        EndsWithIt(session.clone())
-    }
-
-    /// Waits until there is none.
-    pub(crate) async fn none(&self) {
-        while self.count.load(Ordering::SeqCst) > 0 {
-            self.fewer.notified().await;
-        }
-    }
 }
 
 impl ShardSession {

@@ -23,42 +23,19 @@ const MAX_BODY: usize = 1024 * 1024;
 /// The time that a request has until its response begins; a stream goes on afterwards.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a server cannot be.
-#[derive(Debug)]
+/// The reason why a server cannot be.
+#[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address can be reached from other machines, and there is nothing yet that says who may do what.
+    #[error(
+        "the API does not know who may do what, so it listens on loopback addresses only, such as 127.0.0.1:{}, and not on {}",
+        .0.port(),
+        .0
+    )]
     NotLoopback(std::net::SocketAddr),
     /// The listener failed.
-    Io(io::Error),
-}
-
-impl std::fmt::Display for ServeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NotLoopback(address) => write!(
-                f,
-                "the API does not know who may do what, so it listens on loopback addresses only, such as 127.0.0.1:{}, and not on \
-                 {address}",
-                address.port()
-            ),
-            Self::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::NotLoopback(_) => None,
-            Self::Io(error) => Some(error),
-        }
-    }
-}
-
-impl From<io::Error> for ServeError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// The API and the dashboard, for a server that goes by these hosts.

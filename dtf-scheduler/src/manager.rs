@@ -134,7 +134,7 @@ impl Reconcile for Steps {
 
 /// Whether the queues of the row's run have ended.
 fn has_ended(row: &TaskRow, state: Option<&TaskState>) -> bool {
-    state.is_some_and(|state| state.spec.run == row.run && state.ending.is_some())
+    state.is_some_and(|state| state.is_of(row) && state.ending.is_some())
 }
 
 /// Waits for a hint or for the time to pass; says false when the lease is over.

@@ -17,7 +17,7 @@ use crate::extract::{Path, Query};
 use crate::problem::Failed;
 
 /// The most running tasks on the overview, of which each is asked for its progress.
-const RUNNING: u32 = 20;
+const RUNNING: usize = 20;
 /// The most tasks that the overview counts of a status.
 const COUNTED: u32 = 1000;
 /// The tasks that are asked for their progress at the same time.
@@ -40,18 +40,20 @@ struct Overview {
 
 pub(super) async fn overview(State(app): State<App>) -> Page {
     let of = |status, limit| TaskQuery { status: Some(status), limit: Some(limit), ..TaskQuery::default() };
-    let mut tiles = Vec::new();
+    let (mut tiles, mut ids) = (Vec::new(), Vec::new());
     for status in [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created] {
         let page = app.tasks(&of(status, COUNTED)).await?;
         let more = if page.next.is_some() { "+" } else { "" };
         tiles.push(Tile { name: status.name(), value: format!("{}{more}", page.tasks.len()) });
+        if status == TaskStatus::Running {
+            ids.extend(page.tasks.iter().take(RUNNING).map(|task| task.id));
+        }
     }
-    let ids = app.tasks(&of(TaskStatus::Running, RUNNING)).await?.tasks.into_iter().map(|task| task.id);
     let shown = |id| {
         let app = app.clone();
         async move { app.task(id).await }
     };
-    let running: Vec<_> = stream::iter(ids.map(shown)).buffered(TOGETHER).try_collect().await?;
+    let running: Vec<_> = stream::iter(ids.into_iter().map(shown)).buffered(TOGETHER).try_collect().await?;
     let progress = || running.iter().filter_map(|task| task.progress);
     let rate: f64 = progress().filter_map(|progress| progress.rate).sum();
     tiles.push(Tile { name: "subtasks per second", value: format!("{rate:.1}") });

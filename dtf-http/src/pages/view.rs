@@ -114,20 +114,9 @@ pub(crate) fn allowed(status: TaskStatus, failed: u64) -> Vec<BulkAction> {
     }
 }
 
-/// A time in UTC, as `2026-11-30 14:05:09`. The conversion of days to dates is Howard Hinnant's `civil_from_days`.
+/// Formats a time in UTC.
 pub(crate) fn utc(millis: &u64) -> String {
-    let seconds = millis / 1000;
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+    dtf_control::utc(*millis)
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ impl Capacity {
         hand
     }
 
-    /// Capacity for what may go anywhere.
+    /// Takes slots for what may go anywhere.
     fn pick_any(&mut self, kind: TypeVersion, hand: &mut TakeRequest) {
         while hand.places.len() < hand.parcels {
             let Some(shard) = self.roomiest(kind) else { return };
@@ -161,7 +161,7 @@ impl Capacity {
         }
     }
 
-    /// Capacity for the keys of these lanes.
+    /// Takes slots for the keys of these lanes.
     fn pick_lanes(&mut self, kind: TypeVersion, lanes: &[u32], hand: &mut TakeRequest) {
         let mut by_shard: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let serving = &self.serving(kind).of_lane;

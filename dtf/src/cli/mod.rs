@@ -40,8 +40,6 @@ mod table;
 #[cfg(feature = "full")]
 mod task;
 #[cfg(feature = "full")]
-mod utc;
-#[cfg(feature = "full")]
 mod worker;
 
 use std::io::Write;

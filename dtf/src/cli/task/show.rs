@@ -9,6 +9,7 @@ use dtf::lrmf::{BootClock, Clock};
 use dtf::model::table::{TaskFilter, TaskRow};
 use dtf::model::{TaskId, TaskStatus};
 use dtf::{Progress, TaskStatusView};
+use dtf_control::utc;
 use indicatif::{HumanCount, HumanDuration};
 use lrmf_core::text::one_line;
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 use super::super::args::Output;
 use super::super::oneshot::refused;
 use super::super::table::Listing;
-use super::super::utc::utc;
 use super::{Desk, Usage};
 
 #[derive(Debug, Args)]

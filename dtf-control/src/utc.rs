@@ -1,14 +1,14 @@
 //! Times for people.
 
-/// A time in milliseconds since the Unix epoch, as `2026-01-31 23:59:59` in UTC.
-pub(crate) fn utc(millis: u64) -> String {
+/// Formats a time in milliseconds since the Unix epoch, as `2026-01-31 23:59:59` in UTC.
+pub fn utc(millis: u64) -> String {
     let seconds = millis / 1000;
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// The date so many days after 1970-01-01, reckoned in years that begin in March, so that the leap day comes last.
+/// The date a number of days after 1970-01-01, reckoned in years that begin in March, so that the leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_OF_400_YEARS: u64 = 146_097;
     const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
