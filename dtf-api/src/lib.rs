@@ -8,6 +8,7 @@ mod bulk;
 mod failure;
 mod group;
 mod problem;
+mod schedule;
 mod task;
 mod task_type;
 mod worker;
@@ -16,6 +17,10 @@ pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
 pub use failure::{Failure, FailurePage, FailureQuery};
 pub use group::{Group, Limits, SetGroup};
 pub use problem::{Code, Problem};
+pub use schedule::{
+    BackfillView, DueCause, DueEntry, DueOutcome, DueTotals, NewBackfill, NewSchedule, Overlap, Schedule,
+    SchedulePage, ScheduleQuery,
+};
 pub use task::{
     Counts, Creator, NewTask, Progress, Task, TaskControl, TaskPage, TaskQuery, TaskResult, TaskStatus,
 };

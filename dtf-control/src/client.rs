@@ -91,6 +91,14 @@ impl Client {
         &self.context.plugins
     }
 
+    pub(crate) fn table(&self) -> &Arc<dyn TaskTable> {
+        &self.table
+    }
+
+    pub(crate) fn context(&self) -> &RoleContext {
+        &self.context
+    }
+
     /// The time, in milliseconds since the Unix epoch.
     pub(crate) fn now(&self) -> u64 {
         self.context.clock.unix_millis()

@@ -3,6 +3,7 @@
 //! - [`Client`] creates tasks, pauses, resumes, cancels, lists and retries them, and manages resource groups.
 //! - [`TaskHandle`] is one task in the hands of its creator: it waits for the end, watches the progress, returns the result.
 //! - [`Submission`] is a typed task that is about to be created, [`RunningTask`] one that was, [`ResultStream`] its outputs.
+//! - [`ScheduleView`] is a schedule as its user sees it; [`Client::create_schedule`] makes one.
 //! - [`ClientError`] says what the caller of any of them can do about a failure.
 //! - [`progress`] defines rate and ETA.
 //!
@@ -13,6 +14,7 @@ mod client_error;
 mod handle;
 pub mod progress;
 mod results;
+mod schedules;
 mod submission;
 mod utc;
 
@@ -21,5 +23,6 @@ pub use client_error::ClientError;
 pub use handle::{TaskHandle, TaskOutcome};
 pub use progress::{Pace, Progress};
 pub use results::ResultStream;
+pub use schedules::{BackfillPeriod, ScheduleView};
 pub use submission::{RunError, RunningTask, Submission, TaskOutput};
 pub use utc::utc;

@@ -325,7 +325,7 @@ impl App {
     }
 }
 
-fn page(asked: Option<u32>, default: u32) -> Result<u32, Failed> {
+pub(crate) fn page(asked: Option<u32>, default: u32) -> Result<u32, Failed> {
     match asked.unwrap_or(default) {
         most @ 1..=MAX_PAGE => Ok(most),
         most => Err(Failed::invalid(format!("limit is {most}; allowed is 1 to {MAX_PAGE}"))),

@@ -82,7 +82,7 @@ fn result(result: TaskResult) -> api::TaskResult {
 }
 
 /// The name of a type; its number where this process does not know it.
-fn type_name(types: &PluginRegistry, task_type: TaskTypeId) -> String {
+pub(crate) fn type_name(types: &PluginRegistry, task_type: TaskTypeId) -> String {
     types.get(task_type).map_or_else(|_| task_type.to_string(), |known| known.name.clone())
 }
 
@@ -234,8 +234,17 @@ pub(crate) fn holding_state(phase: TaskPhase) -> api::HoldingState {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A text with everything escaped that means something in a query.
+pub(crate) fn percent(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
 }
 
 #[cfg(test)]

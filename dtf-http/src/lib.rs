@@ -15,6 +15,7 @@ mod extract;
 mod pages;
 mod problem;
 mod routes;
+mod schedules;
 mod server;
 
 pub use access::Access;

@@ -58,7 +58,8 @@ impl IntoResponse for Failed {
 impl From<InvalidInput> for Failed {
     fn from(invalid: InvalidInput) -> Self {
         let code = match invalid {
-            InvalidInput::NoSuchTask(_) => Code::NotFound,
+            InvalidInput::NoSuchTask(_) | InvalidInput::NoSuchSchedule(_) => Code::NotFound,
+            InvalidInput::ScheduleTaken(_) => Code::NotAllowed,
             InvalidInput::NotAllowed { .. } | InvalidInput::NoFailures(_) => Code::NotAllowed,
             _ => Code::InvalidRequest,
         };

@@ -33,6 +33,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(list_workers))
         .routes(routes!(drain_worker))
         .routes(routes!(get_placement))
+        .merge(crate::schedules::api())
 }
 
 fn description() -> utoipa::openapi::OpenApi {

@@ -5,6 +5,7 @@ mod done;
 mod failures;
 mod groups;
 mod queues;
+mod schedules;
 mod shards;
 mod table;
 mod task_queue;

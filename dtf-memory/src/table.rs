@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::failures::Failures;
 use super::groups::Groups;
+use super::schedules::Schedules;
 
 /// A [`TaskTable`] that lives as long as the process.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ pub(super) struct State {
     last: TaskId,
     pub(super) groups: Groups,
     pub(super) failures: Failures,
+    pub(super) schedules: Schedules,
     pub(super) notes: HashMap<String, String>,
 }
 

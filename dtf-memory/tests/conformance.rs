@@ -37,5 +37,6 @@ async fn tables_conform() {
     dtf_testkit::table::run_all(table.clone()).await;
     dtf_testkit::group::run_all(table.clone()).await;
     dtf_testkit::failure::run_all(table.clone()).await;
+    dtf_testkit::schedule::run_all(table.clone()).await;
     dtf_testkit::cluster::run_all(table).await;
 }

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::TaskId;
+use crate::ids::{ScheduleId, TaskId};
 
 /// The way in which ids are dealt to buckets. All processes of a cluster use the same, so it is part of its shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +58,11 @@ impl BucketOf {
         let (modulus, factor) = mapping.constants();
         // The remainder is below `of`, so it fits.
         (task.0 % modulus * factor % modulus % u64::from(of.max(1))) as u32
+    }
+
+    /// Returns whether a schedule is in this share.
+    pub fn has_schedule(&self, schedule: ScheduleId) -> bool {
+        self.has(schedule.as_hint())
     }
 
     /// Returns whether a task is in this share.

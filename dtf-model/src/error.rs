@@ -52,6 +52,15 @@ pub enum InvalidInput {
     /// A resource group that does not exist.
     #[error("resource group {0:?} is unknown; give it a quota first, or use \"default\"")]
     UnknownGroup(String),
+    /// A schedule, a due time or a period that cannot be.
+    #[error("{0}")]
+    Schedule(String),
+    /// A schedule that does not exist.
+    #[error("schedule {0:?} does not exist")]
+    NoSuchSchedule(String),
+    /// The name of another schedule.
+    #[error("a schedule {0:?} exists already; give this one another name, or delete that one first")]
+    ScheduleTaken(String),
     /// A task that does not exist.
     #[error("task {0} does not exist")]
     NoSuchTask(TaskId),

@@ -73,8 +73,19 @@ number! {
     Seq(u64)
 }
 number! {
+    /// A schedule: the id of its row in `tbl_schedule`. Never used again.
+    ScheduleId(u64)
+}
+number! {
     /// A stretch of the executors' work, held by one executor at a time.
     Shard(u32)
+}
+
+impl ScheduleId {
+    /// Returns the id as buckets and hints know it, which deal schedules to managers as they deal tasks.
+    pub fn as_hint(self) -> TaskId {
+        TaskId(self.0)
+    }
 }
 
 impl Shard {

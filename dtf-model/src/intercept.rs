@@ -18,9 +18,10 @@ use crate::queue::{
     Reported, ResultBatch, SchedulerLoad, SchedulerQueue, TakeRequest, Taken, TaskControl, TaskProgress,
     TaskState,
 };
+use crate::schedule::{NewSchedule, ScheduleRow, ScheduleTable, ScheduleUpdate};
 use crate::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId};
 use crate::table::{BucketOf, Finish, HistoryOf, Keep, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable};
-use crate::{Control, Counts, RunEpoch, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
+use crate::{Control, Counts, RunEpoch, ScheduleId, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
 
 /// A call on a port.
 #[derive(Clone, Copy, Debug)]
@@ -215,6 +216,16 @@ intercepted! { "tasks": FailureTable for TaskTable;
     failures(task: TaskId, run: RunEpoch, after: Option<FailureKey>, most: u32) -> Vec<Failure>;
     count_failures(task: TaskId, run: RunEpoch) -> u64;
     forget_failures(task: TaskId, before: RunEpoch) -> ();
+}
+
+intercepted! { "tasks": ScheduleTable for TaskTable;
+    insert_schedule(new: &NewSchedule) -> ScheduleRow;
+    schedule(name: &str) -> Option<ScheduleRow>;
+    schedules(after: Option<&str>, most: u32) -> Vec<ScheduleRow>;
+    due_schedules(share: BucketOf, by: u64, most: u32) -> Vec<ScheduleRow>;
+    next_schedule_at(share: BucketOf) -> Option<u64>;
+    update_schedule(update: &ScheduleUpdate) -> bool;
+    delete_schedule(id: ScheduleId) -> bool;
 }
 
 intercepted! { "tasks": TaskTable for TaskTable;

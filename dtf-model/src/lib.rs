@@ -7,6 +7,7 @@
 //!   the truth about their progress; [`shard::ShardQueue`] the way from schedulers to executors; [`wake::WakeUp`] the hints
 //!   that spare everybody polling. Each has an implementation in memory (`dtf-memory`) and a conformance suite (`dtf-testkit`).
 //! - A [`ShardKey`] keeps subtasks together on one executor, and in order; [`key`] says what is promised.
+//! - A [`schedule`] creates tasks again and again; its [`step`](schedule::step()) decides, purely, which due times do.
 //! - [`lifecycle`] decides, purely, what a manager does about a task.
 //!
 //! What the roles share is in `dtf-runtime`; the roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts
@@ -27,6 +28,7 @@ pub mod param;
 pub mod plugin;
 pub mod queue;
 pub mod role;
+pub mod schedule;
 pub mod shape;
 pub mod shard;
 pub mod status;
@@ -36,7 +38,7 @@ pub mod wake;
 
 pub use error::{InvalidInput, StoreError};
 pub use group::ResourceGroup;
-pub use ids::{EmitEpoch, RunEpoch, Seq, Shard, SubtaskId, TaskId, TaskTypeId, TypeVersion};
+pub use ids::{EmitEpoch, RunEpoch, ScheduleId, Seq, Shard, SubtaskId, TaskId, TaskTypeId, TypeVersion};
 pub use key::ShardKey;
 pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::{BucketMapping, BucketOf};
 use crate::error::InvalidInput;
-use crate::ids::TaskId;
+use crate::ids::{ScheduleId, TaskId};
 use crate::role::Role;
 use crate::wake::Topic;
 
@@ -118,6 +118,11 @@ impl ClusterShape {
     /// Whom to hint for the management of a task.
     pub fn watch(&self, task: TaskId) -> Topic {
         Topic::Watch(self.bucket(task, self.watch_buckets))
+    }
+
+    /// The topic of hints at a schedule.
+    pub fn schedules(&self, schedule: ScheduleId) -> Topic {
+        Topic::Schedules(self.bucket(schedule.as_hint(), self.watch_buckets))
     }
 
     /// Whom to hint for the generation of a task.

@@ -11,6 +11,7 @@ use crate::group::GroupTable;
 use crate::ids::{RunEpoch, TaskId, TaskTypeId};
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
+use crate::schedule::ScheduleTable;
 use crate::status::{Control, Counts, TaskStatus};
 use crate::text::{MAX_NAME_CHARS, check_length};
 
@@ -349,7 +350,7 @@ pub fn kept_reason(reason: &str) -> &str {
 /// # }
 /// ```
 #[async_trait]
-pub trait TaskTable: GroupTable + FailureTable + ClusterTable {
+pub trait TaskTable: GroupTable + FailureTable + ClusterTable + ScheduleTable {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
     /// a group that is not there is refused with [`InvalidInput::UnknownGroup`].
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;

@@ -11,6 +11,9 @@ use crate::ids::TaskId;
 pub enum Topic {
     /// The manager of a watch bucket.
     Watch(u32),
+    /// The manager of a watch bucket, for its schedules. Hints name schedules and not tasks, see
+    /// [`ScheduleId::as_hint`](crate::ScheduleId::as_hint).
+    Schedules(u32),
     /// The generator of a generation bucket.
     Generation(u32),
     /// The scheduler of a scheduling partition.
@@ -33,6 +36,7 @@ impl Topic {
     pub fn has_one_listener(self) -> bool {
         match self {
             Self::Watch(_)
+            | Self::Schedules(_)
             | Self::Generation(_)
             | Self::Scheduling(_)
             | Self::Credit(_)

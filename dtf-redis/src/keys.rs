@@ -103,6 +103,7 @@ impl Keys {
         let prefix = &self.prefix;
         match topic {
             Topic::Watch(part) => format!("{prefix}dtf.wake.watch.{part}"),
+            Topic::Schedules(part) => format!("{prefix}dtf.wake.schedules.{part}"),
             Topic::Generation(part) => format!("{prefix}dtf.wake.generation.{part}"),
             Topic::Scheduling(part) => format!("{prefix}dtf.wake.scheduling.{part}"),
             Topic::Credit(part) => format!("{prefix}dtf.wake.credit.{part}"),
@@ -121,6 +122,7 @@ impl Keys {
         };
         match kind {
             "watch" => number.parse().ok().map(Topic::Watch),
+            "schedules" => number.parse().ok().map(Topic::Schedules),
             "generation" => number.parse().ok().map(Topic::Generation),
             "scheduling" => number.parse().ok().map(Topic::Scheduling),
             "credit" => number.parse().ok().map(Topic::Credit),
@@ -168,6 +170,7 @@ mod tests {
         let topics = [
             Topic::Watch(1),
             Topic::Generation(2),
+            Topic::Schedules(2),
             Topic::Scheduling(3),
             Topic::Collection(4),
             Topic::Credit(4),

@@ -12,3 +12,4 @@ pub mod manager;
 mod retention;
 mod retries;
 pub mod scheduler;
+mod schedules;

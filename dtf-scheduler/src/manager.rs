@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::history::{History, HistoryPolicy};
 use crate::retention::Retention;
+use crate::schedules::DueSchedules;
 
 /// The time, in milliseconds, after which the beginning of a run may come too late for its task.
 const LATE: u64 = 5000;
@@ -57,6 +58,7 @@ pub struct Manager {
     buckets: Reconciler<Steps>,
     retention: Retention,
     history: History,
+    schedules: DueSchedules,
 }
 
 impl Manager {
@@ -64,10 +66,11 @@ impl Manager {
     pub fn new(config: ManagerConfig, ports: ManagerPorts, context: RoleContext) -> Self {
         let history = History::new(config.history.clone(), ports.table.clone(), context.clock.clone());
         let retention = Retention::new(config, ports.clone(), context.clone());
+        let schedules = DueSchedules::new(ports.clone(), context.clone());
         let of = context.clone();
         let scan = TaskScan::new(ports.table.clone(), ports.queues.clone());
         let buckets = Reconciler::new(Role::Manager, scan, &of, Handle::current(), Steps { ports, context });
-        Self { buckets, retention, history }
+        Self { buckets, retention, history, schedules }
     }
 }
 
@@ -77,7 +80,8 @@ impl RunTask for Manager {
         let bucket = part_number(&held.task)?;
         let stop = held.stop.clone();
         let (retention, history) = (self.retention.run(bucket, &stop), self.history.run(bucket, &stop));
-        let (ran, (), ()) = tokio::join!(self.buckets.run(held), retention, history);
+        let schedules = self.schedules.run(bucket, &stop);
+        let (ran, (), (), ()) = tokio::join!(self.buckets.run(held), retention, history, schedules);
         ran
     }
 }

@@ -54,6 +54,7 @@ mod lock;
 mod mysql;
 mod pool;
 mod row;
+mod schedule;
 mod schema;
 mod sql;
 #[cfg(feature = "sqlite")]

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::ids::TypeVersion;
+use dtf_model::schedule::ScheduleRow;
 use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
 use dtf_model::{
-    Control, Counts, Creator, EmitEpoch, Limits, Priority, ResourceGroup, RunEpoch, Seq, TaskId, TaskParam,
-    TaskStatus, TaskTypeId,
+    Control, Counts, Creator, EmitEpoch, Limits, Priority, ResourceGroup, RunEpoch, ScheduleId, Seq, TaskId,
+    TaskParam, TaskStatus, TaskTypeId,
 };
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
 
@@ -87,6 +88,20 @@ impl Record for Failure {
             timed_out: columns.number::<u8>("timed_out")? != 0,
             error: columns.text("error")?,
             body,
+        })
+    }
+}
+
+impl Record for ScheduleRow {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(ScheduleRow {
+            id: ScheduleId(columns.number("id")?),
+            request: columns.text("request_id")?.parse().map_err(|_| wrong("request_id", "no UUID"))?,
+            spec: columns.json("spec")?.ok_or_else(|| wrong("spec", "NULL"))?,
+            state: columns.json("state")?.ok_or_else(|| wrong("state", "NULL"))?,
+            next_at: columns.maybe("next_at")?,
+            revision: columns.number("revision")?,
+            created_at: columns.number("create_time")?,
         })
     }
 }

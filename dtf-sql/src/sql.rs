@@ -30,6 +30,16 @@ pub(crate) const PAUSE: &str = include_str!("../sql/pause.sql");
 pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
 pub(crate) const REPLACE_NOTE: &str = include_str!("../sql/replace_note.sql");
 pub(crate) const RESUME: &str = include_str!("../sql/resume.sql");
+pub(crate) const DELETE_SCHEDULE: &str = include_str!("../sql/schedule/delete.sql");
+pub(crate) const SCHEDULES: &str = include_str!("../sql/schedule/list.sql");
+pub(crate) const SCHEDULES_DUE: &str = include_str!("../sql/schedule/due.sql");
+pub(crate) const SCHEDULE_NAMED: &str = include_str!("../sql/schedule/named.sql");
+pub(crate) const SCHEDULE_NEXT: &str = include_str!("../sql/schedule/next.sql");
+pub(crate) const SCHEDULE_REQUESTED: &str = include_str!("../sql/schedule/requested.sql");
+pub(crate) const UPDATE_SCHEDULE: &str = include_str!("../sql/schedule/update.sql");
+/// A row of `update_schedules.sql`.
+pub(crate) const UPDATE_SCHEDULES_ROW: &str = "SELECT CAST(? AS SIGNED) AS schedule, CAST(? AS SIGNED) AS revision, \
+     CAST(? AS SIGNED) AS next_at, ? AS state";
 pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 
 /// The oldest program, by the number of its last migration, that works with the schema as the last one here leaves it. That
@@ -43,16 +53,20 @@ pub(crate) mod sqlite {
     pub(crate) const BEGIN_RUNS: &str = include_str!("../sql/sqlite/begin_runs.sql");
     pub(crate) const FINISH_ALL: &str = include_str!("../sql/sqlite/finish_all.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
+    pub(crate) const INSERT_SCHEDULE: &str = include_str!("../sql/sqlite/insert_schedule.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
+    pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 6] = [
+    pub(crate) const MIGRATIONS: [&str; 8] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
         include_str!("../migrations/sqlite/0004_tbl_task_failure.sql"),
         include_str!("../migrations/sqlite/0005_type_version.sql"),
         include_str!("../migrations/sqlite/0006_history.sql"),
+        "",
+        include_str!("../migrations/sqlite/0008_tbl_schedule.sql"),
     ];
 }
 
@@ -65,16 +79,20 @@ pub(crate) mod mysql {
     pub(crate) const FINISH_ALL: &str = include_str!("../sql/mysql/finish_all.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
+    pub(crate) const INSERT_SCHEDULE: &str = include_str!("../sql/mysql/insert_schedule.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");
+    pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/mysql/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 6] = [
+    pub(crate) const MIGRATIONS: [&str; 8] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
         include_str!("../migrations/mysql/0004_tbl_task_failure.sql"),
         include_str!("../migrations/mysql/0005_type_version.sql"),
         include_str!("../migrations/mysql/0006_history.sql"),
+        "",
+        include_str!("../migrations/mysql/0008_tbl_schedule.sql"),
     ];
 }

@@ -23,7 +23,7 @@ use crate::{filter, sql};
 /// Its calls need the time of the tokio runtime to pass as the clock on the wall does: not for runtimes with paused time.
 pub struct SqlTable {
     pub(crate) database: Database,
-    batches: Batches,
+    pub(crate) batches: Batches,
     shown: String,
     /// Given up with the table, even if a batch has yet to let go of the connection.
     #[cfg(feature = "sqlite")]

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod failure;
 pub mod group;
 pub mod queue;
+pub mod schedule;
 pub mod shard;
 pub mod table;
 pub mod wake;

@@ -87,6 +87,7 @@ pub async fn every_kind_of_topic_is_heard(wake: &Arc<dyn WakeUp>) {
     let part = number();
     let topics = [
         Topic::Watch(part),
+        Topic::Schedules(part),
         Topic::Generation(part),
         Topic::Scheduling(part),
         Topic::Credit(part),

@@ -59,8 +59,8 @@ mod service;
 pub mod tasks;
 
 pub use dtf_control::{
-    Client, ClientError, Pace, Progress, ResultStream, RunError, RunningTask, Submission, TaskHandle,
-    TaskOutcome, TaskOutput, TaskStatusView, progress,
+    BackfillPeriod, Client, ClientError, Pace, Progress, ResultStream, RunError, RunningTask, ScheduleView,
+    Submission, TaskHandle, TaskOutcome, TaskOutput, TaskStatusView, progress, utc,
 };
 pub use dtf_model as model;
 pub use dtf_model::plugin;

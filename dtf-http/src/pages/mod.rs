@@ -3,6 +3,7 @@
 
 mod change;
 mod read;
+mod schedules;
 mod view;
 
 use askama::Template;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/workers", get(read::workers))
         .route("/workers/{name}/drain", post(change::drain))
         .route("/placement/{role}", get(read::placement))
+        .merge(schedules::routes())
 }
 
 /// A response of a page: the page, a way to another, or what went wrong, as a page.

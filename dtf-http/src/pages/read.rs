@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::view::{allowed, not_succeeded, pretty};
 use super::{Page, render};
 use crate::app::App;
+use crate::convert::percent;
 use crate::extract::{Path, Query};
 use crate::problem::Failed;
 
@@ -163,15 +164,6 @@ fn serde_html_form(query: &TaskQuery) -> Option<String> {
         format!("{name}={}", percent(&value))
     });
     Some(pairs.collect::<Vec<_>>().join("&")).filter(|query| !query.is_empty())
-}
-
-/// A text with everything escaped that means something in a query.
-fn percent(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
 }
 
 #[derive(Template)]

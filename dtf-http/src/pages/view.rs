@@ -6,9 +6,10 @@ use dtf_api::{BulkAction, Failure, Progress, Role, TaskStatus};
 use serde_json::Value;
 
 /// The pages of the navigation: path and name.
-pub(crate) const NAVIGATION: [(&str, &str); 6] = [
+pub(crate) const NAVIGATION: [(&str, &str); 7] = [
     ("/", "Overview"),
     ("/tasks", "Tasks"),
+    ("/schedules", "Schedules"),
     ("/groups", "Groups"),
     ("/workers", "Workers"),
     ("/placement/executor", "Placement"),

@@ -8,4 +8,5 @@ mod bulk;
 mod description;
 mod events;
 mod pages;
+mod schedules;
 mod support;

@@ -13,8 +13,9 @@ use crate::call::{Call, Value, bound};
 use crate::sql;
 use crate::table::Database;
 
-/// A change of one task.
+/// A change of one task or schedule.
 pub(crate) struct Change {
+    /// The task; of a schedule, the task that its hints name.
     pub(crate) task: TaskId,
     /// The values of a row of the statement for many.
     pub(crate) row: Vec<Value>,
@@ -52,6 +53,17 @@ impl Changes {
             Database::MySql(_) => sql::mysql::FINISH_ALL,
         };
         Self { database, together, row: sql::FINISH_ALL_ROW }
+    }
+
+    /// Changes the progress of schedules.
+    pub(crate) fn schedules(database: Database) -> Self {
+        let together = match database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => sql::sqlite::UPDATE_SCHEDULES,
+            #[cfg(feature = "mysql")]
+            Database::MySql(_) => sql::mysql::UPDATE_SCHEDULES,
+        };
+        Self { database, together, row: sql::UPDATE_SCHEDULES_ROW }
     }
 
     /// Makes changes together, or, where that does not apply to all of them, one by one.

@@ -28,6 +28,7 @@ pub(crate) struct Batches {
     pub(crate) reads: Batcher<Reads>,
     pub(crate) beginnings: Batcher<Changes>,
     pub(crate) finishes: Batcher<Changes>,
+    pub(crate) schedules: Batcher<Changes>,
     pub(crate) purges: Batcher<Purges>,
 }
 
@@ -40,6 +41,7 @@ impl Batches {
             reads: Batcher::new(Reads(database.clone()), on.clone(), PLACES),
             beginnings: Batcher::new(Changes::begin_runs(database.clone()), on.clone(), PLACES),
             finishes: Batcher::new(Changes::finishes(database.clone()), on.clone(), PLACES),
+            schedules: Batcher::new(Changes::schedules(database.clone()), on.clone(), PLACES),
             purges: Batcher::new(Purges(database.clone()), on, PLACES),
         }
     }

@@ -7,7 +7,7 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{cluster, failure, group, until_answered};
+use dtf_testkit::{cluster, failure, group, schedule, until_answered};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use test_servers::servers::MariaDb;
@@ -77,6 +77,7 @@ async fn conforms(server: &MariaDb) {
     run_all(table.clone()).await;
     group::run_all(table.clone()).await;
     failure::run_all(table.clone()).await;
+    schedule::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
     let other = Arc::new(SqlTable::connect(&config).await.unwrap());
@@ -166,6 +167,7 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     run_all(table.clone()).await;
     group::run_all(table.clone()).await;
     failure::run_all(table.clone()).await;
+    schedule::run_all(table.clone()).await;
     cluster::run_all(table).await;
 }
 

@@ -32,6 +32,8 @@ mod oneshot;
 mod progress;
 mod run;
 #[cfg(feature = "full")]
+mod schedule;
+#[cfg(feature = "full")]
 mod serve;
 #[cfg(feature = "full")]
 mod settings;
@@ -66,8 +68,8 @@ const INTERRUPTED: u8 = 130;
 const UNREAD: u8 = 141;
 
 /// The subcommands that need the feature `full`.
-const NEED_SERVERS: [&str; 9] =
-    ["serve", "task", "group", "cluster", "worker", "config", "migrate", "doctor", "health"];
+const NEED_SERVERS: [&str; 10] =
+    ["serve", "task", "schedule", "group", "cluster", "worker", "config", "migrate", "doctor", "health"];
 
 /// Something asked for wrongly, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +138,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Dev(args) => dev::run(&args, types),
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),
+        Command::Schedule(args) => schedule::run(args, types),
         Command::Group(args) => group::run(args, types),
         Command::Cluster(args) => cluster::run(&args),
         Command::Worker(args) => worker::run(args),

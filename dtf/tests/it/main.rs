@@ -32,6 +32,7 @@ mod noop;
 mod open;
 mod parity;
 mod recovery;
+mod schedules;
 mod sessions;
 mod support;
 mod timeouts;

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use self::failures::{FailuresArgs, RetryArgs};
 use self::show::ListArgs;
 use self::submit::SubmitArgs;
+pub(super) use self::submit::json_of;
 use super::Usage;
 use super::args::Output;
 use super::oneshot::refused;

@@ -110,7 +110,7 @@ pub(super) async fn until_created(
     }
 }
 
-fn json_of(text: &str) -> Result<Value, Usage> {
+pub(in crate::cli) fn json_of(text: &str) -> Result<Value, Usage> {
     let read = match text.strip_prefix('@') {
         None => Ok(text.to_owned()),
         Some("-") => std::io::read_to_string(std::io::stdin()),
