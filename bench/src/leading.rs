@@ -92,13 +92,8 @@ impl Led {
             has_floor: false,
             rules: Rules::ALL,
         };
-        let leads = LeaderRecord {
-            format: Format,
-            instance: member(0)?,
-            incarnation: session(0),
-            candidates: (0..5.min(members)).map(member).collect::<anyhow::Result<_>>()?,
-            assignor: String::new(),
-        };
+        let candidates = (0..5.min(members)).map(member).collect::<anyhow::Result<_>>()?;
+        let leads = LeaderRecord { candidates, ..LeaderRecord::new(member(0)?, session(0), "") };
         let now = Now { at: Timestamp(Duration::from_secs(1)), unix_millis: 1000 };
         let (leader, _) = Leader::new(config, Revision(1), leads.clone(), LeaseId(1), now);
         let mut entries = vec![entry(keys.leader(), encode(&leads), 1)];

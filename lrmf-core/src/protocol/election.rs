@@ -119,12 +119,8 @@ impl Election {
                 if kv.lease.is_none() && matches!(record, Err(RecordError::Malformed { .. })) {
                     self.garbage = Some(kv.mod_revision);
                 }
-                let record = record.unwrap_or_else(|_| LeaderRecord {
-                    format: crate::records::Format,
-                    instance: self.instance.clone(),
-                    incarnation: Incarnation(uuid::Uuid::nil()),
-                    candidates: Vec::new(),
-                    assignor: String::new(),
+                let record = record.unwrap_or_else(|_| {
+                    LeaderRecord::new(self.instance.clone(), Incarnation(uuid::Uuid::nil()), "")
                 });
                 self.leader = Some((kv.create_revision, record));
             }
@@ -223,7 +219,7 @@ impl Election {
 mod tests {
     use super::*;
     use crate::coordination::{Snapshot, WatchBatch};
-    use crate::records::{Format, encode};
+    use crate::records::encode;
 
     const MINE: Incarnation = Incarnation(uuid::Uuid::from_u128(1));
     const OTHER: Incarnation = Incarnation(uuid::Uuid::from_u128(2));
@@ -239,13 +235,7 @@ mod tests {
     fn kv(revision: u64, incarnation: Incarnation, candidates: &[&str]) -> KeyValue {
         let candidates = candidates.iter().map(|name| InstanceId::new(name).unwrap()).collect();
         let instance = InstanceId::new(if incarnation == MINE { "a" } else { "b" }).unwrap();
-        let value = encode(&LeaderRecord {
-            format: Format,
-            instance,
-            incarnation,
-            candidates,
-            assignor: String::new(),
-        });
+        let value = encode(&LeaderRecord { candidates, ..LeaderRecord::new(instance, incarnation, "") });
         let revision = Revision(revision);
         KeyValue {
             key: "/leader".into(),

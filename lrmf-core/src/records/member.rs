@@ -82,6 +82,43 @@ pub struct LeaderRecord {
     /// The assignor that it plans with: for people and tools.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub assignor: String,
+    /// The present troubles of the user's code that the leader asks: for people and tools.
+    #[serde(default, skip_serializing_if = "Troubles::is_empty")]
+    pub troubles: Troubles,
+}
+
+impl LeaderRecord {
+    /// The record of a leader that has named no candidates yet.
+    pub fn new(instance: InstanceId, incarnation: Incarnation, assignor: &str) -> Self {
+        let (assignor, troubles) = (assignor.to_owned(), Troubles::default());
+        Self { format: Format, instance, incarnation, candidates: Vec::new(), assignor, troubles }
+    }
+}
+
+/// The last answers of the provider and of the assignor, where they were errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Troubles {
+    /// The error of the provider, or the fault of its list. The last good list stays in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The error of the assignor, or the fault of its plan. The plan before stays in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignor: Option<String>,
+}
+
+impl Troubles {
+    /// The most bytes of an error that are kept.
+    const BYTES: usize = 1000;
+
+    /// Returns true where the provider and the assignor answered well.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The beginning of an error, as much of it as a record keeps.
+    pub(crate) fn kept(error: &str) -> String {
+        error[..error.floor_char_boundary(Self::BYTES)].to_owned()
+    }
 }
 
 /// That a member of a group of mode `available` was heard of within the last contact time.

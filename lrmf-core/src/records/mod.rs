@@ -18,7 +18,7 @@ pub use assignment::{Cause, ChunkRecord, Entry, GenerationRecord};
 pub(crate) use assignment::{RECORD_BYTES, entry_bytes};
 pub use member::{
     Barred, ContactRecord, LeaderRecord, LoadReport, MemberRecord, MemberState, ModeRecord, NoticeRecord,
-    SuccessorRecord,
+    SuccessorRecord, Troubles,
 };
 
 /// The format that this version writes, and the newest that it reads.

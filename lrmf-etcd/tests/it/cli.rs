@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lrmf_core::{CoordinatorHandle, Event, FixedTasks, Holding, Task, Worker};
+use lrmf_core::{CoordinatorHandle, Event, FixedTasks, Holding, Task, TaskProvider, Worker};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -214,6 +214,47 @@ async fn names_that_nobody_has_are_said_and_asked_for_all_the_same() {
     assert!(said.err.contains("nobody has a task \"task/7\" now"), "{}", said.err);
     assert_eq!(json(&etcd, &["unpin", "task/7"])["was"], true);
     assert_eq!(json(&etcd, &["undrain", "A"])["was"], true);
+    a.close().await;
+}
+
+/// Lists tasks for as long as it is told to.
+struct Wavering(watch::Receiver<bool>);
+
+#[async_trait]
+impl TaskProvider for Wavering {
+    async fn tasks(&self) -> anyhow::Result<Vec<Task>> {
+        anyhow::ensure!(*self.0.borrow(), "the catalogue is \u{1b}[2Jdown");
+        Ok(vec![Task::new("task/0", "")])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_the_provider_are_shown_until_it_answers_again() {
+    let (etcd, books) = (Etcd::start(), Books::new());
+    let (works, told) = watch::channel(true);
+    let member = member(&etcd.endpoint(), "cli", "a", LONG).await;
+    let a = member.provider(Wavering(told)).worker(books.worker("a")).start().await.unwrap();
+    books.wait_for_members(1, &["a"]).await;
+    assert_eq!(json(&etcd, &["members"])["troubles"], Value::Null);
+
+    works.send_replace(false);
+    lrmf(&etcd, &["trigger"]);
+    let seen = |wanted: bool| {
+        let begin = std::time::Instant::now();
+        while json(&etcd, &["tasks"])["troubles"]["provider"].is_string() != wanted {
+            assert!(begin.elapsed() < PATIENCE);
+        }
+    };
+    seen(true);
+    for list in ["members", "tasks"] {
+        let table = lrmf(&etcd, &[list]);
+        assert!(table.contains("the provider fails, and its last good list is in effect"), "{table}");
+        assert!(table.contains("the catalogue is \\x1b[2Jdown"), "{table}");
+    }
+    assert_eq!(json(&etcd, &["tasks"])["tasks"].as_array().unwrap().len(), 1);
+    works.send_replace(true);
+    lrmf(&etcd, &["trigger"]);
+    seen(false);
     a.close().await;
 }
 

@@ -2,6 +2,7 @@
 
 use crate::coordination::{Guard, Op, Txn};
 use crate::event::Event;
+use crate::ids::InstanceId;
 use crate::keys::Control;
 use crate::protocol::Now;
 use crate::records::{LeaderRecord, encode};
@@ -60,7 +61,7 @@ impl Leader {
 
     /// What is to be done besides, one write at a time.
     fn keep_in_order(&mut self) {
-        self.name_candidates();
+        self.keep_record();
         if self.in_flight.is_none() {
             self.tidy();
         }
@@ -121,29 +122,34 @@ impl Leader {
         most
     }
 
-    /// Keeps a handful of living members named as those that campaign when this leader goes (R8).
-    fn name_candidates(&mut self) {
+    /// Keeps in this leader's record who campaigns when it goes, and what troubles it has with the user's code.
+    fn keep_record(&mut self) {
+        let (candidates, troubles) = (self.candidates(), self.troubles.clone());
+        let record = LeaderRecord { candidates, troubles, ..self.record.clone() };
+        if record == self.record {
+            return;
+        }
+        let key = self.config.keys.leader();
+        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: self.created }];
+        let op = Op::Put { key, value: encode(&record), lease: Some(self.lease) };
+        self.in_flight = Some(InFlight::Own(Box::new(record)));
+        self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
+    }
+
+    /// A handful of living members, which campaign when this leader goes (R8).
+    fn candidates(&self) -> Vec<InstanceId> {
         let view = &self.view;
         let mut candidates = self.record.candidates.clone();
         candidates.retain(|instance| view.holder(instance).is_some());
         // Whoever may hold tasks; one look at all of them only where there are too few.
-        let others = view.members.keys().filter(|instance| view.holder(instance).is_some());
         let missing = CANDIDATES.saturating_sub(candidates.len());
-        let more: Vec<_> = if missing == 0 {
-            Vec::new()
-        } else {
-            others.filter(|instance| !candidates.contains(instance)).take(missing).cloned().collect()
-        };
-        candidates.extend(more);
-        if candidates == self.record.candidates {
-            return;
+        if missing > 0 {
+            let others = view.members.keys().filter(|instance| view.holder(instance).is_some());
+            let more: Vec<_> =
+                others.filter(|instance| !candidates.contains(instance)).take(missing).cloned().collect();
+            candidates.extend(more);
         }
-        let key = self.config.keys.leader();
-        let record = LeaderRecord { candidates: candidates.clone(), ..self.record.clone() };
-        let guards = vec![Guard::CreatedAt { key: key.clone(), revision: self.created }];
-        let op = Op::Put { key, value: encode(&record), lease: Some(self.lease) };
-        self.in_flight = Some(InFlight::Candidates(candidates));
-        self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
+        candidates
     }
 
     /// Deletes chunks that cannot be read, once no session that may run something from them is alive. Until then their tasks

@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::protocol::Now;
-use crate::records::most_entry_bytes;
+use crate::records::{Troubles, most_entry_bytes};
 use crate::task::Task;
 
 use super::tasks::TaskList;
@@ -17,6 +17,7 @@ impl Leader {
         let list = |tasks| TaskList::unless_same(before, tasks, most).map_err(|error| error.to_string());
         match result.and_then(list) {
             Ok(tasks) => {
+                self.troubles.provider = None;
                 self.stale |= tasks.is_some() || std::mem::take(&mut self.refused);
                 if tasks.is_some() {
                     self.tasks = tasks;
@@ -25,6 +26,7 @@ impl Leader {
             }
             Err(error) => {
                 self.ask_at = now.at + self.config.provider_period.min(ASK_AGAIN);
+                self.troubles.provider = Some(Troubles::kept(&error));
                 self.out.push(LeaderAction::Emit(Event::ProviderFailed { error }));
                 self.tasks_from_records();
             }

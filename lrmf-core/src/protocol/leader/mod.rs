@@ -47,7 +47,7 @@ use crate::error::CoordinationError;
 use crate::event::Event;
 use crate::ids::InstanceId;
 use crate::keys::{ChunkId, Control, Keys};
-use crate::records::{LeaderRecord, NoticeRecord, RecordError};
+use crate::records::{LeaderRecord, NoticeRecord, RecordError, Troubles};
 
 use super::backoff::Backoff;
 use super::{FeedItem, Now, Rules};
@@ -132,7 +132,8 @@ enum Phase {
 #[derive(Clone, Debug)]
 enum InFlight {
     Assignment(Batch),
-    Candidates(Vec<InstanceId>),
+    /// Rewrites the record of this leader.
+    Own(Box<LeaderRecord>),
     /// Deletes the forced releases of these tasks.
     Tidying(Vec<Arc<str>>),
     /// Deletes chunks that cannot be read.
@@ -191,6 +192,8 @@ pub struct Leader {
     overtaken: bool,
     /// The last plan was refused.
     refused: bool,
+    /// The last answers of the provider and of the assignor, where they were errors.
+    troubles: Troubles,
     /// The provider is being asked; and is to be asked once more after that.
     asking: bool,
     ask_again: bool,
@@ -244,6 +247,7 @@ impl Leader {
             planned_at: Timestamp::default(),
             overtaken: false,
             refused: false,
+            troubles: Troubles::default(),
             asking: false,
             ask_again: false,
             ask_at: now.at,
@@ -310,7 +314,7 @@ impl Leader {
 
     fn committed(&mut self, now: Now, revision: Revision, flight: InFlight) {
         match flight {
-            InFlight::Candidates(candidates) => self.record.candidates = candidates,
+            InFlight::Own(record) => self.record = *record,
             InFlight::Tidying(tasks) => {
                 tasks.into_iter().for_each(|task| self.view.controls.delete(&Control::Release(task)));
             }

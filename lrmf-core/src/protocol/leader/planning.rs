@@ -14,6 +14,7 @@ use crate::assignor::{Assignor, Candidate, MemberIx, Placement, PlanError, Probl
 use crate::event::Event;
 use crate::panics::message_of;
 use crate::protocol::Now;
+use crate::records::Troubles;
 use crate::task::Task;
 
 use super::ledger::Touched;
@@ -132,9 +133,13 @@ impl Leader {
             Ok(plan)
         };
         match answer.and_then(valid) {
-            Ok(plan) => self.adopt(now, request, &plan),
+            Ok(plan) => {
+                self.troubles.assignor = None;
+                self.adopt(now, request, &plan);
+            }
             Err(failure) => {
                 self.refused = true;
+                self.troubles.assignor = Some(Troubles::kept(&failure.to_string()));
                 self.out.push(LeaderAction::Emit(Event::PlanRefused { error: failure.to_string() }));
                 if matches!(failure, PlanFailure::TimedOut(_)) {
                     self.phase = Phase::Over;

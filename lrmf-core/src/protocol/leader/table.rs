@@ -61,13 +61,7 @@ impl Table {
             rules: Rules::ALL,
         };
         change(&mut config);
-        let record = LeaderRecord {
-            format: Format,
-            instance: name("l"),
-            incarnation: incarnation(9),
-            candidates: vec![],
-            assignor: String::new(),
-        };
+        let record = LeaderRecord::new(name("l"), incarnation(9), "");
         let mut store = Store::default();
         let lease = store.grant(Duration::ZERO, Duration::from_secs(1000)).id;
         let op = Op::Put { key: keys.leader(), value: encode(&record), lease: Some(lease) };

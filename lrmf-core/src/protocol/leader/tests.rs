@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::coordination::{Guard, Op, WatchBatch};
 use crate::ids::{Generation, Token};
 use crate::keys::{ChunkId, chunk_of};
-use crate::records::{ChunkRecord, Entry, Failure, MemberState};
+use crate::records::{ChunkRecord, Entry, Failure, MemberState, Troubles, decode};
 use crate::task::Task;
 
 #[test]
@@ -212,6 +212,52 @@ fn a_task_that_no_record_can_hold_is_refused_at_the_provider_and_the_last_list_s
         |event: &Event| matches!(event, Event::ProviderFailed { error } if error.contains("at most 2000"));
     assert!(table.events.iter().any(refused), "{:?}", table.events);
     assert_eq!(table.holders(2), ["a", "a"]);
+}
+
+#[test]
+fn troubles_with_the_users_code_are_in_the_leaders_record_until_they_are_over() {
+    let mut table = Table::placed(&[("a", 1)], 2);
+    let troubles = |table: &Table| {
+        let kv = table.store.get(&table.keys.leader()).unwrap();
+        decode::<LeaderRecord>(&kv.key, &kv.value).unwrap().troubles
+    };
+    table.list(Err("the catalogue is down".to_owned()));
+    table.run();
+    let down = Troubles { provider: Some("the catalogue is down".to_owned()), assignor: None };
+    assert_eq!(troubles(&table), down);
+    // The same answer again is no news.
+    table.list(Err("the catalogue is down".to_owned()));
+    assert_eq!(table.run(), 0);
+    table.list(Err("\u{e9}".repeat(5000)));
+    table.run();
+    assert_eq!(troubles(&table).provider, Some("\u{e9}".repeat(500)));
+
+    let good = std::mem::replace(&mut table.assignor, Arc::new(Refuses));
+    table.list(Ok(tasks(3)));
+    table.run();
+    let seen = troubles(&table);
+    assert!(seen.provider.is_none() && seen.assignor.is_some_and(|error| error.contains("no plan today")));
+    table.assignor = good;
+    table.list(Ok(tasks(3)));
+    table.run();
+    assert_eq!((troubles(&table), table.holders(3).len()), (Troubles::default(), 3));
+}
+
+/// An assignor that makes no plan.
+#[derive(Debug)]
+struct Refuses;
+
+impl crate::assignor::Assignor for Refuses {
+    fn plan(
+        &self,
+        _: &crate::assignor::Problem<'_>,
+    ) -> Result<Vec<crate::assignor::Placement>, crate::assignor::PlanError> {
+        Err(crate::assignor::PlanError::Failed("no plan today".to_owned()))
+    }
+
+    fn name(&self) -> &'static str {
+        "refuses"
+    }
 }
 
 /// A record that an earlier version wrote may be larger than any write of this one.

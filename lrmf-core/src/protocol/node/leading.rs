@@ -3,12 +3,11 @@
 use crate::coordination::{Guard, LeaseId, Op, Txn, TxnOutcome};
 use crate::error::CoordinationError;
 use crate::event::Event;
-use crate::ids::{Incarnation, InstanceId};
 use crate::protocol::backoff::Backoff;
 use crate::protocol::election::Verdict;
 use crate::protocol::leader::{Leader, LeaderAction};
 use crate::protocol::{Action, Call, FeedId, Now};
-use crate::records::{Format, LeaderRecord, encode};
+use crate::records::{LeaderRecord, encode};
 
 use super::serving::Resign;
 use super::{Mode, Node, Purpose, Stage};
@@ -40,7 +39,7 @@ impl Node {
                 let Stage::Serving(serving) = &mut self.stage else { return };
                 let record = self.config.instance.clone();
                 let assignor = self.config.leader.assignor;
-                let record = own_record(record, serving.session.record.incarnation, assignor);
+                let record = LeaderRecord::new(record, serving.session.record.incarnation, assignor);
                 let (leader, actions) = Leader::new(self.config.leader.clone(), created, record, lease, now);
                 serving.leader = Some(leader);
                 self.out.push(Action::Emit(Event::BecameLeader));
@@ -66,7 +65,8 @@ impl Node {
     pub(super) fn campaign(&self, lease: LeaseId) -> Txn {
         let Stage::Serving(serving) = &self.stage else { return Txn::default() };
         let assignor = self.config.leader.assignor;
-        let record = own_record(self.config.instance.clone(), serving.session.record.incarnation, assignor);
+        let record =
+            LeaderRecord::new(self.config.instance.clone(), serving.session.record.incarnation, assignor);
         let key = self.config.leader.keys.leader();
         Txn {
             guards: vec![Guard::Absent { key: key.clone() }],
@@ -130,10 +130,4 @@ impl Node {
             (Ok(_), _) | (_, None) => serving.resign = None,
         }
     }
-}
-
-/// What the leader's key holds at first.
-fn own_record(instance: InstanceId, incarnation: Incarnation, assignor: &str) -> LeaderRecord {
-    let assignor = assignor.to_owned();
-    LeaderRecord { format: Format, instance, incarnation, candidates: Vec::new(), assignor }
 }

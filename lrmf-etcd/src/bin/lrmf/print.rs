@@ -39,6 +39,7 @@ pub(crate) fn summary(state: &GroupState) -> Value {
         "assignor": state.leader.as_ref().map(|leader| &leader.assignor),
         "mode": state.mode,
         "frozen": state.freeze.is_some(),
+        "troubles": state.leader.as_ref().map(|leader| &leader.troubles).filter(|troubles| !troubles.is_empty()),
     })
 }
 
@@ -54,7 +55,19 @@ pub(crate) fn headline(state: &GroupState, what: &str) -> String {
         mode => format!(", mode {mode}"),
     };
     let frozen = if state.freeze.is_some() { ", frozen" } else { "" };
-    format!("{what}; generation {}, {leader}{mode}{frozen}", generation.as_deref().unwrap_or("none"))
+    let head =
+        format!("{what}; generation {}, {leader}{mode}{frozen}", generation.as_deref().unwrap_or("none"));
+    let troubles = state.leader.as_ref().map(|leader| leader.troubles.clone()).unwrap_or_default();
+    let lines = [
+        troubles
+            .provider
+            .map(|why| format!("the provider fails, and its last good list is in effect: {why}")),
+        troubles
+            .assignor
+            .map(|why| format!("the assignor fails, and its last good plan is in effect: {why}")),
+    ];
+    let lines = lines.into_iter().flatten().map(|line| format!("\n{}", one_line(&line)));
+    head + &lines.collect::<String>()
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
