@@ -125,6 +125,9 @@ pub(crate) struct ChecksumArgs {
     /// The kind of digest: sha256, sha512, blake3 or md5; of a manifest, the digests' length tells
     #[arg(long, value_name = "KIND", default_value = "sha256")]
     pub(crate) digest: Digest,
+    /// Read only files that have changed since FILE was made with --update; FILE.dtf-index remembers their sizes and times
+    #[arg(long, requires = "out", conflicts_with = "check")]
+    pub(crate) update: bool,
     /// Leave out what matches this pattern, written as in a .gitignore file
     #[arg(long, value_name = "PATTERN", conflicts_with = "check")]
     pub(crate) exclude: Vec<String>,

@@ -81,14 +81,14 @@ fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chose
 }
 
 fn checksum_param(args: ChecksumArgs, quiet: bool) -> Result<ChecksumParam, Usage> {
-    let ChecksumArgs { paths, out, check, digest, mut exclude, exclude_from } = args;
+    let ChecksumArgs { paths, out, check, digest, update, mut exclude, exclude_from } = args;
     for path in exclude_from {
         let patterns = std::fs::read_to_string(&path);
         let patterns = patterns.map_err(|error| Usage(format!("{}: {error}", path.display())))?;
         exclude.extend(patterns.lines().map(str::to_owned));
     }
     let (dirs, check) = if check { (Vec::new(), paths) } else { (paths, Vec::new()) };
-    Ok(ChecksumParam { dirs, out, digest, exclude, check, quiet })
+    Ok(ChecksumParam { dirs, out, digest, exclude, update, check, quiet })
 }
 
 fn noop_param(

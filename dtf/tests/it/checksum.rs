@@ -335,6 +335,7 @@ fn bad_parameters_are_refused_with_one_line_and_nothing_is_made() {
             "unknown field `from`, expected one of `dir`, `dirs`, `out`",
         ),
         (serde_json::json!({ "dir": 3 }), "expected a string"),
+        (serde_json::json!({ "dir": "/", "update": true }), "have a file (out) to be updated"),
         (Checksum::param(Path::new(""), None), "No such file or directory; DIR must be"),
         (paths("nothing\nhere", None), "DIR must be a directory that exists"),
         (paths("file", None), "is no directory; DIR must be one"),

@@ -131,3 +131,68 @@ fn a_file_that_is_written_to_while_it_is_read_is_named() {
     assert_eq!((code, stdout.lines().count()), (0, 1));
     assert!(stderr.contains("/log: was written to while it was read"), "{stderr}");
 }
+
+/// Updates the manifest of `b` and returns how many files there are, and how many were not read.
+fn updated(dir: &Path, args: &[&str]) -> (u64, u64, String) {
+    let all = [&["-q", "-o", "json", "b", "--out", "M", "--update"], args].concat();
+    let (code, stdout, stderr) = checksum(dir, &all);
+    let ended: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(code, 0, "{stderr}");
+    let count = |name: &str| ended["result"]["data"][name].as_u64().unwrap();
+    (count("files"), count("kept"), stderr)
+}
+
+#[test]
+fn an_update_reads_what_has_changed_and_nothing_else() {
+    let tree = tree();
+    let dir = tree.path();
+    let right = || {
+        let (_, expected, _) = shell(dir, "find b -type f -print0 | sort -z | xargs -0 sha256sum");
+        assert_eq!(fs::read_to_string(dir.join("M")).unwrap(), expected);
+    };
+    // Files that were written to just now are read once more; their times are coarse.
+    let begin = std::time::Instant::now();
+    while updated(dir, &[]) != (4, 4, String::new()) {
+        right();
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60));
+    }
+    right();
+    let index = fs::read(dir.join("M.dtf-index")).unwrap();
+
+    // The same size and the same old time, in place and moved into place; a new file, one less, one that moved.
+    let old = fs::metadata(dir.join("b/z.o")).unwrap().modified().unwrap();
+    let write = |name: &str, content: &str| {
+        fs::write(dir.join(name), content).unwrap();
+        File::options().append(true).open(dir.join(name)).unwrap().set_modified(old).unwrap();
+    };
+    write("b/z.o", "B/Z.O");
+    write("aside", "B/KEEP.O");
+    fs::rename(dir.join("aside"), dir.join("b/keep.o")).unwrap();
+    fs::write(dir.join("b/new"), "").unwrap();
+    fs::rename(dir.join("b/build/out"), dir.join("b/out")).unwrap();
+    assert_eq!(updated(dir, &[]), (5, 1, String::new()));
+    right();
+
+    // An index that is damaged, or of another digest, is named and not gone by; without --update it is not looked at.
+    let mut damaged = index.clone();
+    damaged[20] ^= 1;
+    fs::write(dir.join("M.dtf-index"), damaged).unwrap();
+    let (files, kept, stderr) = updated(dir, &[]);
+    assert_eq!((files, kept), (5, 0));
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("M.dtf-index: the encoding is damaged; all files are read"), "{stderr}");
+    let (_, kept, stderr) = updated(dir, &["--digest", "md5"]);
+    assert!(kept == 0 && stderr.contains("not of the kind MD5; all files are read"), "{stderr}");
+    let (code, ..) = checksum(dir, &["-q", "b", "--out", "M"]);
+    assert_eq!(code, 0);
+    right();
+
+    // It is beside the manifest, and no file of the tree.
+    let (code, _, stderr) = checksum(dir, &["-q", "b", "--out", "b/M", "--update"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let manifest = fs::read_to_string(dir.join("b/M")).unwrap();
+    assert_eq!((manifest.lines().count(), dir.join("b/M.dtf-index").exists()), (5, true), "{manifest}");
+    let (code, _, stderr) = checksum(dir, &["b", "--update"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--out"), "{stderr}");
+}

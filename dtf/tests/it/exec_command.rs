@@ -130,6 +130,32 @@ fn a_command_for_which_there_is_no_process_waits_until_there_is() {
 }
 
 #[test]
+fn outputs_for_which_there_is_no_disk_space_are_whole_all_the_same() {
+    let work = tempfile::tempdir().unwrap();
+    let alone = |command: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rm", "sh", "-c", command]).current_dir(work.path()).stdin(Stdio::null());
+        unshare.output().unwrap()
+    };
+    let mount = "mkdir -p m && mount -t tmpfs -o size=16k tmpfs m";
+    if !alone(mount).status.success() {
+        eprintln!(
+            "no mounts are permitted here: what becomes of a full disk is shown by exec::spool and exec::show"
+        );
+        return;
+    }
+    // More than is kept in memory and more than the disk has room for, from several commands at once.
+    let program = env!("CARGO_BIN_EXE_dtf");
+    let run = format!("TMPDIR=$PWD/m {program} run exec -q -j4 -- sh -c 'yes {{}} | head -c 100000; exit 0'");
+    let (code, stdout, stderr) = told(&alone(&format!("{mount} && seq 4 | {run}")));
+    assert_eq!((code, stdout.len()), (0, 400_000), "{stderr}");
+    for line in 1..=4 {
+        let whole = format!("{line}\n").repeat(50_000);
+        assert!(stdout.contains(&whole), "the output of {line} is not in one piece");
+    }
+}
+
+#[test]
 fn without_a_directory_for_outputs_nothing_is_begun() {
     let (code, _, stderr) = script("echo 1 | TMPDIR=/none/such dtf run exec -- touch /tmp/none-such-was-run");
     assert_eq!(code, 2);

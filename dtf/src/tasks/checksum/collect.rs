@@ -15,6 +15,8 @@ use dtf_model::{Counts, RunEpoch, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Console, plain, shown};
+use super::digest::Digest;
+use super::index::IndexWriter;
 use super::line;
 use super::manifests::without_number;
 use super::record::{Found, RecordReader, for_each_item};
@@ -47,6 +49,8 @@ pub(super) struct ChecksumCollector {
     pub(super) compares: bool,
     /// True if nothing is said of files that are as they should be.
     pub(super) quiet: bool,
+    /// The kind of digest in the index, where the manifest gets one.
+    pub(super) index: Option<Digest>,
     pub(super) console: Console,
 }
 
@@ -88,7 +92,9 @@ impl TaskCollector for ChecksumCollector {
         let (out, console) = (self.out.clone(), self.console.clone());
         let manifest =
             Manifest { compares: self.compares, quiet: self.quiet, console, stop, ..Manifest::default() };
-        tokio::task::spawn_blocking(move || conclude(&mut lock(&collected), out.as_deref(), manifest)).await?
+        let index = self.index;
+        tokio::task::spawn_blocking(move || conclude(&mut lock(&collected), out.as_deref(), index, manifest))
+            .await?
     }
 
     async fn cancel(&mut self) -> anyhow::Result<()> {
@@ -142,6 +148,7 @@ fn add_failed(results: &mut Results, body: &[u8], error: &str) -> io::Result<()>
 fn conclude(
     collected: &mut Collected,
     out: Option<&Path>,
+    index: Option<Digest>,
     mut manifest: Manifest,
 ) -> anyhow::Result<TaskResult> {
     let results = match collected {
@@ -150,10 +157,13 @@ fn conclude(
         Collected::Lost(why) => bail!("{why}"),
     };
     let written = match out {
-        Some(out) => Target::resolve(out)
-            .map_err(anyhow::Error::msg)?
-            .write(|file| manifest.write(results, file))
-            .map_err(|error| anyhow::anyhow!("cannot write {}: {}", shown(out), plain(&error))),
+        Some(out) => {
+            let target = Target::resolve(out).map_err(anyhow::Error::msg)?;
+            let written = target.write(|file| manifest.write(results, file));
+            written
+                .and_then(|()| index.map_or(Ok(()), |kind| write_index(&target, kind, results)))
+                .map_err(|error| anyhow::anyhow!("cannot write {}: {}", shown(out), plain(&error)))
+        }
         None => {
             let console = manifest.console.clone();
             let written = manifest.write(results, &mut *console.out());
@@ -176,6 +186,20 @@ fn conclude(
     }
 }
 
+/// Writes the index of a manifest beside it.
+fn write_index(target: &Target, kind: Digest, results: &mut Results) -> io::Result<()> {
+    target.index().write(|file| {
+        let mut writer = IndexWriter::new(file, target.parent())?;
+        results.for_each(|path, found| match Found::decode(found)? {
+            Found::Hashed { digest, stamp: Some(stamp), .. } | Found::Kept { digest, stamp, .. } => {
+                writer.put(path, stamp, digest)
+            }
+            _ => Ok(()),
+        })?;
+        writer.finish(kind)
+    })
+}
+
 /// The manifest, or what came of comparing one; and what is in it.
 #[derive(Default)]
 struct Manifest {
@@ -190,6 +214,8 @@ struct Manifest {
     failed: u64,
     /// Files that were written to while they were read.
     changed: u64,
+    /// Files that are as they were, and were not read.
+    kept: u64,
 }
 
 impl Manifest {
@@ -215,7 +241,13 @@ impl Manifest {
     fn put(&mut self, text: &mut Vec<u8>, path: &[u8], found: Found<'_>) {
         let name = if self.compares { without_number(path) } else { path };
         match found {
-            Found::Hashed { digest, size, changed } => {
+            Found::Kept { digest, size, .. } => {
+                self.files += 1;
+                self.bytes += size;
+                self.kept += 1;
+                line::append(text, digest, path);
+            }
+            Found::Hashed { digest, size, changed, .. } => {
                 self.files += 1;
                 self.bytes += size;
                 line::append(text, digest, path);
@@ -246,12 +278,13 @@ impl Manifest {
     }
 
     fn to_result(&self) -> TaskResult {
-        let Self { files, bytes, differ, failed, changed, .. } = self;
+        let Self { files, bytes, differ, failed, changed, kept, .. } = self;
         let mut reason = format!("{files} files, {bytes} bytes");
         for (count, what) in [
             (differ, "do not match"),
             (failed, "items failed"),
             (changed, "were written to while they were read"),
+            (kept, "were not read, as they have not changed"),
         ] {
             if *count > 0 {
                 reason.push_str(&format!("; {count} {what}"));
@@ -265,6 +298,7 @@ impl Manifest {
                 "bytes": bytes,
                 "differ": differ,
                 "changed": changed,
+                "kept": kept,
                 "failed_items": failed + differ,
             }),
         }

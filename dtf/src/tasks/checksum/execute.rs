@@ -5,6 +5,8 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::codec::damaged;
 use super::super::plain;
 use super::digest::Digest;
+use super::index::{Stamp, Update};
 use super::manifests::without_number;
 use super::record::{Found, Item, Known, RecordWriter, for_each_item};
 
@@ -28,6 +31,8 @@ const CHUNK: usize = 128 * 1024;
 pub(super) struct ChecksumExecutor {
     /// The digest of files that no manifest says anything of.
     pub(super) digest: Digest,
+    /// The index of an update.
+    pub(super) update: Option<Arc<Update>>,
 }
 
 #[async_trait]
@@ -35,8 +40,8 @@ impl TaskExecutor for ChecksumExecutor {
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         let stop = context.cancelled.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
-        let (body, digest) = (body.clone(), self.digest);
-        let hashed = tokio::task::spawn_blocking(move || hash_batch(&body, digest, &stop)).await;
+        let (body, how) = (body.clone(), How { digest: self.digest, update: self.update.clone(), stop });
+        let hashed = tokio::task::spawn_blocking(move || hash_batch(&body, &how)).await;
         match hashed.map_err(ExecuteError::final_error)? {
             Ok(records) => Ok(SubtaskResult::new(records)),
             Err(error) => Err(ExecuteError::final_error(error)),
@@ -44,14 +49,21 @@ impl TaskExecutor for ChecksumExecutor {
     }
 }
 
+/// The way to hash files.
+struct How {
+    digest: Digest,
+    update: Option<Arc<Update>>,
+    stop: CancellationToken,
+}
+
 /// The records of a batch. A file that cannot be read is a record of its own and no error.
-pub(super) fn hash_batch(body: &[u8], digest: Digest, stop: &CancellationToken) -> io::Result<Vec<u8>> {
+fn hash_batch(body: &[u8], how: &How) -> io::Result<Vec<u8>> {
     let mut records = RecordWriter::new(Vec::with_capacity(body.len() * 2));
     let mut chunk = vec![0; CHUNK];
     let mut found = Vec::new();
     for_each_item(body, |item| {
         found.clear();
-        look_into(item, digest, &mut chunk, stop)?.encode(&mut found)?;
+        look_into(item, how, &mut chunk)?.encode(&mut found)?;
         records.put(item.path, &found)
     })?;
     Ok(records.into_inner())
@@ -60,6 +72,7 @@ pub(super) fn hash_batch(body: &[u8], digest: Digest, stop: &CancellationToken) 
 /// [`Found`], with what it refers to.
 enum Looked<'a> {
     Hashed(Hashed),
+    Kept(Stamp, Vec<u8>, u64),
     Compared(bool, u64),
     Unreadable(&'a [u8]),
     Failed(String),
@@ -70,14 +83,16 @@ struct Hashed {
     digest: Vec<u8>,
     size: u64,
     changed: bool,
+    stamp: Option<Stamp>,
 }
 
 impl Looked<'_> {
     fn encode(&self, to: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Looked::Hashed(Hashed { digest, size, changed }) => {
-                Found::Hashed { digest, size: *size, changed: *changed }
+            Looked::Hashed(Hashed { digest, size, changed, stamp }) => {
+                Found::Hashed { digest, size: *size, changed: *changed, stamp: *stamp }
             }
+            Looked::Kept(stamp, digest, size) => Found::Kept { digest, size: *size, stamp: *stamp },
             Looked::Compared(same, size) => Found::Compared { same: *same, size: *size },
             Looked::Unreadable(why) => Found::Failed { why },
             Looked::Failed(why) => Found::Failed { why: why.as_bytes() },
@@ -88,25 +103,27 @@ impl Looked<'_> {
 
 /// # Errors
 /// Only that it was told to stop.
-fn look_into<'a>(
-    item: &Item<'a>,
-    digest: Digest,
-    chunk: &mut [u8],
-    stop: &CancellationToken,
-) -> io::Result<Looked<'a>> {
+fn look_into<'a>(item: &Item<'a>, how: &How, chunk: &mut [u8]) -> io::Result<Looked<'a>> {
+    let How { update, stop, .. } = how;
     let (path, digest, expected) = match item.known {
         Known::Unreadable(why) => return Ok(Looked::Unreadable(why)),
-        Known::File => (item.path, digest, None),
+        Known::File => (item.path, how.digest, None),
         Known::Expected(kind, expected) => {
             let kind = usize::try_from(kind).ok().and_then(|kind| Digest::ALL.get(kind).copied());
             (without_number(item.path), kind.ok_or_else(damaged)?, Some(expected))
         }
     };
+    if let (Some(update), None) = (update, expected)
+        && let Ok(metadata) = std::fs::symlink_metadata(OsStr::from_bytes(path))
+        && let Some((stamp, digest)) = update.known(path, &metadata)
+    {
+        return Ok(Looked::Kept(stamp, digest, metadata.len()));
+    }
     let file = if expected.is_some() { open_listed(path) } else { open(path) };
     let hashed = file.and_then(|file| hash(file, digest, chunk, stop));
     match hashed {
         Ok(hashed) => Ok(match expected {
-            None => Looked::Hashed(hashed),
+            None => Looked::Hashed(Hashed { stamp: hashed.stamp.filter(|_| update.is_some()), ..hashed }),
             Some(expected) => Looked::Compared(hashed.digest == expected, hashed.size),
         }),
         Err(_) if stop.is_cancelled() => Err(io::Error::other("told to stop")),
@@ -118,6 +135,7 @@ fn hash(mut file: File, digest: Digest, chunk: &mut [u8], stop: &CancellationTok
     let mut hash = digest.begin();
     let mut size = 0;
     let before = file.metadata()?;
+    let stamp = Stamp::settled(&before, SystemTime::now());
     loop {
         if stop.is_cancelled() {
             return Err(io::Error::other("told to stop"));
@@ -134,7 +152,8 @@ fn hash(mut file: File, digest: Digest, chunk: &mut [u8], stop: &CancellationTok
     }
     let after = file.metadata()?;
     let changed = size != before.len() || written_at(&before) != written_at(&after);
-    Ok(Hashed { digest: hash.finish(), size, changed: changed && after.is_file() })
+    let stamp = stamp.filter(|stamp| !changed && Stamp::of(&after) == *stamp);
+    Ok(Hashed { digest: hash.finish(), size, changed: changed && after.is_file(), stamp })
 }
 
 /// Returns the time of the last write to a file, and its size.

@@ -32,6 +32,7 @@ mod digest;
 mod exclude;
 mod execute;
 mod generate;
+mod index;
 mod line;
 mod manifests;
 mod record;
@@ -58,13 +59,14 @@ use serde::{Deserialize, Serialize};
 use self::collect::{AllCollected, ChecksumCollector, Collected};
 use self::exclude::Exclude;
 use self::generate::What;
+use self::index::Update;
 use self::results::Results;
 use self::target::Target;
 use super::raw::Raw;
 use super::{Console, plain, shown};
 
 const TAKES: &str = "dir or dirs (directories) or check (manifests), out (a file, or null for standard output), digest \
-                     (sha256, sha512, blake3 or md5), exclude (patterns) and quiet (true or false)";
+                     (sha256, sha512, blake3 or md5), exclude (patterns), update and quiet (true or false)";
 /// The largest file takes as long as it takes.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The number of batches that may wait: at most 16 MiB of paths.
@@ -83,6 +85,8 @@ pub struct ChecksumParam {
     pub digest: Digest,
     /// The exclusions, as patterns of a `.gitignore` file.
     pub exclude: Vec<String>,
+    /// True if only files are read that have changed since the manifest was made, by the index that is kept beside it.
+    pub update: bool,
     /// The manifests whose files are compared with them, instead.
     pub check: Vec<PathBuf>,
     /// True if nothing is said of files that match their manifest.
@@ -103,6 +107,8 @@ struct Form {
     #[serde(default)]
     exclude: Vec<String>,
     #[serde(default)]
+    update: bool,
+    #[serde(default)]
     check: Vec<Raw>,
     #[serde(default)]
     quiet: bool,
@@ -118,6 +124,7 @@ impl ChecksumParam {
             out: self.out.as_ref().map(Raw::new),
             digest: self.digest,
             exclude: self.exclude.clone(),
+            update: self.update,
             check: raw(&self.check),
             quiet: self.quiet,
         })
@@ -132,6 +139,7 @@ impl ChecksumParam {
             out: form.out.as_ref().map(|out| out.to_os().into()),
             digest: form.digest,
             exclude: form.exclude,
+            update: form.update,
             check: paths(&mut form.check.iter()),
             quiet: form.quiet,
         };
@@ -151,6 +159,11 @@ impl ChecksumParam {
         self.dirs.iter().try_for_each(|dir| check_dir(dir))?;
         self.check.iter().try_for_each(|manifest| check_manifest(manifest))?;
         Exclude::new(&self.exclude)?;
+        if self.update && (self.out.is_none() || self.dirs.is_empty()) {
+            return Err(
+                "update is for manifests of directories that have a file (out) to be updated".to_owned()
+            );
+        }
         self.target().map(drop)
     }
 
@@ -253,8 +266,12 @@ impl TaskPlugin for Checksum {
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        let digest = ChecksumParam::read(&spec.param)?.digest;
-        Ok(Arc::new(execute::ChecksumExecutor { digest }))
+        let param = ChecksumParam::read(&spec.param)?;
+        let digest = param.digest;
+        let target = if param.update { param.target().map_err(anyhow::Error::msg)? } else { None };
+        let index = target.map(|target| target.index().path().to_owned());
+        let update = index.map(|index| Arc::new(Update::new(index, digest, self.console.clone())));
+        Ok(Arc::new(execute::ChecksumExecutor { digest, update }))
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
@@ -263,8 +280,9 @@ impl TaskPlugin for Checksum {
         let scratch = target.map_or_else(std::env::temp_dir, |target| target.parent().to_owned());
         let (collected, known) = self.collected(spec, scratch);
         let (compares, quiet) = (!param.check.is_empty(), param.quiet);
-        let console = self.console.clone();
-        Ok(Box::new(ChecksumCollector { collected, known, out: param.out, compares, quiet, console }))
+        let (console, index) = (self.console.clone(), param.update.then_some(param.digest));
+        let out = param.out;
+        Ok(Box::new(ChecksumCollector { collected, known, out, compares, quiet, index, console }))
     }
 }
 

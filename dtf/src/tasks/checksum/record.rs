@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Write};
 use super::super::codec::{
     PathReader, PathWriter, at_end, damaged, put_bytes, put_number, take_bytes, take_number,
 };
+use super::index::Stamp;
 
 /// Something to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,17 @@ pub(super) enum Found<'a> {
         size: u64,
         /// True if it was written to while it was read.
         changed: bool,
+        /// Its state, for the index of an update.
+        stamp: Option<Stamp>,
+    },
+    /// It is as it was when it was hashed before, and was not read.
+    Kept {
+        /// The digest.
+        digest: &'a [u8],
+        /// The number of its bytes.
+        size: u64,
+        /// Its state.
+        stamp: Stamp,
     },
     /// It was compared with what it should be.
     Compared {
@@ -116,17 +128,26 @@ impl<'a> Found<'a> {
     /// Appends the form that is kept. Hashed sorts before failed.
     pub(super) fn encode(&self, to: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Found::Hashed { digest, size, changed } => {
+            Found::Hashed { digest, size, changed, stamp } => {
                 to.push(u8::from(*changed));
                 put_bytes(to, digest)?;
-                put_number(to, *size)
+                put_number(to, *size)?;
+                to.extend(stamp.iter().flat_map(|stamp| stamp.to_bytes()));
+                Ok(())
+            }
+            Found::Kept { digest, size, stamp } => {
+                to.push(4);
+                put_bytes(to, digest)?;
+                put_number(to, *size)?;
+                to.extend(stamp.to_bytes());
+                Ok(())
             }
             Found::Compared { same, size } => {
                 to.push(2 + u8::from(*same));
                 put_number(to, *size)
             }
             Found::Failed { why } => {
-                to.push(4);
+                to.push(5);
                 to.extend_from_slice(why);
                 Ok(())
             }
@@ -136,15 +157,20 @@ impl<'a> Found<'a> {
     /// Reads what [`encode`](Self::encode) wrote.
     pub(super) fn decode(from: &'a [u8]) -> io::Result<Self> {
         match from.split_first() {
-            Some((form @ (0 | 1), mut rest)) => {
+            Some((form @ (0 | 1 | 4), mut rest)) => {
                 let length = usize::try_from(take_number(&mut rest)?).map_err(|_| damaged())?;
-                let (digest, mut size) = rest.split_at_checked(length).ok_or_else(damaged)?;
-                Ok(Found::Hashed { digest, size: take_number(&mut size)?, changed: *form == 1 })
+                let (digest, mut rest) = rest.split_at_checked(length).ok_or_else(damaged)?;
+                let size = take_number(&mut rest)?;
+                match (form, Stamp::read(rest)) {
+                    (4, Some(stamp)) => Ok(Found::Kept { digest, size, stamp }),
+                    (4, None) => Err(damaged()),
+                    (_, stamp) => Ok(Found::Hashed { digest, size, changed: *form == 1, stamp }),
+                }
             }
             Some((form @ (2 | 3), mut size)) => {
                 Ok(Found::Compared { same: *form == 3, size: take_number(&mut size)? })
             }
-            Some((4, why)) => Ok(Found::Failed { why }),
+            Some((5, why)) => Ok(Found::Failed { why }),
             _ => Err(damaged()),
         }
     }
@@ -236,8 +262,10 @@ mod tests {
             let mut writer = RecordWriter::new(Vec::new());
             for (path, digest, (size, flag), why) in &records {
                 let (size, flag) = (*size, *flag);
-                let hashed = Found::Hashed { digest, size, changed: flag };
-                for found in [hashed, Found::Compared { same: flag, size }, Found::Failed { why }] {
+                let stamp = Stamp::read(&[7; Stamp::BYTES]).unwrap();
+                let hashed = Found::Hashed { digest, size, changed: flag, stamp: flag.then_some(stamp) };
+                let kept = Found::Kept { digest, size, stamp };
+                for found in [hashed, kept, Found::Compared { same: flag, size }, Found::Failed { why }] {
                     let mut encoded = Vec::new();
                     found.encode(&mut encoded).unwrap();
                     prop_assert_eq!(Found::decode(&encoded).unwrap(), found);
@@ -247,7 +275,7 @@ mod tests {
             let written = writer.into_inner();
             let mut reader = RecordReader::new(written.as_slice());
             let (mut path, mut found) = (Vec::new(), Vec::new());
-            for (expected, ..) in records.iter().flat_map(|record| [record; 3]) {
+            for (expected, ..) in records.iter().flat_map(|record| [record; 4]) {
                 prop_assert!(reader.next(&mut path, &mut found).unwrap());
                 prop_assert_eq!(&path, expected);
             }

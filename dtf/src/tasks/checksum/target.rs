@@ -14,6 +14,8 @@ use super::super::{plain, shown};
 
 /// The beginning of an unfinished manifest's name.
 pub(super) const UNFINISHED: &str = ".dtf-manifest-";
+/// The end of the name of a manifest's index.
+const INDEX: &str = ".dtf-index";
 
 /// A file to be made or replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,17 @@ impl Target {
         &self.parent
     }
 
+    /// The place of the manifest's index: beside it.
+    pub(super) fn index(&self) -> Self {
+        let name = indexed(&self.name);
+        Self { path: self.parent.join(&name), name, ..self.clone() }
+    }
+
+    /// The path, without symlinks in its last step.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Lets `fill` write the file beside its place, and puts it there when all of it is on disk.
     pub(super) fn write<T>(&self, fill: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
         let mut beside = tempfile::Builder::new()
@@ -98,7 +111,8 @@ impl Target {
         File::open(&self.parent)?.sync_all()
     }
 
-    /// Returns the entries that a walk shall pass over: the file itself, and unfinished ones beside it.
+    /// Returns the entries that a walk shall pass over: the file itself, its index, and unfinished ones
+    /// beside it.
     pub(super) fn to_skip(&self) -> io::Result<Skip> {
         let parent = fs::metadata(&self.parent)?;
         Ok(Skip { directory: (parent.dev(), parent.ino()), name: self.name.clone() })
@@ -147,6 +161,13 @@ impl Skip {
 
     /// Returns true if it has this entry.
     pub(super) fn has(&self, name: &OsStr) -> bool {
-        name == self.name || name.as_bytes().starts_with(UNFINISHED.as_bytes())
+        name == self.name || name == indexed(&self.name) || name.as_bytes().starts_with(UNFINISHED.as_bytes())
     }
+}
+
+/// The name of the index of a manifest with this name.
+fn indexed(manifest: &OsStr) -> OsString {
+    let mut name = manifest.to_owned();
+    name.push(INDEX);
+    name
 }
