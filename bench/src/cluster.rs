@@ -134,8 +134,9 @@ impl Cluster {
         config.executor.slots = self.slots;
         // A task's own backlog must fit, also where it is larger than the default budgets.
         let most = u64::from(config.shape.generation_buckets) * self.backlog;
-        config.generator.all = config.generator.all.max(most);
-        config.generator.group = config.generator.group.max(most);
+        for budget in [&mut config.generator.all, &mut config.generator.group] {
+            budget.subtasks = budget.subtasks.max(most);
+        }
         config
     }
 }

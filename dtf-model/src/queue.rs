@@ -35,7 +35,7 @@ use crate::status::{Control, Counts};
 use crate::table::TaskRow;
 
 pub use self::collector::{CollectorLoad, Commit, FIRST_LOOK};
-pub use self::generator::{Backlog, GeneratorLoad, Push};
+pub use self::generator::{Backlog, GeneratorLoad, Push, STORED_WITH};
 pub use self::parcel::{Parcel, ParcelId};
 pub use self::ports::{
     CollectorQueue, ExecutorQueue, GeneratorQueue, QueueReader, QueueStore, SchedulerQueue, TaskControl,
@@ -173,6 +173,8 @@ pub struct TaskProgress {
     pub delayed: u64,
     /// Results waiting for the collector.
     pub results: u64,
+    /// Their size, all together.
+    pub results_bytes: u64,
     /// True if the generator has given everything.
     pub generated: bool,
     /// The control that the users want.
@@ -238,13 +240,16 @@ pub struct TakeRequest {
     pub parcels: usize,
     /// The number of lanes.
     pub lanes: u32,
+    /// The size of the waiting results from which on nothing is given; [`RESULTS_WATERMARK_BYTES`] at most.
+    pub results_bytes: u64,
 }
 
 impl TakeRequest {
     /// A place on each of these shards, for each time that it is named; each shard serves the lane of its number.
     pub fn of(shards: &[Shard], lanes: u32) -> Self {
         let place = |shard: &Shard| Slot { shard: *shard, lanes: vec![shard.0] };
-        Self { places: shards.iter().map(place).collect(), parcels: shards.len(), lanes }
+        let (places, parcels) = (shards.iter().map(place).collect(), shards.len());
+        Self { places, parcels, lanes, results_bytes: RESULTS_WATERMARK_BYTES }
     }
 }
 
@@ -272,6 +277,8 @@ pub struct Taken {
     pub control: Control,
     /// The task's use of executors so far; parcels that were taken now count as running.
     pub usage: Usage,
+    /// The size of the results that wait for the collector, all together.
+    pub results_bytes: u64,
 }
 
 /// One life of a store, as it calls itself. Another one may lack the last writes of the one before, or all.

@@ -143,7 +143,8 @@ impl Reply {
         let flooded = self.count()? >= RESULTS_WATERMARK;
         let flooded = self.count()? >= RESULTS_WATERMARK_BYTES || flooded;
         let waiting = pending + self.count()?;
-        Ok(Backlog { waiting, mean_run: mean_run(busy, timed), control, flooded })
+        let bytes = self.count()?;
+        Ok(Backlog { waiting, bytes, mean_run: mean_run(busy, timed), control, flooded })
     }
 
     /// Reads a task's use of executors, as `take.lua` and `load_scheduler.lua` reply it.

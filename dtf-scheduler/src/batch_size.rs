@@ -7,8 +7,10 @@
 const PUSH_BYTES: usize = 4 << 20;
 /// The largest size of a parcel of more than one subtask: several parcels travel in one call.
 pub(crate) const PARCEL_BYTES: usize = 256 << 10;
-/// The number that is asked for as long as no size is known.
-const UNKNOWN: usize = 64;
+/// The size that subtasks are taken to have as long as none is known, …
+const UNKNOWN_BYTES: u64 = 64 << 10;
+/// … and the fewest and the most that are asked for then.
+const UNKNOWN: std::ops::RangeInclusive<u64> = 16..=64;
 
 /// The known sizes of a task's subtasks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,9 +20,14 @@ pub(crate) struct BatchSize {
 }
 
 impl BatchSize {
-    /// Returns the number to ask for; at least one.
-    pub(crate) fn most(&self) -> usize {
-        self.mean.map_or(UNKNOWN, |mean| (PUSH_BYTES / mean.max(1)).max(1))
+    /// Returns the number to ask for, where so many bytes may be added; at least one.
+    pub(crate) fn most(&self, bytes: u64) -> usize {
+        let Some(mean) = self.mean else {
+            let guessed = (bytes / UNKNOWN_BYTES).clamp(*UNKNOWN.start(), *UNKNOWN.end());
+            return usize::try_from(guessed).unwrap_or(usize::MAX);
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(PUSH_BYTES);
+        (bytes / mean.max(1)).max(1)
     }
 
     /// A batch of so many has so many bytes. Larger ones count at once, smaller ones by and by.
@@ -37,18 +44,20 @@ mod tests {
     #[test]
     fn as_many_are_asked_for_as_fit() {
         let mut sizes = BatchSize::default();
-        assert_eq!(sizes.most(), 64);
+        assert_eq!([0, 20 << 16, 1 << 40].map(|bytes| sizes.most(bytes)), [16, 20, 64]);
+        assert_eq!(sizes.most(u64::MAX), 64);
         sizes.note(64, 64 << 10);
-        assert_eq!(sizes.most(), 4096);
+        assert_eq!(sizes.most(u64::MAX), 4096);
         sizes.note(0, 0);
-        assert_eq!(sizes.most(), 4096);
+        assert_eq!(sizes.most(u64::MAX), 4096);
+        assert_eq!([0, 100 << 10].map(|bytes| sizes.most(bytes)), [1, 100]);
         sizes.note(10, 10 << 20);
-        assert_eq!(sizes.most(), 4);
+        assert_eq!(sizes.most(u64::MAX), 4);
         for most in [8, 16, 32] {
             sizes.note(4, 0);
-            assert_eq!(sizes.most(), most);
+            assert_eq!(sizes.most(u64::MAX), most);
         }
         sizes.note(1, usize::MAX);
-        assert_eq!(sizes.most(), 1);
+        assert_eq!(sizes.most(u64::MAX), 1);
     }
 }

@@ -1,29 +1,68 @@
-//! The budgets of waiting subtasks, so that thousands of tasks do not fill the queues each with its own backlog.
+//! The budgets of waiting subtasks, so that thousands of tasks do not fill the queues each with its own backlog: of their number, and
+//! of their bytes.
 //!
 //! A bucket's generator has its part of the cluster's budgets, of all and of each resource group. Tasks have equal shares
 //! of that, and as soon as others have less to give, or end, the rest have more. Where a budget is used up every task may
 //! still have [`LEAST`] waiting: none waits for another's backlog to drain.
+//!
+//! What a task has waiting is told with each answer of its queues, and the sums are kept here: no store has a counter of more than
+//! one task, which on a Redis Cluster could not be written together with the task's queues.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dtf_model::ClusterShape;
 
-/// The number of subtasks that every task may have waiting, whatever the budgets.
-pub const LEAST: u64 = 16;
+/// The amount that every task may have waiting, whatever the budgets: 16 subtasks, and 64 KiB.
+pub const LEAST: Amount = Amount { subtasks: 16, bytes: 64 << 10 };
 
-/// The number of subtasks that may wait for dispatch in the whole cluster.
+/// A number of subtasks, and their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// The number of subtasks.
+    pub subtasks: u64,
+    /// Their size, in bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn of_each(self, other: Self, of: impl Fn(u64, u64) -> u64) -> Self {
+        Self { subtasks: of(self.subtasks, other.subtasks), bytes: of(self.bytes, other.bytes) }
+    }
+
+    pub(crate) fn min(self, other: Self) -> Self {
+        self.of_each(other, u64::min)
+    }
+
+    fn max(self, other: Self) -> Self {
+        self.of_each(other, u64::max)
+    }
+
+    fn less(self, other: Self) -> Self {
+        self.of_each(other, u64::saturating_sub)
+    }
+
+    fn parted(self, parts: u64) -> Self {
+        let parts = parts.max(1);
+        Self { subtasks: self.subtasks / parts, bytes: self.bytes / parts }
+    }
+}
+
+/// The amounts that may wait for dispatch in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
-    /// Over all tasks: 500,000 by default.
-    pub all: u64,
-    /// Over the tasks of a resource group: 250,000 by default.
-    pub group: u64,
+    /// Over all tasks: 500,000 subtasks and 1 GiB by default.
+    pub all: Amount,
+    /// Over the tasks of a resource group: 250,000 subtasks and 512 MiB by default.
+    pub group: Amount,
 }
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self { all: 500_000, group: 250_000 }
+        Self {
+            all: Amount { subtasks: 500_000, bytes: 1 << 30 },
+            group: Amount { subtasks: 250_000, bytes: 512 << 20 },
+        }
     }
 }
 
@@ -31,18 +70,18 @@ impl Default for Budgets {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     tasks: u64,
-    waiting: u64,
+    waiting: Amount,
 }
 
 impl Sum {
-    fn change(&mut self, before: u64, now: u64) {
-        self.waiting = self.waiting.saturating_sub(before) + now;
+    fn change(&mut self, before: Amount, now: Amount) {
+        self.waiting = self.waiting.less(before).of_each(now, u64::saturating_add);
     }
 
     /// Returns the share of one of these tasks, which has so much waiting now.
-    fn share(&self, budget: u64, own: u64) -> u64 {
-        let others = self.waiting.saturating_sub(own);
-        (budget / self.tasks.max(1)).min(budget.saturating_sub(others))
+    fn share(&self, budget: Amount, own: Amount) -> Amount {
+        let others = self.waiting.less(own);
+        budget.parted(self.tasks).min(budget.less(others))
     }
 }
 
@@ -62,14 +101,14 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(budgets: Budgets, shape: &ClusterShape) -> Self {
-        let parts = u64::from(shape.generation_buckets.max(1));
-        let budgets = Budgets { all: budgets.all / parts, group: budgets.group / parts };
+        let parts = u64::from(shape.generation_buckets);
+        let budgets = Budgets { all: budgets.all.parted(parts), group: budgets.group.parted(parts) };
         Self { budgets, buckets: Mutex::default() }
     }
 
     /// Takes a task in, with nothing waiting.
     pub(crate) fn open(&self, bucket: u32, group: &str) -> Share<'_> {
-        let share = Share { ledger: self, bucket, group: group.to_owned(), waiting: 0 };
+        let share = Share { ledger: self, bucket, group: group.to_owned(), waiting: Amount::default() };
         share.with(|_, all, group| {
             all.tasks += 1;
             group.tasks += 1;
@@ -89,12 +128,12 @@ pub(crate) struct Share<'a> {
     ledger: &'a Ledger,
     bucket: u32,
     group: String,
-    waiting: u64,
+    waiting: Amount,
 }
 
 impl Share<'_> {
     /// So much of the task waits now. Says how much may.
-    pub(crate) fn most(&mut self, waiting: u64) -> u64 {
+    pub(crate) fn most(&mut self, waiting: Amount) -> Amount {
         let before = std::mem::replace(&mut self.waiting, waiting);
         self.with(|budgets, all, group| {
             all.change(before, waiting);
@@ -115,7 +154,7 @@ impl Drop for Share<'_> {
         let waiting = self.waiting;
         let left = self.with(|_, all, group| {
             for sum in [&mut *all, &mut *group] {
-                sum.change(waiting, 0);
+                sum.change(waiting, Amount::default());
                 sum.tasks = sum.tasks.saturating_sub(1);
             }
             (all.tasks, group.tasks)
@@ -135,44 +174,62 @@ impl Drop for Share<'_> {
 mod tests {
     use super::*;
 
-    fn ledger(all: u64, group: u64) -> Ledger {
+    fn ledger(all: Amount, group: Amount) -> Ledger {
         let shape = ClusterShape { generation_buckets: 4, ..ClusterShape::default() };
-        Ledger::new(Budgets { all: 4 * all, group: 4 * group }, &shape)
+        let all_of = |amount: Amount| Amount { subtasks: 4 * amount.subtasks, bytes: 4 * amount.bytes };
+        Ledger::new(Budgets { all: all_of(all), group: all_of(group) }, &shape)
     }
+
+    /// Subtasks of 1 KiB.
+    fn of(subtasks: u64) -> Amount {
+        Amount { subtasks, bytes: subtasks << 10 }
+    }
+
+    const ENDLESS: u64 = 1 << 50;
 
     #[test]
     fn who_is_alone_has_it_all_and_many_share() {
-        let ledger = ledger(1000, 600);
-        let mut first = ledger.open(0, "a");
-        assert_eq!(first.most(0), 600);
-        assert_eq!(first.most(600), 600);
-        // Another of the group: nothing is left for it, and the first may not add to what it has.
-        let mut second = ledger.open(0, "a");
-        assert_eq!(second.most(0), LEAST);
-        assert_eq!(first.most(600), 300);
-        assert_eq!(first.most(100), 300);
-        assert_eq!(second.most(0), 300);
-        // Other groups, other buckets.
-        assert_eq!(ledger.open(0, "b").most(0), 333);
-        assert_eq!(ledger.open(1, "a").most(0), 600);
-        drop(second);
-        assert_eq!(first.most(100), 600);
-        drop(first);
-        assert!(ledger.buckets().is_empty());
+        // Of each of the two, the other one being endless.
+        let by_number: fn(u64) -> Amount = |subtasks| Amount { subtasks, bytes: ENDLESS };
+        let by_size: fn(u64) -> Amount = |kib| Amount { subtasks: ENDLESS, bytes: kib << 10 };
+        let number: fn(Amount) -> u64 = |amount| amount.subtasks;
+        let size: fn(Amount) -> u64 = |amount| amount.bytes >> 10;
+        for (budget, seen, least) in [(by_number, number, 16), (by_size, size, 64)] {
+            let ledger = ledger(budget(1000), budget(600));
+            let mut first = ledger.open(0, "a");
+            assert_eq!(seen(first.most(of(0))), 600);
+            assert_eq!(seen(first.most(of(600))), 600);
+            // Another of the group: nothing is left for it, and the first may not add to what it has.
+            let mut second = ledger.open(0, "a");
+            assert_eq!(seen(second.most(of(0))), least);
+            assert_eq!(seen(first.most(of(600))), 300);
+            assert_eq!(seen(first.most(of(100))), 300);
+            assert_eq!(seen(second.most(of(0))), 300);
+            // Other groups, other buckets.
+            assert_eq!(seen(ledger.open(0, "b").most(of(0))), 333);
+            assert_eq!(seen(ledger.open(1, "a").most(of(0))), 600);
+            drop(second);
+            assert_eq!(seen(first.most(of(100))), 600);
+            drop(first);
+            assert!(ledger.buckets().is_empty());
+        }
     }
 
     #[test]
-    fn thousands_of_tasks_keep_to_the_budget_but_for_the_least() {
-        let ledger = ledger(10_000, 10_000);
+    fn thousands_of_tasks_keep_to_the_budgets_but_for_the_least() {
+        // Subtasks of 64 KiB: their bytes are used up long before their number.
+        let most = Amount { subtasks: 10_000, bytes: 256 << 20 };
+        let ledger = ledger(most, most);
         let mut shares: Vec<_> = (0..2000).map(|task| ledger.open(0, ["a", "b"][task % 2])).collect();
         for _ in 0..3 {
             for share in &mut shares {
                 let most = share.most(share.waiting);
-                let _ = share.most(share.waiting.max(most));
+                let subtasks = most.subtasks.min(most.bytes >> 16);
+                let _ = share.most(share.waiting.max(Amount { subtasks, bytes: subtasks << 16 }));
             }
         }
-        let waiting: u64 = shares.iter().map(|share| share.waiting).sum();
-        assert!(waiting <= 10_000 + 2000 * LEAST, "{waiting}");
-        assert!(shares.iter().all(|share| share.waiting >= LEAST));
+        let waiting: u64 = shares.iter().map(|share| share.waiting.bytes).sum();
+        assert!(waiting <= most.bytes + 2000 * LEAST.bytes, "{waiting}");
+        assert!(shares.iter().all(|share| share.waiting.bytes >= LEAST.bytes));
     }
 }

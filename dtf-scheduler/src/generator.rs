@@ -22,7 +22,7 @@ use lrmf_core::runner::{Held, RunTask};
 use tracing::warn;
 
 use crate::batch_size::{BatchSize, PARCEL_BYTES};
-use crate::budget::{Budgets, Ledger, Share};
+use crate::budget::{Amount, Budgets, Ledger, Share};
 use crate::retries::Retries;
 
 /// The most subtasks a batch.
@@ -233,8 +233,10 @@ impl Generation<'_> {
 
     /// The number of subtasks to ask for now; none while the backlog is full or the task paused.
     fn room(&mut self) -> usize {
-        let share = self.share.most(self.backlog.waiting);
-        room(&self.backlog, self.conf.backlog.min(share)).min(self.batch_size.most())
+        let Backlog { waiting, bytes, .. } = self.backlog;
+        let own = Amount { subtasks: self.conf.backlog, bytes: self.conf.backlog_bytes };
+        let full = self.share.most(Amount { subtasks: waiting, bytes }).min(own);
+        room(&self.backlog, full).min(self.batch_size.most(full.bytes.saturating_sub(bytes)))
     }
 
     /// The next batch, with the status and the progress behind it.
@@ -313,14 +315,15 @@ impl Generation<'_> {
     }
 }
 
-/// Returns the number of subtasks to ask for now, where so many may wait. A backlog is filled up when half of it has
-/// drained, so that batches stay large.
-fn room(backlog: &Backlog, full: u64) -> usize {
-    let full = if backlog.mean_run.is_some() { full } else { full.min(UNMEASURED) };
-    if backlog.control != Control::Run || backlog.flooded || backlog.waiting > full / 2 {
+/// Returns the number of subtasks to ask for now, where so much may wait. A backlog is filled up when half of it has
+/// drained, in number and in bytes, so that batches stay large.
+fn room(backlog: &Backlog, full: Amount) -> usize {
+    let most = if backlog.mean_run.is_some() { full.subtasks } else { full.subtasks.min(UNMEASURED) };
+    let is_full = backlog.waiting > most / 2 || (backlog.waiting > 0 && backlog.bytes > full.bytes / 2);
+    if backlog.control != Control::Run || backlog.flooded || is_full {
         return 0;
     }
-    usize::try_from((full - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
+    usize::try_from((most - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
 }
 
 /// Returns the number of subtasks that make [`PARCEL_WORK`] of work; one, as long as no run time is known.
@@ -401,12 +404,18 @@ mod tests {
     #[test]
     fn nothing_is_asked_for_while_the_backlog_is_more_than_half_full() {
         let mean_run = Some(Duration::from_millis(1));
-        let backlog = |waiting| Backlog { waiting, mean_run, control: Control::Run, flooded: false };
-        assert_eq!(room(&backlog(0), 5000), 4096);
-        assert_eq!(room(&backlog(2500), 5000), 2500);
-        assert_eq!(room(&backlog(2501), 5000), 0);
-        assert_eq!(room(&Backlog { control: Control::Pause, ..backlog(0) }, 5000), 0);
-        assert_eq!(room(&Backlog { mean_run: None, ..backlog(0) }, 5000), 1000);
-        assert_eq!(room(&Backlog::default(), 1), 1);
+        let backlog =
+            |waiting| Backlog { waiting, bytes: waiting, mean_run, control: Control::Run, flooded: false };
+        let full = |subtasks| Amount { subtasks, bytes: 1 << 30 };
+        assert_eq!(room(&backlog(0), full(5000)), 4096);
+        assert_eq!(room(&backlog(2500), full(5000)), 2500);
+        assert_eq!(room(&backlog(2501), full(5000)), 0);
+        assert_eq!(room(&Backlog { control: Control::Pause, ..backlog(0) }, full(5000)), 0);
+        assert_eq!(room(&Backlog { mean_run: None, ..backlog(0) }, full(5000)), 1000);
+        assert_eq!(room(&Backlog::default(), full(1)), 1);
+        // The same by size; what does not wait has none.
+        let of = |bytes| room(&Backlog { bytes, ..backlog(10) }, Amount { subtasks: 5000, bytes: 1000 });
+        assert_eq!((of(500), of(501)), (4096, 0));
+        assert!(room(&Backlog { bytes: 501, ..backlog(0) }, Amount { subtasks: 5000, bytes: 1000 }) > 0);
     }
 }

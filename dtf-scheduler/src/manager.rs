@@ -23,8 +23,8 @@ use crate::history::{History, HistoryPolicy};
 use crate::retention::Retention;
 use crate::schedules::DueSchedules;
 
-/// The time, in milliseconds, after which the beginning of a run may come too late for its task.
-const LATE: u64 = 5000;
+/// The time after which the beginning of a run may come too late for its task.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Settings of the manager role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +226,8 @@ impl Steps {
         mut row: TaskRow,
         now: u64,
     ) -> Result<Option<(TaskRow, TaskState)>, StoreError> {
+        // By a clock that nobody sets: it goes on while the process is stopped.
+        let begin = self.context.clock.now();
         if !self.ports.table.begin_run(row.id, row.run, now).await? {
             return Ok(None); // another manager did, or the row has ended
         }
@@ -242,7 +244,7 @@ impl Steps {
             }
             Err(error) => return Err(error),
         }
-        if self.context.clock.unix_millis().saturating_sub(now) > LATE {
+        if self.context.clock.now().since(begin) > LATE {
             self.discard_if_late(row.id, row.run).await?;
             return Ok(None);
         }

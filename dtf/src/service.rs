@@ -18,7 +18,7 @@ use dtf_runtime::{GracefulShutdown, RoleContext, until_answered};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::{Generator, GeneratorPorts};
 use dtf_scheduler::manager::{Manager, ManagerConfig, ManagerPorts};
-use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
+use dtf_scheduler::scheduler::{Scheduler, SchedulerConfig, SchedulerPorts};
 use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
@@ -62,8 +62,10 @@ pub struct DtfConfig {
     pub membership: CoordinatorConfig,
     /// The manager role.
     pub manager: ManagerConfig,
-    /// The number of subtasks that may wait for dispatch in the cluster. The same in all of its processes.
+    /// The subtasks that may wait for dispatch in the cluster. The same in all of its processes.
     pub generator: Budgets,
+    /// The scheduler role.
+    pub scheduler: SchedulerConfig,
     /// The executor role.
     pub executor: ExecutorConfig,
     /// The time that running subtasks have when the process is stopped in good order. Default 45 s.
@@ -87,6 +89,7 @@ impl Default for DtfConfig {
             membership: CoordinatorConfig::default(),
             manager: ManagerConfig::default(),
             generator: Budgets::default(),
+            scheduler: SchedulerConfig::default(),
             executor: ExecutorConfig::default(),
             grace: Duration::from_secs(45),
             plugin_threads: cores.max(4),
@@ -392,7 +395,8 @@ impl Dtf {
                 context,
             )),
             Role::Scheduler => {
-                TaskRunner::new(Scheduler::new(SchedulerPorts { table, queues, shards }, context))
+                let ports = SchedulerPorts { table, queues, shards };
+                TaskRunner::new(Scheduler::new(self.config.scheduler, ports, context))
             }
             Role::Executor => TaskRunner::new(Executor::new(
                 self.config.executor,

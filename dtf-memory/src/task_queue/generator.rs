@@ -2,7 +2,7 @@
 
 use dtf_model::error::StoreError;
 use dtf_model::ids::Seq;
-use dtf_model::queue::{Backlog, GeneratorLoad, Parcel, ParcelId, Push};
+use dtf_model::queue::{Backlog, GeneratorLoad, Parcel, ParcelId, Push, RESULTS_WATERMARK_BYTES};
 use lrmf_core::Token;
 
 use super::{TaskQueue, check, raise};
@@ -30,10 +30,17 @@ impl TaskQueue {
     pub(crate) fn backlog(&self) -> Backlog {
         Backlog {
             waiting: self.pending_subtasks + self.delayed.len() as u64,
+            bytes: self.pending_bytes(),
             mean_run: self.run_time.mean(),
             control: self.control,
-            flooded: self.is_flooded(),
+            flooded: self.is_flooded(RESULTS_WATERMARK_BYTES),
         }
+    }
+
+    /// The size of what waits. It is added up when it is asked for, as the backlog is short.
+    fn pending_bytes(&self) -> u64 {
+        let waiting = self.pending.iter().chain(self.keyed.parcels()).chain(self.delayed.values());
+        waiting.flat_map(|parcel| &parcel.bodies).map(|body| body.len() as u64).sum()
     }
 
     pub(crate) fn push(&mut self, token: Token, push: Push) -> Result<Backlog, StoreError> {

@@ -117,6 +117,11 @@ impl Keyed {
         lanes
     }
 
+    /// The parcels, in no order that matters.
+    pub(super) fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        self.parcels.values()
+    }
+
     fn of(&self, key: ShardKey) -> impl Iterator<Item = (Rank, &Parcel)> {
         let all = (key, (false, Seq(0)))..=(key, (true, Seq(u64::MAX)));
         self.parcels.range(all).map(|((_, rank), parcel)| (*rank, parcel))

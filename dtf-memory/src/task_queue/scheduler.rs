@@ -5,8 +5,8 @@ use std::time::Duration;
 use dtf_model::error::StoreError;
 use dtf_model::key::ShardKey;
 use dtf_model::queue::{
-    Parcel, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad, Slot,
-    TakeRequest, Taken, TaskProgress, Usage, WAKE_MOST,
+    Parcel, ParcelId, RESULTS_WATERMARK, RunningParcel, SchedulerLoad, Slot, TakeRequest, Taken,
+    TaskProgress, Usage, WAKE_MOST,
 };
 use dtf_model::status::Control;
 use lrmf_core::{Timestamp, Token};
@@ -36,6 +36,7 @@ impl TaskQueue {
             lost: self.lost.min(self.pending_subtasks),
             delayed: self.delayed.len() as u64,
             results: self.waiting_results,
+            results_bytes: self.waiting_bytes,
             generated: self.finished,
             control: self.control,
             is_over: self.stop.is_some() || self.ending.is_some(),
@@ -57,7 +58,7 @@ impl TaskQueue {
         self.keyed.set_lanes(hand.lanes);
         self.wake_delayed(now);
         let (mut parcels, mut left) = (Vec::new(), most);
-        let may_take = self.control == Control::Run && !self.is_flooded();
+        let may_take = self.control == Control::Run && !self.is_flooded(hand.results_bytes);
         for Slot { shard, lanes } in hand.places.iter().filter(|_| may_take) {
             if parcels.len() == hand.parcels || left == 0 {
                 break;
@@ -75,8 +76,19 @@ impl TaskQueue {
         let next_due = self.delayed.first_key_value().map(|((due, _), _)| due.since(now));
         let anywhere = may_take && !self.pending.is_empty();
         let lanes = if may_take { self.keyed.lanes_in_line() } else { Vec::new() };
-        let TaskProgress { pending, lost, generated, control, usage, .. } = self.progress();
-        Ok(Taken { parcels, pending, lost, generated, anywhere, lanes, next_due, control, usage })
+        let TaskProgress { pending, lost, generated, control, usage, results_bytes, .. } = self.progress();
+        Ok(Taken {
+            parcels,
+            pending,
+            lost,
+            generated,
+            anywhere,
+            lanes,
+            next_due,
+            control,
+            usage,
+            results_bytes,
+        })
     }
 
     /// Takes the parcel whose turn it is at a place that serves these lanes, with at most so many subtasks.
@@ -112,8 +124,8 @@ impl TaskQueue {
         }
     }
 
-    pub(super) fn is_flooded(&self) -> bool {
-        self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= RESULTS_WATERMARK_BYTES
+    pub(super) fn is_flooded(&self, most_bytes: u64) -> bool {
+        self.waiting_results >= RESULTS_WATERMARK || self.waiting_bytes >= most_bytes
     }
 
     fn wake_delayed(&mut self, now: Timestamp) {

@@ -111,6 +111,9 @@ pub struct TaskConf {
     /// the cluster
     /// and of its group leave less (settings `generator.backlog` and `generator.group_backlog`).
     pub backlog: u64,
+    /// The size of these subtasks, in bytes; less where the budgets of the cluster and of its group leave less (settings
+    /// `generator.backlog_bytes` and `generator.group_backlog_bytes`). Default 64 MiB.
+    pub backlog_bytes: u64,
     /// The time that a cancelled subtask has to stop.
     pub cancel_grace: Duration,
     /// The limits on the running subtasks of one task, whatever its group's share.
@@ -133,6 +136,7 @@ impl Default for TaskConf {
             call_backoff: Backoff::default(),
             on_failure: OnFailure::GoOn,
             backlog: 10_000,
+            backlog_bytes: 64 << 20,
             cancel_grace: Duration::from_secs(10),
             limits: Limits::NONE,
         }
@@ -163,6 +167,7 @@ impl TaskConf {
         at_least_one("the number of attempts", u64::from(self.max_attempts))?;
         at_least_one("the number of attempts of generator and collector", u64::from(self.call_attempts))?;
         at_least_one("the backlog", self.backlog)?;
+        at_least_one("the size of the backlog", self.backlog_bytes)?;
         if !(2..=MAX_EXECUTOR_LOSSES).contains(&self.max_executor_losses) {
             let (got, allowed) =
                 (self.max_executor_losses.to_string(), format!("2 to {MAX_EXECUTOR_LOSSES}"));
@@ -205,6 +210,7 @@ mod tests {
         assert!(TaskConf { max_executor_losses: 8, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { max_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { call_attempts: 0, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { backlog_bytes: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { task_type_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { queue_timeout: Some(Duration::ZERO), ..TaskConf::default() }.check().is_err());

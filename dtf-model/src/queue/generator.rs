@@ -24,11 +24,16 @@ pub struct GeneratorLoad {
     pub backlog: Backlog,
 }
 
+/// The most bytes that a subtask takes in a store besides its body.
+pub const STORED_WITH: u64 = 64;
+
 /// The backlog of a task, by which its generator paces itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Subtasks waiting: pending and delayed.
     pub waiting: u64,
+    /// Their size as they are stored: that of their bodies at least, and at most [`STORED_WITH`] bytes more for each.
+    pub bytes: u64,
     /// The average run time of a subtask, once any has been reported.
     pub mean_run: Option<Duration>,
     /// The control that the users want.

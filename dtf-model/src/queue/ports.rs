@@ -89,7 +89,7 @@ pub trait SchedulerQueue: QueueReader {
     /// Moves the first pending parcels to running, one for each place, and hands them out to be shipped there. They have
     /// at most `most` subtasks together; where a parcel has more than are left of that, it is split.
     /// Delayed subtasks that are due come first, in the order in which they were due. Gives nothing while the results that
-    /// wait for the collector reach [`RESULTS_WATERMARK`](super::RESULTS_WATERMARK) or [`RESULTS_WATERMARK_BYTES`](super::RESULTS_WATERMARK_BYTES).
+    /// wait for the collector reach [`RESULTS_WATERMARK`](super::RESULTS_WATERMARK) or the size that the request names.
     ///
     /// A place gets the first parcel of the key that is first in line in its lanes (of several lanes, whose key has been in
     /// line the longest), or the first one without a key: follow-ups before what the generator emitted, and then the one with

@@ -12,7 +12,7 @@ pass_when_full(KEYS[1])
 local created = created_of(gnext, fnext, reopened)
 if not ending then
   cancelled = txt(created - num(succeeded) - num(failed) - num(timed_out))
-  redis.call('HSET', KEYS[1], 'cancelled', cancelled, 'pending', 0, 'running', 0, 'waiting', 0, 'wbytes', 0,
+  redis.call('HSET', KEYS[1], 'cancelled', cancelled, 'pending', 0, 'running', 0, 'waiting', 0, 'wbytes', 0, 'pbytes', 0,
     'ending', '"Closed"', 'over', 1)
   if num(control) < 2 then
     redis.call('HSET', KEYS[1], 'control', 3)

@@ -5,9 +5,9 @@
 --   the delay in microseconds of each of these, then these and the follow-ups as parcels of one
 -- Reply: OK and the state | GONE | FENCED, token | CONFLICT, why
 local there, seen, fown, fnext, offset, ending, pending, waiting, wbytes, collected, reopened, delays, succeeded, failed,
-  timed_out, cancelled, finished, gnext = unpack(redis.call('HMGET', KEYS[1], 'run', 'ctoken', 'fown', 'fnext', 'offset', 'ending',
+  timed_out, cancelled, finished, gnext, bytes_waiting = unpack(redis.call('HMGET', KEYS[1], 'run', 'ctoken', 'fown', 'fnext', 'offset', 'ending',
   'pending', 'waiting', 'wbytes', 'collected', 'reopened', 'delays', 'succeeded', 'failed', 'timed_out', 'cancelled', 'finished',
-  'gnext'))
+  'gnext', 'pbytes'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -86,7 +86,8 @@ end
 return_to_pending(KEYS[1], KEYS[2], KEYS[6], KEYS[7], at_once) -- before what the generator emits, so that what iterates does not pile up
 redis.call('HSET', KEYS[1], 'offset', txt(offset + batches), 'collected', txt(num(collected) + count - open),
   'waiting', txt(num(waiting) - count), 'wbytes', txt(num(wbytes) - bytes),
-  'pending', txt(num(pending) + added - #members / 2), 'fnext', txt(num(fnext) + added), unpack(set))
+  'pending', txt(num(pending) + added - #members / 2), 'fnext', txt(num(fnext) + added),
+  'pbytes', txt(num(bytes_waiting) + bytes_of(ARGV, entries)), unpack(set))
 if ARGV[7] == '' then
   redis.call('HDEL', KEYS[1], 'csaved')
 else

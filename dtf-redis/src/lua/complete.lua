@@ -7,9 +7,9 @@
 --   the delay in microseconds of each d
 -- Reply: OK, running, pending, control, then of each report how many were counted, or why it is a conflict | GONE
 local there, ending, gnext, gown, fnext, fown, control, pending, running, busy, timed, delays, waiting, wbytes, succeeded,
-  failed, timed_out, cancelled, used = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
+  failed, timed_out, cancelled, used, bytes = unpack(redis.call('HMGET', KEYS[1], 'run', 'ending', 'gnext', 'gown', 'fnext', 'fown',
   'control', 'pending', 'running', 'busy', 'timed', 'delays', 'waiting', 'wbytes', 'succeeded', 'failed', 'timed_out',
-  'cancelled', 'used'))
+  'cancelled', 'used', 'pbytes'))
 local no = refused(there, ARGV[1])
 if no then
   return no
@@ -32,7 +32,7 @@ busy, timed, delays, waiting, wbytes, used = num(busy), num(timed), num(delays),
 local tally = { s = 0, f = 0, t = 0, c = 0 }
 local back, members, going_on, ended = {}, {}, {}, {}
 local settled, unsettled, results, sizes = {}, {}, {}, {}
-local ran, returned, time, keyed = false, 0, nil, nil
+local ran, returned, time, keyed, more_bytes = false, 0, nil, nil, 0
 
 -- Counts the report whose arguments begin at `at`. Says how many subtasks were put into the books, or why none were.
 local function count_report(at)
@@ -113,8 +113,10 @@ local function count_report(at)
     else
       time = time or now()
       delays, under_way = delays + 1, under_way + 1
+      local again = single(num(epoch), seq, num(attempt) + 1, 0, bodies[i], key_here)
+      more_bytes = more_bytes + #again
       members[#members + 1] = txt(time + num(ARGV[at + ARGS - 1 + delay]))
-      members[#members + 1] = delayed_member(delays, single(num(epoch), seq, num(attempt) + 1, 0, bodies[i], key_here))
+      members[#members + 1] = delayed_member(delays, again)
     end
     return false
   end
@@ -187,6 +189,7 @@ in_portions('RPUSH', KEYS[6], sizes, 1)
 if #back > 0 then
   return_to_pending(KEYS[1], KEYS[2], KEYS[10], KEYS[11], back)
   pending = pending + returned
+  more_bytes = more_bytes + bytes_of(back)
 end
 for _, each in ipairs(ended) do
   keyed = keyed or keyed_in(KEYS[1], KEYS[10], KEYS[11])
@@ -214,6 +217,7 @@ end
 if #members > 0 then
   put('delays', txt(delays))
 end
+add('pbytes', bytes, more_bytes)
 add('succeeded', succeeded, tally.s)
 add('failed', failed, tally.f)
 add('timed_out', timed_out, tally.t)

@@ -93,6 +93,15 @@ local function read_running(value)
   return shard, string.sub(value, colon + 1), with ~= '' and with, marked == '!'
 end
 
+-- The bytes of parcels as they are stored, from that one on.
+local function bytes_of(entries, from)
+  local bytes = 0
+  for i = from or 1, #entries do
+    bytes = bytes + #entries[i]
+  end
+  return bytes
+end
+
 -- Puts parcels in front of the pending ones, the first of them at the very front.
 local function to_front(pending, entries)
   local reversed = {}

@@ -2,9 +2,9 @@
 -- KEYS: info pending delayed keyed turns
 -- ARGV: run, token, epoch, first, count of subtasks, finished (1 or 0), progress or '', saved with a '+' before it or '',
 --   whether parcels have keys (1 or 0), then the parcels
--- Reply: OK, pending, busy, timed, control, waiting, wbytes, delayed | GONE | FENCED, token | CONFLICT, why
-local there, seen, gown, gnext, finished, ending, waiting = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'gtoken', 'gown', 'gnext', 'finished', 'ending', 'pending'))
+-- Reply: OK, pending, busy, timed, control, waiting, wbytes, delayed, bytes | GONE | FENCED, token | CONFLICT, why
+local there, seen, gown, gnext, finished, ending, waiting, bytes = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'gtoken', 'gown', 'gnext', 'finished', 'ending', 'pending', 'pbytes'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -38,7 +38,10 @@ else
     end
   end
 end
-redis.call('HSET', KEYS[1], 'gnext', txt(first + count), 'pending', txt(num(waiting) + count))
+-- What was counted wrongly by a process of another version ends with the backlog.
+bytes = (num(waiting) > 0 or redis.call('ZCARD', KEYS[3]) > 0) and math.max(num(bytes), 0) or 0
+redis.call('HSET', KEYS[1], 'gnext', txt(first + count), 'pending', txt(num(waiting) + count),
+  'pbytes', txt(bytes + bytes_of(ARGV, 10)))
 local function keep(field, value)
   if value == '' then
     redis.call('HDEL', KEYS[1], field)

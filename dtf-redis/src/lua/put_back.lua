@@ -2,14 +2,15 @@
 -- KEYS: info pending delayed running keyed turns
 -- ARGV: run, token, delay in microseconds, then the names of the parcels
 -- Reply: OK | GONE | FENCED, token
-local there, seen, pending, running, delays = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'stoken', 'pending', 'running', 'delays'))
+local there, seen, pending, running, delays, bytes = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'stoken', 'pending', 'running', 'delays', 'pbytes'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
 end
 pass_when_full(KEYS[1])
 local back, subtasks, members, keys = {}, 0, {}, {}
+bytes = num(bytes)
 local due = now() + num(ARGV[3])
 delays = num(delays)
 for i = 4, #ARGV do
@@ -28,8 +29,10 @@ for i = 4, #ARGV do
         local body
         body, at = read_body(entry, at)
         delays = delays + 1
+        local one = single(epoch, first + index, attempt, deaths, body, key)
+        bytes = bytes + #one
         members[#members + 1] = txt(due)
-        members[#members + 1] = delayed_member(delays, single(epoch, first + index, attempt, deaths, body, key))
+        members[#members + 1] = delayed_member(delays, one)
       end
     end
   end
@@ -39,10 +42,11 @@ if subtasks == 0 then
 end
 if ARGV[3] == '0' then
   return_to_pending(KEYS[1], KEYS[2], KEYS[5], KEYS[6], back)
-  redis.call('HSET', KEYS[1], 'pending', txt(num(pending) + subtasks), 'running', txt(num(running) - subtasks))
+  redis.call('HSET', KEYS[1], 'pending', txt(num(pending) + subtasks), 'running', txt(num(running) - subtasks),
+    'pbytes', txt(bytes + bytes_of(back)))
 else
   in_portions('ZADD', KEYS[3], members, 2)
-  redis.call('HSET', KEYS[1], 'running', txt(num(running) - subtasks), 'delays', txt(delays))
+  redis.call('HSET', KEYS[1], 'running', txt(num(running) - subtasks), 'delays', txt(delays), 'pbytes', txt(bytes))
 end
 local keyed = keyed_in(KEYS[1], KEYS[5], KEYS[6])
 for _, each in ipairs(keys) do

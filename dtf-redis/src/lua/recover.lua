@@ -3,8 +3,8 @@
 -- KEYS: info pending delayed running results sizes settled chunks full keyed turns, then the bitmaps that the parcel's subtasks are in
 -- ARGV: run, epoch, first, attempt, count, shard, most deaths
 -- Reply: OK, counted, running, pending, control | GONE
-local there, control, pending, running, ending = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'control', 'pending', 'running', 'ending'))
+local there, control, pending, running, ending, bytes = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'control', 'pending', 'running', 'ending', 'pbytes'))
 local no = refused(there, ARGV[1])
 if no then
   return no
@@ -60,7 +60,7 @@ for _, key in ipairs(keys) do
 end
 pending = pending + #back
 if not ending then
-  redis.call('HSET', KEYS[1], 'pending', txt(pending), 'running', txt(running))
+  redis.call('HSET', KEYS[1], 'pending', txt(pending), 'running', txt(running), 'pbytes', txt(num(bytes) + bytes_of(back)))
   if #back > 0 then
     redis.call('HINCRBY', KEYS[1], 'lost', #back)
   end

@@ -5,9 +5,9 @@
 --   name, lanes, then the places: `shard` or, where it serves lanes, `shard/lane,lane`
 -- Reply: OK, pending, those of them that were lost with executors, microseconds until the next is due or nil, control, used,
 --   running, busy, timed, whether the generator has given everything (1 or 0), whether something without a key can go (1 or 0), the lanes in line as `lane,lane`, the shards of the
---   parcels as `shard,shard` unless they are those named first, then the parcels | GONE | FENCED, token
-local there, seen, control, pending, running, waiting, wbytes, used, busy, timed, lost, finished = unpack(redis.call('HMGET', KEYS[1],
-  'run', 'stoken', 'control', 'pending', 'running', 'waiting', 'wbytes', 'used', 'busy', 'timed', 'lost', 'finished'))
+--   parcels as `shard,shard` unless they are those named first, the bytes of the results waiting, then the parcels | GONE | FENCED, token
+local there, seen, control, pending, running, waiting, wbytes, used, busy, timed, lost, finished, bytes = unpack(redis.call('HMGET', KEYS[1],
+  'run', 'stoken', 'control', 'pending', 'running', 'waiting', 'wbytes', 'used', 'busy', 'timed', 'lost', 'finished', 'pbytes'))
 local no = refused(there, ARGV[1], seen, ARGV[2])
 if no then
   return no
@@ -15,6 +15,7 @@ end
 pass_when_full(KEYS[1])
 pending, running = num(pending), num(running)
 local before_it = pending
+bytes = num(bytes)
 local keyed = keyed_in(KEYS[1], KEYS[6], KEYS[7])
 
 local time = now()
@@ -35,7 +36,7 @@ if #due > 0 then
 end
 
 local PLACE = 9 -- the one before the first
-local reply = { OK, 0, 0, false, control, used or 0, 0, busy or 0, timed or 0, finished and 1 or 0, 0, '', '' }
+local reply = { OK, 0, 0, false, control, used or 0, 0, busy or 0, timed or 0, finished and 1 or 0, 0, '', '', wbytes or 0 }
 local wanted, most = math.min(#ARGV - PLACE, num(ARGV[7])), num(ARGV[6])
 local may_take = control == '0' and num(waiting) < num(ARGV[3]) and num(wbytes) < num(ARGV[4])
 if not may_take then
@@ -72,12 +73,12 @@ local function take_in_order()
         break
       end
       local epoch, first, attempt, count, at, deaths = read_head(entry)
-      pending = pending - count
+      pending, bytes = pending - count, bytes - #entry
       if not is_settled(first, count) then
         local fitting = most - taken
         if count > fitting then
           entry, entries[i] = split(entry, epoch, first, attempt, deaths, count, at, fitting)
-          pending = pending + count - fitting
+          pending, bytes = pending + count - fitting, bytes + #entries[i]
           count, left = fitting, i
         end
         give(given + 1, entry, epoch, first, count)
@@ -115,7 +116,7 @@ local function take_for(place)
     redis.call('LPOP', KEYS[2])
   end
   local epoch, first, attempt, count, at, deaths = read_head(entry)
-  pending = pending - count
+  pending, bytes = pending - count, bytes - #entry
   if is_settled(first, count) then
     if key then
       keyed.settled(key)
@@ -125,7 +126,7 @@ local function take_for(place)
   local fitting, rest = math.min(count, most - taken), nil
   if fitting < count then
     entry, rest = split(entry, epoch, first, attempt, deaths, count, at, fitting, key)
-    pending = pending + count - fitting
+    pending, bytes = pending + count - fitting, bytes + #rest
   end
   if key then
     keyed.given(key, first + fitting, rest)
@@ -160,7 +161,7 @@ else
 end
 in_portions('HSET', KEYS[4], fields, 2)
 if pending ~= before_it or taken > 0 then
-  redis.call('HSET', KEYS[1], 'pending', txt(pending), 'running', txt(running + taken))
+  redis.call('HSET', KEYS[1], 'pending', txt(pending), 'running', txt(running + taken), 'pbytes', txt(math.max(bytes, 0)))
 end
 if lost then
   -- What became settled meanwhile was not given out, so this may be too many.

@@ -103,16 +103,17 @@ const STATE_FIELDS: [&str; 20] = [
 ];
 
 /// The fields of a task's hash that make its progress.
-const STANDING_FIELDS: [&str; 12] = [
+const STANDING_FIELDS: [&str; 13] = [
     "run", "control", "pending", "lost", "used", "running", "busy", "timed", "waiting", "finished", "stop",
-    "over",
+    "over", "wbytes",
 ];
 
-type ProgressFields = [Option<String>; 12];
+type ProgressFields = [Option<String>; 13];
 
 /// None where the task has no queues.
 fn read_progress(info: ProgressFields, delayed: u64) -> Result<Option<TaskProgress>, StoreError> {
-    let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over] = info;
+    let [run, control, pending, lost, used, running, busy, timed, results, generated, stop, over, bytes] =
+        info;
     let (Some(run), Some(control)) = (run, control) else { return Ok(None) };
     let count = |text: Option<String>| text.map_or(Ok(0), |text| parse::<u64>(&text));
     let busy = busy.map_or(Ok(0.0), |text| parse(&text))?;
@@ -129,6 +130,7 @@ fn read_progress(info: ProgressFields, delayed: u64) -> Result<Option<TaskProgre
         lost: count(lost)?.min(pending),
         delayed,
         results: count(results)?,
+        results_bytes: count(bytes)?,
         generated: generated.is_some(),
         control: read_control(&control)?,
         is_over: stop.is_some() || over.is_some(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::queue::{
-    Fence, LANES_MOST, ParcelId, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, RunningParcel, SchedulerLoad,
-    SchedulerQueue, Slot, TakeRequest, Taken, WAKE_MOST,
+    Fence, LANES_MOST, ParcelId, RESULTS_WATERMARK, RunningParcel, SchedulerLoad, SchedulerQueue, Slot,
+    TakeRequest, Taken, WAKE_MOST,
 };
 use dtf_model::{Shard, StoreError};
 
@@ -32,7 +32,7 @@ impl SchedulerQueue for RedisQueues {
     async fn take(&self, fence: Fence, hand: &TakeRequest, most: u64) -> Result<Taken, StoreError> {
         let keys = [Of::Info, Of::Pending, Of::Delayed, Of::Running, Of::Settled, Of::Keyed, Of::Turns];
         let mut call = self.fenced(&scripts::TAKE, fence, &keys);
-        call.arg(RESULTS_WATERMARK).arg(RESULTS_WATERMARK_BYTES).arg(WAKE_MOST).arg(most);
+        call.arg(RESULTS_WATERMARK).arg(hand.results_bytes).arg(WAKE_MOST).arg(most);
         call.arg(hand.parcels).arg(LANES_MOST).arg(hand.lanes);
         for Slot { shard, lanes } in &hand.places {
             let separator = if lanes.is_empty() { "" } else { "/" };
@@ -49,13 +49,25 @@ impl SchedulerQueue for RedisQueues {
         let anywhere = reply.number::<u8>()? == 1;
         let lanes = numbers(&reply.text()?)?;
         let named = numbers(&reply.text()?)?;
+        let results_bytes = reply.count()?;
         let parcels = reply.rest()?.into_iter().map(codec::read_parcel);
         let parcels = parcels.collect::<Result<Vec<_>, _>>().map_err(Malformed::from)?;
         let parcels = match named.is_empty() {
             true => hand.places.iter().map(|place| place.shard).zip(parcels).collect(),
             false => named.into_iter().map(Shard).zip(parcels).collect(),
         };
-        Ok(Taken { parcels, pending, lost, generated, anywhere, lanes, next_due, control, usage })
+        Ok(Taken {
+            parcels,
+            pending,
+            lost,
+            generated,
+            anywhere,
+            lanes,
+            next_due,
+            control,
+            usage,
+            results_bytes,
+        })
     }
 
     async fn put_back(&self, fence: Fence, parcels: &[ParcelId], after: Duration) -> Result<(), StoreError> {

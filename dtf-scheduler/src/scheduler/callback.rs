@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::blocked::Told;
+use super::recovery::Checked;
 
 /// The time limit of the plugin's callback.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -30,6 +31,8 @@ pub(super) enum Heard {
     Answers(Answers),
     /// The results of messages about the obstacles of tasks.
     Told(Vec<Told>),
+    /// The result of a check of a task's shards.
+    Checked(Checked),
 }
 
 /// The callback of a task, made by its plugin.

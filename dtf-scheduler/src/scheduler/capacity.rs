@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use dtf_model::key::Ring;
-use dtf_model::queue::{LANES_MOST, Slot, TakeRequest, Taken};
+use dtf_model::queue::{LANES_MOST, RESULTS_WATERMARK_BYTES, Slot, TakeRequest, Taken};
 use dtf_model::shard::{ProcessCredit, ShardCredit, SupportedTypes};
 use dtf_model::{Shard, TypeVersion};
 
@@ -49,6 +49,15 @@ impl Wanted {
             *all = false;
         }
     }
+}
+
+/// A spot where subtasks of a kind can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Spot {
+    /// Any shard whose holder knows the kind.
+    Anywhere(TypeVersion),
+    /// This shard, if its holder knows the kind.
+    On(TypeVersion, u32),
 }
 
 /// The shards that serve the lanes of a kind of task.
@@ -99,6 +108,8 @@ pub(super) struct Capacity {
     ring: Arc<Ring>,
     /// The serving shards of the kinds that were asked for since a shard's kinds changed.
     serving: BTreeMap<TypeVersion, Serving>,
+    /// The number of changes of which shard serves a lane.
+    layout: u64,
     /// The shard from which on those are asked whose keys are not known.
     next_asked: u32,
 }
@@ -112,6 +123,7 @@ impl Capacity {
             classes: BTreeMap::new(),
             ring: Arc::new(Ring::new(shards)),
             serving: BTreeMap::new(),
+            layout: 0,
             next_asked: 0,
         };
         let never_held = ShardCredit { free: 0, used: 0, kinds: SupportedTypes::all(), credit: None };
@@ -138,7 +150,8 @@ impl Capacity {
     /// Takes the places away that a task of this kind may use now, of those whose holders know the kind. They are for so many
     /// parcels at most.
     pub(super) fn hand(&mut self, kind: TypeVersion, wanted: &Wanted, parcels: usize) -> TakeRequest {
-        let mut hand = TakeRequest { places: Vec::new(), parcels, lanes: self.shards.len() as u32 };
+        let (lanes, results_bytes) = (self.shards.len() as u32, RESULTS_WATERMARK_BYTES);
+        let mut hand = TakeRequest { places: Vec::new(), parcels, lanes, results_bytes };
         match wanted {
             Wanted::Unkeyed => self.pick_any(kind, &mut hand),
             Wanted::Keyed { all: false, .. } => self.pick_asked(kind, &mut hand),
@@ -217,15 +230,27 @@ impl Capacity {
         self.roomiest(kind).is_some()
     }
 
-    /// Returns true if there is a place for one of the keys that a task has in line, as far as is known.
-    pub(super) fn is_room_for(&mut self, kind: TypeVersion, wanted: &Wanted) -> bool {
-        let Wanted::Keyed { lanes, anywhere, .. } = wanted else { return self.is_room_for_kind(kind) };
-        if *anywhere && self.is_room_for_kind(kind) {
-            return true;
-        }
+    /// The spots where something of a task can go, as far as is known of its keys.
+    pub(super) fn spots(&mut self, kind: TypeVersion, wanted: &Wanted) -> BTreeSet<Spot> {
+        let Wanted::Keyed { lanes, anywhere, .. } = wanted else {
+            return BTreeSet::from([Spot::Anywhere(kind)]);
+        };
         let serving = &self.serving(kind).of_lane;
-        let shards: Vec<_> = lanes.iter().filter_map(|lane| serving.get(*lane as usize).copied()).collect();
-        shards.into_iter().any(|shard| self.has_place(shard, kind))
+        let shards = lanes.iter().filter_map(|lane| serving.get(*lane as usize).copied());
+        shards.map(|shard| Spot::On(kind, shard)).chain(anywhere.then_some(Spot::Anywhere(kind))).collect()
+    }
+
+    /// Returns true if a spot has room.
+    pub(super) fn has_room_at(&self, spot: Spot) -> bool {
+        match spot {
+            Spot::Anywhere(kind) => self.is_room_for_kind(kind),
+            Spot::On(kind, shard) => self.has_place(shard, kind),
+        }
+    }
+
+    /// The number of changes of which shard serves a lane: the spots of tasks are the same for as long as it is.
+    pub(super) fn layout(&self) -> u64 {
+        self.layout
     }
 
     /// Returns true if any shard is held by a process that knows this type, with room or without.
@@ -315,6 +340,7 @@ impl Capacity {
         }
         self.shards[shard as usize].process = id;
         self.serving.clear();
+        self.layout += 1;
     }
 
     fn leave_class(&mut self, id: u64) {
@@ -400,6 +426,10 @@ mod tests {
         hand.places.iter().map(|place| place.shard.0).collect()
     }
 
+    fn is_room_for(places: &mut Capacity, kind: TypeVersion, wanted: &Wanted) -> bool {
+        places.spots(kind, wanted).into_iter().any(|spot| places.has_room_at(spot))
+    }
+
     fn keyed(lanes: &[u32], all: bool, anywhere: bool) -> Wanted {
         Wanted::Keyed { lanes: lanes.to_vec(), all, anywhere }
     }
@@ -434,7 +464,7 @@ mod tests {
         let taken = shards(&some.hand(ONE, &Wanted::Unkeyed, HAND));
         assert_eq!(taken.iter().filter(|shard| **shard < 2).count(), 2, "{taken:?}");
         assert_eq!(taken.iter().filter(|shard| **shard == 2).count(), 1, "{taken:?}");
-        assert!(some.is_empty() && !some.is_room_for(ONE, &keyed(&[0, 1, 2], true, false)));
+        assert!(some.is_empty() && !is_room_for(&mut some, ONE, &keyed(&[0, 1, 2], true, false)));
         // Two of its parcels are done, as was read of their shard; the third is on the other one.
         some.note(Shard(1), &of(100, 3, 3, 0));
         assert_eq!(shards(&some.hand(ONE, &keyed(&[1], true, false), HAND)), [1, 1]);
@@ -456,14 +486,14 @@ mod tests {
     fn keys_get_places_on_the_shards_of_their_lanes() {
         let all = || places(&[room(2, &[ONE]), room(1, &[ONE]), room(0, &[ONE]), room(1, &[ONE])]);
         let mut some = all();
-        assert!(some.is_room_for(ONE, &keyed(&[2, 3], true, false)));
-        assert!(!some.is_room_for(ONE, &keyed(&[2], true, false)));
-        assert!(some.is_room_for(ONE, &keyed(&[2], true, true)));
+        assert!(is_room_for(&mut some, ONE, &keyed(&[2, 3], true, false)));
+        assert!(!is_room_for(&mut some, ONE, &keyed(&[2], true, false)));
+        assert!(is_room_for(&mut some, ONE, &keyed(&[2], true, true)));
         let hand = some.hand(ONE, &keyed(&[0, 2, 3], true, false), HAND);
         assert_eq!(shards(&hand), [0, 3, 0]);
         assert_eq!((&hand.places[0].lanes, &hand.places[1].lanes, hand.lanes), (&vec![0], &vec![3], 4));
-        assert!(!some.is_room_for(ONE, &keyed(&[0, 2, 3], true, false)));
-        assert!(some.is_room_for(ONE, &keyed(&[1], true, false)));
+        assert!(!is_room_for(&mut some, ONE, &keyed(&[0, 2, 3], true, false)));
+        assert!(is_room_for(&mut some, ONE, &keyed(&[1], true, false)));
         // Where others may have come, every shard is asked once.
         assert_eq!(shards(&all().hand(ONE, &keyed(&[2], false, false), HAND)), [0, 1, 3]);
         // What has no key may go anywhere.

@@ -14,7 +14,7 @@ use super::callback::{Answers, Said};
 use super::capacity::Capacity;
 use super::credit::StaleCredit;
 use super::shipping::{Shipped, Shipping};
-use super::tasks::Tasks;
+use super::tasks::{Known, Tasks};
 
 /// The most turns before the scheduler listens again.
 const TURNS: usize = 64;
@@ -80,23 +80,25 @@ impl Dispatcher {
         let mut shipping = Shipping::new(&ports, &*wake);
         let dealt = self.deal_out(tasks, &mut shipping).await;
         let shipped = self.settle(tasks, shipping).await;
-        dealt.and(shipped)?;
-        Ok(!tasks.policy.is_idle() && !self.places.is_empty())
+        let is_unfinished = dealt?;
+        shipped?;
+        Ok((is_unfinished || !tasks.policy.is_idle()) && !self.places.is_empty())
     }
 
-    async fn deal_out(&mut self, tasks: &mut Tasks, shipping: &mut Shipping<'_>) -> Result<(), StoreError> {
+    /// Deals out room for some turns. Says whether there may be further ones: tasks may rest that there is room for.
+    async fn deal_out(&mut self, tasks: &mut Tasks, shipping: &mut Shipping<'_>) -> Result<bool, StoreError> {
         tasks.unpark(&mut self.places);
         let mut turns = 0;
         while turns < TURNS && !self.places.is_empty() {
             let next = self.next_turns(tasks);
             // It may have been learnt only now what some of them have to give.
             if next.is_empty() && !tasks.unpark(&mut self.places) {
-                break;
+                return Ok(false);
             }
             turns += next.len().max(1);
             self.take(tasks, next, shipping).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The tasks whose turns are next. A turn that is expected to take everything that its task has makes room for the next one, so
@@ -157,7 +159,8 @@ impl Dispatcher {
             return None;
         };
         let (kind, wanted) = (known.kind, known.wanted.clone());
-        let hand = self.places.hand(kind, &wanted, known.expected.unwrap_or(usize::MAX).min(alone));
+        let mut hand = self.places.hand(kind, &wanted, known.expected.unwrap_or(usize::MAX).min(alone));
+        hand.results_bytes = tasks.results.limit(task);
         if !hand.places.is_empty() {
             return Some(hand);
         }
@@ -184,7 +187,7 @@ impl Dispatcher {
     ) -> Result<Vec<Shard>, StoreError> {
         let (task, fence) = (turn.task, turn.fence);
         let Some(known) = tasks.get(task) else { return Ok(Vec::new()) };
-        let (callback, backlog) = (known.callback.clone(), known.backlog);
+        let callback = known.callback.clone();
         let taken = match taken {
             Ok(taken) => taken,
             Err(StoreError::Gone { .. } | StoreError::Fenced { .. }) => {
@@ -194,7 +197,7 @@ impl Dispatcher {
             Err(error) => return Err(error),
         };
         tasks.tell_blocked(task, None);
-        self.note(tasks, turn, &taken, backlog);
+        self.note(tasks, turn, &taken);
         tasks.charge(task, &taken.usage);
         let subtasks = count(&taken.parcels);
         if let Some(callback) = callback.filter(|_| subtasks > 0) {
@@ -234,9 +237,10 @@ impl Dispatcher {
         settled
     }
 
-    fn note(&self, tasks: &mut Tasks, turn: &Turn, taken: &Taken, backlog: u64) {
+    fn note(&self, tasks: &mut Tasks, turn: &Turn, taken: &Taken) {
         let task = turn.task;
         tasks.note_wanted(task, taken);
+        tasks.results.note(task, taken.results_bytes);
         let has_some = taken.pending > 0 && (taken.anywhere || !taken.lanes.is_empty());
         if !has_some || taken.control != Control::Run {
             tasks.quiet(task);
@@ -249,7 +253,9 @@ impl Dispatcher {
             tasks.goes_on(task);
         }
         tasks.due_in(task, taken.next_due);
-        if taken.pending <= backlog / 2 && !taken.generated {
+        let subtasks = count(&taken.parcels);
+        let rings = |known: &mut Known| known.bell.rings(subtasks, taken.pending, known.backlog);
+        if !taken.generated && tasks.known.get_mut(&task).is_some_and(rings) {
             self.context.wake.notify(self.context.shape.generation(task), task);
         }
     }

@@ -4,6 +4,7 @@
 //! [`policy`] says, until there is no room or nothing pending. Work waits with its task and not with an executor, so the
 //! order is decided as late as possible.
 
+mod bell;
 mod blocked;
 mod callback;
 mod capacity;
@@ -13,8 +14,10 @@ mod groups;
 mod limiter;
 mod lister;
 mod parked;
+mod parked_keyed;
 pub mod policy;
 mod recovery;
+mod results;
 mod shipping;
 mod stall;
 mod sync;
@@ -40,6 +43,7 @@ use self::callback::Heard;
 use self::dispatch::Dispatcher;
 use self::groups::GroupReader;
 use self::lister::Lister;
+use self::results::ResultsBudget;
 use self::tasks::Tasks;
 
 /// The wait before a store is tried again after a failure.
@@ -56,16 +60,30 @@ pub struct SchedulerPorts {
     pub shards: Arc<dyn ShardQueue>,
 }
 
+/// Settings of the scheduler role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    /// The size of the results that may wait for collectors over all tasks of the cluster, in bytes: 1 GiB by default.
+    pub results_bytes: u64,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self { results_bytes: 1 << 30 }
+    }
+}
+
 /// The scheduler role, for the partitions that its member holds.
 pub struct Scheduler {
+    config: SchedulerConfig,
     ports: SchedulerPorts,
     context: RoleContext,
 }
 
 impl Scheduler {
     /// A scheduler of the tasks in its table.
-    pub fn new(ports: SchedulerPorts, context: RoleContext) -> Self {
-        Self { ports, context }
+    pub fn new(config: SchedulerConfig, ports: SchedulerPorts, context: RoleContext) -> Self {
+        Self { config, ports, context }
     }
 }
 
@@ -75,7 +93,8 @@ impl RunTask for Scheduler {
         let partition = part_number(&held.task)?;
         let share = self.context.shape.share(Role::Scheduler, partition);
         let mut listener = self.context.wake.listen(Topic::Scheduling(partition));
-        let mut tasks = Tasks::new(share, held.token, self.ports.clone(), self.context.clone());
+        let results = ResultsBudget::new(self.config.results_bytes, share.of);
+        let mut tasks = Tasks::new(share, results, held.token, self.ports.clone(), self.context.clone());
         let mut credit = self.context.wake.listen(Topic::Credit(partition));
         let mut dispatcher = Dispatcher::new(self.ports.clone(), self.context.clone());
         let mut lister = Lister::new(self.ports.table.clone(), self.ports.queues.clone(), share);
@@ -111,6 +130,7 @@ impl RunTask for Scheduler {
                         match heard {
                             Heard::Made(made) => tasks.made(*made),
                             Heard::Told(told) => tasks.told(&told),
+                            Heard::Checked(checked) => tasks.checked(checked),
                             Heard::Answers(answers) => {
                                 if let Err(error) = dispatcher.heard(&mut tasks, answers).await {
                                     warn!(partition, %error, "dispatch interrupted");

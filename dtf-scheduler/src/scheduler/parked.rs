@@ -4,7 +4,7 @@
 //! turns come. When there is room for the kind, the first of each group go on, in the order in which they were parked, so
 //! that groups share that room as their quotas say; the rest stay.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dtf_model::{TaskId, TypeVersion};
@@ -21,13 +21,11 @@ pub(super) struct Parked {
     lines: BTreeMap<TypeVersion, Lines>,
     /// The tasks in the lines, with the number of times that each stands there.
     standing: BTreeMap<TaskId, (bool, usize)>,
-    /// Those whose pending subtasks all have keys, in lanes whose shards had no room.
-    keyed: BTreeSet<TaskId>,
 }
 
 impl Parked {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.keyed.is_empty()
+        self.lines.is_empty()
     }
 
     /// Parks a task until there is room for its kind.
@@ -45,14 +43,8 @@ impl Parked {
         self.standing.get(&task).is_some_and(|(is_parked, _)| *is_parked)
     }
 
-    /// Parks a task until there is room for its keys.
-    pub(super) fn park_keyed(&mut self, task: TaskId) {
-        self.keyed.insert(task);
-    }
-
     /// The task rests no longer, or is gone.
     pub(super) fn remove(&mut self, task: TaskId) {
-        self.keyed.remove(&task);
         if let Some((is_parked, _)) = self.standing.get_mut(&task) {
             *is_parked = false;
         }
@@ -79,15 +71,6 @@ impl Parked {
             !groups.is_empty()
         });
         going
-    }
-
-    /// Takes out the tasks with keys that there is room for.
-    pub(super) fn keyed_go_on(&mut self, mut has_room: impl FnMut(TaskId) -> bool) -> Vec<TaskId> {
-        let ready: Vec<_> = self.keyed.iter().copied().filter(|task| has_room(*task)).collect();
-        for task in &ready {
-            self.keyed.remove(task);
-        }
-        ready
     }
 }
 

@@ -19,6 +19,14 @@ pub(super) struct Found {
     pub(super) load: SchedulerLoad,
 }
 
+/// The result of looking whether what a task has running is on its shards.
+pub(super) struct Checked {
+    pub(super) fence: Fence,
+    /// The number of the check, among the hands of this scheduler.
+    pub(super) number: u64,
+    pub(super) load: Result<SchedulerLoad, StoreError>,
+}
+
 /// Finds tasks, and raises their tokens.
 pub(super) struct Finder {
     pub(super) queues: Arc<dyn SchedulerQueue>,

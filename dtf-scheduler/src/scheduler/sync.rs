@@ -6,21 +6,21 @@
 
 use std::collections::BTreeSet;
 
-use dtf_model::queue::{Fence, TaskProgress};
+use dtf_model::queue::TaskProgress;
 use dtf_model::wake::Topic;
 use dtf_model::{Control, StoreError, TaskId};
 use futures::StreamExt;
 use tracing::warn;
 
 use super::lister::Page;
-use super::recovery::Finder;
+use super::recovery::{Checked, Finder};
 use super::tasks::Tasks;
 
 /// The number of tasks that are taken up at a time.
 const TOGETHER: usize = 256;
 
 impl Tasks {
-    fn finder(&self) -> Finder {
+    pub(super) fn finder(&self) -> Finder {
         Finder { queues: self.ports.queues.clone(), shards: self.ports.shards.clone(), token: self.token }
     }
 
@@ -43,7 +43,7 @@ impl Tasks {
             let gone: Vec<_> = mine.filter(|task| !seen.contains(task)).copied().collect();
             gone.into_iter().for_each(|task| self.forget(task));
             self.unknown.retain(|task, _| seen.contains(task));
-            self.audit().await;
+            self.audit();
         }
     }
 
@@ -116,34 +116,45 @@ impl Tasks {
     fn note_progress(&mut self, task: TaskId, progress: &TaskProgress) -> bool {
         let is_known = self.known.get(&task).is_some_and(|known| known.run == progress.run);
         if is_known {
+            self.results.note(task, progress.results_bytes);
             self.charge(task, &progress.usage);
             self.policy.ahead(task, progress.lost);
         }
         is_known
     }
 
-    /// Looks whether what runs of a task that gets no further is on its shards: they may have forgotten it.
-    async fn audit(&mut self) {
+    /// Lets the shards be checked of the tasks that get no further: they may have forgotten what runs of them. Others are
+    /// dispatched meanwhile.
+    fn audit(&mut self) {
         let now = self.context.clock.now();
-        let running = self.known.keys().copied().filter(|task| self.accounts.is_running(*task));
-        let running: Vec<_> = running.collect();
-        for task in running {
-            let Some(known) = self.known.get_mut(&task) else { continue };
+        let mut due = Vec::new();
+        for (task, known) in &mut self.known {
             // What the callback is asked about is on no shard yet.
-            if !known.audit.is_due(now) || known.is_asked() {
-                continue;
+            if self.accounts.is_running(*task) && known.audit.is_due(now) && !known.is_asked() {
+                due.push(*task);
             }
-            let fence = Fence { task, run: known.run, token: self.token };
-            match self.finder().load(fence).await {
-                Ok(load) => {
-                    // The hint that they were shipped may be lost.
-                    let shards: BTreeSet<_> = load.running.iter().map(|parcel| parcel.shard).collect();
-                    shards.iter().for_each(|shard| self.context.wake.notify(Topic::Shard(shard.0), task));
-                    self.pending(task);
-                }
-                Err(error) if error.is_retryable() => warn!(task_id = %task, %error, "task not audited"),
-                Err(_) => self.forget(task), // it has ended, or is somebody else's
+        }
+        due.into_iter().for_each(|task| self.check(task));
+    }
+
+    /// The shards of a task were checked: what of it was on none has gone back to pending.
+    pub(super) fn checked(&mut self, checked: Checked) {
+        let task = checked.fence.task;
+        if !self.heard(task, checked.number) {
+            return; // it was taken up afresh meanwhile
+        }
+        match checked.load {
+            Ok(load) => {
+                // The hint that they were shipped may be lost.
+                let shards: BTreeSet<_> = load.running.iter().map(|parcel| parcel.shard).collect();
+                shards.iter().for_each(|shard| self.context.wake.notify(Topic::Shard(shard.0), task));
+                self.pending(task);
             }
+            Err(error) if error.is_retryable() => {
+                warn!(task_id = %task, %error, "task not audited");
+                self.pending(task);
+            }
+            Err(_) => self.forget(task), // it has ended, or is somebody else's
         }
     }
 

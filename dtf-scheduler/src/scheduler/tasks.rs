@@ -10,20 +10,27 @@ use dtf_model::table::BucketOf;
 use dtf_model::{Limits, ResourceGroup, RunEpoch, Shard, TaskId, TypeVersion};
 use dtf_runtime::{Needs, RoleContext};
 use lrmf_core::Token;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::SchedulerPorts;
+use super::bell::Bell;
 use super::blocked::{self, Telling, Told};
 use super::callback::{self, Heard, Made};
 use super::capacity::{Capacity, Wanted};
 use super::limiter::{Limiter, Permit};
 use super::parked::Parked;
+use super::parked_keyed::ParkedKeyed;
 use super::policy::Policy;
 use super::policy::account::Accounts;
-use super::recovery::Found;
+use super::recovery::{Checked, Found};
+use super::results::ResultsBudget;
 use super::stall::StallCheck;
+
+/// The number of tasks whose shards are checked at a time.
+const CHECKS: usize = 16;
 
 /// The scheduler's knowledge of a task.
 pub(super) struct Known {
@@ -32,11 +39,12 @@ pub(super) struct Known {
     pub(super) callback: Option<Arc<dyn TaskScheduler>>,
     /// The number of its subtasks that may wait before its generator pauses.
     pub(super) backlog: u64,
+    pub(super) bell: Bell,
     pub(super) audit: StallCheck,
     pub(super) kind: TypeVersion,
     /// True if the last message about it, sent or under way, was that it is blocked.
     pub(super) is_blocked: bool,
-    /// The hand that the callback is being asked about.
+    /// The hand that the callback is being asked about, or the check that goes on.
     asked: Option<u64>,
     /// Its offer of parcels.
     pub(super) wanted: Wanted,
@@ -45,7 +53,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Returns true if the callback is being asked.
+    /// Returns true if the callback is being asked, or a check goes on.
     pub(super) fn is_asked(&self) -> bool {
         self.asked.is_some()
     }
@@ -63,14 +71,20 @@ pub(super) struct Tasks {
     pub(super) policy: Policy,
     pub(super) accounts: Accounts,
     limiter: Limiter,
-    /// Calls into plugins that are under way, of each task one at most.
+    /// The results that wait for collectors.
+    pub(super) results: ResultsBudget,
+    /// Calls into plugins that are under way, of each task one at most, and checks.
     plugins: JoinSet<Heard>,
     /// Tasks whose callback is being made.
     pub(super) making: HashMap<TaskId, RunEpoch>,
-    /// Hands that the callback was asked about so far.
+    /// Hands that the callback was asked about so far, and checks.
     hands: u64,
+    /// The permits of checks that go on at a time.
+    checks: Arc<Semaphore>,
     /// Those that rest until there is room for what they have to give.
     parked: Parked,
+    /// Those that rest until a shard of their keys has room.
+    pub(super) parked_keyed: ParkedKeyed,
     /// What is to be told of those that are blocked, and whether some of it is being told.
     telling: VecDeque<Telling>,
     is_telling: bool,
@@ -81,7 +95,13 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new(share: BucketOf, token: Token, ports: SchedulerPorts, context: RoleContext) -> Self {
+    pub(super) fn new(
+        share: BucketOf,
+        results: ResultsBudget,
+        token: Token,
+        ports: SchedulerPorts,
+        context: RoleContext,
+    ) -> Self {
         let limiter = Limiter::new(share);
         Self {
             share,
@@ -94,10 +114,13 @@ impl Tasks {
             policy: Policy::default(),
             accounts: Accounts::default(),
             limiter,
+            results,
             plugins: JoinSet::new(),
             making: HashMap::new(),
             hands: 0,
+            checks: Arc::new(Semaphore::new(CHECKS)),
             parked: Parked::default(),
+            parked_keyed: ParkedKeyed::default(),
             telling: VecDeque::new(),
             is_telling: false,
             seen: HashSet::new(),
@@ -149,6 +172,20 @@ impl Tasks {
         self.quiet(fence.task);
     }
 
+    /// Lets the shards of a task be checked for what it has running; nothing of it is taken meanwhile.
+    pub(super) fn check(&mut self, task: TaskId) {
+        self.hands += 1;
+        let Some(known) = self.known.get_mut(&task) else { return };
+        known.asked = Some(self.hands);
+        let fence = Fence { task, run: known.run, token: self.token };
+        let (finder, permits, number) = (self.finder(), self.checks.clone(), self.hands);
+        self.plugins.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            Heard::Checked(Checked { fence, number, load: finder.load(fence).await })
+        });
+        self.quiet(task);
+    }
+
     /// The answers about a hand are there. Says whether they are still waited for.
     pub(super) fn heard(&mut self, task: TaskId, hand: u64) -> bool {
         let known = self.known.get_mut(&task).filter(|known| known.asked == Some(hand));
@@ -196,6 +233,7 @@ impl Tasks {
             return; // it has something pending, and goes on when there is room
         }
         self.parked.remove(task);
+        self.parked_keyed.remove(task);
         self.policy.pending(task, self.context.clock.now());
     }
 
@@ -231,9 +269,11 @@ impl Tasks {
     pub(super) fn forget(&mut self, task: TaskId) {
         self.making.remove(&task);
         self.parked.remove(task);
+        self.parked_keyed.remove(task);
         self.policy.remove(task);
         self.accounts.close(task);
         self.limiter.close(task);
+        self.results.note(task, 0);
         self.known.remove(&task);
         self.set_due(task, None);
     }
@@ -281,7 +321,9 @@ impl Tasks {
     /// The task rests until there is room for its keys.
     pub(super) fn park_keyed(&mut self, task: TaskId) {
         self.quiet(task);
-        self.parked.park_keyed(task);
+        if let Some(group) = self.policy.group_of(task) {
+            self.parked_keyed.park(task, group);
+        }
     }
 
     /// The task rests until there is room for its kind.
@@ -293,16 +335,17 @@ impl Tasks {
     }
 
     pub(super) fn is_any_parked(&self) -> bool {
-        !self.parked.is_empty()
+        !self.parked.is_empty() || !self.parked_keyed.is_empty()
     }
 
     /// Lets tasks go on that there is room for. Says whether there are any.
     pub(super) fn unpark(&mut self, places: &mut Capacity) -> bool {
         let mut ready = self.parked.go_on(|kind| places.is_room_for_kind(kind));
         let known = &self.known;
-        ready.extend(self.parked.keyed_go_on(|task| {
-            known.get(&task).is_some_and(|known| places.is_room_for(known.kind, &known.wanted))
-        }));
+        self.parked_keyed.place(places.layout(), |task| {
+            known.get(&task).map(|known| places.spots(known.kind, &known.wanted)).unwrap_or_default()
+        });
+        ready.extend(self.parked_keyed.go_on(|spot| places.has_room_at(spot)));
         for task in &ready {
             self.policy.pending(*task, self.context.clock.now());
         }
@@ -404,6 +447,7 @@ impl Tasks {
             run,
             callback,
             backlog,
+            bell: Bell::default(),
             audit,
             kind,
             is_blocked,

@@ -1,25 +1,26 @@
 //! The scheduler on shards of its own kind.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dtf_memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
-use dtf_model::plugin::{
-    PluginRegistry, TaskCollector, TaskExecutor, TaskGenerator, TaskPlugin, TaskPluginRegistration,
-};
-use dtf_model::queue::{ExecutorQueue, Fence, GeneratorQueue, ParcelReport, Push, Report, TaskControl};
+use dtf_model::queue::{ExecutorQueue, ParcelReport, Report};
 use dtf_model::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId, SupportedTypes};
-use dtf_model::table::{NewTask, TaskTable};
-use dtf_model::{ClusterShape, InvalidInput, RunEpoch, Shard, StoreError, TaskParam, TaskSpec, TaskTypeId};
-use dtf_runtime::RoleContext;
-use dtf_scheduler::scheduler::{Scheduler, SchedulerPorts};
+use dtf_model::wake::{Topic, WakeUp};
+use dtf_model::{ClusterShape, Shard, StoreError, TaskId};
+use dtf_scheduler::scheduler::{Scheduler, SchedulerConfig, SchedulerPorts};
 use lrmf_core::clock::RuntimeClock;
 use lrmf_core::runner::{Held, RunTask};
 use lrmf_core::{Task, Token};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+
+use crate::support::{context, hundred};
+
+const CONFIG: SchedulerConfig = SchedulerConfig { results_bytes: 1 << 30 };
 
 /// Shipments after which the scheduler is told to stop.
 const ENOUGH: usize = 1000;
@@ -91,75 +92,113 @@ impl ShardQueue for Bottomless {
     }
 }
 
-/// A type of task whose subtasks nobody here generates, executes or collects.
-struct Known;
-
-impl TaskPlugin for Known {
-    fn check(&self, _: &TaskParam) -> Result<(), InvalidInput> {
-        Ok(())
-    }
-
-    fn generator(&self, _: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        anyhow::bail!("there is none")
-    }
-
-    fn executor(&self, _: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
-        anyhow::bail!("there is none")
-    }
-
-    fn collector(&self, _: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        anyhow::bail!("there is none")
-    }
-}
-
-fn plugins() -> Arc<PluginRegistry> {
-    let mut plugins = PluginRegistry::default();
-    let (name, description) = ("known".to_owned(), String::new());
-    let plugin = Arc::new(Known);
-    plugins.register(TaskPluginRegistration { task_type: TaskTypeId(1), name, description, plugin }).unwrap();
-    Arc::new(plugins)
-}
-
-/// A task in the table and in the queues, with a hundred subtasks.
-async fn hundred(table: &MemoryTable, queues: &MemoryQueues) {
-    let param = TaskParam::default();
-    let task = NewTask { request: Uuid::from_u128(1), task_type: TaskTypeId(1), param, now: 0 };
-    let id = table.insert(&task).await.unwrap();
-    assert!(table.begin_run(id, RunEpoch(0), 0).await.unwrap());
-    queues.open(&table.get(id).await.unwrap().unwrap().spec()).await.unwrap();
-    let fence = Fence { task: id, run: RunEpoch(1), token: Token(1) };
-    let load = queues.load_generator(fence).await.unwrap();
-    let (parcels, bodies) = (vec![1; 100], vec![Default::default(); 100]);
-    let (epoch, first) = (load.epoch, load.next);
-    let push =
-        Push { epoch, first, parcels, keys: Vec::new(), bodies, saved: None, progress: None, finished: true };
-    let backlog = queues.push(fence, push).await.unwrap();
-    assert_eq!((backlog.waiting, backlog.mean_run), (100, None));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_scheduler_stops_and_listens_however_fast_the_executors_are() {
     let clock = Arc::new(RuntimeClock::new());
     let queues = Arc::new(MemoryQueues::new(clock.clone()));
     let table = Arc::new(MemoryTable::new());
-    hundred(&table, &queues).await;
+    hundred(&table, &queues, 1).await;
     let stop = CancellationToken::new();
     let shards =
         Arc::new(Bottomless { queues: queues.clone(), shipped: AtomicUsize::new(0), stop: stop.clone() });
-    let context = RoleContext {
-        wake: Arc::new(MemoryWakeUp::default()),
-        plugins: plugins(),
-        shape: ClusterShape::embedded(),
-        clock,
-        peers: Arc::new(dtf_runtime::Nobody),
-        shutdown: dtf_runtime::GracefulShutdown::default(),
-        plugin_runtime: tokio::runtime::Handle::current(),
-    };
+    let context = context(clock, Arc::new(MemoryWakeUp::default()));
     let held = Held::new(Task::new("00000", ""), Token(1), stop);
-    Scheduler::new(SchedulerPorts { table, queues, shards: shards.clone() }, context)
+    Scheduler::new(CONFIG, SchedulerPorts { table, queues, shards: shards.clone() }, context)
         .run(held)
         .await
         .unwrap();
     let shipped = shards.shipped.load(Ordering::Relaxed);
     assert!((ENOUGH..2 * ENOUGH).contains(&shipped), "stopped after {shipped} shipments");
+}
+
+/// Shards that take everything, and whose contents take a while to be read.
+#[derive(Default)]
+struct Deliberate {
+    contents: Mutex<BTreeMap<Shard, Vec<ShipmentId>>>,
+    /// The time at which something of a task was shipped first.
+    shipped: Mutex<BTreeMap<TaskId, Instant>>,
+    looks: AtomicUsize,
+}
+
+/// The time that a look at a shard takes.
+const LOOK: Duration = Duration::from_secs(10);
+
+#[async_trait]
+impl ShardQueue for Deliberate {
+    async fn hold(&self, _: Shard, _: Token, _: &Capacity) -> Result<Vec<Shipment>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn credits(&self, shards: &[Shard]) -> Result<Vec<ShardCredit>, StoreError> {
+        let credit = ShardCredit { free: 1000, used: 0, kinds: SupportedTypes::all(), credit: None };
+        Ok(vec![credit; shards.len()])
+    }
+
+    async fn tokens(&self, shards: &[Shard]) -> Result<Vec<Token>, StoreError> {
+        Ok(vec![Token(0); shards.len()])
+    }
+
+    async fn ship(&self, shard: Shard, shipments: &[Shipment]) -> Result<usize, StoreError> {
+        for shipment in shipments {
+            self.shipped.lock().unwrap().entry(shipment.task).or_insert_with(Instant::now);
+            self.contents.lock().unwrap().entry(shard).or_default().push(shipment.id());
+        }
+        Ok(shipments.len())
+    }
+
+    async fn claim(
+        &self,
+        _: Shard,
+        _: Token,
+        _: &Capacity,
+        _: &[ShipmentId],
+        _: usize,
+    ) -> Result<Vec<Shipment>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn acknowledge(&self, _: Shard, _: Token, _: &[ShipmentId]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn contents(&self, shard: Shard) -> Result<Vec<ShipmentId>, StoreError> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(LOOK).await;
+        Ok(self.contents.lock().unwrap().get(&shard).cloned().unwrap_or_default())
+    }
+}
+
+/// A task gets no further, and what runs of it is looked for on all its shards.
+#[tokio::test(start_paused = true)]
+async fn others_are_dispatched_while_the_shards_of_a_task_are_checked() {
+    let clock = Arc::new(RuntimeClock::new());
+    let queues = Arc::new(MemoryQueues::new(clock.clone()));
+    let (table, wake) = (Arc::new(MemoryTable::new()), Arc::new(MemoryWakeUp::default()));
+    hundred(&table, &queues, 1).await;
+    let (shards, stop) = (Arc::new(Deliberate::default()), CancellationToken::new());
+    let ports = SchedulerPorts { table: table.clone(), queues: queues.clone(), shards: shards.clone() };
+    let scheduler = Scheduler::new(CONFIG, ports, context(clock, wake.clone()));
+    let held = Held::new(Task::new("00000", ""), Token(1), stop.clone());
+    let running = tokio::spawn(async move { scheduler.run(held).await });
+    while shards.looks.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (shape, begin) = (ClusterShape::embedded(), Instant::now());
+    let other = hundred(&table, &queues, 2).await;
+    wake.notify(shape.scheduling(other), other);
+    let shipped = loop {
+        if let Some(at) = shards.shipped.lock().unwrap().get(&other) {
+            break *at;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(shipped - begin < LOOK / 10, "it was shipped after {:?}", shipped - begin);
+    // All shards at once, and nothing of what is there counts as lost.
+    tokio::time::sleep_until(begin + LOOK + LOOK / 10).await;
+    assert_eq!(shards.looks.load(Ordering::Relaxed), shape.shards as usize);
+    let first = shards.contents.lock().unwrap().values().map(Vec::len).sum::<usize>();
+    assert_eq!(first, 200, "everything is shipped once");
+    wake.notify(Topic::Scheduling(0), other);
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }

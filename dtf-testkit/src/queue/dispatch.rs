@@ -8,12 +8,12 @@ use dtf_model::ids::{EmitEpoch, Seq, Shard};
 use dtf_model::plugin::SubtaskResult;
 use dtf_model::queue::{
     Outcome, Parcel, ParcelId, ParcelReport, QueueStore, RESULTS_WATERMARK, RESULTS_WATERMARK_BYTES, Report,
-    RunningParcel, Usage, WAKE_MOST,
+    RunningParcel, TakeRequest, Usage, WAKE_MOST,
 };
 use dtf_model::status::Control;
 use tokio::time::Instant;
 
-use super::{Desk, all_succeeded, body, failure, firsts, must, push};
+use super::{Desk, LANES, all_succeeded, body, failure, firsts, must, push};
 
 /// Longer than any suite takes.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -274,4 +274,24 @@ pub async fn nothing_is_taken_while_results_are_too_large(store: &Arc<dyn QueueS
     // Closing frees what waits.
     desk.report(&parcel, all_succeeded(&parcel)).await;
     must(store.close(desk.task, desk.run).await);
+}
+
+/// Whoever takes may ask for a lower limit on the results that wait, and is told how large they are.
+pub async fn nothing_is_taken_while_results_are_larger_than_asked_for(store: &Arc<dyn QueueStore>) {
+    const SIZE: u64 = 10_000;
+    let (desk, _) = Desk::with(store, &[1; 3]).await;
+    let collector = must(store.load_collector(desk.fence()).await);
+    let at_most = |results_bytes| TakeRequest { results_bytes, ..TakeRequest::of(&[Shard(0)], LANES) };
+    let taken = desk.take_with(&at_most(1), u64::MAX).await;
+    assert_eq!((taken.parcels.len(), taken.results_bytes), (1, 0));
+    let result = SubtaskResult { body: Bytes::from(vec![7; SIZE as usize]), ..SubtaskResult::default() };
+    desk.report(&taken.parcels[0].1, vec![Report::Ended(Outcome::Succeeded(result))]).await;
+    let taken = desk.take_with(&at_most(SIZE), u64::MAX).await;
+    assert!(taken.parcels.is_empty());
+    assert!((SIZE..2 * SIZE).contains(&taken.results_bytes), "{}", taken.results_bytes);
+    assert_eq!(desk.progress().await.results_bytes, taken.results_bytes);
+    assert_eq!(desk.take_with(&at_most(taken.results_bytes + 1), u64::MAX).await.parcels.len(), 1);
+    must(store.commit(desk.fence(), super::collection::take_off(&collector, 0, 1)).await);
+    assert_eq!(desk.progress().await.results_bytes, 0);
+    assert_eq!(desk.take_with(&at_most(1), u64::MAX).await.parcels.len(), 1);
 }

@@ -1,13 +1,15 @@
 //! Subtasks that a generator pushes are there, once, in their order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use dtf_model::ids::{EmitEpoch, Seq};
-use dtf_model::queue::{Backlog, Push, QueueStore};
+use dtf_model::ids::{EmitEpoch, Seq, Shard};
+use dtf_model::key::ShardKey;
+use dtf_model::queue::{Backlog, Push, QueueStore, Report, STORED_WITH, Slot, TakeRequest};
 use dtf_model::status::Control;
 
-use super::{Desk, body, is_conflict, must, push};
+use super::{Desk, LANES, body, is_conflict, must, push, retry};
 
 /// The first load begins with nothing.
 pub async fn a_load_starts_at_the_beginning(store: &Arc<dyn QueueStore>) {
@@ -89,6 +91,48 @@ pub async fn the_last_push_ends_the_generation(store: &Arc<dyn QueueStore>) {
         assert!(is_conflict(&store.push(desk.fence(), push(epoch, 2 + count, &[1])).await));
         assert!(must(store.load_generator(desk.fence()).await).finished);
     }
+}
+
+/// The size of what waits is known, however it came to wait.
+pub async fn the_bytes_that_wait_are_known(store: &Arc<dyn QueueStore>) {
+    const SIZE: usize = 10_000;
+    let desk = Desk::open(store).await;
+    let load = must(store.load_generator(desk.fence()).await);
+    let waits = async |subtasks: u64| {
+        let backlog = must(store.backlog(desk.task, desk.run).await);
+        let least = subtasks * SIZE as u64;
+        assert_eq!(backlog.waiting, subtasks);
+        assert!((least..=least + subtasks * STORED_WITH).contains(&backlog.bytes), "{backlog:?}");
+    };
+    waits(0).await;
+    let batch = Push {
+        parcels: vec![1, 3, 2],
+        keys: vec![None, None, Some(ShardKey::new("key"))],
+        bodies: vec![Bytes::from(vec![7; SIZE]); 6],
+        ..push(load.epoch, 0, &[])
+    };
+    // Sent again, it adds nothing.
+    for _ in 0..2 {
+        must(store.push(desk.fence(), batch.clone()).await);
+        waits(6).await;
+    }
+    let split = desk.take_at_most(&[0, 1], 2).await.parcels;
+    waits(4).await;
+    desk.put_back(&[split[0].1.id], Duration::ZERO).await;
+    waits(5).await;
+    desk.put_back(&[split[1].1.id], Duration::from_secs(3600)).await;
+    waits(6).await;
+    let place = Slot { shard: Shard(0), lanes: (0..LANES).collect() };
+    let hand = TakeRequest { places: vec![place; 4], parcels: 4, ..TakeRequest::of(&[], LANES) };
+    let taken = desk.take_with(&hand, u64::MAX).await.parcels;
+    assert_eq!(taken.len(), 3);
+    waits(1).await;
+    let two = &taken[1].1;
+    assert_eq!(two.count(), 2);
+    desk.report(two, vec![Report::Returned, retry(3_600_000)]).await;
+    waits(3).await;
+    must(store.close(desk.task, desk.run).await);
+    waits(0).await;
 }
 
 /// Bodies and status may be any bytes, none included.

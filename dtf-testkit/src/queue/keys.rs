@@ -80,7 +80,8 @@ pub async fn a_place_serves_several_lanes_and_the_longest_wait_first(store: &Arc
     let (desk, _) = keyed(store, &some).await;
     let place = |shard, lanes: &[u32]| Slot { shard: Shard(shard), lanes: lanes.to_vec() };
     let places = vec![place(7, &[]), place(5, &[1, 2, 3]), place(6, &[2, 1]), place(6, &[1, 2])];
-    let taken = desk.take_with(&TakeRequest { places, parcels: 9, lanes: LANES }, u64::MAX).await;
+    let taken =
+        desk.take_with(&TakeRequest { places, parcels: 9, ..TakeRequest::of(&[], LANES) }, u64::MAX).await;
     assert_eq!(placed(&taken), [(5, 0), (6, 1), (6, 2)]);
 }
 

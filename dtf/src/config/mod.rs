@@ -17,9 +17,10 @@ use std::time::Duration;
 use dtf_executor::ExecutorConfig;
 use dtf_model::ClusterShape;
 use dtf_model::Role;
-use dtf_scheduler::budget::Budgets;
+use dtf_scheduler::budget::{Amount, Budgets};
 use dtf_scheduler::history::HistoryPolicy;
 use dtf_scheduler::manager::ManagerConfig;
+use dtf_scheduler::scheduler::SchedulerConfig;
 use lrmf_core::CoordinatorConfig;
 use lrmf_core::config::text;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -57,6 +58,8 @@ pub struct Config {
     pub manager: Manager,
     /// The generator role.
     pub generator: Generator,
+    /// The scheduler role.
+    pub scheduler: Scheduler,
     /// The executor role.
     pub executor: Executor,
     /// The threads of plugin code.
@@ -86,6 +89,7 @@ impl Default for Config {
             membership: CoordinatorConfig::default(),
             manager: Manager::default(),
             generator: Generator::default(),
+            scheduler: Scheduler::default(),
             executor: Executor::default(),
             plugins: Plugins::default(),
             http: Http::default(),
@@ -137,12 +141,35 @@ pub struct Generator {
     pub backlog: u64,
     /// The number of a resource group's. Default 250,000.
     pub group_backlog: u64,
+    /// The size of the subtasks that may wait for dispatch over all tasks of the cluster, in bytes. Default 1 GiB.
+    pub backlog_bytes: u64,
+    /// The size of a resource group's. Default 512 MiB.
+    pub group_backlog_bytes: u64,
 }
 
 impl Default for Generator {
     fn default() -> Self {
         let Budgets { all, group } = Budgets::default();
-        Self { backlog: all, group_backlog: group }
+        Self {
+            backlog: all.subtasks,
+            group_backlog: group.subtasks,
+            backlog_bytes: all.bytes,
+            group_backlog_bytes: group.bytes,
+        }
+    }
+}
+
+/// The scheduler role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// The size of the results that may wait for collectors over all tasks of the cluster, in bytes. Default 1 GiB.
+    pub results_bytes: u64,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self { results_bytes: SchedulerConfig::default().results_bytes }
     }
 }
 
@@ -298,7 +325,14 @@ impl Config {
                 sweep: self.manager.sweep,
                 history: self.manager.history.clone(),
             },
-            generator: Budgets { all: self.generator.backlog, group: self.generator.group_backlog },
+            generator: Budgets {
+                all: Amount { subtasks: self.generator.backlog, bytes: self.generator.backlog_bytes },
+                group: Amount {
+                    subtasks: self.generator.group_backlog,
+                    bytes: self.generator.group_backlog_bytes,
+                },
+            },
+            scheduler: SchedulerConfig { results_bytes: self.scheduler.results_bytes },
             executor: ExecutorConfig {
                 slots: self.executor.slots,
                 window: self.executor.window,

@@ -42,6 +42,8 @@ pub(crate) fn nearest<'a>(known: impl Iterator<Item = &'a str>, asked: &str) -> 
 }
 
 const COUNT: RangeInclusive<i64> = 1..=1_000_000;
+/// From 1 MiB to 1 TiB.
+const BYTES: RangeInclusive<i64> = 1 << 20..=1 << 40;
 const PARTS: RangeInclusive<i64> = 1..=ClusterShape::MOST as i64;
 
 /// All of them, in the order in which they are shown.
@@ -220,6 +222,17 @@ pub(crate) fn all() -> Vec<Setting> {
             "generator.group_backlog",
             Kind::Number(1..=1_000_000_000),
             "How many of them of one resource group",
+        ),
+        of(
+            "generator.backlog_bytes",
+            Kind::Number(BYTES),
+            "The bytes of the subtasks that may wait for dispatch over all tasks; the same in all processes",
+        ),
+        of("generator.group_backlog_bytes", Kind::Number(BYTES), "The bytes of those of one resource group"),
+        of(
+            "scheduler.results_bytes",
+            Kind::Number(BYTES),
+            "The bytes of the results that may wait for collectors over all tasks; the same in all processes",
         ),
         of(
             "executor.slots",
