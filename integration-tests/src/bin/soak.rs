@@ -1,12 +1,13 @@
 //! A mixed load under random faults on real servers, for as long as it is told to.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
 use dtf::tasks::noop::Noop;
 use integration_tests::books::Books;
-use integration_tests::soak::{self, Options};
+use integration_tests::soak::{self, Options, Topology};
 use integration_tests::stage;
 
 /// Runs a cluster under load and random faults, and checks its books.
@@ -19,6 +20,28 @@ struct Arguments {
     /// The seed of load and faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The topology of the servers of the queues: single, sentinel or cluster. By default the seed says which
+    #[arg(long)]
+    redis: Option<Topology>,
+}
+
+/// Says that the program has mounts of its own, or cannot have any.
+const MOUNTS: &str = "SOAK_MOUNTS";
+
+/// Begins the program again with mounts of its own, which end with it, where that is permitted: the servers then have small disks.
+fn with_own_mounts() -> anyhow::Result<()> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command
+    };
+    let is_permitted = unshare().arg("true").output().is_ok_and(|out| out.status.success());
+    if !is_permitted || std::env::var_os(MOUNTS).is_some() {
+        return Ok(());
+    }
+    let mut again = unshare();
+    again.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(MOUNTS, "own");
+    Err(again.exec().into())
 }
 
 fn main() -> ExitCode {
@@ -26,7 +49,11 @@ fn main() -> ExitCode {
     if stage::is_dtf_books() {
         return dtf::cli::main(vec![Books::registration(), Noop::registration()]);
     }
-    let Arguments { minutes, seed } = Arguments::parse();
-    soak::run(&Options { span: Duration::from_secs(minutes * 60), seed });
+    let Arguments { minutes, seed, redis } = Arguments::parse();
+    if let Err(error) = with_own_mounts() {
+        eprintln!("soak: {error}");
+        return ExitCode::FAILURE;
+    }
+    soak::run(&Options { span: Duration::from_secs(minutes * 60), seed, redis });
     ExitCode::SUCCESS
 }

@@ -1,14 +1,15 @@
 //! The faults, each of which is over when its function returns.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
 use rustix::process::Signal;
 use test_servers::proxy::Passage;
-use test_servers::servers::Redis;
+use test_servers::servers::{MariaDb, Redis};
 
-use super::Soak;
-use crate::stage::{statement, until};
+use super::disk::Disk;
+use super::{Soak, database_settings, quota};
+use crate::stage::{answer, let_etcd_refuse, said_by, statement, until};
 
 /// The ways of a process: to etcd, the database, Redis.
 const WAYS: usize = 3;
@@ -21,7 +22,7 @@ macro_rules! server {
         match $which {
             0 => $soak.site.etcd.$act().unwrap(),
             1 => $soak.site.sql.$act().unwrap(),
-            _ => $soak.site.redis.$act().unwrap(),
+            _ => $soak.queues.server(&mut $soak.site.redis, $soak.node).$act().unwrap(),
         }
     };
 }
@@ -30,7 +31,8 @@ impl Soak {
     /// Makes one fault, of whatever kind.
     pub(super) fn fault(&mut self) {
         let (at, which) = (self.dice.index(self.services.len()), self.dice.below(3));
-        let what = self.dice.below(26);
+        let what = self.dice.below(32);
+        self.node = self.dice.index(6);
         let begin = Instant::now();
         match what {
             0..=3 => self.kill_process(at),
@@ -50,7 +52,13 @@ impl Soak {
             20 => self.make_database_read_only(),
             21 => self.break_connections(),
             22..=23 => self.move_redis(),
-            _ => self.step_clock(at),
+            24..=25 => self.step_clock(at),
+            26..=27 => self.move_database(),
+            28..=29 => self.fill_disk(which),
+            // What becomes of a Redis that is several servers is the same as of one.
+            30 if self.queues.may_forget() => self.restore(which % 2),
+            30 => self.restore(which),
+            _ => self.use_up_quota(),
         }
         self.faults += 1;
         let (process, took) = (&self.services[at], begin.elapsed().as_secs_f32());
@@ -61,7 +69,7 @@ impl Soak {
     }
 
     /// Waits for as long as a fault lasts, while users go on.
-    fn endure(&mut self) {
+    pub(super) fn endure(&mut self) {
         let begin = Instant::now();
         let length = self.dice.length(self.longest);
         if self.dice.once_in(3) {
@@ -84,17 +92,29 @@ impl Soak {
         self.begin_again(at);
     }
 
-    fn begin_again(&mut self, at: usize) {
+    pub(super) fn begin_again(&mut self, at: usize) {
         let roles = self.services[at].roles.clone();
         self.services[at] = self.start(at, &roles);
     }
 
     fn stop_process(&mut self, at: usize) {
         self.services[at].signal(Signal::STOP);
-        self.load.iter_mut().for_each(|entry| entry.overslept = true);
+        self.oversleep();
         self.endure();
-        self.load.iter_mut().for_each(|entry| entry.overslept = true);
+        self.oversleep();
         self.services[at].signal(Signal::CONT);
+    }
+
+    /// From now on what the present tasks execute may be written down at any time, or again.
+    pub(super) fn oversleep(&mut self) {
+        self.load.iter_mut().for_each(|entry| entry.overslept = true);
+    }
+
+    /// Another Redis may have taken over meanwhile, without the last writes of the one before.
+    fn may_have_forgotten(&mut self, which: u64) {
+        if which > 1 && self.queues.may_forget() {
+            self.oversleep();
+        }
     }
 
     /// Cuts some of a process's ways.
@@ -108,12 +128,14 @@ impl Soak {
         server!(self, which, kill);
         self.endure();
         server!(self, which, restart);
+        self.may_have_forgotten(which);
     }
 
     fn stop_server(&mut self, which: u64) {
         server!(self, which, stop);
         self.endure();
         server!(self, which, cont);
+        self.may_have_forgotten(which);
     }
 
     /// Lets a server stand again and again, as one does whose disk is slow.
@@ -129,16 +151,21 @@ impl Soak {
 
     /// Lets Redis take no more, as when its memory is full.
     fn fill_redis(&mut self) {
-        self.site.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
-        self.endure();
-        self.site.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+        for (limit, is_last) in [("1", false), ("0", true)] {
+            for server in self.queues.servers(&mut self.site.redis) {
+                server.ask(&["CONFIG", "SET", "maxmemory", limit]).unwrap();
+            }
+            if !is_last {
+                self.endure();
+            }
+        }
     }
 
     /// Lets etcd take no more, as when its quota is used up.
     fn fill_etcd(&mut self) {
-        alarm(&self.site.etcd.url(), AlarmAction::Activate);
+        let_etcd_refuse(&self.site.etcd.url(), true);
         self.endure();
-        alarm(&self.site.etcd.url(), AlarmAction::Deactivate);
+        let_etcd_refuse(&self.site.etcd.url(), false);
     }
 
     fn make_database_read_only(&mut self) {
@@ -151,15 +178,22 @@ impl Soak {
     /// Ends all connections to the database and to Redis, on the servers' side.
     fn break_connections(&mut self) {
         statement(&self.site.sql.url(""), &format!("KILL CONNECTION USER {}", self.site.user));
-        for kind in ["normal", "pubsub"] {
-            self.site.redis.ask(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]).unwrap();
+        for server in self.queues.servers(&mut self.site.redis) {
+            for kind in ["normal", "pubsub"] {
+                server.ask(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]).unwrap();
+            }
         }
     }
 
     /// Makes another Redis the master and leads the address there, as a planned failover does: connections stay open, and the server
     /// that they lead to has become a replica. Nothing is lost, as writes are paused until the other one has everything.
     fn move_redis(&mut self) {
-        let second = Redis::private_with(&["--appendfsync", "always"]).unwrap();
+        if self.queues.fail_over(&mut self.dice) {
+            self.endure();
+            self.may_have_forgotten(2);
+            return;
+        }
+        let second = Redis::private_in(self.disk(2), &["--appendfsync", "always"]).unwrap();
         let first = &self.site.redis;
         follow(&second, first);
         first.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).unwrap();
@@ -175,6 +209,65 @@ impl Soak {
         self.endure();
         // Now it is taken away.
         drop(first);
+    }
+
+    /// Makes another database server the one that is written to and leads the address there, as a planned failover does: the first one
+    /// stays, read-only, with all connections to it.
+    fn move_database(&mut self) {
+        self.servers += 1;
+        let second = MariaDb::private_in(self.disk(1), &database_settings(self.servers)).unwrap();
+        let (from, to) = (self.site.sql.url(""), second.url(""));
+        let port = from.trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
+        let follow =
+            format!("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='root'");
+        statement(&to, &follow);
+        statement(&to, "START SLAVE");
+        let follows = |to: &str| {
+            let at = said_by(&from, "SELECT @@gtid_binlog_pos").unwrap();
+            answer(to, &format!("SELECT MASTER_GTID_WAIT('{at}', 10)")) == Some(0)
+        };
+        until("the other database has nearly everything", || follows(&to));
+        statement(&from, "SET GLOBAL read_only = 1");
+        until("the other database has everything", || follows(&to));
+        statement(&to, "STOP SLAVE");
+        statement(&to, "RESET SLAVE ALL");
+        let place = to.trim_end_matches('/').rsplit('@').next().unwrap().to_owned();
+        self.networks.iter().for_each(|network| network.ways[1].lead_to(&place));
+        let first = std::mem::replace(&mut self.site.sql, second);
+        self.endure();
+        drop(first);
+    }
+
+    /// Fills the disk of a server. Servers that end for it are started again once there is room.
+    fn fill_disk(&mut self, which: u64) {
+        // The servers of a topology of several have no disks of their own.
+        let which = if which > 1 && self.queues.may_forget() { 1 } else { which };
+        let Some(disk) = &self.disks[which as usize] else {
+            println!(
+                "no disk is filled, as this process has no mounts of its own (run the program soak as root)"
+            );
+            return;
+        };
+        disk.fill();
+        self.endure();
+        if let Some(disk) = &self.disks[which as usize] {
+            disk.free();
+        }
+        server!(self, which, revive);
+    }
+
+    /// The directory of a server's disk, where it has one.
+    fn disk(&self, which: usize) -> Option<&Path> {
+        self.disks[which].as_ref().map(Disk::path)
+    }
+
+    /// Uses up the quota of etcd, so that it takes no more; then what used it up is deleted, the history of the records with it.
+    fn use_up_quota(&mut self) {
+        let url = self.site.etcd.url();
+        quota::use_up(&url);
+        self.endure();
+        quota::free(&url);
+        let_etcd_refuse(&url, false);
     }
 
     /// Puts a process's wall clock wrong, and right again.
@@ -213,17 +306,5 @@ fn follow(replica: &Redis, master: &Redis) {
     replica.ask(&["REPLICAOF", host, port]).unwrap();
     until("the replica follows its master", || {
         info(replica, "master_link_status").is_some_and(|status| status == "up")
-    });
-}
-
-/// Raises or ends the alarm of an etcd that has no space left.
-fn alarm(url: &str, action: AlarmAction) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut client = Client::connect([url], None).await.unwrap();
-        let member = client.status().await.unwrap().leader();
-        let mut options = AlarmOptions::new();
-        options.with_member(member);
-        client.alarm(action, AlarmType::Nospace, Some(options)).await.unwrap();
     });
 }

@@ -71,6 +71,11 @@ impl Entry {
         }
     }
 
+    /// Returns true if it runs the failed subtasks of another one again.
+    pub(super) fn is_retry(&self) -> bool {
+        self.retries.is_some()
+    }
+
     /// The arguments of the command that creates it.
     pub(super) fn creation(&self) -> Vec<String> {
         let request = self.request.to_string();

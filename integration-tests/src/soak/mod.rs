@@ -8,17 +8,25 @@
 
 mod clock;
 mod dice;
+mod disk;
 mod faults;
 mod load;
+mod queues;
+mod quota;
+mod restores;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use test_servers::servers::{Etcd, MariaDb, Redis};
 
 use self::clock::Clock;
 use self::dice::Dice;
+use self::disk::Disk;
 use self::load::{Entry, GROUPS};
+use self::queues::Queues;
+pub use self::queues::Topology;
 use crate::stage::{Network, PATIENCE, Service, Site, said, statement};
 
 /// The roles of the processes: two of each role, some together.
@@ -43,6 +51,18 @@ pub struct Options {
     pub span: Duration,
     /// The seed of load and faults.
     pub seed: u64,
+    /// The topology of the servers of the queues; the seed says which where it is none.
+    pub redis: Option<Topology>,
+}
+
+impl Options {
+    fn topology(&self) -> Topology {
+        self.redis.unwrap_or(match self.seed % 4 {
+            2 => Topology::Sentinel,
+            3 => Topology::Cluster,
+            _ => Topology::Single,
+        })
+    }
 }
 
 /// Runs a soak. Where the environment names servers, and there are no programs for private ones, it does nothing, and says so.
@@ -50,9 +70,10 @@ pub struct Options {
 /// # Panics
 /// Books are wrong, a process ended by itself, or something did not come about.
 pub fn run(options: &Options) {
-    println!("soak: seed {}, {} s", options.seed, options.span.as_secs());
-    let Some(site) = Site::to_harm() else { return };
-    let mut soak = Soak::new(site, options);
+    println!("soak: seed {}, {} s, Redis {:?}", options.seed, options.span.as_secs(), options.topology());
+    let disks = [512, 1024, 512].map(Disk::mount);
+    let Some(site) = site(&disks) else { return };
+    let mut soak = Soak::new(site, disks, options);
     let begin = Instant::now();
     while begin.elapsed() < options.span {
         soak.tend();
@@ -66,6 +87,28 @@ pub fn run(options: &Options) {
     );
 }
 
+/// The settings of the database server with this number: it can be followed by others.
+fn database_settings(server: u64) -> Vec<String> {
+    vec![
+        format!("--server-id={server}"),
+        "--log-bin=binlog".to_owned(),
+        "--binlog-format=ROW".to_owned(),
+        "--log-slave-updates".to_owned(),
+        "--skip-slave-start".to_owned(),
+    ]
+}
+
+/// Private servers on these disks.
+fn site(disks: &[Option<Disk>; 3]) -> Option<Site> {
+    // Says why, where there are to be none.
+    drop(Site::to_harm()?);
+    let [etcd, sql, redis] = disks.each_ref().map(|disk| disk.as_ref().map(Disk::path));
+    let etcd = Etcd::private_in(etcd, &quota::settings()).unwrap();
+    let sql = MariaDb::private_in(sql, &database_settings(1)).unwrap();
+    let redis = Redis::private_in(redis, &["--appendfsync", "always"]).unwrap();
+    Some(Site::on(etcd, sql, redis))
+}
+
 struct Soak {
     services: Vec<Service>,
     /// By process.
@@ -77,18 +120,29 @@ struct Soak {
     /// The longest that a fault lasts.
     longest: Duration,
     incarnations: usize,
+    /// The number of database servers so far.
+    servers: u64,
+    /// The server of the queues that the present fault is about, where there are several.
+    node: usize,
     faults: u64,
     checked: u64,
     subtasks: u64,
-    /// Last, as the processes' logs are in it.
+    queues: Queues,
+    /// Behind the processes, as their logs are in it.
     site: Site,
+    /// Last, as the servers' data are on them.
+    disks: [Option<Disk>; 3],
 }
 
 impl Soak {
-    fn new(mut site: Site, options: &Options) -> Self {
+    fn new(mut site: Site, disks: [Option<Disk>; 3], options: &Options) -> Self {
         let allow = format!("CREATE USER {USER}@'%'; GRANT ALL ON {}.* TO {USER}@'%'", Site::DATABASE);
         statement(&site.sql.url(""), &allow);
         site.user = USER.to_owned();
+        let queues = Queues::start(options.topology());
+        for (variable, value) in queues.settings() {
+            site.set(variable, value);
+        }
         let networks = PROCESSES.iter().map(|_| site.network()).collect();
         let clocks = (0..PROCESSES.len()).map(|at| Clock::new(site.dir.path(), &at.to_string())).collect();
         let mut soak = Self {
@@ -100,10 +154,14 @@ impl Soak {
             seed: options.seed,
             longest: (options.span / 8).min(Duration::from_secs(600)),
             incarnations: 0,
+            servers: 1,
+            node: 0,
             faults: 0,
             checked: 0,
             subtasks: 0,
+            queues,
             site,
+            disks,
         };
         for (at, roles) in PROCESSES.iter().enumerate() {
             let service = soak.start(at, roles);
@@ -120,6 +178,8 @@ impl Soak {
     fn start(&mut self, at: usize, roles: &str) -> Service {
         self.incarnations += 1;
         let mut settings = self.networks[at].settings.to_vec();
+        // Several servers tell their own addresses.
+        settings.extend(self.queues.settings());
         settings.extend(self.clocks[at].iter().flat_map(Clock::settings));
         self.site.start_with(&format!("p{}", self.incarnations), roles, &settings)
     }

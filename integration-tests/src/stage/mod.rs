@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tempfile::TempDir;
@@ -212,6 +213,35 @@ pub fn statement(url: &str, sql: &str) {
         let mut connection = options.connect().await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
     });
+}
+
+/// Raises the alarm of an etcd that has no space left, with which it refuses writes, or takes it back.
+pub fn let_etcd_refuse(url: &str, refuse: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let action = if refuse { AlarmAction::Activate } else { AlarmAction::Deactivate };
+    runtime.block_on(async {
+        let mut client = Client::connect([url], None).await.unwrap();
+        let member = client.status().await.unwrap().leader();
+        let mut options = AlarmOptions::new();
+        options.with_member(member);
+        client.alarm(action, AlarmType::Nospace, Some(options)).await.unwrap();
+    });
+}
+
+/// The number that a database answers a query with; none where it answers with NULL.
+pub fn answer(url: &str, sql: &str) -> Option<u64> {
+    said_by(url, sql).and_then(|said| said.parse().ok())
+}
+
+/// The first column of the first row that a database answers a query with, as text.
+pub fn said_by(url: &str, sql: &str) -> Option<String> {
+    let sql = format!("SELECT CAST(({sql}) AS CHAR)");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options: MySqlConnectOptions = url.parse().unwrap();
+        let mut connection = options.connect().await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap()
+    })
 }
 
 /// Says whether this process was started to be the `dtf` command with the books.

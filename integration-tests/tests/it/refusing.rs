@@ -1,6 +1,6 @@
 //! Servers that answer and refuse writes: readiness shows it, and so does `dtf doctor`.
 
-use integration_tests::stage::{Service, Site, until};
+use integration_tests::stage::{Service, Site, let_etcd_refuse, until};
 
 /// Looks at a service and at what the doctor says, while a server refuses writes and after.
 fn is_shown(site: &Site, service: &Service, server: &str, refuse: impl Fn(bool)) {
@@ -36,5 +36,6 @@ fn a_server_that_refuses_writes_is_shown_until_it_takes_them_again() {
     is_shown(&site, &service, "mysql", |refuse| {
         site.change(if refuse { "SET GLOBAL read_only = 1" } else { "SET GLOBAL read_only = 0" });
     });
+    is_shown(&site, &service, "etcd", |refuse| let_etcd_refuse(&site.etcd.url(), refuse));
     site.balance(&site.submit(20, 0, &[]));
 }

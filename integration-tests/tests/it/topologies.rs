@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::authority::Authority;
 use dtf::embedded::{self, Database, Embedded};
+use dtf::model::queue::GeneratorQueue;
 use dtf::model::shard::ShardQueue;
-use dtf::model::{Shard, TaskId, TaskParam, TaskStatus};
+use dtf::model::{RunEpoch, Shard, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::NOOP;
 use dtf::tasks::noop::{Noop, NoopParam};
-use dtf::{Dtf, Ports, TaskHandle};
+use dtf::{Dtf, DtfConfig, Ports, TaskHandle};
 use dtf_redis::{RedisConfig, RedisQueues, RedisShards, RedisWakeUp, Tls, Topology};
 use test_servers::servers::{Redis, RedisCluster, RedisSentinel, TlsFiles};
 
@@ -27,6 +28,10 @@ struct Stage {
 
 impl Stage {
     async fn start(config: RedisConfig) -> Self {
+        Self::start_with(config, |_| {}).await
+    }
+
+    async fn start_with(config: RedisConfig, change: impl FnOnce(&mut DtfConfig)) -> Self {
         let redis = dtf_redis::Redis::connect(config).await.unwrap();
         let shards: Arc<dyn ShardQueue> = Arc::new(RedisShards::new(redis.clone()));
         let ports = Ports {
@@ -38,6 +43,7 @@ impl Stage {
         let mut config = Embedded { jobs: 4 }.config();
         config.manager.retention = Duration::from_millis(200);
         config.manager.sweep = Duration::from_millis(200);
+        change(&mut config);
         let of = config.shape.shards;
         let dtf = Dtf::builder(ports).config(config).register_task_type(Noop::registration()).unwrap();
         let dtf = dtf.build().unwrap();
@@ -122,6 +128,46 @@ async fn nothing_is_left_on_a_cluster() {
     let stage = Stage::start(config).await;
     let tasks = end_in_every_way(&stage.dtf).await;
     stage.nothing_is_left(&tasks, cluster.nodes()).await;
+    stage.dtf.stop().await;
+}
+
+/// Three tasks whose bodies of 64 KiB would take 375 MB together, and budgets of 8 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_keep_to_the_budgets_in_bytes() {
+    const BODY: usize = 64 << 10;
+    const BUDGET: u64 = 8 << 20;
+    let server = tokio::task::spawn_blocking(Redis::private).await.unwrap().unwrap();
+    let config = RedisConfig { url: server.url(), ..RedisConfig::default() };
+    let stage = Stage::start_with(config, |config| {
+        config.generator.all.bytes = BUDGET;
+        config.generator.group.bytes = BUDGET;
+    });
+    let stage = stage.await;
+    let queues = RedisQueues::new(
+        dtf_redis::Redis::connect(RedisConfig { url: server.url(), ..RedisConfig::default() }).await.unwrap(),
+    );
+    let param = NoopParam { body_bytes: BODY, sleep_ms: 1, ..NoopParam::new(2000) };
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(create(&stage.dtf, param.clone(), PATIENCE).await);
+    }
+    let mut most = 0;
+    let mut has_all_ended = false;
+    while !has_all_ended {
+        let mut bytes = 0;
+        has_all_ended = true;
+        for task in &tasks {
+            bytes += queues.backlog(task.id(), RunEpoch(1)).await.map_or(0, |backlog| backlog.bytes);
+            has_all_ended &= task.status().await.unwrap().row.status.is_terminal();
+        }
+        most = most.max(bytes);
+    }
+    for task in &tasks {
+        let row = task.wait().await.unwrap();
+        assert_eq!((row.status, row.counts.succeeded), (TaskStatus::Completed, 2000), "{}", row.reason);
+    }
+    // A batch of each task may come on top, as its size is not known before: 4 MiB.
+    assert!(most > 0 && most <= BUDGET + 3 * (4 << 20), "{most} bytes waited");
     stage.dtf.stop().await;
 }
 

@@ -1,12 +1,12 @@
 //! etcd, one node.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::process::{Process, directory, find, option};
-use super::{Source, TlsFiles, life, ports};
+use super::{NONE, Source, TlsFiles, life, ports};
 
 /// An etcd server.
 #[derive(Debug)]
@@ -37,7 +37,16 @@ impl Etcd {
     /// # Errors
     /// etcd is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
-        ports::on_free(|| Self::start("http", &[]))
+        Self::private_in(None, NONE)
+    }
+
+    /// A private one with its data below a directory and with further settings, as on its command line.
+    ///
+    /// # Errors
+    /// etcd is not installed, or does not start.
+    pub fn private_in(below: Option<&Path>, further: &[impl AsRef<OsStr>]) -> anyhow::Result<Self> {
+        let further: Vec<_> = further.iter().map(|one| one.as_ref().to_owned()).collect();
+        ports::on_free(|| Self::start("http", below, &further))
     }
 
     /// A private one whose clients need TLS and a certificate of the files' authority.
@@ -51,12 +60,12 @@ impl Etcd {
             option("--key-file", &files.key),
             "--client-cert-auth=true".into(),
         ];
-        ports::on_free(|| Self::start("https", &tls))
+        ports::on_free(|| Self::start("https", None, &tls))
     }
 
-    fn start(scheme: &'static str, further: &[OsString]) -> anyhow::Result<Self> {
+    fn start(scheme: &'static str, below: Option<&Path>, further: &[OsString]) -> anyhow::Result<Self> {
         let program = Self::find()?;
-        let (dir, port, health) = (directory()?, ports::free()?, ports::free()?);
+        let (dir, port, health) = (directory(below)?, ports::free()?, ports::free()?);
         let (client, peer) =
             (format!("{scheme}://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", ports::free()?));
         let mut arguments = vec![

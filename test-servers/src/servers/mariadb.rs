@@ -1,6 +1,6 @@
 //! MariaDB.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::process::{Process, directory, find, option};
-use super::{Source, TlsFiles, life, ports};
+use super::{NONE, Source, TlsFiles, life, ports};
 
 /// A MariaDB or MySQL server.
 #[derive(Debug)]
@@ -40,7 +40,16 @@ impl MariaDb {
     /// # Errors
     /// MariaDB is not installed, or does not start.
     pub fn private() -> anyhow::Result<Self> {
-        ports::on_free(|| Self::start(&[]))
+        Self::private_in(None, NONE)
+    }
+
+    /// A private one with its data below a directory and with further settings, as on its command line.
+    ///
+    /// # Errors
+    /// MariaDB is not installed, or does not start.
+    pub fn private_in(below: Option<&Path>, further: &[impl AsRef<OsStr>]) -> anyhow::Result<Self> {
+        let further: Vec<_> = further.iter().map(|one| one.as_ref().to_owned()).collect();
+        ports::on_free(|| Self::start(below, &further))
     }
 
     /// A private one whose clients need TLS.
@@ -54,12 +63,12 @@ impl MariaDb {
             option("--ssl-key", &files.key),
             "--require-secure-transport=ON".into(),
         ];
-        ports::on_free(|| Self::start(&tls))
+        ports::on_free(|| Self::start(None, &tls))
     }
 
-    fn start(further: &[OsString]) -> anyhow::Result<Self> {
+    fn start(below: Option<&Path>, further: &[OsString]) -> anyhow::Result<Self> {
         let program = Self::find()?;
-        let (dir, port) = (directory()?, ports::free()?);
+        let (dir, port) = (directory(below)?, ports::free()?);
         let data = dir.path().join("data");
         install(&data)?;
         let mut arguments = vec![

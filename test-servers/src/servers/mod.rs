@@ -42,6 +42,9 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// No further settings.
+const NONE: &[&str] = &[];
+
 /// A server, somebody else's or private.
 #[derive(Debug)]
 enum Source {
@@ -113,6 +116,30 @@ macro_rules! life {
             /// It is not private, or does not answer.
             pub fn restart(&mut self) -> anyhow::Result<()> {
                 self.source.process()?.restart()
+            }
+
+            /// Starts it again if it has ended by itself, and waits until it answers.
+            ///
+            /// # Errors
+            /// It is not private, or does not answer.
+            pub fn revive(&mut self) -> anyhow::Result<()> {
+                self.source.process()?.revive()
+            }
+
+            /// Copies its data into a directory. It must have been killed.
+            ///
+            /// # Errors
+            /// It is not private, still runs, or something cannot be copied.
+            pub fn back_up(&mut self, to: &std::path::Path) -> anyhow::Result<()> {
+                self.source.process()?.back_up(to)
+            }
+
+            /// Puts the data of a backup in place of its own. It must have been killed.
+            ///
+            /// # Errors
+            /// It is not private, still runs, or something cannot be copied.
+            pub fn restore(&mut self, from: &std::path::Path) -> anyhow::Result<()> {
+                self.source.process()?.restore(from)
             }
 
             /// Stops it (SIGSTOP): connections to it stay and are silent.

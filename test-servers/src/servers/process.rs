@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The period of questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The name of the log in the directory of a server.
+const LOG: &str = "log";
+
 /// Asks a server over a fresh connection whether it is ready.
 pub(super) type Probe = fn(&mut TcpStream) -> io::Result<bool>;
 
@@ -96,6 +99,35 @@ impl Process {
         self.wait_until_ready()
     }
 
+    /// Starts it again if it has ended by itself.
+    pub(super) fn revive(&mut self) -> anyhow::Result<()> {
+        let Some((child, _)) = &mut self.child else { return Ok(()) };
+        if child.try_wait()?.is_some() {
+            self.restart()?;
+        }
+        Ok(())
+    }
+
+    /// Copies its files into a directory. It must have been killed.
+    pub(super) fn back_up(&self, to: &Path) -> anyhow::Result<()> {
+        anyhow::ensure!(self.child.is_none(), "the files of a server that runs are no backup");
+        Ok(copy_all(self.dir.path(), to)?)
+    }
+
+    /// Puts the files of a backup in place of its own. It must have been killed.
+    pub(super) fn restore(&self, from: &Path) -> anyhow::Result<()> {
+        anyhow::ensure!(self.child.is_none(), "a server that runs goes on with what it has in memory");
+        for entry in fs::read_dir(self.dir.path())? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != LOG {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(copy_all(from, self.dir.path())?)
+    }
+
     pub(super) fn stop(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
         // The signal stops one thread after the other: what was asked before the last has stopped may be answered.
@@ -143,7 +175,7 @@ impl Process {
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.dir.path().join("log")
+        self.dir.path().join(LOG)
     }
 
     fn last_words(&self) -> String {
@@ -161,6 +193,21 @@ impl Drop for Process {
     }
 }
 
+/// Copies directories and regular files, but for the log.
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, to) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_all(&entry.path(), &to)?;
+        } else if kind.is_file() && entry.file_name() != LOG {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
 /// Finds a program, also where servers are kept out of users' paths.
 pub(super) fn find(program: &str, package: &str, variable: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -173,9 +220,14 @@ pub(super) fn find(program: &str, package: &str, variable: &str) -> anyhow::Resu
     })
 }
 
-/// A fresh directory for a server.
-pub(super) fn directory() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("dtf-test-").tempdir()
+/// A fresh directory for a server, below a certain one or where temporary files are.
+pub(super) fn directory(below: Option<&Path>) -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("dtf-test-");
+    match below {
+        Some(below) => builder.tempdir_in(below),
+        None => builder.tempdir(),
+    }
 }
 
 /// Joins an option and its value.

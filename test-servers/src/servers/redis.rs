@@ -1,9 +1,9 @@
 //! Redis, one node.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::process::{Process, directory, find};
 use super::{Source, TlsFiles, life, ports};
@@ -48,9 +48,18 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub fn private_with(further: &[&str]) -> anyhow::Result<Self> {
+        Self::private_in(None, further)
+    }
+
+    /// A private one with its data below a directory and with further settings.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_in(below: Option<&Path>, further: &[impl AsRef<OsStr>]) -> anyhow::Result<Self> {
         ports::on_free(|| {
             let port = ports::free()?;
-            Self::start("redis", port, port, further.iter().map(OsString::from).collect())
+            let further = further.iter().map(|one| one.as_ref().to_owned()).collect();
+            Self::start("redis", below, port, port, further)
         })
     }
 
@@ -69,14 +78,20 @@ impl Redis {
             let (port, plain) = (ports::free()?, ports::free()?);
             let tls = tls_settings(files, port).map(|(name, value)| [format!("--{name}").into(), value]);
             let further = tls.into_iter().flatten().chain(further.iter().map(OsString::from)).collect();
-            Self::start("rediss", port, plain, further)
+            Self::start("rediss", None, port, plain, further)
         })
     }
 
     /// Starts one whose clients connect to `port`, and that says without TLS at `plain` whether it is ready.
-    fn start(scheme: &'static str, port: u16, plain: u16, further: Vec<OsString>) -> anyhow::Result<Self> {
+    fn start(
+        scheme: &'static str,
+        below: Option<&Path>,
+        port: u16,
+        plain: u16,
+        further: Vec<OsString>,
+    ) -> anyhow::Result<Self> {
         let program = Self::find()?;
-        let dir = directory()?;
+        let dir = directory(below)?;
         let mut arguments =
             vec!["--dir".into(), dir.path().into(), "--port".into(), plain.to_string().into()];
         // It listens on loopback only; who comes over a wire has another address, and is not to be refused for it.

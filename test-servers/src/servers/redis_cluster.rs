@@ -49,14 +49,19 @@ impl RedisCluster {
         Self::start(Some(files), &["--tls-cluster", "yes"])
     }
 
+    /// A node that knows no other, and the port at which others find it.
+    fn node(tls: Option<&TlsFiles>, further: &[&str]) -> anyhow::Result<(Redis, String)> {
+        let bus = ports::free()?.to_string();
+        // No node is given up only because the machine is busy.
+        let settings =
+            ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "20000"];
+        Ok((Redis::private_among(tls, &[&settings, further].concat())?, bus))
+    }
+
     fn start(tls: Option<&TlsFiles>, further: &[&str]) -> anyhow::Result<Self> {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            let bus = ports::free()?.to_string();
-            // No node is given up only because the machine is busy: there is nobody to take over from it.
-            let settings =
-                ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "20000"];
-            nodes.push((Redis::private_among(tls, &[&settings, further].concat())?, bus));
+            nodes.push(Self::node(tls, further)?);
         }
         let each = SLOTS.div_ceil(3);
         for (number, (node, _)) in (0..).zip(&nodes) {
@@ -79,6 +84,54 @@ impl RedisCluster {
             })?;
         }
         Ok(cluster)
+    }
+
+    /// A private one whose masters have a replica each. The settings are those of all nodes.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub fn private_with_replicas(further: &[&str]) -> anyhow::Result<Self> {
+        let mut cluster = Self::start(None, further)?;
+        let masters = cluster.nodes.iter().map(|node| node.ask(&["CLUSTER", "MYID"]));
+        let masters: Vec<_> = masters.collect::<Result<_, _>>()?;
+        let first = cluster.nodes[0].port()?.to_string();
+        let first_bus = cluster.nodes[0].bus()?;
+        for master in masters {
+            let (replica, _) = Self::node(None, further)?;
+            let master = master.lines().nth(1).unwrap_or_default().trim().to_owned();
+            replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &first, &first_bus])?;
+            until("a replica finds its master", || {
+                Ok(replica.ask(&["CLUSTER", "NODES"])?.contains(&master))
+            })?;
+            replica.ask(&["CLUSTER", "REPLICATE", &master])?;
+            until("a replica follows its master", || Ok(replica.info("master_link_status")? == "up"))?;
+            cluster.nodes.push(replica);
+        }
+        for node in &cluster.nodes {
+            until("everybody knows the replicas", || {
+                Ok(node.ask(&["CLUSTER", "NODES"])?.matches("slave").count() == 3)
+            })?;
+        }
+        Ok(cluster)
+    }
+
+    /// Makes a replica the master of its slots, without losing anything, and waits until it is. Nothing happens where the node is no
+    /// replica that follows its master.
+    ///
+    /// # Errors
+    /// A node does not answer.
+    pub fn fail_over(&self, to: usize) -> anyhow::Result<()> {
+        let node = &self.nodes[to % self.nodes.len()];
+        if node.info("master_link_status")? != "up" {
+            return Ok(());
+        }
+        node.ask(&["CLUSTER", "FAILOVER"])?;
+        // Where its master went away just then, it gives up after a while.
+        let begin = Instant::now();
+        while node.info("role")? != "master" && begin.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// The nodes, to be asked, killed and restarted.
@@ -130,7 +183,7 @@ impl RedisSentinel {
         let of = master.port()?.to_string();
         let replica = Redis::private_among(tls, &[among, &["--replicaof", "127.0.0.1", &of]].concat())?;
         let program = find("redis-server", "redis-server", Redis::VARIABLE)?;
-        let (dir, plain) = (directory()?, ports::free()?);
+        let (dir, plain) = (directory(None)?, ports::free()?);
         let (mut port, mut encryption) = (plain, String::new());
         if let Some(files) = tls {
             port = ports::free()?;
@@ -170,6 +223,29 @@ impl RedisSentinel {
         &mut self.master
     }
 
+    /// Both servers, the first master first.
+    pub fn servers(&mut self) -> [&mut Redis; 2] {
+        [&mut self.master, &mut self.replica]
+    }
+
+    /// Lets the Sentinel make the replica the master, and waits until it is and the other one follows it. Nothing happens where
+    /// the Sentinel has a failover under way or no replica that could take over.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub fn fail_over(&self) -> anyhow::Result<()> {
+        let master = || command(self.plain, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::MASTER]);
+        let before = master()?;
+        if command(self.plain, &["SENTINEL", "FAILOVER", Self::MASTER]).is_err() {
+            return Ok(());
+        }
+        let begin = Instant::now();
+        while master()? == before && begin.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Waits until the replica has everything that the first master has.
     ///
     /// # Errors
@@ -206,6 +282,14 @@ impl Redis {
     pub fn keys(&self) -> anyhow::Result<Vec<String>> {
         let answer = self.ask(&["KEYS", "*"])?;
         Ok(answer.lines().filter(|line| !line.starts_with(['*', '$'])).map(str::to_owned).collect())
+    }
+
+    /// The port of a node of a Cluster at which others find it.
+    fn bus(&self) -> anyhow::Result<String> {
+        let nodes = self.ask(&["CLUSTER", "NODES"])?;
+        let own = nodes.lines().find(|line| line.contains("myself"));
+        let bus = own.and_then(|line| line.split_once('@')?.1.split([',', ' ']).next());
+        Ok(bus.context("a node does not know its own port")?.to_owned())
     }
 
     fn port(&self) -> anyhow::Result<u16> {
