@@ -269,7 +269,8 @@ pub struct Taken {
     pub generated: bool,
     /// True if some parcels without a key wait, which can go to any shard.
     pub anywhere: bool,
-    /// The lanes in which keys have something that can go, the lowest [`LANES_MOST`] of them, by number.
+    /// The lanes in which keys have something that can go, the lowest [`LANES_MOST`] of them, by number. Where more than four keys a
+    /// lane are in line, others may be named too, but for those of places that got nothing although more was wanted.
     pub lanes: Vec<u32>,
     /// The time until the next delayed subtask is due; zero where more were due than [`WAKE_MOST`].
     pub next_due: Option<Duration>,

@@ -109,11 +109,16 @@ local function keyed_in(info, parcels, turns)
     end
   end
 
-  -- The lanes with a key in line, so many at most.
-  function keyed.lanes_in_line(most)
+  -- The lanes with a key in line, so many at most; `*` for all of so many lanes where very many keys are in line: to look into
+  -- each lane would take longer than to find one empty now and then.
+  function keyed.lanes_in_line(most, of)
     local found, from = {}, 0
+    local waiting = redis.call('ZCOUNT', turns, 1, '+inf')
+    if waiting > 4 * of then
+      return '*'
+    end
     -- Few keys are read at once. Of many, the first one of each lane is looked up.
-    if redis.call('ZCARD', turns) <= 4 * most then
+    if waiting <= 4 * most then
       local all = redis.call('ZRANGEBYSCORE', turns, 1, '+inf', 'WITHSCORES')
       for i = 2, #all, 2 do
         local lane = math.floor(num(all[i]) / PLACES)

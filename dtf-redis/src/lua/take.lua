@@ -4,7 +4,7 @@
 -- ARGV: run, token, most results waiting, most bytes of them, most that become due, most subtasks, most parcels, most lanes to
 --   name, lanes, then the places: `shard` or, where it serves lanes, `shard/lane,lane`
 -- Reply: OK, pending, those of them that were lost with executors, microseconds until the next is due or nil, control, used,
---   running, busy, timed, whether the generator has given everything (1 or 0), whether something without a key can go (1 or 0), the lanes in line as `lane,lane`, the shards of the
+--   running, busy, timed, whether the generator has given everything (1 or 0), whether something without a key can go (1 or 0), the lanes in line as `lane,lane` or `*` for all, the shards of the
 --   parcels as `shard,shard` unless they are those named first, the bytes of the results waiting, then the parcels | GONE | FENCED, token
 local there, seen, control, pending, running, waiting, wbytes, used, busy, timed, lost, finished, bytes = unpack(redis.call('HMGET', KEYS[1],
   'run', 'stoken', 'control', 'pending', 'running', 'waiting', 'wbytes', 'used', 'busy', 'timed', 'lost', 'finished', 'pbytes'))
@@ -156,7 +156,7 @@ else
   take_by_place()
   if may_take then
     reply[11] = redis.call('EXISTS', KEYS[2])
-    reply[12] = keyed.lanes_in_line(num(ARGV[8]))
+    reply[12] = keyed.lanes_in_line(num(ARGV[8]), num(ARGV[9]))
   end
 end
 in_portions('HSET', KEYS[4], fields, 2)

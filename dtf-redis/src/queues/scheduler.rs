@@ -1,12 +1,13 @@
 //! [`SchedulerQueue`] on Redis.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::queue::{
-    Fence, LANES_MOST, ParcelId, RESULTS_WATERMARK, RunningParcel, SchedulerLoad, SchedulerQueue, Slot,
-    TakeRequest, Taken, WAKE_MOST,
+    Fence, LANES_MOST, Parcel, ParcelId, RESULTS_WATERMARK, RunningParcel, SchedulerLoad, SchedulerQueue,
+    Slot, TakeRequest, Taken, WAKE_MOST,
 };
 use dtf_model::{Shard, StoreError};
 
@@ -47,14 +48,18 @@ impl SchedulerQueue for RedisQueues {
         let usage = reply.usage()?;
         let generated = reply.number::<u8>()? == 1;
         let anywhere = reply.number::<u8>()? == 1;
-        let lanes = numbers(&reply.text()?)?;
+        let lanes = reply.text()?;
         let named = numbers(&reply.text()?)?;
         let results_bytes = reply.count()?;
         let parcels = reply.rest()?.into_iter().map(codec::read_parcel);
         let parcels = parcels.collect::<Result<Vec<_>, _>>().map_err(Malformed::from)?;
-        let parcels = match named.is_empty() {
+        let parcels: Vec<_> = match named.is_empty() {
             true => hand.places.iter().map(|place| place.shard).zip(parcels).collect(),
             false => named.into_iter().map(Shard).zip(parcels).collect(),
+        };
+        let lanes = match lanes.as_str() {
+            "*" => lanes_but_for_empty_places(hand, &parcels),
+            lanes => numbers(lanes)?,
         };
         Ok(Taken {
             parcels,
@@ -83,6 +88,19 @@ impl SchedulerQueue for RedisQueues {
     async fn set_scheduler_blocked_on(&self, fence: Fence, reason: Option<&str>) -> Result<(), StoreError> {
         self.set_waits_in(fence, ["stoken", "swaits"], reason).await
     }
+}
+
+/// All lanes but for those of places for which there was nothing, although more was wanted.
+fn lanes_but_for_empty_places(hand: &TakeRequest, given: &[(Shard, Parcel)]) -> Vec<u32> {
+    let got = |shard: Shard| given.iter().any(|(to, _)| *to == shard);
+    let was_enough = given.len() >= hand.parcels;
+    let empty: HashSet<u32> = hand
+        .places
+        .iter()
+        .filter(|place| !was_enough && !got(place.shard))
+        .flat_map(|place| place.lanes.iter().copied())
+        .collect();
+    (0..hand.lanes).filter(|lane| !empty.contains(lane)).take(LANES_MOST).collect()
 }
 
 /// Numbers with commas between them.

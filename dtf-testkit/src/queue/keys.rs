@@ -85,6 +85,20 @@ pub async fn a_place_serves_several_lanes_and_the_longest_wait_first(store: &Arc
     assert_eq!(placed(&taken), [(5, 0), (6, 1), (6, 2)]);
 }
 
+/// However many keys are in line, every lane that has one is named, and none that has just been found empty.
+pub async fn lanes_of_very_many_keys_are_named(store: &Arc<dyn QueueStore>) {
+    let keys = (4..8).flat_map(|lane| (0..100).map(move |number| key(lane, number)));
+    let some: Vec<_> = keys.map(|key| (1, Some(key))).collect();
+    let (desk, _) = keyed(store, &some).await;
+    let taken = desk.take(&[0, 1, 2, 3, 4, 5, 6, 7]).await;
+    assert_eq!((taken.parcels.len(), taken.pending), (4, 396));
+    assert_eq!(taken.lanes, [4, 5, 6, 7]);
+    // Nothing is found out of those that were not asked.
+    let taken = desk.take(&[0]).await;
+    assert!(taken.parcels.is_empty() && !taken.lanes.contains(&0));
+    assert!((4..8).all(|lane| taken.lanes.contains(&lane)), "{:?}", taken.lanes);
+}
+
 /// A key whose parcel was taken goes to the end of the line, so that one with much to do does not hold up the others.
 pub async fn keys_take_turns(store: &Arc<dyn QueueStore>) {
     let [one, other] = [0, 1].map(|number| Some(key(4, number)));

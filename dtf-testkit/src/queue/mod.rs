@@ -120,6 +120,7 @@ obligations!(
     an_accusation_falls_with_what_is_returned,
     keyed_parcels_go_where_their_lane_is_served,
     a_place_serves_several_lanes_and_the_longest_wait_first,
+    lanes_of_very_many_keys_are_named,
     keys_take_turns,
     a_full_lane_holds_up_no_other,
     what_has_a_key_and_what_has_none_go_by_number,

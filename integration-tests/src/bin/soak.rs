@@ -20,6 +20,9 @@ struct Arguments {
     /// The seed of load and faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The longest that a fault lasts, in seconds. By default an eighth of the time, ten minutes at most
+    #[arg(long, value_name = "SECONDS")]
+    longest: Option<u64>,
     /// The topology of the servers of the queues: single, sentinel or cluster. By default the seed says which
     #[arg(long)]
     redis: Option<Topology>,
@@ -49,11 +52,12 @@ fn main() -> ExitCode {
     if stage::is_dtf_books() {
         return dtf::cli::main(vec![Books::registration(), Noop::registration()]);
     }
-    let Arguments { minutes, seed, redis } = Arguments::parse();
+    let Arguments { minutes, seed, longest, redis } = Arguments::parse();
     if let Err(error) = with_own_mounts() {
         eprintln!("soak: {error}");
         return ExitCode::FAILURE;
     }
-    soak::run(&Options { span: Duration::from_secs(minutes * 60), seed, redis });
+    let (span, longest) = (Duration::from_secs(minutes * 60), longest.map(Duration::from_secs));
+    soak::run(&Options { span, seed, longest, redis });
     ExitCode::SUCCESS
 }

@@ -51,6 +51,8 @@ pub struct Options {
     pub span: Duration,
     /// The seed of load and faults.
     pub seed: u64,
+    /// The longest that a fault lasts: an eighth of the span where it is none, ten minutes at most.
+    pub longest: Option<Duration>,
     /// The topology of the servers of the queues; the seed says which where it is none.
     pub redis: Option<Topology>,
 }
@@ -152,7 +154,7 @@ impl Soak {
             load: Vec::new(),
             dice: Dice(options.seed),
             seed: options.seed,
-            longest: (options.span / 8).min(Duration::from_secs(600)),
+            longest: options.longest.unwrap_or_else(|| (options.span / 8).min(Duration::from_secs(600))),
             incarnations: 0,
             servers: 1,
             node: 0,
