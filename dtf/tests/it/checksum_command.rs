@@ -174,7 +174,7 @@ fn an_update_reads_what_has_changed_and_nothing_else() {
     right();
 
     // An index that is damaged, or of another digest, is named and not gone by; without --update it is not looked at.
-    let mut damaged = index.clone();
+    let mut damaged = index;
     damaged[20] ^= 1;
     fs::write(dir.join("M.dtf-index"), damaged).unwrap();
     let (files, kept, stderr) = updated(dir, &[]);

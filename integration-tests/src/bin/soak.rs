@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use dtf::tasks::noop::Noop;
 use integration_tests::books::Books;
-use integration_tests::soak::{self, Options, Topology};
+use integration_tests::soak::{self, OWN_MOUNTS, Options, Topology};
 use integration_tests::stage;
 
 /// Runs a cluster under load and random faults, and checks its books.
@@ -28,9 +28,6 @@ struct Arguments {
     redis: Option<Topology>,
 }
 
-/// Says that the program has mounts of its own, or cannot have any.
-const MOUNTS: &str = "SOAK_MOUNTS";
-
 /// Begins the program again with mounts of its own, which end with it, where that is permitted: the servers then have small disks.
 fn with_own_mounts() -> anyhow::Result<()> {
     let unshare = || {
@@ -39,11 +36,11 @@ fn with_own_mounts() -> anyhow::Result<()> {
         command
     };
     let is_permitted = unshare().arg("true").output().is_ok_and(|out| out.status.success());
-    if !is_permitted || std::env::var_os(MOUNTS).is_some() {
+    if !is_permitted || std::env::var_os(OWN_MOUNTS).is_some() {
         return Ok(());
     }
     let mut again = unshare();
-    again.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(MOUNTS, "own");
+    again.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(OWN_MOUNTS, "yes");
     Err(again.exec().into())
 }
 

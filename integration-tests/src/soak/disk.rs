@@ -7,6 +7,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+/// The variable that says that this process was started with mounts of its own.
+pub const OWN_MOUNTS: &str = "SOAK_OWN_MOUNTS";
+
 /// The disk of a server: a file system in memory.
 pub(super) struct Disk {
     place: TempDir,
@@ -64,6 +67,5 @@ impl Drop for Disk {
 
 /// Returns true if mounts of this process are seen by no process that is not its child, so that they end with it.
 fn has_own_mounts() -> bool {
-    let space = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
-    space("self").is_some_and(|own| space("1").is_some_and(|first| first != own))
+    std::env::var_os(OWN_MOUNTS).is_some()
 }

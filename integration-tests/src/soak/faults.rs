@@ -113,6 +113,7 @@ impl Soak {
     /// Another Redis may have taken over meanwhile, without the last writes of the one before.
     fn may_have_forgotten(&mut self, which: u64) {
         if which > 1 && self.queues.may_forget() {
+            self.queues.until_settled();
             self.oversleep();
         }
     }

@@ -162,6 +162,11 @@ impl Entry {
         demand(told == Some(right), || format!("the collector should have been told {right:?}"))
     }
 
+    /// The bytes that its executions have written down.
+    pub(super) fn written(&self) -> u64 {
+        fs::metadata(&self.param.file).map_or(0, |file| file.len())
+    }
+
     /// Deletes the files of its executions.
     pub(super) fn forget(&self) {
         for file in books::files(&self.param.file) {

@@ -74,6 +74,15 @@ impl Queues {
         !matches!(self, Self::Single)
     }
 
+    /// Waits until each of them is what it is going to be. Until then a former master may take writes that will be lost.
+    pub(super) fn until_settled(&self) {
+        match self {
+            Self::Single => {}
+            Self::Sentinel(servers) => servers.until_settled().unwrap(),
+            Self::Cluster(cluster) => cluster.until_settled().unwrap(),
+        }
+    }
+
     /// All of them.
     pub(super) fn servers<'a>(&'a mut self, single: &'a mut Redis) -> Vec<&'a mut Redis> {
         match self {

@@ -115,6 +115,28 @@ impl RedisCluster {
         Ok(cluster)
     }
 
+    /// Waits until three nodes are masters of all slots and the others follow them: a master that was away may have been replaced, and
+    /// what it takes until it hears of that is lost.
+    ///
+    /// # Errors
+    /// A node does not answer, or it does not come about.
+    pub fn until_settled(&self) -> anyhow::Result<()> {
+        until("all slots have a master and all replicas follow one", || {
+            let mut masters = 0;
+            for node in &self.nodes {
+                if !node.ask(&["CLUSTER", "INFO"])?.contains("cluster_state:ok") {
+                    return Ok(false);
+                }
+                match node.info("role")?.as_str() {
+                    "master" => masters += 1,
+                    _ if node.info("master_link_status")? == "up" => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(masters == 3)
+        })
+    }
+
     /// Makes a replica the master of its slots, without losing anything, and waits until it is. Nothing happens where the node is no
     /// replica that follows its master.
     ///
@@ -228,8 +250,28 @@ impl RedisSentinel {
         [&mut self.master, &mut self.replica]
     }
 
-    /// Lets the Sentinel make the replica the master, and waits until it is and the other one follows it. Nothing happens where
-    /// the Sentinel has a failover under way or no replica that could take over.
+    /// Waits until one of the servers is the master that the Sentinel names, and the other one follows it. Until then the former master
+    /// may take writes that are lost when it is told to follow.
+    ///
+    /// # Errors
+    /// A server does not answer, or it does not come about.
+    pub fn until_settled(&self) -> anyhow::Result<()> {
+        until("one server is the master and the other one follows it", || {
+            let named = command(self.plain, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::MASTER])?;
+            let is_named = |server: &Redis| {
+                server.port().map(|port| named.lines().any(|line| line.trim() == port.to_string()))
+            };
+            let is = |master: &Redis, replica: &Redis| -> anyhow::Result<bool> {
+                Ok(is_named(master)?
+                    && master.info("role")? == "master"
+                    && replica.info("master_link_status")? == "up")
+            };
+            Ok(is(&self.master, &self.replica)? || is(&self.replica, &self.master)?)
+        })
+    }
+
+    /// Lets the Sentinel make the replica the master, and waits until it is. Nothing happens where the Sentinel has a failover under
+    /// way or no replica that could take over.
     ///
     /// # Errors
     /// A server does not answer.
