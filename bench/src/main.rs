@@ -26,6 +26,7 @@ mod processes;
 mod recovery;
 mod report;
 mod scale;
+mod schedules;
 mod servers;
 mod stores;
 mod tasks;
@@ -74,6 +75,8 @@ enum What {
     Lone(lone::Options),
     /// Tasks of one subtask: created, run and ended
     Tasks(tasks::Options),
+    /// Schedules: how late due times are met, with thousands of them on one manager
+    Schedules(schedules::Options),
     /// Thousands of executors: slots busy, filling, losses of executors, and the cost of each
     Fleet(fleet::Options),
     /// A process of a benchmark's cluster
@@ -97,6 +100,7 @@ fn main() -> anyhow::Result<()> {
         What::Scale(options) => scale::run(&options, runs)?,
         What::Lone(options) => lone::run(&options, runs)?,
         What::Tasks(options) => vec![tasks::run(&options, runs)?],
+        What::Schedules(options) => vec![schedules::run(&options)?],
         What::Fleet(options) => vec![fleet::run(&options)?],
         What::Role(options) => return processes::run(&options),
     };

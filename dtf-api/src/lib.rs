@@ -6,6 +6,7 @@
 
 mod bulk;
 mod failure;
+mod flow;
 mod group;
 mod problem;
 mod schedule;
@@ -15,6 +16,10 @@ mod worker;
 
 pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
 pub use failure::{Failure, FailurePage, FailureQuery};
+pub use flow::{
+    After, Condition, Flow, FlowAfter, FlowCounts, FlowEdge, FlowPage, FlowQuery, FlowSummary, FlowTask,
+    NewFlow,
+};
 pub use group::{Group, Limits, SetGroup};
 pub use problem::{Code, Problem};
 pub use schedule::{
@@ -23,6 +28,7 @@ pub use schedule::{
 };
 pub use task::{
     Counts, Creator, NewTask, Progress, Task, TaskControl, TaskPage, TaskQuery, TaskResult, TaskStatus,
+    Unique, UniqueWhile,
 };
 pub use task_type::TaskType;
 pub use worker::{Drain, Holding, HoldingState, Member, MemberState, Placement, Role, Worker};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::NewTask;
+use crate::{NewFlow, NewTask};
 
 /// The treatment of a due time while a task of the schedule has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -53,9 +53,13 @@ pub struct NewSchedule {
     #[serde(default = "utc")]
     #[schema(default = "UTC", example = "Europe/Berlin")]
     pub zone: String,
-    /// The task that each due time creates; it has no `start_at`. In texts of its `param`, `{{due}}` stands for the due time (RFC 3339)
-    /// and `{{due_ms}}` for its milliseconds.
-    pub task: NewTask,
+    /// The task that each due time creates; it has no `start_at` and no `after`. In texts of its `param`, `{{due}}` stands for the due
+    /// time (RFC 3339) and `{{due_ms}}` for its milliseconds. Either this or `flow`.
+    #[serde(default)]
+    pub task: Option<NewTask>,
+    /// The flow that each due time creates, of at most 200 tasks; otherwise as `task`.
+    #[serde(default)]
+    pub flow: Option<NewFlow>,
     /// The treatment of a due time while a task of the schedule has not ended. Default `skip`.
     #[serde(default)]
     pub overlap: Overlap,
@@ -142,7 +146,7 @@ pub struct DueEntry {
     pub outcome: DueOutcome,
     /// The cause.
     pub cause: DueCause,
-    /// The task that was created.
+    /// The task that was created; of a flow, its first one.
     pub task: Option<u64>,
     /// The reason, where no task was created.
     pub reason: String,
@@ -187,8 +191,10 @@ pub struct Schedule {
     pub words: String,
     /// The time zone.
     pub zone: String,
-    /// The task that each due time creates.
-    pub task: NewTask,
+    /// The task that each due time creates; none where it creates a flow.
+    pub task: Option<NewTask>,
+    /// The flow that each due time creates.
+    pub flow: Option<NewFlow>,
     /// The treatment of a due time while a task of the schedule has not ended.
     pub overlap: Overlap,
     /// The catch-up window.
@@ -205,7 +211,7 @@ pub struct Schedule {
     pub paused: bool,
     /// The next ten due times, without the jitter; none while it is paused.
     pub upcoming: Vec<u64>,
-    /// Its tasks that had not ended when it was last looked at; none where tasks may overlap.
+    /// Its tasks that had not ended when it was last looked at, of flows the first ones; none where tasks may overlap.
     pub running: Vec<u64>,
     /// The due time that waits for the end of the running task.
     pub queued: Option<u64>,

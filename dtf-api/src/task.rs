@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::Limits;
+use crate::{After, Limits};
 
 /// The status of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -22,16 +22,25 @@ pub enum TaskStatus {
     Completed,
     /// Ended by the framework before it was done: timed out, or failed.
     Exceptional,
+    /// Ended without a run, as a condition on the end of a task that it waited for cannot be met any more.
+    Skipped,
 }
 
 impl TaskStatus {
     /// All of them, in the order of a task's life.
-    pub const ALL: [Self; 6] =
-        [Self::Created, Self::Running, Self::Paused, Self::Cancelled, Self::Completed, Self::Exceptional];
+    pub const ALL: [Self; 7] = [
+        Self::Created,
+        Self::Running,
+        Self::Paused,
+        Self::Cancelled,
+        Self::Completed,
+        Self::Exceptional,
+        Self::Skipped,
+    ];
 
     /// Returns whether the task has ended.
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Cancelled | Self::Completed | Self::Exceptional)
+        matches!(self, Self::Cancelled | Self::Completed | Self::Exceptional | Self::Skipped)
     }
 
     /// The name on the wire.
@@ -43,6 +52,7 @@ impl TaskStatus {
             Self::Cancelled => "cancelled",
             Self::Completed => "completed",
             Self::Exceptional => "exceptional",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -110,17 +120,50 @@ pub struct NewTask {
     /// Limits of its own, besides those of its type and its group.
     #[serde(default)]
     pub limits: Limits,
+    /// The tasks that it waits for. One whose condition can no longer be met is skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<After>,
+    /// The key that no other task has for a time. Where a task has it, that one is returned, and none is created. Not beside `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
 }
 
-fn default_group() -> String {
+/// The time for which a task is the only one with its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueWhile {
+    /// Until its first run begins.
+    Pending,
+    /// Until it ends.
+    #[default]
+    Running,
+    /// For `period_ms` from its creation, whether or not it has ended.
+    Period,
+}
+
+/// A key that no other task has for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unique {
+    /// The key, at most 191 characters.
+    pub key: String,
+    /// The time for which it is taken. Default `running`.
+    #[serde(default, rename = "while")]
+    pub scope: UniqueWhile,
+    /// The period, 1 s to 366 days; with `period` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_ms: Option<u64>,
+}
+
+pub(crate) fn default_group() -> String {
     "default".to_owned()
 }
 
-fn medium_priority() -> u32 {
+pub(crate) fn medium_priority() -> u32 {
     6000
 }
 
-fn default_timeout_ms() -> u64 {
+pub(crate) fn default_timeout_ms() -> u64 {
     30 * 60 * 1000
 }
 
@@ -218,6 +261,12 @@ pub struct Task {
     pub result: Option<TaskResult>,
     /// Its progress; in lists, only of ended tasks.
     pub progress: Option<Progress>,
+    /// True while it waits for the end of other tasks.
+    pub waits: bool,
+    /// The flow that it was created with.
+    pub flow: Option<u64>,
+    /// Its name in the flow.
+    pub flow_task: Option<String>,
     /// The conditions that it waits for and that only people can bring about, such as a worker that knows its type.
     pub blocked_on: Vec<String>,
 }

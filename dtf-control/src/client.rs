@@ -7,6 +7,7 @@ use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
+use dtf_model::unique::Unique;
 use dtf_model::wake::{Listener, Topic};
 use dtf_model::{Control, InvalidInput, TaskId, TaskParam, TaskTypeId};
 use dtf_runtime::RoleContext;
@@ -134,16 +135,41 @@ impl Client {
         &self,
         request: Uuid,
         task_type: TaskTypeId,
-        mut param: TaskParam,
+        param: TaskParam,
     ) -> Result<TaskHandle, ClientError> {
+        let id = self.table.insert(&self.checked(request, task_type, param)?).await?;
+        self.context.wake.notify(self.context.shape.watch(id), id);
+        Ok(self.task(id))
+    }
+
+    /// Creates a task unless there is one with its key, which is returned then, as it is.
+    ///
+    /// # Errors
+    /// As [`create_task_once`](Self::create_task_once); the key is not allowed.
+    pub async fn create_task_unique(
+        &self,
+        request: Uuid,
+        task_type: TaskTypeId,
+        param: TaskParam,
+        unique: &Unique,
+    ) -> Result<TaskHandle, ClientError> {
+        let id = self.table.insert_unique(&self.checked(request, task_type, param)?, unique).await?;
+        self.context.wake.notify(self.context.shape.watch(id), id);
+        Ok(self.task(id))
+    }
+
+    /// Returns a task as it is inserted, once everything about it is allowed.
+    fn checked(
+        &self,
+        request: Uuid,
+        task_type: TaskTypeId,
+        mut param: TaskParam,
+    ) -> Result<NewTask, ClientError> {
         let registration = self.context.plugins.get(task_type)?;
         param.type_version = param.type_version.max(self.context.plugins.conf(task_type)?.version);
         param.check()?;
         registration.plugin.check(&param)?;
-        let now = self.now();
-        let id = self.table.insert(&NewTask { request, task_type, param, now }).await?;
-        self.context.wake.notify(self.context.shape.watch(id), id);
-        Ok(self.task(id))
+        Ok(NewTask { request, task_type, param, now: self.now() })
     }
 
     /// Creates many tasks, at a fraction of the cost of one after the other. The answers are in the order of the parameters;

@@ -4,6 +4,7 @@
 //! - [`TaskHandle`] is one task in the hands of its creator: it waits for the end, watches the progress, returns the result.
 //! - [`Submission`] is a typed task that is about to be created, [`RunningTask`] one that was, [`ResultStream`] its outputs.
 //! - [`ScheduleView`] is a schedule as its user sees it; [`Client::create_schedule`] makes one.
+//! - [`FlowBuilder`] is a flow that is about to be created, [`FlowView`] one that was.
 //! - [`ClientError`] says what the caller of any of them can do about a failure.
 //! - [`progress`] defines rate and ETA.
 //!
@@ -11,6 +12,7 @@
 
 mod client;
 mod client_error;
+mod flows;
 mod handle;
 pub mod progress;
 mod results;
@@ -20,6 +22,7 @@ mod utc;
 
 pub use client::{Client, TaskStatusView};
 pub use client_error::ClientError;
+pub use flows::{FlowBuilder, FlowView};
 pub use handle::{TaskHandle, TaskOutcome};
 pub use progress::{Pace, Progress};
 pub use results::ResultStream;

@@ -86,16 +86,22 @@ impl Client {
         calendar: &Calendar,
         now: u64,
     ) -> Result<(), ClientError> {
-        let Template::Task { task_type, param } = template;
         let plugins = &self.context().plugins;
-        let registration = plugins.get(*task_type)?;
-        param.type_version = param.type_version.max(plugins.conf(*task_type)?.version);
-        if self.table().group(&param.group).await?.is_none() {
-            return Err(InvalidInput::UnknownGroup(param.group.clone()).into());
+        for (task_type, param) in template.params() {
+            param.type_version = param.type_version.max(plugins.conf(task_type)?.version);
         }
-        let (_, filled) = template.task(calendar, now);
-        filled.check()?;
-        Ok(registration.plugin.check(&filled)?)
+        let creation = template.creation(Uuid::nil(), calendar, now, now)?;
+        creation.check()?;
+        for member in &creation.members {
+            if self.table().group(&member.param.group).await?.is_none() {
+                return Err(InvalidInput::UnknownGroup(member.param.group.clone()).into());
+            }
+            // What takes results is known when they are.
+            if !member.takes_results() {
+                plugins.get(member.task_type)?.plugin.check(&member.param)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns a schedule.

@@ -64,8 +64,22 @@ impl App {
     /// # Errors
     /// The type or the group is unknown, a parameter is not allowed, or a store failed.
     pub async fn create(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
+        if !task.after.is_empty() && task.unique.is_some() {
+            return Err(Failed::invalid(
+                "a task that waits for others has no unique key; give one of `after` and `unique`",
+            ));
+        }
+        if !task.after.is_empty() {
+            return self.create_after(request, task).await;
+        }
         let task_type = self.registry().by_name(&task.task_type)?.task_type;
-        let created = self.client.create_task_once(request, task_type, convert::task_param(task)).await?;
+        let created = match task.unique.as_ref().map(convert::unique).transpose()? {
+            None => self.client.create_task_once(request, task_type, convert::task_param(task)).await?,
+            Some(unique) => {
+                let param = convert::task_param(task);
+                self.client.create_task_unique(request, task_type, param, &unique).await?
+            }
+        };
         self.task(created.id().0).await
     }
 

@@ -10,8 +10,11 @@ use dtf_model::limits::Limits;
 use dtf_model::param::Creator;
 use dtf_model::plugin::{PluginRegistry, TaskConf, TaskPluginRegistration, TaskResult};
 use dtf_model::table::TaskRow;
+use dtf_model::unique::{Unique, UniqueWhile};
 use dtf_model::{Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
 use lrmf_core::admin::{MemberPhase, TaskPhase};
+
+use crate::problem::Failed;
 
 pub(crate) fn status(status: TaskStatus) -> api::TaskStatus {
     match status {
@@ -21,6 +24,7 @@ pub(crate) fn status(status: TaskStatus) -> api::TaskStatus {
         TaskStatus::Cancelled => api::TaskStatus::Cancelled,
         TaskStatus::Completed => api::TaskStatus::Completed,
         TaskStatus::Exceptional => api::TaskStatus::Exceptional,
+        TaskStatus::Skipped => api::TaskStatus::Skipped,
     }
 }
 
@@ -32,6 +36,7 @@ pub(crate) fn model_status(status: api::TaskStatus) -> TaskStatus {
         api::TaskStatus::Cancelled => TaskStatus::Cancelled,
         api::TaskStatus::Completed => TaskStatus::Completed,
         api::TaskStatus::Exceptional => TaskStatus::Exceptional,
+        api::TaskStatus::Skipped => TaskStatus::Skipped,
     }
 }
 
@@ -124,6 +129,9 @@ pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
         param: type_param,
         result: row.result.map(result),
         progress: row.status.is_terminal().then_some(ended),
+        waits: row.waits,
+        flow: row.flow.as_ref().map(|member| member.flow.0),
+        flow_task: row.flow.map(|member| member.name),
         blocked_on: Vec::new(),
     }
 }
@@ -148,6 +156,38 @@ pub(crate) fn task_param(task: api::NewTask) -> TaskParam {
         type_param: task.param,
         ..TaskParam::default()
     }
+}
+
+/// A task of the API that a description makes; the reverse of [`task_param`].
+pub(crate) fn new_task(types: &PluginRegistry, task_type: TaskTypeId, param: TaskParam) -> api::NewTask {
+    api::NewTask {
+        task_type: type_name(types, task_type),
+        param: param.type_param,
+        name: param.name,
+        description: param.description,
+        creator: api::Creator { uid: param.creator.uid, name: param.creator.name },
+        group: param.group,
+        priority: param.priority.0,
+        timeout_ms: millis(param.timeout),
+        start_at: param.start_at,
+        limits: api::Limits { running: param.limits.running, rate: param.limits.rate },
+        after: Vec::new(),
+        unique: None,
+    }
+}
+
+pub(crate) fn unique(unique: &api::Unique) -> Result<Unique, Failed> {
+    let scope = match (unique.scope, unique.period_ms) {
+        (api::UniqueWhile::Pending, None) => UniqueWhile::Pending,
+        (api::UniqueWhile::Running, None) => UniqueWhile::Running,
+        (api::UniqueWhile::Period, Some(period)) => UniqueWhile::Period(Duration::from_millis(period)),
+        _ => {
+            return Err(Failed::invalid(
+                "`period_ms` goes with `\"while\": \"period\"`, and with nothing else",
+            ));
+        }
+    };
+    Ok(Unique { key: unique.key.clone(), scope })
 }
 
 pub(crate) fn failure(failure: Failure) -> api::Failure {

@@ -12,6 +12,7 @@ mod assets;
 mod convert;
 mod events;
 mod extract;
+mod flows;
 mod pages;
 mod problem;
 mod routes;
@@ -20,5 +21,6 @@ mod server;
 
 pub use access::Access;
 pub use app::App;
+pub use flows::{FlowAction, builder as flow_builder};
 pub use problem::Failed;
 pub use server::{ServeError, router, serve};

@@ -34,6 +34,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(drain_worker))
         .routes(routes!(get_placement))
         .merge(crate::schedules::api())
+        .merge(crate::flows::api())
 }
 
 fn description() -> utoipa::openapi::OpenApi {

@@ -10,7 +10,6 @@ use dtf_api as api;
 use dtf_control::{BackfillPeriod, ScheduleView};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::schedule::{Cause, Outcome, OutcomeKind, Overlap, ScheduleSpec, Template};
-use dtf_model::{TaskParam, TaskTypeId};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -18,6 +17,7 @@ use uuid::Uuid;
 use crate::app::{App, page};
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
+use crate::flows;
 use crate::problem::Failed;
 
 /// The routes of schedules.
@@ -213,14 +213,31 @@ async fn backfill_schedule(
 }
 
 fn spec(types: &PluginRegistry, new: api::NewSchedule) -> Result<ScheduleSpec, Failed> {
-    let task_type = types.by_name(&new.task.task_type)?.task_type;
-    let param = Box::new(convert::task_param(new.task));
+    let template = match (new.task, new.flow) {
+        (Some(task), None) if task.after.is_empty() && task.unique.is_none() => {
+            let task_type = types.by_name(&task.task_type)?.task_type;
+            Template::Task { task_type, param: Box::new(convert::task_param(task)) }
+        }
+        (Some(_), None) => {
+            return Err(Failed::invalid(
+                "the task of a schedule waits for others or has a unique key; leave out `after` and `unique`, or give a flow",
+            ));
+        }
+        (None, Some(flow)) => {
+            Template::Flow { name: flow.name.clone(), tasks: flows::definition(types, flow)? }
+        }
+        _ => {
+            return Err(Failed::invalid(
+                "a schedule creates a task or a flow; give one of `task` and `flow`",
+            ));
+        }
+    };
     Ok(ScheduleSpec {
         name: new.name,
         description: new.description,
         when: new.when,
         zone: new.zone,
-        template: Template::Task { task_type, param },
+        template,
         overlap: match new.overlap {
             api::Overlap::Skip => Overlap::Skip,
             api::Overlap::QueueOne => Overlap::QueueOne,
@@ -237,7 +254,10 @@ fn spec(types: &PluginRegistry, new: api::NewSchedule) -> Result<ScheduleSpec, F
 fn view(types: &PluginRegistry, view: ScheduleView) -> api::Schedule {
     let ScheduleView { row, words, upcoming } = view;
     let (spec, state) = (row.spec, row.state);
-    let Template::Task { task_type, param } = spec.template;
+    let (task, flow) = match spec.template {
+        Template::Task { task_type, param } => (Some(convert::new_task(types, task_type, *param)), None),
+        Template::Flow { name, tasks } => (None, Some(flows::flow_of(types, name, tasks))),
+    };
     let ids = |tasks: Vec<dtf_model::TaskId>| tasks.into_iter().map(|task| task.0).collect();
     api::Schedule {
         name: spec.name,
@@ -245,7 +265,8 @@ fn view(types: &PluginRegistry, view: ScheduleView) -> api::Schedule {
         when: spec.when,
         words,
         zone: spec.zone,
-        task: template(types, task_type, *param),
+        task,
+        flow,
         overlap: match spec.overlap {
             Overlap::Skip => api::Overlap::Skip,
             Overlap::QueueOne => api::Overlap::QueueOne,
@@ -274,21 +295,6 @@ fn view(types: &PluginRegistry, view: ScheduleView) -> api::Schedule {
             refused: state.totals.refused,
         },
         history: state.history.into_iter().map(entry).collect(),
-    }
-}
-
-fn template(types: &PluginRegistry, task_type: TaskTypeId, param: TaskParam) -> api::NewTask {
-    api::NewTask {
-        task_type: convert::type_name(types, task_type),
-        param: param.type_param,
-        name: param.name,
-        description: param.description,
-        creator: api::Creator { uid: param.creator.uid, name: param.creator.name },
-        group: param.group,
-        priority: param.priority.0,
-        timeout_ms: convert::millis(param.timeout),
-        start_at: param.start_at,
-        limits: api::Limits { running: param.limits.running, rate: param.limits.rate },
     }
 }
 

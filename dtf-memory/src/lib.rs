@@ -3,12 +3,14 @@
 mod cluster;
 mod done;
 mod failures;
+mod flows;
 mod groups;
 mod queues;
 mod schedules;
 mod shards;
 mod table;
 mod task_queue;
+mod unique;
 mod wake;
 
 pub use queues::{MemoryQueues, QueuesSnapshot};

@@ -14,8 +14,10 @@ use dtf_model::table::{
 use uuid::Uuid;
 
 use super::failures::Failures;
+use super::flows::Flows;
 use super::groups::Groups;
 use super::schedules::Schedules;
+use super::unique::Keys;
 
 /// A [`TaskTable`] that lives as long as the process.
 #[derive(Debug, Default)]
@@ -25,19 +27,32 @@ pub struct MemoryTable {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    rows: BTreeMap<TaskId, Stored>,
-    by_request: HashMap<Uuid, TaskId>,
+    pub(super) rows: BTreeMap<TaskId, Stored>,
+    pub(super) by_request: HashMap<Uuid, TaskId>,
     last: TaskId,
     pub(super) groups: Groups,
     pub(super) failures: Failures,
     pub(super) schedules: Schedules,
+    pub(super) flows: Flows,
+    pub(super) keys: Keys,
     pub(super) notes: HashMap<String, String>,
 }
 
 #[derive(Debug)]
-struct Stored {
-    row: TaskRow,
+pub(super) struct Stored {
+    pub(super) row: TaskRow,
     purged: bool,
+}
+
+impl State {
+    /// Inserts a task that is not there.
+    pub(super) fn insert(&mut self, task: &NewTask) -> TaskId {
+        let id = TaskId(self.last.0 + 1);
+        self.last = id;
+        self.by_request.insert(task.request, id);
+        self.rows.insert(id, Stored { row: TaskRow::created(id, task), purged: false });
+        id
+    }
 }
 
 impl MemoryTable {
@@ -70,11 +85,7 @@ impl TaskTable for MemoryTable {
         if let Some(id) = state.by_request.get(&task.request) {
             return Ok(*id);
         }
-        let id = TaskId(state.last.0 + 1);
-        state.last = id;
-        state.by_request.insert(task.request, id);
-        state.rows.insert(id, Stored { row: TaskRow::created(id, task), purged: false });
-        Ok(id)
+        Ok(state.insert(task))
     }
 
     async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
@@ -84,7 +95,8 @@ impl TaskTable for MemoryTable {
     async fn active(&self, share: BucketOf, after: TaskId, most: u32) -> Result<Vec<TaskHead>, StoreError> {
         let state = self.state();
         let rows = state.rows.values().map(|stored| &stored.row);
-        let fits = |row: &&TaskRow| row.id > after && share.has(row.id) && !row.status.is_terminal();
+        let fits =
+            |row: &&TaskRow| row.id > after && share.has(row.id) && !row.status.is_terminal() && !row.waits;
         Ok(rows.filter(fits).take(most as usize).map(TaskHead::from).collect())
     }
 
@@ -111,7 +123,7 @@ impl TaskTable for MemoryTable {
 
     async fn begin_run(&self, id: TaskId, expected: RunEpoch, now: u64) -> Result<bool, StoreError> {
         Ok(self.change(id, |row| {
-            if row.run != expected {
+            if row.run != expected || row.waits {
                 return false;
             }
             row.run = RunEpoch(expected.0 + 1);
@@ -181,12 +193,20 @@ impl TaskTable for MemoryTable {
             let mut all = state.rows.values().map(|stored| &stored.row);
             all.any(|row| row.param.retry_of == Some(id) && !row.status.is_terminal())
         };
-        let goes = |row: &&&TaskRow| row.finished_at < before && !is_run_again(row.id);
+        let is_waited_for = |id: TaskId| {
+            state
+                .flows
+                .dependents(id)
+                .any(|task| state.rows.get(&task).is_some_and(|stored| stored.row.waits))
+        };
+        let goes =
+            |row: &&&TaskRow| row.finished_at < before && !is_run_again(row.id) && !is_waited_for(row.id);
         let ids: Vec<_> = ended.iter().filter(goes).take(most as usize).map(|row| row.id).collect();
         for id in &ids {
             state.rows.remove(id);
             state.by_request.retain(|_, task| task != id);
             state.failures.retain(|(task, _), _| task != id);
+            state.flows.forget(*id);
         }
         Ok(ids.len() as u64)
     }
@@ -208,9 +228,12 @@ fn wish(row: &mut TaskRow, control: Control, reason: &str, now: u64) -> bool {
         }
         Control::Run => {
             end_pause(row, now);
-            row.status = TaskStatus::Running;
+            row.status = if row.waits { TaskStatus::Created } else { TaskStatus::Running };
         }
-        Control::Cancel | Control::Abort => row.cancelled_at = Some(now),
+        Control::Cancel | Control::Abort => {
+            row.cancelled_at = Some(now);
+            row.waits = false;
+        }
     }
     row.control = control;
     row.reason = kept_reason(reason).to_owned();
@@ -224,7 +247,7 @@ fn end_pause(row: &mut TaskRow, now: u64) {
 }
 
 fn end(row: &mut TaskRow, finish: &Finish) -> bool {
-    if row.run != finish.run || !row.status.may_become(finish.status) {
+    if row.waits || row.run != finish.run || !row.status.may_become(finish.status) {
         return false;
     }
     end_pause(row, finish.now);

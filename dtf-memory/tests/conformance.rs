@@ -38,5 +38,7 @@ async fn tables_conform() {
     dtf_testkit::group::run_all(table.clone()).await;
     dtf_testkit::failure::run_all(table.clone()).await;
     dtf_testkit::schedule::run_all(table.clone()).await;
+    dtf_testkit::flow::run_all(table.clone()).await;
+    dtf_testkit::unique::run_all(table.clone()).await;
     dtf_testkit::cluster::run_all(table).await;
 }

@@ -1,6 +1,6 @@
 //! The errors of stores and of input, and the conclusions that a caller may draw from them.
 
-use crate::ids::{RunEpoch, TaskId, TaskTypeId, TypeVersion};
+use crate::ids::{FlowId, RunEpoch, TaskId, TaskTypeId, TypeVersion};
 use crate::status::TaskStatus;
 
 /// Something asked for that cannot be: the caller's to mend. Nothing was written.
@@ -61,6 +61,12 @@ pub enum InvalidInput {
     /// The name of another schedule.
     #[error("a schedule {0:?} exists already; give this one another name, or delete that one first")]
     ScheduleTaken(String),
+    /// A flow or a dependency that cannot be.
+    #[error("{0}")]
+    Flow(String),
+    /// A flow that does not exist.
+    #[error("flow {0} does not exist")]
+    NoSuchFlow(FlowId),
     /// A task that does not exist.
     #[error("task {0} does not exist")]
     NoSuchTask(TaskId),

@@ -77,6 +77,10 @@ number! {
     ScheduleId(u64)
 }
 number! {
+    /// A flow: the id of its row in `tbl_flow`. Never used again.
+    FlowId(u64)
+}
+number! {
     /// A stretch of the executors' work, held by one executor at a time.
     Shard(u32)
 }

@@ -10,6 +10,7 @@ use lrmf_core::Token;
 
 use crate::cluster::ClusterTable;
 use crate::failure::{Failure, FailureKey, FailureTable};
+use crate::flow::{Dependency, Dependent, FlowCounts, FlowRow, FlowTable, NewFlow};
 use crate::group::{GroupTable, ResourceGroup};
 use crate::plugin::TaskResult;
 use crate::queue::{
@@ -21,7 +22,8 @@ use crate::queue::{
 use crate::schedule::{NewSchedule, ScheduleRow, ScheduleTable, ScheduleUpdate};
 use crate::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId};
 use crate::table::{BucketOf, Finish, HistoryOf, Keep, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable};
-use crate::{Control, Counts, RunEpoch, ScheduleId, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
+use crate::unique::{Unique, UniqueTable};
+use crate::{Control, Counts, FlowId, RunEpoch, ScheduleId, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
 
 /// A call on a port.
 #[derive(Clone, Copy, Debug)]
@@ -226,6 +228,24 @@ intercepted! { "tasks": ScheduleTable for TaskTable;
     next_schedule_at(share: BucketOf) -> Option<u64>;
     update_schedule(update: &ScheduleUpdate) -> bool;
     delete_schedule(id: ScheduleId) -> bool;
+}
+
+intercepted! { "tasks": UniqueTable for TaskTable;
+    insert_unique(task: &NewTask, unique: &Unique) -> TaskId;
+}
+
+intercepted! { "tasks": FlowTable for TaskTable;
+    create_flow(flow: &NewFlow) -> Vec<TaskId>;
+    flow(id: FlowId) -> Option<FlowRow>;
+    flows(before: Option<FlowId>, most: u32) -> Vec<(FlowRow, FlowCounts)>;
+    flow_tasks(id: FlowId) -> Vec<TaskRow>;
+    dependencies(tasks: &[TaskId]) -> Vec<Dependency>;
+    untold(task: TaskId, after: TaskId, most: u32) -> Vec<Dependent>;
+    release(tasks: &[TaskId]) -> ();
+    release_with(task: TaskId, type_param: &serde_json::Value) -> bool;
+    end_waiting(tasks: &[TaskId], status: TaskStatus, reason: &str, now: u64) -> ();
+    told(task: TaskId, dependents: &[TaskId]) -> ();
+    with_untold(after: TaskId, most: u32) -> Vec<TaskId>;
 }
 
 intercepted! { "tasks": TaskTable for TaskTable;

@@ -8,6 +8,7 @@
 //!   that spare everybody polling. Each has an implementation in memory (`dtf-memory`) and a conformance suite (`dtf-testkit`).
 //! - A [`ShardKey`] keeps subtasks together on one executor, and in order; [`key`] says what is promised.
 //! - A [`schedule`] creates tasks again and again; its [`step`](schedule::step()) decides, purely, which due times do.
+//! - A [`flow`] is several tasks that are created together; each may wait for others.
 //! - [`lifecycle`] decides, purely, what a manager does about a task.
 //!
 //! What the roles share is in `dtf-runtime`; the roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts
@@ -17,6 +18,7 @@ mod bucket;
 pub mod cluster;
 pub mod error;
 pub mod failure;
+pub mod flow;
 pub mod group;
 pub mod ids;
 pub mod intercept;
@@ -34,11 +36,14 @@ pub mod shard;
 pub mod status;
 pub mod table;
 mod text;
+pub mod unique;
 pub mod wake;
 
 pub use error::{InvalidInput, StoreError};
 pub use group::ResourceGroup;
-pub use ids::{EmitEpoch, RunEpoch, ScheduleId, Seq, Shard, SubtaskId, TaskId, TaskTypeId, TypeVersion};
+pub use ids::{
+    EmitEpoch, FlowId, RunEpoch, ScheduleId, Seq, Shard, SubtaskId, TaskId, TaskTypeId, TypeVersion,
+};
 pub use key::ShardKey;
 pub use limits::Limits;
 pub use param::{Creator, Priority, TaskParam, TaskSpec};

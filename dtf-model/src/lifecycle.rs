@@ -11,7 +11,7 @@
 //! | terminal | not ended: made too late | close them |
 //! | terminal | otherwise | nothing |
 //! | to end | none | end it, with empty books |
-//! | paused before its start, or not yet due | none | wait |
+//! | paused before its start, waiting for other tasks, or not yet due | none | wait |
 //! | otherwise | none: never made, half made, lost, or of another creation | begin the next run |
 //! | any | completed, or closed | end it, with these books |
 //! | not to end | asks to be stopped, or its time is up, or that to wait for its turn | abort it |
@@ -78,7 +78,7 @@ fn without_queues(now: u64, row: &TaskRow) -> Step {
     if row.control.ends() {
         return Step::Finish { status: end_of(row.control), counts: Counts::default(), result: None };
     }
-    if row.control == Control::Pause {
+    if row.waits || row.control == Control::Pause {
         return Step::Wait { until: None };
     }
     match row.param.start_at {
@@ -192,6 +192,9 @@ mod tests {
             counts: Counts::default(),
             reason: String::new(),
             result: None,
+            waits: false,
+            flow: None,
+            has_dependents: false,
         }
     }
 
@@ -224,6 +227,15 @@ mod tests {
         row.param.start_at = Some(START + 10);
         assert_eq!(next(START, &row, None), Step::Wait { until: Some(START + 10) });
         assert_eq!(next(START + 10, &row, None), Step::BeginRun);
+    }
+
+    #[test]
+    fn a_task_that_waits_for_others_begins_when_it_waits_no_more() {
+        let mut row = row(TaskStatus::Created, Control::Run, 0);
+        row.waits = true;
+        assert_eq!(next(START, &row, None), Step::Wait { until: None });
+        row.waits = false;
+        assert_eq!(next(START, &row, None), Step::BeginRun);
     }
 
     #[test]

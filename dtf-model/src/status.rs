@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The status of a task. The numbers are the original framework's, as stored in `tbl_task.task_status`.
+/// The status of a task. The numbers up to 6 are the original framework's, as stored in `tbl_task.task_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -21,12 +21,21 @@ pub enum TaskStatus {
     Completed = 5,
     /// Ended by the framework before it was done: timed out, or failed.
     Exceptional = 6,
+    /// Ended without a run, as a condition on the end of a task that it waited for cannot be met any more.
+    Skipped = 7,
 }
 
 impl TaskStatus {
     /// All of them.
-    pub const ALL: [TaskStatus; 6] =
-        [Self::Created, Self::Running, Self::Paused, Self::Cancelled, Self::Completed, Self::Exceptional];
+    pub const ALL: [TaskStatus; 7] = [
+        Self::Created,
+        Self::Running,
+        Self::Paused,
+        Self::Cancelled,
+        Self::Completed,
+        Self::Exceptional,
+        Self::Skipped,
+    ];
 
     /// The number in `tbl_task`.
     pub fn code(self) -> u8 {
@@ -40,17 +49,17 @@ impl TaskStatus {
 
     /// Returns true if the task has ended.
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Cancelled | Self::Completed | Self::Exceptional)
+        matches!(self, Self::Cancelled | Self::Completed | Self::Exceptional | Self::Skipped)
     }
 
     /// Returns true if a task may go from this status to `next`. This table is the whole lifecycle.
     pub fn may_become(self, next: TaskStatus) -> bool {
-        use TaskStatus::{Cancelled, Completed, Created, Exceptional, Paused, Running};
+        use TaskStatus::{Cancelled, Completed, Created, Exceptional, Paused, Running, Skipped};
         match self {
-            Created => matches!(next, Running | Paused | Cancelled | Exceptional),
+            Created => matches!(next, Running | Paused | Cancelled | Exceptional | Skipped),
             Running => matches!(next, Paused | Cancelled | Completed | Exceptional),
-            Paused => matches!(next, Running | Cancelled | Completed | Exceptional),
-            Cancelled | Completed | Exceptional => false,
+            Paused => matches!(next, Running | Cancelled | Completed | Exceptional | Skipped),
+            Cancelled | Completed | Exceptional | Skipped => false,
         }
     }
 }
@@ -64,6 +73,7 @@ impl fmt::Display for TaskStatus {
             Self::Cancelled => "cancelled",
             Self::Completed => "completed",
             Self::Exceptional => "exceptional",
+            Self::Skipped => "skipped",
         })
     }
 }
@@ -130,12 +140,12 @@ mod tests {
     #[test]
     fn codes_are_the_originals() {
         let codes: Vec<_> = TaskStatus::ALL.iter().map(|status| status.code()).collect();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7]);
         for status in TaskStatus::ALL {
             assert_eq!(TaskStatus::from_code(status.code()), Some(status));
         }
         assert_eq!(TaskStatus::from_code(0), None);
-        assert_eq!(TaskStatus::from_code(7), None);
+        assert_eq!(TaskStatus::from_code(8), None);
     }
 
     #[test]

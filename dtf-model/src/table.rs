@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::cluster::ClusterTable;
 use crate::error::{InvalidInput, StoreError};
 use crate::failure::FailureTable;
+use crate::flow::{FlowMember, FlowTable};
 use crate::group::GroupTable;
 use crate::ids::{RunEpoch, TaskId, TaskTypeId};
 use crate::param::TaskParam;
@@ -14,6 +15,7 @@ use crate::plugin::TaskResult;
 use crate::schedule::ScheduleTable;
 use crate::status::{Control, Counts, TaskStatus};
 use crate::text::{MAX_NAME_CHARS, check_length};
+use crate::unique::UniqueTable;
 
 pub use crate::bucket::{BucketMapping, BucketOf};
 
@@ -73,6 +75,12 @@ pub struct TaskRow {
     pub reason: String,
     /// The collector's result.
     pub result: Option<TaskResult>,
+    /// True while it waits for the end of other tasks: it is not active then.
+    pub waits: bool,
+    /// Its flow, where it was created with others.
+    pub flow: Option<FlowMember>,
+    /// True if tasks were created that wait for it.
+    pub has_dependents: bool,
 }
 
 impl TaskRow {
@@ -95,6 +103,9 @@ impl TaskRow {
             counts: Counts::default(),
             reason: String::new(),
             result: None,
+            waits: false,
+            flow: None,
+            has_dependents: false,
         }
     }
 
@@ -293,7 +304,7 @@ impl Finish {
             return Err(InvalidInput::OutOfRange {
                 what: "the status at a task's end",
                 got: self.status.to_string(),
-                allowed: "cancelled, completed or exceptional".to_owned(),
+                allowed: "cancelled, completed, exceptional or skipped".to_owned(),
             });
         }
         self.result.as_ref().map_or(Ok(()), check_result)
@@ -350,7 +361,9 @@ pub fn kept_reason(reason: &str) -> &str {
 /// # }
 /// ```
 #[async_trait]
-pub trait TaskTable: GroupTable + FailureTable + ClusterTable + ScheduleTable {
+pub trait TaskTable:
+    GroupTable + FailureTable + ClusterTable + ScheduleTable + FlowTable + UniqueTable
+{
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
     /// a group that is not there is refused with [`InvalidInput::UnknownGroup`].
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError>;

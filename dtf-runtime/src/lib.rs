@@ -7,6 +7,7 @@
 mod apart;
 mod attempts;
 mod context;
+mod dependents;
 mod graceful_shutdown;
 mod guard;
 mod halt;
@@ -22,6 +23,7 @@ mod until;
 pub use apart::apart;
 pub use attempts::{Again, Attempts};
 pub use context::RoleContext;
+pub use dependents::Dependents;
 pub use graceful_shutdown::GracefulShutdown;
 pub use guard::{Calls, PluginFault, caught, guarded, guarded_each, panic_text};
 pub use halt::{End, Halt, called, called_each};

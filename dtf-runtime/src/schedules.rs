@@ -3,11 +3,12 @@
 //! Managers act on schedules that are due, and clients on those that a user asks something of. Both write conditionally on the
 //! revision that they read, and creations have names of their own, so it does no harm when several act on the same schedule.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use dtf_model::flow::NewFlow;
 use dtf_model::schedule::{Creation, Plan, ScheduleRow, ScheduleState, ScheduleUpdate, step};
-use dtf_model::table::{NewTask, TaskTable};
+use dtf_model::table::TaskTable;
 use dtf_model::{Control, InvalidInput, StoreError, TaskId};
 use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, stream};
@@ -77,8 +78,8 @@ impl Schedules {
         }
         let calendar = row.spec.calendar()?;
         let made = stream::iter(row.state.creating.clone()).map(|creation| async {
-            let (task_type, param) = row.spec.template.task(&calendar, creation.due);
-            let task = self.insert(creation.request, task_type, param).await?;
+            let new = row.spec.template.creation(creation.request, &calendar, creation.due, self.now())?;
+            let task = self.insert(&new).await?;
             Ok::<_, StoreError>((creation, task))
         });
         let made: Vec<Made> =
@@ -95,32 +96,59 @@ impl Schedules {
         Ok(made)
     }
 
-    /// Creates a task, or finds it. A refusal is an answer.
-    async fn insert(
-        &self,
-        request: uuid::Uuid,
-        task_type: dtf_model::TaskTypeId,
-        param: dtf_model::TaskParam,
-    ) -> Result<Result<TaskId, String>, StoreError> {
-        match self.table.insert(&NewTask { request, task_type, param, now: self.now() }).await {
-            Ok(task) => {
-                self.context.wake.notify(self.context.shape.watch(task), task);
-                Ok(Ok(task))
-            }
+    /// Creates a task or a flow, or finds it, and returns its first task. A refusal is an answer.
+    async fn insert(&self, new: &NewFlow) -> Result<Result<TaskId, String>, StoreError> {
+        let created = match new.name {
+            // A single task shares the statement of others.
+            None => self.table.insert(&new.task(0)).await.map(|task| vec![task]),
+            Some(_) => self.table.create_flow(new).await,
+        };
+        let tasks = match created {
+            Ok(tasks) => tasks,
             Err(error @ (StoreError::InvalidInput(_) | StoreError::Refused { .. })) => {
-                Ok(Err(error.to_string()))
+                return Ok(Err(error.to_string()));
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        for (task, member) in tasks.iter().zip(&new.members) {
+            if member.after.is_empty() {
+                self.hint(*task);
+            }
         }
+        Ok(tasks.first().copied().ok_or_else(|| "the flow has no tasks".to_owned()))
     }
 
-    async fn cancel(&self, task: TaskId) -> Result<(), StoreError> {
-        self.table.set_control(task, Control::Cancel, CANCELLED, self.now()).await?;
+    fn hint(&self, task: TaskId) {
         self.context.wake.notify(self.context.shape.watch(task), task);
+    }
+
+    /// Cancels a task, with its flow if it has one.
+    async fn cancel(&self, task: TaskId) -> Result<(), StoreError> {
+        let tasks = match self.table.get(task).await?.and_then(|row| row.flow) {
+            None => vec![task],
+            // The last ones first, so that none begins because one before it ends.
+            Some(of) => self.table.flow_tasks(of.flow).await?.into_iter().rev().map(|row| row.id).collect(),
+        };
+        for task in tasks {
+            self.table.set_control(task, Control::Cancel, CANCELLED, self.now()).await?;
+            self.hint(task);
+        }
         Ok(())
     }
 
-    /// Those of the tasks that the schedules watch which have ended, or are there no more.
+    /// Returns true if a task, and its flow if it has one, has ended or is there no more.
+    async fn has_ended(&self, task: TaskId) -> Result<bool, StoreError> {
+        let Some(row) = self.table.get(task).await? else { return Ok(true) };
+        match row.flow {
+            Some(of) if row.status.is_terminal() => {
+                let tasks = self.table.flow_tasks(of.flow).await?;
+                Ok(tasks.iter().all(|task| task.status.is_terminal()))
+            }
+            _ => Ok(row.status.is_terminal()),
+        }
+    }
+
+    /// Returns those of the tasks that the schedules watch which have ended.
     async fn ended(&self, rows: &[ScheduleRow]) -> Result<HashSet<TaskId>, StoreError> {
         let backfills = rows.iter().filter_map(|row| row.state.backfill.as_ref());
         let watched: HashSet<TaskId> = rows
@@ -129,14 +157,8 @@ impl Schedules {
             .chain(backfills.flat_map(|backfill| &backfill.running))
             .copied()
             .collect();
-        let found = try_join_all(
-            watched
-                .iter()
-                .map(|task| async move { Ok::<_, StoreError>((*task, self.table.get(*task).await?)) }),
-        );
-        let found: HashMap<_, _> = found.await?.into_iter().collect();
-        let has_ended = |task: &TaskId| found[task].as_ref().is_none_or(|row| row.status.is_terminal());
-        Ok(watched.into_iter().filter(has_ended).collect())
+        let ended = try_join_all(watched.iter().map(|task| self.has_ended(*task))).await?;
+        Ok(watched.iter().zip(ended).filter(|(_, has_ended)| *has_ended).map(|(task, _)| *task).collect())
     }
 
     /// Changes a schedule on behalf of a user: reads it, lets `change` say how it is to be, and writes that, again where another

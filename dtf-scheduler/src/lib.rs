@@ -13,3 +13,4 @@ mod retention;
 mod retries;
 pub mod scheduler;
 mod schedules;
+mod untold;

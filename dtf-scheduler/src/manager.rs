@@ -14,7 +14,7 @@ use dtf_model::role::{Role, part_number};
 use dtf_model::table::{Finish, TaskRow, TaskTable};
 use dtf_model::wake::Topic;
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskStatus};
-use dtf_runtime::{Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, until_answered};
+use dtf_runtime::{Dependents, Reconcile, Reconciler, RoleContext, TaskLease, TaskScan, until_answered};
 use lrmf_core::runner::{Held, RunTask};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::history::{History, HistoryPolicy};
 use crate::retention::Retention;
 use crate::schedules::DueSchedules;
+use crate::untold::Untold;
 
 /// The time after which the beginning of a run may come too late for its task.
 const LATE: Duration = Duration::from_secs(5);
@@ -59,6 +60,7 @@ pub struct Manager {
     retention: Retention,
     history: History,
     schedules: DueSchedules,
+    untold: Untold,
 }
 
 impl Manager {
@@ -67,10 +69,18 @@ impl Manager {
         let history = History::new(config.history.clone(), ports.table.clone(), context.clock.clone());
         let retention = Retention::new(config, ports.clone(), context.clone());
         let schedules = DueSchedules::new(ports.clone(), context.clone());
+        let dependents = Dependents::new(ports.table.clone(), context.clone());
+        let untold = Untold::new(ports.table.clone(), dependents.clone());
         let of = context.clone();
         let scan = TaskScan::new(ports.table.clone(), ports.queues.clone());
-        let buckets = Reconciler::new(Role::Manager, scan, &of, Handle::current(), Steps { ports, context });
-        Self { buckets, retention, history, schedules }
+        let buckets = Reconciler::new(
+            Role::Manager,
+            scan,
+            &of,
+            Handle::current(),
+            Steps { ports, context, dependents },
+        );
+        Self { buckets, retention, history, schedules, untold }
     }
 }
 
@@ -81,7 +91,9 @@ impl RunTask for Manager {
         let stop = held.stop.clone();
         let (retention, history) = (self.retention.run(bucket, &stop), self.history.run(bucket, &stop));
         let schedules = self.schedules.run(bucket, &stop);
-        let (ran, (), (), ()) = tokio::join!(self.buckets.run(held), retention, history, schedules);
+        let untold = self.untold.run(bucket, &stop);
+        let (ran, (), (), (), ()) =
+            tokio::join!(self.buckets.run(held), retention, history, schedules, untold);
         ran
     }
 }
@@ -90,6 +102,7 @@ impl RunTask for Manager {
 struct Steps {
     ports: ManagerPorts,
     context: RoleContext,
+    dependents: Dependents,
 }
 
 #[async_trait]
@@ -216,6 +229,9 @@ impl Steps {
             info!(task_id = %row.id, status = %finish.status, counts = ?finish.counts, "task ended");
         }
         self.hint(row.id, &[Topic::Row(row.id)]);
+        if is_ended && row.has_dependents {
+            self.dependents.tell(row.id).await?;
+        }
         Ok(is_ended)
     }
 

@@ -7,4 +7,4 @@ SET changes = changes + 1,
     reason = CASE WHEN control = 1 THEN reason ELSE ? END,
     task_status = 3,
     control = 1
-WHERE id = ? AND phase = 0 AND control IN (0, 1)
+WHERE id = ? AND phase IN (0, 3) AND control IN (0, 1)

@@ -42,6 +42,7 @@ impl SqlTable {
         };
         for ids in ids.chunks(TOGETHER) {
             while self.execute(of_ids(failures, ids)).await? {}
+            self.execute(of_ids(sql::FORGET_AFTER, ids)).await?;
             self.execute(of_ids(sql::FORGET, ids)).await?;
         }
         Ok(ids.len() as u64)

@@ -44,6 +44,7 @@ mod config;
 mod error;
 mod failure;
 mod filter;
+mod flow;
 mod group;
 mod history;
 #[cfg(feature = "mysql")]
@@ -60,6 +61,7 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod table;
+mod unique;
 
 pub use config::SqlConfig;
 #[cfg(feature = "mysql")]

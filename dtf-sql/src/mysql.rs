@@ -184,6 +184,14 @@ impl Driver for MySqlConnection {
         Ok(affected == rows)
     }
 
+    async fn transaction(&mut self, calls: Vec<Call>) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        for call in calls {
+            run(&mut transaction, call).await?;
+        }
+        transaction.commit().await
+    }
+
     async fn execute(&mut self, call: Call) -> Result<u64, Error> {
         Ok(run(self, call).await?.rows_affected())
     }

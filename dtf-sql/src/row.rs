@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use dtf_model::failure::{Failure, FailureKey};
+use dtf_model::flow::{Condition, Dependency, Dependent, FlowMember, FlowRow};
 use dtf_model::ids::TypeVersion;
 use dtf_model::schedule::ScheduleRow;
 use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
 use dtf_model::{
-    Control, Counts, Creator, EmitEpoch, Limits, Priority, ResourceGroup, RunEpoch, ScheduleId, Seq, TaskId,
-    TaskParam, TaskStatus, TaskTypeId,
+    Control, Counts, Creator, EmitEpoch, FlowId, Limits, Priority, ResourceGroup, RunEpoch, ScheduleId, Seq,
+    TaskId, TaskParam, TaskStatus, TaskTypeId,
 };
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
 
@@ -50,6 +51,15 @@ impl Record for TaskRow {
             },
             reason: columns.text("reason")?,
             result: columns.json("result")?,
+            waits: columns.number::<u8>("phase")? == 3,
+            flow: match columns.maybe("flow_id")? {
+                None => None,
+                Some(flow) => Some(FlowMember {
+                    flow: FlowId(flow),
+                    name: columns.maybe_text("flow_task")?.unwrap_or_default(),
+                }),
+            },
+            has_dependents: columns.number::<u8>("has_dependents")? != 0,
         })
     }
 }
@@ -102,6 +112,64 @@ impl Record for ScheduleRow {
             next_at: columns.maybe("next_at")?,
             revision: columns.number("revision")?,
             created_at: columns.number("create_time")?,
+        })
+    }
+}
+
+impl Record for FlowRow {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(FlowRow {
+            id: FlowId(columns.number("id")?),
+            request: columns.text("request_id")?.parse().map_err(|_| wrong("request_id", "no UUID"))?,
+            name: columns.text("name")?,
+            retry_of: columns.maybe("retry_of")?.map(FlowId),
+            created_at: columns.number("create_time")?,
+        })
+    }
+}
+
+/// A number of tasks of a flow.
+pub(crate) struct FlowNumber {
+    pub(crate) flow: FlowId,
+    pub(crate) status: TaskStatus,
+    pub(crate) waits: bool,
+    /// True if subtasks of them failed or timed out.
+    pub(crate) failed: bool,
+    pub(crate) number: u64,
+}
+
+impl Record for FlowNumber {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            flow: FlowId(columns.number("flow_id")?),
+            status: columns.code("task_status", TaskStatus::from_code)?,
+            waits: columns.number::<u8>("waits")? != 0,
+            failed: columns.number::<u8>("failed")? != 0,
+            number: columns.number("number")?,
+        })
+    }
+}
+
+impl Record for Dependency {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(Dependency {
+            task: TaskId(columns.number("task_id")?),
+            on: TaskId(columns.number("on_id")?),
+            condition: columns.code("cond", Condition::from_code)?,
+            label: columns.text("label")?,
+        })
+    }
+}
+
+impl Record for Dependent {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(Dependent {
+            task: TaskId(columns.number("task_id")?),
+            condition: columns.code("cond", Condition::from_code)?,
+            waits: columns.number::<u8>("phase")? == 3,
+            unmet: columns.number("unmet")?,
+            takes_results: columns.number::<u8>("takes_results")? != 0,
+            has_dependents: columns.number::<u8>("has_dependents")? != 0,
         })
     }
 }

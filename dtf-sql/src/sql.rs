@@ -40,6 +40,23 @@ pub(crate) const UPDATE_SCHEDULE: &str = include_str!("../sql/schedule/update.sq
 /// A row of `update_schedules.sql`.
 pub(crate) const UPDATE_SCHEDULES_ROW: &str = "SELECT CAST(? AS SIGNED) AS schedule, CAST(? AS SIGNED) AS revision, \
      CAST(? AS SIGNED) AS next_at, ? AS state";
+pub(crate) const DEPENDED_ON: &str = include_str!("../sql/flow/depended_on.sql");
+pub(crate) const DEPENDENCIES: &str = include_str!("../sql/flow/dependencies.sql");
+pub(crate) const END_WAITING: &str = include_str!("../sql/flow/end_waiting.sql");
+pub(crate) const FLOW: &str = include_str!("../sql/flow/flow.sql");
+pub(crate) const FLOWS: &str = include_str!("../sql/flow/flows.sql");
+pub(crate) const FLOW_COUNTS: &str = include_str!("../sql/flow/counts.sql");
+pub(crate) const FLOW_CREATED: &str = include_str!("../sql/flow/created.sql");
+pub(crate) const FLOW_TASKS: &str = include_str!("../sql/flow/tasks.sql");
+pub(crate) const FORGET_AFTER: &str = include_str!("../sql/flow/forget.sql");
+pub(crate) const RELEASE: &str = include_str!("../sql/flow/release.sql");
+pub(crate) const RELEASE_WITH: &str = include_str!("../sql/flow/release_with.sql");
+pub(crate) const REQUESTS: &str = include_str!("../sql/flow/requests.sql");
+pub(crate) const TOLD: &str = include_str!("../sql/flow/told.sql");
+pub(crate) const UNIQUE_HOLDER: &str = include_str!("../sql/unique/holder.sql");
+pub(crate) const UNIQUE_LAPSE: &str = include_str!("../sql/unique/lapse.sql");
+pub(crate) const UNTOLD: &str = include_str!("../sql/flow/untold.sql");
+pub(crate) const WITH_UNTOLD: &str = include_str!("../sql/flow/with_untold.sql");
 pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 
 /// The oldest program, by the number of its last migration, that works with the schema as the last one here leaves it. That
@@ -53,12 +70,16 @@ pub(crate) mod sqlite {
     pub(crate) const BEGIN_RUNS: &str = include_str!("../sql/sqlite/begin_runs.sql");
     pub(crate) const FINISH_ALL: &str = include_str!("../sql/sqlite/finish_all.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/sqlite/insert.sql");
+    pub(crate) const INSERT_AFTER: &str = include_str!("../sql/sqlite/insert_after.sql");
+    pub(crate) const INSERT_FLOW: &str = include_str!("../sql/sqlite/insert_flow.sql");
+    pub(crate) const INSERT_FLOW_TASKS: &str = include_str!("../sql/sqlite/insert_flow_tasks.sql");
     pub(crate) const INSERT_SCHEDULE: &str = include_str!("../sql/sqlite/insert_schedule.sql");
+    pub(crate) const INSERT_UNIQUE: &str = include_str!("../sql/sqlite/insert_unique.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 8] = [
+    pub(crate) const MIGRATIONS: [&str; 13] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
@@ -67,6 +88,11 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0006_history.sql"),
         "",
         include_str!("../migrations/sqlite/0008_tbl_schedule.sql"),
+        "",
+        "",
+        "",
+        include_str!("../migrations/sqlite/0012_tbl_flow.sql"),
+        include_str!("../migrations/sqlite/0013_unique.sql"),
     ];
 }
 
@@ -79,13 +105,17 @@ pub(crate) mod mysql {
     pub(crate) const FINISH_ALL: &str = include_str!("../sql/mysql/finish_all.sql");
     pub(crate) const INSERT: &str = include_str!("../sql/mysql/insert.sql");
     pub(crate) const LOCK: &str = include_str!("../sql/mysql/lock.sql");
+    pub(crate) const INSERT_AFTER: &str = include_str!("../sql/mysql/insert_after.sql");
+    pub(crate) const INSERT_FLOW: &str = include_str!("../sql/mysql/insert_flow.sql");
+    pub(crate) const INSERT_FLOW_TASKS: &str = include_str!("../sql/mysql/insert_flow_tasks.sql");
     pub(crate) const INSERT_SCHEDULE: &str = include_str!("../sql/mysql/insert_schedule.sql");
+    pub(crate) const INSERT_UNIQUE: &str = include_str!("../sql/mysql/insert_unique.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/mysql/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 8] = [
+    pub(crate) const MIGRATIONS: [&str; 13] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
@@ -94,5 +124,10 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0006_history.sql"),
         "",
         include_str!("../migrations/mysql/0008_tbl_schedule.sql"),
+        "",
+        "",
+        "",
+        include_str!("../migrations/mysql/0012_tbl_flow.sql"),
+        include_str!("../migrations/mysql/0013_unique.sql"),
     ];
 }

@@ -103,6 +103,14 @@ impl Driver for SqliteConnection {
         Ok(affected == rows)
     }
 
+    async fn transaction(&mut self, calls: Vec<Call>) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        for call in calls {
+            call.query::<Sqlite>().execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    }
+
     async fn execute(&mut self, call: Call) -> Result<u64, Error> {
         Ok(call.query::<Sqlite>().execute(self).await?.rows_affected())
     }

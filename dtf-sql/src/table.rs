@@ -168,6 +168,16 @@ impl Database {
         }
     }
 
+    /// Makes changes in one transaction: all of them, or none. Making them again has to change nothing.
+    pub(crate) async fn transaction(&self, calls: Vec<Call>) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => pool.transaction(calls).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => pool.transaction(calls).await,
+        }
+    }
+
     pub(crate) async fn fetch<T: Record>(&self, call: Call) -> Result<Vec<T>, StoreError> {
         match self {
             #[cfg(feature = "sqlite")]
@@ -306,7 +316,7 @@ pub(crate) fn of_share(call: Call, share: BucketOf) -> Call {
         .with(share.bucket)
 }
 
-fn insertion(task: &NewTask) -> Result<Insertion, StoreError> {
+pub(crate) fn insertion(task: &NewTask) -> Result<Insertion, StoreError> {
     let (param, request) = (&task.param, task.request.to_string());
     let timeout = u64::try_from(param.timeout.as_millis()).unwrap_or(u64::MAX);
     let retry_of = param.retry_of.map(|id| kept("the task retried", id.0)).transpose()?;
@@ -338,7 +348,10 @@ const SMALL_RESULT: usize = 16 * 1024;
 /// The end of a task as a row of the statement for many; none where it takes a statement of its own.
 fn together(id: TaskId, finish: &Finish) -> Result<Option<Vec<Value>>, StoreError> {
     let result = result_text(finish)?;
-    if !finish.reason.is_empty() || result.as_ref().is_some_and(|text| text.len() > SMALL_RESULT) {
+    // That statement ends running tasks.
+    let is_usual = TaskStatus::Running.may_become(finish.status);
+    if !is_usual || !finish.reason.is_empty() || result.as_ref().is_some_and(|text| text.len() > SMALL_RESULT)
+    {
         return Ok(None);
     }
     let mut row = vec![bound(id.0).into(), finish.run.0.into(), kept("the time", finish.now)?.into()];

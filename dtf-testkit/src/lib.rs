@@ -2,11 +2,13 @@
 
 pub mod cluster;
 pub mod failure;
+pub mod flow;
 pub mod group;
 pub mod queue;
 pub mod schedule;
 pub mod shard;
 pub mod table;
+pub mod unique;
 pub mod wake;
 
 use std::fmt;

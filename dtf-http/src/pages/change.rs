@@ -27,6 +27,8 @@ pub(super) async fn create(State(app): State<App>, Form(form): Form<NewForm>) ->
                 timeout_ms: form.timeout_s.saturating_mul(1000),
                 start_at: None,
                 limits: dtf_api::Limits::default(),
+                after: Vec::new(),
+                unique: None,
             };
             app.create(request, task).await
         }

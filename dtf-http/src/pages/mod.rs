@@ -2,6 +2,8 @@
 //! JavaScript; with it, what changes is fetched again every few seconds.
 
 mod change;
+mod flows;
+mod graph;
 mod read;
 mod schedules;
 mod view;
@@ -35,6 +37,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/workers/{name}/drain", post(change::drain))
         .route("/placement/{role}", get(read::placement))
         .merge(schedules::routes())
+        .merge(flows::routes())
 }
 
 /// A response of a page: the page, a way to another, or what went wrong, as a page.

@@ -105,7 +105,8 @@ impl NewForm {
             description: String::new(),
             when: self.when.clone(),
             zone: self.zone.clone(),
-            task: NewTask {
+            flow: None,
+            task: Some(NewTask {
                 task_type: self.task_type.clone(),
                 param,
                 name: self.name.clone(),
@@ -116,7 +117,9 @@ impl NewForm {
                 timeout_ms: 1_800_000,
                 start_at: None,
                 limits: dtf_api::Limits::default(),
-            },
+                after: Vec::new(),
+                unique: None,
+            }),
             overlap: overlap
                 .ok_or_else(|| Failed::invalid(format!("{:?} is no treatment of overlaps", self.overlap)))?,
             catch_up_ms: self.catch_up_s.saturating_mul(1000),

@@ -6,16 +6,17 @@ use dtf_api::{BulkAction, Failure, Progress, Role, TaskStatus};
 use serde_json::Value;
 
 /// The pages of the navigation: path and name.
-pub(crate) const NAVIGATION: [(&str, &str); 7] = [
+pub(crate) const NAVIGATION: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/tasks", "Tasks"),
+    ("/flows", "Flows"),
     ("/schedules", "Schedules"),
     ("/groups", "Groups"),
     ("/workers", "Workers"),
     ("/placement/executor", "Placement"),
     ("/types", "Types"),
 ];
-pub(crate) const STATUSES: [TaskStatus; 6] = TaskStatus::ALL;
+pub(crate) const STATUSES: [TaskStatus; 7] = TaskStatus::ALL;
 pub(crate) const ROLES: [Role; 5] = Role::ALL;
 /// The width of a whole bar.
 const WHOLE: u64 = 1000;

@@ -7,6 +7,7 @@ mod bad_input;
 mod bulk;
 mod description;
 mod events;
+mod flows;
 mod pages;
 mod schedules;
 mod support;

@@ -78,6 +78,9 @@ async fn what_cannot_be_scheduled_is_refused_and_nothing_is_created() {
         with("task", task(json!({"count": -1}))),
         with("task", json!({"type": "noop", "param": {"count": 1}, "start_at": 5})),
         with("task", json!({"type": "noop", "param": {"count": 1}, "group": "nobody"})),
+        with("task", json!({"type": "noop", "param": {"count": 1}, "after": [{"task": 1}]})),
+        with("task", Value::Null),
+        with("flow", json!({"tasks": {"a": {"type": "noop"}}})),
         with("overlap", json!("sometimes")),
         with("jitter_ms", json!(u64::MAX)),
         with("end_at", json!(1)),
@@ -100,6 +103,26 @@ async fn what_cannot_be_scheduled_is_refused_and_nothing_is_created() {
         let refused = site.send_json("POST", "/v1/schedules/s/backfill", &period).await;
         assert_eq!(refused.problem().0, 422, "{period}");
     }
+}
+
+#[tokio::test]
+async fn a_schedule_creates_flows() {
+    let site = Site::running().await;
+    let task = json!({"type": "noop", "param": {"count": 1}});
+    let behind = json!({"type": "noop", "param": {"count": 1}, "after": ["a"]});
+    let body =
+        json!({"name": "f", "when": "@daily", "flow": {"name": "daily", "tasks": {"a": task, "b": behind}}});
+    let created = site.send_json("POST", "/v1/schedules", &body).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    let schedule = created.json();
+    assert_eq!(
+        (&schedule["task"], &schedule["flow"]["tasks"]["b"]["after"][0]["task"]),
+        (&Value::Null, &json!("a"))
+    );
+    let first = site.post("/v1/schedules/f/trigger").await.json();
+    assert_eq!((&first["flow_task"], first["flow"].is_u64()), (&json!("a"), true));
+    assert!(site.get("/schedules/f").await.text.contains("daily: a b"));
+    assert!(site.get("/schedules").await.text.contains("<td>flow</td>"));
 }
 
 #[tokio::test]

@@ -12,7 +12,9 @@ mod step;
 mod table;
 
 pub use calendar::{Calendar, DEFAULT_ZONE, MAX_EXPRESSION_CHARS, MAX_INTERVAL, MIN_INTERVAL, parse_time};
-pub use spec::{DEFAULT_CATCH_UP, MAX_CATCH_UP, MAX_JITTER, Overlap, ScheduleSpec, Template};
+pub use spec::{
+    DEFAULT_CATCH_UP, MAX_CATCH_UP, MAX_JITTER, MAX_TEMPLATE_TASKS, Overlap, ScheduleSpec, Template,
+};
 pub use state::{
     Backfill, Cause, Creation, MAX_CONCURRENCY, MAX_HISTORY, Outcome, OutcomeKind, ScheduleState, Totals,
 };

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::Calendar;
 use crate::error::InvalidInput;
+use crate::flow::{FlowDefinition, FlowTask, NewFlow, NewMember, define};
 use crate::ids::TaskTypeId;
 use crate::param::TaskParam;
 use crate::text::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, check_length};
@@ -53,38 +55,83 @@ impl Overlap {
     }
 }
 
-/// The description of what a due time creates.
+/// The most tasks of a flow that a schedule creates.
+pub const MAX_TEMPLATE_TASKS: usize = 200;
+
+/// The description of what a due time creates. In the texts of parameters of types, `{{due}}` and `{{due_ms}}` stand for the due time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Template {
-    /// A task. In the texts of its type's parameter, `{{due}}` and `{{due_ms}}` stand for the due time.
+    /// A task.
     Task {
         /// The type.
         task_type: TaskTypeId,
         /// The parameters.
         param: Box<TaskParam>,
     },
+    /// A flow.
+    Flow {
+        /// The name for people.
+        name: String,
+        /// The tasks by their local names.
+        tasks: FlowDefinition,
+    },
 }
 
 impl Template {
-    /// Returns the type and parameters of the task for a due time.
-    pub fn task(&self, calendar: &Calendar, due: u64) -> (TaskTypeId, TaskParam) {
-        match self {
+    /// Returns the creation for a due time: a flow, or a single task that is in none. The task that stands for it is its first one.
+    ///
+    /// # Errors
+    /// The tasks of the flow cannot be put in order; [`ScheduleSpec::check`] has said so before.
+    pub fn creation(
+        &self,
+        request: Uuid,
+        calendar: &Calendar,
+        due: u64,
+        now: u64,
+    ) -> Result<NewFlow, InvalidInput> {
+        let text = calendar.rfc3339(due);
+        let fill = |param: &TaskParam| TaskParam {
+            type_param: filled(&param.type_param, &text, due),
+            ..param.clone()
+        };
+        let (name, members) = match self {
             Self::Task { task_type, param } => {
-                let type_param = filled(&param.type_param, &calendar.rfc3339(due), due);
-                (*task_type, TaskParam { type_param, ..(**param).clone() })
+                let (task_type, param) = (*task_type, fill(param));
+                (None, vec![NewMember { name: String::new(), task_type, param, after: Vec::new() }])
+            }
+            Self::Flow { name, tasks } => {
+                let fill = |(name, task): (&String, &FlowTask)| {
+                    (name.clone(), FlowTask { param: fill(&task.param), ..task.clone() })
+                };
+                (Some(name.clone()), define(tasks.iter().map(fill).collect())?)
+            }
+        };
+        Ok(NewFlow { request, name, retry_of: None, members, now })
+    }
+
+    /// Returns the types and parameters of its tasks.
+    pub fn params(&mut self) -> Vec<(TaskTypeId, &mut TaskParam)> {
+        match self {
+            Self::Task { task_type, param } => vec![(*task_type, &mut **param)],
+            Self::Flow { tasks, .. } => {
+                tasks.values_mut().map(|task| (task.task_type, &mut task.param)).collect()
             }
         }
     }
 
-    fn check(&self) -> Result<(), InvalidInput> {
-        match self {
-            Self::Task { param, .. } if param.start_at.is_some() => Err(InvalidInput::Schedule(
-                "the task of a schedule has a start time; leave it out, the schedule says when it starts"
-                    .to_owned(),
-            )),
-            Self::Task { param, .. } => param.check(),
+    fn check(&self, calendar: &Calendar) -> Result<(), InvalidInput> {
+        let creation = self.creation(Uuid::nil(), calendar, 0, 0)?;
+        if creation.members.len() > MAX_TEMPLATE_TASKS {
+            let number = creation.members.len();
+            let why = format!("the flow of a schedule has {number} tasks; allowed are {MAX_TEMPLATE_TASKS}");
+            return Err(InvalidInput::Schedule(why));
         }
+        if creation.members.iter().any(|member| member.param.start_at.is_some()) {
+            let why = "a task of a schedule has a start time; leave it out, the schedule says when it starts";
+            return Err(InvalidInput::Schedule(why.to_owned()));
+        }
+        creation.check()
     }
 }
 
@@ -166,8 +213,9 @@ impl ScheduleSpec {
                 "the schedule ends before it begins; give it an end behind its start".to_owned(),
             ));
         }
-        self.template.check()?;
-        self.calendar()
+        let calendar = self.calendar()?;
+        self.template.check(&calendar)?;
+        Ok(calendar)
     }
 
     /// Returns the due times.
@@ -208,7 +256,8 @@ mod tests {
     fn the_due_time_is_filled_into_texts() {
         let spec = spec("@daily");
         let calendar = spec.check().unwrap();
-        let (_, param) = spec.template.task(&calendar, 1_774_746_000_000);
+        let creation = spec.template.creation(Uuid::nil(), &calendar, 1_774_746_000_000, 0).unwrap();
+        let param = &creation.members[0].param;
         let expected =
             json!({"day": "of 2026-03-29T03:00:00+02:00", "at": 1_774_746_000_000_u64, "n": [1, "x"]});
         assert_eq!(param.type_param, expected);

@@ -69,7 +69,7 @@ pub struct Outcome {
     pub kind: OutcomeKind,
     /// The cause.
     pub cause: Cause,
-    /// The task that was created.
+    /// The task that was created; of a flow, its first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
     /// The reason, where no task was created.
@@ -113,7 +113,7 @@ pub struct ScheduleState {
     /// Creations that are decided and perhaps not made.
     #[serde(default)]
     pub creating: Vec<Creation>,
-    /// Tasks that had not ended when they were last looked at. None are kept where tasks may overlap.
+    /// Tasks that had not ended when they were last looked at; a flow is named by its first task. None are kept where tasks may overlap.
     #[serde(default)]
     pub running: Vec<TaskId>,
     /// The due time that waits for the end of the running task.

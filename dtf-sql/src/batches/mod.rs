@@ -72,7 +72,7 @@ fn parts<T>(mut calls: Vec<T>) -> impl Iterator<Item = Vec<T>> {
 }
 
 /// A statement with a row of placeholders for each call in place of the marker.
-fn with_rows(statement: &str, row: &str, separator: &str, rows: Vec<Vec<Value>>) -> Call {
+pub(crate) fn with_rows(statement: &str, row: &str, separator: &str, rows: Vec<Vec<Value>>) -> Call {
     let placeholders = vec![row; rows.len()].join(separator);
     let call = Call::assembled(statement.replacen("/* rows */", &placeholders, 1));
     rows.into_iter().flatten().fold(call, Call::with)

@@ -57,6 +57,9 @@ pub(crate) trait Driver: Sized + Send + 'static {
     /// Updates exactly so many rows, or none: says whether it did.
     fn all_or_none(&mut self, call: Call, rows: u64) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// Makes changes in one transaction.
+    fn transaction(&mut self, calls: Vec<Call>) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Reads rows.
     fn fetch<T: Record>(&mut self, call: Call) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
 }
@@ -146,6 +149,15 @@ impl<D: Driver> Pool<D> {
         let pool = self.clone();
         apart::<D, _>(async move {
             pool.repeat(false, |connection| Box::pin(connection.all_or_none(call.clone(), rows))).await
+        })
+        .await
+    }
+
+    /// Makes changes in one transaction, which can be sent again.
+    pub(crate) async fn transaction(self: &Arc<Self>, calls: Vec<Call>) -> Result<(), StoreError> {
+        let pool = self.clone();
+        apart::<D, _>(async move {
+            pool.repeat(true, |connection| Box::pin(connection.transaction(calls.clone()))).await
         })
         .await
     }

@@ -7,7 +7,7 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{cluster, failure, group, schedule, until_answered};
+use dtf_testkit::{cluster, failure, flow, group, schedule, unique, until_answered};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use test_servers::servers::MariaDb;
@@ -78,6 +78,8 @@ async fn conforms(server: &MariaDb) {
     group::run_all(table.clone()).await;
     failure::run_all(table.clone()).await;
     schedule::run_all(table.clone()).await;
+    flow::run_all(table.clone()).await;
+    unique::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
     let other = Arc::new(SqlTable::connect(&config).await.unwrap());
@@ -168,6 +170,8 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     group::run_all(table.clone()).await;
     failure::run_all(table.clone()).await;
     schedule::run_all(table.clone()).await;
+    flow::run_all(table.clone()).await;
+    unique::run_all(table.clone()).await;
     cluster::run_all(table).await;
 }
 

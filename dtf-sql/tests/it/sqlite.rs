@@ -7,7 +7,7 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{cluster, failure, group, schedule};
+use dtf_testkit::{cluster, failure, flow, group, schedule, unique};
 use uuid::Uuid;
 
 async fn insert(table: &SqlTable) -> TaskId {
@@ -31,6 +31,8 @@ async fn a_table_in_memory_conforms() {
     group::run_all(table.clone()).await;
     failure::run_all(table.clone()).await;
     schedule::run_all(table.clone()).await;
+    flow::run_all(table.clone()).await;
+    unique::run_all(table.clone()).await;
     cluster::run_all(table).await;
 }
 

@@ -119,9 +119,14 @@ impl Desk<'_> {
 
     /// A task that went the shortest way to this status.
     async fn with_status(&self, status: TaskStatus) -> TaskRow {
-        let id = if status == TaskStatus::Created { self.plain().await } else { self.running().await };
+        let id = match status {
+            // Only what has not begun is skipped.
+            TaskStatus::Created | TaskStatus::Skipped => self.plain().await,
+            _ => self.running().await,
+        };
         match status {
             TaskStatus::Created | TaskStatus::Running => {}
+            TaskStatus::Skipped => assert!(self.finish(id, &ends(0, status, CREATED + 20)).await),
             TaskStatus::Paused => assert!(self.wish(id, Control::Pause, "", CREATED + 20).await),
             ended => assert!(self.finish(id, &ends(1, ended, CREATED + 20)).await),
         }

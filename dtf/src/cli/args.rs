@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Create tasks of a cluster, see how they are, and say what is wanted of them.
     #[cfg(feature = "full")]
     Task(super::task::TaskArgs),
+    /// Create several tasks together, each of which may wait for others.
+    #[cfg(feature = "full")]
+    Flow(super::flow::FlowArgs),
     /// Create tasks again and again, at the times that a cron expression names.
     #[cfg(feature = "full")]
     Schedule(super::schedule::ScheduleArgs),

@@ -22,6 +22,8 @@ mod display;
 mod doctor;
 mod exec;
 #[cfg(feature = "full")]
+mod flow;
+#[cfg(feature = "full")]
 mod group;
 mod guard;
 #[cfg(feature = "full")]
@@ -68,8 +70,10 @@ const INTERRUPTED: u8 = 130;
 const UNREAD: u8 = 141;
 
 /// The subcommands that need the feature `full`.
-const NEED_SERVERS: [&str; 10] =
-    ["serve", "task", "schedule", "group", "cluster", "worker", "config", "migrate", "doctor", "health"];
+const NEED_SERVERS: [&str; 11] = [
+    "serve", "task", "schedule", "flow", "group", "cluster", "worker", "config", "migrate", "doctor",
+    "health",
+];
 
 /// Something asked for wrongly, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +142,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Dev(args) => dev::run(&args, types),
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),
+        Command::Flow(args) => flow::run(args, types),
         Command::Schedule(args) => schedule::run(args, types),
         Command::Group(args) => group::run(args, types),
         Command::Cluster(args) => cluster::run(&args),

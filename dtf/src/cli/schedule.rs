@@ -1,6 +1,7 @@
 //! `dtf schedule`: tasks that are created again and again.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::args::{Output, duration};
 use super::oneshot::refused;
 use super::settings::Head;
 use super::table::Listing;
-use super::{Usage, say, task};
+use super::{Usage, flow, say, task};
 
 /// The schedules of a page.
 const PAGE: u32 = 1000;
@@ -92,8 +93,11 @@ struct CreateArgs {
     #[arg(value_name = "WHEN")]
     when: String,
     /// The kind of task
-    #[arg(value_name = "TYPE")]
-    kind: String,
+    #[arg(value_name = "TYPE", required_unless_present = "flow")]
+    kind: Option<String>,
+    /// Create a flow each time, as this file describes it, in YAML, JSON or TOML
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "param", "task_name", "group", "priority", "timeout"])]
+    flow: Option<PathBuf>,
     /// The time zone of WHEN, by its name in the IANA database
     #[arg(long, default_value = DEFAULT_ZONE)]
     zone: String,
@@ -187,21 +191,30 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
 }
 
 fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
-    let task_type = client.types().by_name(&args.kind).map_err(|error| Usage(error.to_string()))?.task_type;
-    let param = TaskParam {
-        name: args.task_name.unwrap_or_else(|| args.name.clone()),
-        group: args.group,
-        priority: Priority(args.priority),
-        timeout: args.timeout,
-        type_param: task::json_of(&args.param)?,
-        ..TaskParam::default()
+    let template = match (&args.flow, &args.kind) {
+        (Some(file), _) => {
+            client.flow_template(dtf_http::flow_builder(flow::read(file)?)).map_err(refused)?
+        }
+        (None, kind) => {
+            let known = client.types().by_name(kind.as_deref().unwrap_or_default());
+            let param = TaskParam {
+                name: args.task_name.unwrap_or_else(|| args.name.clone()),
+                group: args.group,
+                priority: Priority(args.priority),
+                timeout: args.timeout,
+                type_param: task::json_of(&args.param)?,
+                ..TaskParam::default()
+            };
+            let task_type = known.map_err(|error| Usage(error.to_string()))?.task_type;
+            Template::Task { task_type, param: Box::new(param) }
+        }
     };
     Ok(ScheduleSpec {
         name: args.name,
         description: args.description,
         when: args.when,
         zone: args.zone,
-        template: Template::Task { task_type, param: Box::new(param) },
+        template,
         overlap: match args.overlap {
             WhileRunning::Skip => Overlap::Skip,
             WhileRunning::QueueOne => Overlap::QueueOne,

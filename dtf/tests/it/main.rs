@@ -19,6 +19,7 @@ mod examples;
 mod exec;
 mod exec_command;
 mod failures;
+mod flows;
 mod forgetting;
 mod groups;
 mod handle;

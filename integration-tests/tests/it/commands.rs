@@ -26,6 +26,113 @@ fn command(url: &str, words: &str) {
 }
 
 #[test]
+fn schedules_are_made_met_paused_triggered_and_deleted() {
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let _all = site.serve("one", "all");
+    let create = |when: &str| {
+        let args =
+            ["schedule", "create", "often", when, "noop", "--param", r#"{"count": 2}"#, "--overlap", "allow"];
+        site.run(&[&args[..], &["--zone", "Europe/Berlin"]].concat())
+    };
+    for wrong in ["0 0 30 2 *", "@every 0s", "now and then"] {
+        let out = create(wrong);
+        assert!(out.status.code() == Some(2) && said(&out).contains(wrong), "{}", said(&out));
+    }
+    assert_eq!(json(&site, &["schedule", "list"]), serde_json::json!([]), "nothing was created");
+    let out = create("@every 1s");
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(create("@every 1s").status.code(), Some(2), "the name is taken");
+    let totals = || json(&site, &["schedule", "get", "often"])["totals"].clone();
+    until("due times have tasks", || totals()["created"].as_u64() > Some(2));
+    let paused = json(&site, &["schedule", "pause", "often"]);
+    assert_eq!((&paused["paused"], &paused["upcoming"]), (&true.into(), &serde_json::json!([])));
+    until("what was decided is created", || {
+        let rows = json(&site, &["schedule", "get", "often"]);
+        rows["history"].as_array().unwrap().iter().all(|entry| entry["task"].is_u64())
+    });
+    let task = json(&site, &["schedule", "trigger", "often"])["task"].to_string();
+    assert!(site.run(&["task", "watch", &task]).status.success());
+    assert!(site.run(&["schedule", "delete", "often"]).status.success());
+    let out = site.run(&["schedule", "get", "often"]);
+    assert!(out.status.code() == Some(2) && said(&out).contains("does not exist"), "{}", said(&out));
+}
+
+#[test]
+fn flows_are_submitted_from_files_followed_and_run_again() {
+    let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let _all = site.serve("one", "all");
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let yaml = file(
+        "good.yaml",
+        "name: nightly\ntasks:\n  a: {type: noop, param: {count: 3}}\n  b:\n    type: noop\n    param: {count: 1}\n    after: [a, {task: c, when: failed}]\n  c: {type: noop, param: {count: 2, failure_rate: 1.0}}\n",
+    );
+    let toml = file(
+        "good.toml",
+        "[tasks.a]\ntype = \"noop\"\nparam = {count = 1}\n[tasks.b]\ntype = \"noop\"\nparam = {count = 1}\nafter = [\"a\"]\n",
+    );
+    let flow = json(&site, &["flow", "submit", &yaml])["flow"].to_string();
+    let out = site.run(&["flow", "watch", &flow]);
+    assert_eq!(out.status.code(), Some(1), "c failed: {}", said(&out));
+    let shown = json(&site, &["flow", "get", &flow]);
+    assert_eq!(
+        (&shown["counts"]["completed"], &shown["counts"]["failed"]),
+        (&2.into(), &1.into()),
+        "{shown}"
+    );
+    let out = site.run(&["flow", "submit", &toml, "--watch"]);
+    assert!(out.status.success(), "{}", said(&out));
+    let again = json(&site, &["flow", "retry", &flow])["flow"].to_string();
+    let again = json(&site, &["flow", "get", &again]);
+    assert_eq!(
+        (&again["retry_of"].to_string(), again["tasks"].as_array().unwrap().len()),
+        (&flow, 1),
+        "{again}"
+    );
+    assert_eq!(json(&site, &["flow", "list"]).as_array().unwrap().len(), 3);
+
+    let circle = file(
+        "circle.json",
+        r#"{"tasks": {"a": {"type": "noop", "after": ["b"]}, "b": {"type": "noop", "after": ["a"]}}}"#,
+    );
+    let unknown = file("unknown.yml", "tasks:\n  a: {type: noop, after: [nobody]}\n");
+    let broken = file("broken.yaml", "tasks: [");
+    let other = file("flow.txt", "");
+    for (path, said_) in [
+        (circle, "in a circle: a, b"),
+        (unknown, "which is unknown"),
+        (broken, "is no flow"),
+        (other, "ends in .txt"),
+    ] {
+        let out = site.run(&["flow", "submit", &path]);
+        assert!(out.status.code() == Some(2) && said(&out).contains(said_), "{path}: {}", said(&out));
+    }
+    assert_eq!(json(&site, &["flow", "list"]).as_array().unwrap().len(), 3, "nothing was created");
+
+    let first = json(
+        &site,
+        &["task", "submit", "noop", "--param", r#"{"count": 1}"#, "--unique", "k", "--unique-while", "1h"],
+    );
+    let second = json(&site, &["task", "submit", "noop", "--param", r#"{"count": 1}"#, "--unique", "k"]);
+    assert_eq!(first, second);
+    let out = site.run(&[
+        "task",
+        "submit",
+        "noop",
+        "--param",
+        r#"{"count": 1}"#,
+        "--after",
+        &format!("{}:ended", first["task"]),
+        "--watch",
+    ]);
+    assert!(out.status.success(), "{}", said(&out));
+}
+
+#[test]
 fn tasks_groups_and_workers_are_shown_and_steered() {
     let Some(site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let (one, two) = (site.serve("one", "all"), site.serve("two", "executor"));

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use dtf::TaskHandle;
-use dtf::model::{Priority, TaskParam};
+use dtf::model::flow::Condition;
+use dtf::model::unique::{Unique, UniqueWhile};
+use dtf::model::{Priority, TaskId, TaskParam};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -49,6 +51,15 @@ pub(super) struct SubmitArgs {
     /// The earliest time of its start, in milliseconds since the Unix epoch [default: at once]
     #[arg(long, value_name = "MILLIS")]
     start_at: Option<u64>,
+    /// Wait for the end of a task: its id, or id:completed, id:ended, id:failed; may be given several times [default condition: completed]
+    #[arg(long, value_name = "TASK", value_parser = after)]
+    after: Vec<(TaskId, Condition)>,
+    /// Create no task while there is another one with this key, and print that one's id
+    #[arg(long, value_name = "KEY", conflicts_with = "after")]
+    unique: Option<String>,
+    /// How long the key is taken: until the task begins (pending), until it ends (running), or for a time, as in 1h
+    #[arg(long, value_name = "TIME", value_parser = unique_while, default_value = "running", requires = "unique")]
+    unique_while: UniqueWhile,
     /// The creation's own name: the same one twice makes one task
     #[arg(long, value_name = "UUID")]
     request_id: Option<Uuid>,
@@ -71,7 +82,14 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         ..TaskParam::default()
     };
     let request = args.request_id.unwrap_or_else(Uuid::new_v4);
-    let create = async || desk.client.create_task_once(request, task_type, param.clone()).await;
+    let unique = args.unique.map(|key| Unique { key, scope: args.unique_while });
+    let create = async || match &unique {
+        Some(unique) => desk.client.create_task_unique(request, task_type, param.clone(), unique).await,
+        None if args.after.is_empty() => {
+            desk.client.create_task_once(request, task_type, param.clone()).await
+        }
+        None => desk.client.create_task_after(request, task_type, param.clone(), &args.after).await,
+    };
     let task = until_created(request, create).await?;
     if args.watch {
         if !desk.quiet {
@@ -84,6 +102,25 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         Output::Json => show::print(&json!({ "task": task.id() }))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the time for which a key is taken.
+fn unique_while(text: &str) -> Result<UniqueWhile, String> {
+    match text {
+        "pending" => Ok(UniqueWhile::Pending),
+        "running" => Ok(UniqueWhile::Running),
+        time => duration(time)
+            .map(UniqueWhile::Period)
+            .map_err(|_| "write pending, running, or a time as in 1h".to_owned()),
+    }
+}
+
+/// Reads a task to wait for.
+fn after(text: &str) -> Result<(TaskId, Condition), String> {
+    let (task, condition) = text.split_once(':').unwrap_or((text, Condition::Completed.name()));
+    let condition = Condition::ALL.into_iter().find(|known| known.name() == condition);
+    let read = task.parse().ok().zip(condition);
+    read.ok_or_else(|| "write the id of a task, or id:completed, id:ended or id:failed".to_owned())
 }
 
 /// Creates a task, asking again where it is not known whether it was. Each asks under the same name.

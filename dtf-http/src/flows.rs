@@ -1,0 +1,302 @@
+//! Flows and dependencies: the actions, the JSON handlers, and the types of the API.
+
+use std::time::Duration;
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use dtf_api as api;
+use dtf_control::{FlowBuilder, FlowView};
+use dtf_model::flow::{Condition, FlowCounts, FlowDefinition, FlowRow, FlowTask, Predecessor};
+use dtf_model::param::Creator;
+use dtf_model::plugin::PluginRegistry;
+use dtf_model::{FlowId, Priority, TaskId, TaskParam};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::app::{App, page};
+use crate::convert;
+use crate::extract::{Json, Path, Query, RequestId};
+use crate::problem::Failed;
+
+/// The routes of flows.
+pub(crate) fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_flows, create_flow))
+        .routes(routes!(get_flow))
+        .routes(routes!(pause_flow))
+        .routes(routes!(resume_flow))
+        .routes(routes!(cancel_flow))
+        .routes(routes!(retry_flow))
+}
+
+/// An action on a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowAction {
+    /// Pauses its tasks.
+    Pause,
+    /// Resumes its tasks.
+    Resume,
+    /// Cancels its tasks.
+    Cancel,
+    /// Runs what failed and what was skipped behind it again, as a new flow.
+    Retry,
+}
+
+impl App {
+    /// Creates a task that waits for others, or finds the one that this request made before.
+    pub(crate) async fn create_after(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
+        let task_type = self.registry().by_name(&task.task_type)?.task_type;
+        let after: Vec<_> =
+            task.after.iter().map(|after| (TaskId(after.task), condition(after.when))).collect();
+        let param = convert::task_param(task);
+        let created = self.client().create_task_after(request, task_type, param, &after).await?;
+        self.task(created.id().0).await
+    }
+
+    /// Creates a flow, or finds the one that this request made before.
+    ///
+    /// # Errors
+    /// A type, a group or a parameter is not allowed, a task waits for an unknown one or for itself, or a store failed.
+    pub async fn create_flow(&self, request: Uuid, flow: api::NewFlow) -> Result<api::Flow, Failed> {
+        let created = self.client().create_flow_once(request, builder(flow)).await?;
+        Ok(view(self.registry(), created))
+    }
+
+    /// Returns a flow with its tasks.
+    ///
+    /// # Errors
+    /// The flow does not exist, or a store failed.
+    pub async fn flow(&self, id: u64) -> Result<api::Flow, Failed> {
+        Ok(view(self.registry(), self.client().flow(FlowId(id)).await?))
+    }
+
+    /// Returns a page of flows.
+    ///
+    /// # Errors
+    /// The page is too large, or a store failed.
+    pub async fn flows(&self, query: &api::FlowQuery) -> Result<api::FlowPage, Failed> {
+        let most = page(query.limit, 50)?;
+        // One more tells whether there is another page.
+        let mut found = self.client().flows(query.cursor.map(FlowId), most + 1).await?;
+        let more = found.len() > most as usize;
+        found.truncate(most as usize);
+        let flows: Vec<_> = found.into_iter().map(|(row, counts)| summary(row, counts)).collect();
+        let next = flows.last().filter(|_| more).map(|last| last.id);
+        Ok(api::FlowPage { flows, next })
+    }
+
+    /// Applies an action to a flow, and returns the flow; of a retry, the new one.
+    ///
+    /// # Errors
+    /// The flow does not exist, its state does not allow the action, or a store failed.
+    pub async fn act_on_flow(&self, request: Uuid, id: u64, action: FlowAction) -> Result<api::Flow, Failed> {
+        let (client, id) = (self.client(), FlowId(id));
+        let changed = match action {
+            FlowAction::Pause => client.pause_flow(id).await?,
+            FlowAction::Resume => client.resume_flow(id).await?,
+            FlowAction::Cancel => client.cancel_flow(id).await?,
+            FlowAction::Retry => client.retry_flow(request, id).await?,
+        };
+        Ok(view(self.registry(), changed))
+    }
+}
+
+/// List the flows, the newest first, page by page.
+#[utoipa::path(get, path = "/v1/flows", tag = "flows", params(api::FlowQuery), responses(
+    (status = 200, description = "A page of flows", body = api::FlowPage),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_flows(
+    State(app): State<App>,
+    Query(query): Query<api::FlowQuery>,
+) -> Result<Body<api::FlowPage>, Failed> {
+    app.flows(&query).await.map(Body)
+}
+
+/// Create a flow: all of its tasks, or none. With an `Idempotency-Key`, asking again creates no second one.
+#[utoipa::path(post, path = "/v1/flows", tag = "flows", request_body = api::NewFlow,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the flow again")),
+    responses((status = 201, description = "The flow", body = api::Flow),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn create_flow(
+    State(app): State<App>,
+    RequestId(request): RequestId,
+    Json(flow): Json<api::NewFlow>,
+) -> Result<impl IntoResponse, Failed> {
+    let flow = app.create_flow(request, flow).await?;
+    let mut headers = HeaderMap::new();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/flows/{}", flow.summary.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    Ok((StatusCode::CREATED, headers, Body(flow)))
+}
+
+/// Show a flow with its tasks.
+#[utoipa::path(get, path = "/v1/flows/{id}", tag = "flows", params(("id" = u64, Path, description = "The flow")), responses(
+    (status = 200, description = "The flow", body = api::Flow),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_flow(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<api::Flow>, Failed> {
+    app.flow(id).await.map(Body)
+}
+
+/// Pause the tasks of a flow.
+#[utoipa::path(post, path = "/v1/flows/{id}/pause", tag = "flows", params(("id" = u64, Path, description = "The flow")), responses(
+    (status = 200, description = "The flow", body = api::Flow),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn pause_flow(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Flow>, Failed> {
+    app.act_on_flow(request.0, id, FlowAction::Pause).await.map(Body)
+}
+
+/// Resume the paused tasks of a flow.
+#[utoipa::path(post, path = "/v1/flows/{id}/resume", tag = "flows", params(("id" = u64, Path, description = "The flow")), responses(
+    (status = 200, description = "The flow", body = api::Flow),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn resume_flow(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Flow>, Failed> {
+    app.act_on_flow(request.0, id, FlowAction::Resume).await.map(Body)
+}
+
+/// Cancel the tasks of a flow that have not ended.
+#[utoipa::path(post, path = "/v1/flows/{id}/cancel", tag = "flows", params(("id" = u64, Path, description = "The flow")), responses(
+    (status = 200, description = "The flow", body = api::Flow),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn cancel_flow(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Flow>, Failed> {
+    app.act_on_flow(request.0, id, FlowAction::Cancel).await.map(Body)
+}
+
+/// Run what failed in a flow, and what was skipped behind it, again, as a new flow. With an `Idempotency-Key`, asking again creates no
+/// second one.
+#[utoipa::path(post, path = "/v1/flows/{id}/retry", tag = "flows",
+    params(("id" = u64, Path, description = "The flow"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the flow again")),
+    responses((status = 200, description = "The new flow", body = api::Flow),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn retry_flow(
+    State(app): State<App>,
+    request: RequestId,
+    Path(id): Path<u64>,
+) -> Result<Body<api::Flow>, Failed> {
+    app.act_on_flow(request.0, id, FlowAction::Retry).await.map(Body)
+}
+
+/// A flow of the API, as the client creates it.
+pub fn builder(flow: api::NewFlow) -> FlowBuilder {
+    let mut builder = FlowBuilder::named(flow.name);
+    let mut after = Vec::new();
+    for (name, task) in flow.tasks {
+        builder = builder.task_with(&name, &task.task_type, param_of(&name, &task));
+        after.extend(task.after.into_iter().map(|on| (name.clone(), predecessor(on))));
+    }
+    after.into_iter().fold(builder, |builder, (name, on)| builder.after(&name, &on.task, on.condition))
+}
+
+/// The tasks of a flow of the API, as a schedule keeps them.
+pub(crate) fn definition(types: &PluginRegistry, flow: api::NewFlow) -> Result<FlowDefinition, Failed> {
+    let task = |(name, task): (String, api::FlowTask)| {
+        let (task_type, param) = (types.by_name(&task.task_type)?.task_type, param_of(&name, &task));
+        let after = task.after.into_iter().map(predecessor).collect();
+        Ok((name, FlowTask { task_type, param, after }))
+    };
+    flow.tasks.into_iter().map(task).collect()
+}
+
+/// The reverse of [`definition`].
+pub(crate) fn flow_of(types: &PluginRegistry, name: String, tasks: FlowDefinition) -> api::NewFlow {
+    let task = |(name, task): (String, FlowTask)| {
+        let after = task
+            .after
+            .into_iter()
+            .map(|on| api::FlowAfter::When { task: on.task, when: api_condition(on.condition) });
+        let (after, new) = (after.collect(), convert::new_task(types, task.task_type, task.param));
+        let task = api::FlowTask {
+            task_type: new.task_type,
+            param: new.param,
+            after,
+            description: new.description,
+            creator: new.creator,
+            group: new.group,
+            priority: new.priority,
+            timeout_ms: new.timeout_ms,
+            start_at: new.start_at,
+            limits: new.limits,
+        };
+        (name, task)
+    };
+    api::NewFlow { name, tasks: tasks.into_iter().map(task).collect() }
+}
+
+fn param_of(name: &str, task: &api::FlowTask) -> TaskParam {
+    TaskParam {
+        name: name.to_owned(),
+        description: task.description.clone(),
+        creator: Creator { uid: task.creator.uid, name: task.creator.name.clone() },
+        group: task.group.clone(),
+        priority: Priority(task.priority),
+        timeout: Duration::from_millis(task.timeout_ms),
+        start_at: task.start_at,
+        limits: convert::model_limits(task.limits),
+        type_param: task.param.clone(),
+        ..TaskParam::default()
+    }
+}
+
+fn predecessor(on: api::FlowAfter) -> Predecessor {
+    match on {
+        api::FlowAfter::Name(task) => Predecessor { task, condition: Condition::Completed },
+        api::FlowAfter::When { task, when } => Predecessor { task, condition: condition(when) },
+    }
+}
+
+fn condition(condition: api::Condition) -> Condition {
+    match condition {
+        api::Condition::Completed => Condition::Completed,
+        api::Condition::Ended => Condition::Ended,
+        api::Condition::Failed => Condition::Failed,
+    }
+}
+
+fn api_condition(condition: Condition) -> api::Condition {
+    match condition {
+        Condition::Completed => api::Condition::Completed,
+        Condition::Ended => api::Condition::Ended,
+        Condition::Failed => api::Condition::Failed,
+    }
+}
+
+fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
+    let FlowCounts { tasks, waiting, running, completed, failed, cancelled, skipped } = counts;
+    api::FlowSummary {
+        id: row.id.0,
+        name: row.name,
+        retry_of: row.retry_of.map(|of| of.0),
+        created_at: row.created_at,
+        counts: api::FlowCounts { tasks, waiting, running, completed, failed, cancelled, skipped },
+    }
+}
+
+fn view(types: &PluginRegistry, view: FlowView) -> api::Flow {
+    let edges = view.dependencies.into_iter().map(|dependency| api::FlowEdge {
+        task: dependency.task.0,
+        on: dependency.on.0,
+        when: api_condition(dependency.condition),
+    });
+    api::Flow {
+        summary: summary(view.row, view.counts),
+        tasks: view.tasks.into_iter().map(|row| convert::row(types, row)).collect(),
+        edges: edges.collect(),
+    }
+}
