@@ -74,7 +74,7 @@ impl Options {
 /// Books are wrong, a process ended by itself, or something did not come about.
 pub fn run(options: &Options) {
     println!("soak: seed {}, {} s, Redis {:?}", options.seed, options.span.as_secs(), options.topology());
-    let disks = [512, 1024, 512].map(Disk::mount);
+    let disks = [1024, 1024, 512].map(Disk::mount);
     let Some(site) = site(&disks) else { return };
     let mut soak = Soak::new(site, disks, options);
     let begin = Instant::now();

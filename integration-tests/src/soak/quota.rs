@@ -7,12 +7,16 @@ const BYTES: u64 = 64 << 20;
 /// The records that use it up are below this key.
 const FILLER: &str = "/soak/filler/";
 
-/// The settings of an etcd with the quota, which forgets the history of its records by and by.
+/// The settings of an etcd with the quota, which forgets the history of its records by and by, and keeps few of its logs: what uses
+/// up the quota is in them too.
 pub(super) fn settings() -> Vec<String> {
     vec![
         format!("--quota-backend-bytes={BYTES}"),
         "--auto-compaction-mode=periodic".to_owned(),
         "--auto-compaction-retention=5m".to_owned(),
+        "--snapshot-count=500".to_owned(),
+        "--max-wals=1".to_owned(),
+        "--max-snapshots=1".to_owned(),
     ]
 }
 
