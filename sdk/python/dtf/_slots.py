@@ -1,0 +1,237 @@
+"""The slots of a worker, in which functions run: threads, processes, or tasks of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import queue
+import signal
+import threading
+from typing import Any, Callable, Dict, List, Optional, Protocol
+
+from ._item import Context, Function, Item, Outcome, encode, failure, run
+
+
+class Host(Protocol):
+    """The engine, as slots see it."""
+
+    def begin(self, item: Item) -> bool:
+        """Returns false if the item need not be run any more."""
+
+    def end(self, item: Item, outcome: Outcome) -> bool:
+        """Takes the outcome of an item. Returns false if its slot was given up meanwhile."""
+
+    def time_left(self, item: Item) -> float:
+        """Returns the time that is left for an item, in seconds."""
+
+    def expire(self, item: Item) -> None:
+        """Ends an item whose time is over."""
+
+
+class Slots(Protocol):
+    """Runs functions on items."""
+
+    def submit(self, item: Item) -> None:
+        """Runs an item as soon as a slot is free."""
+
+    def abandon(self, item: Item) -> None:
+        """Goes on without waiting for an item that was cancelled and does not end."""
+
+    def close(self) -> None:
+        """Ends the slots that are free."""
+
+
+class ThreadSlots:
+    """Runs each item in one of some threads. A function that does not return in time keeps its thread; another one takes its place."""
+
+    def __init__(self, host: Host, concurrency: int) -> None:
+        self._host = host
+        self._queue: queue.SimpleQueue[Optional[Item]] = queue.SimpleQueue()
+        self._count = concurrency
+        for _ in range(concurrency):
+            self._add()
+
+    def _add(self) -> None:
+        threading.Thread(target=self._loop, name="dtf-slot", daemon=True).start()
+
+    def submit(self, item: Item) -> None:
+        self._queue.put(item)
+
+    def abandon(self, item: Item) -> None:
+        self._add()
+
+    def close(self) -> None:
+        for _ in range(self._count):
+            self._queue.put(None)
+
+    def _loop(self) -> None:
+        get, host = self._queue.get, self._host
+        while True:
+            item = get()
+            if item is None:
+                return
+            function = item.function
+            assert function is not None
+            context = item.new_context() if function.wants_context else None
+            if not host.begin(item):
+                continue
+            if context is None:
+                outcome = run(function.call, item.body)
+            else:
+                outcome = run(function.call, item.body, context)
+            if not host.end(item, outcome):
+                return
+
+
+class ProcessSlots:
+    """Runs each item in one of some processes. A function that does not return in time is killed with its process."""
+
+    def __init__(self, host: Host, concurrency: int, functions: Dict[str, Function]) -> None:
+        self._host = host
+        self._functions = functions
+        self._queue: queue.SimpleQueue[Optional[Item]] = queue.SimpleQueue()
+        self._count = concurrency
+        for _ in range(concurrency):
+            threading.Thread(target=self._loop, name="dtf-slot", daemon=True).start()
+
+    def submit(self, item: Item) -> None:
+        self._queue.put(item)
+
+    def abandon(self, item: Item) -> None:
+        """Nothing to do: its process was killed."""
+
+    def close(self) -> None:
+        for _ in range(self._count):
+            self._queue.put(None)
+
+    def _loop(self) -> None:
+        child: Optional[_Child] = None
+        while True:
+            item = self._queue.get()
+            if item is None:
+                break
+            if child is None or not child.is_alive():
+                child = _Child(self._functions)
+            item.stop = child.kill
+            if self._host.begin(item):
+                self._host.end(item, child.run(item))
+        if child is not None:
+            child.close()
+
+
+class _Child:
+    """A process that runs functions."""
+
+    def __init__(self, functions: Dict[str, Function]) -> None:
+        # Forking a process that has threads may deadlock.
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, other = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(other, functions), name="dtf-slot", daemon=True)
+        self._process.start()
+        other.close()
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def run(self, item: Item) -> Outcome:
+        assert item.function is not None
+        try:
+            self._pipe.send((item.function.name, item.body, item.task, item.key, item.attempt))
+            outcome: Outcome = self._pipe.recv()
+            return outcome
+        except (EOFError, OSError):
+            self._process.join()
+            return None, f"the process that ran the function ended with exit code {self._process.exitcode}", True
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(5)
+        self._process.kill()
+
+
+def _serve(pipe: Any, functions: Dict[str, Function]) -> None:
+    # The parent is told to stop, and lets its children come to their end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        try:
+            name, body, task, key, attempt = pipe.recv()
+        except (EOFError, OSError):
+            return
+        function = functions[name]
+        arguments: List[Any] = [body]
+        if function.wants_context:
+            arguments.append(Context(task, key, attempt, name))
+        if function.is_async:
+            pipe.send(run(lambda call=function.call, given=arguments: asyncio.run(call(*given))))
+        else:
+            pipe.send(run(function.call, *arguments))
+
+
+class AsyncSlots:
+    """Runs coroutines as tasks of one event loop, in a thread of its own."""
+
+    def __init__(self, host: Host, concurrency: int) -> None:
+        self._host = host
+        self._count = concurrency
+        self._loop = asyncio.new_event_loop()
+        self._queue: asyncio.Queue[Optional[Item]]
+        started = threading.Event()
+        threading.Thread(target=self._serve, args=(started,), name="dtf-asyncio", daemon=True).start()
+        started.wait()
+
+    def _serve(self, started: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._main(started))
+
+    async def _main(self, started: threading.Event) -> None:
+        self._queue = asyncio.Queue()
+        started.set()
+        await asyncio.gather(*(self._slot() for _ in range(self._count)))
+
+    def submit(self, item: Item) -> None:
+        self._call(self._queue.put_nowait, item)
+
+    def abandon(self, item: Item) -> None:
+        """Nothing to do: a slot waits for a cancelled task for a moment only."""
+
+    def close(self) -> None:
+        for _ in range(self._count):
+            self._call(self._queue.put_nowait, None)
+
+    def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            pass  # The loop has been closed.
+
+    async def _slot(self) -> None:
+        host = self._host
+        while True:
+            item = await self._queue.get()
+            if item is None:
+                return
+            function = item.function
+            assert function is not None
+            arguments = [item.body] + ([item.new_context()] if function.wants_context else [])
+            if not host.begin(item):
+                continue
+            task = asyncio.ensure_future(function.call(*arguments))
+            item.stop = lambda task=task: self._call(task.cancel)
+            await asyncio.wait({task}, timeout=host.time_left(item))
+            if not task.done():
+                host.expire(item)
+                await asyncio.wait({task}, timeout=1.0)
+            host.end(item, self._outcome(task))
+
+    @staticmethod
+    def _outcome(task: asyncio.Future[Any]) -> Outcome:
+        if not task.done():
+            return None, "the function did not end when it was cancelled", True
+        if task.cancelled():
+            return None, "the function was cancelled", True
+        error = task.exception()
+        return encode(task.result()) if error is None else failure(error)

@@ -1,0 +1,309 @@
+"""A client of the tasks of a DTF service."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TypeVar, Union
+from urllib.parse import urlencode
+
+from ._http import TIMEOUT, Backoff, Connection, Pool, events, read, token_of, urls_of
+from .errors import ApiError, ConnectionFailed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The number of a task's items by outcome."""
+
+    created: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """The number of items that have an outcome."""
+        return self.succeeded + self.failed + self.timed_out + self.cancelled
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, as it was when it was asked for. ``raw`` has all fields of the answer."""
+
+    id: int
+    type: str
+    name: str
+    group: str
+    #: ``created``, ``running``, ``paused``, ``cancelled``, ``completed`` or ``exceptional``.
+    status: str
+    reason: str
+    progress: Progress
+    #: The conditions that it waits for, such as a worker that has its function.
+    blocked_on: Sequence[str]
+    raw: Dict[str, Any] = field(repr=False)
+
+    @property
+    def has_ended(self) -> bool:
+        """True if its books are closed."""
+        return self.raw.get("finished_at") is not None
+
+    @staticmethod
+    def of(raw: Dict[str, Any]) -> Task:
+        """Returns the task of an answer."""
+        counts = raw.get("progress") or {}
+        progress = Progress(*(counts.get(name, 0) for name in Progress.__dataclass_fields__))
+        return Task(
+            id=raw["id"],
+            type=raw["type"],
+            name=raw["name"],
+            group=raw["group"],
+            status=raw["status"],
+            reason=raw["reason"],
+            progress=progress,
+            blocked_on=raw.get("blocked_on", []),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that failed for good."""
+
+    seq: int
+    error: str
+    timed_out: bool
+    #: The item as text, where the service kept it.
+    body: Optional[str]
+
+
+class Client:
+    """A client. It keeps its connections, and may be shared by threads.
+
+    With several URLs it turns to the next one when a server does not answer. Requests are tried again, with growing pauses, for as long as
+    ``retry_for`` seconds; creations carry a key, so that one that is sent twice creates one task.
+    """
+
+    def __init__(
+        self,
+        urls: Union[str, Sequence[str]] = "http://127.0.0.1:7070",
+        *,
+        token: Optional[str] = None,
+        timeout: float = TIMEOUT,
+        retry_for: float = 30.0,
+    ) -> None:
+        self._pool = Pool(urls_of(urls), token_of(token))
+        self._timeout, self._retry_for = timeout, retry_for
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.close()
+
+    def map(
+        self,
+        function: str,
+        source: Union[Sequence[Any], Dict[str, Any]],
+        *,
+        sink: Union[str, Dict[str, Any]] = "count",
+        attempts: int = 3,
+        timeout: float = 300.0,
+        **fields: Any,
+    ) -> Task:
+        """Creates a task that runs a workers' function on every item of a source, and returns it.
+
+        The source is a list, a ``range``, or a description such as ``{"lines": "/abs/path"}``. The sink is ``"count"``, ``"keep"`` or
+        ``{"jsonl": "/abs/path"}``. ``timeout`` is the time for an item in seconds. ``fields`` are further ones of the task: ``name``,
+        ``group``, ``priority``, ``limits``, ``start_at``, ``timeout_ms``.
+        """
+        if isinstance(source, range):
+            if source.step != 1 or source.start < 0:
+                raise ValueError(f"{source!r} cannot be a source; a range counts upwards from 0 or more, in steps of 1")
+            described: Dict[str, Any] = {"range": {"from": source.start, "to": max(source.start, source.stop)}}
+        else:
+            described = source if isinstance(source, dict) else {"list": list(source)}
+        param = {
+            "source": described,
+            "function": {"worker": function},
+            "sink": sink,
+            "attempts": attempts,
+            "timeout_ms": max(1, round(timeout * 1000)),
+        }
+        return self.create("map", param, **fields)
+
+    def create(self, type: str, param: Any = None, **fields: Any) -> Task:
+        """Creates a task of any type, and returns it."""
+        return Task.of(self._send("POST", "/v1/tasks", {"type": type, "param": param, **fields}, key=uuid.uuid4()))
+
+    def get(self, task: int) -> Task:
+        """Returns a task."""
+        return Task.of(self._send("GET", f"/v1/tasks/{task}"))
+
+    def list(self, **filters: Any) -> Iterator[Task]:
+        """Returns the tasks, the newest first. Filters: ``status``, ``type``, ``group``, ``name``, ``name_prefix``."""
+        cursor = None
+        while True:
+            asked = {**filters, **({} if cursor is None else {"cursor": cursor})}
+            page = self._send("GET", "/v1/tasks?" + urlencode(asked))
+            yield from map(Task.of, page["tasks"])
+            cursor = page.get("next")
+            if cursor is None:
+                return
+
+    def pause(self, task: int) -> Task:
+        """Pauses a task, and returns it."""
+        return self._act(task, "pause")
+
+    def resume(self, task: int) -> Task:
+        """Resumes a paused task, and returns it."""
+        return self._act(task, "resume")
+
+    def cancel(self, task: int) -> Task:
+        """Cancels a task, and returns it."""
+        return self._act(task, "cancel")
+
+    def retry(self, task: int) -> Task:
+        """Creates a new task of the items of a task that failed, and returns it."""
+        return Task.of(self._send("POST", f"/v1/tasks/{task}/retry", key=uuid.uuid4()))
+
+    def watch(self, task: int) -> Iterator[Task]:
+        """Returns the task whenever it has changed, at most twice a second; the last one has ended."""
+        backoff, last = Backoff(), None
+        while True:
+            try:
+                for seen in self._events(task):
+                    backoff.reset()
+                    if seen != last:
+                        yield seen
+                    if seen.has_ended:
+                        return
+                    last = seen
+            except ApiError as error:
+                if not error.is_retryable:
+                    raise
+            except ConnectionFailed:
+                pass
+            time.sleep(backoff.next())
+
+    def wait(self, task: int, timeout: Optional[float] = None) -> Task:
+        """Waits until a task has ended, and returns it. Raises ``TimeoutError`` after so many seconds."""
+        if timeout is None:
+            return list_last(self.watch(task))
+        end, pause = time.monotonic() + timeout, 0.02
+        while True:
+            seen = self.get(task)
+            if seen.has_ended:
+                return seen
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"task {task} is {seen.status} after {timeout} s")
+            time.sleep(min(pause, left))
+            pause = min(0.5, pause * 1.5)
+
+    def result(self, task: int) -> Any:
+        """Returns the result of a task that has completed: ``code``, ``reason`` and ``data``; ``None`` before."""
+        return self._send("GET", f"/v1/tasks/{task}/result")
+
+    def results(self, task: int, *, page: int = 1000) -> Iterator[Any]:
+        """Returns the kept results of a task, in the order in which they were collected. Its sink must be ``keep``."""
+        after: Dict[str, Any] = {}
+        while True:
+            query = urlencode({**after, "limit": page})
+            answer = self._send("GET", f"/v1/tasks/{task}/results?{query}")
+            for result in answer["results"]:
+                yield result["value"]
+                after = {"after": result["number"]}
+            if not answer["more"]:
+                return
+
+    def failures(self, task: int, *, page: int = 1000) -> Iterator[Failure]:
+        """Returns the items of a task that failed for good."""
+        after: Dict[str, Any] = {}
+        while True:
+            query = urlencode({**after, "limit": page})
+            answer = self._send("GET", f"/v1/tasks/{task}/failures?{query}")
+            for raw in answer["failures"]:
+                yield Failure(raw["seq"], raw["error"], raw["timed_out"], raw.get("body"))
+                after = {"after_epoch": raw["epoch"], "after_seq": raw["seq"]}
+            if not answer["more"]:
+                return
+
+    def _act(self, task: int, action: str) -> Task:
+        path, sent = f"/v1/tasks/{task}/{action}", 0
+
+        def act(connection: Connection) -> Any:
+            nonlocal sent
+            sent += 1
+            return connection.call("POST", path, timeout=self._timeout)
+
+        try:
+            return Task.of(self._try(act))
+        except ApiError as error:
+            # The answer to an earlier try was lost: this says only that it has been done.
+            if error.code == "not_allowed" and sent > 1:
+                return self.get(task)
+            raise
+
+    def _send(self, method: str, path: str, body: Any = None, key: Optional[uuid.UUID] = None) -> Any:
+        data = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        headers = {} if key is None else {"Idempotency-Key": str(key)}
+        return self._try(lambda connection: connection.call(method, path, data, headers, self._timeout))
+
+    def _try(self, send: Callable[[Connection], T]) -> T:
+        backoff, end = Backoff(), time.monotonic() + self._retry_for
+        while True:
+            at, connection = self._pool.take()
+            try:
+                answer = send(connection)
+                self._pool.put(at, connection)
+                return answer
+            except ConnectionFailed as failed:
+                connection.close()
+                self._pool.failed(at)
+                error: Exception = failed
+            except ApiError as failed:
+                self._pool.put(at, connection)
+                if not failed.is_retryable:
+                    raise
+                error = failed
+            pause = backoff.next(error)
+            if time.monotonic() + pause > end:
+                raise error
+            time.sleep(pause)
+
+    def _events(self, task: int) -> Iterator[Task]:
+        at, connection = self._pool.take()
+        try:
+            response = connection.open("GET", f"/v1/tasks/{task}/events", None, {"Accept": "text/event-stream"}, 60.0)
+            if response.status >= 400:
+                read(response, response.read())
+            for name, data in events(response):
+                if name == "error":
+                    problem = json.loads(data)
+                    raise ApiError(problem["code"], problem["detail"], problem["status"])
+                yield Task.of(json.loads(data))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ConnectionFailed(f"the events of task {task} broke off: {error!r}") from error
+        except ConnectionFailed:
+            self._pool.failed(at)
+            raise
+        finally:
+            connection.close()
+
+
+def list_last(tasks: Iterator[Task]) -> Task:
+    """Returns the last one of the states of a task."""
+    seen: List[Task] = []
+    for task in tasks:
+        seen = [task]
+    return seen[0]

@@ -1,0 +1,136 @@
+"""The worker and the client of the scenarios: ``worker.py worker`` or ``worker.py client``, with the URL in ``DTF_URL``."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from dtf import ApiError, Client, Context, FinalError, Worker
+
+urls = os.environ["DTF_URL"].split(",")
+mode = os.environ.get("DTF_MODE", "threads")
+worker = Worker(urls, name=os.environ.get("DTF_NAME", "python"), version="test")
+
+
+def offer(name, **options):
+    """Offers a function, as a coroutine in the mode asyncio."""
+
+    def decorate(call):
+        async def coroutine(item, context: Context):
+            if name in ("sleep", "hang"):
+                try:
+                    await asyncio.sleep(item if name == "sleep" else 3600)
+                except asyncio.CancelledError:
+                    print("cancelled", flush=True)
+                    raise
+                return "slept"
+            return call(item, context) if call.__code__.co_argcount == 2 else call(item)
+
+        worker.function(name, **options)(coroutine if mode == "asyncio" else call)
+        return call
+
+    return decorate
+
+
+@offer("echo")
+def echo(item):
+    return item
+
+
+@offer("noop")
+def noop(item):
+    return None
+
+
+@offer("square")
+def square(item):
+    return item * item
+
+
+@offer("large")
+def large(item):
+    return "é" * item
+
+
+@offer("flaky")
+def flaky(item, context):
+    if context.attempt == 0:
+        raise RuntimeError("not at the first attempt")
+    return [context.task > 0, context.attempt, len(context.key) > 0]
+
+
+@offer("sleep")
+def sleep(item, context):
+    try:
+        context.sleep(item)
+    except Exception:
+        print("cancelled", flush=True)
+        raise
+    return "slept"
+
+
+@offer("hang", timeout=0.4)
+def hang(item):
+    time.sleep(3600)
+
+
+@offer("poison")
+def poison(item):
+    raise FinalError(f"poison {item}")
+
+
+@offer("raise", retries=1)
+def raises(item):
+    raise ValueError(f"bad {item}")
+
+
+@offer("unencodable")
+def unencodable(item):
+    return {"result": object()}
+
+
+@offer("crash")
+def crash(item):
+    os.kill(os.getpid(), 9)
+
+
+def client():
+    """Goes through the client once, and prints what it saw as JSON."""
+    seen = {}
+    with Client(urls) as dtf:
+        task = dtf.map("square", [1, 2, 3], sink="keep", name="ünïcode ✓", attempts=2)
+        states = list(dtf.watch(task.id))
+        seen["id"], seen["name"] = task.id, states[-1].name
+        seen["status"], seen["succeeded"] = states[-1].status, states[-1].progress.succeeded
+        seen["results"] = sorted(dtf.results(task.id, page=2))
+        seen["result"] = dtf.result(task.id) is not None
+        bad = dtf.wait(dtf.map("poison", ["ä", "b", "c"]).id, timeout=60)
+        seen["failed"] = bad.progress.failed
+        seen["failures"] = sorted(failure.error for failure in dtf.failures(bad.id, page=2))
+        seen["retried"] = dtf.wait(dtf.retry(bad.id).id, timeout=60).progress.failed
+        slow = dtf.map("sleep", [60, 60])
+        seen["paused"] = dtf.pause(slow.id).status
+        seen["resumed"] = dtf.resume(slow.id).status
+        seen["cancelled"] = dtf.cancel(slow.id).id == slow.id and dtf.wait(slow.id).status
+        try:
+            dtf.get(999_999)
+        except ApiError as error:
+            seen["error"] = error.code
+        try:
+            dtf.create("map", {"source": 7})
+        except ApiError as error:
+            seen["invalid"] = error.code
+    print(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=os.environ.get("DTF_LOG", "WARNING"))
+    if sys.argv[1] == "client":
+        client()
+    else:
+        worker.run(int(os.environ.get("DTF_CONCURRENCY", "8")), processes=mode == "processes")
+        print("drained", flush=True)

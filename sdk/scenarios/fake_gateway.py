@@ -1,0 +1,613 @@
+"""A gateway for tests: the task and work routes of DTF over memory, with faults on demand.
+
+It follows the rules of the real exchange: leases, tickets, dropped items, drain, items that a beat does not name, late successes that
+count and late failures that do not. Every task is of type ``map``. Run by hand: ``python3 fake_gateway.py --port 7070``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Deque, Dict, List, Optional, Set, Tuple
+from urllib.parse import parse_qs, urlsplit
+
+UNNAMED = 5.0
+MAX_LOSSES = 3
+MAX_RESULT = 1024 * 1024
+MAX_REQUEST = 4 * 1024 * 1024
+MAX_ANSWER = 8 * 1024 * 1024
+STATUS = {
+    "invalid_request": 422, "not_found": 404, "not_allowed": 409, "no_session": 409, "too_large": 413,
+    "unknown": 504, "unavailable": 503, "unauthenticated": 401,
+}  # fmt: skip
+
+
+class Problem(Exception):
+    """An error that is answered as a problem."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+@dataclass
+class Item:
+    """An item of a task, in its current attempt."""
+
+    task: Task
+    number: int
+    body: Any
+    attempt: int = 0
+    losses: int = 0
+    ticket: str = ""
+    session: Optional[str] = None
+    since: float = 0.0
+    ready: float = 0.0
+
+
+@dataclass
+class Task:
+    """A task and its books."""
+
+    id: int
+    new: Dict[str, Any]
+    function: str
+    attempts: int
+    timeout: float
+    keep: bool
+    status: str = "running"
+    created: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    results: List[Any] = field(default_factory=list)
+    failures: List[Dict[str, Any]] = field(default_factory=list)
+    retry_of: Optional[int] = None
+    created_at: int = field(default_factory=lambda: int(time.time() * 1000))
+    finished_at: Optional[int] = None
+
+    def ended(self) -> int:
+        return self.succeeded + self.failed + self.timed_out + self.cancelled
+
+    def view(self) -> Dict[str, Any]:
+        if self.status in ("completed", "cancelled", "exceptional") and self.finished_at is None:
+            self.finished_at = int(time.time() * 1000)
+        return {
+            "id": self.id, "type": "map", "name": self.new.get("name", ""), "description": "", "creator": {"uid": 0, "name": ""},
+            "group": self.new.get("group", "default"), "priority": 6000, "timeout_ms": 1_800_000, "limits": {},
+            "status": self.status, "control": "run", "reason": "", "run": 1, "created_at": self.created_at, "param": self.new.get("param"),
+            "blocked_on": [], "retry_of": self.retry_of, "finished_at": self.finished_at,
+            "progress": {
+                "created": self.created, "succeeded": self.succeeded, "failed": self.failed, "timed_out": self.timed_out,
+                "cancelled": self.cancelled, "pending": self.created - self.ended(), "delayed": 0, "running": 0, "generated": True,
+            },
+            "result": {"code": 0, "reason": "", "data": {"succeeded": self.succeeded}} if self.status == "completed" else None,
+        }  # fmt: skip
+
+
+@dataclass
+class Session:
+    """A worker's session."""
+
+    worker: Dict[str, Any]
+    functions: List[str]
+    end: float
+    running: Set[str] = field(default_factory=set)
+    dropped: List[str] = field(default_factory=list)
+    drained: bool = False
+    told: bool = False
+
+    def news(self) -> Tuple[List[str], bool]:
+        dropped, self.dropped = self.dropped, []
+        drain = self.drained and not self.told
+        self.told |= drain
+        return dropped, drain
+
+
+@dataclass
+class Fault:
+    """A fault of the next calls of a path: ``status``, ``unknown``, ``lost``, ``cut``, ``garbage``, ``hang`` or ``no_session``."""
+
+    path: str
+    kind: str
+    times: int = 1
+    seconds: float = 3.0
+
+
+class Gateway:
+    """The gateway. Its fields may be read by tests under ``changed``."""
+
+    def __init__(self, port: int = 0, lease: float = 30.0) -> None:
+        self.lease = lease
+        self.changed = threading.Condition(threading.RLock())
+        self.tasks: Dict[int, Task] = {}
+        self.items: Dict[str, Item] = {}
+        self.queues: Dict[str, Deque[Item]] = {}
+        self.sessions: Dict[str, Session] = {}
+        self.keys: Dict[str, int] = {}
+        self.faults: List[Fault] = []
+        self.calls: Counter[str] = Counter()
+        self.reports: Counter[str] = Counter()
+        self.largest = {"reports": 0, "bytes": 0}
+        self.left: List[str] = []
+        self.port = port
+        self.server: Optional[Server] = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listens, on the port of before if there was one."""
+        self.server = Server(self, self.port)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        threading.Thread(target=self._tick, args=(self.server,), daemon=True).start()
+
+    def stop(self, forget: bool = False) -> None:
+        """Refuses connections and cuts those that are open. With ``forget``, sessions and tickets are lost as with a process."""
+        server, self.server = self.server, None
+        if server is None:
+            return
+        server.shutdown()
+        server.server_close()
+        server.cut()
+        with self.changed:
+            if forget:
+                self.sessions.clear()
+                for item in list(self.items.values()):
+                    del self.items[item.ticket]
+                    self._remove_from_queue(item)
+                    self._offer(item)
+            self.changed.notify_all()
+
+    def fault(self, path: str, kind: str, times: int = 1, seconds: float = 3.0) -> None:
+        """Has the next calls of a path fail."""
+        with self.changed:
+            self.faults.append(Fault(path, kind, times, seconds))
+
+    def expire(self) -> None:
+        """Ends all sessions, as if their leases were over."""
+        with self.changed:
+            for session in self.sessions.values():
+                session.end = 0.0
+
+    def drain(self) -> None:
+        """Asks all workers to leave."""
+        with self.changed:
+            for session in self.sessions.values():
+                session.drained = True
+            self.changed.notify_all()
+
+    def take_fault(self, path: str) -> Optional[Fault]:
+        with self.changed:
+            self.calls[path] += 1
+            for fault in self.faults:
+                if fault.path == path and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    # Items.
+
+    def _tick(self, server: Server) -> None:
+        while self.server is server:
+            time.sleep(0.02)
+            now = time.monotonic()
+            with self.changed:
+                for name in [name for name, session in self.sessions.items() if session.end <= now]:
+                    self._end_session(name, True)
+                for item in [item for item in self.items.values() if item.session and item.since + item.task.timeout <= now]:
+                    self._drop(item)
+                    self._fail(item, "the worker took too long", True, timed_out=True)
+                if any(queue and queue[0].ready <= now for queue in self.queues.values()):
+                    self.changed.notify_all()
+
+    def _offer(self, item: Item, delay: float = 0.0, first: bool = False) -> None:
+        item.ticket, item.session, item.ready = item.ticket if first else str(uuid.uuid4()), None, time.monotonic() + delay
+        self.items[item.ticket] = item
+        queue = self.queues.setdefault(item.task.function, deque())
+        queue.appendleft(item) if first else queue.append(item)
+        self.changed.notify_all()
+
+    def _remove_from_queue(self, item: Item) -> None:
+        queue = self.queues.get(item.task.function)
+        if queue and item in queue:
+            queue.remove(item)
+
+    def _drop(self, item: Item) -> None:
+        session = self.sessions.get(item.session or "")
+        if session and item.ticket in session.running:
+            session.running.discard(item.ticket)
+            session.dropped.append(item.ticket)
+            self.changed.notify_all()
+
+    def _end_session(self, name: str, lost: bool) -> None:
+        session = self.sessions.pop(name)
+        for ticket in session.running:
+            item = self.items.get(ticket)
+            if item is None:
+                continue
+            item.losses += lost
+            if item.losses >= MAX_LOSSES:
+                self._fail(item, "it was lost with 3 workers", False)
+            else:
+                self._offer(item, first=True)
+        self.changed.notify_all()
+
+    def _fail(self, item: Item, error: str, retryable: bool, timed_out: bool = False) -> None:
+        del self.items[item.ticket]
+        self._remove_from_queue(item)
+        task = item.task
+        item.attempt += 1
+        if retryable and item.attempt < task.attempts and task.status == "running":
+            self._offer(item, 0.05)
+            return
+        task.timed_out += timed_out
+        task.failed += not timed_out
+        failure = {"epoch": 1, "seq": item.number, "timed_out": timed_out, "error": error, "body": json.dumps(item.body)}
+        task.failures.append(failure)
+        self._settle(task)
+
+    def _succeed(self, item: Item, result: Any) -> None:
+        del self.items[item.ticket]
+        self._remove_from_queue(item)
+        item.task.succeeded += 1
+        if item.task.keep:
+            item.task.results.append({"number": item.number, "value": result})
+        self._settle(item.task)
+
+    def _settle(self, task: Task) -> None:
+        if task.ended() == task.created and task.status in ("running", "paused"):
+            task.status = "completed"
+        self.changed.notify_all()
+
+    # The work routes.
+
+    def poll(self, call: Dict[str, Any]) -> Dict[str, Any]:
+        most, name = call["most"], call.get("session")
+        if not isinstance(most, int) or not 0 <= most <= 1000:
+            raise Problem("invalid_request", f"most is {most}; allowed is 0 to 1000")
+        deadline = time.monotonic() + min(call.get("wait_ms", 20_000), 20_000) / 1000
+        with self.changed:
+            if name is None:
+                if not call.get("functions") or not call.get("worker", {}).get("name"):
+                    raise Problem("invalid_request", "a new session needs worker.name and functions")
+                name = str(uuid.uuid4())
+                self.sessions[name] = Session(call["worker"], sorted(call["functions"]), time.monotonic() + self.lease)
+            while True:
+                session = self._renew(name)
+                items = self._give(name, session, most)
+                dropped, drain = session.news()
+                left = deadline - time.monotonic()
+                if items or dropped or drain or left <= 0:
+                    break
+                self.changed.wait(left)
+        return {"session": name, "lease_ms": int(self.lease * 1000), "items": items, "dropped": dropped, "drain": drain}
+
+    def _renew(self, name: str) -> Session:
+        session = self.sessions.get(name)
+        if session is None:
+            raise Problem("no_session", "the session is unknown or has ended; poll without a session to begin a new one")
+        session.end = time.monotonic() + self.lease
+        return session
+
+    def _give(self, name: str, session: Session, most: int) -> List[Dict[str, Any]]:
+        given: List[Dict[str, Any]] = []
+        size, now = 0, time.monotonic()
+        for function in [] if session.drained else session.functions:
+            queue = self.queues.get(function, deque())
+            while queue and len(given) < most and size < MAX_ANSWER and queue[0].ready <= now:
+                if queue[0].task.status == "paused":
+                    break
+                item = queue.popleft()
+                item.session, item.since = name, now
+                session.running.add(item.ticket)
+                size += len(json.dumps(item.body))
+                given.append({
+                    "ticket": item.ticket, "function": function, "task": item.task.id, "key": f"{item.task.id}-1-{item.number}",
+                    "attempt": item.attempt, "timeout_ms": int(item.task.timeout * 1000), "body": item.body,
+                })  # fmt: skip
+        return given
+
+    def report(self, call: Dict[str, Any]) -> Dict[str, Any]:
+        reports, name = call["reports"], call["session"]
+        if len(reports) > 1000:
+            raise Problem("invalid_request", f"{len(reports)} reports are too many; at most 1000 are taken")
+        for report in reports:
+            if set(report) - {"ticket", "result", "error", "retryable"}:
+                raise Problem("invalid_request", f"unknown field in {sorted(report)}")
+            if report.get("result") is not None and report.get("error") is not None:
+                raise Problem("invalid_request", "a report has a result and an error; give one of them")
+            if len(json.dumps(report.get("result"), ensure_ascii=False).encode()) > MAX_RESULT:
+                raise Problem("too_large", f"the result of {report['ticket']} has more than 1 MiB")
+        with self.changed:
+            session = self.sessions.get(name)
+            if session:
+                session.end = time.monotonic() + self.lease
+            self.largest["reports"] = max(self.largest["reports"], len(reports))
+            unknown, refused = [], False
+            for report in reports:
+                ticket, error = report["ticket"], report.get("error")
+                self.reports[ticket] += 1
+                item = self.items.get(ticket)
+                if item is None or (error is not None and (session is None or item.session != name)):
+                    refused |= item is not None and session is None
+                    unknown.append(ticket)
+                    continue
+                holder = self.sessions.get(item.session or "")
+                if holder and holder is not session:
+                    self._drop(item)
+                elif holder:
+                    holder.running.discard(ticket)
+                if error is None:
+                    self._succeed(item, report.get("result"))
+                else:
+                    self._fail(item, error[:4096], report.get("retryable", True))
+            if refused:
+                raise Problem("no_session", "the session is unknown or has ended; poll without a session to begin a new one")
+        return {"accepted": len(reports) - len(unknown), "unknown": unknown}
+
+    def beat(self, call: Dict[str, Any]) -> Dict[str, Any]:
+        deadline = time.monotonic() + min(call.get("wait_ms", 0), 20_000) / 1000
+        with self.changed:
+            session, now = self._renew(call["session"]), time.monotonic()
+            running = set(call["running"])
+            session.dropped.extend(running - session.running)
+            for ticket in session.running - running:
+                item = self.items.get(ticket)
+                if item and now - item.since >= UNNAMED:
+                    session.running.discard(ticket)
+                    self._offer(item, first=True)
+            while True:
+                session = self._renew(call["session"])
+                dropped, drain = session.news()
+                left = deadline - time.monotonic()
+                if dropped or drain or left <= 0:
+                    return {"lease_ms": int(self.lease * 1000), "dropped": dropped, "drain": drain}
+                self.changed.wait(left)
+
+    def leave(self, call: Dict[str, Any]) -> None:
+        with self.changed:
+            self.left.append(call["session"])
+            if call["session"] in self.sessions:
+                self._end_session(call["session"], False)
+
+    # The task routes.
+
+    def create(self, new: Dict[str, Any], key: Optional[str]) -> Dict[str, Any]:
+        with self.changed:
+            if key is not None and key in self.keys:
+                return self.tasks[self.keys[key]].view()
+            param = new.get("param") or {}
+            source, function = param.get("source"), (param.get("function") or {}).get("worker")
+            if new.get("type") != "map" or not function or not isinstance(source, dict):
+                raise Problem("invalid_request", "this gateway knows only the type map, with a source and a function")
+            if "list" in source:
+                bodies = source["list"]
+            else:
+                bodies = list(range(source["range"].get("from", 0), source["range"]["to"]))
+            task = Task(
+                len(self.tasks) + 1, new, function, param.get("attempts", 3), param.get("timeout_ms", 300_000) / 1000,
+                param.get("sink") == "keep",
+            )  # fmt: skip
+            self._add(task, bodies, key)
+            return task.view()
+
+    def _add(self, task: Task, bodies: List[Any], key: Optional[str]) -> None:
+        self.tasks[task.id] = task
+        if key is not None:
+            self.keys[key] = task.id
+        task.created = len(bodies)
+        for number, body in enumerate(bodies):
+            self._offer(Item(task, number, body))
+        self._settle(task)
+
+    def task(self, number: int) -> Task:
+        task = self.tasks.get(number)
+        if task is None:
+            raise Problem("not_found", f"there is no task {number}")
+        return task
+
+    def act(self, number: int, action: str, key: Optional[str]) -> Dict[str, Any]:
+        with self.changed:
+            task = self.task(number)
+            if action == "retry":
+                if key is not None and key in self.keys:
+                    return self.tasks[self.keys[key]].view()
+                if not task.failures:
+                    raise Problem("not_allowed", f"task {number} has no failed subtasks to retry")
+                bodies = [json.loads(failure["body"]) for failure in task.failures]
+                again = Task(len(self.tasks) + 1, task.new, task.function, task.attempts, task.timeout, task.keep, retry_of=number)
+                self._add(again, bodies, key)
+                return again.view()
+            wanted = {"pause": ("running", "paused"), "resume": ("paused", "running"), "cancel": ("running paused", "cancelled")}
+            before, after = wanted[action]
+            if task.status not in before.split():
+                raise Problem("not_allowed", f"task {number} is {task.status} and cannot be {after}")
+            task.status = after
+            if action == "cancel":
+                for item in [item for item in self.items.values() if item.task is task]:
+                    self._drop(item)
+                    del self.items[item.ticket]
+                    self._remove_from_queue(item)
+                    task.cancelled += 1
+            self.changed.notify_all()
+            return task.view()
+
+
+class Server(ThreadingHTTPServer):
+    """A server whose connections can be cut."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, gateway: Gateway, port: int) -> None:
+        self.gateway = gateway
+        self.open: Set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def cut(self) -> None:
+        for connection in list(self.open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: workers are killed and connections cut all the time."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.open.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.open.discard(self.connection)
+        super().finish()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.gateway.largest["bytes"] = max(self.server.gateway.largest["bytes"], len(body))
+        self._answer(body)
+
+    def _answer(self, body: Optional[bytes]) -> None:
+        gateway, path = self.server.gateway, urlsplit(self.path).path
+        fault = gateway.take_fault(path.rsplit("/", 1)[-1])
+        try:
+            if fault and fault.kind == "status":
+                raise Problem("unavailable", "a fault of the test")
+            if fault and fault.kind == "hang":
+                time.sleep(fault.seconds)
+                self.close_connection = True
+                return
+            if body is not None and len(body) > MAX_REQUEST:
+                raise Problem("too_large", "the body is too large; at most 4 MiB are read")
+            call = json.loads(body) if body else {}
+            if fault and fault.kind == "no_session":
+                with gateway.changed:
+                    if call.get("session") in gateway.sessions:
+                        gateway._end_session(call["session"], True)
+            if path.endswith("/events"):
+                return self._events(int(path.split("/")[3]))
+            status, answer = self._route(path, call)
+            if fault and fault.kind == "unknown":
+                raise Problem("unknown", "a store did not answer")
+        except Problem as problem:
+            status = STATUS[problem.code]
+            answer = {"code": problem.code, "status": status, "title": "Error", "detail": problem.detail}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            status, answer = 422, {"code": "invalid_request", "status": 422, "title": "Error", "detail": repr(error)}
+        data = b"" if answer is None else json.dumps(answer, ensure_ascii=False).encode()
+        if fault and fault.kind == "garbage":
+            data = b"<html>\xff not JSON"
+        if fault and fault.kind == "lost":
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json" if status < 400 else "application/problem+json")
+        if answer is not None or status != 204:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if fault and fault.kind == "cut":
+            data, self.close_connection = data[: len(data) // 2], True
+        self.wfile.write(data)
+
+    def _route(self, path: str, call: Dict[str, Any]) -> Tuple[int, Any]:
+        gateway, parts = self.server.gateway, path.strip("/").split("/")
+        query = {name: int(values[0]) for name, values in parse_qs(urlsplit(self.path).query).items()}
+        if parts[:2] == ["v1", "work"]:
+            if parts[2] == "leave":
+                return 204, gateway.leave(call)
+            routes = {"poll": gateway.poll, "report": gateway.report, "beat": gateway.beat}
+            if parts[2] in routes:
+                return 200, routes[parts[2]](call)
+        if parts[:2] != ["v1", "tasks"]:
+            raise Problem("not_found", f"there is nothing at {path}")
+        key = self.headers.get("Idempotency-Key")
+        if len(parts) == 2:
+            return 201, gateway.create(call, key)
+        number = int(parts[2])
+        if len(parts) == 3:
+            with gateway.changed:
+                return 200, gateway.task(number).view()
+        if self.command == "POST":
+            return 200, gateway.act(number, parts[3], key)
+        with gateway.changed:
+            return 200, self._read(gateway.task(number), parts[3], query)
+
+    def _read(self, task: Task, what: str, query: Dict[str, int]) -> Any:
+        limit = query.get("limit", 100)
+        if what == "result":
+            return task.view()["result"]
+        if what == "results":
+            # A result's cursor is its place in the order of collection.
+            after = query.get("after", 0)
+            page = [{"number": after + n + 1, "value": result["value"]} for n, result in enumerate(task.results[after : after + limit])]
+            return {"results": page, "more": after + limit < len(task.results)}
+        if what == "failures":
+            failures = sorted(task.failures, key=lambda failure: failure["seq"])
+            if "after_seq" in query:
+                failures = [failure for failure in failures if failure["seq"] > query["after_seq"]]
+            return {"failures": failures[:limit], "more": len(failures) > limit}
+        raise Problem("not_found", f"a task has no {what}")
+
+    def _events(self, number: int) -> None:
+        gateway = self.server.gateway
+        with gateway.changed:
+            task = gateway.task(number)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        last = None
+        while True:
+            with gateway.changed:
+                view = task.view()
+                if view == last:
+                    gateway.changed.wait(0.5)
+                    continue
+            last = view
+            self._chunk(f": keep-alive\n\nevent: task\ndata: {json.dumps(view, ensure_ascii=False)}\n\n".encode())
+            if view["finished_at"]:
+                return self._chunk(b"")
+            time.sleep(0.05)
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--port", type=int, default=7070)
+    gateway = Gateway(arguments.parse_args().port)
+    print(gateway.url, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
