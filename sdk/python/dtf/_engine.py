@@ -38,7 +38,7 @@ UNNAMED = 5.5
 LAST_TRIES = 30.0
 #: The fields that answers must have.
 FIELDS = {
-    "poll": ("session", "items", "dropped", "drain"),
+    "poll": ("session", "lease_ms", "items", "dropped", "drain"),
     "report": ("accepted", "unknown"),
     "beat": ("dropped", "drain"),
 }
@@ -83,6 +83,7 @@ class Engine:
         self._mean = AHEAD
         self._last_end = 0.0
         self._session: Optional[Session] = None
+        self._lease_ms = 30_000
         self._gateway = 0
         self._failures = 0
         #: The time at which a beat is due although nothing may run: then the gateway sees what was lost with an answer.
@@ -307,8 +308,9 @@ class Engine:
             try:
                 # A session begins without items, so that none are lost with the answer.
                 begin = {"worker": self._info, "functions": sorted(self._functions), "most": 0, "wait_ms": 0}
-                wait = {"session": session.id, "most": most, "wait_ms": POLL_MS} if session else begin
-                self._take(self._call("poll", gateway, wait, POLL_MS if session else 0), gateway, session is None)
+                wait_ms = min(POLL_MS, self._lease_ms // 3 * 2)
+                wait = {"session": session.id, "most": most, "wait_ms": wait_ms} if session else begin
+                self._take(self._call("poll", gateway, wait, wait_ms if session else 0), gateway, session is None)
                 backoff.reset()
             except DtfError as error:
                 with self._lock:
@@ -329,7 +331,7 @@ class Engine:
         with self._lock:
             self._failures = 0
             if is_new:
-                self._session = Session(answer["session"], gateway)
+                self._session, self._lease_ms = Session(answer["session"], gateway), answer["lease_ms"]
                 log.info("%s: session %s", self._urls[gateway], answer["session"])
                 self._notify()
             for raw in answer["items"]:
@@ -462,7 +464,7 @@ class Engine:
                 session = self._session
                 assert session is not None
                 running = [ticket for ticket, item in self._items.items() if item.session == session.id]
-                wait_ms = BEAT_MS
+                wait_ms = min(BEAT_MS, self._lease_ms // 3)
                 if self._owed is not None:
                     wait_ms = min(wait_ms, int(self._until_owed() * 1000))
                 sent = time.monotonic()

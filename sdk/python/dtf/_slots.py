@@ -90,9 +90,9 @@ class ProcessSlots:
         self._host = host
         self._functions = functions
         self._queue: queue.SimpleQueue[Optional[Item]] = queue.SimpleQueue()
-        self._count = concurrency
-        for _ in range(concurrency):
-            threading.Thread(target=self._loop, name="dtf-slot", daemon=True).start()
+        self._threads = [threading.Thread(target=self._loop, name="dtf-slot", daemon=True) for _ in range(concurrency)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, item: Item) -> None:
         self._queue.put(item)
@@ -101,22 +101,23 @@ class ProcessSlots:
         """Nothing to do: its process was killed."""
 
     def close(self) -> None:
-        for _ in range(self._count):
+        for _ in self._threads:
             self._queue.put(None)
+        for thread in self._threads:
+            thread.join(5)
 
     def _loop(self) -> None:
-        child: Optional[_Child] = None
+        child = _Child(self._functions)
         while True:
             item = self._queue.get()
             if item is None:
                 break
-            if child is None or not child.is_alive():
+            if not child.is_alive():
                 child = _Child(self._functions)
             item.stop = child.kill
             if self._host.begin(item):
                 self._host.end(item, child.run(item))
-        if child is not None:
-            child.close()
+        child.close()
 
 
 class _Child:

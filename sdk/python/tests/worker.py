@@ -22,10 +22,11 @@ def offer(name, **options):
     def decorate(call):
         async def coroutine(item, context: Context):
             if name in ("sleep", "hang"):
+                print("begun\n", end="", flush=True)
                 try:
                     await asyncio.sleep(item if name == "sleep" else 3600)
                 except asyncio.CancelledError:
-                    print("cancelled", flush=True)
+                    print("cancelled\n", end="", flush=True)
                     raise
                 return "slept"
             return call(item, context) if call.__code__.co_argcount == 2 else call(item)
@@ -65,10 +66,11 @@ def flaky(item, context):
 
 @offer("sleep")
 def sleep(item, context):
+    print("begun\n", end="", flush=True)
     try:
         context.sleep(item)
     except Exception:
-        print("cancelled", flush=True)
+        print("cancelled\n", end="", flush=True)
         raise
     return "slept"
 

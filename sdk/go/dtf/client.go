@@ -1,0 +1,410 @@
+package dtf
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Client is a client of the tasks of a DTF service. It may be shared by goroutines.
+//
+// With several URLs it turns to the next one when a server does not answer. Requests are tried again, with growing pauses, for as long as
+// RetryFor; creations carry a key, so that one that is sent twice creates one task.
+type Client struct {
+	// Token authorises the requests. Default: the environment variable DTF_TOKEN.
+	Token string
+	// RetryFor is the time for which a request is tried again. Default 30 s.
+	RetryFor time.Duration
+
+	urls  []string
+	once  sync.Once
+	calls *transport
+	err   error
+	mu    sync.Mutex
+	at    int
+}
+
+// NewClient returns a client of these servers.
+func NewClient(urls ...string) *Client {
+	return &Client{urls: urls, RetryFor: 30 * time.Second}
+}
+
+// Progress is the number of a task's items by outcome.
+type Progress struct {
+	Created   uint64 `json:"created"`
+	Succeeded uint64 `json:"succeeded"`
+	Failed    uint64 `json:"failed"`
+	TimedOut  uint64 `json:"timed_out"`
+	Cancelled uint64 `json:"cancelled"`
+}
+
+// Task is a task, as it was when it was asked for.
+type Task struct {
+	ID    uint64 `json:"id"`
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	Group string `json:"group"`
+	// Status is created, running, paused, cancelled, completed or exceptional.
+	Status string `json:"status"`
+	// Reason is the reason of the status, where there is something to say.
+	Reason   string   `json:"reason"`
+	Progress Progress `json:"progress"`
+	// BlockedOn are the conditions that it waits for, such as a worker that has its function.
+	BlockedOn []string `json:"blocked_on"`
+	// FinishedAt is the time of its end in milliseconds since the Unix epoch; nil before.
+	FinishedAt *int64 `json:"finished_at"`
+}
+
+// HasEnded returns true if the task's books are closed.
+func (t *Task) HasEnded() bool { return t.FinishedAt != nil }
+
+// Failure is an item that failed for good.
+type Failure struct {
+	Epoch    uint32 `json:"epoch"`
+	Seq      uint64 `json:"seq"`
+	Error    string `json:"error"`
+	TimedOut bool   `json:"timed_out"`
+	// Body is the item as text, where the service kept it.
+	Body *string `json:"body"`
+}
+
+// Result is the result of a task that has completed.
+type Result struct {
+	Code   int             `json:"code"`
+	Reason string          `json:"reason"`
+	Data   json.RawMessage `json:"data"`
+}
+
+// Source is the source of the items of a task.
+type Source struct{ described any }
+
+// List is a source of these items.
+func List[T any](items ...T) Source {
+	if items == nil {
+		items = []T{}
+	}
+	return Source{map[string]any{"list": items}}
+}
+
+// Range is a source of the whole numbers from `from` to before `to`.
+func Range(from, to uint64) Source {
+	return Source{map[string]any{"range": map[string]uint64{"from": from, "to": to}}}
+}
+
+// Lines is a source of the lines of a file, under its absolute path on the service's machines.
+func Lines(path string) Source { return Source{map[string]any{"lines": path}} }
+
+// JSONLines is a source of the JSON values of a file, one a line, under its absolute path on the service's machines.
+func JSONLines(path string) Source { return Source{map[string]any{"jsonl": path}} }
+
+// MapOptions are the options of [Client.Map].
+type MapOptions struct {
+	// Sink is "count", "keep", or map[string]any{"jsonl": "/abs/path"}. Default "count".
+	Sink any
+	// Attempts is the number of attempts at an item. Default 3.
+	Attempts int
+	// Timeout is the time for an item. Default 5 minutes.
+	Timeout time.Duration
+	// Name and Group are the task's. Default: none, and "default".
+	Name, Group string
+	// Fields are further fields of the task, such as "priority".
+	Fields map[string]any
+}
+
+// Map creates a task that runs a workers' function on every item of a source.
+func (c *Client) Map(ctx context.Context, function string, source Source, options MapOptions) (*Task, error) {
+	param := map[string]any{"source": source.described, "function": map[string]string{"worker": function}, "sink": "count"}
+	if options.Sink != nil {
+		param["sink"] = options.Sink
+	}
+	if options.Attempts != 0 {
+		param["attempts"] = options.Attempts
+	}
+	if options.Timeout != 0 {
+		param["timeout_ms"] = options.Timeout.Milliseconds()
+	}
+	fields := map[string]any{}
+	for name, value := range options.Fields {
+		fields[name] = value
+	}
+	for name, value := range map[string]string{"name": options.Name, "group": options.Group} {
+		if value != "" {
+			fields[name] = value
+		}
+	}
+	return c.Create(ctx, "map", param, fields)
+}
+
+// Create creates a task of any type.
+func (c *Client) Create(ctx context.Context, kind string, param any, fields map[string]any) (*Task, error) {
+	body := map[string]any{"type": kind, "param": param}
+	for name, value := range fields {
+		body[name] = value
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("the task is no JSON: %w", err)
+	}
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	task := new(Task)
+	_, err = c.send(ctx, "POST", "/v1/tasks", key, data, task)
+	return task, err
+}
+
+// Get returns a task.
+func (c *Client) Get(ctx context.Context, id uint64) (*Task, error) {
+	task := new(Task)
+	_, err := c.send(ctx, "GET", fmt.Sprintf("/v1/tasks/%d", id), "", nil, task)
+	return task, err
+}
+
+// Pause pauses a task.
+func (c *Client) Pause(ctx context.Context, id uint64) (*Task, error) { return c.act(ctx, id, "pause") }
+
+// Resume resumes a paused task.
+func (c *Client) Resume(ctx context.Context, id uint64) (*Task, error) {
+	return c.act(ctx, id, "resume")
+}
+
+// Cancel cancels a task.
+func (c *Client) Cancel(ctx context.Context, id uint64) (*Task, error) {
+	return c.act(ctx, id, "cancel")
+}
+
+// Retry creates a new task of the items of a task that failed.
+func (c *Client) Retry(ctx context.Context, id uint64) (*Task, error) {
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	task := new(Task)
+	_, err = c.send(ctx, "POST", fmt.Sprintf("/v1/tasks/%d/retry", id), key, nil, task)
+	return task, err
+}
+
+func (c *Client) act(ctx context.Context, id uint64, action string) (*Task, error) {
+	task := new(Task)
+	tries, err := c.send(ctx, "POST", fmt.Sprintf("/v1/tasks/%d/%s", id, action), "", nil, task)
+	var answered *APIError
+	if errors.As(err, &answered) && answered.Code == "not_allowed" && tries > 1 {
+		// The answer to an earlier try was lost: this says only that it has been done.
+		return c.Get(ctx, id)
+	}
+	return task, err
+}
+
+// Watch calls `see` with the task whenever it has changed, at most twice a second, until it has ended or `see` returns an error.
+func (c *Client) Watch(ctx context.Context, id uint64, see func(*Task) error) error {
+	var pauses backoff
+	for {
+		seen, ended, err := c.events(ctx, id, see)
+		if ended {
+			return err
+		}
+		var answered *APIError
+		if errors.As(err, &answered) && !answered.IsRetryable() {
+			return err
+		}
+		if seen {
+			pauses = backoff{}
+		}
+		if err := sleep(ctx, pauses.next(err)); err != nil {
+			return err
+		}
+	}
+}
+
+// Wait waits until a task has ended, and returns it.
+func (c *Client) Wait(ctx context.Context, id uint64) (*Task, error) {
+	var last *Task
+	err := c.Watch(ctx, id, func(task *Task) error { last = task; return nil })
+	return last, err
+}
+
+// Result returns the result of a task; nil before it has completed.
+func (c *Client) Result(ctx context.Context, id uint64) (*Result, error) {
+	var result *Result
+	_, err := c.send(ctx, "GET", fmt.Sprintf("/v1/tasks/%d/result", id), "", nil, &result)
+	return result, err
+}
+
+// Results calls `see` with each kept result of a task, in the order in which they were collected. The task's sink must be "keep".
+func (c *Client) Results(ctx context.Context, id uint64, see func(json.RawMessage) error) error {
+	query := url.Values{"limit": {"1000"}}
+	for {
+		var page struct {
+			Results []struct {
+				Number uint64
+				Value  json.RawMessage
+			}
+			More bool
+		}
+		if _, err := c.send(ctx, "GET", fmt.Sprintf("/v1/tasks/%d/results?%s", id, query.Encode()), "", nil, &page); err != nil {
+			return err
+		}
+		for _, result := range page.Results {
+			if err := see(result.Value); err != nil {
+				return err
+			}
+			query.Set("after", fmt.Sprint(result.Number))
+		}
+		if !page.More {
+			return nil
+		}
+	}
+}
+
+// Failures calls `see` with each item of a task that failed for good.
+func (c *Client) Failures(ctx context.Context, id uint64, see func(Failure) error) error {
+	query := url.Values{"limit": {"1000"}}
+	for {
+		var page struct {
+			Failures []Failure
+			More     bool
+		}
+		if _, err := c.send(ctx, "GET", fmt.Sprintf("/v1/tasks/%d/failures?%s", id, query.Encode()), "", nil, &page); err != nil {
+			return err
+		}
+		for _, failure := range page.Failures {
+			if err := see(failure); err != nil {
+				return err
+			}
+			query.Set("after_epoch", fmt.Sprint(failure.Epoch))
+			query.Set("after_seq", fmt.Sprint(failure.Seq))
+		}
+		if !page.More {
+			return nil
+		}
+	}
+}
+
+func (c *Client) connected() (*transport, error) {
+	c.once.Do(func() { c.calls, c.err = newTransport(c.urls, c.Token) })
+	return c.calls, c.err
+}
+
+// send sends a request until it is answered, and returns the number of tries.
+func (c *Client) send(ctx context.Context, method, path, key string, body []byte, into any) (int, error) {
+	calls, err := c.connected()
+	if err != nil {
+		return 0, err
+	}
+	var pauses backoff
+	end := time.Now().Add(c.RetryFor)
+	for tries := 1; ; tries++ {
+		at := c.server()
+		err := calls.call(ctx, at, method, path, key, body, 0, into)
+		var answered *APIError
+		if err == nil || ctx.Err() != nil || (errors.As(err, &answered) && !answered.IsRetryable()) {
+			return tries, err
+		}
+		if answered == nil {
+			c.turnFrom(at)
+		}
+		pause := pauses.next(err)
+		if time.Now().Add(pause).After(end) {
+			return tries, err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return tries, err
+		}
+	}
+}
+
+func (c *Client) server() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *Client) turnFrom(at int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == at {
+		c.at = (at + 1) % len(c.urls)
+	}
+}
+
+// events follows a task's events. It says if there was any, and if nothing may follow.
+func (c *Client) events(ctx context.Context, id uint64, see func(*Task) error) (seen, ended bool, err error) {
+	calls, err := c.connected()
+	if err != nil {
+		return false, true, err
+	}
+	at := c.server()
+	response, err := calls.open(ctx, at, "GET", fmt.Sprintf("/v1/tasks/%d/events", id), "", nil)
+	if err != nil {
+		c.turnFrom(at)
+		return false, ctx.Err() != nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= 400 {
+		data, err := io.ReadAll(response.Body)
+		if err != nil {
+			return false, false, err
+		}
+		return false, false, problem(calls.urls[at], response, data)
+	}
+	name, lines := "", bufio.NewReader(response.Body)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return seen, ctx.Err() != nil, err
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if strings.HasPrefix(line, "event:") {
+			name = strings.TrimSpace(line[6:])
+		}
+		if !strings.HasPrefix(line, "data:") {
+			continue
+		}
+		data := []byte(line[5:])
+		if name == "error" {
+			answered := new(APIError)
+			if err := json.Unmarshal(data, answered); err != nil {
+				return seen, false, err
+			}
+			return seen, false, answered
+		}
+		task := new(Task)
+		if err := json.Unmarshal(data, task); err != nil {
+			return seen, false, err
+		}
+		seen = true
+		if err := see(task); err != nil || task.HasEnded() {
+			return seen, true, err
+		}
+	}
+}
+
+func sleep(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// newKey returns a random UUID.
+func newKey() (string, error) {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+}

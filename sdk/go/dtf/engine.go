@@ -1,0 +1,730 @@
+package dtf
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	maxReport = 4 * 1024 * 1024
+	pollWait  = 20 * time.Second
+	beatWait  = 10 * time.Second
+	// linger is the time that outcomes wait for others while more is running.
+	linger = 2 * time.Millisecond
+	// ahead is the work that is fetched ahead.
+	ahead = 20 * time.Millisecond
+	// unnamed is the time after which a gateway gives an item that a beat does not name to others, and a little more.
+	unnamed = 5500 * time.Millisecond
+	// stale is the time after which an item that waits for a slot goes back where nothing ends.
+	stale = 2 * time.Second
+	// lastTries is the time for which the last outcomes are tried to be reported when the worker ends.
+	lastTries = 30 * time.Second
+	// tick is the time between two looks at what runs.
+	tick = 20 * time.Millisecond
+)
+
+type session struct {
+	id      string
+	gateway int
+}
+
+// engine is a worker that runs: a goroutine polls, one reports, one beats, one watches deadlines, and one for each slot runs functions.
+type engine struct {
+	worker      *Worker
+	calls       *transport
+	info        map[string]any
+	concurrency int
+	// room, ready and held wake the goroutines that poll, report and beat; each waits for its own one. done is closed at the end.
+	room, ready, held, done chan struct{}
+	// ctx ends with the worker.
+	ctx  context.Context
+	stop context.CancelFunc
+
+	mu   sync.Mutex
+	work *sync.Cond
+	// items is what the worker has, by ticket: all of it is named by beats. waiting has those that wait for a slot, running those that have one.
+	items    map[string]*item
+	waiting  []*item
+	running  map[*item]struct{}
+	outcomes []*item
+	// busy is the number of items that wait for a slot or have one.
+	busy     int
+	mean     time.Duration
+	lastEnd  time.Time
+	session  session
+	lease    time.Duration
+	gateway  int
+	failures int
+	// owed is the time at which a beat is due although nothing may run: then the gateway sees what was lost with an answer.
+	owed     time.Time
+	draining time.Time
+	ended    bool
+	fatal    error
+	endPoll  context.CancelFunc
+}
+
+func newEngine(w *Worker, calls *transport, concurrency int) *engine {
+	signal := func() chan struct{} { return make(chan struct{}, 1) }
+	e := &engine{
+		worker: w, calls: calls, concurrency: concurrency, mean: ahead, lease: 30 * time.Second,
+		room: signal(), ready: signal(), held: signal(), done: make(chan struct{}),
+		items: map[string]*item{}, running: map[*item]struct{}{},
+	}
+	e.work = sync.NewCond(&e.mu)
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	return e
+}
+
+func (e *engine) run() error {
+	for i := 0; i < e.concurrency; i++ {
+		go e.slot()
+	}
+	for _, loop := range []func(){e.poll, e.report, e.beat, e.watch} {
+		go loop()
+	}
+	<-e.done
+	e.mu.Lock()
+	last, fatal := e.session, e.fatal
+	e.mu.Unlock()
+	if last.id != "" {
+		e.leave(last)
+	}
+	e.calls.http.CloseIdleConnections()
+	return fatal
+}
+
+func (e *engine) leave(last session) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	body, _ := json.Marshal(map[string]string{"session": last.id})
+	if err := e.calls.call(ctx, last.gateway, "POST", "/v1/work/leave", "", body, 0, nil); err != nil {
+		e.worker.Logf("dtf: the gateway did not hear that the worker leaves: %v", err)
+	}
+}
+
+func wake(channel chan struct{}) {
+	select {
+	case channel <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits for a signal or for some time, and returns false at the end of the worker.
+func (e *engine) pause(channel chan struct{}, longest time.Duration) bool {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-channel:
+	case <-timer.C:
+	case <-e.done:
+		return false
+	}
+	return true
+}
+
+// drain takes nothing more; what runs comes to its end, and what waits goes back.
+func (e *engine) drain() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.drainLocked()
+}
+
+// Slots.
+
+func (e *engine) slot() {
+	for {
+		i := e.next()
+		if i == nil {
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		if !e.begin(i, cancel) {
+			cancel()
+			continue
+		}
+		result, err := i.run(ctx)
+		cancel()
+		if !e.end(i, result, err) {
+			return
+		}
+	}
+}
+
+func (e *engine) next() *item {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for !e.ended {
+		if len(e.waiting) == 0 {
+			e.work.Wait()
+			continue
+		}
+		i := e.waiting[0]
+		e.waiting[0] = nil
+		e.waiting = e.waiting[1:]
+		if !i.over {
+			return i
+		}
+	}
+	return nil
+}
+
+func (e *engine) begin(i *item, cancel context.CancelFunc) bool {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i.over {
+		return false
+	}
+	i.cancel, i.deadline = cancel, now.Add(i.timeout)
+	e.running[i] = struct{}{}
+	return true
+}
+
+// end takes an outcome, and returns false if the slot was given up meanwhile.
+func (e *engine) end(i *item, result []byte, err error) bool {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, i)
+	e.lastEnd = now
+	e.mean += (now.Sub(i.deadline) + i.timeout - e.mean) / 20
+	hasSlot := !i.released
+	e.release(i)
+	if err != nil && !now.Before(i.deadline) {
+		err = fmt.Errorf("the function took longer than %v: %w", i.timeout, err)
+	}
+	e.settle(i, result, err)
+	return hasSlot
+}
+
+// Under the lock.
+
+func (e *engine) settle(i *item, result []byte, err error) {
+	if i.over {
+		return
+	}
+	i.settle(result, err)
+	e.outcomes = append(e.outcomes, i)
+	wake(e.ready)
+}
+
+func (e *engine) release(i *item) {
+	if i.released {
+		return
+	}
+	i.released = true
+	e.busy--
+	if e.wanted() > 0 {
+		wake(e.room)
+	}
+	if !e.draining.IsZero() {
+		e.notify()
+	}
+}
+
+// forget gives back an item that has not begun: beats do not name it any more.
+func (e *engine) forget(i *item) {
+	i.over = true
+	delete(e.items, i.Ticket)
+	e.release(i)
+	e.owe(i.given)
+}
+
+func (e *engine) owe(since time.Time) {
+	if due := since.Add(unnamed); due.After(e.owed) {
+		e.owed = due
+	}
+	wake(e.held)
+}
+
+func (e *engine) drop(ticket string) {
+	i := e.items[ticket]
+	if i == nil {
+		return
+	}
+	delete(e.items, ticket)
+	wasOver := i.over
+	i.over = true
+	if i.deadline.IsZero() {
+		e.release(i)
+	} else if !wasOver {
+		i.cancel()
+	}
+}
+
+// wanted is the number of items to ask for: none while enough wait for a slot.
+func (e *engine) wanted() int {
+	further := e.worker.Prefetch
+	if further < 0 {
+		further = int(time.Duration(e.concurrency) * ahead / (e.mean + 1))
+		if further > maxItems {
+			further = maxItems
+		}
+	}
+	waiting := e.busy - e.concurrency
+	if waiting > further/2 || (further == 0 && waiting >= 0) {
+		return 0
+	}
+	most := e.concurrency + further - e.busy
+	if most > maxItems {
+		most = maxItems
+	}
+	return most
+}
+
+func (e *engine) notify() {
+	wake(e.room)
+	wake(e.ready)
+	wake(e.held)
+	if !e.draining.IsZero() && e.busy <= 0 && len(e.items) == 0 && !e.ended {
+		e.ended = true
+		e.work.Broadcast()
+		close(e.done)
+		e.stop()
+	}
+}
+
+func (e *engine) drainLocked() {
+	if !e.draining.IsZero() {
+		return
+	}
+	e.worker.Logf("dtf: draining: %d items run", len(e.running))
+	e.draining = time.Now()
+	// What an answer may bring that is broken off here.
+	e.owe(e.draining)
+	for _, i := range e.items {
+		if i.deadline.IsZero() && !i.over {
+			e.forget(i)
+		}
+	}
+	if e.endPoll != nil {
+		e.endPoll()
+	}
+	e.notify()
+}
+
+// lost says that a session has ended. What runs goes on, and its successes are reported in the next one.
+func (e *engine) lost(which session) {
+	if which.id != "" && which == e.session {
+		e.worker.Logf("dtf: the session has ended; a new one begins")
+		e.session = session{}
+		e.notify()
+	}
+}
+
+// failed takes an error of a call, and returns true if it is to be tried again after a pause.
+func (e *engine) failed(err error, which session, gateway int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var answered *APIError
+	if errors.As(err, &answered) {
+		if answered.Code == "no_session" {
+			e.lost(which)
+			return false
+		}
+		elsewhere := len(e.calls.urls) > 1 && (answered.Code == "not_allowed" || answered.Code == "not_found")
+		if !answered.IsRetryable() && !elsewhere {
+			if e.fatal == nil {
+				e.fatal = err
+			}
+			e.drainLocked()
+			return true
+		}
+	}
+	e.worker.Logf("dtf: %s: %v", e.calls.urls[gateway], err)
+	if gateway != e.gateway {
+		return true
+	}
+	e.failures++
+	if len(e.calls.urls) > 1 && e.failures >= 2 {
+		// The next gateway is tried.
+		e.failures, e.gateway = 0, (gateway+1)%len(e.calls.urls)
+		e.lost(e.session)
+	}
+	return true
+}
+
+func (e *engine) heard(dropped []string, drain bool) {
+	for _, ticket := range dropped {
+		e.drop(ticket)
+	}
+	if drain {
+		e.drainLocked()
+	}
+}
+
+// Polling.
+
+type work struct {
+	Session string     `json:"session"`
+	LeaseMS int64      `json:"lease_ms"`
+	Items   []workItem `json:"items"`
+	Dropped []string   `json:"dropped"`
+	Drain   bool       `json:"drain"`
+}
+
+func (e *engine) poll() {
+	var pauses backoff
+	names := make([]string, 0, len(e.worker.functions))
+	for name := range e.worker.functions {
+		names = append(names, name)
+	}
+	for {
+		e.mu.Lock()
+		current, gateway, most, must := e.session, e.gateway, e.wanted(), e.mustPoll()
+		wait := shorter(pollWait, e.lease*2/3)
+		ctx, cancel := context.WithCancel(e.ctx)
+		e.endPoll = cancel
+		e.mu.Unlock()
+		if !must {
+			cancel()
+			if !e.pause(e.room, time.Hour) {
+				return
+			}
+			continue
+		}
+		// A session begins without items, so that none are lost with the answer.
+		asked := map[string]any{"worker": e.info, "functions": names, "most": 0, "wait_ms": 0}
+		if current.id != "" {
+			asked = map[string]any{"session": current.id, "most": most, "wait_ms": wait.Milliseconds()}
+		}
+		body, _ := json.Marshal(asked)
+		var answer work
+		err := e.calls.call(ctx, gateway, "POST", "/v1/work/poll", "", body, wait, &answer)
+		cancel()
+		if err == nil && answer.Session == "" {
+			err = &ConnectionError{e.calls.urls[gateway], errors.New("the answer has no session")}
+		}
+		if err == nil {
+			pauses = backoff{}
+			e.take(&answer, gateway, current.id == "")
+			continue
+		}
+		e.mu.Lock()
+		e.owe(time.Now())
+		brokenOff := ctx.Err() != nil && !e.draining.IsZero() && current.id != ""
+		e.mu.Unlock()
+		if !brokenOff && e.failed(err, current, gateway) && !e.pause(nil, pauses.next(err)) {
+			return
+		}
+	}
+}
+
+func (e *engine) mustPoll() bool {
+	if e.ended {
+		return false
+	}
+	if e.draining.IsZero() {
+		return e.session.id == "" || e.wanted() > 0
+	}
+	return e.session.id == "" && e.fatal == nil && len(e.items) > 0
+}
+
+func (e *engine) take(answer *work, gateway int, isNew bool) {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failures = 0
+	if isNew {
+		e.session = session{answer.Session, gateway}
+		if answer.LeaseMS > 0 {
+			e.lease = time.Duration(answer.LeaseMS) * time.Millisecond
+		}
+		e.notify()
+	}
+	for _, given := range answer.Items {
+		e.accept(given, answer.Session, now)
+	}
+	e.heard(answer.Dropped, answer.Drain)
+}
+
+func (e *engine) accept(given workItem, name string, now time.Time) {
+	if !e.draining.IsZero() {
+		return
+	}
+	if held := e.items[given.Ticket]; held != nil {
+		// It was given to others meanwhile, and comes back: the execution that there is counts again.
+		held.session, held.given = name, now
+		return
+	}
+	i := &item{workItem: given, function: e.worker.functions[given.Function], session: name, given: now}
+	i.timeout = time.Duration(given.TimeoutMS) * time.Millisecond
+	if len(e.items) == 0 {
+		wake(e.held)
+	}
+	e.items[i.Ticket] = i
+	e.busy++
+	if i.function == nil {
+		e.release(i)
+		e.settle(i, nil, fmt.Errorf("this worker has no function %q", given.Function))
+		return
+	}
+	if i.function.timeout > 0 {
+		i.timeout = shorter(i.timeout, i.function.timeout)
+	}
+	e.waiting = append(e.waiting, i)
+	e.work.Signal()
+}
+
+func shorter(one, other time.Duration) time.Duration {
+	if one < other {
+		return one
+	}
+	return other
+}
+
+// Reporting.
+
+func (e *engine) report() {
+	for {
+		e.mu.Lock()
+		some := len(e.outcomes)
+		lingers := e.busy > 0 && some < maxItems && e.draining.IsZero()
+		e.mu.Unlock()
+		if some == 0 {
+			if !e.pause(e.ready, time.Hour) {
+				return
+			}
+			continue
+		}
+		if lingers && !e.pause(nil, linger) {
+			return
+		}
+		e.send(e.batch())
+	}
+}
+
+func (e *engine) batch() []*item {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var batch []*item
+	size, taken := 128, 0
+	for _, i := range e.outcomes {
+		size += len(i.report) + 1
+		if len(batch) == maxItems || (len(batch) > 0 && size > maxReport) {
+			break
+		}
+		taken++
+		// What was dropped meanwhile is not reported.
+		if e.items[i.Ticket] == i {
+			batch = append(batch, i)
+		}
+	}
+	e.outcomes = append([]*item(nil), e.outcomes[taken:]...)
+	return batch
+}
+
+// send sends reports until they are taken, or do not count any more.
+func (e *engine) send(batch []*item) {
+	var pauses backoff
+	for len(batch) > 0 {
+		current, ok := e.awaitSession()
+		if !ok {
+			e.reported(batch)
+			return
+		}
+		// A failure counts only from the session that was given the item.
+		var counting, late []*item
+		e.mu.Lock()
+		for _, i := range batch {
+			if i.succeeded || i.session == current.id {
+				counting = append(counting, i)
+			} else {
+				late = append(late, i)
+			}
+		}
+		e.mu.Unlock()
+		e.reported(late)
+		batch = counting
+		if len(batch) == 0 {
+			return
+		}
+		var body bytes.Buffer
+		fmt.Fprintf(&body, `{"session":%q,"reports":[`, current.id)
+		for n, i := range batch {
+			if n > 0 {
+				body.WriteByte(',')
+			}
+			body.Write(i.report)
+		}
+		body.WriteString("]}")
+		answer := struct{ Unknown *[]string }{}
+		err := e.calls.call(e.ctx, current.gateway, "POST", "/v1/work/report", "", body.Bytes(), 0, &answer)
+		if err == nil && answer.Unknown == nil {
+			err = &ConnectionError{e.calls.urls[current.gateway], errors.New("the answer to a report lacks unknown")}
+		}
+		if err == nil {
+			e.reported(batch)
+			return
+		}
+		var answered *APIError
+		if errors.As(err, &answered) && (answered.Code == "too_large" || answered.Code == "invalid_request") {
+			e.sendApart(batch, answered)
+			return
+		}
+		if e.failed(err, current, current.gateway) && !e.pause(nil, pauses.next(err)) {
+			return
+		}
+	}
+}
+
+// awaitSession returns the session; none if the worker ends and none can be had.
+func (e *engine) awaitSession() (session, bool) {
+	for {
+		e.mu.Lock()
+		current := e.session
+		if !e.draining.IsZero() {
+			since := e.draining
+			if e.lastEnd.After(since) {
+				since = e.lastEnd
+			}
+			if time.Since(since) > lastTries || (e.fatal != nil && current.id == "") {
+				e.worker.Logf("dtf: %d outcomes could not be reported; their items will run again", len(e.items))
+				e.mu.Unlock()
+				return session{}, false
+			}
+		}
+		e.mu.Unlock()
+		if current.id != "" {
+			return current, true
+		}
+		wake(e.room)
+		if !e.pause(e.ready, 200*time.Millisecond) {
+			return session{}, false
+		}
+	}
+}
+
+// sendApart finds the report that is refused, and makes it a failure.
+func (e *engine) sendApart(batch []*item, refusal *APIError) {
+	if half := len(batch) / 2; half > 0 {
+		e.send(batch[:half])
+		e.send(batch[half:])
+		return
+	}
+	if i := batch[0]; i.succeeded {
+		e.mu.Lock()
+		i.settle(nil, Final(fmt.Errorf("the result was refused: %s", refusal.Detail)))
+		e.mu.Unlock()
+		e.send(batch)
+		return
+	}
+	e.worker.Logf("dtf: a report is refused: %v", refusal)
+	e.reported(batch)
+}
+
+func (e *engine) reported(batch []*item) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failures = 0
+	for _, i := range batch {
+		if e.items[i.Ticket] == i {
+			delete(e.items, i.Ticket)
+		}
+	}
+	if !e.draining.IsZero() {
+		e.notify()
+	}
+}
+
+// Beating.
+
+func (e *engine) beat() {
+	var pauses backoff
+	for {
+		now := time.Now()
+		e.mu.Lock()
+		current, longest := e.session, shorter(beatWait, e.lease/3)
+		running := make([]string, 0, len(e.items))
+		for ticket, i := range e.items {
+			if i.session == current.id {
+				running = append(running, ticket)
+			}
+		}
+		isOwed := !e.owed.IsZero()
+		if isOwed {
+			longest = shorter(longest, e.owed.Sub(now))
+		}
+		must := current.id != "" && (len(e.items) > 0 || isOwed && longest <= 0)
+		e.mu.Unlock()
+		if longest < 0 {
+			longest = 0
+		}
+		if !must {
+			if !isOwed || longest == 0 {
+				longest = time.Hour
+			}
+			if !e.pause(e.held, longest) {
+				return
+			}
+			continue
+		}
+		body, _ := json.Marshal(map[string]any{"session": current.id, "running": running, "wait_ms": longest.Milliseconds()})
+		news := struct {
+			Dropped *[]string
+			Drain   bool
+		}{}
+		err := e.calls.call(e.ctx, current.gateway, "POST", "/v1/work/beat", "", body, longest, &news)
+		if err == nil && news.Dropped == nil {
+			err = &ConnectionError{e.calls.urls[current.gateway], errors.New("the answer to a beat lacks dropped")}
+		}
+		if err != nil {
+			if e.ctx.Err() != nil || (e.failed(err, current, current.gateway) && !e.pause(nil, pauses.next(err))) {
+				return
+			}
+			continue
+		}
+		pauses = backoff{}
+		e.mu.Lock()
+		e.failures = 0
+		if !e.owed.IsZero() && !e.owed.After(now) {
+			e.owed = time.Time{}
+		}
+		e.heard(*news.Dropped, news.Drain)
+		e.mu.Unlock()
+	}
+}
+
+// watch stops items whose time is over, and gives back those that wait too long for a slot.
+func (e *engine) watch() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-e.done:
+			return
+		}
+		now := time.Now()
+		e.mu.Lock()
+		for i := range e.running {
+			if now.After(i.deadline) {
+				e.overrun(i)
+			}
+		}
+		if e.busy > 0 && now.Sub(e.lastEnd) > stale {
+			for _, i := range e.items {
+				if i.deadline.IsZero() && !i.over && now.Sub(i.given) > stale {
+					e.forget(i)
+				}
+			}
+		}
+		e.mu.Unlock()
+	}
+}
+
+func (e *engine) overrun(i *item) {
+	delete(e.running, i)
+	e.settle(i, nil, fmt.Errorf("the function took longer than %v", i.timeout))
+	i.cancel()
+	if !i.released {
+		e.release(i)
+		// The goroutine of a function that does not return is lost; another one takes its place.
+		go e.slot()
+	}
+}

@@ -1,0 +1,3 @@
+module dtf.example/sdk/go
+
+go 1.19

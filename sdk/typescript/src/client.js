@@ -1,0 +1,330 @@
+import { ApiError, ConnectionError } from "./errors.js";
+import { Backoff, Transport, checkUrls, read, reason, sleep } from "./http.js";
+
+/**
+ * The number of a task's items by outcome.
+ * @typedef {{created: number, succeeded: number, failed: number, timed_out: number, cancelled: number}} Progress
+ */
+
+/**
+ * A task, as the API describes it; further fields are in its OpenAPI description.
+ * @typedef {object} Task
+ * @property {number} id
+ * @property {string} type
+ * @property {string} name
+ * @property {string} group
+ * @property {"created" | "running" | "paused" | "cancelled" | "completed" | "exceptional"} status
+ * @property {string} reason The reason of the status, where there is something to say.
+ * @property {Progress} [progress]
+ * @property {string[]} blocked_on The conditions that it waits for, such as a worker that has its function.
+ * @property {number | null} [finished_at] The time of its end in milliseconds since the Unix epoch; none before.
+ */
+
+/**
+ * An item that failed for good.
+ * @typedef {object} Failure
+ * @property {number} epoch
+ * @property {number} seq
+ * @property {string} error
+ * @property {boolean} timed_out
+ * @property {string | null} [body] The item as text, where the service kept it.
+ */
+
+/**
+ * The result of a task that has completed.
+ * @typedef {{code: number, reason: string, data: unknown}} TaskResult
+ */
+
+/**
+ * The source of a task's items. An array is a list.
+ * @typedef {unknown[] | {list: unknown[]} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string}} Source
+ */
+
+/**
+ * Options of {@link Client.map}.
+ * @typedef {object} MapOptions
+ * @property {"count" | "keep" | {jsonl: string}} [sink] Default `count`.
+ * @property {number} [attempts] The number of attempts at an item. Default 3.
+ * @property {number} [timeout] The time for an item, in seconds. Default 300.
+ * @property {string} [name] The task's name.
+ * @property {string} [group] The task's group.
+ * @property {Record<string, unknown>} [fields] Further fields of the task, such as `priority`.
+ */
+
+/**
+ * A client of the tasks of a DTF service.
+ *
+ * With several URLs it turns to the next one when a server does not answer. Requests are tried again, with growing pauses, for as long as
+ * `retryFor` seconds; creations carry a key, so that one that is sent twice creates one task.
+ */
+export class Client {
+  #transport;
+  #retryFor;
+  #at = 0;
+
+  /**
+   * @param {string | string[]} [urls]
+   * @param {{token?: string, retryFor?: number}} [options] `token` defaults to the environment variable `DTF_TOKEN`.
+   */
+  constructor(urls = "http://127.0.0.1:7070", { token, retryFor = 30 } = {}) {
+    this.#transport = new Transport(checkUrls(urls), token);
+    this.#retryFor = retryFor * 1000;
+  }
+
+  /**
+   * Creates a task that runs a workers' function on every item of a source.
+   * @param {string} name The function.
+   * @param {Source} source
+   * @param {MapOptions} [options]
+   * @returns {Promise<Task>}
+   */
+  map(name, source, { sink = "count", attempts = 3, timeout = 300, name: title, group, fields } = {}) {
+    const param = {
+      source: Array.isArray(source) ? { list: source } : source,
+      function: { worker: name },
+      sink,
+      attempts,
+      timeout_ms: Math.max(1, Math.round(timeout * 1000)),
+    };
+    return this.create("map", param, { name: title, group, ...fields });
+  }
+
+  /**
+   * Creates a task of any type.
+   * @param {string} type
+   * @param {unknown} param
+   * @param {Record<string, unknown>} [fields]
+   * @returns {Promise<Task>}
+   */
+  create(type, param, fields = {}) {
+    return this.#send("POST", "/v1/tasks", { type, param, ...fields }, crypto.randomUUID());
+  }
+
+  /**
+   * Returns a task.
+   * @param {number} id
+   * @returns {Promise<Task>}
+   */
+  get(id) {
+    return this.#send("GET", `/v1/tasks/${id}`);
+  }
+
+  /**
+   * Pauses a task.
+   * @param {number} id
+   */
+  pause(id) {
+    return this.#act(id, "pause");
+  }
+
+  /**
+   * Resumes a paused task.
+   * @param {number} id
+   */
+  resume(id) {
+    return this.#act(id, "resume");
+  }
+
+  /**
+   * Cancels a task.
+   * @param {number} id
+   */
+  cancel(id) {
+    return this.#act(id, "cancel");
+  }
+
+  /**
+   * Creates a new task of the items of a task that failed.
+   * @param {number} id
+   * @returns {Promise<Task>}
+   */
+  retry(id) {
+    return this.#send("POST", `/v1/tasks/${id}/retry`, undefined, crypto.randomUUID());
+  }
+
+  /**
+   * Yields the task whenever it has changed, at most twice a second; the last one has ended.
+   * @param {number} id
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {AsyncGenerator<Task, void, void>}
+   */
+  async *watch(id, { signal } = {}) {
+    const backoff = new Backoff();
+    for (;;) {
+      let error;
+      try {
+        for await (const task of this.#events(id, signal)) {
+          backoff.reset();
+          yield task;
+          if (hasEnded(task)) return;
+        }
+      } catch (thrown) {
+        signal?.throwIfAborted();
+        if (!(thrown instanceof ConnectionError) && !(thrown instanceof ApiError && thrown.isRetryable)) throw thrown;
+        error = thrown;
+      }
+      await sleep(backoff.next(error), signal);
+    }
+  }
+
+  /**
+   * Waits until a task has ended, and returns it.
+   * @param {number} id
+   * @param {{signal?: AbortSignal}} [options] `AbortSignal.timeout(ms)` bounds the time.
+   * @returns {Promise<Task>}
+   */
+  async wait(id, options) {
+    for await (const task of this.watch(id, options)) {
+      if (hasEnded(task)) return task;
+    }
+    return this.get(id);
+  }
+
+  /**
+   * Returns the result of a task; null before it has completed.
+   * @param {number} id
+   * @returns {Promise<TaskResult | null>}
+   */
+  result(id) {
+    return this.#send("GET", `/v1/tasks/${id}/result`);
+  }
+
+  /**
+   * Yields the kept results of a task, in the order in which they were collected. Its sink must be `keep`.
+   * @param {number} id
+   * @param {{page?: number}} [options]
+   * @returns {AsyncGenerator<any, void, void>}
+   */
+  async *results(id, { page = 1000 } = {}) {
+    for (let after = ""; ; ) {
+      const answer = await this.#send("GET", `/v1/tasks/${id}/results?limit=${page}${after}`);
+      for (const { number, value } of answer.results) {
+        yield value;
+        after = `&after=${number}`;
+      }
+      if (!answer.more) return;
+    }
+  }
+
+  /**
+   * Yields the items of a task that failed for good.
+   * @param {number} id
+   * @param {{page?: number}} [options]
+   * @returns {AsyncGenerator<Failure, void, void>}
+   */
+  async *failures(id, { page = 1000 } = {}) {
+    for (let after = ""; ; ) {
+      const answer = await this.#send("GET", `/v1/tasks/${id}/failures?limit=${page}${after}`);
+      for (const failure of answer.failures) {
+        yield failure;
+        after = `&after_epoch=${failure.epoch}&after_seq=${failure.seq}`;
+      }
+      if (!answer.more) return;
+    }
+  }
+
+  /**
+   * @param {number} id
+   * @param {string} action
+   * @returns {Promise<Task>}
+   */
+  async #act(id, action) {
+    const tries = { count: 0 };
+    try {
+      return await this.#send("POST", `/v1/tasks/${id}/${action}`, undefined, undefined, tries);
+    } catch (error) {
+      // The answer to an earlier try was lost: this says only that it has been done.
+      if (error instanceof ApiError && error.code === "not_allowed" && tries.count > 1) return this.get(id);
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   * @param {string} [key]
+   * @param {{count: number}} [tries]
+   * @returns {Promise<any>}
+   */
+  async #send(method, path, body, key, tries = { count: 0 }) {
+    const backoff = new Backoff();
+    const end = Date.now() + this.#retryFor;
+    const data = body === undefined ? undefined : JSON.stringify(body);
+    for (;;) {
+      const at = this.#at;
+      let failed;
+      try {
+        tries.count++;
+        return await this.#transport.call(at, { method, path, body: data, key });
+      } catch (error) {
+        if (error instanceof ConnectionError) this.#turnFrom(at);
+        else if (!(error instanceof ApiError && error.isRetryable)) throw error;
+        failed = error;
+      }
+      const pause = backoff.next(failed);
+      if (Date.now() + pause > end) throw failed;
+      await sleep(pause);
+    }
+  }
+
+  /** @param {number} at */
+  #turnFrom(at) {
+    if (at === this.#at) this.#at = (at + 1) % this.#transport.urls.length;
+  }
+
+  /**
+   * @param {number} id
+   * @param {AbortSignal} [signal]
+   * @returns {AsyncGenerator<Task, void, void>}
+   */
+  async *#events(id, signal) {
+    const at = this.#at;
+    const url = this.#transport.urls[at];
+    try {
+      const response = await this.#transport.open(at, { method: "GET", path: `/v1/tasks/${id}/events`, signal });
+      if (!response.ok) read(url, response, await response.text());
+      for await (const [name, data] of serverEvents(response)) {
+        const answer = JSON.parse(data);
+        if (name === "error") throw new ApiError(answer.code, answer.detail, answer.status);
+        yield answer;
+      }
+    } catch (error) {
+      if (error instanceof ApiError) throw error;
+      this.#turnFrom(at);
+      throw new ConnectionError(`the events of task ${id} broke off: ${reason(error)}`, { cause: error });
+    }
+  }
+}
+
+/** @param {Task} task */
+function hasEnded(task) {
+  return task.finished_at !== null && task.finished_at !== undefined;
+}
+
+/**
+ * Yields the server-sent events of a response: their names and data.
+ * @param {Response} response
+ * @returns {AsyncGenerator<[string, string], void, void>}
+ */
+async function* serverEvents(response) {
+  if (!response.body) return;
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let [text, name] = ["", "message"];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      text += decoder.decode(value, { stream: true });
+      const lines = text.split("\n");
+      text = lines.pop() ?? "";
+      for (const line of lines) {
+        if (line.startsWith("event:")) name = line.slice(6).trim();
+        else if (line.startsWith("data:")) yield [name, line.slice(5)];
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,74 @@
+// The worker and the client of the scenarios: `worker.mjs worker` or `worker.mjs client`, with the URL in DTF_URL.
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ApiError, Client, FinalError, Worker } from "../src/index.js";
+
+const urls = (process.env.DTF_URL ?? "").split(",");
+
+async function work() {
+  const worker = new Worker(urls, { name: process.env.DTF_NAME, version: "test" });
+  worker.function("echo", (item) => item);
+  worker.function("noop", () => {});
+  worker.function("square", (item) => item * item);
+  worker.function("large", (item) => "é".repeat(item));
+  worker.function("flaky", async (_, { attempt, task, key }) => {
+    if (attempt === 0) throw new Error("not at the first attempt");
+    return [task > 0, attempt, key.length > 0];
+  });
+  worker.function("sleep", async (item, { signal }) => {
+    console.log("begun");
+    try {
+      await sleep(item * 1000, undefined, { signal });
+    } catch (error) {
+      console.log("cancelled");
+      throw error;
+    }
+    return "slept";
+  });
+  worker.function("hang", () => new Promise(() => {}), { timeout: 0.4 });
+  worker.function("poison", (item) => { throw new FinalError(`poison ${item}`); });
+  worker.function("raise", async (item) => { throw new TypeError(`bad ${item}`); }, { retries: 1 });
+  worker.function("unencodable", () => ({ result: 10n }));
+  worker.function("crash", () => process.kill(process.pid, "SIGKILL"));
+  await worker.run({ concurrency: Number(process.env.DTF_CONCURRENCY ?? 8) });
+  console.log("drained");
+}
+
+async function all(generator) {
+  const values = [];
+  for await (const value of generator) values.push(value);
+  return values;
+}
+
+async function code(promise) {
+  try {
+    await promise;
+    return "no error";
+  } catch (error) {
+    return error instanceof ApiError ? error.code : String(error);
+  }
+}
+
+// Goes through the client once, and prints what it saw as JSON.
+async function client() {
+  const dtf = new Client(urls);
+  const task = await dtf.map("square", [1, 2, 3], { sink: "keep", name: "ünïcode ✓", attempts: 2 });
+  const last = (await all(dtf.watch(task.id))).at(-1);
+  const seen = { id: task.id, name: last.name, status: last.status, succeeded: last.progress.succeeded };
+  seen.results = (await all(dtf.results(task.id, { page: 2 }))).sort();
+  seen.result = (await dtf.result(task.id)) !== null;
+  const bad = await dtf.wait((await dtf.map("poison", ["ä", "b", "c"])).id);
+  seen.failed = bad.progress.failed;
+  seen.failures = (await all(dtf.failures(bad.id, { page: 2 }))).map(({ error }) => error);
+  seen.retried = (await dtf.wait((await dtf.retry(bad.id)).id)).progress.failed;
+  const slow = await dtf.map("sleep", [60, 60]);
+  seen.paused = (await dtf.pause(slow.id)).status;
+  seen.resumed = (await dtf.resume(slow.id)).status;
+  await dtf.cancel(slow.id);
+  seen.cancelled = (await dtf.wait(slow.id)).status;
+  seen.error = await code(dtf.get(999_999));
+  seen.invalid = await code(dtf.create("map", { source: 7 }));
+  console.log(JSON.stringify(seen));
+}
+
+await (process.argv[2] === "client" ? client() : work());

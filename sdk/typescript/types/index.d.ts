@@ -1,0 +1,12 @@
+export { Client } from "./client.js";
+export { Worker } from "./worker.js";
+export type Task = import("./client.js").Task;
+export type Progress = import("./client.js").Progress;
+export type Failure = import("./client.js").Failure;
+export type TaskResult = import("./client.js").TaskResult;
+export type Source = import("./client.js").Source;
+export type MapOptions = import("./client.js").MapOptions;
+export type Context = import("./worker.js").Context;
+export type FunctionOptions = import("./worker.js").FunctionOptions;
+export type RunOptions = import("./worker.js").RunOptions;
+export { ApiError, ConnectionError, DtfError, FinalError } from "./errors.js";

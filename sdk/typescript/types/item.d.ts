@@ -1,0 +1,56 @@
+/**
+ * An item as a gateway gives it.
+ * @typedef {{ticket: string, function: string, task: number, key: string, attempt: number, timeout_ms: number, body: any}} WorkItem
+ */
+/** An item that the worker has: it waits, runs, or has ended and is not reported yet. */
+export class Item {
+    /**
+     * @param {WorkItem} given
+     * @param {import("./worker.js").Offered | undefined} offered
+     * @param {string} session The session that it was given to.
+     * @param {number} now
+     */
+    constructor(given: WorkItem, offered: import("./worker.js").Offered | undefined, session: string, now: number);
+    /** The time at which it began, in milliseconds; none while it waits for a slot. */
+    began: number;
+    /** True once it has an outcome, or is not wanted any more. */
+    over: boolean;
+    /** True once it takes no slot any more. */
+    released: boolean;
+    /** The report on it, as JSON, and its bytes. */
+    report: string;
+    size: number;
+    succeeded: boolean;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    timer: ReturnType<typeof setTimeout> | undefined;
+    ticket: string;
+    offered: import("./worker.js").Offered | undefined;
+    body: any;
+    task: number;
+    key: string;
+    attempt: number;
+    timeout: number;
+    session: string;
+    given: number;
+    get function(): string;
+    get signal(): AbortSignal;
+    /** Tells the function that the item is not wanted any more. */
+    cancel(): void;
+    /** @param {unknown} value */
+    succeed(value: unknown): void;
+    /** @param {unknown} error */
+    fail(error: unknown): void;
+    #private;
+}
+/**
+ * An item as a gateway gives it.
+ */
+export type WorkItem = {
+    ticket: string;
+    function: string;
+    task: number;
+    key: string;
+    attempt: number;
+    timeout_ms: number;
+    body: any;
+};
