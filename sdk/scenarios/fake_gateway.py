@@ -37,7 +37,7 @@ class Problem(Exception):
         self.code, self.detail = code, detail
 
 
-@dataclass
+@dataclass(eq=False)
 class Item:
     """An item of a task, in its current attempt."""
 
@@ -166,7 +166,6 @@ class Gateway:
                 self.sessions.clear()
                 for item in list(self.items.values()):
                     del self.items[item.ticket]
-                    self._remove_from_queue(item)
                     self._offer(item)
             self.changed.notify_all()
 
@@ -206,7 +205,8 @@ class Gateway:
             with self.changed:
                 for name in [name for name, session in self.sessions.items() if session.end <= now]:
                     self._end_session(name, True)
-                for item in [item for item in self.items.values() if item.session and item.since + item.task.timeout <= now]:
+                given = [self.items.get(ticket) for session in self.sessions.values() for ticket in session.running]
+                for item in [item for item in given if item and item.since + item.task.timeout <= now]:
                     self._drop(item)
                     self._fail(item, "the worker took too long", True, timed_out=True)
                 if any(queue and queue[0].ready <= now for queue in self.queues.values()):
@@ -218,11 +218,6 @@ class Gateway:
         queue = self.queues.setdefault(item.task.function, deque())
         queue.appendleft(item) if first else queue.append(item)
         self.changed.notify_all()
-
-    def _remove_from_queue(self, item: Item) -> None:
-        queue = self.queues.get(item.task.function)
-        if queue and item in queue:
-            queue.remove(item)
 
     def _drop(self, item: Item) -> None:
         session = self.sessions.get(item.session or "")
@@ -246,7 +241,6 @@ class Gateway:
 
     def _fail(self, item: Item, error: str, retryable: bool, timed_out: bool = False) -> None:
         del self.items[item.ticket]
-        self._remove_from_queue(item)
         task = item.task
         item.attempt += 1
         if retryable and item.attempt < task.attempts and task.status == "running":
@@ -260,7 +254,6 @@ class Gateway:
 
     def _succeed(self, item: Item, result: Any) -> None:
         del self.items[item.ticket]
-        self._remove_from_queue(item)
         item.task.succeeded += 1
         if item.task.keep:
             item.task.results.append({"number": item.number, "value": result})
@@ -310,6 +303,8 @@ class Gateway:
                 if queue[0].task.status == "paused":
                     break
                 item = queue.popleft()
+                if self.items.get(item.ticket) is not item or item.session:
+                    continue  # It has an outcome, or is in the queue twice.
                 item.session, item.since = name, now
                 session.running.add(item.ticket)
                 size += len(json.dumps(item.body))
@@ -439,7 +434,6 @@ class Gateway:
                 for item in [item for item in self.items.values() if item.task is task]:
                     self._drop(item)
                     del self.items[item.ticket]
-                    self._remove_from_queue(item)
                     task.cancelled += 1
             self.changed.notify_all()
             return task.view()
@@ -541,7 +535,8 @@ class Handler(BaseHTTPRequestHandler):
         query = {name: int(values[0]) for name, values in parse_qs(urlsplit(self.path).query).items()}
         if parts[:2] == ["v1", "work"]:
             if parts[2] == "leave":
-                return 204, gateway.leave(call)
+                gateway.leave(call)
+                return 204, None
             routes = {"poll": gateway.poll, "report": gateway.report, "beat": gateway.beat}
             if parts[2] in routes:
                 return 200, routes[parts[2]](call)

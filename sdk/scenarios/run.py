@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import traceback
 import urllib.error
 import urllib.request
 import uuid
+from glob import glob
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -67,7 +69,7 @@ class Case:
         assert self.fake is not None
         return self.fake
 
-    def spawn(self, role: str = "worker", **environment: str) -> "subprocess.Popen[str]":
+    def spawn(self, role: str = "worker", **environment: str) -> subprocess.Popen[str]:
         """Starts the program of the SDK."""
         mode = {"python-processes": "processes", "python-asyncio": "asyncio"}.get(self.sdk, "threads")
         variables = {**os.environ, "DTF_URL": self.url, "DTF_MODE": mode, "DTF_NAME": f"{self.sdk}-{uuid.uuid4().hex[:8]}", **environment}
@@ -137,13 +139,13 @@ class Case:
         else:
             self.until(lambda: sum(worker["running"] for worker in self.call("GET", "/v1/work/workers")) >= count, "items to run", 0.05)
 
-    def begun(self, worker: "subprocess.Popen[str]", count: int) -> None:
+    def begun(self, worker: subprocess.Popen[str], count: int) -> None:
         """Waits until a worker has said of so many functions that they have begun."""
         assert worker.stdout is not None
         for _ in range(count):
             same(worker.stdout.readline(), "begun\n", "the output of the worker")
 
-    def drained(self, worker: "subprocess.Popen[str]") -> str:
+    def drained(self, worker: subprocess.Popen[str]) -> str:
         """Waits for the end of a worker that was asked to leave, and returns its output."""
         output, _ = worker.communicate(timeout=PATIENCE)
         same(worker.returncode, 0, "the exit code of the worker")
@@ -487,6 +489,53 @@ def client(case: Case) -> None:
     same(seen, wanted, "what the client saw")
 
 
+def extract(readme: Path, into: Path, url: str) -> List[str]:
+    """Writes the files of a tutorial, which are its code blocks with a path, and returns their paths."""
+    blocks = re.findall(r"^```\w+ (\S+)\n(.*?)^```$", readme.read_text("utf-8"), re.S | re.M)
+    for path, text in blocks:
+        file = into / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.replace("http://127.0.0.1:7070", url).replace("./sdk/go", str(SDK / "go")), "utf-8")
+    return [path for path, _ in blocks]
+
+
+@scenario(real=True)
+def tutorial(case: Case) -> None:
+    """The programs of the README do what it says: real work on real files."""
+    language, run = {
+        "node": ("typescript", ["node", "{}.mjs"]),
+        "go": ("go", ["go", "run", "-mod=mod", "./{}"]),
+    }.get(case.sdk, ("python", [os.environ.get("PYTHON", sys.executable), "{}.py"]))
+    files = [path for path in glob("/usr/share/doc/*/copyright") if os.path.exists(path)]
+    assert files, "there is no /usr/share/doc/*/copyright"
+    with tempfile.TemporaryDirectory() as directory:
+        into = Path(directory)
+        paths = extract(SDK / language / "README.md", into, case.url)
+        assert len(paths) >= 2, paths
+        if language == "typescript":
+            (into / "node_modules").mkdir()
+            (into / "node_modules/dtf").symlink_to(SDK / "typescript")
+        case.command = [part.format("worker") for part in run]
+        environment = {**os.environ, "PYTHONPATH": str(SDK / "python"), "GOTOOLCHAIN": "local"}
+        worker = subprocess.Popen(case.command, cwd=into, env=environment, stderr=case.logs, start_new_session=True)
+        try:
+            command = [part.format("client") for part in run]
+            client = subprocess.run(
+                command, cwd=into, env=environment, stdout=subprocess.PIPE, stderr=case.logs, timeout=PATIENCE, check=True
+            )
+        finally:
+            # `go run` has a child, which is of the same group.
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+    lines = client.stdout.decode().splitlines()
+    assert lines[-2].startswith("failed: /no/such/file is not there"), lines
+    number, words = (int(word) for word in lines[-1].split() if word.isdigit())
+    same(number, len(files), "the number of files")
+    # Languages differ in what a space is, by a few words.
+    counted = sum(len(Path(path).read_text("utf-8", "replace").split()) for path in files)
+    assert abs(words - counted) <= counted // 1000, f"{words} words; there are {counted}"
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--gateway", help="the URL of a real gateway")
@@ -513,6 +562,8 @@ def main() -> int:
             error = traceback.format_exc()
         finally:
             case.close()
+            if not error:
+                case.logs.close()
         with lock:
             print(f"{'FAILED' if error else 'ok':6} {sdk:17} {name:22} {time.monotonic() - began:6.1f} s", flush=True)
             if error:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures how many items a second workers run whose function does nothing.
 
-``throughput.py --gateway URL --sdk python,go --items 200000 --workers 2``. Without a gateway the fake one is used, which is the slowest part
-then.
+``throughput.py --gateway URL --sdk python,go --items 200000 --workers 2``. Without a gateway the fake one is
+used, which is the slowest part then.
 """
 
 from __future__ import annotations

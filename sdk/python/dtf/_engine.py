@@ -159,14 +159,6 @@ class Engine:
             self._settle(item, outcome)
             return has_slot
 
-    def time_left(self, item: Item) -> float:
-        return max(0.0, (item.deadline or 0.0) - time.monotonic())
-
-    def expire(self, item: Item) -> None:
-        with self._lock:
-            self._settle(item, (None, f"the function took longer than {item.timeout:g} s", True))
-            item.cancel()
-
     # Under the lock.
 
     def _settle(self, item: Item, outcome: Outcome) -> None:
@@ -509,7 +501,8 @@ class Engine:
 
     def _overrun(self, item: Item) -> None:
         self._running.discard(item)
-        self.expire(item)
+        self._settle(item, (None, f"the function took longer than {item.timeout:g} s", True))
+        item.cancel()
         assert item.function is not None
         if not item.released:
             self._release(item)

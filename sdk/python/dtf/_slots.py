@@ -7,7 +7,9 @@ import multiprocessing
 import queue
 import signal
 import threading
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from collections import deque
+from functools import partial
+from typing import Any, Deque, Dict, List, Optional, Protocol, Set
 
 from ._item import Context, Function, Item, Outcome, encode, failure, run
 
@@ -20,12 +22,6 @@ class Host(Protocol):
 
     def end(self, item: Item, outcome: Outcome) -> bool:
         """Takes the outcome of an item. Returns false if its slot was given up meanwhile."""
-
-    def time_left(self, item: Item) -> float:
-        """Returns the time that is left for an item, in seconds."""
-
-    def expire(self, item: Item) -> None:
-        """Ends an item whose time is over."""
 
 
 class Slots(Protocol):
@@ -173,66 +169,80 @@ def _serve(pipe: Any, functions: Dict[str, Function]) -> None:
 
 
 class AsyncSlots:
-    """Runs coroutines as tasks of one event loop, in a thread of its own."""
+    """Runs coroutines as tasks of one event loop, in a thread of its own. Each slot is a task, which is cancelled with its item."""
 
     def __init__(self, host: Host, concurrency: int) -> None:
         self._host = host
-        self._count = concurrency
         self._loop = asyncio.new_event_loop()
-        self._queue: asyncio.Queue[Optional[Item]]
+        self._queue: asyncio.Queue[Item]
+        self._closed: asyncio.Event
+        #: Items on their way to the loop, which is woken once for all of them.
+        self._submitted: Deque[Item] = deque()
+        self._slots: Set[asyncio.Task[None]] = set()
+        self._at: Dict[asyncio.Task[None], Item] = {}
         started = threading.Event()
-        threading.Thread(target=self._serve, args=(started,), name="dtf-asyncio", daemon=True).start()
+        threading.Thread(target=self._serve, args=(started, concurrency), name="dtf-asyncio", daemon=True).start()
         started.wait()
 
-    def _serve(self, started: threading.Event) -> None:
+    def _serve(self, started: threading.Event, concurrency: int) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._main(started))
+        self._loop.run_until_complete(self._main(started, concurrency))
 
-    async def _main(self, started: threading.Event) -> None:
-        self._queue = asyncio.Queue()
+    async def _main(self, started: threading.Event, concurrency: int) -> None:
+        self._queue, self._closed = asyncio.Queue(), asyncio.Event()
+        for _ in range(concurrency):
+            self._add()
         started.set()
-        await asyncio.gather(*(self._slot() for _ in range(self._count)))
+        await self._closed.wait()
+        for slot in self._slots:
+            slot.cancel()
+        await asyncio.wait(self._slots, timeout=1.0)
+
+    def _add(self) -> None:
+        slot = self._loop.create_task(self._slot())
+        self._slots.add(slot)
+        slot.add_done_callback(self._slots.discard)
 
     def submit(self, item: Item) -> None:
-        self._call(self._queue.put_nowait, item)
+        self._submitted.append(item)
+        if len(self._submitted) == 1:
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        while self._submitted:
+            self._queue.put_nowait(self._submitted.popleft())
 
     def abandon(self, item: Item) -> None:
-        """Nothing to do: a slot waits for a cancelled task for a moment only."""
+        self._loop.call_soon_threadsafe(self._add)
 
     def close(self) -> None:
-        for _ in range(self._count):
-            self._call(self._queue.put_nowait, None)
-
-    def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:
-            pass  # The loop has been closed.
+        self._loop.call_soon_threadsafe(self._closed.set)
 
     async def _slot(self) -> None:
-        host = self._host
-        while True:
+        me = asyncio.current_task()
+        assert me is not None
+        while not self._closed.is_set():
             item = await self._queue.get()
-            if item is None:
-                return
             function = item.function
             assert function is not None
-            arguments = [item.body] + ([item.new_context()] if function.wants_context else [])
-            if not host.begin(item):
+            context = item.new_context() if function.wants_context else None
+            self._at[me] = item
+            item.stop = partial(self._loop.call_soon_threadsafe, self._cancel, me, item)
+            if not self._host.begin(item):
                 continue
-            task = asyncio.ensure_future(function.call(*arguments))
-            item.stop = lambda task=task: self._call(task.cancel)
-            await asyncio.wait({task}, timeout=host.time_left(item))
-            if not task.done():
-                host.expire(item)
-                await asyncio.wait({task}, timeout=1.0)
-            host.end(item, self._outcome(task))
+            try:
+                value = await (function.call(item.body) if context is None else function.call(item.body, context))
+                outcome = encode(value)
+            except asyncio.CancelledError:
+                outcome = None, "the function was cancelled", True
+                if hasattr(me, "uncancel"):  # Since Python 3.11.
+                    me.uncancel()
+            except BaseException as error:  # noqa: B036 - a worker outlives its functions, whatever they raise.
+                outcome = failure(error)
+            del self._at[me]
+            if not self._host.end(item, outcome):
+                return
 
-    @staticmethod
-    def _outcome(task: asyncio.Future[Any]) -> Outcome:
-        if not task.done():
-            return None, "the function did not end when it was cancelled", True
-        if task.cancelled():
-            return None, "the function was cancelled", True
-        error = task.exception()
-        return encode(task.result()) if error is None else failure(error)
+    def _cancel(self, slot: asyncio.Task[None], item: Item) -> None:
+        if self._at.get(slot) is item:
+            slot.cancel()
