@@ -256,7 +256,7 @@ class Gateway:
         del self.items[item.ticket]
         item.task.succeeded += 1
         if item.task.keep:
-            item.task.results.append({"number": item.number, "value": result})
+            item.task.results.append(result)
         self._settle(item.task)
 
     def _settle(self, task: Task) -> None:
@@ -559,10 +559,10 @@ class Handler(BaseHTTPRequestHandler):
         if what == "result":
             return task.view()["result"]
         if what == "results":
-            # A result's cursor is its place in the order of collection.
-            after = query.get("after", 0)
-            page = [{"number": after + n + 1, "value": result["value"]} for n, result in enumerate(task.results[after : after + limit])]
-            return {"results": page, "more": after + limit < len(task.results)}
+            # A result's number is its place in the order of collection.
+            first = query.get("from", 0)
+            page = [{"number": first + n, "value": value} for n, value in enumerate(task.results[first : first + limit])]
+            return {"results": page, "more": first + limit < len(task.results) or task.finished_at is None}
         if what == "failures":
             failures = sorted(task.failures, key=lambda failure: failure["seq"])
             if "after_seq" in query:

@@ -112,13 +112,12 @@ class Case:
 
     def results(self, task: int) -> List[Any]:
         """Returns the results of a task."""
-        after, found = "", []
+        found: List[Any] = []
         while True:
-            page = self.call("GET", f"/v1/tasks/{task}/results?limit=1000{after}")
+            page = self.call("GET", f"/v1/tasks/{task}/results?limit=1000&from={len(found)}")
             found += [result["value"] for result in page["results"]]
             if not page["more"]:
                 return found
-            after = f"&after={page['results'][-1]['number']}"
 
     def errors(self, task: int) -> List[str]:
         """Returns the errors of the items that failed for good."""
@@ -278,7 +277,9 @@ def cancelled_task(case: Case) -> None:
     worker.terminate()
     output = case.drained(worker)
     if case.sdk != "python-processes":
-        same(output.count("cancelled"), 2, "the number of functions that heard it")
+        # The third item may begin before a real service has withdrawn it.
+        heard = output.count("cancelled")
+        assert heard == 2 or (heard == 3 and case.fake is None), f"{heard} functions heard it"
     if case.fake is not None:
         same(sum(case.gateway.reports.values()), 10, "the number of reports")
 

@@ -239,9 +239,9 @@ func (c *Client) Result(ctx context.Context, id uint64) (*Result, error) {
 	return result, err
 }
 
-// Results calls `see` with each kept result of a task, in the order in which they were collected. The task's sink must be "keep".
+// Results calls `see` with each kept result of a task, in the order in which they were collected, to its end. The task's sink must be "keep".
 func (c *Client) Results(ctx context.Context, id uint64, see func(json.RawMessage) error) error {
-	query := url.Values{"limit": {"1000"}}
+	first := uint64(0)
 	for {
 		var page struct {
 			Results []struct {
@@ -250,17 +250,22 @@ func (c *Client) Results(ctx context.Context, id uint64, see func(json.RawMessag
 			}
 			More bool
 		}
-		if _, err := c.send(ctx, "GET", fmt.Sprintf("/v1/tasks/%d/results?%s", id, query.Encode()), "", nil, &page); err != nil {
+		if _, err := c.send(ctx, "GET", fmt.Sprintf("/v1/tasks/%d/results?from=%d&limit=1000", id, first), "", nil, &page); err != nil {
 			return err
 		}
 		for _, result := range page.Results {
 			if err := see(result.Value); err != nil {
 				return err
 			}
-			query.Set("after", fmt.Sprint(result.Number))
+			first = result.Number + 1
 		}
 		if !page.More {
 			return nil
+		}
+		if len(page.Results) == 0 {
+			if err := sleep(ctx, 500*time.Millisecond); err != nil {
+				return err
+			}
 		}
 	}
 }

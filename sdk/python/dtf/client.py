@@ -14,6 +14,8 @@ from ._http import TIMEOUT, Backoff, Connection, Pool, events, read, token_of, u
 from .errors import ApiError, ConnectionFailed
 
 T = TypeVar("T")
+#: The time between two looks for further results, in seconds.
+PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -215,16 +217,17 @@ class Client:
         return self._send("GET", f"/v1/tasks/{task}/result")
 
     def results(self, task: int, *, page: int = 1000) -> Iterator[Any]:
-        """Returns the kept results of a task, in the order in which they were collected. Its sink must be ``keep``."""
-        after: Dict[str, Any] = {}
+        """Returns the kept results of a task, in the order in which they were collected, to its end. Its sink must be ``keep``."""
+        first = 0
         while True:
-            query = urlencode({**after, "limit": page})
-            answer = self._send("GET", f"/v1/tasks/{task}/results?{query}")
+            answer = self._send("GET", f"/v1/tasks/{task}/results?from={first}&limit={page}")
             for result in answer["results"]:
                 yield result["value"]
-                after = {"after": result["number"]}
+                first = result["number"] + 1
             if not answer["more"]:
                 return
+            if not answer["results"]:
+                time.sleep(PAUSE)
 
     def failures(self, task: int, *, page: int = 1000) -> Iterator[Failure]:
         """Returns the items of a task that failed for good."""

@@ -190,19 +190,20 @@ export class Client {
   }
 
   /**
-   * Yields the kept results of a task, in the order in which they were collected. Its sink must be `keep`.
+   * Yields the kept results of a task, in the order in which they were collected, to its end. Its sink must be `keep`.
    * @param {number} id
    * @param {{page?: number}} [options]
    * @returns {AsyncGenerator<any, void, void>}
    */
   async *results(id, { page = 1000 } = {}) {
-    for (let after = ""; ; ) {
-      const answer = await this.#send("GET", `/v1/tasks/${id}/results?limit=${page}${after}`);
+    for (let first = 0; ; ) {
+      const answer = await this.#send("GET", `/v1/tasks/${id}/results?from=${first}&limit=${page}`);
       for (const { number, value } of answer.results) {
         yield value;
-        after = `&after=${number}`;
+        first = number + 1;
       }
       if (!answer.more) return;
+      if (answer.results.length === 0) await sleep(500);
     }
   }
 
@@ -249,7 +250,7 @@ export class Client {
    */
   async #send(method, path, body, key, tries = { count: 0 }) {
     const backoff = new Backoff();
-    const end = Date.now() + this.#retryFor;
+    const end = performance.now() + this.#retryFor;
     const data = body === undefined ? undefined : JSON.stringify(body);
     for (;;) {
       const at = this.#at;
@@ -263,7 +264,7 @@ export class Client {
         failed = error;
       }
       const pause = backoff.next(failed);
-      if (Date.now() + pause > end) throw failed;
+      if (performance.now() + pause > end) throw failed;
       await sleep(pause);
     }
   }

@@ -125,7 +125,7 @@ export class Engine {
   drain() {
     if (this.#draining) return;
     this.#log(`draining: ${this.#running} items run`);
-    this.#draining = Date.now();
+    this.#draining = performance.now();
     // What an answer may bring that is broken off here.
     this.#owe(this.#draining);
     for (const item of this.#items.values()) {
@@ -148,11 +148,11 @@ export class Engine {
   /** @param {Item} item */
   #start(item) {
     this.#running++;
-    item.began = Date.now();
+    item.began = performance.now();
     item.timer = setTimeout(() => this.#overrun(item), Math.min(item.timeout, 2 ** 31 - 1));
     this.#execute(item).finally(() => {
       clearTimeout(item.timer);
-      this.#lastEnd = Date.now();
+      this.#lastEnd = performance.now();
       this.#mean += 0.05 * (this.#lastEnd - item.began - this.#mean);
       this.#leaveSlot(item);
     });
@@ -217,7 +217,7 @@ export class Engine {
   }
 
   #giveBackStale() {
-    const now = Date.now();
+    const now = performance.now();
     if (now - this.#lastEnd <= STALE_MS) return;
     for (const item of this.#waiting) {
       if (!item.over && now - item.given > STALE_MS) this.#forget(item);
@@ -301,10 +301,10 @@ export class Engine {
 
   /** @param {number} longest In milliseconds. */
   async #wait(longest) {
-    const end = Date.now() + longest;
+    const end = performance.now() + longest;
     // Several loops may pause: each looks at the end of the worker now and then.
-    while (!this.#ended && Date.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, Math.min(100, Math.max(1, end - Date.now()))));
+    while (!this.#ended && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(100, Math.max(1, end - performance.now()))));
     }
   }
 
@@ -344,7 +344,7 @@ export class Engine {
         await this.#room.wait();
         continue;
       }
-      const [session, gateway, asked] = [this.#session, this.#gateway, Date.now()];
+      const [session, gateway, asked] = [this.#session, this.#gateway, performance.now()];
       // A session begins without items, so that none are lost with the answer.
       const wait = session ? Math.min(POLL_MS, (this.#lease * 2) / 3) | 0 : 0;
       const body = session
@@ -355,7 +355,7 @@ export class Engine {
         this.#take(await this.#call("poll", gateway, JSON.stringify(body), fields, { wait, signal }), gateway, session === undefined);
         backoff.reset();
       } catch (error) {
-        this.#owe(Date.now());
+        this.#owe(performance.now());
         // It was broken off.
         if (this.#draining && this.#draining >= asked) continue;
         await this.#failed(error, session, gateway, backoff);
@@ -380,7 +380,7 @@ export class Engine {
       this.#lease = answer.lease_ms;
       this.#notify();
     }
-    const now = Date.now();
+    const now = performance.now();
     for (const given of answer.items) this.#accept(given, answer.session, now);
     this.#heard(answer);
     this.#pump();
@@ -471,7 +471,7 @@ export class Engine {
   async #awaitSession() {
     for (;;) {
       if (this.#draining) {
-        const late = Date.now() - Math.max(this.#draining, this.#lastEnd) > LAST_TRIES_MS;
+        const late = performance.now() - Math.max(this.#draining, this.#lastEnd) > LAST_TRIES_MS;
         if (late || (this.#fatal && !this.#session)) {
           this.#log(`${this.#items.size} outcomes could not be reported; their items will run again`);
           return undefined;
@@ -517,7 +517,7 @@ export class Engine {
   async #beat() {
     const backoff = new Backoff();
     while (!this.#ended) {
-      const [session, now] = [this.#session, Date.now()];
+      const [session, now] = [this.#session, performance.now()];
       const left = this.#owed ? Math.max(0, this.#owed - now) : Infinity;
       if (!session || (this.#items.size === 0 && left > 0)) {
         await this.#held.wait(session && left < Infinity ? left : undefined);

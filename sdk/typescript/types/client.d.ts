@@ -125,7 +125,7 @@ export class Client {
      */
     result(id: number): Promise<TaskResult | null>;
     /**
-     * Yields the kept results of a task, in the order in which they were collected. Its sink must be `keep`.
+     * Yields the kept results of a task, in the order in which they were collected, to its end. Its sink must be `keep`.
      * @param {number} id
      * @param {{page?: number}} [options]
      * @returns {AsyncGenerator<any, void, void>}
