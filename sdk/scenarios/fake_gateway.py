@@ -15,7 +15,7 @@ import uuid
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 from urllib.parse import parse_qs, urlsplit
 
 UNNAMED = 5.0
@@ -266,7 +266,7 @@ class Gateway:
 
     # The work routes.
 
-    def poll(self, call: Dict[str, Any]) -> Dict[str, Any]:
+    def poll(self, call: Dict[str, Any], is_gone: Callable[[], bool]) -> Dict[str, Any]:
         most, name = call["most"], call.get("session")
         if not isinstance(most, int) or not 0 <= most <= 1000:
             raise Problem("invalid_request", f"most is {most}; allowed is 0 to 1000")
@@ -279,12 +279,13 @@ class Gateway:
                 self.sessions[name] = Session(call["worker"], sorted(call["functions"]), time.monotonic() + self.lease)
             while True:
                 session = self._renew(name)
-                items = self._give(name, session, most)
+                # Nothing is given to a worker that has hung up.
+                items = [] if is_gone() else self._give(name, session, most)
                 dropped, drain = session.news()
                 left = deadline - time.monotonic()
-                if items or dropped or drain or left <= 0:
+                if items or dropped or drain or left <= 0 or is_gone():
                     break
-                self.changed.wait(left)
+                self.changed.wait(min(left, 0.25))
         return {"session": name, "lease_ms": int(self.lease * 1000), "items": items, "dropped": dropped, "drain": drain}
 
     def _renew(self, name: str) -> Session:
@@ -537,7 +538,9 @@ class Handler(BaseHTTPRequestHandler):
             if parts[2] == "leave":
                 gateway.leave(call)
                 return 204, None
-            routes = {"poll": gateway.poll, "report": gateway.report, "beat": gateway.beat}
+            if parts[2] == "poll":
+                return 200, gateway.poll(call, self._is_gone)
+            routes = {"report": gateway.report, "beat": gateway.beat}
             if parts[2] in routes:
                 return 200, routes[parts[2]](call)
         if parts[:2] != ["v1", "tasks"]:
@@ -553,6 +556,14 @@ class Handler(BaseHTTPRequestHandler):
             return 200, gateway.act(number, parts[3], key)
         with gateway.changed:
             return 200, self._read(gateway.task(number), parts[3], query)
+
+    def _is_gone(self) -> bool:
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _read(self, task: Task, what: str, query: Dict[str, int]) -> Any:
         limit = query.get("limit", 100)

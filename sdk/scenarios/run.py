@@ -29,6 +29,7 @@ from typing import Any, Callable, Dict, List, Optional
 from fake_gateway import Gateway
 
 SDK = Path(__file__).resolve().parent.parent
+LIBFAKETIME = glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
 #: Longer than any machine needs.
 PATIENCE = 120.0
 
@@ -293,6 +294,7 @@ def worker_killed(case: Case) -> None:
     task = case.create("sleep", [0.3] * 20)
     case.running(4)
     first.kill()
+    first.communicate(timeout=20)
     case.spawn(DTF_CONCURRENCY="4")
     counts(case.end(task), succeeded=20)
     same(len(case.results(task)), 20, "the number of results")
@@ -387,6 +389,47 @@ def late_success(case: Case) -> None:
 
 
 @scenario()
+def waits_too_long(case: Case) -> None:
+    """Items that were fetched ahead by a worker that has become slow go to another one."""
+    slow = case.spawn(DTF_CONCURRENCY="1")
+    counts(case.end(case.create("square", range(0, 500))), succeeded=500)
+    task = case.create("sleep", [4.0] * 6)
+    case.begun(slow, 1)
+    if sum(len(session.running) for session in case.gateway.sessions.values()) < 4:
+        return counts(case.end(task), succeeded=6)  # On a machine so slow nothing was fetched ahead.
+    other = case.spawn(DTF_CONCURRENCY="8")
+    began = time.monotonic()
+    counts(case.end(task), succeeded=6)
+    assert time.monotonic() - began < 18, "the items ran one after the other"
+    other.terminate()
+    begun = case.drained(other).count("begun")
+    assert begun >= 3, f"the other worker had {begun} items"
+
+
+@scenario()
+def clock_jump(case: Case) -> None:
+    """The clock of the worker's machine jumps by a day and back: no timeout comes early, and nothing is sent twice."""
+    if case.sdk == "go" or not LIBFAKETIME:
+        why = "go does not ask the C library" if case.sdk == "go" else "libfaketime is missing: apt-get install libfaketime"
+        return print(f"{'not':6} {case.sdk:17} clock_jump: {why}", flush=True)
+    with tempfile.NamedTemporaryFile("w+") as offset:
+        offset.write("+0\n")
+        offset.flush()
+        variables = {"FAKETIME_TIMESTAMP_FILE": offset.name, "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        worker = case.spawn(DTF_CONCURRENCY="4", LD_PRELOAD=LIBFAKETIME[0], **variables)
+        task = case.create("sleep", [0.6] * 12, timeout=20)
+        for jump in ("+86400", "-86400", "+0"):
+            case.begun(worker, 4)
+            offset.seek(0)
+            offset.truncate()
+            offset.write(f"{jump}\n")
+            offset.flush()
+        counts(case.end(task), succeeded=12)
+        same(max(case.gateway.reports.values()), 1, "the number of reports on an item")
+        same(len(case.gateway.sessions), 1, "the number of sessions")
+
+
+@scenario()
 def other_gateway(case: Case) -> None:
     """With two gateways, a worker turns to the second one when the first does not answer, or has no executor."""
     first, second = case.gateway, Gateway()
@@ -444,7 +487,9 @@ def second_signal(case: Case) -> None:
     time.sleep(0.5)
     assert worker.poll() is None, "the first signal ended the worker"
     worker.send_signal(signal.SIGINT)
-    same(worker.wait(10), 128 + signal.SIGINT, "the exit code")
+    # Its output ends with the last process that it has started.
+    worker.communicate(timeout=20)
+    same(worker.returncode, 128 + signal.SIGINT, "the exit code")
     case.call("POST", f"/v1/tasks/{task}/cancel")
 
 
@@ -453,7 +498,7 @@ def refused_worker(case: Case) -> None:
     """A worker whose token is refused ends and says why."""
     original = case.gateway.poll
 
-    def refuse(call: Dict[str, Any]) -> Dict[str, Any]:
+    def refuse(call: Dict[str, Any], is_gone: Callable[[], bool]) -> Dict[str, Any]:
         from fake_gateway import Problem
 
         raise Problem("unauthenticated", "the token is unknown")

@@ -39,8 +39,8 @@ type engine struct {
 	calls       *transport
 	info        map[string]any
 	concurrency int
-	// room, ready and held wake the goroutines that poll, report and beat; each waits for its own one. done is closed at the end.
-	room, ready, held, done chan struct{}
+	// room, ready, held and active wake the goroutines that poll, report, beat and watch. done is closed at the end.
+	room, ready, held, active, done chan struct{}
 	// ctx ends with the worker.
 	ctx  context.Context
 	stop context.CancelFunc
@@ -66,13 +66,15 @@ type engine struct {
 	ended    bool
 	fatal    error
 	endPoll  context.CancelFunc
+	// cuts is the number of polls that were broken off.
+	cuts int
 }
 
 func newEngine(w *Worker, calls *transport, concurrency int) *engine {
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
 	e := &engine{
 		worker: w, calls: calls, concurrency: concurrency, mean: ahead, lease: 30 * time.Second,
-		room: signal(), ready: signal(), held: signal(), done: make(chan struct{}),
+		room: signal(), ready: signal(), held: signal(), active: signal(), done: make(chan struct{}),
 		items: map[string]*item{}, running: map[*item]struct{}{},
 	}
 	e.work = sync.NewCond(&e.mu)
@@ -295,17 +297,22 @@ func (e *engine) drainLocked() {
 	}
 	e.worker.Logf("dtf: draining: %d items run", len(e.running))
 	e.draining = time.Now()
-	// What an answer may bring that is broken off here.
-	e.owe(e.draining)
 	for _, i := range e.items {
 		if i.deadline.IsZero() && !i.over {
 			e.forget(i)
 		}
 	}
+	e.breakOffPoll()
+	e.notify()
+}
+
+// breakOffPoll ends a poll that waits. What its answer may have brought is not named by the next beat.
+func (e *engine) breakOffPoll() {
+	e.cuts++
+	e.owe(time.Now())
 	if e.endPoll != nil {
 		e.endPoll()
 	}
-	e.notify()
 }
 
 // lost says that a session has ended. What runs goes on, and its successes are reported in the next one.
@@ -376,7 +383,7 @@ func (e *engine) poll() {
 	}
 	for {
 		e.mu.Lock()
-		current, gateway, most, must := e.session, e.gateway, e.wanted(), e.mustPoll()
+		current, gateway, most, cuts, must := e.session, e.gateway, e.wanted(), e.cuts, e.mustPoll()
 		wait := shorter(pollWait, e.lease*2/3)
 		ctx, cancel := context.WithCancel(e.ctx)
 		e.endPoll = cancel
@@ -407,7 +414,7 @@ func (e *engine) poll() {
 		}
 		e.mu.Lock()
 		e.owe(time.Now())
-		brokenOff := ctx.Err() != nil && !e.draining.IsZero() && current.id != ""
+		brokenOff := e.cuts > cuts
 		e.mu.Unlock()
 		if !brokenOff && e.failed(err, current, gateway) && !e.pause(nil, pauses.next(err)) {
 			return
@@ -459,6 +466,7 @@ func (e *engine) accept(given workItem, name string, now time.Time) {
 	}
 	e.items[i.Ticket] = i
 	e.busy++
+	wake(e.active)
 	if i.function == nil {
 		e.release(i)
 		e.settle(i, nil, fmt.Errorf("this worker has no function %q", given.Function))
@@ -692,14 +700,7 @@ func (e *engine) beat() {
 
 // watch stops items whose time is over, and gives back those that wait too long for a slot.
 func (e *engine) watch() {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-e.done:
-			return
-		}
+	for e.pause(nil, tick) {
 		now := time.Now()
 		e.mu.Lock()
 		for i := range e.running {
@@ -708,13 +709,30 @@ func (e *engine) watch() {
 			}
 		}
 		if e.busy > 0 && now.Sub(e.lastEnd) > stale {
-			for _, i := range e.items {
-				if i.deadline.IsZero() && !i.over && now.Sub(i.given) > stale {
-					e.forget(i)
-				}
-			}
+			e.giveBack(now)
 		}
+		idle := e.busy <= 0 && len(e.running) == 0
 		e.mu.Unlock()
+		if idle && !e.pause(e.active, time.Hour) {
+			return
+		}
+	}
+}
+
+// giveBack gives back what waits too long for a slot, and fetches nothing ahead until functions are fast again.
+func (e *engine) giveBack(now time.Time) {
+	some := false
+	for _, i := range e.items {
+		if i.deadline.IsZero() && !i.over && now.Sub(i.given) > stale {
+			some = true
+			if e.mean < stale {
+				e.mean = stale
+			}
+			e.forget(i)
+		}
+	}
+	if some {
+		e.breakOffPoll()
 	}
 }
 

@@ -34,6 +34,8 @@ LINGER = 0.003
 AHEAD = 0.02
 #: The time after which a gateway gives an item that a beat does not name to others, and a little more.
 UNNAMED = 5.5
+#: The time after which an item that waits for a slot goes back where nothing ends.
+STALE = 2.0
 #: The time for which the last outcomes are tried to be reported when the worker ends.
 LAST_TRIES = 30.0
 #: The fields that answers must have.
@@ -88,6 +90,8 @@ class Engine:
         self._failures = 0
         #: The time at which a beat is due although nothing may run: then the gateway sees what was lost with an answer.
         self._owed: Optional[float] = None
+        #: The number of polls that were broken off.
+        self._cuts = 0
         self._draining: Optional[float] = None
         self._fatal: Optional[DtfError] = None
         self._lines: Dict[str, Tuple[int, Connection]] = {}
@@ -114,13 +118,23 @@ class Engine:
         """Runs until the worker has been drained. Raises the error that ended it, if one did."""
         loops = [self._poll_loop, self._report_loop, self._beat_loop, self._watch_loop]
         for loop in loops:
-            threading.Thread(target=loop, name=loop.__name__.replace("_loop", "").replace("_", "dtf-"), daemon=True).start()
+            name = loop.__name__.replace("_loop", "").replace("_", "dtf-")
+            threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True).start()
         self._done.wait()
         for slots in self._all:
             slots.close()
         self._leave()
         if self._fatal is not None:
             raise self._fatal
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """Ends the worker where one of its threads would end without the others."""
+        try:
+            loop()
+        except BaseException as error:
+            log.exception("the worker is broken")
+            self._fatal = DtfError(f"the worker is broken: {error!r}")
+            self._done.set()
 
     def drain(self) -> None:
         """Takes nothing more; what runs comes to its end, and what waits goes back."""
@@ -129,11 +143,9 @@ class Engine:
                 return
             log.info("draining: %d items run", len(self._running))
             self._draining = time.monotonic()
-            # What an answer may bring that is broken off here.
-            self._owed = self._draining + UNNAMED
             for item in [item for item in self._items.values() if item.deadline is None and not item.over]:
                 self._forget(item)
-            self._abort("poll")
+            self._break_off_poll()
             self._notify()
 
     # From the slots.
@@ -257,6 +269,12 @@ class Engine:
                 self._lines[name] = (gateway, line)
             return line
 
+    def _break_off_poll(self) -> None:
+        """Ends a poll that waits. What its answer may have brought is not named by the next beat."""
+        self._cuts += 1
+        self._owed = max(self._owed or 0.0, time.monotonic() + UNNAMED)
+        self._abort("poll")
+
     def _abort(self, name: str) -> None:
         _, line = self._lines.get(name, (0, None))
         if line is not None:
@@ -295,8 +313,7 @@ class Engine:
                 if self._done.is_set():
                     return
                 session, gateway = self._session, self._gateway
-                most = self._wanted()
-            asked = time.monotonic()
+                most, cuts = self._wanted(), self._cuts
             try:
                 # A session begins without items, so that none are lost with the answer.
                 begin = {"worker": self._info, "functions": sorted(self._functions), "most": 0, "wait_ms": 0}
@@ -308,8 +325,8 @@ class Engine:
                 with self._lock:
                     self._owed = max(self._owed or 0.0, time.monotonic() + UNNAMED)
                     self._held.notify_all()
-                    if self._draining is not None and self._draining >= asked:
-                        continue  # It was broken off.
+                    if self._cuts > cuts:
+                        continue
                 if self._failed(error, session, gateway):
                     self._done.wait(backoff.next(error))
 
@@ -361,7 +378,7 @@ class Engine:
                     return
                 lingers = self._busy > 0 and len(self._outcomes) < MAX_ITEMS and self._draining is None
             if lingers:
-                time.sleep(LINGER)
+                self._done.wait(LINGER)
             self._send(self._batch())
 
     def _batch(self) -> List[Item]:
@@ -492,12 +509,19 @@ class Engine:
             with self._lock:
                 for item in [item for item in self._running if item.deadline is not None and item.deadline <= now]:
                     self._overrun(item)
-                if now - self._last_end > 2.0:
-                    for item in [item for item in self._items.values() if item.deadline is None and not item.over]:
-                        if now - item.given > 2.0:
-                            self._forget(item)
+                if now - self._last_end > STALE:
+                    self._give_back(now)
                 if self._busy <= 0:
                     self._working.clear()
+
+    def _give_back(self, now: float) -> None:
+        """Gives back what waits too long for a slot, and fetches nothing ahead until functions are fast again."""
+        waiting = [item for item in self._items.values() if item.deadline is None and not item.over and now - item.given > STALE]
+        if waiting:
+            self._mean = max(self._mean, STALE)
+            self._break_off_poll()
+        for item in waiting:
+            self._forget(item)
 
     def _overrun(self, item: Item) -> None:
         self._running.discard(item)

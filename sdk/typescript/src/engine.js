@@ -126,13 +126,18 @@ export class Engine {
     if (this.#draining) return;
     this.#log(`draining: ${this.#running} items run`);
     this.#draining = performance.now();
-    // What an answer may bring that is broken off here.
-    this.#owe(this.#draining);
     for (const item of this.#items.values()) {
       if (!item.began && !item.over) this.#forget(item);
     }
-    this.#parkedPoll.abort();
+    this.#breakOffPoll();
     this.#notify();
+  }
+
+  /** Ends a poll that waits. What its answer may have brought is not named by the next beat. */
+  #breakOffPoll() {
+    this.#owe(performance.now());
+    this.#parkedPoll.abort();
+    this.#parkedPoll = new AbortController();
   }
 
   // Running.
@@ -216,12 +221,16 @@ export class Engine {
     this.#owe(item.given);
   }
 
+  /** Gives back what waits too long for a slot. */
   #giveBackStale() {
     const now = performance.now();
     if (now - this.#lastEnd <= STALE_MS) return;
-    for (const item of this.#waiting) {
-      if (!item.over && now - item.given > STALE_MS) this.#forget(item);
-    }
+    const stale = this.#waiting.filter((item) => !item.over && now - item.given > STALE_MS);
+    if (stale.length === 0) return;
+    // Nothing is fetched ahead until functions are fast again.
+    this.#mean = Math.max(this.#mean, STALE_MS);
+    this.#breakOffPoll();
+    for (const item of stale) this.#forget(item);
     this.#waiting = this.#waiting.filter((item) => !item.over);
   }
 
@@ -344,20 +353,19 @@ export class Engine {
         await this.#room.wait();
         continue;
       }
-      const [session, gateway, asked] = [this.#session, this.#gateway, performance.now()];
+      const [session, gateway, { signal }] = [this.#session, this.#gateway, this.#parkedPoll];
       // A session begins without items, so that none are lost with the answer.
       const wait = session ? Math.min(POLL_MS, (this.#lease * 2) / 3) | 0 : 0;
       const body = session
         ? { session: session.id, most: this.#wanted(), wait_ms: wait }
         : { worker: this.#info, functions: [...this.#functions.keys()], most: 0, wait_ms: 0 };
-      const signal = this.#draining ? undefined : this.#parkedPoll.signal;
       try {
         this.#take(await this.#call("poll", gateway, JSON.stringify(body), fields, { wait, signal }), gateway, session === undefined);
         backoff.reset();
       } catch (error) {
         this.#owe(performance.now());
         // It was broken off.
-        if (this.#draining && this.#draining >= asked) continue;
+        if (signal.aborted) continue;
         await this.#failed(error, session, gateway, backoff);
       }
     }
