@@ -54,6 +54,10 @@ def commands(sdk: str, build: Path) -> List[str]:
     return [str(program)]
 
 
+class Skipped(Exception):
+    """A scenario that cannot be had here."""
+
+
 class Case:
     """A scenario that runs: a gateway and the workers of one SDK."""
 
@@ -411,7 +415,7 @@ def clock_jump(case: Case) -> None:
     """The clock of the worker's machine jumps by a day and back: no timeout comes early, and nothing is sent twice."""
     if case.sdk == "go" or not LIBFAKETIME:
         why = "go does not ask the C library" if case.sdk == "go" else "libfaketime is missing: apt-get install libfaketime"
-        return print(f"{'not':6} {case.sdk:17} clock_jump: {why}", flush=True)
+        raise Skipped(why)
     with tempfile.NamedTemporaryFile("w+") as offset:
         offset.write("+0\n")
         offset.flush()
@@ -593,15 +597,17 @@ def main() -> int:
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown:
         arguments.error(f"there is no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
-    passed, failed, missing = 0, 0, 0
+    passed, failed, skipped, missing = 0, 0, 0, 0
     lock = threading.Lock()
 
     def one(sdk: str, command: List[str], name: str) -> None:
-        nonlocal passed, failed
+        nonlocal passed, failed, skipped
         began, case = time.monotonic(), Case(sdk, command, given.gateway)
-        error = ""
+        error, why = "", ""
         try:
             SCENARIOS[name](case)
+        except Skipped as reason:
+            why = str(reason)
         except urllib.error.HTTPError as problem:
             error = f"{problem}: {problem.read()[:500]!r}"
         except Exception:
@@ -611,11 +617,12 @@ def main() -> int:
             if not error:
                 case.logs.close()
         with lock:
-            print(f"{'FAILED' if error else 'ok':6} {sdk:17} {name:22} {time.monotonic() - began:6.1f} s", flush=True)
+            verdict = "FAILED" if error else "skip" if why else "ok"
+            print(f"{verdict:6} {sdk:17} {name:22} {time.monotonic() - began:6.1f} s {why}".rstrip(), flush=True)
             if error:
                 case.logs.seek(0)
                 print(error + "--- the log of the workers\n" + case.logs.read()[-3000:], flush=True)
-            passed, failed = passed + (not error), failed + bool(error)
+            passed, failed, skipped = passed + (verdict == "ok"), failed + bool(error), skipped + bool(why)
 
     with tempfile.TemporaryDirectory() as build:
         work = []
@@ -642,7 +649,7 @@ def main() -> int:
             thread.start()
         for thread in threads:
             thread.join()
-    print(f"{passed} passed, {failed} failed" + (f", {missing} languages missing" if missing else ""))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped" + (f", {missing} languages missing" if missing else ""))
     return 1 if failed or missing else 0
 
 
