@@ -4,16 +4,21 @@
 //! Times are milliseconds since the Unix epoch, durations are milliseconds, ids are numbers. Requests refuse fields that they do
 //! not know; clients must ignore response fields that they do not know, since new ones may be added within `/v1`.
 
+mod audit;
 mod bulk;
 mod failure;
 mod flow;
 mod group;
 mod problem;
+mod result;
 mod schedule;
 mod task;
 mod task_type;
+mod token;
+mod work;
 mod worker;
 
+pub use audit::{AuditEntry, AuditOutcome, AuditPage, AuditQuery};
 pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
 pub use failure::{Failure, FailurePage, FailureQuery};
 pub use flow::{
@@ -22,6 +27,7 @@ pub use flow::{
 };
 pub use group::{Group, Limits, SetGroup};
 pub use problem::{Code, Problem};
+pub use result::{KeptResult, ResultPage, ResultQuery};
 pub use schedule::{
     BackfillView, DueCause, DueEntry, DueOutcome, DueTotals, NewBackfill, NewSchedule, Overlap, Schedule,
     SchedulePage, ScheduleQuery,
@@ -31,4 +37,8 @@ pub use task::{
     Unique, UniqueWhile,
 };
 pub use task_type::TaskType;
+pub use token::{CreatedToken, NewToken, Token, TokenRole};
+pub use work::{
+    Beat, ItemReport, Leave, News, Poll, RemoteWorker, ReportWork, Reported, Work, WorkItem, WorkerInfo,
+};
 pub use worker::{Drain, Holding, HoldingState, Member, MemberState, Placement, Role, Worker};

@@ -15,10 +15,18 @@ pub enum Code {
     NotAllowed,
     /// The selection holds another number of tasks than the request expects. Nothing was done.
     CountDiffers,
+    /// The request needs a token, or its token is unknown, revoked or expired.
+    Unauthenticated,
+    /// The token does not give the right.
+    Forbidden,
+    /// Too many wrong tokens came from this address; try again later.
+    TooManyAttempts,
     /// The request comes from another site, or names a host that this server is not.
     ForeignOrigin,
     /// The body is larger than the server reads.
     TooLarge,
+    /// The worker's session is unknown or has ended. Poll without a session to begin a new one.
+    NoSession,
     /// Too many event streams are open at the server.
     TooManyStreams,
     /// A store did not answer. The action may have been applied; sending the same request again is safe.

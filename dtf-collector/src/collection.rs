@@ -109,6 +109,7 @@ impl Collection<'_> {
         let (collector, fence) = (self.collector.as_mut(), self.fence);
         let told = async {
             let told = failing(tell(collector, fence, batches, &calls)).await?;
+            failing(collector.flush()).await?;
             Ok((told, status(collector)?))
         };
         let (told, status) = called_each(&self.lease.stop, CALL_LIMIT, calls.clone(), told).await?;

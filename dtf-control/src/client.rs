@@ -6,6 +6,7 @@ use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::{QueueReader, TaskState};
+use dtf_model::result::NumberedResult;
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::unique::Unique;
 use dtf_model::wake::{Listener, Topic};
@@ -69,7 +70,7 @@ impl Client {
 
     /// Returns the number of a type that this process knows by this name.
     pub(crate) fn type_named(&self, name: &str) -> Result<TaskTypeId, ClientError> {
-        Ok(self.context.plugins.by_name(name)?.task_type)
+        self.context.plugins.number_named(name).map_err(Into::into)
     }
 
     /// Checks that outputs of this type can be read here.
@@ -101,7 +102,7 @@ impl Client {
     }
 
     /// The time, in milliseconds since the Unix epoch.
-    pub(crate) fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.context.clock.unix_millis()
     }
 
@@ -169,6 +170,7 @@ impl Client {
         param.type_version = param.type_version.max(self.context.plugins.conf(task_type)?.version);
         param.check()?;
         registration.plugin.check(&param)?;
+        let task_type = self.context.plugins.number_for(registration, &param);
         Ok(NewTask { request, task_type, param, now: self.now() })
     }
 
@@ -260,6 +262,20 @@ impl Client {
     ) -> Result<Vec<Failure>, ClientError> {
         let row = self.row(id).await?;
         Ok(self.table.failures(id, row.run, after, most).await?)
+    }
+
+    /// The results of a task that are [kept](dtf_model::result) with it, of its last run, with numbers from `from`, at most so many.
+    ///
+    /// # Errors
+    /// The task does not exist, or the store failed.
+    pub async fn kept_results(
+        &self,
+        id: TaskId,
+        from: u64,
+        most: u32,
+    ) -> Result<Vec<NumberedResult>, ClientError> {
+        let row = self.row(id).await?;
+        Ok(self.table.results(id, row.run, from, most).await?)
     }
 
     /// Runs the failed subtasks of an ended task again, those that are kept: as a new task of the same type and parameters,

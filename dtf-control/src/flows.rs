@@ -197,6 +197,7 @@ impl Client {
         let plugins = &self.context().plugins;
         for member in &mut flow.members {
             let registration = plugins.get(member.task_type)?;
+            member.task_type = plugins.number_for(registration, &member.param);
             member.param.type_version =
                 member.param.type_version.max(plugins.conf(member.task_type)?.version);
             member.param.check()?;

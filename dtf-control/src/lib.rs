@@ -6,10 +6,12 @@
 //! - [`ScheduleView`] is a schedule as its user sees it; [`Client::create_schedule`] makes one.
 //! - [`FlowBuilder`] is a flow that is about to be created, [`FlowView`] one that was.
 //! - [`ClientError`] says what the caller of any of them can do about a failure.
+//! - [`NewToken`] describes a token of the HTTP API, [`PresentedToken`] is one in the hands of its bearer.
 //! - [`progress`] defines rate and ETA.
 //!
 //! `dtf::Dtf::client` makes a client of a process; the HTTP API and the command work through the same one.
 
+mod audit;
 mod client;
 mod client_error;
 mod flows;
@@ -17,7 +19,9 @@ mod handle;
 pub mod progress;
 mod results;
 mod schedules;
+mod secret;
 mod submission;
+mod tokens;
 mod utc;
 
 pub use client::{Client, TaskStatusView};
@@ -27,5 +31,7 @@ pub use handle::{TaskHandle, TaskOutcome};
 pub use progress::{Pace, Progress};
 pub use results::ResultStream;
 pub use schedules::{BackfillPeriod, ScheduleView};
+pub use secret::PresentedToken;
 pub use submission::{RunError, RunningTask, Submission, TaskOutput};
+pub use tokens::NewToken;
 pub use utc::utc;

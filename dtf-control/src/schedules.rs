@@ -88,7 +88,9 @@ impl Client {
     ) -> Result<(), ClientError> {
         let plugins = &self.context().plugins;
         for (task_type, param) in template.params() {
-            param.type_version = param.type_version.max(plugins.conf(task_type)?.version);
+            let registration = plugins.get(*task_type)?;
+            *task_type = plugins.number_for(registration, param);
+            param.type_version = param.type_version.max(plugins.conf(*task_type)?.version);
         }
         let creation = template.creation(Uuid::nil(), calendar, now, now)?;
         creation.check()?;

@@ -16,6 +16,7 @@ use dtf_runtime::{apart, panic_text};
 use futures::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::outcome::{failed, failure, succeeded};
 use crate::task_cache::CachedTask;
@@ -163,6 +164,10 @@ impl ParcelExecution {
             Executed::Returned(Ok(result)) => succeeded(result, body),
             Executed::Returned(Err(_)) if context.cancelled.is_cancelled() => {
                 Report::Ended(Outcome::Cancelled)
+            }
+            Executed::Returned(Err(ExecuteError::Elsewhere(error))) => {
+                debug!(task_id = %context.id.task, %error, "not executed here");
+                Report::Returned
             }
             Executed::Returned(Err(error)) => failure(&self.work.conf, &error, body, context),
             Executed::Panicked(text) => failed(&format!("the plugin panicked: {text}"), body),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dtf_model::plugin::Members;
 use dtf_model::shard::Shipment;
 use dtf_model::wake::Topic;
 use dtf_model::{Shard, StoreError};
@@ -38,6 +39,8 @@ pub(crate) struct ShardLoop {
     more: bool,
     /// When it is claimed from again whether or not it has more, after a failure.
     again: Option<Instant>,
+    /// Whether the types that this process executes have changed, of which schedulers have not heard.
+    tells_types: bool,
     held: Arc<HeldShards>,
     _holding: Holding,
 }
@@ -79,6 +82,7 @@ impl ShardLoop {
             waiting,
             more: true,
             again: None,
+            tells_types: false,
             held: held_shards,
             _holding: holding,
         }
@@ -92,10 +96,12 @@ impl ShardLoop {
 
     async fn work(&mut self) -> Result<(), StoreError> {
         let mut listener = self.session.context.wake.listen(Topic::Shard(self.session.shard.0));
+        // Before the shard is taken up, which says what is taken now.
+        let mut windows = self.slots.windows();
+        let mut members = self.session.context.plugins.members().map(|(_, members)| members);
         if !self.take_up().await? {
             return Ok(());
         }
-        let mut windows = self.slots.windows();
         loop {
             let again = until(self.again);
             let wanted = self.more || !self.waiting.is_empty();
@@ -114,6 +120,8 @@ impl ShardLoop {
                 () = self.session.claim_again.notified() => self.more = true,
                 // Claiming says how much the shard may have now.
                 Ok(()) = windows.changed() => self.more = true,
+                // And of which types.
+                () = changed(&mut members) => (self.more, self.tells_types) = (true, true),
                 () = again => {
                     (self.again, self.more) = (None, true);
                 }
@@ -142,6 +150,9 @@ impl ShardLoop {
                 }
                 answered => answered?,
             };
+            if std::mem::take(&mut self.tells_types) {
+                self.session.hint_room();
+            }
             // Where there were fewer, a hint comes with the next ones.
             self.more = claimed.len() >= most;
             if !claimed.is_empty() {
@@ -186,4 +197,15 @@ impl ShardLoop {
             self.held.outlived_by(std::mem::take(&mut self.parcels));
         }
     }
+}
+
+/// Waits for a change of the members that can be executed here; for ever where there will be none.
+async fn changed(members: &mut Option<Members>) {
+    if let Some(watched) = members
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    *members = None;
+    std::future::pending().await
 }

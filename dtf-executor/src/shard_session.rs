@@ -108,7 +108,7 @@ impl ShardSession {
     /// Whether the shard has something that was not claimed, or its store does not know what this process takes.
     pub(crate) fn has_missed(&self, room: &ShardCredit) -> bool {
         let in_hand = u32::try_from(self.in_hand().len()).unwrap_or(u32::MAX);
-        room.used > in_hand || room.credit != Some(self.slots.credit())
+        room.used > in_hand || room.credit != Some(self.slots.credit()) || room.kinds != self.book.kinds()
     }
 
     pub(crate) fn stop(&self) -> Stop {

@@ -107,7 +107,8 @@ enum Which {
 pub(crate) struct TaskCache {
     queues: Arc<dyn ExecutorQueue>,
     context: RoleContext,
-    kinds: SupportedTypes,
+    /// None where they change while the process runs.
+    kinds: Option<SupportedTypes>,
     tasks: Mutex<HashMap<TaskId, Arc<CachedTask>>>,
     /// Keeps the book up to date for as long as somebody uses it.
     refresher: OnceLock<AbortOnDropHandle<()>>,
@@ -116,11 +117,11 @@ pub(crate) struct TaskCache {
 impl TaskCache {
     /// The kinds of task that can be executed here.
     pub(crate) fn kinds(&self) -> SupportedTypes {
-        self.kinds.clone()
+        self.kinds.clone().unwrap_or_else(|| self.context.plugins.executable())
     }
 
     pub(crate) fn start(queues: Arc<dyn ExecutorQueue>, context: RoleContext) -> Arc<Self> {
-        let kinds = context.plugins.kinds();
+        let kinds = context.plugins.members().is_none().then(|| context.plugins.executable());
         let book =
             Arc::new(Self { queues, context, kinds, tasks: Mutex::default(), refresher: OnceLock::new() });
         let weak = Arc::downgrade(&book);

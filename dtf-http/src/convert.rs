@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use dtf_api as api;
 use dtf_control::{Pace, Progress, TaskStatusView};
+use dtf_model::audit::{AuditEntry, AuditOutcome};
 use dtf_model::failure::Failure;
 use dtf_model::group::ResourceGroup;
 use dtf_model::limits::Limits;
 use dtf_model::param::Creator;
 use dtf_model::plugin::{PluginRegistry, TaskConf, TaskPluginRegistration, TaskResult};
 use dtf_model::table::TaskRow;
+use dtf_model::token::{ApiToken, TokenRole};
 use dtf_model::unique::{Unique, UniqueWhile};
 use dtf_model::{Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
 use lrmf_core::admin::{MemberPhase, TaskPhase};
@@ -49,6 +51,41 @@ fn control(control: Control) -> api::TaskControl {
     }
 }
 
+pub(crate) fn model_token_role(role: api::TokenRole) -> TokenRole {
+    match role {
+        api::TokenRole::Worker => TokenRole::Worker,
+        api::TokenRole::Reader => TokenRole::Reader,
+        api::TokenRole::Operator => TokenRole::Operator,
+        api::TokenRole::Admin => TokenRole::Admin,
+    }
+}
+
+fn token_role(role: TokenRole) -> api::TokenRole {
+    match role {
+        TokenRole::Worker => api::TokenRole::Worker,
+        TokenRole::Reader => api::TokenRole::Reader,
+        TokenRole::Operator => api::TokenRole::Operator,
+        TokenRole::Admin => api::TokenRole::Admin,
+    }
+}
+
+pub(crate) fn token(token: ApiToken) -> api::Token {
+    let ApiToken { id, name, role, groups, types, created_at, created_by, expires_at, last_used, .. } = token;
+    let role = token_role(role);
+    api::Token { id, name, role, groups, types, created_at, created_by, expires_at, last_used }
+}
+
+pub(crate) fn audit_entry(entry: AuditEntry) -> api::AuditEntry {
+    let AuditEntry { id, at, actor, address, action, target, detail, outcome, request } = entry;
+    let outcome = match outcome {
+        AuditOutcome::Intended => api::AuditOutcome::Intended,
+        AuditOutcome::Done => api::AuditOutcome::Done,
+        AuditOutcome::Refused => api::AuditOutcome::Refused,
+        AuditOutcome::Unknown => api::AuditOutcome::Unknown,
+    };
+    api::AuditEntry { id, at, actor, address, action, target, detail, outcome, request }
+}
+
 fn limits(limits: Limits) -> api::Limits {
     api::Limits { running: limits.running, rate: limits.rate }
 }
@@ -86,13 +123,9 @@ fn result(result: TaskResult) -> api::TaskResult {
     api::TaskResult { code, reason, data }
 }
 
-/// The name of a type; its number where this process does not know it.
-pub(crate) fn type_name(types: &PluginRegistry, task_type: TaskTypeId) -> String {
-    types.get(task_type).map_or_else(|_| task_type.to_string(), |known| known.name.clone())
-}
-
 /// A task, as its row has it.
 pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
+    let task_type = types.name_of(row.task_type, &row.param);
     let counts = counts(row.counts);
     let ended = api::Progress { counts, generated: true, ..api::Progress::default() };
     let TaskParam {
@@ -109,7 +142,7 @@ pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
     } = row.param;
     api::Task {
         id: row.id.0,
-        task_type: type_name(types, row.task_type),
+        task_type,
         name,
         description,
         creator: api::Creator { uid: creator.uid, name: creator.name },
@@ -161,7 +194,7 @@ pub(crate) fn task_param(task: api::NewTask) -> TaskParam {
 /// A task of the API that a description makes; the reverse of [`task_param`].
 pub(crate) fn new_task(types: &PluginRegistry, task_type: TaskTypeId, param: TaskParam) -> api::NewTask {
     api::NewTask {
-        task_type: type_name(types, task_type),
+        task_type: types.name_of(task_type, &param),
         param: param.type_param,
         name: param.name,
         description: param.description,

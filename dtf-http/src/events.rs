@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use dtf_api as api;
@@ -11,7 +10,7 @@ use dtf_api::Code;
 use dtf_model::TaskId;
 use futures::StreamExt;
 
-use crate::app::App;
+use crate::auth::Acting;
 use crate::convert;
 use crate::extract::Path;
 use crate::problem::Failed;
@@ -27,7 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     responses((status = 200, description = "A stream of events", body = api::Task, content_type = "text/event-stream"),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn task_events(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(id): Path<u64>,
 ) -> Result<impl IntoResponse, Failed> {
     app.task(id).await?;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::Json as Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use dtf_api as api;
@@ -16,7 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::app::{App, page};
+use crate::app::{App, Change, page};
+use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
 use crate::problem::Failed;
@@ -49,12 +49,15 @@ pub enum FlowAction {
 impl App {
     /// Creates a task that waits for others, or finds the one that this request made before.
     pub(crate) async fn create_after(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
-        let task_type = self.registry().by_name(&task.task_type)?.task_type;
+        let task_type = self.registry().number_named(&task.task_type)?;
+        let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
         let after: Vec<_> =
             task.after.iter().map(|after| (TaskId(after.task), condition(after.when))).collect();
         let param = convert::task_param(task);
-        let created = self.client().create_task_after(request, task_type, param, &after).await?;
-        self.task(created.id().0).await
+        let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
+        let target = format!("task {created}");
+        self.note_done(Change { action: "task.create", target, detail, request }).await?;
+        self.task(created.0).await
     }
 
     /// Creates a flow, or finds the one that this request made before.
@@ -62,8 +65,13 @@ impl App {
     /// # Errors
     /// A type, a group or a parameter is not allowed, a task waits for an unknown one or for itself, or a store failed.
     pub async fn create_flow(&self, request: Uuid, flow: api::NewFlow) -> Result<api::Flow, Failed> {
+        flow.tasks.values().try_for_each(|task| self.caller().check_group(&task.group))?;
+        let detail = format!("{:?} with {} tasks", flow.name, flow.tasks.len());
         let created = self.client().create_flow_once(request, builder(flow)).await?;
-        Ok(view(self.registry(), created))
+        let created = view(self.registry(), created);
+        let target = target(created.summary.id);
+        self.note_done(Change { action: "flow.create", target, detail, request }).await?;
+        Ok(created)
     }
 
     /// Returns a flow with its tasks.
@@ -71,7 +79,11 @@ impl App {
     /// # Errors
     /// The flow does not exist, or a store failed.
     pub async fn flow(&self, id: u64) -> Result<api::Flow, Failed> {
-        Ok(view(self.registry(), self.client().flow(FlowId(id)).await?))
+        let flow = view(self.registry(), self.client().flow(FlowId(id)).await?);
+        match flow.tasks.iter().all(|task| self.caller().sees(&task.group)) {
+            true => Ok(flow),
+            false => Err(Failed::not_found(format!("there is no flow {id}"))),
+        }
     }
 
     /// Returns a page of flows.
@@ -79,6 +91,8 @@ impl App {
     /// # Errors
     /// The page is too large, or a store failed.
     pub async fn flows(&self, query: &api::FlowQuery) -> Result<api::FlowPage, Failed> {
+        // A flow may have tasks of several groups.
+        self.caller().check_unlimited()?;
         let most = page(query.limit, 50)?;
         // One more tells whether there is another page.
         let mut found = self.client().flows(query.cursor.map(FlowId), most + 1).await?;
@@ -94,14 +108,27 @@ impl App {
     /// # Errors
     /// The flow does not exist, its state does not allow the action, or a store failed.
     pub async fn act_on_flow(&self, request: Uuid, id: u64, action: FlowAction) -> Result<api::Flow, Failed> {
-        let (client, id) = (self.client(), FlowId(id));
-        let changed = match action {
-            FlowAction::Pause => client.pause_flow(id).await?,
-            FlowAction::Resume => client.resume_flow(id).await?,
-            FlowAction::Cancel => client.cancel_flow(id).await?,
-            FlowAction::Retry => client.retry_flow(request, id).await?,
+        if !self.caller().groups.is_empty() {
+            self.flow(id).await?;
+        }
+        let name = match action {
+            FlowAction::Pause => "flow.pause",
+            FlowAction::Resume => "flow.resume",
+            FlowAction::Cancel => "flow.cancel",
+            FlowAction::Retry => "flow.retry",
         };
-        Ok(view(self.registry(), changed))
+        let change = Change { action: name, target: target(id), detail: String::new(), request };
+        self.audited(change, async {
+            let (client, id) = (self.client(), FlowId(id));
+            let changed = match action {
+                FlowAction::Pause => client.pause_flow(id).await?,
+                FlowAction::Resume => client.resume_flow(id).await?,
+                FlowAction::Cancel => client.cancel_flow(id).await?,
+                FlowAction::Retry => client.retry_flow(request, id).await?,
+            };
+            Ok(view(self.registry(), changed))
+        })
+        .await
     }
 }
 
@@ -110,7 +137,7 @@ impl App {
     (status = 200, description = "A page of flows", body = api::FlowPage),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn list_flows(
-    State(app): State<App>,
+    Acting(app): Acting,
     Query(query): Query<api::FlowQuery>,
 ) -> Result<Body<api::FlowPage>, Failed> {
     app.flows(&query).await.map(Body)
@@ -122,7 +149,7 @@ async fn list_flows(
     responses((status = 201, description = "The flow", body = api::Flow),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn create_flow(
-    State(app): State<App>,
+    Acting(app): Acting,
     RequestId(request): RequestId,
     Json(flow): Json<api::NewFlow>,
 ) -> Result<impl IntoResponse, Failed> {
@@ -138,7 +165,7 @@ async fn create_flow(
 #[utoipa::path(get, path = "/v1/flows/{id}", tag = "flows", params(("id" = u64, Path, description = "The flow")), responses(
     (status = 200, description = "The flow", body = api::Flow),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn get_flow(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<api::Flow>, Failed> {
+async fn get_flow(Acting(app): Acting, Path(id): Path<u64>) -> Result<Body<api::Flow>, Failed> {
     app.flow(id).await.map(Body)
 }
 
@@ -147,7 +174,7 @@ async fn get_flow(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<ap
     (status = 200, description = "The flow", body = api::Flow),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn pause_flow(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Flow>, Failed> {
@@ -159,7 +186,7 @@ async fn pause_flow(
     (status = 200, description = "The flow", body = api::Flow),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn resume_flow(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Flow>, Failed> {
@@ -171,7 +198,7 @@ async fn resume_flow(
     (status = 200, description = "The flow", body = api::Flow),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn cancel_flow(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Flow>, Failed> {
@@ -186,11 +213,16 @@ async fn cancel_flow(
     responses((status = 200, description = "The new flow", body = api::Flow),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn retry_flow(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Flow>, Failed> {
     app.act_on_flow(request.0, id, FlowAction::Retry).await.map(Body)
+}
+
+/// A flow, as the audit names it.
+fn target(id: u64) -> String {
+    format!("flow {id}")
 }
 
 /// A flow of the API, as the client creates it.
@@ -207,7 +239,8 @@ pub fn builder(flow: api::NewFlow) -> FlowBuilder {
 /// The tasks of a flow of the API, as a schedule keeps them.
 pub(crate) fn definition(types: &PluginRegistry, flow: api::NewFlow) -> Result<FlowDefinition, Failed> {
     let task = |(name, task): (String, api::FlowTask)| {
-        let (task_type, param) = (types.by_name(&task.task_type)?.task_type, param_of(&name, &task));
+        let (named, param) = (types.number_named(&task.task_type)?, param_of(&name, &task));
+        let task_type = types.number_for(types.get(named)?, &param);
         let after = task.after.into_iter().map(predecessor).collect();
         Ok((name, FlowTask { task_type, param, after }))
     };

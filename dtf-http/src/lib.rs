@@ -2,13 +2,16 @@
 //!
 //! - [`App`] has what the handlers do: JSON handlers and pages call the same functions, and a program may call them itself.
 //! - [`router`] answers `/v1`, `/openapi.json` and the pages of the dashboard.
-//! - [`Access`] says which hosts the server goes by. There are no tokens yet, so [`serve`] answers on loopback addresses only.
+//! - [`Access`] says which hosts the server goes by, and which requests need a token. [`Caller`] is who asks.
 //!
 //! The server keeps nothing: several processes may serve the same cluster. Everything that it tells is a snapshot.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
 mod app;
 mod assets;
+mod auth;
 mod convert;
 mod events;
 mod extract;
@@ -18,9 +21,17 @@ mod problem;
 mod routes;
 mod schedules;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
+mod work;
 
-pub use access::Access;
+pub use access::{Access, TokenRule};
 pub use app::App;
+pub use auth::Caller;
 pub use flows::{FlowAction, builder as flow_builder};
 pub use problem::Failed;
-pub use server::{ServeError, router, serve};
+#[cfg(feature = "tls")]
+pub use server::serve_tls;
+pub use server::{router, serve};
+#[cfg(feature = "tls")]
+pub use tls::{Certificate, TlsError};

@@ -1,7 +1,7 @@
 //! Errors as responses.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dtf_api::{Code, Problem};
 use dtf_control::ClientError;
@@ -40,7 +40,10 @@ fn status(code: Code) -> StatusCode {
         Code::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::NotAllowed | Code::CountDiffers => StatusCode::CONFLICT,
-        Code::ForeignOrigin => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::ForeignOrigin | Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+        Code::NoSession => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::TooManyStreams | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Unknown | Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -50,8 +53,16 @@ fn status(code: Code) -> StatusCode {
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
+        let status = self.status();
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status(), content_type, Json(self.0)).into_response()
+        let mut response = (status, content_type, Json(self.0)).into_response();
+        let (name, value) = match status {
+            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
+            StatusCode::TOO_MANY_REQUESTS => (header::RETRY_AFTER, "60"),
+            _ => return response,
+        };
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
     }
 }
 

@@ -1,6 +1,5 @@
 //! The JSON handlers of `/v1`.
 
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Json as Body, http::HeaderValue};
@@ -10,9 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::auth::Acting;
 use crate::events;
 use crate::extract::{Json, Path, Query, RequestId};
 use crate::problem::Failed;
+use crate::work;
 
 /// All routes of `/v1`, with their description.
 pub(crate) fn api() -> OpenApiRouter<App> {
@@ -35,6 +36,11 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(get_placement))
         .merge(crate::schedules::api())
         .merge(crate::flows::api())
+        .routes(routes!(list_tokens, create_token))
+        .routes(routes!(revoke_token))
+        .routes(routes!(list_audit))
+        .routes(routes!(list_results))
+        .merge(work::api())
 }
 
 fn description() -> utoipa::openapi::OpenApi {
@@ -54,7 +60,7 @@ fn description() -> utoipa::openapi::OpenApi {
     (status = 200, description = "A page of tasks", body = api::TaskPage),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn list_tasks(
-    State(app): State<App>,
+    Acting(app): Acting,
     Query(query): Query<api::TaskQuery>,
 ) -> Result<Body<api::TaskPage>, Failed> {
     app.tasks(&query).await.map(Body)
@@ -66,7 +72,7 @@ async fn list_tasks(
     responses((status = 201, description = "The task", body = api::Task),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn create_task(
-    State(app): State<App>,
+    Acting(app): Acting,
     RequestId(request): RequestId,
     Json(task): Json<api::NewTask>,
 ) -> Result<impl IntoResponse, Failed> {
@@ -82,7 +88,7 @@ async fn create_task(
 #[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
     (status = 200, description = "The task", body = api::Task),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn get_task(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<api::Task>, Failed> {
+async fn get_task(Acting(app): Acting, Path(id): Path<u64>) -> Result<Body<api::Task>, Failed> {
     app.task(id).await.map(Body)
 }
 
@@ -91,7 +97,7 @@ async fn get_task(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<ap
     (status = 200, description = "The task", body = api::Task),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn pause_task(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Task>, Failed> {
@@ -103,7 +109,7 @@ async fn pause_task(
     (status = 200, description = "The task", body = api::Task),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn resume_task(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Task>, Failed> {
@@ -115,7 +121,7 @@ async fn resume_task(
     (status = 200, description = "The task", body = api::Task),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn cancel_task(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Task>, Failed> {
@@ -129,7 +135,7 @@ async fn cancel_task(
     responses((status = 200, description = "The new task", body = api::Task),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn retry_task(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(id): Path<u64>,
 ) -> Result<Body<api::Task>, Failed> {
@@ -142,7 +148,7 @@ async fn retry_task(
     responses((status = 200, description = "A page of failures", body = api::FailurePage),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn list_failures(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(id): Path<u64>,
     Query(query): Query<api::FailureQuery>,
 ) -> Result<Body<api::FailurePage>, Failed> {
@@ -153,7 +159,7 @@ async fn list_failures(
 #[utoipa::path(get, path = "/v1/tasks/{id}/result", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
     (status = 200, description = "The result", body = api::TaskResult),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn get_result(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<api::TaskResult>, Failed> {
+async fn get_result(Acting(app): Acting, Path(id): Path<u64>) -> Result<Body<api::TaskResult>, Failed> {
     let task = app.task(id).await?;
     let status = task.status.name();
     task.result.map(Body).ok_or_else(|| {
@@ -172,7 +178,7 @@ async fn get_result(State(app): State<App>, Path(id): Path<u64>) -> Result<Body<
     responses((status = 200, description = "The outcome", body = api::BulkResult),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn bulk(
-    State(app): State<App>,
+    Acting(app): Acting,
     RequestId(request): RequestId,
     Json(bulk): Json<api::BulkRequest>,
 ) -> Result<Body<api::BulkResult>, Failed> {
@@ -183,7 +189,7 @@ async fn bulk(
 #[utoipa::path(get, path = "/v1/groups", tag = "groups", responses(
     (status = 200, description = "The groups, by name", body = Vec<api::Group>),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn list_groups(State(app): State<App>) -> Result<Body<Vec<api::Group>>, Failed> {
+async fn list_groups(Acting(app): Acting) -> Result<Body<Vec<api::Group>>, Failed> {
     app.groups().await.map(Body)
 }
 
@@ -191,7 +197,7 @@ async fn list_groups(State(app): State<App>) -> Result<Body<Vec<api::Group>>, Fa
 #[utoipa::path(get, path = "/v1/groups/{name}", tag = "groups", params(("name" = String, Path, description = "The group")), responses(
     (status = 200, description = "The group", body = api::Group),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn get_group(State(app): State<App>, Path(name): Path<String>) -> Result<Body<api::Group>, Failed> {
+async fn get_group(Acting(app): Acting, Path(name): Path<String>) -> Result<Body<api::Group>, Failed> {
     app.group(&name).await.map(Body)
 }
 
@@ -201,7 +207,7 @@ async fn get_group(State(app): State<App>, Path(name): Path<String>) -> Result<B
     responses((status = 200, description = "The group", body = api::Group),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn set_group(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(name): Path<String>,
     Json(set): Json<api::SetGroup>,
 ) -> Result<Body<api::Group>, Failed> {
@@ -211,7 +217,7 @@ async fn set_group(
 /// List the types of task that this server knows.
 #[utoipa::path(get, path = "/v1/types", tag = "types", responses(
     (status = 200, description = "The types, by number", body = Vec<api::TaskType>)))]
-async fn list_types(State(app): State<App>) -> Body<Vec<api::TaskType>> {
+async fn list_types(Acting(app): Acting) -> Body<Vec<api::TaskType>> {
     Body(app.types())
 }
 
@@ -219,7 +225,7 @@ async fn list_types(State(app): State<App>) -> Body<Vec<api::TaskType>> {
 #[utoipa::path(get, path = "/v1/workers", tag = "workers", responses(
     (status = 200, description = "The processes, by name", body = Vec<api::Worker>),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn list_workers(State(app): State<App>) -> Result<Body<Vec<api::Worker>>, Failed> {
+async fn list_workers(Acting(app): Acting) -> Result<Body<Vec<api::Worker>>, Failed> {
     app.workers().await.map(Body)
 }
 
@@ -229,11 +235,11 @@ async fn list_workers(State(app): State<App>) -> Result<Body<Vec<api::Worker>>, 
     responses((status = 200, description = "The process", body = api::Worker),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn drain_worker(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(name): Path<String>,
     Json(drain): Json<api::Drain>,
 ) -> Result<Body<api::Worker>, Failed> {
-    app.drain(&name, drain, "").await.map(Body)
+    app.drain(&name, drain).await.map(Body)
 }
 
 /// Show the holder of each part of a role's work, its token, and why it holds it.
@@ -241,8 +247,59 @@ async fn drain_worker(
     (status = 200, description = "The placement", body = api::Placement),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn get_placement(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(role): Path<api::Role>,
 ) -> Result<Body<api::Placement>, Failed> {
     app.placement(role).await.map(Body)
+}
+
+/// List the tokens, without their secrets.
+#[utoipa::path(get, path = "/v1/tokens", tag = "access", responses(
+    (status = 200, description = "The tokens, by id", body = Vec<api::Token>),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_tokens(Acting(app): Acting) -> Result<Body<Vec<api::Token>>, Failed> {
+    app.tokens().await.map(Body)
+}
+
+/// Make a token. Its secret is in the response, and nowhere else.
+#[utoipa::path(post, path = "/v1/tokens", tag = "access", request_body = api::NewToken, responses(
+    (status = 201, description = "The token and its secret", body = api::CreatedToken),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn create_token(
+    Acting(app): Acting,
+    Json(new): Json<api::NewToken>,
+) -> Result<(StatusCode, Body<api::CreatedToken>), Failed> {
+    Ok((StatusCode::CREATED, Body(app.create_token(new).await?)))
+}
+
+/// Revoke a token. Servers refuse it within five seconds.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "access", params(("id" = String, Path, description = "The id of the token")),
+    responses((status = 204, description = "The token is gone"),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn revoke_token(Acting(app): Acting, Path(id): Path<String>) -> Result<StatusCode, Failed> {
+    app.revoke_token(&id).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// List the changes that were asked for, page by page, the newest first.
+#[utoipa::path(get, path = "/v1/audit", tag = "access", params(api::AuditQuery), responses(
+    (status = 200, description = "A page of the audit", body = api::AuditPage),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_audit(
+    Acting(app): Acting,
+    Query(query): Query<api::AuditQuery>,
+) -> Result<Body<api::AuditPage>, Failed> {
+    app.audit(&query).await.map(Body)
+}
+
+/// List the results that are kept with a task, page by page, in the order of their collection; also while it runs.
+#[utoipa::path(get, path = "/v1/tasks/{id}/results", tag = "tasks",
+    params(("id" = u64, Path, description = "The task"), api::ResultQuery),
+    responses((status = 200, description = "A page of results", body = api::ResultPage),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_results(
+    Acting(app): Acting,
+    Path(id): Path<u64>,
+    Query(query): Query<api::ResultQuery>,
+) -> Result<Body<api::ResultPage>, Failed> {
+    app.results(id, &query).await.map(Body)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::Json as Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use dtf_api as api;
@@ -14,7 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::app::{App, page};
+use crate::app::{App, Change, page};
+use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
 use crate::flows;
@@ -41,8 +41,12 @@ impl App {
         request: Uuid,
         new: api::NewSchedule,
     ) -> Result<api::Schedule, Failed> {
+        groups_of(new.task.as_ref(), new.flow.as_ref())
+            .try_for_each(|group| self.caller().check_group(group))?;
         let spec = spec(self.registry(), new)?;
+        let (target, detail) = (target(&spec.name), format!("{} {}", spec.when, spec.zone));
         let created = self.client().create_schedule_once(request, spec).await?;
+        self.note_done(Change { action: "schedule.create", target, detail, request }).await?;
         Ok(view(self.registry(), created))
     }
 
@@ -51,7 +55,11 @@ impl App {
     /// # Errors
     /// There is no such schedule, or a store failed.
     pub async fn schedule(&self, name: &str) -> Result<api::Schedule, Failed> {
-        Ok(view(self.registry(), self.client().schedule(name).await?))
+        let found = view(self.registry(), self.client().schedule(name).await?);
+        match self.sees(&found) {
+            true => Ok(found),
+            false => Err(Failed::not_found(format!("there is no schedule {name:?}"))),
+        }
     }
 
     /// Returns a page of schedules.
@@ -64,8 +72,9 @@ impl App {
         let mut found = self.client().schedules(query.cursor.as_deref(), most + 1).await?;
         let more = found.len() > most as usize;
         found.truncate(most as usize);
-        let schedules: Vec<_> = found.into_iter().map(|found| view(self.registry(), found)).collect();
-        let next = schedules.last().filter(|_| more).map(|last| last.name.clone());
+        let next = found.last().filter(|_| more).map(|last| last.row.spec.name.clone());
+        let schedules = found.into_iter().map(|found| view(self.registry(), found));
+        let schedules = schedules.filter(|found| self.sees(found)).collect();
         Ok(api::SchedulePage { schedules, next })
     }
 
@@ -74,11 +83,15 @@ impl App {
     /// # Errors
     /// There is no such schedule, or a store failed.
     pub async fn pause_schedule(&self, name: &str, paused: bool) -> Result<api::Schedule, Failed> {
-        let changed = match paused {
-            true => self.client().pause_schedule(name).await?,
-            false => self.client().resume_schedule(name).await?,
-        };
-        Ok(view(self.registry(), changed))
+        let action = if paused { "schedule.pause" } else { "schedule.resume" };
+        self.changed(action, name, Uuid::new_v4(), String::new(), async {
+            let changed = match paused {
+                true => self.client().pause_schedule(name).await?,
+                false => self.client().resume_schedule(name).await?,
+            };
+            Ok(view(self.registry(), changed))
+        })
+        .await
     }
 
     /// Creates a task of a schedule at once, or finds the one that this request made before.
@@ -86,8 +99,11 @@ impl App {
     /// # Errors
     /// There is no such schedule, the task is refused, or a store failed.
     pub async fn trigger_schedule(&self, request: Uuid, name: &str) -> Result<api::Task, Failed> {
-        let task = self.client().trigger_schedule(request, name).await?;
-        self.task(task.0).await
+        self.changed("schedule.trigger", name, request, String::new(), async {
+            let task = self.client().trigger_schedule(request, name).await?;
+            self.task(task.0).await
+        })
+        .await
     }
 
     /// Creates the tasks of the due times of a period that have none.
@@ -101,7 +117,11 @@ impl App {
     ) -> Result<api::Schedule, Failed> {
         let api::NewBackfill { from, until, concurrency } = new;
         let period = BackfillPeriod { from, until, concurrency };
-        Ok(view(self.registry(), self.client().backfill_schedule(name, period).await?))
+        let detail = format!("from {} to {}", dtf_control::utc(from), dtf_control::utc(until));
+        self.changed("schedule.backfill", name, Uuid::new_v4(), detail, async {
+            Ok(view(self.registry(), self.client().backfill_schedule(name, period).await?))
+        })
+        .await
     }
 
     /// Deletes a schedule. Its tasks stay as they are.
@@ -109,7 +129,30 @@ impl App {
     /// # Errors
     /// There is no such schedule, or a store failed.
     pub async fn delete_schedule(&self, name: &str) -> Result<(), Failed> {
-        Ok(self.client().delete_schedule(name).await?)
+        self.changed("schedule.delete", name, Uuid::new_v4(), String::new(), async {
+            Ok(self.client().delete_schedule(name).await?)
+        })
+        .await
+    }
+
+    /// Returns true if the caller may see all groups that a schedule creates tasks in.
+    fn sees(&self, schedule: &api::Schedule) -> bool {
+        groups_of(schedule.task.as_ref(), schedule.flow.as_ref()).all(|group| self.caller().sees(group))
+    }
+
+    /// Makes a change of a schedule that the caller may see, and keeps that in the audit.
+    async fn changed<T>(
+        &self,
+        action: &'static str,
+        name: &str,
+        request: Uuid,
+        detail: String,
+        make: impl Future<Output = Result<T, Failed>>,
+    ) -> Result<T, Failed> {
+        if !self.caller().groups.is_empty() {
+            self.schedule(name).await?;
+        }
+        self.audited(Change { action, target: target(name), detail, request }, make).await
     }
 }
 
@@ -118,7 +161,7 @@ impl App {
     (status = 200, description = "A page of schedules", body = api::SchedulePage),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn list_schedules(
-    State(app): State<App>,
+    Acting(app): Acting,
     Query(query): Query<api::ScheduleQuery>,
 ) -> Result<Body<api::SchedulePage>, Failed> {
     app.schedules(&query).await.map(Body)
@@ -130,7 +173,7 @@ async fn list_schedules(
     responses((status = 201, description = "The schedule", body = api::Schedule),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn create_schedule(
-    State(app): State<App>,
+    Acting(app): Acting,
     RequestId(request): RequestId,
     Json(new): Json<api::NewSchedule>,
 ) -> Result<impl IntoResponse, Failed> {
@@ -147,10 +190,7 @@ async fn create_schedule(
 #[utoipa::path(get, path = "/v1/schedules/{name}", tag = "schedules", params(("name" = String, Path, description = "The schedule")), responses(
     (status = 200, description = "The schedule", body = api::Schedule),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn get_schedule(
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> Result<Body<api::Schedule>, Failed> {
+async fn get_schedule(Acting(app): Acting, Path(name): Path<String>) -> Result<Body<api::Schedule>, Failed> {
     app.schedule(&name).await.map(Body)
 }
 
@@ -158,7 +198,7 @@ async fn get_schedule(
 #[utoipa::path(delete, path = "/v1/schedules/{name}", tag = "schedules", params(("name" = String, Path, description = "The schedule")), responses(
     (status = 204, description = "It is deleted"),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-async fn delete_schedule(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, Failed> {
+async fn delete_schedule(Acting(app): Acting, Path(name): Path<String>) -> Result<StatusCode, Failed> {
     app.delete_schedule(&name).await.map(|()| StatusCode::NO_CONTENT)
 }
 
@@ -167,7 +207,7 @@ async fn delete_schedule(State(app): State<App>, Path(name): Path<String>) -> Re
     (status = 200, description = "The schedule", body = api::Schedule),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn pause_schedule(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(name): Path<String>,
 ) -> Result<Body<api::Schedule>, Failed> {
     app.pause_schedule(&name, true).await.map(Body)
@@ -178,7 +218,7 @@ async fn pause_schedule(
     (status = 200, description = "The schedule", body = api::Schedule),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn resume_schedule(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(name): Path<String>,
 ) -> Result<Body<api::Schedule>, Failed> {
     app.pause_schedule(&name, false).await.map(Body)
@@ -192,7 +232,7 @@ async fn resume_schedule(
     responses((status = 200, description = "The task", body = api::Task),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn trigger_schedule(
-    State(app): State<App>,
+    Acting(app): Acting,
     request: RequestId,
     Path(name): Path<String>,
 ) -> Result<Body<api::Task>, Failed> {
@@ -205,18 +245,33 @@ async fn trigger_schedule(
     responses((status = 200, description = "The schedule", body = api::Schedule),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn backfill_schedule(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(name): Path<String>,
     Json(new): Json<api::NewBackfill>,
 ) -> Result<Body<api::Schedule>, Failed> {
     app.backfill_schedule(&name, new).await.map(Body)
 }
 
+/// The groups of the tasks that a schedule creates.
+fn groups_of<'a>(
+    task: Option<&'a api::NewTask>,
+    flow: Option<&'a api::NewFlow>,
+) -> impl Iterator<Item = &'a str> {
+    let of_flow = flow.into_iter().flat_map(|flow| flow.tasks.values()).map(|task| task.group.as_str());
+    task.into_iter().map(|task| task.group.as_str()).chain(of_flow)
+}
+
+/// A schedule, as the audit names it.
+fn target(name: &str) -> String {
+    format!("schedule {name}")
+}
+
 fn spec(types: &PluginRegistry, new: api::NewSchedule) -> Result<ScheduleSpec, Failed> {
     let template = match (new.task, new.flow) {
         (Some(task), None) if task.after.is_empty() && task.unique.is_none() => {
-            let task_type = types.by_name(&task.task_type)?.task_type;
-            Template::Task { task_type, param: Box::new(convert::task_param(task)) }
+            let registration = types.get(types.number_named(&task.task_type)?)?;
+            let param = Box::new(convert::task_param(task));
+            Template::Task { task_type: types.number_for(registration, &param), param }
         }
         (Some(_), None) => {
             return Err(Failed::invalid(

@@ -1,13 +1,17 @@
 //! The router, and the server on a listener.
 
+use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::connect_info::Connected;
+use axum::extract::{DefaultBodyLimit, Extension, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::{IncomingStream, Listener};
 use axum::{Json, Router};
 use dtf_api::Code;
 use tokio::net::TcpListener;
@@ -15,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, guard};
 use crate::app::App;
+use crate::auth::{Gate, Peer, Verifier, authorize};
 use crate::problem::Failed;
 use crate::{assets, pages, routes};
 
@@ -23,23 +28,9 @@ const MAX_BODY: usize = 1024 * 1024;
 /// The time that a request has until its response begins; a stream goes on afterwards.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The reason why a server cannot be.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address can be reached from other machines, and there is nothing yet that says who may do what.
-    #[error(
-        "the API does not know who may do what, so it listens on loopback addresses only, such as 127.0.0.1:{}, and not on {}",
-        .0.port(),
-        .0
-    )]
-    NotLoopback(std::net::SocketAddr),
-    /// The listener failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// The API and the dashboard, for a server that goes by these hosts.
 pub fn router(app: App, access: Access) -> Router {
+    let gate = Gate { access: access.clone(), verifier: Arc::new(Verifier::new(app.client().clone())) };
     let (api, description) = routes::api().split_for_parts();
     let description = get(async move || Json(description));
     Router::new()
@@ -47,6 +38,8 @@ pub fn router(app: App, access: Access) -> Router {
         .route("/openapi.json", description)
         .merge(pages::routes())
         .merge(assets::routes())
+        .layer(Extension(gate.clone()))
+        .route_layer(middleware::from_fn_with_state(gate, authorize))
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn(in_time))
@@ -79,19 +72,43 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Serves the API and the dashboard on a loopback address until `stop`. Open streams end then.
+/// Serves the API and the dashboard until `stop`. Open streams end then.
 ///
 /// # Errors
-/// The address is no loopback address, or the listener failed.
-pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<(), ServeError> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(ServeError::NotLoopback(address));
-    }
-    let serving = axum::serve(listener, router(app, Access::loopback(address)));
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    access: Access,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    run(listener, app, access, stop).await
+}
+
+/// As [`serve`], through TLS.
+///
+/// # Errors
+/// The listener failed.
+#[cfg(feature = "tls")]
+pub async fn serve_tls(
+    listener: TcpListener,
+    certificate: Arc<crate::tls::Certificate>,
+    app: App,
+    access: Access,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    run(crate::tls::TlsListener::new(listener, certificate)?, app, access.tls(true), stop).await
+}
+
+async fn run<L>(listener: L, app: App, access: Access, stop: CancellationToken) -> io::Result<()>
+where
+    L: Listener<Addr: Debug>,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
+{
+    let routes = router(app, access).into_make_service_with_connect_info::<Peer>();
     // A stream of events would be waited for until its task has ended, so nothing is.
     tokio::select! {
-        served = serving.into_future() => served?,
+        served = axum::serve(listener, routes).into_future() => served?,
         () = stop.cancelled() => {}
     }
     Ok(())

@@ -1,15 +1,18 @@
 //! The stores in memory: what the embedded default and the tests run on. They pass the same suites (`dtf-testkit`) as all others.
 
+mod audit;
 mod cluster;
 mod done;
 mod failures;
 mod flows;
 mod groups;
 mod queues;
+mod results;
 mod schedules;
 mod shards;
 mod table;
 mod task_queue;
+mod tokens;
 mod unique;
 mod wake;
 

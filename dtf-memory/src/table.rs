@@ -13,10 +13,13 @@ use dtf_model::table::{
 };
 use uuid::Uuid;
 
+use super::audit::Audit;
 use super::failures::Failures;
 use super::flows::Flows;
 use super::groups::Groups;
+use super::results::Results;
 use super::schedules::Schedules;
+use super::tokens::Tokens;
 use super::unique::Keys;
 
 /// A [`TaskTable`] that lives as long as the process.
@@ -36,6 +39,9 @@ pub(super) struct State {
     pub(super) flows: Flows,
     pub(super) keys: Keys,
     pub(super) notes: HashMap<String, String>,
+    pub(super) results: Results,
+    pub(super) tokens: Tokens,
+    pub(super) audit: Audit,
 }
 
 #[derive(Debug)]
@@ -207,6 +213,7 @@ impl TaskTable for MemoryTable {
             state.by_request.retain(|_, task| task != id);
             state.failures.retain(|(task, _), _| task != id);
             state.flows.forget(*id);
+            state.results.retain(|(task, _), _| task != id);
         }
         Ok(ids.len() as u64)
     }

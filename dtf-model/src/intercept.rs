@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use lrmf_core::Token;
+use uuid::Uuid;
 
+use crate::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable};
 use crate::cluster::ClusterTable;
 use crate::failure::{Failure, FailureKey, FailureTable};
 use crate::flow::{Dependency, Dependent, FlowCounts, FlowRow, FlowTable, NewFlow};
@@ -19,9 +22,11 @@ use crate::queue::{
     Reported, ResultBatch, SchedulerLoad, SchedulerQueue, TakeRequest, Taken, TaskControl, TaskProgress,
     TaskState,
 };
+use crate::result::{NumberedResult, ResultTable};
 use crate::schedule::{NewSchedule, ScheduleRow, ScheduleTable, ScheduleUpdate};
 use crate::shard::{Capacity, ShardCredit, ShardQueue, Shipment, ShipmentId};
 use crate::table::{BucketOf, Finish, HistoryOf, Keep, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable};
+use crate::token::{ApiToken, TokenTable};
 use crate::unique::{Unique, UniqueTable};
 use crate::{Control, Counts, FlowId, RunEpoch, ScheduleId, Shard, StoreError, TaskId, TaskSpec, TaskStatus};
 
@@ -246,6 +251,26 @@ intercepted! { "tasks": FlowTable for TaskTable;
     end_waiting(tasks: &[TaskId], status: TaskStatus, reason: &str, now: u64) -> ();
     told(task: TaskId, dependents: &[TaskId]) -> ();
     with_untold(after: TaskId, most: u32) -> Vec<TaskId>;
+}
+
+intercepted! { "tasks": ResultTable for TaskTable;
+    keep_results(task: TaskId, run: RunEpoch, first: u64, results: &[Bytes]) -> ();
+    results(task: TaskId, run: RunEpoch, from: u64, most: u32) -> Vec<NumberedResult>;
+}
+
+intercepted! { "tasks": TokenTable for TaskTable;
+    add_token(token: &ApiToken) -> ();
+    token(id: &str) -> Option<ApiToken>;
+    tokens(after: Option<&str>, most: u32) -> Vec<ApiToken>;
+    touch_token(id: &str, at: u64) -> ();
+    remove_token(id: &str) -> bool;
+}
+
+intercepted! { "tasks": AuditTable for TaskTable;
+    add_entry(entry: &AuditEntry) -> ();
+    close_entry(id: Uuid, outcome: AuditOutcome, detail: &str) -> ();
+    entries(filter: &AuditFilter, before: Option<Uuid>, most: u32) -> Vec<AuditEntry>;
+    forget_entries(before: Uuid, most: u32) -> bool;
 }
 
 intercepted! { "tasks": TaskTable for TaskTable;

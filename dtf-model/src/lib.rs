@@ -14,6 +14,7 @@
 //! What the roles share is in `dtf-runtime`; the roles are in `dtf-scheduler`, `dtf-executor` and `dtf-collector`; `dtf` puts
 //! everything together.
 
+pub mod audit;
 mod bucket;
 pub mod cluster;
 pub mod error;
@@ -29,6 +30,7 @@ pub mod millis;
 pub mod param;
 pub mod plugin;
 pub mod queue;
+pub mod result;
 pub mod role;
 pub mod schedule;
 pub mod shape;
@@ -36,6 +38,7 @@ pub mod shard;
 pub mod status;
 pub mod table;
 mod text;
+pub mod token;
 pub mod unique;
 pub mod wake;
 

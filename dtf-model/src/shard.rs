@@ -10,6 +10,7 @@ use lrmf_core::Token;
 
 use crate::error::StoreError;
 use crate::ids::{RunEpoch, Shard, TaskId, TypeVersion};
+use crate::plugin::members;
 use crate::queue::{Parcel, ParcelId};
 
 /// A parcel on its way to an executor.
@@ -43,6 +44,9 @@ pub struct ShipmentId {
     pub attempt: u32,
 }
 
+/// Stands for all members of types; programs that know no members pass it over.
+const ALL_MEMBERS: &str = "members";
+
 /// The kinds of task that somebody can work on: the numbers of their types with commas between them, a version behind a colon
 /// where there is one; or nothing for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +68,19 @@ impl SupportedTypes {
         &self.0
     }
 
+    /// These and all members of types.
+    #[must_use]
+    pub(crate) fn and_all_members(&self) -> Self {
+        Self(format!("{},{ALL_MEMBERS}", self.0).into())
+    }
+
     /// Returns true if this type is among them, in its version or a later one.
     pub fn has(&self, kind: impl Into<TypeVersion>) -> bool {
         let kind = kind.into();
         let is_it = |known: &str| {
+            if known == ALL_MEMBERS {
+                return members::is_member(kind.task_type);
+            }
             let (number, version) = known.split_once(':').unwrap_or((known, "0"));
             number.parse() == Ok(kind.task_type)
                 && version.parse().is_ok_and(|version: u32| version >= kind.version)

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::audit::AuditTable;
 use crate::cluster::ClusterTable;
 use crate::error::{InvalidInput, StoreError};
 use crate::failure::FailureTable;
@@ -12,9 +13,11 @@ use crate::group::GroupTable;
 use crate::ids::{RunEpoch, TaskId, TaskTypeId};
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
+use crate::result::ResultTable;
 use crate::schedule::ScheduleTable;
 use crate::status::{Control, Counts, TaskStatus};
 use crate::text::{MAX_NAME_CHARS, check_length};
+use crate::token::TokenTable;
 use crate::unique::UniqueTable;
 
 pub use crate::bucket::{BucketMapping, BucketOf};
@@ -332,7 +335,8 @@ pub fn kept_reason(reason: &str) -> &str {
     reason.char_indices().nth(MAX_REASON_CHARS).map_or(reason, |(end, _)| &reason[..end])
 }
 
-/// The table of tasks. The resource groups that they are in and the failures of their subtasks are kept beside it.
+/// The table of tasks. The resource groups that they are in, the failures of their subtasks, the tokens of the API and its audit
+/// are kept beside it.
 ///
 /// # What an implementor guarantees
 /// - A call that returned `Ok` is durable. Ids are given out once, in growing order, and never again.
@@ -362,7 +366,15 @@ pub fn kept_reason(reason: &str) -> &str {
 /// ```
 #[async_trait]
 pub trait TaskTable:
-    GroupTable + FailureTable + ClusterTable + ScheduleTable + FlowTable + UniqueTable
+    GroupTable
+    + FailureTable
+    + ClusterTable
+    + ScheduleTable
+    + FlowTable
+    + UniqueTable
+    + ResultTable
+    + TokenTable
+    + AuditTable
 {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
     /// a group that is not there is refused with [`InvalidInput::UnknownGroup`].

@@ -24,7 +24,7 @@ impl SqlTable {
         Ok(self.fetch(call).await?.pop())
     }
 
-    /// Deletes the failures first: a task that is there without its failures says so, failures without their task would stay.
+    /// Deletes failures and results first: a task that is there without them says so, they without their task would stay.
     pub(crate) async fn delete_history(
         &self,
         of: &HistoryOf,
@@ -34,14 +34,16 @@ impl SqlTable {
         let Some(before) = self.oldest_kept(of, keep).await? else { return Ok(0) };
         let call = Call::new(sql::FORGETTABLE).with(of.group.as_str()).with(of.task_type.0).with(before);
         let ids: Vec<Number> = self.fetch(call.with(most)).await?;
-        let failures = match &self.database {
+        let kept_beside = match &self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => sql::sqlite::FORGET_ALL_FAILURES,
+            Database::Sqlite(_) => [sql::sqlite::FORGET_ALL_FAILURES, sql::sqlite::FORGET_ALL_RESULTS],
             #[cfg(feature = "mysql")]
-            Database::MySql(_) => sql::mysql::FORGET_ALL_FAILURES,
+            Database::MySql(_) => [sql::mysql::FORGET_ALL_FAILURES, sql::mysql::FORGET_ALL_RESULTS],
         };
         for ids in ids.chunks(TOGETHER) {
-            while self.execute(of_ids(failures, ids)).await? {}
+            for statement in kept_beside {
+                while self.execute(of_ids(statement, ids)).await? {}
+            }
             self.execute(of_ids(sql::FORGET_AFTER, ids)).await?;
             self.execute(of_ids(sql::FORGET, ids)).await?;
         }

@@ -37,6 +37,7 @@
 #[cfg(not(any(feature = "sqlite", feature = "mysql")))]
 compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
 
+mod audit;
 mod batches;
 mod call;
 mod cluster;
@@ -54,6 +55,7 @@ mod lock;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod pool;
+mod result;
 mod row;
 mod schedule;
 mod schema;
@@ -61,6 +63,7 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod table;
+mod token;
 mod unique;
 
 pub use config::SqlConfig;

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use dtf_model::audit::{AuditEntry, AuditOutcome};
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::flow::{Condition, Dependency, Dependent, FlowMember, FlowRow};
 use dtf_model::ids::TypeVersion;
 use dtf_model::schedule::ScheduleRow;
 use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
+use dtf_model::token::{ApiToken, TokenRole};
 use dtf_model::{
     Control, Counts, Creator, EmitEpoch, FlowId, Limits, Priority, ResourceGroup, RunEpoch, ScheduleId, Seq,
     TaskId, TaskParam, TaskStatus, TaskTypeId,
 };
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
+use uuid::Uuid;
 
 use crate::failure::read_hex;
 
@@ -174,6 +177,18 @@ impl Record for Dependent {
     }
 }
 
+/// A result that is kept.
+pub(crate) struct StoredResult {
+    pub(crate) number: u64,
+    pub(crate) body: String,
+}
+
+impl Record for StoredResult {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(Self { number: columns.number("number")?, body: columns.text("body")? })
+    }
+}
+
 /// The answer to how many there are.
 pub(crate) struct Number(pub(crate) u64);
 
@@ -230,6 +245,41 @@ impl Record for Applied {
             version: columns.number("version")?,
             checksum: read_hex(&checksum).ok_or_else(|| wrong("checksum", "no hex"))?.to_vec(),
             success: columns.number::<i64>("success")? != 0,
+        })
+    }
+}
+
+impl Record for ApiToken {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(ApiToken {
+            id: columns.text("id")?,
+            digest: columns.text("digest")?,
+            name: columns.text("name")?,
+            role: columns.code("role", TokenRole::from_code)?,
+            groups: columns.json("of_groups")?.unwrap_or_default(),
+            types: columns.json("of_types")?.unwrap_or_default(),
+            created_at: columns.number("create_time")?,
+            created_by: columns.text("creator")?,
+            expires_at: columns.maybe("expire_time")?,
+            last_used: columns.maybe("use_time")?,
+        })
+    }
+}
+
+impl Record for AuditEntry {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        let id =
+            |name: &str| columns.text(name)?.parse::<Uuid>().map_err(|error| wrong(name, &error.to_string()));
+        Ok(AuditEntry {
+            id: id("id")?,
+            at: columns.number("asked_time")?,
+            actor: columns.text("actor")?,
+            address: columns.text("address")?,
+            action: columns.text("action")?,
+            target: columns.text("target")?,
+            detail: columns.text("detail")?,
+            outcome: columns.code("outcome", AuditOutcome::from_code)?,
+            request: id("request_id")?,
         })
     }
 }

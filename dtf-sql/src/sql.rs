@@ -11,8 +11,10 @@ pub(crate) const FINISH_ALL_ROW: &str = "SELECT CAST(? AS SIGNED) AS task, CAST(
      CAST(? AS SIGNED) AS failed, CAST(? AS SIGNED) AS cancelled, CAST(? AS SIGNED) AS timed_out, \
      ? AS result, CAST(? AS SIGNED) AS status";
 pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
+pub(crate) const CLOSE_ENTRY: &str = include_str!("../sql/close_entry.sql");
 pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
+pub(crate) const ENTRIES: &str = include_str!("../sql/entries.sql");
 pub(crate) const FAILURES: &str = include_str!("../sql/failures.sql");
 pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
 pub(crate) const FORGET: &str = include_str!("../sql/forget.sql");
@@ -28,7 +30,9 @@ pub(crate) const NOTE: &str = include_str!("../sql/note.sql");
 pub(crate) const OLDEST_KEPT: &str = include_str!("../sql/oldest_kept.sql");
 pub(crate) const PAUSE: &str = include_str!("../sql/pause.sql");
 pub(crate) const PURGED: &str = include_str!("../sql/purged.sql");
+pub(crate) const REMOVE_TOKEN: &str = include_str!("../sql/remove_token.sql");
 pub(crate) const REPLACE_NOTE: &str = include_str!("../sql/replace_note.sql");
+pub(crate) const RESULTS: &str = include_str!("../sql/results.sql");
 pub(crate) const RESUME: &str = include_str!("../sql/resume.sql");
 pub(crate) const DELETE_SCHEDULE: &str = include_str!("../sql/schedule/delete.sql");
 pub(crate) const SCHEDULES: &str = include_str!("../sql/schedule/list.sql");
@@ -57,6 +61,9 @@ pub(crate) const UNIQUE_HOLDER: &str = include_str!("../sql/unique/holder.sql");
 pub(crate) const UNIQUE_LAPSE: &str = include_str!("../sql/unique/lapse.sql");
 pub(crate) const UNTOLD: &str = include_str!("../sql/flow/untold.sql");
 pub(crate) const WITH_UNTOLD: &str = include_str!("../sql/flow/with_untold.sql");
+pub(crate) const TOKEN: &str = include_str!("../sql/token.sql");
+pub(crate) const TOKENS: &str = include_str!("../sql/tokens.sql");
+pub(crate) const TOUCH_TOKEN: &str = include_str!("../sql/touch_token.sql");
 pub(crate) const UNPURGED: &str = include_str!("../sql/unpurged.sql");
 
 /// The oldest program, by the number of its last migration, that works with the schema as the last one here leaves it. That
@@ -66,6 +73,11 @@ pub(crate) const ACCEPTS: i64 = 5;
 /// The statements that only SQLite understands.
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite {
+    pub(crate) const FORGET_ALL_RESULTS: &str = include_str!("../sql/sqlite/forget_all_results.sql");
+    pub(crate) const KEEP_RESULTS: &str = include_str!("../sql/sqlite/keep_results.sql");
+    pub(crate) const ADD_ENTRY: &str = include_str!("../sql/sqlite/add_entry.sql");
+    pub(crate) const ADD_TOKEN: &str = include_str!("../sql/sqlite/add_token.sql");
+    pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/sqlite/forget_entries.sql");
     pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/sqlite/forget_all_failures.sql");
     pub(crate) const BEGIN_RUNS: &str = include_str!("../sql/sqlite/begin_runs.sql");
     pub(crate) const FINISH_ALL: &str = include_str!("../sql/sqlite/finish_all.sql");
@@ -86,7 +98,7 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0004_tbl_task_failure.sql"),
         include_str!("../migrations/sqlite/0005_type_version.sql"),
         include_str!("../migrations/sqlite/0006_history.sql"),
-        "",
+        include_str!("../migrations/sqlite/0007_tokens_audit_results.sql"),
         include_str!("../migrations/sqlite/0008_tbl_schedule.sql"),
         "",
         "",
@@ -99,6 +111,11 @@ pub(crate) mod sqlite {
 /// The statements that only MySQL and MariaDB understand.
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql {
+    pub(crate) const FORGET_ALL_RESULTS: &str = include_str!("../sql/mysql/forget_all_results.sql");
+    pub(crate) const KEEP_RESULTS: &str = include_str!("../sql/mysql/keep_results.sql");
+    pub(crate) const ADD_ENTRY: &str = include_str!("../sql/mysql/add_entry.sql");
+    pub(crate) const ADD_TOKEN: &str = include_str!("../sql/mysql/add_token.sql");
+    pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/mysql/forget_entries.sql");
     pub(crate) const FORGET_ALL_FAILURES: &str = include_str!("../sql/mysql/forget_all_failures.sql");
     pub(crate) const BEGIN_RUNS: &str = include_str!("../sql/mysql/begin_runs.sql");
     pub(crate) const CREATED: &str = include_str!("../sql/mysql/created.sql");
@@ -122,7 +139,7 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0004_tbl_task_failure.sql"),
         include_str!("../migrations/mysql/0005_type_version.sql"),
         include_str!("../migrations/mysql/0006_history.sql"),
-        "",
+        include_str!("../migrations/mysql/0007_tokens_audit_results.sql"),
         include_str!("../migrations/mysql/0008_tbl_schedule.sql"),
         "",
         "",

@@ -1,13 +1,16 @@
 //! For those who write an implementation of a port: the suites that show whether it keeps its obligations.
 
+pub mod audit;
 pub mod cluster;
 pub mod failure;
 pub mod flow;
 pub mod group;
 pub mod queue;
+pub mod result;
 pub mod schedule;
 pub mod shard;
 pub mod table;
+pub mod token;
 pub mod unique;
 pub mod wake;
 

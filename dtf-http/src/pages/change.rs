@@ -1,18 +1,17 @@
 //! The forms that change something.
 
 use askama::Template;
-use axum::extract::State;
 use dtf_api::{BulkAction, BulkRequest, BulkResult, Drain, NewTask, SetGroup, TaskQuery};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::read::{NewForm, form_page};
 use super::{Page, render, see};
-use crate::app::App;
+use crate::auth::Acting;
 use crate::extract::{Form, Path};
 use crate::problem::Failed;
 
-pub(super) async fn create(State(app): State<App>, Form(form): Form<NewForm>) -> Page {
+pub(super) async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Page {
     let request = form.request.unwrap_or_else(Uuid::new_v4);
     let created = match serde_json::from_str(&form.param) {
         Ok(param) => {
@@ -45,7 +44,7 @@ pub(super) async fn create(State(app): State<App>, Form(form): Form<NewForm>) ->
     }
 }
 
-pub(super) async fn act(State(app): State<App>, Path((id, action)): Path<(u64, BulkAction)>) -> Page {
+pub(super) async fn act(Acting(app): Acting, Path((id, action)): Path<(u64, BulkAction)>) -> Page {
     let task = app.act(Uuid::new_v4(), id, action).await?;
     see(&format!("/tasks/{}", task.id))
 }
@@ -69,7 +68,7 @@ struct BulkPage {
     result: BulkResult,
 }
 
-pub(super) async fn bulk(State(app): State<App>, Form(form): Form<BulkForm>) -> Page {
+pub(super) async fn bulk(Acting(app): Acting, Form(form): Form<BulkForm>) -> Page {
     let filter: TaskQuery = serde_json::from_str(&form.filter)
         .map_err(|error| Failed::invalid(format!("the filter cannot be used: {error}")))?;
     let request = form.request.unwrap_or_else(Uuid::new_v4);
@@ -85,7 +84,7 @@ pub(super) struct QuotaForm {
 }
 
 pub(super) async fn set_quota(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path(name): Path<String>,
     Form(form): Form<QuotaForm>,
 ) -> Page {
@@ -101,16 +100,12 @@ pub(super) struct GroupForm {
     quota: u32,
 }
 
-pub(super) async fn make_group(State(app): State<App>, Form(form): Form<GroupForm>) -> Page {
+pub(super) async fn make_group(Acting(app): Acting, Form(form): Form<GroupForm>) -> Page {
     app.set_group(&form.name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
     see("/groups")
 }
 
-pub(super) async fn drain(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    Form(drain): Form<Drain>,
-) -> Page {
-    app.drain(&name, drain, "dashboard").await?;
+pub(super) async fn drain(Acting(app): Acting, Path(name): Path<String>, Form(drain): Form<Drain>) -> Page {
+    app.drain(&name, drain).await?;
     see("/workers")
 }

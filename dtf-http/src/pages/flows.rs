@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
 use axum::routing::{get, post};
 use dtf_api::{Flow, FlowPage, FlowQuery};
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 use super::graph::{Graph, graph};
 use super::{Page, render, see};
 use crate::app::App;
+use crate::auth::Acting;
 use crate::extract::{Form, Path, Query};
 use crate::flows::FlowAction;
 
@@ -28,7 +28,7 @@ struct List {
     page: FlowPage,
 }
 
-async fn list(State(app): State<App>, Query(query): Query<FlowQuery>) -> Page {
+async fn list(Acting(app): Acting, Query(query): Query<FlowQuery>) -> Page {
     render(&List { here: "Flows", page: app.flows(&query).await? })
 }
 
@@ -43,7 +43,7 @@ struct Show {
     request: Uuid,
 }
 
-async fn show(State(app): State<App>, Path(id): Path<u64>) -> Page {
+async fn show(Acting(app): Acting, Path(id): Path<u64>) -> Page {
     let flow = app.flow(id).await?;
     let counts = flow.summary.counts;
     let is_over = counts.waiting + counts.running == 0;
@@ -56,7 +56,7 @@ struct ActForm {
 }
 
 async fn act(
-    State(app): State<App>,
+    Acting(app): Acting,
     Path((id, action)): Path<(u64, FlowAction)>,
     Form(form): Form<ActForm>,
 ) -> Page {

@@ -1,6 +1,7 @@
 //! The dashboard: pages made on the server. Every page is a link and every action a plain form, so all of it works without
 //! JavaScript; with it, what changes is fetched again every few seconds.
 
+mod access;
 mod change;
 mod flows;
 mod graph;
@@ -38,6 +39,11 @@ pub(crate) fn routes() -> Router<App> {
         .route("/placement/{role}", get(read::placement))
         .merge(schedules::routes())
         .merge(flows::routes())
+        .route("/login", get(access::login_form).post(access::login))
+        .route("/logout", post(access::logout))
+        .route("/tokens", get(access::tokens).post(access::create_token))
+        .route("/tokens/{id}/revoke", post(access::revoke_token))
+        .route("/audit", get(access::audit))
 }
 
 /// A response of a page: the page, a way to another, or what went wrong, as a page.
@@ -67,6 +73,11 @@ impl IntoResponse for PageFailed {
             Err(Self(failed)) => failed.into_response(),
         }
     }
+}
+
+/// A failure as a page.
+pub(crate) fn failed(failed: Failed) -> Response {
+    PageFailed(failed).into_response()
 }
 
 fn render(page: &impl Template) -> Page {

@@ -1,10 +1,9 @@
 //! The pages that show.
 
 use askama::Template;
-use axum::extract::State;
 use dtf_api::{
-    BulkAction, FailurePage, FailureQuery, Group, Placement, Role, Task, TaskPage, TaskQuery, TaskStatus,
-    TaskType, Worker,
+    AuditEntry, BulkAction, FailurePage, FailureQuery, Group, Placement, Role, Task, TaskPage, TaskQuery,
+    TaskStatus, TaskType, Worker,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 use super::view::{allowed, not_succeeded, pretty};
 use super::{Page, render};
 use crate::app::App;
+use crate::auth::Acting;
 use crate::convert::percent;
 use crate::extract::{Path, Query};
 use crate::problem::Failed;
@@ -39,7 +39,7 @@ struct Overview {
     latest: Vec<Task>,
 }
 
-pub(super) async fn overview(State(app): State<App>) -> Page {
+pub(super) async fn overview(Acting(app): Acting) -> Page {
     let of = |status, limit| TaskQuery { status: Some(status), limit: Some(limit), ..TaskQuery::default() };
     let (mut tiles, mut ids) = (Vec::new(), Vec::new());
     for status in [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created] {
@@ -136,7 +136,7 @@ struct Tasks {
     filter: String,
 }
 
-pub(super) async fn tasks(State(app): State<App>, Query(form): Query<ListForm>) -> Page {
+pub(super) async fn tasks(Acting(app): Acting, Query(form): Query<ListForm>) -> Page {
     let query = form.query()?;
     let page = app.tasks(&query).await?;
     let filter = TaskQuery { cursor: None, ..query.clone() };
@@ -173,14 +173,16 @@ struct TaskPageView {
     task: Task,
     actions: Vec<BulkAction>,
     failures: FailurePage,
+    changes: Vec<AuditEntry>,
 }
 
-pub(super) async fn task(State(app): State<App>, Path(id): Path<u64>) -> Page {
+pub(super) async fn task(Acting(app): Acting, Path(id): Path<u64>) -> Page {
     let task = app.task(id).await?;
     let failures = app.failures(id, &FailureQuery { limit: Some(50), ..FailureQuery::default() }).await?;
     let failed = task.progress.as_ref().map_or(0, not_succeeded);
     let actions = allowed(task.status, failed);
-    render(&TaskPageView { here: "Tasks", task, actions, failures })
+    let changes = app.changes_of(id).await?;
+    render(&TaskPageView { here: "Tasks", task, actions, failures, changes })
 }
 
 /// The values of a form for a new task.
@@ -224,7 +226,7 @@ struct NewTaskPage {
     problem: Option<String>,
 }
 
-pub(super) async fn new_task(State(app): State<App>, Query(mut form): Query<NewForm>) -> Page {
+pub(super) async fn new_task(Acting(app): Acting, Query(mut form): Query<NewForm>) -> Page {
     if let Some(like) = form.like {
         let task = app.task(like).await?;
         form = NewForm {
@@ -254,7 +256,7 @@ struct Groups {
     total: u64,
 }
 
-pub(super) async fn groups(State(app): State<App>) -> Page {
+pub(super) async fn groups(Acting(app): Acting) -> Page {
     let groups = app.groups().await?;
     let total = groups.iter().map(|group| u64::from(group.quota)).sum();
     render(&Groups { here: "Groups", groups, total })
@@ -267,7 +269,7 @@ struct Types {
     types: Vec<TaskType>,
 }
 
-pub(super) async fn types(State(app): State<App>) -> Page {
+pub(super) async fn types(Acting(app): Acting) -> Page {
     render(&Types { here: "Types", types: app.types() })
 }
 
@@ -278,7 +280,7 @@ struct Workers {
     workers: Vec<Worker>,
 }
 
-pub(super) async fn workers(State(app): State<App>) -> Page {
+pub(super) async fn workers(Acting(app): Acting) -> Page {
     render(&Workers { here: "Workers", workers: app.workers().await? })
 }
 
@@ -289,6 +291,6 @@ struct PlacementPage {
     placement: Placement,
 }
 
-pub(super) async fn placement(State(app): State<App>, Path(role): Path<Role>) -> Page {
+pub(super) async fn placement(Acting(app): Acting, Path(role): Path<Role>) -> Page {
     render(&PlacementPage { here: "Placement", placement: app.placement(role).await? })
 }

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
 use axum::routing::{get, post};
 use dtf_api::{NewBackfill, NewSchedule, NewTask, Overlap, Schedule, ScheduleQuery, TaskType};
 use dtf_model::schedule::parse_time;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Page, render, see};
 use crate::app::App;
+use crate::auth::Acting;
 use crate::convert::percent;
 use crate::extract::{Form, Path, Query};
 use crate::problem::Failed;
@@ -35,7 +35,7 @@ struct List {
     next_page: Option<String>,
 }
 
-async fn list(State(app): State<App>, Query(query): Query<ScheduleQuery>) -> Page {
+async fn list(Acting(app): Acting, Query(query): Query<ScheduleQuery>) -> Page {
     let page = app.schedules(&query).await?;
     let next_page = page.next.map(|name| format!("/schedules?cursor={}", percent(&name)));
     render(&List { here: "Schedules", schedules: page.schedules, next_page })
@@ -52,7 +52,7 @@ struct Show {
     request: Uuid,
 }
 
-async fn show(State(app): State<App>, Path(name): Path<String>) -> Page {
+async fn show(Acting(app): Acting, Path(name): Path<String>) -> Page {
     let schedule = app.schedule(&name).await?;
     render(&Show { here: "Schedules", schedule, path: path_of(&name), request: Uuid::new_v4() })
 }
@@ -141,7 +141,7 @@ struct NewPage {
     problem: Option<String>,
 }
 
-async fn new(State(app): State<App>) -> Page {
+async fn new(Acting(app): Acting) -> Page {
     form_page(&app, NewForm::default(), None)
 }
 
@@ -152,7 +152,7 @@ fn form_page(app: &App, form: NewForm, problem: Option<String>) -> Page {
     render(&NewPage { here: "Schedules", types, form, overlaps, request, problem })
 }
 
-async fn create(State(app): State<App>, Form(form): Form<NewForm>) -> Page {
+async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Page {
     let request = form.request.unwrap_or_else(Uuid::new_v4);
     let created = match form.schedule() {
         Ok(schedule) => app.create_schedule(request, schedule).await,
@@ -169,12 +169,12 @@ async fn create(State(app): State<App>, Form(form): Form<NewForm>) -> Page {
     }
 }
 
-async fn pause(State(app): State<App>, Path(name): Path<String>) -> Page {
+async fn pause(Acting(app): Acting, Path(name): Path<String>) -> Page {
     app.pause_schedule(&name, true).await?;
     see(&path_of(&name))
 }
 
-async fn resume(State(app): State<App>, Path(name): Path<String>) -> Page {
+async fn resume(Acting(app): Acting, Path(name): Path<String>) -> Page {
     app.pause_schedule(&name, false).await?;
     see(&path_of(&name))
 }
@@ -184,7 +184,7 @@ struct TriggerForm {
     request: Option<Uuid>,
 }
 
-async fn trigger(State(app): State<App>, Path(name): Path<String>, Form(form): Form<TriggerForm>) -> Page {
+async fn trigger(Acting(app): Acting, Path(name): Path<String>, Form(form): Form<TriggerForm>) -> Page {
     let task = app.trigger_schedule(form.request.unwrap_or_else(Uuid::new_v4), &name).await?;
     see(&format!("/tasks/{}", task.id))
 }
@@ -196,7 +196,7 @@ struct BackfillForm {
     concurrency: u32,
 }
 
-async fn backfill(State(app): State<App>, Path(name): Path<String>, Form(form): Form<BackfillForm>) -> Page {
+async fn backfill(Acting(app): Acting, Path(name): Path<String>, Form(form): Form<BackfillForm>) -> Page {
     let (from, until) = (time(&form.from)?, time(&form.until)?);
     app.backfill_schedule(&name, NewBackfill { from, until, concurrency: form.concurrency }).await?;
     see(&path_of(&name))
@@ -209,7 +209,7 @@ fn time(text: &str) -> Result<u64, Failed> {
     Ok(parse_time(&whole).or_else(|_| parse_time(text))?)
 }
 
-async fn delete(State(app): State<App>, Path(name): Path<String>) -> Page {
+async fn delete(Acting(app): Acting, Path(name): Path<String>) -> Page {
     app.delete_schedule(&name).await?;
     see("/schedules")
 }

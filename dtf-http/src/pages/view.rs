@@ -6,7 +6,7 @@ use dtf_api::{BulkAction, Failure, Progress, Role, TaskStatus};
 use serde_json::Value;
 
 /// The pages of the navigation: path and name.
-pub(crate) const NAVIGATION: [(&str, &str); 8] = [
+pub(crate) const NAVIGATION: [(&str, &str); 10] = [
     ("/", "Overview"),
     ("/tasks", "Tasks"),
     ("/flows", "Flows"),
@@ -15,6 +15,8 @@ pub(crate) const NAVIGATION: [(&str, &str); 8] = [
     ("/workers", "Workers"),
     ("/placement/executor", "Placement"),
     ("/types", "Types"),
+    ("/audit", "Audit"),
+    ("/login", "Access"),
 ];
 pub(crate) const STATUSES: [TaskStatus; 7] = TaskStatus::ALL;
 pub(crate) const ROLES: [Role; 5] = Role::ALL;

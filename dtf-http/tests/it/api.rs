@@ -1,5 +1,7 @@
 //! The JSON handlers, one after the other.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::json;
@@ -115,7 +117,14 @@ async fn types_workers_and_placement_are_shown_and_a_worker_is_drained() {
     let workers = site.get("/v1/workers").await.json();
     assert_eq!(workers[0]["name"], json!("local"));
     assert_eq!(workers[0]["roles"].as_array().unwrap().len(), 5);
-    let placement = site.get("/v1/placement/scheduler").await.json();
+    // The parts are placed a moment after the roles have joined.
+    let placement = loop {
+        let placement = site.get("/v1/placement/scheduler").await.json();
+        if placement["parts"][0]["state"] == json!("held") {
+            break placement;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     let part = &placement["parts"][0];
     assert_eq!((&part["worker"], &part["state"]), (&json!("local"), &json!("held")));
     assert!(part["token"].as_u64().unwrap() > 0 && !part["why"].as_array().unwrap().is_empty(), "{part}");

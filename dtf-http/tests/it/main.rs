@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+mod access;
 mod api;
 mod bad_input;
 mod bulk;
@@ -11,3 +12,6 @@ mod flows;
 mod pages;
 mod schedules;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+mod work;

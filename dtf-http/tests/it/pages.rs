@@ -24,6 +24,10 @@ async fn every_page_opens_and_shows_text_of_users_as_text() {
         "/workers",
         "/placement/executor",
         "/placement/manager",
+        "/login",
+        "/tokens",
+        "/audit",
+        "/audit?target=task%201",
     ];
     for path in paths {
         let page = site.get(path).await;

@@ -1,16 +1,45 @@
 //! A process with all roles, and requests to its router.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use dtf::embedded::{self, Database, Embedded};
 use dtf::tasks::noop::Noop;
 use dtf::{Dtf, TaskHandle};
-use dtf_http::{Access, App, router};
+use dtf_control::NewToken;
+use dtf_http::{Access, App, TokenRule, router};
+use dtf_model::token::TokenRole;
+use dtf_types::Exchange;
+use lrmf_core::clock::Timestamp;
+use lrmf_core::{BootClock, Clock};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 pub(crate) const HOST: &str = "localhost:7070";
+
+/// A clock whose time of day the test sets; time goes on as in the process.
+#[derive(Debug)]
+pub(crate) struct SetClock(pub(crate) AtomicU64);
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        BootClock.now()
+    }
+
+    fn unix_millis(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl SetClock {
+    pub(crate) fn forward(&self, span: Duration) {
+        self.0.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
 
 pub(crate) struct Site {
     pub(crate) dtf: Dtf,
@@ -22,6 +51,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) location: Option<String>,
     pub(crate) content_type: String,
+    pub(crate) cookie: Option<String>,
     pub(crate) text: String,
 }
 
@@ -50,14 +80,26 @@ impl Site {
 
     /// No role runs: tasks stay as they were created.
     pub(crate) async fn idle() -> Self {
+        Self::with(Arc::new(BootClock), Access::of("127.0.0.1:7070".parse().unwrap())).await
+    }
+
+    /// No role runs; every request needs a token, and the clock of the returned handle is the process's.
+    pub(crate) async fn guarded() -> (Self, Arc<SetClock>) {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_800_000_000_000)));
+        let access = Access::of("127.0.0.1:7070".parse().unwrap()).tokens(TokenRule::Always);
+        (Self::with(clock.clone(), access).await, clock)
+    }
+
+    pub(crate) async fn with(clock: Arc<dyn Clock>, access: Access) -> Self {
         let ports = embedded::ports(Database::Memory).await.unwrap();
         let (coordination, config) = (ports.coordination.clone(), Embedded { jobs: 4 }.config());
         let cluster = config.cluster.clone();
-        let builder = Dtf::builder(ports).config(config).register_task_type(Noop::registration()).unwrap();
-        let dtf = builder.build().unwrap();
-        let app = App::new(dtf.client(), coordination, &cluster);
-        let router = router(app, Access::loopback("127.0.0.1:7070".parse().unwrap()));
-        Self { dtf, router }
+        let exchange = Exchange::start();
+        let map = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
+        let builder = Dtf::builder(ports).config(config).register(Noop::registration()).register(map);
+        let dtf = builder.clock(clock).build().unwrap();
+        let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange);
+        Self { dtf, router: router(app, access) }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -68,10 +110,11 @@ impl Site {
         let response = self.send(request).await;
         let text = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (location, content_type) = (text(header::LOCATION), text(header::CONTENT_TYPE));
+        let cookie = text(header::SET_COOKIE);
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        Answer { status, location, content_type: content_type.unwrap_or_default(), text }
+        Answer { status, location, content_type: content_type.unwrap_or_default(), cookie, text }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -81,6 +124,35 @@ impl Site {
     pub(crate) async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
         let request = request(method, path).header("content-type", "application/json");
         self.ask(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// Sends a request with a token.
+    pub(crate) async fn as_bearer(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let request = request(method, path).header("authorization", format!("Bearer {token}"));
+        let body = body.map(Value::to_string);
+        let request =
+            if body.is_some() { request.header("content-type", "application/json") } else { request };
+        self.ask(request.body(body.map_or_else(Body::empty, Body::from)).unwrap()).await
+    }
+
+    /// Makes a token, beside the API, and returns its text.
+    pub(crate) async fn token(&self, role: TokenRole, groups: &[&str]) -> String {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let new = NewToken {
+            name: format!("a {}", role.name()),
+            role,
+            groups,
+            types: Vec::new(),
+            lifetime: Some(Duration::from_secs(3600)),
+            created_by: "the test".to_owned(),
+        };
+        self.dtf.client().create_token(new).await.unwrap().1
     }
 
     pub(crate) async fn post(&self, path: &str) -> Answer {

@@ -118,6 +118,12 @@ pub trait TaskCollector: Send {
         support: &mut CollectorSupport,
     ) -> anyhow::Result<()>;
 
+    /// Called before [`save_status`](Self::save_status), behind the results of a round: what was put off, to be done together, is done
+    /// here. It may be done again, as a commit may fail afterwards.
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Returns the state that `begin` needs to continue behind the last result; at most 64 KiB.
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
         Ok(None)

@@ -36,12 +36,14 @@ pub enum ExecuteError {
     Retryable(anyhow::Error),
     /// It will not work the next time either.
     Final(anyhow::Error),
+    /// It cannot be executed in this process now, though it could be elsewhere or later: it waits for its turn again, at no charge.
+    Elsewhere(anyhow::Error),
 }
 
 impl fmt::Display for ExecuteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retryable(error) | Self::Final(error) => write!(f, "{error:#}"),
+            Self::Retryable(error) | Self::Final(error) | Self::Elsewhere(error) => write!(f, "{error:#}"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod collector;
 mod conf;
 mod executor;
 mod generator;
+pub(crate) mod members;
 mod registry;
 mod scheduler;
 
@@ -25,9 +26,13 @@ pub use scheduler::{Dispatch, TaskScheduler};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::error::InvalidInput;
 use crate::param::{TaskParam, TaskSpec};
+
+/// The members of a type that a process can execute now, sorted, and their changes.
+pub type Members = watch::Receiver<Arc<[Arc<str>]>>;
 
 /// A kind of task.
 ///
@@ -100,6 +105,18 @@ pub trait TaskPlugin: Send + Sync + 'static {
     /// Returns the configuration of tasks of this type.
     fn conf(&self) -> TaskConf {
         TaskConf::default()
+    }
+
+    /// Returns the name of the member of this type that a task with these parameters is of, where the type has members: each is a type of
+    /// its own to schedulers and executors, called `type:member`. Default: the type has none.
+    fn member(&self, _param: &TaskParam) -> Option<String> {
+        None
+    }
+
+    /// Returns the members of this type that this process can execute now, sorted, and their changes; none where the type has no
+    /// members. A type that has them, and says so here, is the only such one of its process.
+    fn members(&self) -> Option<Members> {
+        None
     }
 
     /// Checks `param` before a task is created, its `type_param` above all.

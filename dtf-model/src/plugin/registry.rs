@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TaskPlugin;
 use super::conf::TaskConf;
+use super::{Members, TaskPlugin, members};
 use crate::error::InvalidInput;
 use crate::ids::{TaskTypeId, TypeVersion};
+use crate::param::TaskParam;
 use crate::shard::SupportedTypes;
 
 /// A kind of task, as it is registered.
@@ -37,6 +38,8 @@ impl fmt::Debug for TaskPluginRegistration {
 #[derive(Clone, Debug, Default)]
 pub struct PluginRegistry {
     by_type: BTreeMap<TaskTypeId, (TaskPluginRegistration, TaskConf)>,
+    /// The type that has members, if any has.
+    with_members: Option<TaskTypeId>,
 }
 
 impl PluginRegistry {
@@ -54,8 +57,22 @@ impl PluginRegistry {
         if let Some(other) = self.iter().find(|other| taken(other)) {
             return Err(InvalidInput::TypeTaken(other.task_type, other.name.clone()));
         }
+        if members::is_member(registration.task_type) {
+            return Err(InvalidInput::OutOfRange {
+                what: "the number of the task type",
+                got: registration.task_type.to_string(),
+                allowed: "any but 1073741824 to 2147483647, which are those of members of types".to_owned(),
+            });
+        }
         let conf = registration.plugin.conf();
         conf.check()?;
+        if registration.plugin.members().is_some() {
+            if let Some(other) = self.with_members {
+                let name = self.get(other).map_or_else(|_| other.to_string(), |other| other.name.clone());
+                return Err(InvalidInput::TypeTaken(other, name));
+            }
+            self.with_members = Some(registration.task_type);
+        }
         self.by_type.insert(registration.task_type, (registration, conf));
         Ok(())
     }
@@ -83,9 +100,65 @@ impl PluginRegistry {
     /// Returns the types and versions that this process can work on.
     pub fn kinds(&self) -> SupportedTypes {
         let kinds = self.by_type.iter();
-        kinds
-            .map(|(task_type, (_, conf))| TypeVersion { task_type: *task_type, version: conf.version })
-            .collect()
+        let kinds =
+            kinds.map(|(task_type, (_, conf))| TypeVersion { task_type: *task_type, version: conf.version });
+        let kinds: SupportedTypes = kinds.collect();
+        if self.with_members.is_some() { kinds.and_all_members() } else { kinds }
+    }
+
+    /// Returns the types that this process can execute now, as the holders of shards say it. Of a type with members they are the members
+    /// that are there.
+    pub fn executable(&self) -> SupportedTypes {
+        let kinds = self.by_type.iter();
+        let kinds = kinds.filter(|(task_type, _)| self.with_members != Some(**task_type));
+        let kinds =
+            kinds.map(|(task_type, (_, conf))| TypeVersion { task_type: *task_type, version: conf.version });
+        let members = self.members().map(|(name, members)| {
+            let members = members.borrow();
+            let numbers = members.iter().map(|member| members::number_of(&name, member));
+            numbers.map(|task_type| TypeVersion { task_type, version: 0 }).collect::<Vec<_>>()
+        });
+        kinds.chain(members.unwrap_or_default()).collect()
+    }
+
+    /// Returns the name of the type that has members, and the members that this process can execute now.
+    pub fn members(&self) -> Option<(String, Members)> {
+        let registration = self.get(self.with_members?).ok()?;
+        Some((registration.name.clone(), registration.plugin.members()?))
+    }
+
+    /// Returns the number of the type that a task with these parameters is of: of a member, where the type has members.
+    pub fn number_for(&self, registration: &TaskPluginRegistration, param: &TaskParam) -> TaskTypeId {
+        match registration.plugin.member(param) {
+            Some(member) => members::number_of(&registration.name, &member),
+            None => registration.task_type,
+        }
+    }
+
+    /// Returns the number of the type with this name, which may be that of a member, as in `map:thumbnail`.
+    ///
+    /// # Errors
+    /// The type is unknown; the error names those that are known.
+    pub fn number_named(&self, name: &str) -> Result<TaskTypeId, InvalidInput> {
+        match name.split_once(':') {
+            Some((family, member)) if self.by_name(family).is_ok_and(|family| self.has_members(family)) => {
+                Ok(members::number_of(family, member))
+            }
+            _ => Ok(self.by_name(name)?.task_type),
+        }
+    }
+
+    fn has_members(&self, registration: &TaskPluginRegistration) -> bool {
+        self.with_members == Some(registration.task_type)
+    }
+
+    /// Returns the name of a task's type: of a member, where the type has members; its number, where this process does not know it.
+    pub fn name_of(&self, task_type: TaskTypeId, param: &TaskParam) -> String {
+        let Ok(registration) = self.get(task_type) else { return task_type.to_string() };
+        match registration.plugin.member(param) {
+            Some(member) => format!("{}:{member}", registration.name),
+            None => registration.name.clone(),
+        }
     }
 
     /// The configuration of a type, as it was when the plugin was registered.
@@ -118,6 +191,10 @@ impl PluginRegistry {
     }
 
     fn entry(&self, task_type: TaskTypeId) -> Result<&(TaskPluginRegistration, TaskConf), InvalidInput> {
+        let task_type = match self.with_members {
+            Some(with_members) if members::is_member(task_type) => with_members,
+            _ => task_type,
+        };
         self.by_type.get(&task_type).ok_or_else(|| self.unknown(task_type.to_string()))
     }
 

@@ -111,11 +111,11 @@ impl Template {
     }
 
     /// Returns the types and parameters of its tasks.
-    pub fn params(&mut self) -> Vec<(TaskTypeId, &mut TaskParam)> {
+    pub fn params(&mut self) -> Vec<(&mut TaskTypeId, &mut TaskParam)> {
         match self {
-            Self::Task { task_type, param } => vec![(*task_type, &mut **param)],
+            Self::Task { task_type, param } => vec![(task_type, &mut **param)],
             Self::Flow { tasks, .. } => {
-                tasks.values_mut().map(|task| (task.task_type, &mut task.param)).collect()
+                tasks.values_mut().map(|task| (&mut task.task_type, &mut task.param)).collect()
             }
         }
     }

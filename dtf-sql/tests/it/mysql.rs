@@ -7,7 +7,7 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{cluster, failure, flow, group, schedule, unique, until_answered};
+use dtf_testkit::{audit, cluster, failure, flow, group, result, schedule, token, unique, until_answered};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use test_servers::servers::MariaDb;
@@ -81,6 +81,9 @@ async fn conforms(server: &MariaDb) {
     flow::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
+    result::run_all(table.clone()).await;
+    token::run_all(table.clone()).await;
+    audit::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
     let other = Arc::new(SqlTable::connect(&config).await.unwrap());
     let runs = [table.clone(), other.clone(), table, other].map(|table| tokio::spawn(run_all(table)));
@@ -172,7 +175,10 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
-    cluster::run_all(table).await;
+    cluster::run_all(table.clone()).await;
+    result::run_all(table.clone()).await;
+    token::run_all(table.clone()).await;
+    audit::run_all(table).await;
 }
 
 /// The connections of a user, by the server's numbers.

@@ -7,7 +7,7 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{cluster, failure, flow, group, schedule, unique};
+use dtf_testkit::{audit, cluster, failure, flow, group, result, schedule, token, unique};
 use uuid::Uuid;
 
 async fn insert(table: &SqlTable) -> TaskId {
@@ -33,7 +33,10 @@ async fn a_table_in_memory_conforms() {
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
-    cluster::run_all(table).await;
+    cluster::run_all(table.clone()).await;
+    result::run_all(table.clone()).await;
+    token::run_all(table.clone()).await;
+    audit::run_all(table).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +165,12 @@ async fn groups_that_older_tasks_are_in_are_there_after_the_migration() {
         "DROP INDEX tbl_task_start; DROP INDEX tbl_task_history; DROP INDEX tbl_task_retry;
          DROP TABLE tbl_resource_group; DROP TABLE tbl_cluster;
          ALTER TABLE tbl_task DROP COLUMN max_running; ALTER TABLE tbl_task DROP COLUMN max_rate;
-         ALTER TABLE tbl_task DROP COLUMN retry_of; ALTER TABLE tbl_task DROP COLUMN type_version; DELETE FROM dtf_migrations WHERE version > 1",
+         ALTER TABLE tbl_task DROP COLUMN retry_of; ALTER TABLE tbl_task DROP COLUMN type_version;
+         DROP INDEX tbl_task_flow; ALTER TABLE tbl_task DROP COLUMN flow_id; ALTER TABLE tbl_task DROP COLUMN flow_task;
+         ALTER TABLE tbl_task DROP COLUMN takes_results; ALTER TABLE tbl_task DROP COLUMN has_dependents;
+         DROP INDEX tbl_task_unique; ALTER TABLE tbl_task DROP COLUMN unique_key;
+         ALTER TABLE tbl_task DROP COLUMN unique_while; ALTER TABLE tbl_task DROP COLUMN unique_until;
+         DELETE FROM dtf_migrations WHERE version > 1",
     )
     .execute(&mut connection)
     .await

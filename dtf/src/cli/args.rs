@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// See the processes of a cluster, and empty one of its work.
     #[cfg(feature = "full")]
     Worker(super::worker::WorkerArgs),
+    /// Make, list and revoke the tokens of the HTTP API.
+    #[cfg(feature = "full")]
+    Token(super::token::TokenArgs),
     /// Check or list the settings.
     #[cfg(feature = "full")]
     Config(super::config::ConfigArgs),

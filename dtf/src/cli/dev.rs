@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
-use dtf::Dtf;
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf_http::{App, ServeError};
+use dtf::{Client, Dtf};
+use dtf_control::NewToken;
+use dtf_http::{Access, App, TokenRule};
+use dtf_model::token::TokenRole;
+use dtf_types::Exchange;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -19,18 +22,24 @@ use super::{Usage, say};
 
 /// The name of the database file in the data directory.
 const DATABASE: &str = "tasks.sqlite";
+/// The subtasks that run at once where nothing else is said: most are waited for, not computed here.
+const JOBS: usize = 1000;
 
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
-    /// The loopback address of the API and the dashboard; port 0 for any that is free
+    /// The address of the API and the dashboard; port 0 for any that is free. Requests need a token where it is no loopback address
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Keep tasks in this directory, in SQLite; it is made where there is none [default: in memory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The number of subtasks that run at once: a number, or N%, +N or -N of the number of processors [default: 100%]
+    /// The number of subtasks that run at once, in this process and in remote workers: a number, or N%, +N or -N of the number of
+    /// processors [default: 1000]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     jobs: Option<Jobs>,
+    /// Answer only requests with a token, also from this machine; the first one, of an admin, is written to standard error
+    #[arg(long)]
+    tokens: bool,
     /// Open the dashboard in the browser
     #[arg(long)]
     open: bool,
@@ -46,16 +55,17 @@ pub(crate) fn run(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
 
 async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<()> {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    let jobs = args.jobs.map_or(Ok(processors), |jobs| jobs.count(processors)).map_err(Usage)?;
+    let jobs = args.jobs.map_or(Ok(JOBS), |jobs| jobs.count(processors)).map_err(Usage)?;
     // Whatever may be refused is asked for before anything is begun.
     let listener = listen(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let ports = embedded::ports(database(args)?).await.map_err(refused)?;
-    let coordination = ports.coordination.clone();
+    let (coordination, exchange) = (ports.coordination.clone(), Exchange::start());
+    let map = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
     let config = Embedded { jobs }.config();
     let cluster = config.cluster.clone();
     let mut builder = Dtf::builder(ports).config(config);
-    for registration in types {
+    for registration in types.into_iter().chain([map]) {
         builder = builder.register_task_type(registration)?;
     }
     let dtf = builder.build()?;
@@ -66,15 +76,40 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     if args.open {
         open(url);
     }
-    let served = dtf_http::serve(listener, App::new(dtf.client(), coordination, &cluster), stop).await;
+    let (client, access) = (dtf.client(), access(args, listener.local_addr()?));
+    if access.needs_tokens() {
+        first_token(&client).await?;
+    }
+    let app = App::new(client, coordination, &cluster).with_exchange(exchange);
+    let served = dtf_http::serve(listener, app, access, stop).await;
     dtf.stop().await;
     Ok(served?)
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    if !address.ip().is_loopback() {
-        return Err(Usage(ServeError::NotLoopback(address).to_string()).into());
+fn access(args: &DevArgs, address: SocketAddr) -> Access {
+    let access = Access::of(address);
+    if args.tokens { access.tokens(TokenRule::Always) } else { access }
+}
+
+/// Makes a token where there is none yet: without one nobody could make any.
+async fn first_token(client: &Client) -> anyhow::Result<()> {
+    if client.has_tokens().await.map_err(refused)? {
+        return Ok(());
     }
+    let new = NewToken {
+        name: "first".to_owned(),
+        role: TokenRole::Admin,
+        groups: Vec::new(),
+        types: Vec::new(),
+        lifetime: None,
+        created_by: "dtf dev".to_owned(),
+    };
+    let (_, secret) = client.create_token(new).await.map_err(refused)?;
+    say(&format!("the token of an admin, shown this once: {secret}"));
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let unbound = |error| Usage(format!("cannot listen on {address}: {error}; choose another with --listen"));
     Ok(TcpListener::bind(address).await.map_err(unbound)?)
 }

@@ -87,7 +87,7 @@ pub(crate) fn run(args: FlowArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let output = args.head.output;
     let done = runtime.block_on(async {
-        let (client, _) = task::client(&config, types).await?;
+        let client = task::client(&config, types).await?;
         match (args.what, flow) {
             (What::Submit { request_id, watch: follow, .. }, Some(flow)) => {
                 let request = request_id.unwrap_or_else(Uuid::new_v4);

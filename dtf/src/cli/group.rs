@@ -40,7 +40,7 @@ pub(crate) fn run(args: GroupArgs, types: Vec<TaskPluginRegistration>) -> anyhow
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
-        let (client, _) = task::client(&config, types).await?;
+        let client = task::client(&config, types).await?;
         perform(&client, args.what, args.head.output).await
     });
     runtime.shutdown_background();

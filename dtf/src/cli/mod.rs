@@ -44,6 +44,8 @@ mod table;
 #[cfg(feature = "full")]
 mod task;
 #[cfg(feature = "full")]
+mod token;
+#[cfg(feature = "full")]
 mod worker;
 
 use std::io::Write;
@@ -70,9 +72,9 @@ const INTERRUPTED: u8 = 130;
 const UNREAD: u8 = 141;
 
 /// The subcommands that need the feature `full`.
-const NEED_SERVERS: [&str; 11] = [
-    "serve", "task", "schedule", "flow", "group", "cluster", "worker", "config", "migrate", "doctor",
-    "health",
+const NEED_SERVERS: [&str; 12] = [
+    "serve", "task", "schedule", "flow", "group", "cluster", "worker", "token", "config", "migrate",
+    "doctor", "health",
 ];
 
 /// Something asked for wrongly, in one line.
@@ -147,6 +149,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Group(args) => group::run(args, types),
         Command::Cluster(args) => cluster::run(&args),
         Command::Worker(args) => worker::run(args),
+        Command::Token(args) => token::run(args, types),
         Command::Config(args) => config::run(&args),
         Command::Migrate(args) => doctor::migrate(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -148,7 +148,7 @@ pub(crate) fn run(args: ScheduleArgs, types: Vec<TaskPluginRegistration>) -> any
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
-        let (client, _) = task::client(&config, types).await?;
+        let client = task::client(&config, types).await?;
         perform(&client, args.what, args.head.output).await
     });
     runtime.shutdown_background();
@@ -196,7 +196,7 @@ fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
             client.flow_template(dtf_http::flow_builder(flow::read(file)?)).map_err(refused)?
         }
         (None, kind) => {
-            let known = client.types().by_name(kind.as_deref().unwrap_or_default());
+            let known = client.types().number_named(kind.as_deref().unwrap_or_default());
             let param = TaskParam {
                 name: args.task_name.unwrap_or_else(|| args.name.clone()),
                 group: args.group,
@@ -205,7 +205,7 @@ fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
                 type_param: task::json_of(&args.param)?,
                 ..TaskParam::default()
             };
-            let task_type = known.map_err(|error| Usage(error.to_string()))?.task_type;
+            let task_type = known.map_err(|error| Usage(error.to_string()))?;
             Template::Task { task_type, param: Box::new(param) }
         }
     };

@@ -6,6 +6,7 @@ use lrmf_core::InstanceId;
 use lrmf_core::config::text;
 
 use super::Origin;
+use super::network;
 use super::read::Effective;
 use super::settings::{self, Setting};
 
@@ -86,11 +87,16 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
         ("etcd", &config.etcd.cert, &config.etcd.key),
         ("mysql", &config.mysql.cert, &config.mysql.key),
         ("redis", &config.redis.cert, &config.redis.key),
+        ("api", &config.api.cert, &config.api.key),
     ] {
         if cert.is_empty() != key.is_empty() {
             let why = format!("and {section}.key go together; set both or none");
             return refuse(&format!("{section}.cert"), why);
         }
+    }
+    if let Some(wrong) = config.api.trusted_proxies.iter().find(|proxy| network(proxy).is_err()) {
+        let why = format!("has {wrong:?}; it takes addresses and networks, as in 10.0.0.7, 10.0.0.0/8");
+        return refuse("api.trusted_proxies", why);
     }
     let certified = |ca: &str, cert: &str| !ca.is_empty() || !cert.is_empty();
     let (mysql, redis) = (&config.mysql, &config.redis);

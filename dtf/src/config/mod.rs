@@ -12,6 +12,7 @@ mod secret;
 mod servers;
 pub(crate) mod settings;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dtf_executor::ExecutorConfig;
@@ -21,6 +22,7 @@ use dtf_scheduler::budget::{Amount, Budgets};
 use dtf_scheduler::history::HistoryPolicy;
 use dtf_scheduler::manager::ManagerConfig;
 use dtf_scheduler::scheduler::SchedulerConfig;
+use ipnet::IpNet;
 use lrmf_core::CoordinatorConfig;
 use lrmf_core::config::text;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -225,17 +227,32 @@ impl Default for Http {
     }
 }
 
+/// Reads an address or a network, as in `10.0.0.7` or `10.0.0.0/8`.
+pub(crate) fn network(text: &str) -> Result<IpNet, ()> {
+    text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| ())
+}
+
 /// The HTTP API and the dashboard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// The loopback address, `HOST:PORT`, or `off`. Default `off`.
+    /// The address, `HOST:PORT`, or `off`. Default `off`.
     pub listen: String,
+    /// A PEM file with the certificate, and the chain behind it; no TLS where empty. Read again when it changes.
+    pub cert: String,
+    /// A PEM file with the key of `cert`.
+    pub key: String,
+    /// The hosts that the server goes by, as `HOST` or `HOST:PORT`, besides the loopback address that it may listen on; any where
+    /// empty and it listens elsewhere.
+    pub hosts: Vec<String>,
+    /// The addresses or networks of proxies that are believed when they say on whose behalf they ask.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: "off".to_owned() }
+        let (cert, key) = (String::new(), String::new());
+        Self { listen: "off".to_owned(), cert, key, hosts: Vec::new(), trusted_proxies: Vec::new() }
     }
 }
 

@@ -259,7 +259,23 @@ pub(crate) fn all() -> Vec<Setting> {
         of(
             "api.listen",
             Kind::Text,
-            "The loopback address of the HTTP API and the dashboard, HOST:PORT; off for nowhere",
+            "Where the HTTP API and the dashboard are served, HOST:PORT; off for nowhere. Until there is a token, requests from the machine itself are answered only",
+        ),
+        of(
+            "api.cert",
+            Kind::Text,
+            "A PEM file with the API's certificate and the chain behind it; read again when it changes",
+        ),
+        of("api.key", Kind::Text, "A PEM file with the key of api.cert"),
+        of(
+            "api.hosts",
+            Kind::List,
+            "The hosts that the API goes by, HOST or HOST:PORT; others are refused. Any, where not set and api.listen is no loopback address",
+        ),
+        of(
+            "api.trusted_proxies",
+            Kind::List,
+            "The addresses or networks of proxies whose X-Forwarded-For is believed",
         ),
         of("log.format", Kind::Word(&["human", "json"]), "How log lines look"),
         of(

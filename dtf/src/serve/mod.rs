@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use dtf_model::Role;
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
+use dtf_model::result::ResultTable;
+use dtf_types::Exchange;
 use lrmf_core::config::text;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -34,6 +36,7 @@ use self::metrics::Metrics;
 use crate::config::Config;
 use crate::service::{Dtf, Ports, ServiceError};
 
+pub use self::api::ApiError;
 pub use self::connect::ConnectError;
 pub(crate) use self::connect::client_ports;
 
@@ -61,13 +64,8 @@ pub enum ServeError {
         error: std::io::Error,
     },
     /// The API cannot be served.
-    #[error("api.listen is {listen}, which cannot be had: {error}; choose another one, or off")]
-    Api {
-        /// The address.
-        listen: String,
-        /// The reason.
-        error: dtf_http::ServeError,
-    },
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// A member of a group ended by itself: its store refuses it for good.
     #[error("the role {0} ended by itself; the log says why")]
     Ended(Role),
@@ -138,12 +136,17 @@ async fn serve(
         return Ok(());
     };
     let config = &Config { shape, ..config.clone() };
+    // Remote workers are met where subtasks are executed.
+    let exchange = config.role.contains(&Role::Executor).then(Exchange::start);
+    let results: Option<Arc<dyn ResultTable>> = Some(ports.table.clone());
+    let types: Vec<_> =
+        types.into_iter().chain([dtf_types::registration(exchange.clone(), results)]).collect();
     let mut plugins = PluginRegistry::default();
     for registration in types.clone() {
         plugins.register(registration).map_err(ServiceError::from)?;
     }
     let dtf = process(config, types, measured(ports.clone(), &plugins))?;
-    let _api = api::start(config, &dtf, &ports).await?;
+    let _api = api::start(config, &dtf, &ports, exchange).await?;
     let started = stop.run_until_cancelled(start(&dtf, config, health)).await.transpose();
     let ended = match started {
         Ok(Some(())) => {

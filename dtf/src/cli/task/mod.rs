@@ -5,12 +5,12 @@ mod show;
 mod submit;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use dtf::config::Config;
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf::model::table::TaskRow;
 use dtf::model::{TaskId, TaskTypeId};
 use dtf::{Client, Dtf, DtfConfig};
 use tokio::runtime::Handle;
@@ -81,22 +81,22 @@ struct Ids {
 /// The tools that all of these commands work with.
 struct Desk {
     client: Client,
-    names: BTreeMap<TaskTypeId, String>,
     output: Output,
     quiet: bool,
 }
 
 impl Desk {
-    /// The name of a type; its number where this program does not know it.
-    fn name(&self, task_type: TaskTypeId) -> String {
-        self.names.get(&task_type).cloned().unwrap_or_else(|| task_type.to_string())
+    /// The name of a task's type; its number where this program does not know it.
+    fn name(&self, row: &TaskRow) -> String {
+        self.client.types().name_of(row.task_type, &row.param)
     }
 
     /// The type with this name or number.
     fn task_type(&self, name: &str) -> Result<TaskTypeId, Usage> {
-        let named = self.names.iter().find(|(_, known)| *known == name).map(|(task_type, _)| *task_type);
+        let types = self.client.types();
+        let named = types.number_named(name).ok();
         named.or_else(|| name.parse().ok()).ok_or_else(|| {
-            let known: Vec<_> = self.names.values().map(String::as_str).collect();
+            let known: Vec<_> = types.iter().map(|known| known.name.as_str()).collect();
             Usage(format!("task type {name:?} is unknown; known are: {}", known.join(", ")))
         })
     }
@@ -106,27 +106,23 @@ pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(async {
-        let (client, names) = client(&config, types).await?;
-        let desk = Desk { client, names, output: args.head.output, quiet: args.quiet };
+        let client = client(&config, types).await?;
+        let desk = Desk { client, output: args.head.output, quiet: args.quiet };
         perform(&desk, args.what).await
     });
     runtime.shutdown_background();
     done
 }
 
-/// A client of the cluster, and the names of the types that it knows.
-pub(super) async fn client(
-    config: &Config,
-    types: Vec<TaskPluginRegistration>,
-) -> anyhow::Result<(Client, BTreeMap<TaskTypeId, String>)> {
-    let names = types.iter().map(|known| (known.task_type, known.name.clone())).collect();
+/// A client of the cluster.
+pub(super) async fn client(config: &Config, types: Vec<TaskPluginRegistration>) -> anyhow::Result<Client> {
     let (ports, shape) = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let config = DtfConfig { shape, ..config.dtf() };
     let mut builder = Dtf::builder(ports).config(config).plugins_on(Handle::current());
-    for registration in types {
+    for registration in types.into_iter().chain([dtf_types::registration(None, None)]) {
         builder = builder.register_task_type(registration)?;
     }
-    Ok((builder.build()?.client(), names))
+    Ok(builder.build()?.client())
 }
 
 async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {

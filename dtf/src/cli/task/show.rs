@@ -91,7 +91,7 @@ fn table(desk: &Desk, rows: &[TaskRow]) -> String {
         let counts = &row.counts;
         table.row([
             row.id.to_string(),
-            desk.name(row.task_type),
+            desk.name(row),
             row.status.to_string(),
             row.param.group.clone(),
             row.param.name.clone(),
@@ -112,7 +112,7 @@ fn table(desk: &Desk, rows: &[TaskRow]) -> String {
 fn as_json(desk: &Desk, row: &TaskRow) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(row)?;
     if let Some(fields) = value.as_object_mut() {
-        fields.insert("type".to_owned(), Value::from(desk.name(row.task_type)));
+        fields.insert("type".to_owned(), Value::from(desk.name(row)));
     }
     Ok(value)
 }
@@ -142,7 +142,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     let total = if progress.generated { "" } else { " so far" };
     let mut lines = vec![
         ("task", row.id.to_string()),
-        ("type", desk.name(row.task_type)),
+        ("type", desk.name(row)),
         ("name", row.param.name.clone()),
         ("group", format!("{}, priority {}", row.param.group, row.param.priority.0)),
         ("status", row.status.to_string()),

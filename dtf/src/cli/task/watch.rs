@@ -47,7 +47,7 @@ pub(super) async fn watch(desk: &Desk, task: TaskHandle) -> anyhow::Result<ExitC
     let (progress, row) = (last.progress(), last.row);
     let span = row.finished_at.unwrap_or(row.created_at).saturating_sub(row.created_at);
     let took = Duration::from_millis(span);
-    let ended = Ended { kind: desk.name(row.task_type), row, progress, took, by: None, result: None };
+    let ended = Ended { kind: desk.name(&row), row, progress, took, by: None, result: None };
     display::summary(&ended, desk.output, desk.quiet)?;
     Ok(display::exit_code(&ended))
 }

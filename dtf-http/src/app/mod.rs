@@ -1,16 +1,22 @@
 //! The actions of the API, for JSON handlers, pages and programs alike.
 
+mod audit;
+mod results;
+mod tokens;
+mod work;
+
 use std::sync::Arc;
 
 use dtf_api as api;
 use dtf_api::{BulkAction, Code};
-use dtf_control::Client;
+use dtf_control::{Client, ClientError};
 use dtf_model::failure::FailureKey;
 use dtf_model::group::ResourceGroup;
 use dtf_model::ids::{EmitEpoch, Seq};
 use dtf_model::plugin::PluginRegistry;
-use dtf_model::table::TaskFilter;
+use dtf_model::table::{TaskFilter, TaskRow};
 use dtf_model::{Role, TaskId};
+use dtf_types::Exchange;
 use futures::{StreamExt, TryStreamExt, stream};
 use lrmf_core::admin::{Admin, AdminError, GroupState};
 use lrmf_core::control::Origin;
@@ -18,6 +24,9 @@ use lrmf_core::{BootClock, Clock, Coordination, InstanceId};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+pub(crate) use self::audit::Change;
+use self::audit::LastForgotten;
+use crate::auth::Caller;
 use crate::convert;
 use crate::problem::Failed;
 
@@ -39,12 +48,34 @@ pub struct App {
     coordination: Arc<dyn Coordination>,
     cluster: Arc<str>,
     streams: Arc<Semaphore>,
+    caller: Arc<Caller>,
+    /// The way to remote workers, in a process that executes.
+    exchange: Option<Exchange>,
+    forgotten: Arc<LastForgotten>,
 }
 
 impl App {
     /// The functions on a cluster's stores. `coordination` is where the groups of its roles meet.
     pub fn new(client: Client, coordination: Arc<dyn Coordination>, cluster: &str) -> Self {
-        Self { client, coordination, cluster: cluster.into(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+        Self {
+            client,
+            coordination,
+            cluster: cluster.into(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            caller: Arc::new(Caller::trusted("program", "")),
+            exchange: None,
+            forgotten: Arc::default(),
+        }
+    }
+
+    /// The same functions on behalf of a caller: within its groups, and under its name in the audit.
+    #[must_use]
+    pub fn acting(&self, caller: Caller) -> Self {
+        Self { caller: Arc::new(caller), ..self.clone() }
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -64,6 +95,7 @@ impl App {
     /// # Errors
     /// The type or the group is unknown, a parameter is not allowed, or a store failed.
     pub async fn create(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
+        self.caller.check_group(&task.group)?;
         if !task.after.is_empty() && task.unique.is_some() {
             return Err(Failed::invalid(
                 "a task that waits for others has no unique key; give one of `after` and `unique`",
@@ -72,7 +104,8 @@ impl App {
         if !task.after.is_empty() {
             return self.create_after(request, task).await;
         }
-        let task_type = self.registry().by_name(&task.task_type)?.task_type;
+        let task_type = self.registry().number_named(&task.task_type)?;
+        let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
         let created = match task.unique.as_ref().map(convert::unique).transpose()? {
             None => self.client.create_task_once(request, task_type, convert::task_param(task)).await?,
             Some(unique) => {
@@ -80,7 +113,9 @@ impl App {
                 self.client.create_task_unique(request, task_type, param, &unique).await?
             }
         };
-        self.task(created.id().0).await
+        let created = created.id();
+        self.note_done(Change { action: "task.create", target: target(created), detail, request }).await?;
+        self.task(created.0).await
     }
 
     /// Returns a task with its progress.
@@ -88,7 +123,12 @@ impl App {
     /// # Errors
     /// The task does not exist, or a store failed.
     pub async fn task(&self, id: u64) -> Result<api::Task, Failed> {
-        Ok(convert::view(self.registry(), self.client.task_status(TaskId(id)).await?))
+        let view = self.client.task_status(TaskId(id)).await?;
+        // As a task that is not there: whoever may not see it learns nothing of it.
+        if !self.caller.sees(&view.row.param.group) {
+            return Err(ClientError::NoSuchTask(TaskId(id)).into());
+        }
+        Ok(convert::view(self.registry(), view))
     }
 
     /// Returns a page of tasks.
@@ -98,8 +138,7 @@ impl App {
     pub async fn tasks(&self, query: &api::TaskQuery) -> Result<api::TaskPage, Failed> {
         let most = page(query.limit, 50)?;
         // One more tells whether there is another page.
-        let mut rows =
-            self.client.list_tasks(&self.filter(query)?, query.cursor.map(TaskId), most + 1).await?;
+        let mut rows = self.list(&self.filter(query)?, query.cursor.map(TaskId), most + 1).await?;
         let more = rows.len() > most as usize;
         rows.truncate(most as usize);
         let tasks: Vec<_> = rows.into_iter().map(|row| convert::row(self.registry(), row)).collect();
@@ -107,9 +146,36 @@ impl App {
         Ok(api::TaskPage { tasks, next })
     }
 
+    /// Lists the tasks that fit, of the caller's groups.
+    async fn list(
+        &self,
+        filter: &TaskFilter,
+        last: Option<TaskId>,
+        most: u32,
+    ) -> Result<Vec<TaskRow>, Failed> {
+        if let Some(group) = &filter.group {
+            self.caller.check_group(group)?;
+        } else if !self.caller.groups.is_empty() {
+            if filter.starts_after.is_some() {
+                return Err(Failed::invalid(
+                    "this token is for some groups; name one of them to list by start time",
+                ));
+            }
+            let lists = self.caller.groups.iter().map(|group| async {
+                let filter = TaskFilter { group: Some(group.clone()), ..filter.clone() };
+                self.client.list_tasks(&filter, last, most).await
+            });
+            let mut rows = futures::future::try_join_all(lists).await?.concat();
+            rows.sort_by_key(|row| std::cmp::Reverse(row.id));
+            rows.truncate(most as usize);
+            return Ok(rows);
+        }
+        Ok(self.client.list_tasks(filter, last, most).await?)
+    }
+
     fn filter(&self, query: &api::TaskQuery) -> Result<TaskFilter, Failed> {
         let task_type = match &query.task_type {
-            Some(name) => Some(self.registry().by_name(name)?.task_type),
+            Some(name) => Some(self.registry().number_named(name)?),
             None => None,
         };
         Ok(TaskFilter {
@@ -128,18 +194,31 @@ impl App {
     /// # Errors
     /// The task does not exist, its state does not allow the action, or a store failed.
     pub async fn act(&self, request: Uuid, id: u64, action: BulkAction) -> Result<api::Task, Failed> {
+        if !self.caller.groups.is_empty() {
+            self.task(id).await?;
+        }
         let acted_on = self.apply(request, TaskId(id), action).await?;
         self.task(acted_on.0).await
     }
 
     async fn apply(&self, request: Uuid, id: TaskId, action: BulkAction) -> Result<TaskId, Failed> {
-        match action {
-            BulkAction::Pause => self.client.pause_task(id).await?,
-            BulkAction::Resume => self.client.resume_task(id).await?,
-            BulkAction::Cancel => self.client.cancel_task(id).await?,
-            BulkAction::Retry => return Ok(self.client.retry_failures_once(request, id).await?.id()),
-        }
-        Ok(id)
+        let name = match action {
+            BulkAction::Pause => "task.pause",
+            BulkAction::Resume => "task.resume",
+            BulkAction::Cancel => "task.cancel",
+            BulkAction::Retry => "task.retry",
+        };
+        let change = Change { action: name, target: target(id), detail: String::new(), request };
+        self.audited(change, async {
+            match action {
+                BulkAction::Pause => self.client.pause_task(id).await?,
+                BulkAction::Resume => self.client.resume_task(id).await?,
+                BulkAction::Cancel => self.client.cancel_task(id).await?,
+                BulkAction::Retry => return Ok(self.client.retry_failures_once(request, id).await?.id()),
+            }
+            Ok(id)
+        })
+        .await
     }
 
     /// Applies an action to all tasks that a filter selects. `request` names the action: sent again, a retry makes no second
@@ -193,9 +272,9 @@ impl App {
             ));
         }
         let filter = self.filter(query)?;
-        let rows = self.client.list_tasks(&filter, None, MAX_BULK).await?;
+        let rows = self.list(&filter, None, MAX_BULK).await?;
         if rows.len() == MAX_BULK as usize
-            && !self.client.list_tasks(&filter, rows.last().map(|row| row.id), 1).await?.is_empty()
+            && !self.list(&filter, rows.last().map(|row| row.id), 1).await?.is_empty()
         {
             let detail = format!("the filter selects more than {MAX_BULK} tasks; narrow it and act in parts");
             return Err(Failed::invalid(detail));
@@ -209,6 +288,9 @@ impl App {
     /// The task does not exist, the page is too large, or a store failed.
     pub async fn failures(&self, id: u64, query: &api::FailureQuery) -> Result<api::FailurePage, Failed> {
         let most = page(query.limit, 100)?;
+        if !self.caller.groups.is_empty() {
+            self.task(id).await?;
+        }
         let after =
             query.after_seq.map(|seq| FailureKey { epoch: EmitEpoch(query.after_epoch), seq: Seq(seq) });
         let failures = self.client.failures(TaskId(id), after, most).await?;
@@ -221,7 +303,8 @@ impl App {
     /// # Errors
     /// A store failed.
     pub async fn groups(&self) -> Result<Vec<api::Group>, Failed> {
-        Ok(self.client.groups().await?.into_iter().map(convert::group).collect())
+        let groups = self.client.groups().await?.into_iter();
+        Ok(groups.filter(|group| self.caller.sees(&group.name)).map(convert::group).collect())
     }
 
     /// Returns a resource group.
@@ -229,6 +312,7 @@ impl App {
     /// # Errors
     /// There is no such group, or a store failed.
     pub async fn group(&self, name: &str) -> Result<api::Group, Failed> {
+        self.caller.check_group(name)?;
         let group = self.client.group(name).await?;
         let missing = || Failed::not_found(format!("there is no resource group {name:?}"));
         group.map(convert::group).ok_or_else(missing)
@@ -239,12 +323,19 @@ impl App {
     /// # Errors
     /// A value is not allowed, or a store failed.
     pub async fn set_group(&self, name: &str, set: api::SetGroup) -> Result<api::Group, Failed> {
+        // A share of one group is taken from the others.
+        self.caller.check_unlimited()?;
         let mut group = self.client.group(name).await?.unwrap_or_else(|| ResourceGroup::named(name));
         group.quota = set.quota.unwrap_or(group.quota);
         group.limits = set.limits.map_or(group.limits, convert::model_limits);
         group.description = set.description.unwrap_or(group.description);
-        self.client.set_group(&group).await?;
-        Ok(convert::group(group))
+        let detail = format!("quota {}", group.quota);
+        let (target, request) = (format!("group {name}"), Uuid::new_v4());
+        self.audited(Change { action: "group.set", target, detail, request }, async {
+            self.client.set_group(&group).await?;
+            Ok(convert::group(group))
+        })
+        .await
     }
 
     /// Returns the types of task that this process knows, by number.
@@ -281,16 +372,24 @@ impl App {
         Ok(workers.into_iter().map(|(name, roles)| api::Worker { name, roles }).collect())
     }
 
-    /// Empties a process, or lets it have parts again, in every role that it has. `by` names the person that asks, in the record.
+    /// Empties a process, or lets it have parts again, in every role that it has.
     ///
     /// # Errors
     /// There is no such process, or the store of the groups failed.
-    pub async fn drain(&self, name: &str, drain: api::Drain, by: &str) -> Result<api::Worker, Failed> {
+    pub async fn drain(&self, name: &str, drain: api::Drain) -> Result<api::Worker, Failed> {
+        self.caller.check_unlimited()?;
+        let action = if drain.drained { "worker.drain" } else { "worker.undrain" };
+        let (target, request) = (format!("worker {name}"), Uuid::new_v4());
+        let change = Change { action, target, detail: String::new(), request };
+        self.audited(change, self.set_drained(name, drain)).await
+    }
+
+    async fn set_drained(&self, name: &str, drain: api::Drain) -> Result<api::Worker, Failed> {
         let missing = || Failed::not_found(format!("no process {name:?} is in the cluster {}", self.cluster));
         let instance = InstanceId::new(name).map_err(|_| missing())?;
         for worker in self.workers().await?.iter().filter(|worker| worker.name == name) {
             for member in &worker.roles {
-                let admin = self.admin(convert::model_role(member.role), by)?;
+                let admin = self.admin(convert::model_role(member.role))?;
                 match drain.drained {
                     true => admin.drain(&instance).await?,
                     false => drop(admin.undrain(&instance).await?),
@@ -324,19 +423,24 @@ impl App {
 
     /// Reads the records of a role's group; none where no process ever joined it.
     async fn state(&self, role: Role) -> Result<Option<GroupState>, Failed> {
-        match self.admin(role, "")?.read().await {
+        match self.admin(role)?.read().await {
             Ok(state) => Ok(Some(state)),
             Err(AdminError::NoGroup { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn admin(&self, role: Role, by: &str) -> Result<Admin, Failed> {
+    fn admin(&self, role: Role) -> Result<Admin, Failed> {
         let group = role.group(&self.cluster).map_err(|error| Failed::invalid(error.to_string()))?;
-        let by = Some(by.to_owned()).filter(|by| !by.is_empty());
+        let by = Some(self.caller.name.clone());
         let origin = Origin { by, at: BootClock.unix_millis(), note: Some("HTTP API".to_owned()) };
         Ok(Admin::new(self.coordination.clone(), group).asking(origin))
     }
+}
+
+/// A task, as the audit names it.
+fn target(id: TaskId) -> String {
+    format!("task {id}")
 }
 
 pub(crate) fn page(asked: Option<u32>, default: u32) -> Result<u32, Failed> {

@@ -1,0 +1,132 @@
+//! The audit of what the API changes.
+//!
+//! An entry is written before a change is made, and closed afterwards: a change without an entry cannot be. A task's creation is the
+//! exception: its row names the request that made it, so its entry is written once, behind it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dtf_api as api;
+use dtf_api::Code;
+use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{App, page};
+use crate::convert;
+use crate::problem::Failed;
+
+/// The time for which entries are kept.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// The time between two deletions of old entries.
+const FORGET_EVERY_MILLIS: u64 = 3600 * 1000;
+
+/// The time of the last deletion of old entries by this process, in milliseconds since the Unix epoch.
+#[derive(Debug, Default)]
+pub(super) struct LastForgotten(AtomicU64);
+
+/// A change, as the audit names it.
+pub(crate) struct Change {
+    /// As in `task.cancel`.
+    pub(crate) action: &'static str,
+    /// As in `task 7`.
+    pub(crate) target: String,
+    pub(crate) detail: String,
+    pub(crate) request: Uuid,
+}
+
+impl App {
+    /// Makes a change, and keeps that it was asked for, by whom, and its outcome.
+    pub(crate) async fn audited<T>(
+        &self,
+        change: Change,
+        make: impl Future<Output = Result<T, Failed>>,
+    ) -> Result<T, Failed> {
+        let entry = self.entry(change, AuditOutcome::Intended);
+        self.client.add_audit(&entry).await?;
+        let made = make.await;
+        let (outcome, detail) = match &made {
+            Ok(_) => (AuditOutcome::Done, entry.detail.as_str()),
+            Err(failed) => (outcome(failed), failed.0.detail.as_str()),
+        };
+        // The entry stays open where this fails, which says as much: the outcome is not known.
+        if let Err(error) = self.client.close_audit(entry.id, outcome, detail).await {
+            warn!(%error, entry = %entry.id, "an entry of the audit was not closed");
+        }
+        self.forget_old_entries(entry.at);
+        made
+    }
+
+    /// Keeps a change that was made.
+    pub(crate) async fn note_done(&self, change: Change) -> Result<(), Failed> {
+        Ok(self.client.add_audit(&self.entry(change, AuditOutcome::Done)).await?)
+    }
+
+    fn entry(&self, change: Change, outcome: AuditOutcome) -> AuditEntry {
+        let (id, at) = self.client.audit_id();
+        AuditEntry {
+            id,
+            at,
+            actor: self.caller.name.clone(),
+            address: self.caller.address.clone(),
+            action: change.action.to_owned(),
+            target: change.target,
+            detail: change.detail,
+            outcome,
+            request: change.request,
+        }
+    }
+
+    /// Deletes old entries once an hour, behind a change: nothing runs where nothing is changed.
+    fn forget_old_entries(&self, now: u64) {
+        let last = self.forgotten.0.load(Ordering::Relaxed);
+        let is_due = now.abs_diff(last) >= FORGET_EVERY_MILLIS;
+        if !is_due
+            || self.forgotten.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        let client = self.client.clone();
+        let before = now.saturating_sub(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
+        // Owned by the runtime: it ends by itself, and what it leaves the next one deletes.
+        tokio::spawn(async move {
+            if let Err(error) = client.forget_audit(before).await {
+                warn!(%error, "old entries of the audit were not deleted");
+            }
+        });
+    }
+
+    /// Returns a page of the audit, the newest entries first.
+    ///
+    /// # Errors
+    /// The page is too large, or the store failed.
+    pub async fn audit(&self, query: &api::AuditQuery) -> Result<api::AuditPage, Failed> {
+        let most = page(query.limit, 100)?;
+        let filter = AuditFilter { target: query.target.clone(), actor: query.actor.clone() };
+        let mut entries = self.client.audit(&filter, query.cursor, most + 1).await?;
+        let more = entries.len() > most as usize;
+        entries.truncate(most as usize);
+        let next = entries.last().filter(|_| more).map(|entry| entry.id);
+        Ok(api::AuditPage { entries: entries.into_iter().map(convert::audit_entry).collect(), next })
+    }
+
+    /// Returns the changes of a task that were asked for, the newest first.
+    ///
+    /// # Errors
+    /// The task does not exist, or a store failed.
+    pub(crate) async fn changes_of(&self, id: u64) -> Result<Vec<api::AuditEntry>, Failed> {
+        let query = api::AuditQuery {
+            target: Some(format!("task {id}")),
+            limit: Some(50),
+            ..api::AuditQuery::default()
+        };
+        Ok(self.audit(&query).await?.entries)
+    }
+}
+
+fn outcome(failed: &Failed) -> AuditOutcome {
+    match failed.0.code {
+        Code::Unknown | Code::Timeout => AuditOutcome::Unknown,
+        _ => AuditOutcome::Refused,
+    }
+}

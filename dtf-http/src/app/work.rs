@@ -1,0 +1,210 @@
+//! Giving work to remote workers, and taking their reports.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dtf_api as api;
+use dtf_api::Code;
+use dtf_model::plugin::MAX_BODY_BYTES;
+use dtf_types::Exchange;
+use dtf_types::exchange::{ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Report, WorkerInfo};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::App;
+use super::audit::Change;
+use crate::problem::Failed;
+
+/// The most functions of a worker.
+const MAX_FUNCTIONS: usize = 100;
+/// The longest name of a worker, of its language and of its version, in characters.
+const MAX_NAME_CHARS: usize = 128;
+/// The most characters of an error that are kept.
+const MAX_ERROR_CHARS: usize = 4096;
+
+impl App {
+    /// Gives work to remote workers: in a process with the executor role, whose exchange this is.
+    #[must_use]
+    pub fn with_exchange(self, exchange: Exchange) -> Self {
+        Self { exchange: Some(exchange), ..self }
+    }
+
+    fn exchange(&self) -> Result<&Exchange, Failed> {
+        self.exchange.as_ref().ok_or_else(|| {
+            Failed::new(Code::NotAllowed, "this process executes nothing; ask one with the role executor")
+        })
+    }
+
+    /// Gives items to a worker, and waits for the first one.
+    ///
+    /// # Errors
+    /// The session is unknown, the request is out of range, or the token is not for one of the functions.
+    pub async fn poll(&self, poll: api::Poll) -> Result<api::Work, Failed> {
+        let exchange = self.exchange()?;
+        let most = poll.most as usize;
+        if most > MAX_ITEMS {
+            return Err(Failed::invalid(format!("most is {most}; allowed is 0 to {MAX_ITEMS}")));
+        }
+        let session = match poll.session {
+            Some(session) => session,
+            None => exchange.begin(self.check_worker(poll.worker, &poll.functions)?, &poll.functions)?,
+        };
+        let (given, news) = exchange.poll(session, most, Duration::from_millis(poll.wait_ms)).await?;
+        let items = given.into_iter().map(item).collect::<Result<_, _>>()?;
+        Ok(api::Work { session, lease_ms: lease_ms(), items, dropped: news.dropped, drain: news.drain })
+    }
+
+    fn check_worker(&self, worker: api::WorkerInfo, functions: &[String]) -> Result<WorkerInfo, Failed> {
+        let api::WorkerInfo { name, language, version, slots } = worker;
+        for (what, text) in [("name", &name), ("language", &language), ("version", &version)] {
+            let chars = text.chars().count();
+            if chars > MAX_NAME_CHARS {
+                let detail =
+                    format!("worker.{what} has {chars} characters; at most {MAX_NAME_CHARS} are allowed");
+                return Err(Failed::invalid(detail));
+            }
+        }
+        if name.is_empty() {
+            return Err(Failed::invalid("worker.name is empty; give the worker a name, such as its host's"));
+        }
+        if !(1..=MAX_FUNCTIONS).contains(&functions.len()) {
+            let detail = format!("functions has {} names; allowed are 1 to {MAX_FUNCTIONS}", functions.len());
+            return Err(Failed::invalid(detail));
+        }
+        for function in functions {
+            dtf_types::check_function_name(function)?;
+            let types = &self.caller.types;
+            if !types.is_empty() && !types.contains(function) {
+                let detail = format!("this token is for {}, not for {function:?}", types.join(", "));
+                return Err(Failed::new(Code::Forbidden, detail));
+            }
+        }
+        Ok(WorkerInfo { name, language, version, slots })
+    }
+
+    /// Takes the outcomes of items.
+    ///
+    /// # Errors
+    /// The session is unknown, or the request is out of range; then nothing was taken.
+    pub fn report_work(&self, report: api::ReportWork) -> Result<api::Reported, Failed> {
+        let count = report.reports.len();
+        if count > MAX_ITEMS {
+            return Err(Failed::invalid(format!(
+                "{count} reports are too many; at most {MAX_ITEMS} are taken"
+            )));
+        }
+        let reports = report.reports.into_iter().map(outcome).collect::<Result<Vec<_>, _>>()?;
+        let unknown = self.exchange()?.report(report.session, reports)?;
+        Ok(api::Reported { accepted: (count - unknown.len()) as u64, unknown })
+    }
+
+    /// Renews a worker's session, and waits for news.
+    ///
+    /// # Errors
+    /// The session is unknown.
+    pub async fn beat(&self, beat: api::Beat) -> Result<api::News, Failed> {
+        let wait = Duration::from_millis(beat.wait_ms);
+        let news = self.exchange()?.beat(beat.session, &beat.running, wait).await?;
+        Ok(api::News { lease_ms: lease_ms(), dropped: news.dropped, drain: news.drain })
+    }
+
+    /// Ends a worker's session.
+    ///
+    /// # Errors
+    /// This process executes nothing.
+    pub fn leave(&self, session: Uuid) -> Result<(), Failed> {
+        self.exchange()?.leave(session);
+        Ok(())
+    }
+
+    /// Returns the remote workers that are connected to this process.
+    pub fn remote_workers(&self) -> Vec<api::RemoteWorker> {
+        let sessions = self.exchange.iter().flat_map(Exchange::sessions);
+        sessions
+            .map(|view| {
+                let WorkerInfo { name, language, version, slots } = view.worker;
+                api::RemoteWorker {
+                    session: view.session,
+                    worker: api::WorkerInfo { name, language, version, slots },
+                    functions: view.functions.iter().map(|name| name.to_string()).collect(),
+                    running: view.running as u64,
+                    lease_ms: view.lease_ms,
+                    drained: view.drained,
+                }
+            })
+            .collect()
+    }
+
+    /// Asks all remote workers with a name that are connected to this process to end what they have and leave.
+    ///
+    /// # Errors
+    /// There is no such worker, or the audit failed.
+    pub async fn drain_remote(&self, name: &str) -> Result<(), Failed> {
+        self.caller.check_unlimited()?;
+        let (target, request) = (format!("remote worker {name}"), Uuid::new_v4());
+        let change = Change { action: "worker.drain", target, detail: String::new(), request };
+        self.audited(change, async {
+            match self.exchange()?.drain(name) {
+                true => Ok(()),
+                false => Err(Failed::not_found(format!("no worker {name:?} is connected to this process"))),
+            }
+        })
+        .await
+    }
+}
+
+fn lease_ms() -> u64 {
+    u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn item(given: Given) -> Result<api::WorkItem, Failed> {
+    let item = given.item;
+    let no_json =
+        |error: &dyn std::fmt::Display| Failed::new(Code::Refused, format!("an item is no JSON: {error}"));
+    let body = String::from_utf8(item.body.to_vec()).map_err(|error| no_json(&error))?;
+    Ok(api::WorkItem {
+        ticket: given.ticket,
+        function: item.function.to_string(),
+        task: item.subtask.task.0,
+        key: item.subtask.to_string(),
+        attempt: item.attempt,
+        timeout_ms: u64::try_from(item.timeout.as_millis()).unwrap_or(u64::MAX),
+        body: RawValue::from_string(body).map_err(|error| no_json(&error))?,
+    })
+}
+
+fn outcome(report: api::ItemReport) -> Result<Report, Failed> {
+    let api::ItemReport { ticket, result, error, retryable } = report;
+    let outcome = match (result, error) {
+        (Some(_), Some(_)) => {
+            return Err(Failed::invalid(format!(
+                "the report on {ticket} has a result and an error; give one of them"
+            )));
+        }
+        (None, Some(error)) => {
+            ItemOutcome::Failed { message: error.chars().take(MAX_ERROR_CHARS).collect(), retryable }
+        }
+        (result, None) => {
+            let json = result.as_ref().map_or("null", |json| json.get());
+            if json.len() > MAX_BODY_BYTES {
+                let detail = format!(
+                    "the result of {ticket} has {} bytes; at most {MAX_BODY_BYTES} are taken",
+                    json.len()
+                );
+                return Err(Failed::new(Code::TooLarge, detail));
+            }
+            ItemOutcome::Succeeded(Bytes::copy_from_slice(json.as_bytes()))
+        }
+    };
+    Ok(Report { ticket, outcome })
+}
+
+impl From<ExchangeError> for Failed {
+    fn from(error: ExchangeError) -> Self {
+        let code = match error {
+            ExchangeError::NoSession => Code::NoSession,
+            ExchangeError::Full => Code::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}

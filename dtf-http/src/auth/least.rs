@@ -1,0 +1,112 @@
+//! The least role that each route takes: the one table of it. A route without an entry is refused to everybody.
+
+use axum::http::Method;
+use dtf_model::token::TokenRole;
+
+/// What a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Least {
+    /// Nothing: it tells nothing of the cluster.
+    Open,
+    /// This role, or one that includes it.
+    Role(TokenRole),
+}
+
+const OPEN: Least = Least::Open;
+const WORKER: Least = Least::Role(TokenRole::Worker);
+const READER: Least = Least::Role(TokenRole::Reader);
+const OPERATOR: Least = Least::Role(TokenRole::Operator);
+const ADMIN: Least = Least::Role(TokenRole::Admin);
+
+/// The routes, by method and path.
+pub(crate) const ROUTES: &[(Method, &str, Least)] = &[
+    // The API.
+    (Method::GET, "/openapi.json", OPEN),
+    (Method::GET, "/v1/tasks", READER),
+    (Method::POST, "/v1/tasks", OPERATOR),
+    (Method::GET, "/v1/tasks/{id}", READER),
+    (Method::POST, "/v1/tasks/{id}/pause", OPERATOR),
+    (Method::POST, "/v1/tasks/{id}/resume", OPERATOR),
+    (Method::POST, "/v1/tasks/{id}/cancel", OPERATOR),
+    (Method::POST, "/v1/tasks/{id}/retry", OPERATOR),
+    (Method::GET, "/v1/tasks/{id}/failures", READER),
+    (Method::GET, "/v1/tasks/{id}/result", READER),
+    (Method::GET, "/v1/tasks/{id}/results", READER),
+    (Method::GET, "/v1/tasks/{id}/events", READER),
+    (Method::POST, "/v1/bulk", OPERATOR),
+    (Method::GET, "/v1/groups", READER),
+    (Method::GET, "/v1/groups/{name}", READER),
+    (Method::PUT, "/v1/groups/{name}", OPERATOR),
+    (Method::GET, "/v1/types", READER),
+    (Method::GET, "/v1/workers", READER),
+    (Method::PUT, "/v1/workers/{name}/drain", OPERATOR),
+    (Method::GET, "/v1/placement/{role}", READER),
+    (Method::GET, "/v1/schedules", READER),
+    (Method::POST, "/v1/schedules", OPERATOR),
+    (Method::GET, "/v1/schedules/{name}", READER),
+    (Method::DELETE, "/v1/schedules/{name}", OPERATOR),
+    (Method::POST, "/v1/schedules/{name}/pause", OPERATOR),
+    (Method::POST, "/v1/schedules/{name}/resume", OPERATOR),
+    (Method::POST, "/v1/schedules/{name}/trigger", OPERATOR),
+    (Method::POST, "/v1/schedules/{name}/backfill", OPERATOR),
+    (Method::GET, "/v1/flows", READER),
+    (Method::POST, "/v1/flows", OPERATOR),
+    (Method::GET, "/v1/flows/{id}", READER),
+    (Method::POST, "/v1/flows/{id}/pause", OPERATOR),
+    (Method::POST, "/v1/flows/{id}/resume", OPERATOR),
+    (Method::POST, "/v1/flows/{id}/cancel", OPERATOR),
+    (Method::POST, "/v1/flows/{id}/retry", OPERATOR),
+    (Method::GET, "/v1/tokens", ADMIN),
+    (Method::POST, "/v1/tokens", ADMIN),
+    (Method::DELETE, "/v1/tokens/{id}", ADMIN),
+    (Method::GET, "/v1/audit", ADMIN),
+    (Method::POST, "/v1/work/poll", WORKER),
+    (Method::POST, "/v1/work/report", WORKER),
+    (Method::POST, "/v1/work/beat", WORKER),
+    (Method::POST, "/v1/work/leave", WORKER),
+    (Method::GET, "/v1/work/workers", READER),
+    (Method::POST, "/v1/work/workers/{name}/drain", OPERATOR),
+    // The files of the dashboard, and the way in.
+    (Method::GET, "/assets/style.css", OPEN),
+    (Method::GET, "/assets/htmx.min.js", OPEN),
+    (Method::GET, "/favicon.ico", OPEN),
+    (Method::GET, "/login", OPEN),
+    (Method::POST, "/login", OPEN),
+    (Method::POST, "/logout", OPEN),
+    // The dashboard.
+    (Method::GET, "/", READER),
+    (Method::GET, "/tasks", READER),
+    (Method::POST, "/tasks", OPERATOR),
+    (Method::GET, "/tasks/new", OPERATOR),
+    (Method::GET, "/tasks/{id}", READER),
+    (Method::POST, "/tasks/{id}/{action}", OPERATOR),
+    (Method::POST, "/bulk", OPERATOR),
+    (Method::GET, "/groups", READER),
+    (Method::POST, "/groups", OPERATOR),
+    (Method::POST, "/groups/{name}", OPERATOR),
+    (Method::GET, "/types", READER),
+    (Method::GET, "/workers", READER),
+    (Method::POST, "/workers/{name}/drain", OPERATOR),
+    (Method::GET, "/placement/{role}", READER),
+    (Method::GET, "/schedules", READER),
+    (Method::POST, "/schedules", OPERATOR),
+    (Method::GET, "/schedules/new", OPERATOR),
+    (Method::GET, "/schedules/{name}", READER),
+    (Method::POST, "/schedules/{name}/pause", OPERATOR),
+    (Method::POST, "/schedules/{name}/resume", OPERATOR),
+    (Method::POST, "/schedules/{name}/trigger", OPERATOR),
+    (Method::POST, "/schedules/{name}/backfill", OPERATOR),
+    (Method::POST, "/schedules/{name}/delete", OPERATOR),
+    (Method::GET, "/flows", READER),
+    (Method::GET, "/flows/{id}", READER),
+    (Method::POST, "/flows/{id}/{action}", OPERATOR),
+    (Method::GET, "/tokens", ADMIN),
+    (Method::POST, "/tokens", ADMIN),
+    (Method::POST, "/tokens/{id}/revoke", ADMIN),
+    (Method::GET, "/audit", ADMIN),
+];
+
+/// Returns what a route takes; `None` where the table has no such route.
+pub(crate) fn least_role(method: &Method, path: &str) -> Option<Least> {
+    ROUTES.iter().find(|(of, at, _)| of == method && *at == path).map(|(_, _, least)| *least)
+}

@@ -1,0 +1,75 @@
+//! The port to `tbl_audit`, on either database.
+
+use async_trait::async_trait;
+use dtf_model::StoreError;
+use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable, kept_detail};
+use uuid::Uuid;
+
+use crate::call::{Call, kept};
+use crate::sql;
+use crate::table::{Database, SqlTable};
+
+/// The place of the conditions in `entries.sql`.
+const MARKER: &str = "/* conditions */";
+
+#[async_trait]
+impl AuditTable for SqlTable {
+    async fn add_entry(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        let statement = match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => sql::sqlite::ADD_ENTRY,
+            #[cfg(feature = "mysql")]
+            Database::MySql(_) => sql::mysql::ADD_ENTRY,
+        };
+        let entry = entry.clone().cut();
+        let call = Call::new(statement).with(entry.id.to_string().as_str()).with(kept("the time", entry.at)?);
+        let texts = [&entry.actor, &entry.address, &entry.action, &entry.target, &entry.detail];
+        let call = texts.into_iter().fold(call, |call, text| call.with(text.as_str()));
+        let call = call.with(entry.outcome.code()).with(entry.request.to_string().as_str());
+        self.execute(call.repeatable()).await.map(drop)
+    }
+
+    async fn close_entry(&self, id: Uuid, outcome: AuditOutcome, detail: &str) -> Result<(), StoreError> {
+        let call = Call::new(sql::CLOSE_ENTRY).with(outcome.code()).with(kept_detail(detail));
+        self.execute(call.with(id.to_string().as_str()).repeatable()).await.map(drop)
+    }
+
+    async fn entries(
+        &self,
+        filter: &AuditFilter,
+        before: Option<Uuid>,
+        most: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        // The lengths, as MySQL does not see trailing spaces.
+        let conditions = [
+            (&filter.target, " AND target = ? AND LENGTH(target) = LENGTH(?)"),
+            (&filter.actor, " AND actor = ? AND LENGTH(actor) = LENGTH(?)"),
+        ];
+        let given = || conditions.iter().filter_map(|(text, sql)| Some((text.as_deref()?, *sql)));
+        let text: String = given().map(|(_, sql)| sql).collect();
+        let call = Call::assembled(sql::ENTRIES.replacen(MARKER, &text, 1));
+        let call = call.with(before.unwrap_or(Uuid::max()).to_string().as_str());
+        let call = given().fold(call, |call, (text, _)| call.with(text).with(text));
+        self.fetch(call.with(most)).await
+    }
+
+    async fn forget_entries(&self, before: Uuid, most: u32) -> Result<bool, StoreError> {
+        let statement = match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => sql::sqlite::FORGET_ENTRIES,
+            #[cfg(feature = "mysql")]
+            Database::MySql(_) => sql::mysql::FORGET_ENTRIES,
+        };
+        self.execute(Call::new(statement).with(before.to_string().as_str()).with(most)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_there_once() {
+        assert_eq!(sql::ENTRIES.matches(MARKER).count(), 1);
+    }
+}

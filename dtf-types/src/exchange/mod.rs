@@ -1,0 +1,269 @@
+//! The place where a process with the executor role meets remote workers.
+//!
+//! The executor [offers](Exchange::run) an item and waits for its outcome; a worker [polls](Exchange::poll) for items of the functions
+//! that it has, and [reports](Exchange::report). A worker has a session, which every call of its renews; when the session's lease has
+//! ended, what the worker had is offered again, to the next one that asks.
+//!
+//! | event | what happens | why that is right |
+//! |---|---|---|
+//! | a worker dies | its lease ends, and its items are offered again; one that has lost three workers fails for good | a late success still counts while the item has no outcome; a late failure does not |
+//! | an answer to a poll is lost | the worker's next beat does not name those items, and they are offered again | a beat names all that the worker has |
+//! | a report is sent twice | the second one is answered as unknown | an item has one outcome |
+//! | the process dies | the executor's shards go elsewhere, and the items run again there | as with every executor |
+//! | the task is cancelled | the worker hears it with its next beat, which waits for such news | the executor drops the item after its grace |
+
+mod lease;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dtf_model::SubtaskId;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use self::state::State;
+
+pub use self::state::{Given, News, Report, SessionView, WorkerInfo};
+
+/// The time for which a session lasts without a call of its worker.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// The longest time that a poll or a beat waits.
+pub const MAX_WAIT: Duration = Duration::from_secs(20);
+/// The most items of an answer.
+pub const MAX_ITEMS: usize = 1_000;
+/// The most bytes of an answer's items, unless a single one has more.
+pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// The number of workers that an item may be lost with before it fails for good.
+pub const MAX_LOSSES: u32 = 3;
+/// The most sessions.
+pub const MAX_SESSIONS: usize = 10_000;
+/// The time after which an item that a worker's beat does not name has not reached it.
+pub const UNNAMED: Duration = Duration::from_secs(5);
+
+/// An item that is to be run by a worker.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The name of the function.
+    pub function: Arc<str>,
+    /// The subtask, whose idempotency key the worker is told.
+    pub subtask: SubtaskId,
+    /// The number of earlier attempts that failed.
+    pub attempt: u32,
+    /// The time that the worker has for it.
+    pub timeout: Duration,
+    /// The item, as JSON.
+    pub body: Bytes,
+}
+
+/// The outcome of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// The worker's result, as JSON.
+    Succeeded(Bytes),
+    /// The worker's error.
+    Failed {
+        /// The error.
+        message: String,
+        /// True if another attempt may succeed.
+        retryable: bool,
+    },
+    /// It was lost with [`MAX_LOSSES`] workers.
+    Lost,
+    /// It was cancelled before a worker had it.
+    Cancelled,
+}
+
+/// A call that cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// The session is unknown, or its lease has ended.
+    #[error("the session is unknown or has ended; poll without a session to begin a new one")]
+    NoSession,
+    /// There are too many sessions.
+    #[error("{MAX_SESSIONS} workers are connected to this process already; use another one")]
+    Full,
+}
+
+/// The place where executors and remote workers meet. Cheap to clone.
+#[derive(Clone)]
+pub struct Exchange {
+    shared: Arc<Shared>,
+    _leases: Arc<AbortOnDropHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the keeper of leases when there is a session again.
+    leased: Notify,
+    /// The functions that some worker has, sorted.
+    functions: watch::Sender<Arc<[Arc<str>]>>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it is held can only come from an allocation failure.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_functions(&self, state: &State) {
+        let functions = state.functions();
+        self.functions.send_if_modified(|known| {
+            let changed = *known != functions;
+            *known = functions;
+            changed
+        });
+    }
+}
+
+impl Exchange {
+    /// An exchange without workers. Leases end by the time of the runtime that this is called on.
+    pub fn start() -> Self {
+        let (state, leased) = (Mutex::default(), Notify::new());
+        let shared = Arc::new(Shared { state, leased, functions: watch::Sender::new(Arc::new([])) });
+        let leases = tokio::spawn(lease::keep(Arc::downgrade(&shared)));
+        Self { shared, _leases: Arc::new(AbortOnDropHandle::new(leases)) }
+    }
+
+    /// Returns the functions that connected workers have, and their changes.
+    pub fn functions(&self) -> watch::Receiver<Arc<[Arc<str>]>> {
+        self.shared.functions.subscribe()
+    }
+
+    /// Returns the sessions, by the names of their workers.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.shared.state().views(Instant::now())
+    }
+
+    /// Has an item run by a worker, and returns its outcome. Dropped before, it withdraws the item.
+    pub async fn run(&self, item: Item, cancelled: impl Future<Output = ()>) -> ItemOutcome {
+        let (answer, mut outcome) = oneshot::channel();
+        let ticket = Uuid::new_v4();
+        self.shared.state().offer(ticket, item, answer);
+        let _withdrawal = Withdrawal { shared: Arc::downgrade(&self.shared), ticket };
+        let gone = |_| ItemOutcome::Failed { message: "the exchange has ended".to_owned(), retryable: true };
+        tokio::select! {
+            outcome = &mut outcome => return outcome.unwrap_or_else(gone),
+            () = cancelled => self.shared.state().cancel(ticket),
+        }
+        // One that a worker has may still come to its end.
+        outcome.await.unwrap_or_else(gone)
+    }
+
+    /// Begins a session of a worker that has these functions.
+    ///
+    /// # Errors
+    /// There are too many sessions.
+    pub fn begin(&self, worker: WorkerInfo, functions: &[String]) -> Result<Uuid, ExchangeError> {
+        let mut state = self.shared.state();
+        let session = state.begin(worker, functions, Instant::now())?;
+        self.shared.tell_functions(&state);
+        drop(state);
+        self.shared.leased.notify_one();
+        Ok(session)
+    }
+
+    /// Returns items of the functions of a session, at most so many; waits for the first one, or for news. Both are empty when the
+    /// wait is over.
+    ///
+    /// # Errors
+    /// The session is unknown.
+    pub async fn poll(
+        &self,
+        session: Uuid,
+        most: usize,
+        wait: Duration,
+    ) -> Result<(Vec<Given>, News), ExchangeError> {
+        let deadline = Instant::now() + wait.min(MAX_WAIT);
+        let most = most.min(MAX_ITEMS);
+        let _waiting = Waiting { shared: Arc::downgrade(&self.shared), session };
+        loop {
+            let wake = {
+                let mut state = self.shared.state();
+                let given = state.give(session, most, Instant::now())?;
+                let news = state.news(session);
+                if !given.is_empty() || !news.is_none() || Instant::now() >= deadline {
+                    return Ok((given, news));
+                }
+                state.wait(session)?
+            };
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// Takes the outcomes of items, and returns the tickets that have none to take: they are unknown, or somebody else's.
+    ///
+    /// # Errors
+    /// The session is unknown, and one of the reports is a failure: that counts only from the worker that has the item. Successes were
+    /// taken.
+    pub fn report(&self, session: Uuid, reports: Vec<Report>) -> Result<Vec<Uuid>, ExchangeError> {
+        self.shared.state().report(session, reports, Instant::now())
+    }
+
+    /// Renews a session whose worker has just these items, and waits for news.
+    ///
+    /// # Errors
+    /// The session is unknown.
+    pub async fn beat(&self, session: Uuid, running: &[Uuid], wait: Duration) -> Result<News, ExchangeError> {
+        let deadline = Instant::now() + wait.min(MAX_WAIT);
+        let wake = self.shared.state().beat(session, running, Instant::now())?;
+        loop {
+            let news = self.shared.state().news_of(session, Instant::now())?;
+            if !news.is_none() || Instant::now() >= deadline {
+                return Ok(news);
+            }
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// Ends a session. What its worker still has is offered again, at no charge.
+    pub fn leave(&self, session: Uuid) {
+        let mut state = self.shared.state();
+        state.leave(session);
+        self.shared.tell_functions(&state);
+    }
+
+    /// Asks all workers with this name to take nothing more and leave. Says whether there are any.
+    pub fn drain(&self, worker: &str) -> bool {
+        self.shared.state().drain(worker)
+    }
+}
+
+/// Withdraws an item when its executor waits no more.
+struct Withdrawal {
+    shared: Weak<Shared>,
+    ticket: Uuid,
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.state().withdraw(self.ticket);
+        }
+    }
+}
+
+/// A poll that waits. When it ends without having taken everything, the next one is woken.
+struct Waiting {
+    shared: Weak<Shared>,
+    session: Uuid,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.state().stop_waiting(self.session);
+        }
+    }
+}

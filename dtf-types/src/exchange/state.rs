@@ -1,0 +1,409 @@
+//! The state of an exchange, and what each event does to it. There is no clock here and nothing waits.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{ExchangeError, Item, ItemOutcome, LEASE, MAX_ANSWER_BYTES, MAX_LOSSES, MAX_SESSIONS, UNNAMED};
+
+/// A worker, as it describes itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// Its name.
+    pub name: String,
+    /// Its language, as in `python 3.13`.
+    pub language: String,
+    /// The version of its program.
+    pub version: String,
+    /// The number of items that it runs at once.
+    pub slots: u32,
+}
+
+/// A session, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// The session.
+    pub session: Uuid,
+    /// The worker.
+    pub worker: WorkerInfo,
+    /// Its functions, sorted.
+    pub functions: Vec<Arc<str>>,
+    /// The number of items that it has.
+    pub running: usize,
+    /// The time left of its lease, in milliseconds.
+    pub lease_ms: u64,
+    /// True if it was asked to leave.
+    pub drained: bool,
+}
+
+/// An item that was given to a worker.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Names it in reports and beats. Unguessable: whoever has it may report its success.
+    pub ticket: Uuid,
+    /// The item.
+    pub item: Item,
+}
+
+/// The report on an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The item's ticket.
+    pub ticket: Uuid,
+    /// Its outcome: a success or a failure.
+    pub outcome: ItemOutcome,
+}
+
+/// What a worker is told besides items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// The items that are not wanted any more.
+    pub dropped: Vec<Uuid>,
+    /// True if the worker shall take nothing more, end what it has, and leave.
+    pub drain: bool,
+}
+
+impl News {
+    /// Returns true if there are none.
+    pub fn is_none(&self) -> bool {
+        self.dropped.is_empty() && !self.drain
+    }
+}
+
+struct Entry {
+    item: Item,
+    answer: oneshot::Sender<ItemOutcome>,
+    /// The number of workers that it was lost with.
+    losses: u32,
+    /// The session that has it, and the time since which; none while it waits.
+    at: Option<(Uuid, Instant)>,
+}
+
+struct Session {
+    worker: WorkerInfo,
+    functions: Vec<Arc<str>>,
+    /// The end of its lease.
+    end: Instant,
+    running: HashSet<Uuid>,
+    dropped: BTreeSet<Uuid>,
+    drained: bool,
+    /// True once the worker has been told to leave by an answer.
+    told_to_leave: bool,
+    /// True while a poll of it waits.
+    waits: bool,
+    polls: Arc<Notify>,
+    beats: Arc<Notify>,
+}
+
+/// What waits, what runs where, and who is there.
+#[derive(Default)]
+pub(super) struct State {
+    items: HashMap<Uuid, Entry>,
+    /// The waiting items of each function, in order. Those that were withdrawn are passed over.
+    queues: HashMap<Arc<str>, VecDeque<Uuid>>,
+    /// The sessions whose polls wait for each function, those that wait longest first.
+    waiting: HashMap<Arc<str>, VecDeque<Uuid>>,
+    sessions: HashMap<Uuid, Session>,
+}
+
+impl State {
+    pub(super) fn offer(&mut self, ticket: Uuid, item: Item, answer: oneshot::Sender<ItemOutcome>) {
+        let function = item.function.clone();
+        self.items.insert(ticket, Entry { item, answer, losses: 0, at: None });
+        self.queues.entry(function.clone()).or_default().push_back(ticket);
+        self.wake_one(&function);
+    }
+
+    /// Wakes a poll that waits for a function, if any does.
+    fn wake_one(&mut self, function: &Arc<str>) {
+        let Some(waiting) = self.waiting.get_mut(function) else { return };
+        while let Some(session) = waiting.pop_front() {
+            if let Some(session) = self.sessions.get_mut(&session).filter(|session| session.waits) {
+                session.waits = false;
+                session.polls.notify_one();
+                return;
+            }
+        }
+    }
+
+    /// The executor waits no more.
+    pub(super) fn withdraw(&mut self, ticket: Uuid) {
+        let Some(entry) = self.items.remove(&ticket) else { return };
+        if let Some((session, _)) = entry.at {
+            self.drop_at(session, ticket);
+        }
+    }
+
+    fn drop_at(&mut self, session: Uuid, ticket: Uuid) {
+        let Some(session) = self.sessions.get_mut(&session) else { return };
+        if session.running.remove(&ticket) {
+            session.dropped.insert(ticket);
+            session.polls.notify_one();
+            session.beats.notify_one();
+        }
+    }
+
+    /// The item is not wanted any more: a worker that has it is told, and may still come to an end.
+    pub(super) fn cancel(&mut self, ticket: Uuid) {
+        match self.items.get(&ticket).map(|entry| entry.at) {
+            Some(None) => self.end(ticket, ItemOutcome::Cancelled),
+            Some(Some((session, _))) => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.dropped.insert(ticket);
+                    session.polls.notify_one();
+                    session.beats.notify_one();
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn end(&mut self, ticket: Uuid, outcome: ItemOutcome) {
+        if let Some(entry) = self.items.remove(&ticket) {
+            // Where nobody waits for it, it was withdrawn at the same moment.
+            drop(entry.answer.send(outcome));
+        }
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        worker: WorkerInfo,
+        functions: &[String],
+        now: Instant,
+    ) -> Result<Uuid, ExchangeError> {
+        if self.sessions.len() >= MAX_SESSIONS {
+            return Err(ExchangeError::Full);
+        }
+        let functions: BTreeSet<Arc<str>> = functions.iter().map(|name| Arc::from(name.as_str())).collect();
+        let id = Uuid::new_v4();
+        let session = Session {
+            worker,
+            functions: functions.into_iter().collect(),
+            end: now + LEASE,
+            running: HashSet::new(),
+            dropped: BTreeSet::new(),
+            drained: false,
+            told_to_leave: false,
+            waits: false,
+            polls: Arc::default(),
+            beats: Arc::default(),
+        };
+        self.sessions.insert(id, session);
+        Ok(id)
+    }
+
+    fn renewed(&mut self, session: Uuid, now: Instant) -> Result<&mut Session, ExchangeError> {
+        let session = self.sessions.get_mut(&session).ok_or(ExchangeError::NoSession)?;
+        session.end = now + LEASE;
+        Ok(session)
+    }
+
+    /// Gives items to a session, in turn from the queues of its functions.
+    pub(super) fn give(&mut self, id: Uuid, most: usize, now: Instant) -> Result<Vec<Given>, ExchangeError> {
+        let session = self.renewed(id, now)?;
+        session.waits = false;
+        let functions = if session.drained { Vec::new() } else { session.functions.clone() };
+        let (mut given, mut bytes) = (Vec::new(), 0);
+        for function in &functions {
+            let Some(queue) = self.queues.get_mut(function) else { continue };
+            while given.len() < most && bytes < MAX_ANSWER_BYTES {
+                let Some(ticket) = queue.pop_front() else { break };
+                let Some(entry) = self.items.get_mut(&ticket).filter(|entry| entry.at.is_none()) else {
+                    continue;
+                };
+                entry.at = Some((id, now));
+                bytes += entry.item.body.len();
+                given.push(Given { ticket, item: entry.item.clone() });
+            }
+            if queue.is_empty() {
+                self.queues.remove(function);
+            }
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.running.extend(given.iter().map(|given| given.ticket));
+        }
+        Ok(given)
+    }
+
+    /// Has a poll wait for an item or for news, and returns what wakes it.
+    pub(super) fn wait(&mut self, id: Uuid) -> Result<Arc<Notify>, ExchangeError> {
+        let session = self.sessions.get_mut(&id).ok_or(ExchangeError::NoSession)?;
+        session.waits = true;
+        for function in &session.functions {
+            let waiting = self.waiting.entry(function.clone()).or_default();
+            if !waiting.contains(&id) {
+                waiting.push_back(id);
+            }
+        }
+        Ok(session.polls.clone())
+    }
+
+    /// A poll has ended. What is left, perhaps what it was woken for, is for the next one.
+    pub(super) fn stop_waiting(&mut self, id: Uuid) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.waits = false;
+        let functions = session.functions.clone();
+        for function in functions {
+            if let Some(waiting) = self.waiting.get_mut(&function) {
+                waiting.retain(|waiting| *waiting != id);
+                if waiting.is_empty() {
+                    self.waiting.remove(&function);
+                }
+            }
+            if self.queues.contains_key(&function) {
+                self.wake_one(&function);
+            }
+        }
+    }
+
+    /// Takes the news of a session.
+    pub(super) fn news(&mut self, id: Uuid) -> News {
+        let Some(session) = self.sessions.get_mut(&id) else { return News::default() };
+        let drain = session.drained && !session.told_to_leave;
+        session.told_to_leave |= drain;
+        News { dropped: std::mem::take(&mut session.dropped).into_iter().collect(), drain }
+    }
+
+    pub(super) fn news_of(&mut self, id: Uuid, now: Instant) -> Result<News, ExchangeError> {
+        self.renewed(id, now)?;
+        Ok(self.news(id))
+    }
+
+    pub(super) fn report(
+        &mut self,
+        id: Uuid,
+        reports: Vec<Report>,
+        now: Instant,
+    ) -> Result<Vec<Uuid>, ExchangeError> {
+        let is_known = self.renewed(id, now).is_ok();
+        let (mut unknown, mut refused) = (Vec::new(), false);
+        for Report { ticket, outcome } in reports {
+            let Some(entry) = self.items.get(&ticket) else {
+                unknown.push(ticket);
+                continue;
+            };
+            let holder = entry.at.map(|(session, _)| session);
+            let counts = matches!(outcome, ItemOutcome::Succeeded(_)) || (is_known && holder == Some(id));
+            if !counts {
+                refused |= !is_known;
+                unknown.push(ticket);
+                continue;
+            }
+            match holder {
+                Some(holder) if holder != id => self.drop_at(holder, ticket),
+                Some(_) => drop(self.sessions.get_mut(&id).map(|session| session.running.remove(&ticket))),
+                None => {}
+            }
+            self.end(ticket, outcome);
+        }
+        if refused { Err(ExchangeError::NoSession) } else { Ok(unknown) }
+    }
+
+    /// The worker has just these items: others that it was given a while ago have not reached it, or are lost.
+    pub(super) fn beat(
+        &mut self,
+        id: Uuid,
+        running: &[Uuid],
+        now: Instant,
+    ) -> Result<Arc<Notify>, ExchangeError> {
+        let session = self.renewed(id, now)?;
+        let beats = session.beats.clone();
+        let has: HashSet<_> = running.iter().collect();
+        let unnamed: Vec<_> =
+            session.running.iter().filter(|ticket| !has.contains(ticket)).copied().collect();
+        // What the worker runs and nobody waits for.
+        let unwanted: Vec<_> =
+            running.iter().filter(|ticket| !session.running.contains(ticket)).copied().collect();
+        session.dropped.extend(unwanted);
+        for ticket in unnamed {
+            let is_lost =
+                |entry: &Entry| entry.at.is_some_and(|(_, since)| now.duration_since(since) >= UNNAMED);
+            if self.items.get(&ticket).is_some_and(is_lost) {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.running.remove(&ticket);
+                }
+                self.offer_again(ticket, false);
+            }
+        }
+        Ok(beats)
+    }
+
+    fn offer_again(&mut self, ticket: Uuid, with_loss: bool) {
+        let Some(entry) = self.items.get_mut(&ticket) else { return };
+        entry.at = None;
+        entry.losses += u32::from(with_loss);
+        if entry.losses >= MAX_LOSSES {
+            return self.end(ticket, ItemOutcome::Lost);
+        }
+        let function = entry.item.function.clone();
+        self.queues.entry(function.clone()).or_default().push_front(ticket);
+        self.wake_one(&function);
+    }
+
+    pub(super) fn leave(&mut self, id: Uuid) {
+        self.remove(id, false);
+    }
+
+    fn remove(&mut self, id: Uuid, with_loss: bool) -> Option<String> {
+        let session = self.sessions.remove(&id)?;
+        for function in &session.functions {
+            if let Some(waiting) = self.waiting.get_mut(function) {
+                waiting.retain(|waiting| *waiting != id);
+            }
+        }
+        // Its calls that wait find that it has gone.
+        session.polls.notify_one();
+        session.beats.notify_one();
+        session.running.into_iter().for_each(|ticket| self.offer_again(ticket, with_loss));
+        Some(session.worker.name)
+    }
+
+    /// Ends the sessions whose leases are over, and returns the names of their workers.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<String> {
+        let over = self.sessions.iter().filter(|(_, session)| session.end <= now);
+        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        over.into_iter().filter_map(|id| self.remove(id, true)).collect()
+    }
+
+    /// Returns the time at which the first lease ends.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.sessions.values().map(|session| session.end).min()
+    }
+
+    pub(super) fn drain(&mut self, worker: &str) -> bool {
+        let named = self.sessions.values_mut().filter(|session| session.worker.name == worker);
+        let mut any = false;
+        for session in named {
+            any = true;
+            session.drained = true;
+            session.polls.notify_one();
+            session.beats.notify_one();
+        }
+        any
+    }
+
+    /// Returns the functions that some worker has, sorted.
+    pub(super) fn functions(&self) -> Arc<[Arc<str>]> {
+        let of_all = self.sessions.values().filter(|session| !session.drained);
+        let sorted: BTreeSet<_> = of_all.flat_map(|session| session.functions.iter().cloned()).collect();
+        sorted.into_iter().collect()
+    }
+
+    pub(super) fn views(&self, now: Instant) -> Vec<SessionView> {
+        let view = |(id, session): (&Uuid, &Session)| SessionView {
+            session: *id,
+            worker: session.worker.clone(),
+            functions: session.functions.clone(),
+            running: session.running.len(),
+            lease_ms: u64::try_from(session.end.saturating_duration_since(now).as_millis())
+                .unwrap_or(u64::MAX),
+            drained: session.drained,
+        };
+        let mut views: Vec<_> = self.sessions.iter().map(view).collect();
+        views.sort_by(|one, other| (&one.worker.name, one.session).cmp(&(&other.worker.name, other.session)));
+        views
+    }
+}

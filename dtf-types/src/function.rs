@@ -1,0 +1,74 @@
+//! Functions: what executes the items of a task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dtf_model::plugin::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
+
+use crate::exchange::{Exchange, Item, ItemOutcome, MAX_LOSSES};
+
+/// Has items executed by remote workers.
+pub(crate) struct RemoteFunction {
+    pub(crate) exchange: Exchange,
+    pub(crate) name: Arc<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) attempts: u32,
+}
+
+/// The time for which no worker may have a function before its items go back to their tasks: a worker that restarts finds them here.
+const NOBODY: Duration = Duration::from_secs(2);
+
+impl RemoteFunction {
+    /// Waits until no worker has had the function for a while.
+    async fn until_nobody_has_it(&self) {
+        let mut functions = self.exchange.functions();
+        let has = |functions: &Arc<[Arc<str>]>| functions.binary_search(&self.name).is_ok();
+        loop {
+            // The exchange outlives the item.
+            if functions.wait_for(|functions| !has(functions)).await.is_err() {
+                return;
+            }
+            let back = tokio::time::timeout(NOBODY, functions.wait_for(has)).await.is_ok();
+            if !back {
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TaskExecutor for RemoteFunction {
+    async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
+        let item = Item {
+            function: self.name.clone(),
+            subtask: context.id,
+            attempt: context.attempt,
+            timeout: self.timeout,
+            body: body.clone(),
+        };
+        let run = self.exchange.run(item, context.cancelled.cancelled());
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(self.timeout, run) => outcome,
+            () = self.until_nobody_has_it() => {
+                let nobody = anyhow::anyhow!("no connected worker has the function {}", self.name);
+                return Err(ExecuteError::Elsewhere(nobody));
+            }
+        };
+        let is_last = context.attempt + 1 >= self.attempts;
+        let failed = |message: String, retryable: bool| {
+            let error = anyhow::Error::msg(message);
+            if retryable && !is_last { ExecuteError::Retryable(error) } else { ExecuteError::Final(error) }
+        };
+        match outcome {
+            Ok(ItemOutcome::Succeeded(result)) => Ok(SubtaskResult::new(result)),
+            Ok(ItemOutcome::Failed { message, retryable }) => Err(failed(message, retryable)),
+            Ok(ItemOutcome::Lost) => {
+                Err(failed(format!("{MAX_LOSSES} workers were lost while they ran it"), false))
+            }
+            Ok(ItemOutcome::Cancelled) => Err(failed("cancelled".to_owned(), false)),
+            Err(_) => Err(failed(format!("no worker was done with it within {:?}", self.timeout), true)),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The task type `map`, which data describes: a [source](Source) of items, a [function](Function) that is applied to each, and a
+//! [sink](Sink) for the results. New work needs no new program.
+//!
+//! - [`MapParam`] are the parameters of such a task, as JSON has them.
+//! - [`registration`] makes the type known to a process. Each function makes a type of its own of it, such as `map:thumbnail`, so that
+//!   subtasks go only to executors that can run it now.
+//! - [`Exchange`] is where a process with the executor role meets remote workers: they take items and report results.
+//!
+//! Sources are lazy, and resume at a position. Results are written to a sink exactly once for each subtask, whoever fails over.
+
+pub mod exchange;
+mod function;
+mod map;
+mod param;
+mod sink;
+mod source;
+
+pub use exchange::Exchange;
+pub use map::registration;
+pub use param::{Function, MapParam, Sink, Source, check_name as check_function_name};
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,220 @@
+//! The parameters of a `map` task.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dtf_model::plugin::MAX_SUBTASK_TIMEOUT;
+use dtf_model::{InvalidInput, TaskParam};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The longest name of a function, in characters.
+const MAX_FUNCTION_CHARS: usize = 100;
+/// The most attempts that a subtask may have.
+pub(crate) const MAX_ATTEMPTS: u32 = 100;
+/// The most items of a list.
+const MAX_LIST: usize = 10_000;
+
+/// The parameters of a task of type `map`.
+///
+/// ```
+/// use dtf_types::{Function, MapParam};
+///
+/// let param: MapParam = serde_json::from_value(serde_json::json!({
+///     "source": {"list": ["a.png", "b.png"]},
+///     "function": {"worker": "thumbnail"},
+///     "sink": "keep",
+///     "timeout_ms": 30_000
+/// }))?;
+/// assert_eq!(param.function, Function::Worker("thumbnail".to_owned()));
+/// assert_eq!(param.attempts, 3);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapParam {
+    /// The source of the items.
+    pub source: Source,
+    /// The function that is applied to each item.
+    pub function: Function,
+    /// The sink for the results. Default: they are counted only.
+    #[serde(default)]
+    pub sink: Sink,
+    /// The number of attempts at an item, the first included, before it has failed for good: 1 to 100. Default 3.
+    #[serde(default = "attempts")]
+    pub attempts: u32,
+    /// The time that a worker has for an item, in milliseconds: up to 30 minutes. Default 5 minutes.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+fn attempts() -> u32 {
+    3
+}
+
+fn timeout_ms() -> u64 {
+    300_000
+}
+
+/// The source of a task's items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// These items; at most 10,000.
+    List(Vec<Value>),
+    /// The whole numbers from `from` to before `to`.
+    Range {
+        /// The first number. Default 0.
+        #[serde(default)]
+        from: u64,
+        /// The number behind the last one.
+        to: u64,
+    },
+    /// The lines of a file, as strings. The file must be there under the same path in every process that generates, and must not change.
+    Lines(PathBuf),
+    /// The JSON values of a file, one a line; empty lines are passed over. The file as for [`Lines`](Self::Lines).
+    Jsonl(PathBuf),
+}
+
+/// The function that is applied to each item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// The function that remote workers offer under this name.
+    Worker(String),
+}
+
+impl Function {
+    /// Returns the name under which executors offer it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Worker(name) => name,
+        }
+    }
+}
+
+/// The sink for a task's results.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sink {
+    /// They are counted.
+    #[default]
+    Count,
+    /// They are kept in the database, in the order in which they were collected, for as long as the task is.
+    Keep,
+    /// They are written to a file, one JSON value a line, in the order in which they were collected. It appears, complete, when the
+    /// task has ended; until then it is `PATH.part`. The directory must be there under the same path in every process that collects.
+    Jsonl(PathBuf),
+}
+
+impl MapParam {
+    /// Reads the parameters of a task.
+    ///
+    /// # Errors
+    /// They are no parameters of this type, or a value is out of range.
+    pub fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
+        let read: Self = serde_json::from_value(param.type_param.clone()).map_err(|error| {
+            InvalidInput::TypeParam(format!(
+                "the parameters of map cannot be used: {error}; they are {{\"source\", \"function\", \"sink\", \"attempts\", \"timeout_ms\"}}, \
+                 as in {{\"source\": {{\"range\": {{\"to\": 10}}}}, \"function\": {{\"worker\": \"square\"}}}}"
+            ))
+        })?;
+        read.check()?;
+        Ok(read)
+    }
+
+    fn check(&self) -> Result<(), InvalidInput> {
+        let wrong = |what, got: String, allowed: String| Err(InvalidInput::OutOfRange { what, got, allowed });
+        check_name(self.function.name())?;
+        if !(1..=MAX_ATTEMPTS).contains(&self.attempts) {
+            return wrong("attempts", self.attempts.to_string(), format!("1 to {MAX_ATTEMPTS}"));
+        }
+        let longest = MAX_SUBTASK_TIMEOUT.as_millis();
+        if self.timeout_ms == 0 || u128::from(self.timeout_ms) > longest {
+            return wrong("timeout_ms", self.timeout_ms.to_string(), format!("1 to {longest}"));
+        }
+        match &self.source {
+            Source::List(items) if items.len() > MAX_LIST => {
+                wrong("the length of the list", items.len().to_string(), format!("at most {MAX_LIST}"))
+            }
+            Source::Range { from, to } if from > to => {
+                wrong("from", from.to_string(), format!("at most to, which is {to}"))
+            }
+            Source::Lines(path) | Source::Jsonl(path) if !path.is_absolute() => {
+                wrong("the path of the source", path.display().to_string(), "an absolute path".to_owned())
+            }
+            _ => match &self.sink {
+                Sink::Jsonl(path) if !path.is_absolute() => {
+                    wrong("the path of the sink", path.display().to_string(), "an absolute path".to_owned())
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
+/// Checks the name of a function.
+///
+/// # Errors
+/// It is empty, too long, or has a character that is not allowed.
+pub fn check_name(name: &str) -> Result<(), InvalidInput> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    if !name.is_empty() && name.chars().count() <= MAX_FUNCTION_CHARS && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(InvalidInput::OutOfRange {
+        what: "the name of the function",
+        got: format!("{name:?}"),
+        allowed: format!("1 to {MAX_FUNCTION_CHARS} letters, digits and . _ - /"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(param: Value) -> Result<MapParam, String> {
+        MapParam::read(&TaskParam { type_param: param, ..TaskParam::default() })
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let function = json!({"worker": "f"});
+        let good = json!({"source": {"range": {"to": 3}}, "function": function});
+        assert!(read(good).is_ok());
+        for (param, said) in [
+            (json!({}), "missing field `source`"),
+            (json!({"source": {"list": []}, "function": {"wrker": "f"}}), "unknown variant `wrker`"),
+            (json!({"source": {"list": []}, "function": {"worker": ""}}), "the name of the function is \"\""),
+            (
+                json!({"source": {"list": []}, "function": {"worker": "a b"}}),
+                "the name of the function is \"a b\"",
+            ),
+            (
+                json!({"source": {"range": {"from": 4, "to": 3}}, "function": function}),
+                "from is 4; allowed is at most to",
+            ),
+            (json!({"source": {"lines": "a.txt"}, "function": function}), "an absolute path"),
+            (
+                json!({"source": {"list": []}, "function": function, "sink": {"jsonl": "a"}}),
+                "an absolute path",
+            ),
+            (json!({"source": {"list": []}, "function": function, "attempts": 0}), "attempts is 0"),
+            (
+                json!({"source": {"list": []}, "function": function, "timeout_ms": 1_800_001}),
+                "timeout_ms is 1800001",
+            ),
+            (json!({"source": {"list": []}, "function": function, "more": 1}), "unknown field `more`"),
+        ] {
+            let refused = read(param.clone()).unwrap_err();
+            assert!(refused.contains(said), "{param}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Sinks: what takes the results of a task. Each result is written once, as the position behind the last one is committed with it.
+
+mod jsonl;
+mod keep;
+mod summary;
+
+pub(crate) use self::jsonl::JsonlSink;
+pub(crate) use self::keep::KeepSink;
+pub(crate) use self::summary::CountSink;
