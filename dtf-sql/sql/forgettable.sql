@@ -3,7 +3,7 @@
 -- Parameters: the group, the type, the time, the most rows. Result: rows, the ids.
 SELECT id AS number FROM tbl_task
 WHERE resource_group = ? AND task_type = ? AND phase = 2 AND finish_time < ?
-    AND NOT EXISTS (SELECT 1 FROM tbl_task AS again WHERE again.retry_of = tbl_task.id AND again.phase = 0)
+    AND NOT EXISTS (SELECT 1 FROM tbl_task AS again WHERE again.retry_of = tbl_task.id AND again.phase IN (0, 3))
     AND NOT EXISTS (SELECT 1 FROM tbl_task_after AS dependent JOIN tbl_task AS waiting ON waiting.id = dependent.task_id
         WHERE dependent.on_id = tbl_task.id AND waiting.phase = 3)
 ORDER BY finish_time, id

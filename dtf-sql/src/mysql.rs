@@ -294,6 +294,11 @@ mod tests {
             SELECT i, i % 3, CONCAT('a', i % 5), '', 1, CONCAT('a', i % 7), CONCAT('a', i % 2), 6000, 1, '{}', \
             1 + i % 6, i % 3, i, i, i, '' FROM n; ANALYZE TABLE tbl_task";
         raw_sql(fill).execute(&mut connection).await.unwrap();
+        let fill = "INSERT INTO tbl_schedule (request_id, name, spec, state, next_at, create_time) \
+            SELECT id, CONCAT('s', id), '{}', '{}', id, id FROM tbl_task; \
+            INSERT INTO tbl_task_after (task_id, on_id, cond, label, told) SELECT id, 1 + id % 50, 1, '', id % 2 FROM tbl_task; \
+            ANALYZE TABLE tbl_schedule, tbl_task_after";
+        raw_sql(fill).execute(&mut connection).await.unwrap();
         for (what, index, call) in cases(Dialect::MySql) {
             let (key, extra) = explained(&mut connection, call).await;
             assert_eq!(key, index, "{what}: {extra}");
@@ -305,12 +310,20 @@ mod tests {
             ("tbl_task_history", Call::new(sql::NEXT_HISTORY).with("a0").with("a0").with(1_u32)),
             ("tbl_task_history", history().with(10_u32)),
             ("tbl_task_phase", of_share(Call::new(sql::ACTIVE).with(0_u32), share).with(10_u32)),
+            ("tbl_schedule_next", of_share(Call::new(sql::SCHEDULES_DUE).with(20_u32), share).with(10_u32)),
+            ("tbl_schedule_next", of_share(Call::new(sql::SCHEDULE_NEXT), share)),
         ];
         for (index, call) in others {
             let what = format!("{call:?}");
             let (key, extra) = explained(&mut connection, call).await;
             assert!(key == index && !extra.contains("filesort"), "{what}: {key} {extra}");
         }
+        let untold = Call::new(sql::UNTOLD).with(7_u32).with(0_u32).with(10_u32);
+        let (key, extra) = explained(&mut connection, untold).await;
+        assert!(key.contains("tbl_task_after_") && !extra.contains("filesort"), "{key} {extra}");
+        let with_untold = Call::new(sql::WITH_UNTOLD).with(0_u32).with(10_u32);
+        let (key, extra) = explained(&mut connection, with_untold).await;
+        assert!(key.contains("tbl_task_after_told") && !extra.contains("filesort"), "{key} {extra}");
         let forgettable = Call::new(sql::FORGETTABLE).with("a1").with(1_u32).with(500_u32).with(10_u32);
         let (key, extra) = explained(&mut connection, forgettable).await;
         assert!(key.contains("tbl_task_history") && !extra.contains("filesort"), "{key} {extra}");

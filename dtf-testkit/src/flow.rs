@@ -359,20 +359,33 @@ pub async fn released_tasks_begin_and_others_stay(table: &Arc<dyn TaskTable>) {
     assert_eq!(row(table, ids[0]).await, before);
 }
 
-/// For as long as a dependent waits, the row of each predecessor stays; then it goes.
+/// For as long as a dependent waits, the row of each predecessor stays, and so does that of a task that a waiting one runs again; then
+/// they go.
 pub async fn a_task_that_is_waited_for_is_not_forgotten(table: &Arc<dyn TaskTable>) {
     let group = Uuid::new_v4().to_string();
     must(table.set_group(&ResourceGroup::named(&group)).await);
-    let mut first = member("a", &[]);
-    first.param.group.clone_from(&group);
+    let grouped = |name: &str| {
+        let mut member = member(name, &[]);
+        member.param.group.clone_from(&group);
+        member
+    };
     let on = |at| (On::Member(at), Condition::Ended);
-    let ids = made(table, &flow(vec![first, member("b", &[]), member("c", &[on(0), on(1)])])).await;
-    end(table, ids[0], TaskStatus::Completed, 0).await;
-    must(table.purged(ids[0]).await);
+    let first = flow(vec![grouped("a"), member("b", &[]), member("c", &[on(0), on(1)]), grouped("d")]);
+    let ids = made(table, &first).await;
+    let mut again = member("d", &[(On::Task(ids[1]), Condition::Ended)]);
+    again.param.retry_of = Some(ids[3]);
+    let retries = made(table, &flow(vec![again])).await;
+    for ended in [ids[0], ids[3]] {
+        end(table, ended, TaskStatus::Completed, 1).await;
+        must(table.purged(ended).await);
+    }
     let of = HistoryOf { group, task_type: TaskTypeId(7) };
     let keep = Keep { ended_since: Some(CREATED + 1_000_000), newest: None };
     assert_eq!(must(table.forget(&of, keep, 10).await), 0);
-    must(table.release(&ids[2..]).await);
+    must(table.release(&ids[2..3]).await);
     assert_eq!(must(table.forget(&of, keep, 10).await), 1);
     assert_eq!(must(table.get(ids[0]).await), None);
+    must(table.end_waiting(&retries, TaskStatus::Skipped, "no more", CREATED + 9).await);
+    assert_eq!(must(table.forget(&of, keep, 10).await), 1);
+    assert_eq!(must(table.get(ids[3]).await), None);
 }
