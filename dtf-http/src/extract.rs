@@ -35,7 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 fn unread(error: &BytesRejection) -> Failed {
     match error.status() {
         axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
-            Failed::new(Code::TooLarge, "the body is too large; at most 1 MiB is read")
+            Failed::new(Code::TooLarge, "the body is too large; at most 1 MiB is read, and 8 MiB of a worker")
         }
         _ => Failed::invalid(format!("the body cannot be read: {error}")),
     }

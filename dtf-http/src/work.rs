@@ -1,6 +1,7 @@
 //! The routes of remote workers.
 
 use axum::Json as Body;
+use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use dtf_api as api;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,6 +12,9 @@ use crate::auth::Acting;
 use crate::extract::{Json, Path};
 use crate::problem::Failed;
 
+/// The largest body that is read of a worker: its reports have the results of many items.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
 pub(crate) fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(poll))
@@ -19,6 +23,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(leave))
         .routes(routes!(list_remote_workers))
         .routes(routes!(drain_remote_worker))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
 /// Ask for items of the functions that a worker has; waits for the first one. Without a session, a new one begins.

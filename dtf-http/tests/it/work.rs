@@ -159,6 +159,13 @@ async fn what_a_worker_sends_wrongly_is_refused_and_nothing_is_done() {
         let refused = site.send_json("POST", &format!("/v1/work/{path}"), &body).await.problem();
         assert_eq!((refused.0, refused.1.as_str()), refusal, "{path} {body}");
     }
+    let large =
+        json!({"session": session, "reports": [{"ticket": other, "result": "x".repeat(1024 * 1024)}]});
+    assert_eq!(site.send_json("POST", "/v1/work/report", &large).await.problem().1, "too_large");
+    let most: Vec<_> =
+        (0..7).map(|_| json!({"ticket": other, "result": "x".repeat(1024 * 1024 - 2)})).collect();
+    let most = json!({"session": session, "reports": most});
+    assert_eq!(call(&site, "/v1/work/report", &most).await["accepted"], json!(0), "it is read");
     let unknown = json!({"session": session, "reports": [{"ticket": other, "result": 1}]});
     assert_eq!(call(&site, "/v1/work/report", &unknown).await, json!({"accepted": 0, "unknown": [other]}));
     for param in [

@@ -80,6 +80,8 @@ struct Entry {
     losses: u32,
     /// The session that has it, and the time since which; none while it waits.
     at: Option<(Uuid, Instant)>,
+    /// True once it is not wanted any more: its worker has been told, and may still come to an end with it.
+    cancelled: bool,
 }
 
 struct Session {
@@ -112,7 +114,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn offer(&mut self, ticket: Uuid, item: Item, answer: oneshot::Sender<ItemOutcome>) {
         let function = item.function.clone();
-        self.items.insert(ticket, Entry { item, answer, losses: 0, at: None });
+        self.items.insert(ticket, Entry { item, answer, losses: 0, at: None, cancelled: false });
         self.queues.entry(function.clone()).or_default().push_back(ticket);
         self.wake_one(&function);
     }
@@ -148,7 +150,11 @@ impl State {
 
     /// The item is not wanted any more: a worker that has it is told, and may still come to an end.
     pub(super) fn cancel(&mut self, ticket: Uuid) {
-        match self.items.get(&ticket).map(|entry| entry.at) {
+        let held = self.items.get_mut(&ticket).map(|entry| {
+            entry.cancelled = true;
+            entry.at
+        });
+        match held {
             Some(None) => self.end(ticket, ItemOutcome::Cancelled),
             Some(Some((session, _))) => {
                 if let Some(session) = self.sessions.get_mut(&session) {
@@ -319,8 +325,10 @@ impl State {
             running.iter().filter(|ticket| !session.running.contains(ticket)).copied().collect();
         session.dropped.extend(unwanted);
         for ticket in unnamed {
-            let is_lost =
-                |entry: &Entry| entry.at.is_some_and(|(_, since)| now.duration_since(since) >= UNNAMED);
+            // One that was cancelled has been stopped, where the worker had it at all.
+            let is_lost = |entry: &Entry| {
+                entry.cancelled || entry.at.is_some_and(|(_, since)| now.duration_since(since) >= UNNAMED)
+            };
             if self.items.get(&ticket).is_some_and(is_lost) {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.running.remove(&ticket);
@@ -333,6 +341,9 @@ impl State {
 
     fn offer_again(&mut self, ticket: Uuid, with_loss: bool) {
         let Some(entry) = self.items.get_mut(&ticket) else { return };
+        if entry.cancelled {
+            return self.end(ticket, ItemOutcome::Cancelled);
+        }
         entry.at = None;
         entry.losses += u32::from(with_loss);
         if entry.losses >= MAX_LOSSES {

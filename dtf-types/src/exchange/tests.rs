@@ -189,6 +189,22 @@ async fn cancelling_and_withdrawing_reach_the_worker_while_its_beat_waits() {
     exchange.report(session, vec![done(&given[0])]).unwrap();
     assert_eq!(running.await.unwrap(), ItemOutcome::Succeeded("1".into()));
 
+    // One that its worker has stopped has ended, and is offered to nobody again.
+    let (cancel, cancelled) = oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let exchange = exchange.clone();
+        async move { exchange.run(item("f", 4), async { drop(cancelled.await) }).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(take(&exchange, session).await.len(), 1);
+    cancel.send(()).unwrap();
+    tokio::task::yield_now().await;
+    exchange.beat(session, &[], Duration::ZERO).await.unwrap();
+    assert_eq!(running.await.unwrap(), ItemOutcome::Cancelled);
+    tokio::time::sleep(UNNAMED).await;
+    exchange.beat(session, &[], Duration::ZERO).await.unwrap();
+    assert!(exchange.poll(session, 10, Duration::ZERO).await.unwrap().0.is_empty());
+
     let dropped = offer(&exchange, "f", 2);
     tokio::task::yield_now().await;
     let given = take(&exchange, session).await;
