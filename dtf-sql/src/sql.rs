@@ -91,7 +91,7 @@ pub(crate) mod sqlite {
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 13] = [
+    pub(crate) const MIGRATIONS: [&str; 10] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
@@ -100,11 +100,8 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0006_history.sql"),
         include_str!("../migrations/sqlite/0007_tokens_audit_results.sql"),
         include_str!("../migrations/sqlite/0008_tbl_schedule.sql"),
-        "",
-        "",
-        "",
-        include_str!("../migrations/sqlite/0012_tbl_flow.sql"),
-        include_str!("../migrations/sqlite/0013_unique.sql"),
+        include_str!("../migrations/sqlite/0009_tbl_flow.sql"),
+        include_str!("../migrations/sqlite/0010_unique.sql"),
     ];
 }
 
@@ -132,7 +129,7 @@ pub(crate) mod mysql {
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 13] = [
+    pub(crate) const MIGRATIONS: [&str; 10] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
@@ -141,10 +138,7 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0006_history.sql"),
         include_str!("../migrations/mysql/0007_tokens_audit_results.sql"),
         include_str!("../migrations/mysql/0008_tbl_schedule.sql"),
-        "",
-        "",
-        "",
-        include_str!("../migrations/mysql/0012_tbl_flow.sql"),
-        include_str!("../migrations/mysql/0013_unique.sql"),
+        include_str!("../migrations/mysql/0009_tbl_flow.sql"),
+        include_str!("../migrations/mysql/0010_unique.sql"),
     ];
 }
