@@ -29,7 +29,7 @@ pub struct FlowView {
     pub counts: FlowCounts,
     /// Its tasks, by id.
     pub tasks: Vec<TaskRow>,
-    /// What they wait for or waited for.
+    /// The tasks that they wait for or waited for.
     pub dependencies: Vec<Dependency>,
 }
 

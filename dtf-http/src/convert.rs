@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dtf_api as api;
+use dtf_api::Code;
 use dtf_control::{Pace, Progress, TaskStatusView};
 use dtf_model::audit::{AuditEntry, AuditOutcome};
 use dtf_model::failure::Failure;
@@ -15,6 +16,7 @@ use dtf_model::token::{ApiToken, TokenRole};
 use dtf_model::unique::{Unique, UniqueWhile};
 use dtf_model::{Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
 use lrmf_core::admin::{MemberPhase, TaskPhase};
+use serde_json::value::RawValue;
 
 use crate::problem::Failed;
 
@@ -309,6 +311,13 @@ pub(crate) fn holding_state(phase: TaskPhase) -> api::HoldingState {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The JSON that an item or a result is, as it was written. `what` names it where it is something else.
+pub(crate) fn json(body: &[u8], what: &str) -> Result<Box<RawValue>, Failed> {
+    let read: Result<&RawValue, _> = serde_json::from_slice(body);
+    read.map(ToOwned::to_owned)
+        .map_err(|error| Failed::new(Code::Refused, format!("{what} is no JSON: {error}")))
 }
 
 /// A text with everything escaped that means something in a query.

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::app::{App, Change, page};
+use crate::app::{self, App, Change, cut, page};
 use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
@@ -51,11 +51,15 @@ impl App {
     pub(crate) async fn create_after(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
         let task_type = self.registry().number_named(&task.task_type)?;
         let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
+        // Its result may be put into the parameter.
+        for after in &task.after {
+            self.check_task(after.task).await?;
+        }
         let after: Vec<_> =
             task.after.iter().map(|after| (TaskId(after.task), condition(after.when))).collect();
         let param = convert::task_param(task);
         let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
-        let target = format!("task {created}");
+        let target = app::target(created);
         self.note_done(Change { action: "task.create", target, detail, request }).await?;
         self.task(created.0).await
     }
@@ -94,10 +98,8 @@ impl App {
         // A flow may have tasks of several groups.
         self.caller().check_unlimited()?;
         let most = page(query.limit, 50)?;
-        // One more tells whether there is another page.
         let mut found = self.client().flows(query.cursor.map(FlowId), most + 1).await?;
-        let more = found.len() > most as usize;
-        found.truncate(most as usize);
+        let more = cut(&mut found, most);
         let flows: Vec<_> = found.into_iter().map(|(row, counts)| summary(row, counts)).collect();
         let next = flows.last().filter(|_| more).map(|last| last.id);
         Ok(api::FlowPage { flows, next })

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::app::{App, Change, page};
+use crate::app::{App, Change, cut, page};
 use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
@@ -68,10 +68,8 @@ impl App {
     /// The page is too large, or a store failed.
     pub async fn schedules(&self, query: &api::ScheduleQuery) -> Result<api::SchedulePage, Failed> {
         let most = page(query.limit, 50)?;
-        // One more tells whether there is another page.
         let mut found = self.client().schedules(query.cursor.as_deref(), most + 1).await?;
-        let more = found.len() > most as usize;
-        found.truncate(most as usize);
+        let more = cut(&mut found, most);
         let next = found.last().filter(|_| more).map(|last| last.row.spec.name.clone());
         let schedules = found.into_iter().map(|found| view(self.registry(), found));
         let schedules = schedules.filter(|found| self.sees(found)).collect();

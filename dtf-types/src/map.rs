@@ -8,6 +8,7 @@ use dtf_model::plugin::{
 };
 use dtf_model::result::ResultTable;
 use dtf_model::{InvalidInput, TaskParam, TaskSpec, TaskTypeId};
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::exchange::Exchange;
@@ -49,7 +50,9 @@ impl TaskPlugin for Map {
     }
 
     fn member(&self, param: &TaskParam) -> Option<String> {
-        MapParam::read(param).ok().map(|param| param.function.name().to_owned())
+        // Asked for each row of a list: the source may be large.
+        let function = Function::deserialize(param.type_param.get("function")?).ok()?;
+        Some(function.name().to_owned())
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {

@@ -113,7 +113,7 @@ impl MapParam {
     /// # Errors
     /// They are no parameters of this type, or a value is out of range.
     pub fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
-        let read: Self = serde_json::from_value(param.type_param.clone()).map_err(|error| {
+        let read: Self = Self::deserialize(&param.type_param).map_err(|error| {
             InvalidInput::TypeParam(format!(
                 "the parameters of map cannot be used: {error}; they are {{\"source\", \"function\", \"sink\", \"attempts\", \"timeout_ms\"}}, \
                  as in {{\"source\": {{\"range\": {{\"to\": 10}}}}, \"function\": {{\"worker\": \"square\"}}}}"

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use dtf_api as api;
 use dtf_api::Code;
+use dtf_model::TaskId;
 use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{App, page};
+use super::{App, cut, page, target};
 use crate::convert;
 use crate::problem::Failed;
 
@@ -99,28 +100,33 @@ impl App {
     /// Returns a page of the audit, the newest entries first.
     ///
     /// # Errors
-    /// The page is too large, or the store failed.
+    /// The caller is limited to some groups, the page is too large, or the store failed.
     pub async fn audit(&self, query: &api::AuditQuery) -> Result<api::AuditPage, Failed> {
+        // It has the changes of all groups.
+        self.caller.check_unlimited()?;
+        self.entries(query).await
+    }
+
+    async fn entries(&self, query: &api::AuditQuery) -> Result<api::AuditPage, Failed> {
         let most = page(query.limit, 100)?;
         let filter = AuditFilter { target: query.target.clone(), actor: query.actor.clone() };
         let mut entries = self.client.audit(&filter, query.cursor, most + 1).await?;
-        let more = entries.len() > most as usize;
-        entries.truncate(most as usize);
+        let more = cut(&mut entries, most);
         let next = entries.last().filter(|_| more).map(|entry| entry.id);
         Ok(api::AuditPage { entries: entries.into_iter().map(convert::audit_entry).collect(), next })
     }
 
-    /// Returns the changes of a task that were asked for, the newest first.
+    /// Returns the changes of a task that were asked for, the newest first. Whoever sees the task may see them.
     ///
     /// # Errors
-    /// The task does not exist, or a store failed.
+    /// A store failed.
     pub(crate) async fn changes_of(&self, id: u64) -> Result<Vec<api::AuditEntry>, Failed> {
         let query = api::AuditQuery {
-            target: Some(format!("task {id}")),
+            target: Some(target(TaskId(id))),
             limit: Some(50),
             ..api::AuditQuery::default()
         };
-        Ok(self.audit(&query).await?.entries)
+        Ok(self.entries(&query).await?.entries)
     }
 }
 

@@ -137,13 +137,19 @@ impl App {
     /// A condition that no task can meet, a page that is too large, or a store failed.
     pub async fn tasks(&self, query: &api::TaskQuery) -> Result<api::TaskPage, Failed> {
         let most = page(query.limit, 50)?;
-        // One more tells whether there is another page.
         let mut rows = self.list(&self.filter(query)?, query.cursor.map(TaskId), most + 1).await?;
-        let more = rows.len() > most as usize;
-        rows.truncate(most as usize);
+        let more = cut(&mut rows, most);
         let tasks: Vec<_> = rows.into_iter().map(|row| convert::row(self.registry(), row)).collect();
         let next = tasks.last().filter(|_| more).map(|task| task.id);
         Ok(api::TaskPage { tasks, next })
+    }
+
+    /// Checks that the caller may see a task: a read, where it is limited to some groups.
+    pub(crate) async fn check_task(&self, id: u64) -> Result<(), Failed> {
+        if self.caller.groups.is_empty() {
+            return Ok(());
+        }
+        self.task(id).await.map(drop)
     }
 
     /// Lists the tasks that fit, of the caller's groups.
@@ -194,9 +200,7 @@ impl App {
     /// # Errors
     /// The task does not exist, its state does not allow the action, or a store failed.
     pub async fn act(&self, request: Uuid, id: u64, action: BulkAction) -> Result<api::Task, Failed> {
-        if !self.caller.groups.is_empty() {
-            self.task(id).await?;
-        }
+        self.check_task(id).await?;
         let acted_on = self.apply(request, TaskId(id), action).await?;
         self.task(acted_on.0).await
     }
@@ -288,9 +292,7 @@ impl App {
     /// The task does not exist, the page is too large, or a store failed.
     pub async fn failures(&self, id: u64, query: &api::FailureQuery) -> Result<api::FailurePage, Failed> {
         let most = page(query.limit, 100)?;
-        if !self.caller.groups.is_empty() {
-            self.task(id).await?;
-        }
+        self.check_task(id).await?;
         let after =
             query.after_seq.map(|seq| FailureKey { epoch: EmitEpoch(query.after_epoch), seq: Seq(seq) });
         let failures = self.client.failures(TaskId(id), after, most).await?;
@@ -438,8 +440,15 @@ impl App {
     }
 }
 
+/// Cuts a list to a page. Read with one more than the page takes, it tells whether there is another page: so says the answer.
+pub(crate) fn cut<T>(rows: &mut Vec<T>, most: u32) -> bool {
+    let more = rows.len() > most as usize;
+    rows.truncate(most as usize);
+    more
+}
+
 /// A task, as the audit names it.
-fn target(id: TaskId) -> String {
+pub(crate) fn target(id: TaskId) -> String {
     format!("task {id}")
 }
 

@@ -15,8 +15,9 @@ impl App {
     /// Returns all tokens, by id, without their secrets.
     ///
     /// # Errors
-    /// The store failed.
+    /// The caller is limited to some groups, or the store failed.
     pub async fn tokens(&self) -> Result<Vec<api::Token>, Failed> {
+        self.caller.check_unlimited()?;
         Ok(self.client.tokens().await?.into_iter().map(convert::token).collect())
     }
 

@@ -8,11 +8,11 @@ use dtf_api::Code;
 use dtf_model::plugin::MAX_BODY_BYTES;
 use dtf_types::Exchange;
 use dtf_types::exchange::{ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Report, WorkerInfo};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::App;
 use super::audit::Change;
+use crate::convert;
 use crate::problem::Failed;
 
 /// The most functions of a worker.
@@ -159,9 +159,6 @@ fn lease_ms() -> u64 {
 
 fn item(given: Given) -> Result<api::WorkItem, Failed> {
     let item = given.item;
-    let no_json =
-        |error: &dyn std::fmt::Display| Failed::new(Code::Refused, format!("an item is no JSON: {error}"));
-    let body = String::from_utf8(item.body.to_vec()).map_err(|error| no_json(&error))?;
     Ok(api::WorkItem {
         ticket: given.ticket,
         function: item.function.to_string(),
@@ -169,7 +166,7 @@ fn item(given: Given) -> Result<api::WorkItem, Failed> {
         key: item.subtask.to_string(),
         attempt: item.attempt,
         timeout_ms: u64::try_from(item.timeout.as_millis()).unwrap_or(u64::MAX),
-        body: RawValue::from_string(body).map_err(|error| no_json(&error))?,
+        body: convert::json(&item.body, "an item")?,
     })
 }
 

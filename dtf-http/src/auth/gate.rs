@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PeerAddress {
     }
 }
 
-/// Who may do what at a server.
+/// The rights at a server: how requests are told apart, and where their tokens are looked up.
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) access: Access,

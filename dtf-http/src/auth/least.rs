@@ -3,10 +3,10 @@
 use axum::http::Method;
 use dtf_model::token::TokenRole;
 
-/// What a route takes.
+/// The right that a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Least {
-    /// Nothing: it tells nothing of the cluster.
+    /// None: it tells nothing of the cluster.
     Open,
     /// This role, or one that includes it.
     Role(TokenRole),
@@ -106,7 +106,7 @@ pub(crate) const ROUTES: &[(Method, &str, Least)] = &[
     (Method::GET, "/audit", ADMIN),
 ];
 
-/// Returns what a route takes; `None` where the table has no such route.
+/// Returns the right that a route takes; `None` where the table has no such route.
 pub(crate) fn least_role(method: &Method, path: &str) -> Option<Least> {
     ROUTES.iter().find(|(of, at, _)| of == method && *at == path).map(|(_, _, least)| *least)
 }

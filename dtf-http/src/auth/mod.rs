@@ -1,4 +1,4 @@
-//! Who asks, and what may be done by whom.
+//! The callers of the API, and their rights.
 //!
 //! A request presents a token, as `Authorization: Bearer …` or in the cookie that a browser got for it at `/login`. The [`Verifier`]
 //! looks it up, [`least`] says what its route takes, and the handler acts as the [`Caller`]. Where the rule allows it, a request

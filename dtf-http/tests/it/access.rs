@@ -124,6 +124,21 @@ async fn a_token_of_some_groups_sees_and_changes_nothing_of_others() {
     }
     let page = get("/tasks").await;
     assert_eq!(page.status, StatusCode::OK);
+
+    // Nor may its own tasks take the results of others, nor an admin see what was changed there.
+    let mut after = noop("red");
+    after["after"] = json!([{"task": ids[1]}]);
+    assert_eq!(site.as_bearer(&some, "POST", "/v1/tasks", Some(&after)).await.problem().0, 404);
+    after["after"] = json!([{"task": ids[0], "when": "ended"}]);
+    let waits = site.as_bearer(&some, "POST", "/v1/tasks", Some(&after)).await;
+    assert_eq!(waits.status, StatusCode::CREATED, "{}", waits.text);
+    let admin = site.token(TokenRole::Admin, &["red"]).await;
+    for path in ["/v1/audit", "/v1/tokens", "/audit", "/tokens"] {
+        let refused = site.as_bearer(&admin, "GET", path, None).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let own = site.as_bearer(&admin, "GET", &format!("/tasks/{}", ids[0]), None).await;
+    assert!(own.text.contains("task.cancel"), "the changes of a task that it sees: {}", own.text);
 }
 
 #[tokio::test]

@@ -83,25 +83,18 @@ pub(crate) fn run(args: FlowArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
         What::Submit { file, .. } => Some(dtf_http::flow_builder(read(file)?)),
         _ => None,
     };
-    let config = args.head.settings.load()?.config;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let output = args.head.output;
-    let done = runtime.block_on(async {
-        let client = task::client(&config, types).await?;
-        match (args.what, flow) {
-            (What::Submit { request_id, watch: follow, .. }, Some(flow)) => {
-                let request = request_id.unwrap_or_else(Uuid::new_v4);
-                let view = client.create_flow_once(request, flow).await.map_err(refused)?;
-                match follow {
-                    true => watch(&client, view.row.id, output).await,
-                    false => id(&view, output),
-                }
+    task::with_client(&args.head.settings, types, async |client| match (args.what, flow) {
+        (What::Submit { request_id, watch: follow, .. }, Some(flow)) => {
+            let request = request_id.unwrap_or_else(Uuid::new_v4);
+            let view = client.create_flow_once(request, flow).await.map_err(refused)?;
+            match follow {
+                true => watch(&client, view.row.id, output).await,
+                false => id(&view, output),
             }
-            (what, _) => perform(&client, what, output).await,
         }
-    });
-    runtime.shutdown_background();
-    done
+        (what, _) => perform(&client, what, output).await,
+    })
 }
 
 async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<ExitCode> {

@@ -37,15 +37,9 @@ enum What {
 }
 
 pub(crate) fn run(args: GroupArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
-    let config = args.head.settings.load()?.config;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let done = runtime.block_on(async {
-        let client = task::client(&config, types).await?;
-        perform(&client, args.what, args.head.output).await
-    });
-    runtime.shutdown_background();
-    done?;
-    Ok(ExitCode::SUCCESS)
+    task::with_client(&args.head.settings, types, async |client| {
+        perform(&client, args.what, args.head.output).await.map(|()| ExitCode::SUCCESS)
+    })
 }
 
 async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<()> {

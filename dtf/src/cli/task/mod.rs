@@ -23,7 +23,7 @@ use super::Usage;
 use super::args::Output;
 use super::oneshot::refused;
 use super::say;
-use super::settings::Head;
+use super::settings::{Head, Settings};
 
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
@@ -114,8 +114,21 @@ pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
     done
 }
 
+/// Does something with a client of the cluster that the settings name.
+pub(super) fn with_client(
+    settings: &Settings,
+    types: Vec<TaskPluginRegistration>,
+    perform: impl AsyncFnOnce(Client) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let config = settings.load()?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let done = runtime.block_on(async { perform(client(&config, types).await?).await });
+    runtime.shutdown_background();
+    done
+}
+
 /// A client of the cluster.
-pub(super) async fn client(config: &Config, types: Vec<TaskPluginRegistration>) -> anyhow::Result<Client> {
+async fn client(config: &Config, types: Vec<TaskPluginRegistration>) -> anyhow::Result<Client> {
     let (ports, shape) = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let config = DtfConfig { shape, ..config.dtf() };
     let mut builder = Dtf::builder(ports).config(config).plugins_on(Handle::current());
