@@ -214,7 +214,11 @@ impl Chaos {
         assert_eq!((state.totals.missed, state.totals.refused), (0, 0));
         match overlap {
             Overlap::Allow => assert_eq!(tasks.len(), due.len()),
-            _ => assert!(state.totals.skipped > 0 && tasks.len() > 3, "{overlap:?}: {:?}", state.totals),
+            // Skips only what a later due time overtook before its turn came, which no seed makes sure of.
+            Overlap::CancelOther => assert!(tasks.len() > 3, "{overlap:?}: {:?}", state.totals),
+            Overlap::Skip | Overlap::QueueOne => {
+                assert!(state.totals.skipped > 0 && tasks.len() > 3, "{overlap:?}: {:?}", state.totals);
+            }
         }
         assert!(tasks.iter().all(|task| task.status.is_terminal()), "{overlap:?}");
         let cancelled = tasks.iter().filter(|task| task.status == TaskStatus::Cancelled).count();
