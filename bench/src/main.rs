@@ -8,6 +8,7 @@ mod assign;
 mod board;
 mod cluster;
 mod control;
+mod dependents;
 mod dispatch;
 mod events;
 mod fairness;
@@ -77,6 +78,8 @@ enum What {
     Tasks(tasks::Options),
     /// Schedules: how late due times are met, with thousands of them on one manager
     Schedules(schedules::Options),
+    /// Dependents: how long after the end of a task thousands that wait for it have begun
+    Dependents(dependents::Options),
     /// Thousands of executors: slots busy, filling, losses of executors, and the cost of each
     Fleet(fleet::Options),
     /// A process of a benchmark's cluster
@@ -101,6 +104,7 @@ fn main() -> anyhow::Result<()> {
         What::Lone(options) => lone::run(&options, runs)?,
         What::Tasks(options) => vec![tasks::run(&options, runs)?],
         What::Schedules(options) => vec![schedules::run(&options)?],
+        What::Dependents(options) => vec![dependents::run(&options)?],
         What::Fleet(options) => vec![fleet::run(&options)?],
         What::Role(options) => return processes::run(&options),
     };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Creator, Limits, Task};
+use crate::{Creator, Hook, Limits, Task};
 
 /// The condition on the end of a task that another one waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -97,6 +97,9 @@ pub struct FlowTask {
     /// Limits of its own.
     #[serde(default)]
     pub limits: Limits,
+    /// The receivers that are told of its end, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
 }
 
 /// A flow to be created: its tasks by local names.

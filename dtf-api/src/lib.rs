@@ -9,6 +9,7 @@ mod bulk;
 mod failure;
 mod flow;
 mod group;
+mod hook;
 mod problem;
 mod result;
 mod schedule;
@@ -26,6 +27,7 @@ pub use flow::{
     NewFlow,
 };
 pub use group::{Group, Limits, SetGroup};
+pub use hook::{Hook, HookDelivery, HookState, SigningSecret};
 pub use problem::{Code, Problem};
 pub use result::{KeptResult, ResultPage, ResultQuery};
 pub use schedule::{

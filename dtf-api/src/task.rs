@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{After, Limits};
+use crate::{After, Hook, HookDelivery, Limits};
 
 /// The status of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -126,6 +126,9 @@ pub struct NewTask {
     /// The key that no other task has for a time. Where a task has it, that one is returned, and none is created. Not beside `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
+    /// The receivers that are told of its end, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
 }
 
 /// The time for which a task is the only one with its key.
@@ -269,6 +272,9 @@ pub struct Task {
     pub flow_task: Option<String>,
     /// The conditions that it waits for and that only people can bring about, such as a worker that knows its type.
     pub blocked_on: Vec<String>,
+    /// The receivers that are told of its end, and how far that is.
+    #[serde(default)]
+    pub hooks: Vec<HookDelivery>,
 }
 
 /// The conditions of a list of tasks. All that are given must hold; texts are compared exactly.

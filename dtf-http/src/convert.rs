@@ -18,6 +18,7 @@ use dtf_model::{Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskType
 use lrmf_core::admin::{MemberPhase, TaskPhase};
 use serde_json::value::RawValue;
 
+use crate::hooks;
 use crate::problem::Failed;
 
 pub(crate) fn status(status: TaskStatus) -> api::TaskStatus {
@@ -168,6 +169,7 @@ pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
         flow: row.flow.as_ref().map(|member| member.flow.0),
         flow_task: row.flow.map(|member| member.name),
         blocked_on: Vec::new(),
+        hooks: row.hooks.into_iter().map(hooks::delivery).collect(),
     }
 }
 
@@ -178,8 +180,8 @@ pub(crate) fn view(types: &PluginRegistry, view: TaskStatusView) -> api::Task {
     api::Task { progress: Some(progress), blocked_on, ..row(types, view.row) }
 }
 
-pub(crate) fn task_param(task: api::NewTask) -> TaskParam {
-    TaskParam {
+pub(crate) fn task_param(task: api::NewTask) -> Result<TaskParam, Failed> {
+    Ok(TaskParam {
         name: task.name,
         description: task.description,
         creator: Creator { uid: task.creator.uid, name: task.creator.name },
@@ -188,9 +190,10 @@ pub(crate) fn task_param(task: api::NewTask) -> TaskParam {
         timeout: Duration::from_millis(task.timeout_ms),
         start_at: task.start_at,
         limits: model_limits(task.limits),
+        hooks: hooks::hooks(task.hooks)?,
         type_param: task.param,
         ..TaskParam::default()
-    }
+    })
 }
 
 /// A task of the API that a description makes; the reverse of [`task_param`].
@@ -208,6 +211,7 @@ pub(crate) fn new_task(types: &PluginRegistry, task_type: TaskTypeId, param: Tas
         limits: api::Limits { running: param.limits.running, rate: param.limits.rate },
         after: Vec::new(),
         unique: None,
+        hooks: param.hooks.into_iter().map(hooks::api_hook).collect(),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::app::{self, App, Change, cut, page};
 use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
+use crate::hooks::hooks;
 use crate::problem::Failed;
 
 /// The routes of flows.
@@ -57,7 +58,7 @@ impl App {
         }
         let after: Vec<_> =
             task.after.iter().map(|after| (TaskId(after.task), condition(after.when))).collect();
-        let param = convert::task_param(task);
+        let param = convert::task_param(task)?;
         let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
         let target = app::target(created);
         self.note_done(Change { action: "task.create", target, detail, request }).await?;
@@ -71,7 +72,7 @@ impl App {
     pub async fn create_flow(&self, request: Uuid, flow: api::NewFlow) -> Result<api::Flow, Failed> {
         flow.tasks.values().try_for_each(|task| self.caller().check_group(&task.group))?;
         let detail = format!("{:?} with {} tasks", flow.name, flow.tasks.len());
-        let created = self.client().create_flow_once(request, builder(flow)).await?;
+        let created = self.client().create_flow_once(request, builder(flow)?).await?;
         let created = view(self.registry(), created);
         let target = target(created.summary.id);
         self.note_done(Change { action: "flow.create", target, detail, request }).await?;
@@ -228,20 +229,23 @@ fn target(id: u64) -> String {
 }
 
 /// A flow of the API, as the client creates it.
-pub fn builder(flow: api::NewFlow) -> FlowBuilder {
+///
+/// # Errors
+/// A hook of a task cannot be.
+pub fn builder(flow: api::NewFlow) -> Result<FlowBuilder, Failed> {
     let mut builder = FlowBuilder::named(flow.name);
     let mut after = Vec::new();
     for (name, task) in flow.tasks {
-        builder = builder.task_with(&name, &task.task_type, param_of(&name, &task));
+        builder = builder.task_with(&name, &task.task_type, param_of(&name, &task)?);
         after.extend(task.after.into_iter().map(|on| (name.clone(), predecessor(on))));
     }
-    after.into_iter().fold(builder, |builder, (name, on)| builder.after(&name, &on.task, on.condition))
+    Ok(after.into_iter().fold(builder, |builder, (name, on)| builder.after(&name, &on.task, on.condition)))
 }
 
 /// The tasks of a flow of the API, as a schedule keeps them.
 pub(crate) fn definition(types: &PluginRegistry, flow: api::NewFlow) -> Result<FlowDefinition, Failed> {
     let task = |(name, task): (String, api::FlowTask)| {
-        let (named, param) = (types.number_named(&task.task_type)?, param_of(&name, &task));
+        let (named, param) = (types.number_named(&task.task_type)?, param_of(&name, &task)?);
         let task_type = types.number_for(types.get(named)?, &param);
         let after = task.after.into_iter().map(predecessor).collect();
         Ok((name, FlowTask { task_type, param, after }))
@@ -268,14 +272,15 @@ pub(crate) fn flow_of(types: &PluginRegistry, name: String, tasks: FlowDefinitio
             timeout_ms: new.timeout_ms,
             start_at: new.start_at,
             limits: new.limits,
+            hooks: new.hooks,
         };
         (name, task)
     };
     api::NewFlow { name, tasks: tasks.into_iter().map(task).collect() }
 }
 
-fn param_of(name: &str, task: &api::FlowTask) -> TaskParam {
-    TaskParam {
+fn param_of(name: &str, task: &api::FlowTask) -> Result<TaskParam, Failed> {
+    Ok(TaskParam {
         name: name.to_owned(),
         description: task.description.clone(),
         creator: Creator { uid: task.creator.uid, name: task.creator.name.clone() },
@@ -284,9 +289,10 @@ fn param_of(name: &str, task: &api::FlowTask) -> TaskParam {
         timeout: Duration::from_millis(task.timeout_ms),
         start_at: task.start_at,
         limits: convert::model_limits(task.limits),
+        hooks: hooks(task.hooks.clone())?,
         type_param: task.param.clone(),
         ..TaskParam::default()
-    }
+    })
 }
 
 fn predecessor(on: api::FlowAfter) -> Predecessor {
@@ -296,7 +302,7 @@ fn predecessor(on: api::FlowAfter) -> Predecessor {
     }
 }
 
-fn condition(condition: api::Condition) -> Condition {
+pub(crate) fn condition(condition: api::Condition) -> Condition {
     match condition {
         api::Condition::Completed => Condition::Completed,
         api::Condition::Ended => Condition::Ended,
@@ -304,7 +310,7 @@ fn condition(condition: api::Condition) -> Condition {
     }
 }
 
-fn api_condition(condition: Condition) -> api::Condition {
+pub(crate) fn api_condition(condition: Condition) -> api::Condition {
     match condition {
         Condition::Completed => api::Condition::Completed,
         Condition::Ended => api::Condition::Ended,

@@ -16,6 +16,7 @@ mod convert;
 mod events;
 mod extract;
 mod flows;
+mod hooks;
 mod pages;
 mod problem;
 mod routes;

@@ -69,10 +69,11 @@ impl IntoResponse for Failed {
 impl From<InvalidInput> for Failed {
     fn from(invalid: InvalidInput) -> Self {
         let code = match invalid {
-            InvalidInput::NoSuchTask(_) | InvalidInput::NoSuchSchedule(_) | InvalidInput::NoSuchFlow(_) => {
-                Code::NotFound
-            }
-            InvalidInput::ScheduleTaken(_) => Code::NotAllowed,
+            InvalidInput::NoSuchTask(_)
+            | InvalidInput::NoSuchSchedule(_)
+            | InvalidInput::NoSuchFlow(_)
+            | InvalidInput::NoSuchHook { .. } => Code::NotFound,
+            InvalidInput::ScheduleTaken(_) | InvalidInput::HookUnsettled { .. } => Code::NotAllowed,
             InvalidInput::NotAllowed { .. } | InvalidInput::NoFailures(_) => Code::NotAllowed,
             _ => Code::InvalidRequest,
         };

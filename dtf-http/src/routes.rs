@@ -36,6 +36,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(get_placement))
         .merge(crate::schedules::api())
         .merge(crate::flows::api())
+        .merge(crate::hooks::api())
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
         .routes(routes!(list_audit))

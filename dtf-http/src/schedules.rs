@@ -268,7 +268,7 @@ fn spec(types: &PluginRegistry, new: api::NewSchedule) -> Result<ScheduleSpec, F
     let template = match (new.task, new.flow) {
         (Some(task), None) if task.after.is_empty() && task.unique.is_none() => {
             let registration = types.get(types.number_named(&task.task_type)?)?;
-            let param = Box::new(convert::task_param(task));
+            let param = Box::new(convert::task_param(task)?);
             Template::Task { task_type: types.number_for(registration, &param), param }
         }
         (Some(_), None) => {

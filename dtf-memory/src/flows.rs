@@ -9,7 +9,7 @@ use dtf_model::{FlowId, InvalidInput, StoreError, TaskId, TaskStatus};
 use serde_json::Value;
 
 use super::MemoryTable;
-use super::table::State;
+use super::table::{State, make_hooks_due};
 
 /// The flows, and what tasks wait for.
 #[derive(Debug, Default)]
@@ -208,6 +208,7 @@ impl FlowTable for MemoryTable {
                 row.status = status;
                 row.finished_at = Some(now);
                 row.reason = kept_reason(reason).to_owned();
+                make_hooks_due(row, now);
                 if let Some(since) = row.paused_at.take() {
                     row.paused_for += now.saturating_sub(since);
                 }

@@ -6,6 +6,7 @@ mod done;
 mod failures;
 mod flows;
 mod groups;
+mod hooks;
 mod queues;
 mod results;
 mod schedules;

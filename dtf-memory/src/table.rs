@@ -205,8 +205,12 @@ impl TaskTable for MemoryTable {
                 .dependents(id)
                 .any(|task| state.rows.get(&task).is_some_and(|stored| stored.row.waits))
         };
-        let goes =
-            |row: &&&TaskRow| row.finished_at < before && !is_run_again(row.id) && !is_waited_for(row.id);
+        let goes = |row: &&&TaskRow| {
+            row.finished_at < before
+                && row.hook_at.is_none()
+                && !is_run_again(row.id)
+                && !is_waited_for(row.id)
+        };
         let ids: Vec<_> = ended.iter().filter(goes).take(most as usize).map(|row| row.id).collect();
         for id in &ids {
             state.rows.remove(id);
@@ -247,6 +251,11 @@ fn wish(row: &mut TaskRow, control: Control, reason: &str, now: u64) -> bool {
     true
 }
 
+/// Has the hooks of a task looked at that ends now.
+pub(super) fn make_hooks_due(row: &mut TaskRow, now: u64) {
+    row.hook_at = (!row.hooks.is_empty()).then_some(now);
+}
+
 fn end_pause(row: &mut TaskRow, now: u64) {
     if let Some(since) = row.paused_at.take() {
         row.paused_for += now.saturating_sub(since);
@@ -262,6 +271,7 @@ fn end(row: &mut TaskRow, finish: &Finish) -> bool {
     row.counts = finish.counts;
     row.finished_at = Some(finish.now);
     row.result.clone_from(&finish.result);
+    make_hooks_due(row, finish.now);
     if !finish.reason.is_empty() {
         row.reason = kept_reason(&finish.reason).to_owned();
     }

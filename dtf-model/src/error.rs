@@ -61,6 +61,29 @@ pub enum InvalidInput {
     /// The name of another schedule.
     #[error("a schedule {0:?} exists already; give this one another name, or delete that one first")]
     ScheduleTaken(String),
+    /// A hook that cannot be.
+    #[error("{0}")]
+    Hook(String),
+    /// A hook that a task does not have.
+    #[error("task {task} has no hook {hook}; it has {hooks}, counted from 0")]
+    NoSuchHook {
+        /// The task.
+        task: TaskId,
+        /// The place that was asked for.
+        hook: usize,
+        /// The number of its hooks.
+        hooks: usize,
+    },
+    /// A hook whose message is still to be delivered.
+    #[error(
+        "hook {hook} of task {task} is not settled yet; its message is delivered without being asked for"
+    )]
+    HookUnsettled {
+        /// The task.
+        task: TaskId,
+        /// The place of the hook.
+        hook: usize,
+    },
     /// A flow or a dependency that cannot be.
     #[error("{0}")]
     Flow(String),

@@ -15,6 +15,7 @@ use crate::cluster::ClusterTable;
 use crate::failure::{Failure, FailureKey, FailureTable};
 use crate::flow::{Dependency, Dependent, FlowCounts, FlowRow, FlowTable, NewFlow};
 use crate::group::{GroupTable, ResourceGroup};
+use crate::hook::{HookTable, HookUpdate};
 use crate::plugin::TaskResult;
 use crate::queue::{
     Backlog, CollectorLoad, CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorLoad, GeneratorQueue,
@@ -237,6 +238,12 @@ intercepted! { "tasks": ScheduleTable for TaskTable;
 
 intercepted! { "tasks": UniqueTable for TaskTable;
     insert_unique(task: &NewTask, unique: &Unique) -> TaskId;
+}
+
+intercepted! { "tasks": HookTable for TaskTable;
+    due_hooks(by: u64, most: u32) -> Vec<TaskRow>;
+    next_hook_at() -> Option<u64>;
+    update_hooks(update: &HookUpdate) -> bool;
 }
 
 intercepted! { "tasks": FlowTable for TaskTable;

@@ -21,6 +21,7 @@ pub mod error;
 pub mod failure;
 pub mod flow;
 pub mod group;
+pub mod hook;
 pub mod ids;
 pub mod intercept;
 pub mod key;

@@ -195,6 +195,8 @@ mod tests {
             waits: false,
             flow: None,
             has_dependents: false,
+            hooks: Vec::new(),
+            hook_at: None,
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::InvalidInput;
+use crate::hook::{self, Hook};
 use crate::ids::{RunEpoch, TaskId, TaskTypeId, TypeVersion};
 use crate::limits::Limits;
 use crate::text::check_length;
@@ -92,6 +93,9 @@ pub struct TaskParam {
     /// [version](crate::plugin::TaskConf::version) of its own plugin.
     #[serde(skip_serializing_if = "is_any")]
     pub type_version: u32,
+    /// Who is told of its end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// The parameter of the task's type.
     pub type_param: serde_json::Value,
 }
@@ -115,6 +119,7 @@ impl Default for TaskParam {
             limits: Limits::NONE,
             retry_of: None,
             type_version: 0,
+            hooks: Vec::new(),
             type_param: serde_json::Value::Null,
         }
     }
@@ -142,6 +147,7 @@ impl TaskParam {
             });
         }
         self.limits.check()?;
+        hook::check(&self.hooks)?;
         let bytes = self.type_param.to_string().len();
         if bytes > MAX_TYPE_PARAM_BYTES {
             return Err(InvalidInput::OutOfRange {

@@ -10,6 +10,7 @@ use crate::error::{InvalidInput, StoreError};
 use crate::failure::FailureTable;
 use crate::flow::{FlowMember, FlowTable};
 use crate::group::GroupTable;
+use crate::hook::{HookRecord, HookTable, waiting};
 use crate::ids::{RunEpoch, TaskId, TaskTypeId};
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
@@ -84,6 +85,12 @@ pub struct TaskRow {
     pub flow: Option<FlowMember>,
     /// True if tasks were created that wait for it.
     pub has_dependents: bool,
+    /// Its hooks, and how far their deliveries are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRecord>,
+    /// The time at which its hooks want attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook_at: Option<u64>,
 }
 
 impl TaskRow {
@@ -109,6 +116,8 @@ impl TaskRow {
             waits: false,
             flow: None,
             has_dependents: false,
+            hooks: waiting(&task.param.hooks),
+            hook_at: None,
         }
     }
 
@@ -371,6 +380,7 @@ pub trait TaskTable:
     + ClusterTable
     + ScheduleTable
     + FlowTable
+    + HookTable
     + UniqueTable
     + ResultTable
     + TokenTable

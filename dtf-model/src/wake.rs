@@ -14,6 +14,8 @@ pub enum Topic {
     /// The manager of a watch bucket, for its schedules. Hints name schedules and not tasks, see
     /// [`ScheduleId::as_hint`](crate::ScheduleId::as_hint).
     Schedules(u32),
+    /// Who delivers messages to hooks. Hints name tasks that have ended.
+    Hooks,
     /// The generator of a generation bucket.
     Generation(u32),
     /// The scheduler of a scheduling partition.
@@ -37,6 +39,7 @@ impl Topic {
         match self {
             Self::Watch(_)
             | Self::Schedules(_)
+            | Self::Hooks
             | Self::Generation(_)
             | Self::Scheduling(_)
             | Self::Credit(_)

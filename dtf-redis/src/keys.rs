@@ -104,6 +104,7 @@ impl Keys {
         match topic {
             Topic::Watch(part) => format!("{prefix}dtf.wake.watch.{part}"),
             Topic::Schedules(part) => format!("{prefix}dtf.wake.schedules.{part}"),
+            Topic::Hooks => format!("{prefix}dtf.wake.hooks"),
             Topic::Generation(part) => format!("{prefix}dtf.wake.generation.{part}"),
             Topic::Scheduling(part) => format!("{prefix}dtf.wake.scheduling.{part}"),
             Topic::Credit(part) => format!("{prefix}dtf.wake.credit.{part}"),
@@ -118,7 +119,11 @@ impl Keys {
     pub(crate) fn topic(&self, channel: &str) -> Option<Topic> {
         let name = channel.strip_prefix(&self.prefix)?.strip_prefix("dtf.wake.")?;
         let Some((kind, number)) = name.split_once('.') else {
-            return (name == "control").then_some(Topic::Control);
+            return match name {
+                "control" => Some(Topic::Control),
+                "hooks" => Some(Topic::Hooks),
+                _ => None,
+            };
         };
         match kind {
             "watch" => number.parse().ok().map(Topic::Watch),
@@ -171,6 +176,7 @@ mod tests {
             Topic::Watch(1),
             Topic::Generation(2),
             Topic::Schedules(2),
+            Topic::Hooks,
             Topic::Scheduling(3),
             Topic::Collection(4),
             Topic::Credit(4),

@@ -88,7 +88,7 @@ impl Dependents {
             let now = self.context.clock.unix_millis();
             self.table.end_waiting(&ids, TaskStatus::Skipped, &reason, now).await?;
             info!(task_id = %row.id, skipped = ids.len(), "dependents skipped");
-            self.hint_at_rows(&ids);
+            self.hint_at_ends(&ids);
         }
         Ok(skipped
             .into_iter()
@@ -113,7 +113,7 @@ impl Dependents {
                 let now = self.context.clock.unix_millis();
                 let reason = format!("the parameter cannot be filled: {reason}");
                 self.table.end_waiting(&[task], TaskStatus::Exceptional, &reason, now).await?;
-                self.hint_at_rows(&[task]);
+                self.hint_at_ends(&[task]);
                 Ok(false)
             }
         }
@@ -154,9 +154,10 @@ impl Dependents {
         }
     }
 
-    fn hint_at_rows(&self, tasks: &[TaskId]) {
+    fn hint_at_ends(&self, tasks: &[TaskId]) {
         for task in tasks {
             self.context.wake.notify(Topic::Row(*task), *task);
+            self.context.wake.notify(Topic::Hooks, *task);
         }
     }
 }

@@ -8,6 +8,7 @@ mod batch_size;
 pub mod budget;
 pub mod generator;
 pub mod history;
+mod hooks;
 pub mod manager;
 mod retention;
 mod retries;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dtf_model::hook::Courier;
 use dtf_model::lifecycle::{self, Step};
 use dtf_model::plugin::TaskConf;
 use dtf_model::queue::{TaskControl, TaskState};
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::history::{History, HistoryPolicy};
+use crate::hooks::Hooks;
 use crate::retention::Retention;
 use crate::schedules::DueSchedules;
 use crate::untold::Untold;
@@ -45,13 +47,15 @@ impl Default for ManagerConfig {
     }
 }
 
-/// The stores that the manager works with.
+/// The stores that the manager works with, and its way to receivers.
 #[derive(Clone)]
 pub struct ManagerPorts {
     /// `tbl_task`.
     pub table: Arc<dyn TaskTable>,
     /// The manager's side of the queues.
     pub queues: Arc<dyn TaskControl>,
+    /// The way to those who are told of the ends of tasks.
+    pub courier: Arc<dyn Courier>,
 }
 
 /// Runs the manager role on the watch buckets that its member holds.
@@ -61,6 +65,7 @@ pub struct Manager {
     history: History,
     schedules: DueSchedules,
     untold: Untold,
+    hooks: Hooks,
 }
 
 impl Manager {
@@ -71,6 +76,7 @@ impl Manager {
         let schedules = DueSchedules::new(ports.clone(), context.clone());
         let dependents = Dependents::new(ports.table.clone(), context.clone());
         let untold = Untold::new(ports.table.clone(), dependents.clone());
+        let hooks = Hooks::new(ports.table.clone(), ports.courier.clone(), context.clone());
         let of = context.clone();
         let scan = TaskScan::new(ports.table.clone(), ports.queues.clone());
         let buckets = Reconciler::new(
@@ -80,7 +86,7 @@ impl Manager {
             Handle::current(),
             Steps { ports, context, dependents },
         );
-        Self { buckets, retention, history, schedules, untold }
+        Self { buckets, retention, history, schedules, untold, hooks }
     }
 }
 
@@ -92,8 +98,9 @@ impl RunTask for Manager {
         let (retention, history) = (self.retention.run(bucket, &stop), self.history.run(bucket, &stop));
         let schedules = self.schedules.run(bucket, &stop);
         let untold = self.untold.run(bucket, &stop);
-        let (ran, (), (), (), ()) =
-            tokio::join!(self.buckets.run(held), retention, history, schedules, untold);
+        let hooks = self.hooks.run(bucket, &stop);
+        let (ran, (), (), (), (), ()) =
+            tokio::join!(self.buckets.run(held), retention, history, schedules, untold, hooks);
         ran
     }
 }
@@ -229,6 +236,9 @@ impl Steps {
             info!(task_id = %row.id, status = %finish.status, counts = ?finish.counts, "task ended");
         }
         self.hint(row.id, &[Topic::Row(row.id)]);
+        if is_ended && !row.hooks.is_empty() {
+            self.context.wake.notify(Topic::Hooks, row.id);
+        }
         if is_ended && row.has_dependents {
             self.dependents.tell(row.id).await?;
         }

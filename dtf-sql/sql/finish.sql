@@ -1,5 +1,5 @@
 -- Ends a task: the only commit of its end. Assignments may see those before them (MySQL), so their order counts.
--- Parameters: the time, twice (for the pause), the time, twice (for the cost), the time, the five counts, the reason,
+-- Parameters: the time, twice (for the pause), the time, twice (for the cost), the time, the time (for the hooks), the five counts, the reason,
 -- twice, the result, the status, id, the run, three statuses of which it has to be in one (which may repeat).
 -- Result: one row is affected, or none.
 UPDATE tbl_task
@@ -8,6 +8,7 @@ SET changes = changes + 1,
     paused_time = NULL,
     time_cost = CASE WHEN start_time < ? THEN ? - start_time ELSE 0 END,
     finish_time = ?,
+    hook_at = CASE WHEN hooks IS NULL THEN NULL ELSE ? END,
     created_count = ?,
     succeeded_count = ?,
     failed_count = ?,

@@ -104,7 +104,7 @@ impl FlowTable for SqlTable {
         now: u64,
     ) -> Result<(), StoreError> {
         let (now, reason) = (kept("the time", now)?, dtf_model::table::kept_reason(reason));
-        let before = [now.into(), now.into(), now.into(), reason.into(), status.code().into()];
+        let before = [now.into(), now.into(), now.into(), now.into(), reason.into(), status.code().into()];
         self.each_chunk(sql::END_WAITING, &before, tasks).await
     }
 

@@ -48,6 +48,7 @@ mod filter;
 mod flow;
 mod group;
 mod history;
+mod hook;
 #[cfg(feature = "mysql")]
 mod inspect;
 #[cfg(feature = "sqlite")]

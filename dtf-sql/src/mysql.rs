@@ -292,7 +292,7 @@ mod tests {
             timeout, type_param, task_status, phase, create_time, next_check_time, finish_time, reason) \
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
             SELECT i, i % 3, CONCAT('a', i % 5), '', 1, CONCAT('a', i % 7), CONCAT('a', i % 2), 6000, 1, '{}', \
-            1 + i % 6, i % 3, i, i, i, '' FROM n; ANALYZE TABLE tbl_task";
+            1 + i % 6, i % 3, i, i, i, '' FROM n; UPDATE tbl_task SET hooks = '[]', hook_at = id WHERE id % 10 = 0; ANALYZE TABLE tbl_task";
         raw_sql(fill).execute(&mut connection).await.unwrap();
         let fill = "INSERT INTO tbl_schedule (request_id, name, spec, state, next_at, create_time) \
             SELECT id, CONCAT('s', id), '{}', '{}', id, id FROM tbl_task; \
@@ -312,6 +312,8 @@ mod tests {
             ("tbl_task_phase", of_share(Call::new(sql::ACTIVE).with(0_u32), share).with(10_u32)),
             ("tbl_schedule_next", of_share(Call::new(sql::SCHEDULES_DUE).with(20_u32), share).with(10_u32)),
             ("tbl_schedule_next", of_share(Call::new(sql::SCHEDULE_NEXT), share)),
+            ("tbl_task_hook", Call::new(sql::DUE_HOOKS).with(20_u32).with(10_u32)),
+            ("tbl_task_hook", Call::new(sql::NEXT_HOOK)),
         ];
         for (index, call) in others {
             let what = format!("{call:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dtf_model::audit::{AuditEntry, AuditOutcome};
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::flow::{Condition, Dependency, Dependent, FlowMember, FlowRow};
+use dtf_model::hook::HookRecord;
 use dtf_model::ids::TypeVersion;
 use dtf_model::schedule::ScheduleRow;
 use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
@@ -31,11 +32,15 @@ pub(crate) fn all<T: Record, R: Cells>(rows: &[R]) -> Result<Vec<T>, Error> {
 
 impl Record for TaskRow {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        let hooks: Vec<HookRecord> = columns.json("hooks")?.unwrap_or_default();
         Ok(TaskRow {
             id: TaskId(columns.number("id")?),
             request: columns.text("request_id")?.parse().map_err(|_| wrong("request_id", "no UUID"))?,
             task_type: TaskTypeId(columns.number("task_type")?),
-            param: param(columns)?,
+            param: TaskParam {
+                hooks: hooks.iter().map(|record| record.hook.clone()).collect(),
+                ..param(columns)?
+            },
             status: columns.code("task_status", TaskStatus::from_code)?,
             control: columns.code("control", Control::from_code)?,
             run: RunEpoch(columns.number("run_epoch")?),
@@ -63,6 +68,8 @@ impl Record for TaskRow {
                 }),
             },
             has_dependents: columns.number::<u8>("has_dependents")? != 0,
+            hooks,
+            hook_at: columns.maybe("hook_at")?,
         })
     }
 }
@@ -311,6 +318,7 @@ fn param(columns: &Columns<'_>) -> Result<TaskParam, Error> {
         limits: limits(columns)?,
         retry_of: columns.maybe("retry_of")?.map(TaskId),
         type_version: columns.number("type_version")?,
+        hooks: Vec::new(),
         type_param: columns.json("type_param")?.unwrap_or_default(),
     })
 }

@@ -81,14 +81,16 @@ impl Schema {
     where
         C: Driver + Migrate,
     {
-        let made = connection.ensure_migrations_table(TABLE).await;
-        made.map_err(|error| self.failed(&error))?;
+        // A database that takes no writes for a while may have everything already.
         match self.compare_with(connection).await {
             Ok(()) => Ok(()),
             Err(Unfit::Mismatch(Mismatch::Missing(missing))) => {
                 self.reach(missing - 1, reach).map_err(|mismatch| self.refusal(mismatch))?;
-                let migrated = self.migrator.run_direct(None, connection, false).await;
-                migrated.map_err(|error| self.failed(&error))
+                let migrated = async {
+                    connection.ensure_migrations_table(TABLE).await?;
+                    self.migrator.run_direct(None, connection, false).await
+                };
+                migrated.await.map_err(|error| self.failed::<C>(&error))
             }
             Err(Unfit::Mismatch(mismatch)) => Err(self.refusal(mismatch)),
             Err(Unfit::Failed(error)) => Err(error),
@@ -181,11 +183,13 @@ impl Schema {
         StoreError::Refused { store: self.store, cause }
     }
 
-    fn failed(&self, error: &MigrateError) -> StoreError {
-        if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = error
-            && cause.as_database_error().is_none()
-        {
-            return calling(self.store, cause, Verdict::No); // the connection broke: nothing is wrong with the schema
+    fn failed<C: Driver>(&self, error: &MigrateError) -> StoreError {
+        if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = error {
+            let verdict = C::verdict(cause);
+            // The connection broke, or the server takes no writes for now: nothing is wrong with the schema.
+            if cause.as_database_error().is_none() || verdict != Verdict::No {
+                return calling(self.store, cause, verdict);
+            }
         }
         StoreError::Refused { store: self.store, cause: error.to_string().replace(['\n', '\r'], " ") }
     }

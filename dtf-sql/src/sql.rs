@@ -44,6 +44,9 @@ pub(crate) const UPDATE_SCHEDULE: &str = include_str!("../sql/schedule/update.sq
 /// A row of `update_schedules.sql`.
 pub(crate) const UPDATE_SCHEDULES_ROW: &str = "SELECT CAST(? AS SIGNED) AS schedule, CAST(? AS SIGNED) AS revision, \
      CAST(? AS SIGNED) AS next_at, ? AS state";
+pub(crate) const DUE_HOOKS: &str = include_str!("../sql/hook/due.sql");
+pub(crate) const NEXT_HOOK: &str = include_str!("../sql/hook/next.sql");
+pub(crate) const UPDATE_HOOKS: &str = include_str!("../sql/hook/update.sql");
 pub(crate) const DEPENDED_ON: &str = include_str!("../sql/flow/depended_on.sql");
 pub(crate) const DEPENDENCIES: &str = include_str!("../sql/flow/dependencies.sql");
 pub(crate) const END_WAITING: &str = include_str!("../sql/flow/end_waiting.sql");
@@ -91,7 +94,7 @@ pub(crate) mod sqlite {
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 10] = [
+    pub(crate) const MIGRATIONS: [&str; 11] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
@@ -102,6 +105,7 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0008_tbl_schedule.sql"),
         include_str!("../migrations/sqlite/0009_tbl_flow.sql"),
         include_str!("../migrations/sqlite/0010_unique.sql"),
+        include_str!("../migrations/sqlite/0011_hooks.sql"),
     ];
 }
 
@@ -129,7 +133,7 @@ pub(crate) mod mysql {
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 10] = [
+    pub(crate) const MIGRATIONS: [&str; 11] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
@@ -140,5 +144,6 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0008_tbl_schedule.sql"),
         include_str!("../migrations/mysql/0009_tbl_flow.sql"),
         include_str!("../migrations/mysql/0010_unique.sql"),
+        include_str!("../migrations/mysql/0011_hooks.sql"),
     ];
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use dtf_model::hook::waiting;
 use dtf_model::table::{
     BucketOf, Finish, HistoryOf, Keep, ListOrder, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable,
     check_list, kept_reason,
@@ -338,6 +339,7 @@ pub(crate) fn insertion(task: &NewTask) -> Result<Insertion, StoreError> {
         Value::Number(retry_of),
         param.type_version.into(),
         kept("the time", task.now)?.into(),
+        Value::Text(crate::hook::text(&waiting(&param.hooks))?),
     ];
     Ok(Insertion { request, group: param.group.clone(), row })
 }
@@ -372,7 +374,7 @@ fn finishing(id: TaskId, finish: &Finish) -> Result<Call, StoreError> {
     let (now, counts) = (kept("the time", finish.now)?, &finish.counts);
     let reason = kept_reason(&finish.reason);
     let result = result_text(finish)?;
-    let mut call = (0..5).fold(Call::new(sql::FINISH), |call, _| call.with(now));
+    let mut call = (0..6).fold(Call::new(sql::FINISH), |call, _| call.with(now));
     for count in [counts.created, counts.succeeded, counts.failed, counts.cancelled, counts.timed_out] {
         call = call.with(kept("a count of subtasks", count)?);
     }

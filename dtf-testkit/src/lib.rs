@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod failure;
 pub mod flow;
 pub mod group;
+pub mod hook;
 pub mod queue;
 pub mod result;
 pub mod schedule;

@@ -88,6 +88,7 @@ pub async fn every_kind_of_topic_is_heard(wake: &Arc<dyn WakeUp>) {
     let topics = [
         Topic::Watch(part),
         Topic::Schedules(part),
+        Topic::Hooks,
         Topic::Generation(part),
         Topic::Scheduling(part),
         Topic::Credit(part),

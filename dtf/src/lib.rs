@@ -47,6 +47,7 @@ pub mod cli;
 pub mod config;
 pub mod embedded;
 mod generations;
+mod hooks;
 mod peers;
 mod plugin_runtime;
 pub mod prelude;
@@ -67,6 +68,7 @@ pub use dtf_model as model;
 pub use dtf_model::plugin;
 pub use dtf_typed as typed;
 pub use dtf_typed::{TaskRef, TaskType};
+pub use dtf_webhook as webhook;
 pub use lrmf_core as lrmf;
 pub use service::{Dtf, DtfBuilder, DtfConfig, Ports, ServiceError};
 

@@ -8,6 +8,7 @@ use dtf_collector::{Collector, CollectorPorts};
 use dtf_control::Client;
 use dtf_executor::{Executor, ExecutorConfig, ExecutorPorts};
 use dtf_model::Role;
+use dtf_model::hook::TaskEnd;
 use dtf_model::plugin::{MAX_SUBTASK_TIMEOUT, PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::QueueStore;
 use dtf_model::shard::ShardQueue;
@@ -19,6 +20,7 @@ use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::{Generator, GeneratorPorts};
 use dtf_scheduler::manager::{Manager, ManagerConfig, ManagerPorts};
 use dtf_scheduler::scheduler::{Scheduler, SchedulerConfig, SchedulerPorts};
+use dtf_webhook::{Sender, SenderConf};
 use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
@@ -31,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::generations::Generations;
+use crate::hooks::{Callback, Messenger};
 use crate::peers::{GroupPeers, TASK_TYPES};
 use crate::plugin_runtime::PluginRuntime;
 
@@ -62,6 +65,8 @@ pub struct DtfConfig {
     pub membership: CoordinatorConfig,
     /// The manager role.
     pub manager: ManagerConfig,
+    /// The requests to the addresses that users have told of the ends of tasks. Default: to the public internet only.
+    pub webhooks: SenderConf,
     /// The subtasks that may wait for dispatch in the cluster. The same in all of its processes.
     pub generator: Budgets,
     /// The scheduler role.
@@ -88,6 +93,7 @@ impl Default for DtfConfig {
             shape: ClusterShape::default(),
             membership: CoordinatorConfig::default(),
             manager: ManagerConfig::default(),
+            webhooks: SenderConf::default(),
             generator: Budgets::default(),
             scheduler: SchedulerConfig::default(),
             executor: ExecutorConfig::default(),
@@ -164,6 +170,7 @@ pub struct DtfBuilder {
     refused: Option<InvalidInput>,
     clock: Arc<dyn Clock>,
     plugins_on: Option<Handle>,
+    callbacks: BTreeMap<String, Callback>,
 }
 
 impl DtfBuilder {
@@ -208,12 +215,26 @@ impl DtfBuilder {
         self
     }
 
+    /// Registers a callback, which tasks name in their [hooks](dtf_model::hook::Hook::callback): it is told of their ends, at least once
+    /// each, on the threads of plugins. It is called in one of the processes with the manager role, so register it in all of them. One
+    /// that fails, panics or takes more than 50 s is called again, ten times over three days. A second callback of the same name takes
+    /// the place of the first.
+    #[must_use]
+    pub fn callback<F, Fut>(mut self, name: impl Into<String>, callback: F) -> Self
+    where
+        F: Fn(TaskEnd) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.callbacks.insert(name.into(), Arc::new(move |end| Box::pin(callback(end))));
+        self
+    }
+
     /// Makes the process. No role runs yet.
     ///
     /// # Errors
     /// A setting is out of range, a type was refused as its name or number is taken, or there are no threads for plugins.
     pub fn build(self) -> Result<Dtf, ServiceError> {
-        let Self { ports, config, plugins, refused, clock, plugins_on } = self;
+        let Self { ports, config, plugins, refused, clock, plugins_on, callbacks } = self;
         if let Some(refused) = refused {
             return Err(refused.into());
         }
@@ -235,8 +256,19 @@ impl DtfBuilder {
             plugin_runtime: plugin_runtime.handle(),
             shutdown: GracefulShutdown::default(),
         };
+        let sender =
+            Sender::new(config.webhooks.clone()).map_err(|error| InvalidInput::Hook(error.to_string()))?;
+        let messenger = Arc::new(Messenger {
+            table: ports.table.clone(),
+            types: context.plugins.clone(),
+            clock: context.clock.clone(),
+            sender,
+            callbacks,
+            runtime: context.plugin_runtime.clone(),
+        });
         Ok(Dtf {
             ports,
+            messenger,
             config,
             context,
             members: Mutex::default(),
@@ -262,6 +294,7 @@ struct Member {
 /// A process of the framework: a client of it, and whichever roles are started in it.
 pub struct Dtf {
     ports: Ports,
+    messenger: Arc<Messenger>,
     config: DtfConfig,
     context: RoleContext,
     members: Mutex<BTreeMap<Role, Member>>,
@@ -283,6 +316,7 @@ impl Dtf {
             refused: None,
             clock: Arc::new(BootClock),
             plugins_on: None,
+            callbacks: BTreeMap::new(),
         }
     }
 
@@ -386,7 +420,7 @@ impl Dtf {
         let runner = match role {
             Role::Manager => TaskRunner::new(Manager::new(
                 self.config.manager.clone(),
-                ManagerPorts { table, queues },
+                ManagerPorts { table, queues, courier: self.messenger.clone() },
                 context,
             )),
             Role::Generator => TaskRunner::new(Generator::new(

@@ -29,6 +29,8 @@ pub(crate) use observed::{
 pub(crate) const BACKLOG: u64 = 10_000;
 /// The number of the type.
 pub(crate) const LOAD: TaskTypeId = TaskTypeId(90);
+/// The plugin's name.
+pub(crate) const LOAD_NAME: &str = "load";
 
 /// The parameters of a task of this type.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,7 +78,7 @@ impl Load {
     pub(crate) fn registration(self) -> TaskPluginRegistration {
         TaskPluginRegistration {
             task_type: LOAD,
-            name: "load".to_owned(),
+            name: LOAD_NAME.to_owned(),
             description: "distinct bodies that take a chosen time each".to_owned(),
             plugin: Arc::new(self),
         }

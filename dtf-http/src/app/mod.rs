@@ -107,9 +107,9 @@ impl App {
         let task_type = self.registry().number_named(&task.task_type)?;
         let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
         let created = match task.unique.as_ref().map(convert::unique).transpose()? {
-            None => self.client.create_task_once(request, task_type, convert::task_param(task)).await?,
+            None => self.client.create_task_once(request, task_type, convert::task_param(task)?).await?,
             Some(unique) => {
-                let param = convert::task_param(task);
+                let param = convert::task_param(task)?;
                 self.client.create_task_unique(request, task_type, param, &unique).await?
             }
         };

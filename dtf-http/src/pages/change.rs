@@ -28,6 +28,7 @@ pub(super) async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Pa
                 limits: dtf_api::Limits::default(),
                 after: Vec::new(),
                 unique: None,
+                hooks: Vec::new(),
             };
             app.create(request, task).await
         }
@@ -46,6 +47,11 @@ pub(super) async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Pa
 
 pub(super) async fn act(Acting(app): Acting, Path((id, action)): Path<(u64, BulkAction)>) -> Page {
     let task = app.act(Uuid::new_v4(), id, action).await?;
+    see(&format!("/tasks/{}", task.id))
+}
+
+pub(super) async fn deliver_again(Acting(app): Acting, Path((id, hook)): Path<(u64, usize)>) -> Page {
+    let task = app.deliver_again(Uuid::new_v4(), id, hook).await?;
     see(&format!("/tasks/{}", task.id))
 }
 

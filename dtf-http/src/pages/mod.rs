@@ -19,8 +19,8 @@ use crate::app::App;
 use crate::problem::Failed;
 
 pub(crate) use view::{
-    NAVIGATION, ROLES, STATUSES, bar, body, counted, left, limit, not_succeeded, pretty, rate, share, text,
-    utc, words,
+    NAVIGATION, ROLES, STATUSES, bar, body, counted, left, limit, not_succeeded, pretty, rate, receiver,
+    share, text, utc, words,
 };
 
 pub(crate) fn routes() -> Router<App> {
@@ -30,6 +30,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tasks/new", get(read::new_task))
         .route("/tasks/{id}", get(read::task))
         .route("/tasks/{id}/{action}", post(change::act))
+        .route("/tasks/{id}/hooks/{hook}/deliver", post(change::deliver_again))
         .route("/bulk", post(change::bulk))
         .route("/groups", get(read::groups).post(change::make_group))
         .route("/groups/{name}", post(change::set_quota))

@@ -119,6 +119,7 @@ impl NewForm {
                 limits: dtf_api::Limits::default(),
                 after: Vec::new(),
                 unique: None,
+                hooks: Vec::new(),
             }),
             overlap: overlap
                 .ok_or_else(|| Failed::invalid(format!("{:?} is no treatment of overlaps", self.overlap)))?,

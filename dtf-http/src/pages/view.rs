@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dtf_api::{BulkAction, Failure, Progress, Role, TaskStatus};
+use dtf_api::{BulkAction, Failure, Hook, Progress, Role, TaskStatus};
 use serde_json::Value;
 
 /// The pages of the navigation: path and name.
@@ -97,6 +97,14 @@ pub(crate) fn body(failure: &Failure) -> String {
     let short: String = body.chars().take(MOST).collect();
     let more = if short.len() < body.len() { "…" } else { "" };
     format!("{sign}{short}{more}")
+}
+
+/// A receiver for people.
+pub(crate) fn receiver(hook: &Hook) -> String {
+    match (&hook.url, &hook.callback) {
+        (Some(url), _) => url.clone(),
+        (None, callback) => format!("callback {}", text(callback)),
+    }
 }
 
 pub(crate) fn words(action: &BulkAction) -> &'static str {

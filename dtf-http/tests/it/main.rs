@@ -9,6 +9,7 @@ mod bulk;
 mod description;
 mod events;
 mod flows;
+mod hooks;
 mod pages;
 mod schedules;
 mod support;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use dtf_memory::{MemoryQueues, MemoryTable, MemoryWakeUp};
+use dtf_model::hook::{Answer, Courier, Hook, TaskEnd};
 use dtf_model::intercept::{Call, Intercepted, Interceptor};
 use dtf_model::queue::{QueueReader, QueueStore, TaskControl};
 use dtf_model::table::{Finish, TaskTable};
@@ -25,6 +27,16 @@ struct Stalls {
     table: Arc<MemoryTable>,
     queues: Arc<MemoryQueues>,
     has_opened: AtomicBool,
+}
+
+/// Of no task here anybody is told.
+struct Nobody;
+
+#[async_trait]
+impl Courier for Nobody {
+    async fn deliver(&self, hook: &Hook, _: &TaskEnd) -> Answer {
+        panic!("no task has hooks, and {hook:?} is asked")
+    }
 }
 
 impl Interceptor for Stalls {
@@ -66,7 +78,7 @@ async fn queues_that_were_opened_after_the_end_of_their_task_are_deleted() {
         has_opened: AtomicBool::new(false),
     });
     let intercepted = Intercepted::new(queues.clone() as Arc<dyn QueueStore>, stalls.clone());
-    let ports = ManagerPorts { table, queues: intercepted };
+    let ports = ManagerPorts { table, queues: intercepted, courier: Arc::new(Nobody) };
     let config = ManagerConfig { retention: Duration::from_secs(1_000_000), ..ManagerConfig::default() };
     let manager = Manager::new(config, ports, context(clock, Arc::new(MemoryWakeUp::default())));
     let stop = CancellationToken::new();

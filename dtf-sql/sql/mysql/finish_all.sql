@@ -5,6 +5,7 @@ STRAIGHT_JOIN tbl_task ON tbl_task.id = called.task
 SET tbl_task.changes = tbl_task.changes + 1,
     tbl_task.time_cost = CASE WHEN tbl_task.start_time < called.time_now THEN called.time_now - tbl_task.start_time ELSE 0 END,
     tbl_task.finish_time = called.time_now,
+    tbl_task.hook_at = CASE WHEN tbl_task.hooks IS NULL THEN NULL ELSE called.time_now END,
     tbl_task.created_count = called.created,
     tbl_task.succeeded_count = called.succeeded,
     tbl_task.failed_count = called.failed,

@@ -4,6 +4,7 @@ UPDATE tbl_task
 SET changes = changes + 1,
     time_cost = CASE WHEN start_time < called.time_now THEN called.time_now - start_time ELSE 0 END,
     finish_time = called.time_now,
+    hook_at = CASE WHEN hooks IS NULL THEN NULL ELSE called.time_now END,
     created_count = called.created,
     succeeded_count = called.succeeded,
     failed_count = called.failed,

@@ -3,7 +3,7 @@
 -- has_dependents. Result: nothing that is looked at.
 INSERT INTO tbl_task
     (request_id, task_type, name, description, uid, creator, resource_group, priority, timeout, type_param,
-     next_check_time, max_running, max_rate, retry_of, type_version, create_time, phase, flow_id, flow_task, takes_results,
+     next_check_time, max_running, max_rate, retry_of, type_version, create_time, hooks, phase, flow_id, flow_task, takes_results,
      has_dependents, task_status, reason)
 VALUES /* rows */
 ON CONFLICT (request_id) DO NOTHING

@@ -7,7 +7,9 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{audit, cluster, failure, flow, group, result, schedule, token, unique, until_answered};
+use dtf_testkit::{
+    audit, cluster, failure, flow, group, hook, result, schedule, token, unique, until_answered,
+};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use test_servers::servers::MariaDb;
@@ -80,6 +82,7 @@ async fn conforms(server: &MariaDb) {
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
+    hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
@@ -175,6 +178,7 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
+    hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
@@ -197,13 +201,20 @@ async fn a_server_that_takes_no_writes_any_more_is_left() {
     run(&mut root, "CREATE USER worker@'127.0.0.1'; GRANT ALL ON *.* TO worker@'127.0.0.1'").await;
     run(&mut root, "REVOKE SUPER, READ_ONLY ADMIN ON *.* FROM worker@'127.0.0.1'").await;
     let url = config.url.replace("root@", "worker@");
-    let table = SqlTable::connect(&SqlConfig { url, max_connections: 1, ..config }).await.unwrap();
+    let limited = SqlConfig { url, max_connections: 1, ..config.clone() };
+    let table = SqlTable::connect(&limited).await.unwrap();
     insert(&table).await.unwrap();
     let before = connections(&mut root, "worker").await;
     run(&mut root, "SET GLOBAL read_only = 1").await;
     let error = insert(&table).await.unwrap_err();
     assert!(error.is_retryable() && error.is_definitely_not_applied(), "{error}");
     assert!(error.to_string().contains("read-only"), "{error}");
+    // A process that starts meanwhile needs no write where the schema is there, and waits where it is not.
+    SqlTable::migrate(&limited).await.unwrap();
+    let empty = database(&server).await;
+    let error = SqlTable::migrate(&SqlConfig { url: empty.url.replace("root@", "worker@"), ..empty }).await;
+    let error = error.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("read-only"), "{error}");
     run(&mut root, "SET GLOBAL read_only = 0").await;
     insert(&table).await.unwrap();
     let after = connections(&mut root, "worker").await;

@@ -7,7 +7,7 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{audit, cluster, failure, flow, group, result, schedule, token, unique};
+use dtf_testkit::{audit, cluster, failure, flow, group, hook, result, schedule, token, unique};
 use uuid::Uuid;
 
 async fn insert(table: &SqlTable) -> TaskId {
@@ -33,6 +33,7 @@ async fn a_table_in_memory_conforms() {
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
+    hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
@@ -168,6 +169,7 @@ async fn groups_that_older_tasks_are_in_are_there_after_the_migration() {
          ALTER TABLE tbl_task DROP COLUMN retry_of; ALTER TABLE tbl_task DROP COLUMN type_version;
          DROP INDEX tbl_task_flow; ALTER TABLE tbl_task DROP COLUMN flow_id; ALTER TABLE tbl_task DROP COLUMN flow_task;
          ALTER TABLE tbl_task DROP COLUMN takes_results; ALTER TABLE tbl_task DROP COLUMN has_dependents;
+         DROP INDEX tbl_task_hook; ALTER TABLE tbl_task DROP COLUMN hooks; ALTER TABLE tbl_task DROP COLUMN hook_at;
          DROP INDEX tbl_task_unique; ALTER TABLE tbl_task DROP COLUMN unique_key;
          ALTER TABLE tbl_task DROP COLUMN unique_while; ALTER TABLE tbl_task DROP COLUMN unique_until;
          DELETE FROM dtf_migrations WHERE version > 1",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::error::{InvalidInput, StoreError};
+use dtf_model::hook::Hook;
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::limits::Limits;
 use dtf_model::param::{
@@ -28,6 +29,7 @@ fn full_param() -> TaskParam {
         limits: Limits { running: Some(3), rate: Some(u32::MAX) },
         retry_of: Some(TaskId(5)),
         type_version: 9,
+        hooks: vec![Hook::url("https://a.example/ü"), Hook::callback("c")],
         type_param: serde_json::json!({"count": 3, "deep": [null, true, "x", {"y": 0.5}]}),
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf::webhook::AddressRule;
 use dtf::{Client, Dtf};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule};
@@ -62,7 +63,11 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     let ports = embedded::ports(database(args)?).await.map_err(refused)?;
     let (coordination, exchange) = (ports.coordination.clone(), Exchange::start());
     let map = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
-    let config = Embedded { jobs }.config();
+    let mut config = Embedded { jobs }.config();
+    if listener.local_addr()?.ip().is_loopback() {
+        // Whoever gives the addresses is on this machine already.
+        config.webhooks.addresses = AddressRule::all();
+    }
     let cluster = config.cluster.clone();
     let mut builder = Dtf::builder(ports).config(config);
     for registration in types.into_iter().chain([map]) {

@@ -77,10 +77,15 @@ struct Id {
     id: FlowId,
 }
 
+/// A flow as the client creates it.
+pub(super) fn builder(flow: dtf_api::NewFlow) -> Result<dtf::FlowBuilder, Usage> {
+    dtf_http::flow_builder(flow).map_err(|failed| Usage(failed.0.detail))
+}
+
 pub(crate) fn run(args: FlowArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     // What is wrong with a file is said before any server is asked.
     let flow = match &args.what {
-        What::Submit { file, .. } => Some(dtf_http::flow_builder(read(file)?)),
+        What::Submit { file, .. } => Some(builder(read(file)?)?),
         _ => None,
     };
     let output = args.head.output;

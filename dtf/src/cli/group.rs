@@ -34,6 +34,14 @@ enum What {
         /// Its share; 100 is usual
         quota: u32,
     },
+    /// Print the secret that messages to its hooks are signed with
+    SigningSecret {
+        /// The group
+        name: String,
+        /// Replace it; the old one signs beside the new one for another day
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 pub(crate) fn run(args: GroupArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
@@ -49,11 +57,26 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
             client.set_quota(&name, quota).await.map_err(refused)?;
             client.group(&name).await.map_err(refused)?.into_iter().collect()
         }
+        What::SigningSecret { name, replace } => return secret(client, &name, replace, output).await,
     };
     let mut out = std::io::stdout();
     match output {
         Output::Json => writeln!(out, "{}", json!(groups))?,
         Output::Text => writeln!(out, "{}", table(&groups))?,
+    }
+    Ok(())
+}
+
+async fn secret(client: &Client, group: &str, replace: bool, output: Output) -> anyhow::Result<()> {
+    let secret = match replace {
+        true => client.replace_signing_secret(group).await,
+        false => client.signing_secret(group).await,
+    };
+    let secret = secret.map_err(refused)?.reveal();
+    let mut out = std::io::stdout();
+    match output {
+        Output::Json => writeln!(out, "{}", json!({ "group": group, "secret": secret }))?,
+        Output::Text => writeln!(out, "{secret}")?,
     }
     Ok(())
 }

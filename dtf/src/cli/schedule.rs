@@ -187,9 +187,7 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
 
 fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
     let template = match (&args.flow, &args.kind) {
-        (Some(file), _) => {
-            client.flow_template(dtf_http::flow_builder(flow::read(file)?)).map_err(refused)?
-        }
+        (Some(file), _) => client.flow_template(flow::builder(flow::read(file)?)?).map_err(refused)?,
         (None, kind) => {
             let known = client.types().number_named(kind.as_deref().unwrap_or_default());
             let param = TaskParam {

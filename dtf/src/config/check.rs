@@ -94,9 +94,14 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
             return refuse(&format!("{section}.cert"), why);
         }
     }
-    if let Some(wrong) = config.api.trusted_proxies.iter().find(|proxy| network(proxy).is_err()) {
-        let why = format!("has {wrong:?}; it takes addresses and networks, as in 10.0.0.7, 10.0.0.0/8");
-        return refuse("api.trusted_proxies", why);
+    for (key, networks) in [
+        ("api.trusted_proxies", &config.api.trusted_proxies),
+        ("webhook.allowed_networks", &config.webhook.allowed_networks),
+    ] {
+        if let Some(wrong) = networks.iter().find(|text| network(text).is_err()) {
+            let why = format!("has {wrong:?}; it takes addresses and networks, as in 10.0.0.7, 10.0.0.0/8");
+            return refuse(key, why);
+        }
     }
     let certified = |ca: &str, cert: &str| !ca.is_empty() || !cert.is_empty();
     let (mysql, redis) = (&config.mysql, &config.redis);

@@ -22,6 +22,7 @@ use dtf_scheduler::budget::{Amount, Budgets};
 use dtf_scheduler::history::HistoryPolicy;
 use dtf_scheduler::manager::ManagerConfig;
 use dtf_scheduler::scheduler::SchedulerConfig;
+use dtf_webhook::{AddressRule, SenderConf};
 use ipnet::IpNet;
 use lrmf_core::CoordinatorConfig;
 use lrmf_core::config::text;
@@ -70,6 +71,8 @@ pub struct Config {
     pub http: Http,
     /// The HTTP API and the dashboard.
     pub api: Api,
+    /// The requests to the addresses that users have told of the ends of tasks.
+    pub webhook: Webhook,
     /// The log of this process.
     pub log: Log,
     /// The start of this process.
@@ -96,6 +99,7 @@ impl Default for Config {
             plugins: Plugins::default(),
             http: Http::default(),
             api: Api::default(),
+            webhook: Webhook::default(),
             log: Log::default(),
             start: Start::default(),
             stop: Stop::default(),
@@ -256,6 +260,14 @@ impl Default for Api {
     }
 }
 
+/// The requests to the addresses that users have told of the ends of tasks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    /// The addresses and networks that requests may go to besides the public internet.
+    pub allowed_networks: Vec<String>,
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -331,6 +343,8 @@ mod optional {
 impl Config {
     /// The settings of the process.
     pub fn dtf(&self) -> DtfConfig {
+        // They were checked when the settings were read.
+        let allowed = self.webhook.allowed_networks.iter().filter_map(|network_of| network(network_of).ok());
         DtfConfig {
             cluster: self.cluster.clone(),
             instance: self.instance.clone(),
@@ -341,6 +355,10 @@ impl Config {
                 retention: self.manager.retention,
                 sweep: self.manager.sweep,
                 history: self.manager.history.clone(),
+            },
+            webhooks: SenderConf {
+                addresses: AddressRule::allowing(allowed.collect()),
+                ..SenderConf::default()
             },
             generator: Budgets {
                 all: Amount { subtasks: self.generator.backlog, bytes: self.generator.backlog_bytes },

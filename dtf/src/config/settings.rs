@@ -277,6 +277,11 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::List,
             "The addresses or networks of proxies whose X-Forwarded-For is believed",
         ),
+        of(
+            "webhook.allowed_networks",
+            Kind::List,
+            "The addresses or networks that hooks may be told at besides the public internet, as in 10.0.0.0/8; 0.0.0.0/0 and ::/0 for all",
+        ),
         of("log.format", Kind::Word(&["human", "json"]), "How log lines look"),
         of(
             "log.filter",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::dice::{self, Dice};
-use crate::common::wires::{Fate, Faults};
+use crate::common::wires::{self, Fate, Faults};
 use crate::common::{KIND, Numbers, Stage, count, ok};
 use dtf::model::flow::{Condition, End, NewFlow, NewMember, On, OnTask};
 use dtf::model::plugin::ExecuteError;
@@ -358,11 +358,13 @@ async fn a_manager_that_is_killed_at_any_step_of_telling_leaves_none_behind() {
     }
 }
 
-/// Random graphs over processes that die and wires that lose calls.
+/// Random graphs over processes that die and whose clocks differ, wires that lose calls, and a database that is away for a while.
 struct Chaos {
     stage: Stage,
     dice: Dice,
     calm: Arc<AtomicBool>,
+    /// Set while no process reaches the database.
+    away: Arc<AtomicBool>,
     started: usize,
 }
 
@@ -371,14 +373,21 @@ impl Chaos {
         self.started += 1;
         let dead = Arc::<AtomicBool>::default();
         let (cut, calm, dice) = (dead.clone(), self.calm.clone(), self.dice.clone());
+        let away = self.away.clone();
         let faults: Faults = Arc::new(move |_| match dice.below(100) {
-            _ if cut.load(Ordering::Relaxed) => Fate::Unreachable,
+            _ if cut.load(Ordering::Relaxed) || away.load(Ordering::Relaxed) => Fate::Unreachable,
             _ if calm.load(Ordering::Relaxed) => Fate::Pass,
             0..4 => Fate::Unreachable,
             4..8 => Fate::Unknown,
             _ => Fate::Pass,
         });
-        (self.stage.start_wired(&format!("p{}", self.started), plugin(), &faults).await, dead)
+        // One in three is minutes ahead of the others.
+        let clock =
+            self.stage.clock_ahead(Duration::from_secs(if self.dice.below(3) == 0 { 150 } else { 0 }));
+        let (ports, name) = (wires::wired(&self.stage.ports, &faults), format!("p{}", self.started));
+        let dtf = self.stage.process_at(clock, ports, &name, plugin());
+        dtf.start_all().await.unwrap();
+        (dtf, dead)
     }
 
     fn members(&self) -> Vec<NewMember> {
@@ -419,6 +428,11 @@ impl Chaos {
             dead.store(true, Ordering::Relaxed);
             killed.kill().await;
             processes.push(self.start().await);
+            if self.dice.below(4) == 0 {
+                self.away.store(true, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(30 + self.dice.below(60))).await;
+                self.away.store(false, Ordering::Relaxed);
+            }
         }
         self.calm.store(true, Ordering::Relaxed);
         let client = self.stage.process("client", plugin()).client();
@@ -452,6 +466,7 @@ impl Chaos {
 #[test]
 fn random_flows_end_as_their_conditions_say_whatever_dies() {
     dice::run_seeds(SEEDS, |seed| {
-        Chaos { stage: Stage::new(), dice: Dice::new(seed), calm: Arc::default(), started: 0 }.run()
+        let (stage, dice) = (Stage::new(), Dice::new(seed));
+        Chaos { stage, dice, calm: Arc::default(), away: Arc::default(), started: 0 }.run()
     });
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod attempts;
+mod budgets;
 mod callback;
 mod calls;
 mod capable;
@@ -23,6 +24,7 @@ mod flows;
 mod forgetting;
 mod groups;
 mod handle;
+mod hooks;
 mod input;
 mod keys;
 mod large;

@@ -13,31 +13,12 @@ use dtf::model::schedule::{Cause, Creation, Overlap, ScheduleRow, ScheduleSpec, 
 use dtf::model::table::{TaskFilter, TaskRow};
 use dtf::model::{TaskParam, TaskStatus};
 use dtf::{BackfillPeriod, Client, Dtf};
-use lrmf_core::clock::RuntimeClock;
-use lrmf_core::{Clock, Timestamp};
 use uuid::Uuid;
 
 const SEEDS: u64 = 12;
 const STEPS: u64 = 12;
 const INTERVAL: Duration = Duration::from_secs(20);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A clock whose time of day is ahead.
-#[derive(Debug)]
-struct Ahead {
-    clock: RuntimeClock,
-    by: Duration,
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn unix_millis(&self) -> u64 {
-        self.clock.unix_millis() + self.by.as_millis() as u64
-    }
-}
 
 fn spec(name: &str, when: &str, overlap: Overlap) -> ScheduleSpec {
     let param = TaskParam { name: name.to_owned(), timeout: DAY, ..count(1) };
@@ -88,15 +69,18 @@ struct Chaos {
     calm: Arc<AtomicBool>,
     /// Set while no process reaches the database.
     away: Arc<AtomicBool>,
-    /// Begins with the stage's own.
-    clock: RuntimeClock,
     started: usize,
 }
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let (dice, stage, clock) = (Dice::new(seed), Stage::new(), RuntimeClock::new());
-        Self { stage, dice, calm: Arc::default(), away: Arc::default(), clock, started: 0 }
+        Self {
+            stage: Stage::new(),
+            dice: Dice::new(seed),
+            calm: Arc::default(),
+            away: Arc::default(),
+            started: 0,
+        }
     }
 
     async fn start(&mut self) -> Process {
@@ -115,10 +99,9 @@ impl Chaos {
                 _ => Fate::Pass,
             }
         });
-        // One in three is minutes ahead of the others. A clock begins when its process does, and theirs when the first one did.
-        let ahead = Duration::from_secs(if self.dice.below(3) == 0 { 150 } else { 0 });
-        let by = ahead + Duration::from_millis(self.clock.unix_millis());
-        let clock = Arc::new(Ahead { clock: RuntimeClock::new(), by });
+        // One in three is minutes ahead of the others.
+        let clock =
+            self.stage.clock_ahead(Duration::from_secs(if self.dice.below(3) == 0 { 150 } else { 0 }));
         let ports = wires::wired(&self.stage.ports, &faults);
         let dtf = self.stage.process_at(clock, ports, &format!("p{}", self.started), plugin());
         dtf.start_all().await.unwrap();

@@ -63,6 +63,13 @@ enum What {
     Failures(FailuresArgs),
     /// Run what failed of an ended task again, as a new task
     Retry(RetryArgs),
+    /// Have the message of a settled hook delivered again
+    Deliver {
+        /// The task's id
+        id: TaskId,
+        /// The number of the hook, as `dtf task get` shows it
+        hook: usize,
+    },
     /// Stop generating and dispatching; what runs may finish
     Pause(Ids),
     /// Go on with paused tasks
@@ -148,6 +155,10 @@ async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
         What::Result { id } => show::result(desk, id).await,
         What::Failures(args) => failures::failures(desk, args).await,
         What::Retry(args) => failures::retry(desk, args).await,
+        What::Deliver { id, hook } => {
+            client.deliver_again(id, hook).await.map_err(refused)?;
+            show::get(desk, id).await
+        }
         What::Pause(Ids { ids }) => each(desk, ids, "paused", async |id| client.pause_task(id).await).await,
         What::Resume(Ids { ids }) => {
             each(desk, ids, "resumed", async |id| client.resume_task(id).await).await

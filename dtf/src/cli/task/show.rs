@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dtf::lrmf::{BootClock, Clock};
+use dtf::model::hook::{HookRecord, Receiver};
 use dtf::model::table::{TaskFilter, TaskRow};
 use dtf::model::{TaskId, TaskStatus};
 use dtf::{Progress, TaskStatusView};
@@ -140,6 +141,11 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     }
     let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| format!("{} UTC", utc(at)));
     let total = if progress.generated { "" } else { " so far" };
+    let mut waits_for = status.blocked_on().to_vec();
+    if row.waits {
+        let on = desk.client.dependencies(id).await.map_err(refused)?;
+        waits_for.extend(on.iter().map(|on| format!("task {} ({})", on.on, on.condition.name())));
+    }
     let mut lines = vec![
         ("task", row.id.to_string()),
         ("type", desk.name(row)),
@@ -147,7 +153,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         ("group", format!("{}, priority {}", row.param.group, row.param.priority.0)),
         ("status", row.status.to_string()),
         ("reason", row.reason.clone()),
-        ("waits for", status.blocked_on().join("; ")),
+        ("waits for", waits_for.join("; ")),
         ("created", time(Some(row.created_at))),
         ("started", time(row.started_at)),
         ("finished", time(row.finished_at)),
@@ -167,7 +173,30 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     for (name, value) in lines {
         writeln!(out, "{name:<10} {}", one_line(&value))?;
     }
+    for (place, record) in row.hooks.iter().enumerate() {
+        writeln!(out, "{:<10} {}", format!("hook {place}"), one_line(&delivery(record)))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A hook and how far its delivery is.
+fn delivery(record: &HookRecord) -> String {
+    let HookRecord { hook, state, attempts, next_at, error, .. } = record;
+    let to = match &hook.to {
+        Receiver::Url(url) => url.clone(),
+        Receiver::Callback(name) => format!("callback {name}"),
+    };
+    let mut text = format!("{to} when {}: {}", hook.when.name(), state.name());
+    if *attempts > 0 {
+        text += &format!(", {attempts} {}", if *attempts == 1 { "attempt" } else { "attempts" });
+    }
+    if let Some(at) = next_at.filter(|_| !state.is_settled()) {
+        text += &format!(", next {} UTC", utc(at));
+    }
+    if !error.is_empty() {
+        text += &format!(" ({error})");
+    }
+    text
 }
 
 fn left(eta_ms: u64) -> String {

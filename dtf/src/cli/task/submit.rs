@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use dtf::TaskHandle;
 use dtf::model::flow::Condition;
+use dtf::model::hook::Hook;
 use dtf::model::unique::{Unique, UniqueWhile};
 use dtf::model::{Priority, TaskId, TaskParam};
 use serde_json::{Value, json};
@@ -60,6 +61,10 @@ pub(super) struct SubmitArgs {
     /// How long the key is taken: until the task begins (pending), until it ends (running), or for a time, as in 1h
     #[arg(long, value_name = "TIME", value_parser = unique_while, default_value = "running", requires = "unique")]
     unique_while: UniqueWhile,
+    /// Tell an address, or a callback of the cluster's programs as callback:NAME, of its end; with ,completed or ,failed behind it only of
+    /// these ends; may be given several times
+    #[arg(long, value_name = "URL", value_parser = hook)]
+    hook: Vec<Hook>,
     /// The creation's own name: the same one twice makes one task
     #[arg(long, value_name = "UUID")]
     request_id: Option<Uuid>,
@@ -78,6 +83,7 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         priority: Priority(args.priority),
         timeout: args.timeout,
         start_at: args.start_at,
+        hooks: args.hook,
         type_param: json_of(&args.param)?,
         ..TaskParam::default()
     };
@@ -102,6 +108,18 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         Output::Json => show::print(&json!({ "task": task.id() }))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a receiver that is told of the end.
+fn hook(text: &str) -> Result<Hook, String> {
+    let ends = |(to, name): (_, &str)| {
+        let condition = Condition::ALL.into_iter().find(|known| known.name() == name)?;
+        Some((to, condition))
+    };
+    let (to, when) = text.rsplit_once(',').and_then(ends).unwrap_or((text, Condition::Ended));
+    let hook = to.strip_prefix("callback:").map_or_else(|| Hook::url(to), Hook::callback).when(when);
+    hook.check().map_err(|error| error.to_string())?;
+    Ok(hook)
 }
 
 /// Reads the time for which a key is taken.

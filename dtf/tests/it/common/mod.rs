@@ -16,11 +16,11 @@ use dtf::model::plugin::{
 };
 use dtf::model::queue::Outcome;
 use dtf::model::{ClusterShape, Counts, InvalidInput, ShardKey, TaskParam, TaskSpec, TaskTypeId};
-use dtf::{Dtf, DtfConfig, Ports};
+use dtf::{Dtf, DtfBuilder, DtfConfig, Ports};
 use dtf_executor::{ExecutorConfig, MAX_RESULT_BYTES};
 use dtf_memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use lrmf_core::clock::RuntimeClock;
-use lrmf_core::{Clock, CoordinatorConfig, MemoryStore};
+use lrmf_core::{Clock, CoordinatorConfig, MemoryStore, Timestamp};
 use tokio::runtime::Handle;
 
 use self::wires::Faults;
@@ -386,6 +386,11 @@ impl Stage {
         Self { ports, queues, shards, clock }
     }
 
+    /// A clock whose time of day is ahead of the stage's.
+    pub(crate) fn clock_ahead(&self, by: Duration) -> Arc<dyn Clock> {
+        Arc::new(Ahead { clock: self.clock.clone(), by })
+    }
+
     /// A process, with no role started.
     pub(crate) fn process(&self, instance: &str, plugin: Numbers) -> Dtf {
         self.process_on(self.ports.clone(), instance, plugin)
@@ -489,21 +494,41 @@ impl Stage {
         slots: usize,
         shape: ClusterShape,
     ) -> Dtf {
-        let membership = CoordinatorConfig {
-            settle: Duration::ZERO,
-            companions: Duration::ZERO,
-            ..CoordinatorConfig::default()
-        };
-        let instance = instance.to_owned();
-        let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
-        let max_subtask_timeout = Duration::MAX;
-        let config =
-            DtfConfig { instance, shape, membership, executor, max_subtask_timeout, ..DtfConfig::default() };
+        let builder = self.described(clock, ports, config(instance, slots, shape), types);
+        builder.build().expect("the settings are in range")
+    }
+
+    /// The description of a process that sees the stores through these ports.
+    pub(crate) fn builder(&self, ports: Ports, instance: &str, plugin: Numbers) -> DtfBuilder {
+        self.builder_with(ports, instance, plugin, |_| {})
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn builder_with(
+        &self,
+        ports: Ports,
+        instance: &str,
+        plugin: Numbers,
+        change: impl FnOnce(&mut DtfConfig),
+    ) -> DtfBuilder {
+        let shape = ClusterShape { shards: 8, ..ClusterShape::embedded() };
+        let mut config = config(instance, 4, shape);
+        change(&mut config);
+        self.described(self.clock.clone(), ports, config, vec![numbers((KIND, plugin))])
+    }
+
+    fn described(
+        &self,
+        clock: Arc<dyn Clock>,
+        ports: Ports,
+        config: DtfConfig,
+        types: Vec<TaskPluginRegistration>,
+    ) -> DtfBuilder {
         let mut builder = Dtf::builder(ports).config(config).clock(clock).plugins_on(Handle::current());
         for registration in types {
             builder = builder.register_task_type(registration).expect("the type is new");
         }
-        builder.build().expect("the settings are in range")
+        builder
     }
 
     /// A process with all roles.
@@ -518,6 +543,35 @@ impl Stage {
         let dtf = self.process_on(wires::wired(&self.ports, faults), instance, plugin);
         dtf.start_all().await.expect("the coordination store is there");
         dtf
+    }
+}
+
+/// The settings of a process that runs so many parcels at once.
+fn config(instance: &str, slots: usize, shape: ClusterShape) -> DtfConfig {
+    let membership = CoordinatorConfig {
+        settle: Duration::ZERO,
+        companions: Duration::ZERO,
+        ..CoordinatorConfig::default()
+    };
+    let executor = ExecutorConfig { slots, ..ExecutorConfig::default() };
+    let (instance, max_subtask_timeout) = (instance.to_owned(), Duration::MAX);
+    DtfConfig { instance, shape, membership, executor, max_subtask_timeout, ..DtfConfig::default() }
+}
+
+/// A clock whose time of day is ahead of another's.
+#[derive(Debug)]
+struct Ahead {
+    clock: Arc<dyn Clock>,
+    by: Duration,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn unix_millis(&self) -> u64 {
+        self.clock.unix_millis() + self.by.as_millis() as u64
     }
 }
 
