@@ -20,6 +20,23 @@ pub struct Failure {
     pub body_hex: Option<String>,
 }
 
+/// Failures of a task that read the same but for their numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FailureKind {
+    /// What their errors have in common: numbers, and hexadecimal digits as in ids, are `#`.
+    pub pattern: String,
+    /// True where they were stopped because they took too long.
+    pub timed_out: bool,
+    /// The number of them, of those that are kept.
+    pub count: u64,
+    /// The error of the first one.
+    pub example: String,
+    /// The `epoch` of the first one.
+    pub epoch: u32,
+    /// The `seq` of the first one.
+    pub seq: u64,
+}
+
 /// The part of a task's failures to return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields, default)]

@@ -21,7 +21,7 @@ mod worker;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditPage, AuditQuery};
 pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
-pub use failure::{Failure, FailurePage, FailureQuery};
+pub use failure::{Failure, FailureKind, FailurePage, FailureQuery};
 pub use flow::{
     After, Condition, Flow, FlowAfter, FlowCounts, FlowEdge, FlowPage, FlowQuery, FlowSummary, FlowTask,
     NewFlow,

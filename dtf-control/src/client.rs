@@ -16,6 +16,7 @@ use futures::StreamExt;
 use uuid::Uuid;
 
 use crate::client_error::ClientError;
+use crate::failure_kinds::{FailureKind, kinds};
 use crate::handle::TaskHandle;
 use crate::progress::{Pace, Progress};
 
@@ -262,6 +263,15 @@ impl Client {
     ) -> Result<Vec<Failure>, ClientError> {
         let row = self.row(id).await?;
         Ok(self.table.failures(id, row.run, after, most).await?)
+    }
+
+    /// The failures of a task's last run that are kept, grouped by what went wrong, the largest group first.
+    ///
+    /// # Errors
+    /// The task does not exist, or the store failed.
+    pub async fn failure_kinds(&self, id: TaskId) -> Result<Vec<FailureKind>, ClientError> {
+        let row = self.row(id).await?;
+        Ok(kinds(&self.table.errors(id, row.run).await?))
     }
 
     /// The results of a task that are [kept](dtf_model::result) with it, of its last run, with numbers from `from`, at most so many.

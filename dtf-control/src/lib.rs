@@ -14,6 +14,7 @@
 mod audit;
 mod client;
 mod client_error;
+mod failure_kinds;
 mod flows;
 mod handle;
 mod hooks;
@@ -27,6 +28,7 @@ mod utc;
 
 pub use client::{Client, TaskStatusView};
 pub use client_error::ClientError;
+pub use failure_kinds::FailureKind;
 pub use flows::{FlowBuilder, FlowView};
 pub use handle::{TaskHandle, TaskOutcome};
 pub use hooks::signing_secrets;

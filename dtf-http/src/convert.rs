@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dtf_api as api;
 use dtf_api::Code;
-use dtf_control::{Pace, Progress, TaskStatusView};
+use dtf_control::{FailureKind, Pace, Progress, TaskStatusView};
 use dtf_model::audit::{AuditEntry, AuditOutcome};
 use dtf_model::failure::Failure;
 use dtf_model::group::ResourceGroup;
@@ -244,6 +244,11 @@ pub(crate) fn failure(failure: Failure) -> api::Failure {
         body: text,
         body_hex: digits,
     }
+}
+
+pub(crate) fn failure_kind(kind: FailureKind) -> api::FailureKind {
+    let FailureKind { pattern, timed_out, count, example, first } = kind;
+    api::FailureKind { pattern, timed_out, count, example, epoch: first.epoch.0, seq: first.seq.0 }
 }
 
 /// Returns whether a text is one that people write: with no control characters but line breaks and tabs.

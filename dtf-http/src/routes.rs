@@ -25,6 +25,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(cancel_task))
         .routes(routes!(retry_task))
         .routes(routes!(list_failures))
+        .routes(routes!(list_failure_kinds))
         .routes(routes!(get_result))
         .routes(routes!(events::task_events))
         .routes(routes!(bulk))
@@ -154,6 +155,17 @@ async fn list_failures(
     Query(query): Query<api::FailureQuery>,
 ) -> Result<Body<api::FailurePage>, Failed> {
     app.failures(id, &query).await.map(Body)
+}
+
+/// Group the subtasks of a task that failed for good by what went wrong, the largest group first.
+#[utoipa::path(get, path = "/v1/tasks/{id}/failures/kinds", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The groups", body = Vec<api::FailureKind>),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_failure_kinds(
+    Acting(app): Acting,
+    Path(id): Path<u64>,
+) -> Result<Body<Vec<api::FailureKind>>, Failed> {
+    app.failure_kinds(id).await.map(Body)
 }
 
 /// Show the result of an ended task.

@@ -42,6 +42,12 @@ impl FailureTable for MemoryTable {
         Ok(kept.range(above).take(most as usize).map(|(_, failure)| failure.clone()).collect())
     }
 
+    async fn errors(&self, task: TaskId, run: RunEpoch) -> Result<Vec<Failure>, StoreError> {
+        let state = self.state();
+        let kept = state.failures.get(&(task, run)).into_iter().flat_map(|kept| kept.values());
+        Ok(kept.map(|failure| Failure { body: None, ..failure.clone() }).collect())
+    }
+
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError> {
         Ok(self.state().failures.get(&(task, run)).map_or(0, |kept| kept.len() as u64))
     }

@@ -90,6 +90,9 @@ pub trait FailureTable: Send + Sync + 'static {
         most: u32,
     ) -> Result<Vec<Failure>, StoreError>;
 
+    /// All failures of a run that are kept, by key, without their bodies.
+    async fn errors(&self, task: TaskId, run: RunEpoch) -> Result<Vec<Failure>, StoreError>;
+
     /// Returns the number of failures of a run that are kept.
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError>;
 

@@ -222,6 +222,7 @@ intercepted! { "tasks": ClusterTable for TaskTable;
 intercepted! { "tasks": FailureTable for TaskTable;
     keep_failures(task: TaskId, run: RunEpoch, failures: &[Failure]) -> ();
     failures(task: TaskId, run: RunEpoch, after: Option<FailureKey>, most: u32) -> Vec<Failure>;
+    errors(task: TaskId, run: RunEpoch) -> Vec<Failure>;
     count_failures(task: TaskId, run: RunEpoch) -> u64;
     forget_failures(task: TaskId, before: RunEpoch) -> ();
 }

@@ -47,6 +47,10 @@ impl FailureTable for SqlTable {
         self.fetch(call.with(epoch).with(epoch).with(seq).with(most)).await
     }
 
+    async fn errors(&self, task: TaskId, run: RunEpoch) -> Result<Vec<Failure>, StoreError> {
+        self.fetch(Call::new(sql::ERRORS).with(bound(task.0)).with(run.0)).await
+    }
+
     async fn count_failures(&self, task: TaskId, run: RunEpoch) -> Result<u64, StoreError> {
         let call = Call::new(sql::COUNT_FAILURES).with(bound(task.0)).with(run.0);
         Ok(self.fetch::<Number>(call).await?.first().map_or(0, |number| number.0))

@@ -15,6 +15,7 @@ pub(crate) const CLOSE_ENTRY: &str = include_str!("../sql/close_entry.sql");
 pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
 pub(crate) const ENTRIES: &str = include_str!("../sql/entries.sql");
+pub(crate) const ERRORS: &str = include_str!("../sql/errors.sql");
 pub(crate) const FAILURES: &str = include_str!("../sql/failures.sql");
 pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
 pub(crate) const FORGET: &str = include_str!("../sql/forget.sql");

@@ -58,6 +58,8 @@ pub async fn failures_come_back_as_they_were(table: &Arc<dyn FailureTable>) {
     assert_eq!((kept[2].error.chars().count(), &kept[4].body), (MAX_FAILURE_ERROR_CHARS, &None));
     must(table.keep_failures(task, RUN, &kept).await);
     assert_eq!(all(table, task, RUN).await, kept);
+    let without = kept.map(|failure| Failure { body: None, ..failure });
+    assert_eq!(must(table.errors(task, RUN).await), without);
     assert_eq!(must(table.count_failures(task, RUN).await), 6);
 }
 

@@ -60,9 +60,9 @@ mod service;
 pub mod tasks;
 
 pub use dtf_control::{
-    BackfillPeriod, Client, ClientError, FlowBuilder, FlowView, Pace, Progress, ResultStream, RunError,
-    RunningTask, ScheduleView, Submission, TaskHandle, TaskOutcome, TaskOutput, TaskStatusView, progress,
-    utc,
+    BackfillPeriod, Client, ClientError, FailureKind, FlowBuilder, FlowView, Pace, Progress, ResultStream,
+    RunError, RunningTask, ScheduleView, Submission, TaskHandle, TaskOutcome, TaskOutput, TaskStatusView,
+    progress, utc,
 };
 pub use dtf_model as model;
 pub use dtf_model::plugin;

@@ -300,6 +300,16 @@ impl App {
         Ok(api::FailurePage { failures: failures.into_iter().map(convert::failure).collect(), more })
     }
 
+    /// Returns a task's failures, grouped by what went wrong, the largest group first.
+    ///
+    /// # Errors
+    /// The task does not exist, or a store failed.
+    pub async fn failure_kinds(&self, id: u64) -> Result<Vec<api::FailureKind>, Failed> {
+        self.check_task(id).await?;
+        let kinds = self.client.failure_kinds(TaskId(id)).await?;
+        Ok(kinds.into_iter().map(convert::failure_kind).collect())
+    }
+
     /// Returns all resource groups, by name.
     ///
     /// # Errors

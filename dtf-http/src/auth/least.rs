@@ -30,6 +30,7 @@ pub(crate) const ROUTES: &[(Method, &str, Least)] = &[
     (Method::POST, "/v1/tasks/{id}/cancel", OPERATOR),
     (Method::POST, "/v1/tasks/{id}/retry", OPERATOR),
     (Method::GET, "/v1/tasks/{id}/failures", READER),
+    (Method::GET, "/v1/tasks/{id}/failures/kinds", READER),
     (Method::GET, "/v1/tasks/{id}/result", READER),
     (Method::GET, "/v1/tasks/{id}/results", READER),
     (Method::GET, "/v1/tasks/{id}/events", READER),

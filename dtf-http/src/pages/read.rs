@@ -2,8 +2,8 @@
 
 use askama::Template;
 use dtf_api::{
-    AuditEntry, BulkAction, FailurePage, FailureQuery, Group, Placement, Role, Task, TaskPage, TaskQuery,
-    TaskStatus, TaskType, Worker,
+    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Placement, Role, Task, TaskPage,
+    TaskQuery, TaskStatus, TaskType, Worker,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -172,6 +172,7 @@ struct TaskPageView {
     here: &'static str,
     task: Task,
     actions: Vec<BulkAction>,
+    kinds: Vec<FailureKind>,
     failures: FailurePage,
     changes: Vec<AuditEntry>,
 }
@@ -179,10 +180,13 @@ struct TaskPageView {
 pub(super) async fn task(Acting(app): Acting, Path(id): Path<u64>) -> Page {
     let task = app.task(id).await?;
     let failures = app.failures(id, &FailureQuery { limit: Some(50), ..FailureQuery::default() }).await?;
+    let kinds = if failures.failures.is_empty() { Vec::new() } else { app.failure_kinds(id).await? };
+    // Groups of one each say nothing that the list does not.
+    let kinds = if kinds.iter().all(|kind| kind.count == 1) { Vec::new() } else { kinds };
     let failed = task.progress.as_ref().map_or(0, not_succeeded);
     let actions = allowed(task.status, failed);
     let changes = app.changes_of(id).await?;
-    render(&TaskPageView { here: "Tasks", task, actions, failures, changes })
+    render(&TaskPageView { here: "Tasks", task, actions, kinds, failures, changes })
 }
 
 /// The values of a form for a new task.

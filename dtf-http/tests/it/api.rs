@@ -35,6 +35,12 @@ async fn a_task_is_created_runs_and_is_shown_with_its_failures_and_retried() {
     let rest = site.get(&path).await.json();
     assert_eq!(rest["failures"].as_array().unwrap().len() as u64 + 1, failed.as_u64().unwrap());
 
+    let kinds = site.get(&format!("/v1/tasks/{id}/failures/kinds")).await.json();
+    let kinds = kinds.as_array().unwrap();
+    assert_eq!((kinds.len(), &kinds[0]["count"]), (1, failed), "{kinds:?}");
+    assert_eq!(kinds[0]["example"], first["error"]);
+    assert_eq!(site.get("/v1/tasks/4711/failures/kinds").await.problem().0, 404);
+
     let retried = site.post(&format!("/v1/tasks/{id}/retry")).await;
     assert_eq!(retried.status, StatusCode::OK, "{}", retried.text);
     let again = retried.json();

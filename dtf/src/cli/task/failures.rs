@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
+use dtf::FailureKind;
 use dtf::model::failure::{Failure, FailureKey};
 use dtf::model::{EmitEpoch, Seq, TaskId};
 use lrmf_core::text::bytes_on_one_line;
@@ -23,6 +24,9 @@ const SHOWN: usize = 60;
 pub(super) struct FailuresArgs {
     /// The task's id
     id: TaskId,
+    /// Group all of them by what went wrong
+    #[arg(long, conflicts_with_all = ["after", "limit"])]
+    by_error: bool,
     /// Only failures behind this one, as the list names it, to go on with a list
     #[arg(long, value_parser = key, value_name = "SUBTASK")]
     after: Option<FailureKey>,
@@ -54,11 +58,40 @@ fn name(failure: &Failure) -> String {
 }
 
 pub(super) async fn failures(desk: &Desk, args: FailuresArgs) -> anyhow::Result<ExitCode> {
+    if args.by_error {
+        return kinds(desk, args.id).await;
+    }
     let failures = desk.client.failures(args.id, args.after, args.limit).await.map_err(refused)?;
     match desk.output {
         Output::Json => show::print(&Value::Array(failures.iter().map(as_json).collect()))?,
         Output::Text => writeln!(std::io::stdout(), "{}", table(&failures))?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn kinds(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
+    let kinds = desk.client.failure_kinds(id).await.map_err(refused)?;
+    if desk.output == Output::Json {
+        let as_json = |kind: &FailureKind| {
+            let first = format!("{}:{}", kind.first.epoch, kind.first.seq);
+            json!({
+                "count": kind.count,
+                "pattern": kind.pattern,
+                "timed_out": kind.timed_out,
+                "example": kind.example,
+                "first": first,
+            })
+        };
+        show::print(&Value::Array(kinds.iter().map(as_json).collect()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Listing::new(["subtasks", "why", "the first one"]);
+    for kind in &kinds {
+        let first = format!("{}:{} {}", kind.first.epoch, kind.first.seq, kind.example);
+        table.row([kind.count.to_string(), kind.pattern.clone(), first]);
+    }
+    table.align_right(&[0]);
+    writeln!(std::io::stdout(), "{table}")?;
     Ok(ExitCode::SUCCESS)
 }
 
