@@ -41,9 +41,11 @@ pub(crate) fn kinds(failures: &[Failure]) -> Vec<FailureKind> {
     kinds
 }
 
-/// An error without what differs from one to the next: words with a digit that consist of hexadecimal digits, and numbers in other
-/// words.
+/// An error without what differs from one to the next: words of four and more hexadecimal digits with a digit among them, and numbers in
+/// other words.
 fn pattern(error: &str) -> String {
+    /// The shortest word that is taken for a part of an id.
+    const ID: usize = 4;
     let mut pattern = String::with_capacity(error.len());
     let mut rest = error;
     while let Some(first) = rest.chars().next() {
@@ -51,7 +53,7 @@ fn pattern(error: &str) -> String {
         let end = rest.find(|c| is_word(c) != is_word(first)).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(end);
         let has_digit = word.contains(|c: char| c.is_ascii_digit());
-        if has_digit && word.chars().all(|c| c.is_ascii_hexdigit()) {
+        if has_digit && word.len() >= ID && word.chars().all(|c| c.is_ascii_hexdigit()) {
             pattern.push('#');
         } else {
             let mut was_digit = false;

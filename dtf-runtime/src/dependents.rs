@@ -157,7 +157,10 @@ impl Dependents {
     fn hint_at_ends(&self, tasks: &[TaskId]) {
         for task in tasks {
             self.context.wake.notify(Topic::Row(*task), *task);
-            self.context.wake.notify(Topic::Hooks, *task);
+        }
+        // Whoever hears it looks at all that are due.
+        if let Some(last) = tasks.last() {
+            self.context.wake.notify(Topic::Hooks, *last);
         }
     }
 }
