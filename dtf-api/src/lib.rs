@@ -43,4 +43,6 @@ pub use token::{CreatedToken, NewToken, Token, TokenRole};
 pub use work::{
     Beat, ItemReport, Leave, News, Poll, RemoteWorker, ReportWork, Reported, Work, WorkItem, WorkerInfo,
 };
-pub use worker::{Drain, Holding, HoldingState, Member, MemberState, Placement, Role, Worker};
+pub use worker::{
+    Drain, Eviction, Holding, HoldingState, Member, MemberState, Part, Pin, Placement, Role, Worker,
+};

@@ -157,3 +157,29 @@ pub struct Placement {
     /// The parts that are in a record, by number.
     pub parts: Vec<Holding>,
 }
+
+/// A part of a role's work that is to be with one process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The part, as the placement names it.
+    pub part: String,
+    /// The process.
+    pub worker: String,
+}
+
+/// A part of a role's work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The part, as the placement names it.
+    pub part: String,
+}
+
+/// A process that is to end its session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Eviction {
+    /// The process.
+    pub worker: String,
+}

@@ -18,6 +18,7 @@ mod extract;
 mod flows;
 mod hooks;
 mod pages;
+mod placement;
 mod problem;
 mod routes;
 mod schedules;
@@ -27,7 +28,7 @@ mod tls;
 mod work;
 
 pub use access::{Access, TokenRule};
-pub use app::App;
+pub use app::{App, PlacementAction};
 pub use auth::Caller;
 pub use flows::{FlowAction, builder as flow_builder};
 pub use problem::Failed;

@@ -38,6 +38,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .merge(crate::schedules::api())
         .merge(crate::flows::api())
         .merge(crate::hooks::api())
+        .merge(crate::placement::api())
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
         .routes(routes!(list_audit))

@@ -1,6 +1,7 @@
 //! The actions of the API, for JSON handlers, pages and programs alike.
 
 mod audit;
+mod placement;
 mod results;
 mod tokens;
 mod work;
@@ -10,22 +11,21 @@ use std::sync::Arc;
 use dtf_api as api;
 use dtf_api::{BulkAction, Code};
 use dtf_control::{Client, ClientError};
+use dtf_model::TaskId;
 use dtf_model::failure::FailureKey;
 use dtf_model::group::ResourceGroup;
 use dtf_model::ids::{EmitEpoch, Seq};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::table::{TaskFilter, TaskRow};
-use dtf_model::{Role, TaskId};
 use dtf_types::Exchange;
-use futures::{StreamExt, TryStreamExt, stream};
-use lrmf_core::admin::{Admin, AdminError, GroupState};
-use lrmf_core::control::Origin;
-use lrmf_core::{BootClock, Clock, Coordination, InstanceId};
+use futures::{StreamExt, stream};
+use lrmf_core::Coordination;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub(crate) use self::audit::Change;
 use self::audit::LastForgotten;
+pub use self::placement::PlacementAction;
 use crate::auth::Caller;
 use crate::convert;
 use crate::problem::Failed;
@@ -356,97 +356,6 @@ impl App {
         known
             .filter_map(|known| Some(convert::task_type(known, self.registry().conf(known.task_type).ok()?)))
             .collect()
-    }
-
-    /// Returns the processes of the cluster, by name.
-    ///
-    /// # Errors
-    /// The store of the groups failed.
-    pub async fn workers(&self) -> Result<Vec<api::Worker>, Failed> {
-        let states: Vec<_> = stream::iter(Role::ALL)
-            .then(|role| async move { Ok::<_, Failed>((role, self.state(role).await?)) })
-            .try_collect()
-            .await?;
-        let mut workers: std::collections::BTreeMap<String, Vec<api::Member>> =
-            std::collections::BTreeMap::new();
-        for (role, state) in states {
-            for member in state.iter().flat_map(GroupState::member_views) {
-                workers.entry(member.member.to_string()).or_default().push(api::Member {
-                    role: convert::role(role),
-                    state: convert::member_state(member.state),
-                    leads: member.leads,
-                    drained: member.drained,
-                    parts: member.tasks as u64,
-                    releasing: member.releasing as u64,
-                });
-            }
-        }
-        Ok(workers.into_iter().map(|(name, roles)| api::Worker { name, roles }).collect())
-    }
-
-    /// Empties a process, or lets it have parts again, in every role that it has.
-    ///
-    /// # Errors
-    /// There is no such process, or the store of the groups failed.
-    pub async fn drain(&self, name: &str, drain: api::Drain) -> Result<api::Worker, Failed> {
-        self.caller.check_unlimited()?;
-        let action = if drain.drained { "worker.drain" } else { "worker.undrain" };
-        let (target, request) = (format!("worker {name}"), Uuid::new_v4());
-        let change = Change { action, target, detail: String::new(), request };
-        self.audited(change, self.set_drained(name, drain)).await
-    }
-
-    async fn set_drained(&self, name: &str, drain: api::Drain) -> Result<api::Worker, Failed> {
-        let missing = || Failed::not_found(format!("no process {name:?} is in the cluster {}", self.cluster));
-        let instance = InstanceId::new(name).map_err(|_| missing())?;
-        for worker in self.workers().await?.iter().filter(|worker| worker.name == name) {
-            for member in &worker.roles {
-                let admin = self.admin(convert::model_role(member.role))?;
-                match drain.drained {
-                    true => admin.drain(&instance).await?,
-                    false => drop(admin.undrain(&instance).await?),
-                }
-            }
-        }
-        self.workers().await?.into_iter().find(|worker| worker.name == name).ok_or_else(missing)
-    }
-
-    /// Returns the holder of each part of a role's work, and why it holds it.
-    ///
-    /// # Errors
-    /// The store of the groups failed.
-    pub async fn placement(&self, role: api::Role) -> Result<api::Placement, Failed> {
-        let state = self.state(convert::model_role(role)).await?;
-        let mut parts = Vec::new();
-        if let Some(state) = &state {
-            for view in state.task_views() {
-                let reasons = state.explain(&view.key).reasons;
-                parts.push(api::Holding {
-                    part: view.key.to_string(),
-                    worker: view.member.to_string(),
-                    token: view.token.0,
-                    state: convert::holding_state(view.state),
-                    why: reasons.into_iter().map(|reason| reason.text).collect(),
-                });
-            }
-        }
-        Ok(api::Placement { role, parts })
-    }
-
-    /// Reads the records of a role's group; none where no process ever joined it.
-    async fn state(&self, role: Role) -> Result<Option<GroupState>, Failed> {
-        match self.admin(role)?.read().await {
-            Ok(state) => Ok(Some(state)),
-            Err(AdminError::NoGroup { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn admin(&self, role: Role) -> Result<Admin, Failed> {
-        let group = role.group(&self.cluster).map_err(|error| Failed::invalid(error.to_string()))?;
-        let by = Some(self.caller.name.clone());
-        let origin = Origin { by, at: BootClock.unix_millis(), note: Some("HTTP API".to_owned()) };
-        Ok(Admin::new(self.coordination.clone(), group).asking(origin))
     }
 }
 

@@ -46,6 +46,13 @@ pub(crate) const ROUTES: &[(Method, &str, Least)] = &[
     (Method::GET, "/v1/workers", READER),
     (Method::PUT, "/v1/workers/{name}/drain", OPERATOR),
     (Method::GET, "/v1/placement/{role}", READER),
+    (Method::POST, "/v1/placement/{role}/pin", OPERATOR),
+    (Method::POST, "/v1/placement/{role}/unpin", OPERATOR),
+    (Method::POST, "/v1/placement/{role}/freeze", OPERATOR),
+    (Method::POST, "/v1/placement/{role}/unfreeze", OPERATOR),
+    // These break off what runs.
+    (Method::POST, "/v1/placement/{role}/evict", ADMIN),
+    (Method::POST, "/v1/placement/{role}/force-release", ADMIN),
     (Method::GET, "/v1/schedules", READER),
     (Method::POST, "/v1/schedules", OPERATOR),
     (Method::GET, "/v1/schedules/{name}", READER),

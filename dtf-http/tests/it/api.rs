@@ -139,3 +139,51 @@ async fn types_workers_and_placement_are_shown_and_a_worker_is_drained() {
     let back = site.send_json("PUT", "/v1/workers/local/drain", &json!({"drained": false})).await.json();
     assert!(back["roles"].as_array().unwrap().iter().all(|role| role["drained"] == json!(false)));
 }
+
+#[tokio::test]
+async fn operators_pin_freeze_evict_and_release_under_their_name() {
+    let site = Site::running().await;
+    let path = "/v1/placement/scheduler";
+    let held = async || loop {
+        let parts = site.get(path).await.json()["parts"].clone();
+        if parts[0]["state"] == json!("held") {
+            return parts;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let part = held().await[0]["part"].clone();
+    let ask = async |what: &str, body: &serde_json::Value| {
+        site.send_json("POST", &format!("{path}/{what}"), body).await
+    };
+    let pin = json!({"part": part, "worker": "local"});
+    assert_eq!(ask("pin", &pin).await.status, StatusCode::OK);
+    assert_eq!(ask("unpin", &json!({"part": part})).await.status, StatusCode::OK);
+    for what in ["freeze", "unfreeze"] {
+        assert_eq!(site.post(&format!("{path}/{what}")).await.status, StatusCode::OK, "{what}");
+    }
+    for (what, body) in [
+        ("pin", json!({"part": "nowhere", "worker": "local"})),
+        ("pin", json!({"part": part, "worker": "nobody"})),
+        ("evict", json!({"worker": "nobody"})),
+        ("force-release", json!({"part": "nowhere"})),
+    ] {
+        assert_eq!(ask(what, &body).await.problem(), (404, "not_found".to_owned()), "{what} {body}");
+    }
+    assert_eq!(ask("pin", &json!({"part": part})).await.problem().0, 422);
+
+    // Under a higher token, whoever has it then.
+    let before = held().await[0]["token"].as_u64().unwrap();
+    assert_eq!(ask("force-release", &json!({"part": part})).await.status, StatusCode::OK);
+    assert_eq!(ask("evict", &json!({"worker": "local"})).await.status, StatusCode::OK);
+    let again = async {
+        while held().await[0]["token"].as_u64().unwrap() <= before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
+    let audit = site.get("/v1/audit").await.text;
+    for action in ["pin", "unpin", "freeze", "unfreeze", "evict", "force_release"] {
+        assert!(audit.contains(&format!("placement.{action}\"")), "{action}: {audit}");
+    }
+    site.dtf.stop().await;
+}
