@@ -75,7 +75,7 @@ async fn unfreeze(
     app.place(request.0, role, PlacementAction::Unfreeze).await.map(Body)
 }
 
-/// Have a process stop its parts of a role's work and end its session. It may join again.
+/// Have a process stop its parts of a role's work and end its session. It joins again after the time to live of a session.
 #[utoipa::path(post, path = "/v1/placement/{role}/evict", tag = "workers", request_body = api::Eviction,
     params(("role" = api::Role, Path, description = "The role")), responses(
     (status = 200, description = "The placement", body = api::Placement),

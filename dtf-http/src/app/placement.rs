@@ -34,7 +34,7 @@ pub enum PlacementAction {
     Freeze,
     /// Lets parts move again.
     Unfreeze,
-    /// Has a process stop its parts and end its session; it may join again.
+    /// Has a process stop its parts and end its session; it joins again after the time to live of a session.
     Evict {
         /// The process.
         worker: String,

@@ -215,6 +215,12 @@ impl Soak {
     /// Makes another database server the one that is written to and leads the address there, as a planned failover does: the first one
     /// stays, read-only, with all connections to it.
     fn move_database(&mut self) {
+        if self.torn {
+            println!(
+                "no database is moved, as a full disk may have torn the log that another one would follow"
+            );
+            return;
+        }
         self.servers += 1;
         let second = MariaDb::private_in(self.disk(1), &database_settings(self.servers)).unwrap();
         let (from, to) = (self.site.sql.url(""), second.url(""));
@@ -250,6 +256,7 @@ impl Soak {
             return;
         };
         disk.fill();
+        self.torn |= which == 1;
         self.endure();
         if let Some(disk) = &self.disks[which as usize] {
             disk.free();

@@ -125,6 +125,9 @@ struct Soak {
     incarnations: usize,
     /// The number of database servers so far.
     servers: u64,
+    /// True if the database may have died while its disk was full: its log then ends in the middle of an event, and no other server can
+    /// follow it.
+    torn: bool,
     /// The server of the queues that the present fault is about, where there are several.
     node: usize,
     faults: u64,
@@ -158,6 +161,7 @@ impl Soak {
             longest: options.longest.unwrap_or_else(|| (options.span / 8).min(Duration::from_secs(600))),
             incarnations: 0,
             servers: 1,
+            torn: false,
             node: 0,
             faults: 0,
             checked: 0,
