@@ -28,6 +28,11 @@ pub(crate) enum Command {
     /// Exit code 0: completed, nothing failed. 1: something failed. 2: usage error, nothing was begun. 128 and the signal's
     /// number, 130 for Ctrl-C: cancelled (a second signal exits at once). 141: whoever read the output has gone.
     Run(RunArgs),
+    /// Apply a function to each item of a source, in this process or on a cluster, and wait for the end.
+    ///
+    /// `dtf map --source range:1000 --worker square --sink keep` serves remote workers on the loopback address while it runs. Exit codes
+    /// are those of `dtf run`.
+    Map(Box<super::map::MapArgs>),
     /// Run everything in this process, with nothing installed, and serve the dashboard and the HTTP API until told to end.
     Dev(super::dev::DevArgs),
     /// Run some or all roles of a cluster on its servers, until told to end.

@@ -30,6 +30,7 @@ mod guard;
 mod health;
 mod jobs;
 mod log_lines;
+mod map;
 mod oneshot;
 mod progress;
 mod run;
@@ -105,6 +106,7 @@ pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
         log_to_stderr();
         match cli.command {
             Command::Run(args) => run::run(args),
+            Command::Map(args) => map::run(&args, types),
             Command::Dev(args) => dev::run(&args, types),
         }
     };
@@ -141,6 +143,7 @@ fn eprint(lines: &str) {
 fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(args),
+        Command::Map(args) => map::run(&args, types),
         Command::Dev(args) => dev::run(&args, types),
         Command::Serve(settings) => serve::run(&settings, types),
         Command::Task(args) => task::run(args, types),

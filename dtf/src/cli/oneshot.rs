@@ -9,12 +9,14 @@ use dtf::model::plugin::{TaskPluginRegistration, TaskResult};
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
 use dtf::model::{Counts, ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
 use dtf::tasks::exec::{ExecHandle, Stopped, reap_inherited};
-use dtf::{ClientError, Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
+use dtf::{Client, ClientError, Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use rustix::process::{getpid, kill_process};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Usage;
+use super::map::{Gateway, Serving, print_kept};
 use super::progress::Display;
 use super::signals::{Heritage, Interrupts, Suspensions};
 
@@ -23,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// The task to run, and its surroundings.
 pub(crate) struct Plan {
-    pub(crate) registration: TaskPluginRegistration,
+    pub(crate) kind: Kind,
     pub(crate) param: TaskParam,
     /// The number of subtasks that run at once.
     pub(crate) jobs: usize,
@@ -31,6 +33,19 @@ pub(crate) struct Plan {
     pub(crate) db: Option<PathBuf>,
     /// The task's commands.
     pub(crate) exec: Option<ExecHandle>,
+}
+
+/// The type of the task.
+pub(crate) enum Kind {
+    /// One that needs nothing beside it.
+    Plain(TaskPluginRegistration),
+    /// `map`.
+    Map {
+        /// The place where remote workers are met.
+        gateway: Gateway,
+        /// True if the results that are kept are written to standard output at the end.
+        prints: bool,
+    },
 }
 
 /// The end of a run.
@@ -66,17 +81,24 @@ pub(crate) fn run(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
 }
 
 async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
-    let Plan { registration, param, jobs, db, exec } = plan;
-    let (kind, task_type) = (registration.name.clone(), registration.task_type);
+    let Plan { kind, param, jobs, db, exec } = plan;
     let table = match &db {
         None => embedded::Database::Memory,
         Some(path) => embedded::Database::File(path.clone()),
     };
     let ports = embedded::ports(table).await.map_err(refused)?;
     let table = ports.table.clone();
+    let (registration, serving, prints) = match kind {
+        Kind::Plain(registration) => (registration, None, false),
+        Kind::Map { gateway, prints } => {
+            let (registration, serving) = gateway.begin(&ports);
+            (registration, Some(serving), prints)
+        }
+    };
+    let task_type = registration.task_type;
     // Whoever runs a task alone may wait for it as long as they like.
     let config = DtfConfig { max_subtask_timeout: Duration::MAX, ..Embedded { jobs }.config() };
-    let builder = Dtf::builder(ports).config(config);
+    let builder = Dtf::builder(ports).config(config.clone());
     let dtf = builder.register_task_type(registration)?.build()?;
     let started = Instant::now();
     // Nobody shares this process's capacity, so a group is but a name here.
@@ -84,11 +106,13 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     if table.group(&group.name).await.map_err(refused)?.is_none() {
         table.set_group(&group).await.map_err(refused)?;
     }
-    let task = dtf.client().create_task(task_type, param).await.map_err(refused)?;
+    let client = dtf.client();
+    let task = client.create_task(task_type, param).await.map_err(refused)?;
     end_leftovers(table.as_ref(), task.id()).await?;
     // Not before, as creating the task may wait for somebody to type; not later, as commands run from here on.
     let told = Told::new(exec.clone())?;
     dtf.start_all().await?;
+    let _served = serving.map(|serving| serve(serving, &client, &config, screen)).transpose()?;
     let (last, by) = follow(&task, screen, told).await?;
     let took = started.elapsed();
     dtf.stop().await;
@@ -96,7 +120,24 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
         Some(exec) => Some(exec.result().await),
         None => None,
     };
+    if prints {
+        screen.finish();
+        print_kept(&client, task.id()).await?;
+    }
+    let kind = client.types().name_of(last.row.task_type, &last.row.param);
     Ok(Ended { kind, progress: last.progress(), row: last.row, took, by, result })
+}
+
+/// Serves the API for remote workers, where there are any, and says where.
+fn serve(
+    serving: Serving,
+    client: &Client,
+    config: &DtfConfig,
+    screen: &Display,
+) -> anyhow::Result<Option<AbortOnDropHandle<()>>> {
+    let Some((address, served)) = serving.start(client.clone(), config)? else { return Ok(None) };
+    screen.announce(&format!("workers take items from http://{address}"));
+    Ok(Some(served))
 }
 
 /// Ends the tasks that earlier runs over the same file left when they were killed. A one-shot run is what its caller asked

@@ -18,6 +18,7 @@ pub(crate) struct Display {
     /// Draws nothing where there is no terminal.
     bar: ProgressBar,
     lines: Option<Mutex<Lines>>,
+    quiet: bool,
 }
 
 struct Lines {
@@ -36,7 +37,7 @@ impl Display {
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style(GENERATING));
         let lines = (!on_terminal && !quiet).then(|| Mutex::new(Lines { last: Instant::now() }));
-        Self { bar, lines }
+        Self { bar, lines, quiet }
     }
 
     /// Standard output and error for the task, which hide the bar while they write.
@@ -67,6 +68,13 @@ impl Display {
     /// Says something beside the progress.
     pub(crate) fn say(&self, words: &str) {
         self.bar.suspend(|| say(words));
+    }
+
+    /// Says something beside the progress that is not said where quiet is asked for.
+    pub(crate) fn announce(&self, words: &str) {
+        if !self.quiet {
+            self.say(words);
+        }
     }
 
     /// Takes the bar away.

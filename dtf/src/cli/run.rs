@@ -9,7 +9,7 @@ use dtf::tasks::exec::{Exec, ExecHandle, ExecParam};
 use dtf::tasks::noop::{Noop, NoopParam};
 
 use super::args::{ChecksumArgs, Common, Output, RunArgs, What};
-use super::oneshot::{self, Plan};
+use super::oneshot::{self, Kind, Plan};
 use super::progress::Display;
 use super::{Usage, display, guard, say};
 
@@ -20,7 +20,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (registration, type_param, exec) = plugin(&common, what, &screen)?;
     let plan = Plan {
         param: task_param(&common, type_param)?,
-        registration,
+        kind: Kind::Plain(registration),
         jobs: jobs(&common)?,
         db: common.db.clone(),
         exec,

@@ -1,14 +1,13 @@
 //! `dtf dev`, run as a process.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use crate::support::command::{dtf, eventually, run};
+use crate::support::http::ask;
 
 /// A process that serves, and its address.
 fn start(data: &Path) -> (Child, String) {
@@ -18,21 +17,6 @@ fn start(data: &Path) -> (Child, String) {
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
     (child, address.unwrap_or_else(|| panic!("{line}")).to_owned())
-}
-
-/// Sends a request, and returns the body of the response.
-fn ask(address: &str, method: &str, path: &str, body: &str) -> Value {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    let (_, body) = response.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {response}"))
 }
 
 fn end(mut child: Child) {

@@ -31,6 +31,7 @@ mod large;
 mod leaving;
 mod limits;
 mod losses;
+mod map_command;
 mod noop;
 mod open;
 mod parity;

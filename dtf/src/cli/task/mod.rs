@@ -11,9 +11,10 @@ use clap::{Args, Subcommand};
 use dtf::config::Config;
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::table::TaskRow;
-use dtf::model::{TaskId, TaskTypeId};
+use dtf::model::{TaskId, TaskParam, TaskTypeId};
 use dtf::{Client, Dtf, DtfConfig};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use self::failures::{FailuresArgs, RetryArgs};
 use self::show::ListArgs;
@@ -132,6 +133,32 @@ pub(super) fn with_client(
     let done = runtime.block_on(async { perform(client(&config, types).await?).await });
     runtime.shutdown_background();
     done
+}
+
+/// Creates a task of type `map`, and follows it to its end. With `keeps`, writes the results that are kept to standard output then.
+pub(super) fn create_and_watch(
+    settings: &Settings,
+    types: Vec<TaskPluginRegistration>,
+    param: TaskParam,
+    keeps: bool,
+    output: Output,
+    quiet: bool,
+) -> anyhow::Result<ExitCode> {
+    with_client(settings, types, async |client| {
+        let desk = Desk { client, output, quiet };
+        let (task_type, request) = (desk.task_type("map")?, Uuid::new_v4());
+        let create = async || desk.client.create_task_once(request, task_type, param.clone()).await;
+        let task = submit::until_created(request, create).await?;
+        if !quiet {
+            say(&format!("task {} was created", task.id()));
+        }
+        let id = task.id();
+        let code = watch::watch(&desk, task).await?;
+        if keeps {
+            super::map::print_kept(&desk.client, id).await?;
+        }
+        Ok(code)
+    })
 }
 
 /// A client of the cluster.

@@ -1,6 +1,7 @@
 //! Runs a plugin's parts against each other, without a framework between them.
 
 pub(crate) mod command;
+pub(crate) mod http;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

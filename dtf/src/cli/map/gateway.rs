@@ -1,0 +1,88 @@
+//! The surroundings of a `map` task in this process: the exchange, and the API on a loopback address that remote workers call.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use dtf::lrmf::Coordination;
+use dtf::model::TaskId;
+use dtf::model::plugin::TaskPluginRegistration;
+use dtf::{Client, DtfConfig, Ports};
+use dtf_http::{Access, App};
+use dtf_types::Exchange;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::Usage;
+
+/// The address that remote workers call, where a task has any.
+pub(crate) struct Gateway(Option<TcpListener>);
+
+impl Gateway {
+    /// Takes the address. It is that of this machine: nobody else is to take the task's items.
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, Usage> {
+        if !address.ip().is_loopback() {
+            let why = format!(
+                "--listen is {address}, which others can reach; `dtf dev --listen` serves them, and asks for tokens"
+            );
+            return Err(Usage(why));
+        }
+        let unbound =
+            |error| Usage(format!("cannot listen on {address}: {error}; choose another with --listen"));
+        let listener = TcpListener::bind(address).map_err(unbound)?;
+        listener.set_nonblocking(true).map_err(unbound)?;
+        Ok(Self(Some(listener)))
+    }
+
+    /// Returns the type `map`, and what is to be served for it.
+    pub(crate) fn begin(self, ports: &Ports) -> (TaskPluginRegistration, Serving) {
+        let exchange = Exchange::start();
+        let registration = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
+        (registration, Serving { listener: self.0, exchange, coordination: ports.coordination.clone() })
+    }
+}
+
+/// The API of a task, to be served.
+pub(crate) struct Serving {
+    listener: Option<TcpListener>,
+    exchange: Exchange,
+    coordination: Arc<dyn Coordination>,
+}
+
+impl Serving {
+    /// Serves it for as long as the handle lives, and returns its address; neither where the task has no remote workers.
+    pub(crate) fn start(
+        self,
+        client: Client,
+        config: &DtfConfig,
+    ) -> std::io::Result<Option<(SocketAddr, AbortOnDropHandle<()>)>> {
+        let Some(listener) = self.listener else { return Ok(None) };
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let app = App::new(client, self.coordination, &config.cluster).with_exchange(self.exchange);
+        let serving = async move {
+            let stop = CancellationToken::new();
+            if let Err(error) = dtf_http::serve(listener, app, Access::of(address), stop).await {
+                tracing::error!(%error, "the API is no longer served");
+            }
+        };
+        Ok(Some((address, AbortOnDropHandle::new(tokio::spawn(serving)))))
+    }
+}
+
+/// Writes the results that are kept with a task to standard output, one JSON value a line.
+pub(crate) async fn print_kept(client: &Client, task: TaskId) -> anyhow::Result<()> {
+    use std::io::Write;
+    const PAGE: u32 = 1000;
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let mut from = 0;
+    loop {
+        let page = client.kept_results(task, from, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        from = last + 1;
+        for (_, body) in &page {
+            out.write_all(body)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,157 @@
+//! `dtf map`: a source, a function and a sink, in one line; in this process, or on a cluster.
+
+mod gateway;
+mod text;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use dtf::model::plugin::{MAX_SUBTASK_TIMEOUT, TaskPluginRegistration};
+use dtf::model::{Priority, TaskParam, param};
+use dtf_types::{Function, MapParam, Sink, Source};
+
+use super::args::{Output, duration};
+use super::jobs::Jobs;
+use super::oneshot::{self, Kind, Plan};
+use super::progress::Display;
+use super::{Usage, display};
+
+pub(crate) use self::gateway::{Gateway, Serving, print_kept};
+
+/// The items that run at once where nothing else is said: remote workers have them, and this process waits.
+const JOBS: usize = 1000;
+
+#[derive(Debug, Args)]
+pub(crate) struct MapArgs {
+    /// The items: list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE; or the source as JSON
+    #[arg(long, value_name = "SOURCE", value_parser = text::source)]
+    source: Source,
+    #[command(flatten)]
+    function: FunctionArgs,
+    /// The results: count, keep, jsonl:FILE; or the sink as JSON. What is kept is written to standard output at the end, a JSON value a
+    /// line
+    #[arg(long, value_name = "SINK", value_parser = text::sink, default_value = "count")]
+    sink: Sink,
+    /// The number of attempts at an item
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    attempts: u32,
+    /// The longest time that each item may take, as in 90s
+    #[arg(long, value_parser = duration, value_name = "TIME", default_value = "5m")]
+    each: Duration,
+    /// The name of the task
+    #[arg(long, default_value = "")]
+    name: String,
+    /// The resource group that the task is charged to
+    #[arg(long, default_value = "default")]
+    group: String,
+    /// The task's urgency: 2000 (low) to 9000 (high)
+    #[arg(long, default_value_t = 6000, value_name = "NUMBER")]
+    priority: u32,
+    /// The longest time that the task may run, as in 90s, 30m or 2h [default: as long as it takes]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    timeout: Option<Duration>,
+    /// The number of items that run at once: a number, or N%, +N or -N of the number of processors [default: 1000]
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
+    jobs: Option<Jobs>,
+    /// The loopback address that remote workers call; port 0 for any that is free
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Keep the task's record in this SQLite file [default: in memory]
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// The reader of the summary: people (on standard error) or scripts (one JSON object on standard output)
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// No progress, and no summary for people; what goes wrong is said all the same
+    #[arg(short, long)]
+    quiet: bool,
+    #[cfg(feature = "full")]
+    #[command(flatten)]
+    on_cluster: OnCluster,
+}
+
+/// The function, of which there is one.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct FunctionArgs {
+    /// The function that remote workers offer under this name
+    #[arg(long, value_name = "NAME")]
+    worker: Option<String>,
+}
+
+/// The cluster that the task runs on.
+#[cfg(feature = "full")]
+#[derive(Debug, Args)]
+struct OnCluster {
+    /// Run it on the cluster that the settings name, instead of in this process. Its files must be there in the cluster's processes
+    #[arg(long, conflicts_with_all = ["jobs", "db", "listen"])]
+    on_cluster: bool,
+    #[command(flatten)]
+    settings: super::settings::Settings,
+}
+
+impl MapArgs {
+    fn function(&self) -> Function {
+        Function::Worker(self.function.worker.clone().unwrap_or_default())
+    }
+
+    /// Returns the task, checked.
+    fn task_param(&self) -> anyhow::Result<TaskParam> {
+        if self.each > MAX_SUBTASK_TIMEOUT {
+            let why = format!("--each is {:?}; allowed is up to {MAX_SUBTASK_TIMEOUT:?}", self.each);
+            return Err(Usage(why).into());
+        }
+        let map = MapParam {
+            source: self.source.clone(),
+            function: self.function(),
+            sink: self.sink.clone(),
+            attempts: self.attempts,
+            timeout_ms: u64::try_from(self.each.as_millis()).unwrap_or(u64::MAX),
+        };
+        let param = TaskParam {
+            name: self.name.clone(),
+            group: self.group.clone(),
+            priority: Priority(self.priority),
+            timeout: self.timeout.unwrap_or(param::MAX_TIMEOUT),
+            type_param: serde_json::to_value(&map)?,
+            ..TaskParam::default()
+        };
+        let wrong = |invalid: dtf::model::InvalidInput| Usage(invalid.to_string());
+        param.check().map_err(wrong)?;
+        MapParam::read(&param).map_err(wrong)?;
+        Ok(param)
+    }
+}
+
+pub(crate) fn run(args: &MapArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    let param = args.task_param()?;
+    #[cfg(feature = "full")]
+    if args.on_cluster.on_cluster {
+        let keeps = args.sink == Sink::Keep && args.output == Output::Text;
+        let settings = &args.on_cluster.settings;
+        return super::task::create_and_watch(settings, types, param, keeps, args.output, args.quiet);
+    }
+    // Only a cluster has types of its own.
+    drop(types);
+    if args.output == Output::Json && args.sink == Sink::Keep {
+        let why = "what is kept and the JSON summary would both go to standard output; name a file with --sink jsonl:FILE";
+        return Err(Usage(why.to_owned()).into());
+    }
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let jobs = args.jobs.map_or(Ok(JOBS), |jobs| jobs.count(processors)).map_err(Usage)?;
+    let screen = Display::new(args.quiet);
+    let plan = Plan {
+        kind: Kind::Map { gateway: Gateway::bind(args.listen)?, prints: args.sink == Sink::Keep },
+        param,
+        jobs,
+        db: args.db.clone(),
+        exec: None,
+    };
+    let ended = oneshot::run(plan, &screen)?;
+    screen.finish();
+    display::summary(&ended, args.output, args.quiet)?;
+    Ok(display::exit_code(&ended))
+}
