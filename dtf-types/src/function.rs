@@ -14,7 +14,20 @@ pub(crate) struct RemoteFunction {
     pub(crate) exchange: Exchange,
     pub(crate) name: Arc<str>,
     pub(crate) timeout: Duration,
-    pub(crate) attempts: u32,
+    pub(crate) attempts: Attempts,
+}
+
+/// The number of attempts that an item has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempts(pub(crate) u32);
+
+impl Attempts {
+    /// Returns the failure of an attempt, which is final where it was the last one.
+    pub(crate) fn failed(self, context: &ExecuteContext, message: String, retryable: bool) -> ExecuteError {
+        let error = anyhow::Error::msg(message);
+        let is_last = context.attempt + 1 >= self.0;
+        if retryable && !is_last { ExecuteError::Retryable(error) } else { ExecuteError::Final(error) }
+    }
 }
 
 /// The time for which no worker may have a function before its items go back to their tasks: a worker that restarts finds them here.
@@ -56,11 +69,7 @@ impl TaskExecutor for RemoteFunction {
                 return Err(ExecuteError::Elsewhere(nobody));
             }
         };
-        let is_last = context.attempt + 1 >= self.attempts;
-        let failed = |message: String, retryable: bool| {
-            let error = anyhow::Error::msg(message);
-            if retryable && !is_last { ExecuteError::Retryable(error) } else { ExecuteError::Final(error) }
-        };
+        let failed = |message, retryable| self.attempts.failed(context, message, retryable);
         match outcome {
             Ok(ItemOutcome::Succeeded(result)) => Ok(SubtaskResult::new(result)),
             Ok(ItemOutcome::Failed { message, retryable }) => Err(failed(message, retryable)),

@@ -4,20 +4,26 @@
 //! - [`MapParam`] are the parameters of such a task, as JSON has them.
 //! - [`registration`] makes the type known to a process. Each function makes a type of its own of it, such as `map:thumbnail`, so that
 //!   subtasks go only to executors that can run it now.
+//! - [`Commands`] are what a process with the executor role may run for items itself.
 //! - [`Exchange`] is where a process with the executor role meets remote workers: they take items and report results.
 //!
 //! Sources are lazy, and resume at a position. Results are written to a sink exactly once for each subtask, whoever fails over.
 
+mod command;
 pub mod exchange;
 mod function;
 mod map;
+mod members;
 mod param;
 mod sink;
 mod source;
 
+pub use command::{CommandError, Commands};
 pub use exchange::Exchange;
-pub use map::registration;
-pub use param::{Function, MapParam, Sink, Source, check_name as check_function_name};
+pub use map::{MapParts, registration};
+pub use param::{
+    CsvFile, CsvOut, FailedSink, Function, MapParam, Sink, Source, check_name as check_function_name,
+};
 
 /// The examples of the README are compiled with the tests.
 #[cfg(doctest)]

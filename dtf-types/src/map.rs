@@ -9,34 +9,52 @@ use dtf_model::plugin::{
 use dtf_model::result::ResultTable;
 use dtf_model::{InvalidInput, TaskParam, TaskSpec, TaskTypeId};
 use serde::Deserialize;
-use tokio::sync::watch;
 
+use crate::command::{CommandFunction, Commands};
 use crate::exchange::Exchange;
-use crate::function::RemoteFunction;
-use crate::param::{Function, MAX_ATTEMPTS, MapParam, Sink};
-use crate::sink::{CountSink, JsonlSink, KeepSink};
+use crate::function::{Attempts, RemoteFunction};
+use crate::members::AllMembers;
+use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink};
+use crate::sink::{CountSink, CsvSink, JsonlSink, KeepSink, WithFailed};
 use crate::source;
 
 /// The number of the type.
 const MAP: TaskTypeId = TaskTypeId(5);
 
-/// Returns the type `map`. `exchange` is where remote workers are met, in a process with the executor role; `results` keeps results, in
-/// one with the collector role.
-pub fn registration(
-    exchange: Option<Exchange>,
-    results: Option<Arc<dyn ResultTable>>,
-) -> TaskPluginRegistration {
+/// The parts of a process that tasks of type `map` use there.
+#[derive(Clone, Default)]
+pub struct MapParts {
+    /// The place where remote workers are met; in a process with the executor role.
+    pub exchange: Option<Exchange>,
+    /// The commands that may be run for items; in a process with the executor role that allows any.
+    pub commands: Option<Arc<dyn Commands>>,
+    /// The table of results that are kept; in a process with the collector role.
+    pub results: Option<Arc<dyn ResultTable>>,
+}
+
+impl MapParts {
+    /// Returns the names of the functions that the process executes itself.
+    fn own_functions(&self) -> Vec<Arc<str>> {
+        let commands = self.commands.iter().flat_map(|commands| commands.names());
+        commands.map(|name| Function::Exec(name).member().into()).collect()
+    }
+}
+
+/// Returns the type `map`. With an exchange it has to be called on a runtime.
+pub fn registration(parts: MapParts) -> TaskPluginRegistration {
+    let of_workers = parts.exchange.as_ref().map(Exchange::functions);
+    let members = AllMembers::new(parts.own_functions(), of_workers);
     TaskPluginRegistration {
         task_type: MAP,
         name: "map".to_owned(),
         description: "applies a function to each item of a source".to_owned(),
-        plugin: Arc::new(Map { exchange, results }),
+        plugin: Arc::new(Map { parts, members }),
     }
 }
 
 struct Map {
-    exchange: Option<Exchange>,
-    results: Option<Arc<dyn ResultTable>>,
+    parts: MapParts,
+    members: AllMembers,
 }
 
 impl TaskPlugin for Map {
@@ -46,13 +64,13 @@ impl TaskPlugin for Map {
     }
 
     fn members(&self) -> Option<Members> {
-        Some(self.exchange.as_ref().map_or_else(|| watch::channel(Arc::from([])).1, Exchange::functions))
+        Some(self.members.watch())
     }
 
     fn member(&self, param: &TaskParam) -> Option<String> {
         // Asked for each row of a list: the source may be large.
         let function = Function::deserialize(param.type_param.get("function")?).ok()?;
-        Some(function.name().to_owned())
+        Some(function.member())
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
@@ -65,24 +83,39 @@ impl TaskPlugin for Map {
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {
         let param = MapParam::read(&spec.param)?;
-        let Some(exchange) = self.exchange.clone() else {
-            anyhow::bail!("this process meets no remote workers");
-        };
-        let Function::Worker(name) = &param.function;
-        let (timeout, attempts) = (param.timeout(), param.attempts);
-        Ok(Arc::new(RemoteFunction { exchange, name: name.as_str().into(), timeout, attempts }))
+        let (timeout, attempts) = (param.timeout(), Attempts(param.attempts));
+        match param.function {
+            Function::Worker(name) => {
+                let Some(exchange) = self.parts.exchange.clone() else {
+                    anyhow::bail!("this process meets no remote workers");
+                };
+                Ok(Arc::new(RemoteFunction { exchange, name: name.into(), timeout, attempts }))
+            }
+            Function::Exec(name) => {
+                let Some(commands) = self.parts.commands.clone() else {
+                    anyhow::bail!("this process runs no commands");
+                };
+                Ok(Arc::new(CommandFunction { commands, name, timeout, attempts }))
+            }
+        }
     }
 
     fn collector(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskCollector>> {
-        Ok(match MapParam::read(&spec.param)?.sink {
+        let MapParam { sink, failed, .. } = MapParam::read(&spec.param)?;
+        let sink: Box<dyn TaskCollector> = match sink {
             Sink::Count => Box::new(CountSink),
             Sink::Jsonl(path) => Box::new(JsonlSink::new(path)),
+            Sink::Csv(CsvOut { path, columns }) => Box::new(CsvSink::new(path, columns)),
             Sink::Keep => {
-                let Some(table) = self.results.clone() else {
+                let Some(table) = self.parts.results.clone() else {
                     anyhow::bail!("this process keeps no results");
                 };
                 Box::new(KeepSink::new(table, spec.id, spec.run))
             }
+        };
+        Ok(match failed {
+            Some(FailedSink::Jsonl(path)) => Box::new(WithFailed::new(sink, path)),
+            None => sink,
         })
     }
 }

@@ -40,6 +40,9 @@ pub struct MapParam {
     /// The sink for the results. Default: they are counted only.
     #[serde(default)]
     pub sink: Sink,
+    /// The sink for the items that failed for good. Default: they are kept as failures of the task only, as far as those are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedSink>,
     /// The number of attempts at an item, the first included, before it has failed for good: 1 to 100. Default 3.
     #[serde(default = "attempts")]
     pub attempts: u32,
@@ -71,9 +74,41 @@ pub enum Source {
         to: u64,
     },
     /// The lines of a file, as strings. The file must be there under the same path in every process that generates, and must not change.
+    /// One whose name ends with `.gz` or `.zst` is decompressed.
     Lines(PathBuf),
     /// The JSON values of a file, one a line; empty lines are passed over. The file as for [`Lines`](Self::Lines).
     Jsonl(PathBuf),
+    /// The records of a file of comma-separated values, as objects or arrays of strings. The file as for [`Lines`](Self::Lines).
+    Csv(CsvFile),
+}
+
+/// A file of comma-separated values, as a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CsvFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The character between two values: an ASCII character. Default `,`.
+    #[serde(default = "comma")]
+    pub delimiter: char,
+    /// True if the first record has the names of the fields: items are objects then, else arrays. Default true.
+    #[serde(default = "header")]
+    pub header: bool,
+}
+
+impl CsvFile {
+    /// Returns a file with a header, whose values have commas between them.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), delimiter: comma(), header: header() }
+    }
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn header() -> bool {
+    true
 }
 
 /// The function that is applied to each item.
@@ -82,13 +117,24 @@ pub enum Source {
 pub enum Function {
     /// The function that remote workers offer under this name.
     Worker(String),
+    /// The command that executors allow under this name.
+    Exec(String),
 }
 
 impl Function {
-    /// Returns the name under which executors offer it.
+    /// Returns the name of the function.
     pub fn name(&self) -> &str {
         match self {
-            Self::Worker(name) => name,
+            Self::Worker(name) | Self::Exec(name) => name,
+        }
+    }
+
+    /// Returns the member of the type that it makes: the name under which executors offer it. No name has a colon, so no worker can offer
+    /// what is not its own.
+    pub(crate) fn member(&self) -> String {
+        match self {
+            Self::Worker(name) => name.clone(),
+            Self::Exec(name) => format!("exec:{name}"),
         }
     }
 }
@@ -105,6 +151,28 @@ pub enum Sink {
     /// They are written to a file, one JSON value a line, in the order in which they were collected. It appears, complete, when the
     /// task has ended; until then it is `PATH.part`. The directory must be there under the same path in every process that collects.
     Jsonl(PathBuf),
+    /// They are written to a file of comma-separated values. The file as for [`Jsonl`](Self::Jsonl).
+    Csv(CsvOut),
+}
+
+/// A file of comma-separated values, as a sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CsvOut {
+    /// The file.
+    pub path: PathBuf,
+    /// The names of the columns, which are fields of the results. Default: the fields of the first result, or `result` where it is no
+    /// object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+}
+
+/// The sink for the items that failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedSink {
+    /// They are written to a file, a JSON object a line: `{"key", "item", "error", "timed_out"}`. The file as for [`Sink::Jsonl`].
+    Jsonl(PathBuf),
 }
 
 impl MapParam {
@@ -115,7 +183,7 @@ impl MapParam {
     pub fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
         let read: Self = Self::deserialize(&param.type_param).map_err(|error| {
             InvalidInput::TypeParam(format!(
-                "the parameters of map cannot be used: {error}; they are {{\"source\", \"function\", \"sink\", \"attempts\", \"timeout_ms\"}}, \
+                "the parameters of map cannot be used: {error}; they are {{\"source\", \"function\", \"sink\", \"failed\", \"attempts\", \"timeout_ms\"}}, \
                  as in {{\"source\": {{\"range\": {{\"to\": 10}}}}, \"function\": {{\"worker\": \"square\"}}}}"
             ))
         })?;
@@ -140,16 +208,46 @@ impl MapParam {
             Source::Range { from, to } if from > to => {
                 wrong("from", from.to_string(), format!("at most to, which is {to}"))
             }
-            Source::Lines(path) | Source::Jsonl(path) if !path.is_absolute() => {
-                wrong("the path of the source", path.display().to_string(), "an absolute path".to_owned())
+            Source::Csv(CsvFile { delimiter, .. })
+                if !delimiter.is_ascii() || "\"\r\n".contains(*delimiter) =>
+            {
+                wrong(
+                    "the delimiter",
+                    format!("{delimiter:?}"),
+                    "an ASCII character, no quote and no end of a line".to_owned(),
+                )
             }
-            _ => match &self.sink {
-                Sink::Jsonl(path) if !path.is_absolute() => {
-                    wrong("the path of the sink", path.display().to_string(), "an absolute path".to_owned())
-                }
-                _ => Ok(()),
-            },
+            _ => self.check_paths(),
         }
+    }
+
+    fn check_paths(&self) -> Result<(), InvalidInput> {
+        let source = match &self.source {
+            Source::Lines(path) | Source::Jsonl(path) | Source::Csv(CsvFile { path, .. }) => Some(path),
+            Source::List(_) | Source::Range { .. } => None,
+        };
+        let sink = match &self.sink {
+            Sink::Jsonl(path) | Sink::Csv(CsvOut { path, .. }) => Some(path),
+            Sink::Count | Sink::Keep => None,
+        };
+        let failed = self.failed.as_ref().map(|FailedSink::Jsonl(path)| path);
+        let paths = [
+            ("the path of the source", source),
+            ("the path of the sink", sink),
+            ("the path of failed", failed),
+        ];
+        for (what, path) in paths.into_iter().filter_map(|(what, path)| Some((what, path?))) {
+            if !path.is_absolute() {
+                let (got, allowed) = (path.display().to_string(), "an absolute path".to_owned());
+                return Err(InvalidInput::OutOfRange { what, got, allowed });
+            }
+        }
+        if failed.is_some() && failed == sink {
+            let got = failed.map(|path| path.display().to_string()).unwrap_or_default();
+            let allowed = "another path than that of the sink".to_owned();
+            return Err(InvalidInput::OutOfRange { what: "the path of failed", got, allowed });
+        }
+        Ok(())
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -205,6 +303,26 @@ mod tests {
             (
                 json!({"source": {"list": []}, "function": function, "sink": {"jsonl": "a"}}),
                 "an absolute path",
+            ),
+            (
+                json!({"source": {"csv": {"path": "/a", "delimiter": "é"}}, "function": function}),
+                "the delimiter is 'é'",
+            ),
+            (
+                json!({"source": {"csv": {"path": "a"}}, "function": function}),
+                "the path of the source is a; allowed is an absolute path",
+            ),
+            (
+                json!({"source": {"list": []}, "function": function, "sink": {"csv": {"path": "a"}}}),
+                "the path of the sink is a;",
+            ),
+            (
+                json!({"source": {"list": []}, "function": function, "failed": {"jsonl": "a"}}),
+                "the path of failed is a;",
+            ),
+            (
+                json!({"source": {"list": []}, "function": function, "sink": {"jsonl": "/a"}, "failed": {"jsonl": "/a"}}),
+                "another path than that of the sink",
             ),
             (json!({"source": {"list": []}, "function": function, "attempts": 0}), "attempts is 0"),
             (

@@ -13,7 +13,7 @@ use dtf::{Dtf, TaskHandle};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule, router};
 use dtf_model::token::TokenRole;
-use dtf_types::Exchange;
+use dtf_types::{Exchange, MapParts};
 use lrmf_core::clock::Timestamp;
 use lrmf_core::{BootClock, Clock};
 use serde_json::{Value, json};
@@ -95,7 +95,11 @@ impl Site {
         let (coordination, config) = (ports.coordination.clone(), Embedded { jobs: 4 }.config());
         let cluster = config.cluster.clone();
         let exchange = Exchange::start();
-        let map = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
+        let map = dtf_types::registration(MapParts {
+            exchange: Some(exchange.clone()),
+            results: Some(ports.table.clone()),
+            ..MapParts::default()
+        });
         let builder = Dtf::builder(ports).config(config).register(Noop::registration()).register(map);
         let dtf = builder.clock(clock).build().unwrap();
         let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange);

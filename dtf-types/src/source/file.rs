@@ -1,41 +1,28 @@
-//! The lines of a file, as strings or as JSON values. The position is the offset of the next line, and the size and time of the file
-//! that it is an offset of: a file that has changed is refused, as its lines would be others.
+//! The items of a file. The position is the offset of the next one, and the size and time of the file that it is an offset of: a file that
+//! has changed is refused, as its items would be others.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::io::BufReader;
+use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
-use dtf_model::plugin::{Generated, MAX_BODY_BYTES, NewSubtask, TaskGenerator};
+use dtf_model::plugin::{Generated, NewSubtask, TaskGenerator};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+
+use super::csv::CsvRecords;
+use super::input::{Input, Version};
+use super::records::Records;
 
 /// The most bytes of a batch.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+/// The format of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
     Lines,
     Jsonl,
-}
-
-/// The state of a file at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Version {
-    bytes: u64,
-    /// The time of its last change, in nanoseconds since the Unix epoch.
-    changed: u128,
-}
-
-impl Version {
-    fn of(file: &File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
-        let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Ok(Self { bytes: metadata.len(), changed })
-    }
+    Csv { delimiter: u8, header: bool },
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -49,27 +36,31 @@ struct Position {
 pub(super) struct FileSource {
     path: PathBuf,
     format: Format,
-    opened: Option<(BufReader<File>, Position)>,
+    opened: Option<(Records, Position)>,
 }
 
 impl FileSource {
-    pub(super) fn lines(path: PathBuf) -> Self {
-        Self { path, format: Format::Lines, opened: None }
+    pub(super) fn new(path: PathBuf, format: Format) -> Self {
+        Self { path, format, opened: None }
     }
 
-    pub(super) fn jsonl(path: PathBuf) -> Self {
-        Self { path, format: Format::Jsonl, opened: None }
-    }
-
-    fn open(path: &Path, saved: Option<Position>) -> anyhow::Result<(BufReader<File>, Position)> {
-        let file =
-            File::open(path).with_context(|| format!("the source {} cannot be opened", path.display()))?;
-        ensure!(file.metadata()?.is_file(), "the source {} is no file", path.display());
-        let version = Version::of(&file)?;
-        let position = saved.unwrap_or(Position { offset: 0, lines: 0, version });
-        let mut reader = BufReader::new(file);
-        reader.seek(SeekFrom::Start(position.offset))?;
-        Ok((reader, position))
+    fn open(&self, saved: Option<Position>) -> anyhow::Result<(Records, Position)> {
+        let path = &self.path;
+        let offset = saved.map_or(0, |saved| saved.offset);
+        let mut begin = (0, 0);
+        let records = match self.format {
+            Format::Lines => Records::Lines(BufReader::new(Input::open(path, offset)?)),
+            Format::Jsonl => Records::Jsonl(BufReader::new(Input::open(path, offset)?)),
+            Format::Csv { delimiter, header } => {
+                let records = CsvRecords::open(path, offset, delimiter, header)
+                    .with_context(|| format!("the source {} cannot be used", path.display()))?;
+                begin = records.header();
+                Records::Csv(records)
+            }
+        };
+        let version = records.input().version()?;
+        let position = saved.unwrap_or(Position { offset: begin.0, lines: begin.1, version });
+        Ok((records, position))
     }
 }
 
@@ -77,32 +68,30 @@ impl FileSource {
 impl TaskGenerator for FileSource {
     async fn begin(&mut self, saved: Option<Bytes>) -> anyhow::Result<()> {
         let saved = saved.map(|saved| serde_json::from_slice(&saved)).transpose()?;
-        self.opened = Some(Self::open(&self.path, saved)?);
+        self.opened = Some(self.open(saved)?);
         Ok(())
     }
 
     async fn next_subtasks(&mut self, most: usize) -> anyhow::Result<Generated> {
         let path = &self.path;
-        let (reader, position) = self.opened.as_mut().context("the source was not begun")?;
+        let (records, position) = self.opened.as_mut().context("the source was not begun")?;
         let (mut subtasks, mut bytes, mut finished) = (Vec::new(), 0, false);
         while subtasks.len() < most && bytes < BATCH_BYTES {
-            let Some((line, length)) = next_line(reader).with_context(|| {
-                format!("line {} of {} cannot be read", position.lines + 1, path.display())
-            })?
+            let line = position.lines + 1;
+            let taken = records.next();
+            let Some(taken) =
+                taken.with_context(|| format!("line {line} of {} cannot be used", path.display()))?
             else {
                 finished = true;
                 break;
             };
-            position.lines += 1;
-            position.offset += length;
-            bytes += line.len();
-            let item = item(self.format, &line)
-                .with_context(|| format!("line {} of {} cannot be used", position.lines, path.display()))?;
-            subtasks.extend(item.map(NewSubtask::new));
+            position.lines += taken.lines;
+            position.offset += taken.bytes;
+            bytes += taken.item.as_ref().map_or(0, Bytes::len);
+            subtasks.extend(taken.item.map(NewSubtask::new));
         }
-        let version = Version::of(reader.get_ref())?;
         ensure!(
-            version == position.version,
+            records.input().version()? == position.version,
             "the source {} has changed since the task began; create the task again",
             path.display()
         );
@@ -115,41 +104,27 @@ impl TaskGenerator for FileSource {
     }
 }
 
-/// Returns the next line without its end, and the bytes that it takes in the file; none at the end of the file.
-fn next_line(reader: &mut BufReader<File>) -> anyhow::Result<Option<(Vec<u8>, u64)>> {
-    let mut line = Vec::new();
-    let length = reader.by_ref().take(MAX_BODY_BYTES as u64 + 2).read_until(b'\n', &mut line)?;
-    if length == 0 {
-        return Ok(None);
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-    }
-    ensure!(line.len() <= MAX_BODY_BYTES, "it has more than {MAX_BODY_BYTES} bytes");
-    Ok(Some((line, length as u64)))
-}
-
-/// Returns the item of a line, as JSON; none of an empty line of JSON values.
-fn item(format: Format, line: &[u8]) -> anyhow::Result<Option<Bytes>> {
-    let Ok(line) = str::from_utf8(line) else { bail!("it is no UTF-8") };
-    match format {
-        Format::Lines => Ok(Some(serde_json::to_vec(line)?.into())),
-        Format::Jsonl if line.trim().is_empty() => Ok(None),
-        Format::Jsonl => {
-            let value: &RawValue = serde_json::from_str(line).context("it is no JSON value")?;
-            Ok(Some(Bytes::copy_from_slice(value.get().as_bytes())))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use dtf_model::plugin::MAX_BODY_BYTES;
+
     use super::*;
+
+    const CSV: Format = Format::Csv { delimiter: b',', header: true };
+
+    fn lines(path: &std::path::Path) -> FileSource {
+        FileSource::new(path.to_owned(), Format::Lines)
+    }
+
+    fn jsonl(path: &std::path::Path) -> FileSource {
+        FileSource::new(path.to_owned(), Format::Jsonl)
+    }
+
+    fn csv(path: &std::path::Path) -> FileSource {
+        FileSource::new(path.to_owned(), CSV)
+    }
 
     async fn all(mut source: FileSource, most: usize) -> anyhow::Result<Vec<String>> {
         let (path, format) = (source.path.clone(), source.format);
@@ -174,35 +149,32 @@ mod tests {
         let path = dir.path().join("items");
         fs::write(&path, "a\n\n\"b\"\r\nlast, ü").unwrap();
         for most in 1..6 {
-            let items = all(FileSource::lines(path.clone()), most).await.unwrap();
+            let items = all(lines(&path), most).await.unwrap();
             assert_eq!(items, ["\"a\"", "\"\"", "\"\\\"b\\\"\"", "\"last, ü\""]);
         }
         fs::write(&path, " {\"a\": 1} \n\n[2]\nnull\n").unwrap();
         for most in 1..6 {
-            assert_eq!(
-                all(FileSource::jsonl(path.clone()), most).await.unwrap(),
-                ["{\"a\": 1}", "[2]", "null"]
-            );
+            assert_eq!(all(jsonl(&path), most).await.unwrap(), ["{\"a\": 1}", "[2]", "null"]);
         }
         fs::write(&path, "").unwrap();
-        assert!(all(FileSource::lines(path), 1).await.unwrap().is_empty());
+        assert!(all(lines(&path), 1).await.unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn what_is_wrong_with_a_file_is_said_with_its_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("items");
-        let refused = |format: fn(PathBuf) -> FileSource| {
-            let source = format(path.clone());
+        let refused = |format: fn(&std::path::Path) -> FileSource| {
+            let source = format(&path);
             async { format!("{:#}", all(source, 1).await.unwrap_err()) }
         };
-        assert!(refused(FileSource::lines).await.contains("cannot be opened"));
+        assert!(refused(lines).await.contains("cannot be opened"));
         fs::write(&path, "1\n{\n").unwrap();
-        assert!(refused(FileSource::jsonl).await.contains("line 2 of"));
+        assert!(refused(jsonl).await.contains("line 2 of"));
         fs::write(&path, b"a\n\xff\n").unwrap();
-        assert!(refused(FileSource::lines).await.contains("it is no UTF-8"));
+        assert!(refused(lines).await.contains("it is no UTF-8"));
         fs::write(&path, vec![b'x'; MAX_BODY_BYTES + 1]).unwrap();
-        assert!(refused(FileSource::lines).await.contains("more than 1048576 bytes"));
+        assert!(refused(lines).await.contains("more than 1048576 bytes"));
     }
 
     #[tokio::test]
@@ -210,13 +182,79 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("items");
         fs::write(&path, "1\n2\n3\n").unwrap();
-        let mut source = FileSource::jsonl(path.clone());
+        let mut source = jsonl(&path);
         source.begin(None).await.unwrap();
         source.next_subtasks(1).await.unwrap();
         let saved = source.save_status().unwrap();
         fs::write(&path, "1\n2\n3\n4\n").unwrap();
-        let mut again = FileSource::jsonl(path);
+        let mut again = jsonl(&path);
         again.begin(saved).await.unwrap();
         assert!(again.next_subtasks(1).await.unwrap_err().to_string().contains("has changed"));
+    }
+
+    #[tokio::test]
+    async fn a_record_is_an_object_or_an_array_wherever_generating_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("items.csv");
+        let text = "\u{feff}name,\"size, in \"\"mm\"\"\"\r\na,1\r\n\r\n\"b\nc\",\"2,5\"\n\"\",ü";
+        fs::write(&path, text).unwrap();
+        let size = r#""size, in \"mm\"""#;
+        let objects = [("a", "1"), ("b\\nc", "2,5"), ("", "ü")]
+            .map(|(name, value)| format!(r#"{{"name":"{name}",{size}:"{value}"}}"#));
+        for most in 1..5 {
+            assert_eq!(all(csv(&path), most).await.unwrap(), objects);
+        }
+        fs::write(&path, "a;b\nc\n").unwrap();
+        let arrays = Format::Csv { delimiter: b';', header: false };
+        for most in 1..3 {
+            let items = all(FileSource::new(path.clone(), arrays), most).await.unwrap();
+            assert_eq!(items, [r#"["a","b"]"#, r#"["c"]"#]);
+        }
+        fs::write(&path, "").unwrap();
+        assert!(all(csv(&path), 1).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_record_is_said_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("items.csv");
+        let long = format!("a\n1\n\"{}", "x\n".repeat(2 * MAX_BODY_BYTES));
+        for (text, said) in [
+            ("a,b\n\"1\n\",2\n3\n", "line 4 of"),
+            ("a,b\n\"1\n\",2\n3\n", "it has 1 fields, and the header has 2"),
+            ("a,a\n1,2\n", "names \"a\" twice"),
+            (&long, "is a quote not closed?"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let refused = format!("{:#}", all(csv(&path), 1).await.unwrap_err());
+            assert!(refused.contains(said), "{refused}");
+        }
+    }
+
+    #[cfg(feature = "compression")]
+    #[tokio::test]
+    async fn a_compressed_file_has_the_items_of_its_contents() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        let texts = ["1\n2", "2\n", "3\n4\n"];
+        let gzip = dir.path().join("items.jsonl.gz");
+        let zstd = dir.path().join("items.jsonl.zst");
+        // Of several parts each, as `cat` makes of several files.
+        let mut parts = (Vec::new(), Vec::new());
+        for text in texts {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            parts.0.extend(encoder.finish().unwrap());
+            parts.1.extend(zstd::encode_all(text.as_bytes(), 1).unwrap());
+        }
+        fs::write(&gzip, &parts.0).unwrap();
+        fs::write(&zstd, &parts.1).unwrap();
+        for path in [&gzip, &zstd] {
+            for most in 1..5 {
+                assert_eq!(all(jsonl(path), most).await.unwrap(), ["1", "22", "3", "4"]);
+            }
+        }
+        fs::write(&gzip, &parts.0[..parts.0.len() - 12]).unwrap();
+        assert!(all(jsonl(&gzip), 1).await.is_err(), "it was cut");
     }
 }

@@ -3,23 +3,25 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use clap::Args;
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf::tasks::exec::AllowedCommands;
 use dtf::webhook::AddressRule;
 use dtf::{Client, Dtf};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule};
 use dtf_model::token::TokenRole;
-use dtf_types::Exchange;
+use dtf_types::{Commands, Exchange, MapParts};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::Jobs;
 use super::oneshot::refused;
 use super::signals::end_on_signals;
-use super::{Usage, say};
+use super::{Usage, guard, say};
 
 /// The name of the database file in the data directory.
 const DATABASE: &str = "tasks.sqlite";
@@ -38,6 +40,10 @@ pub(crate) struct DevArgs {
     /// processors [default: 1000]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     jobs: Option<Jobs>,
+    /// Run the commands in this TOML file for items of tasks of type map
+    #[cfg(feature = "full")]
+    #[arg(long, value_name = "FILE")]
+    commands: Option<PathBuf>,
     /// Answer only requests with a token, also from this machine; the first one, of an admin, is written to standard error
     #[arg(long)]
     tokens: bool,
@@ -58,11 +64,17 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     let jobs = args.jobs.map_or(Ok(JOBS), |jobs| jobs.count(processors)).map_err(Usage)?;
     // Whatever may be refused is asked for before anything is begun.
+    let commands = commands(args)?;
+    commands.iter().for_each(guard::start_for);
     let listener = listen(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let ports = embedded::ports(database(args)?).await.map_err(refused)?;
     let (coordination, exchange) = (ports.coordination.clone(), Exchange::start());
-    let map = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
+    let map = dtf_types::registration(MapParts {
+        exchange: Some(exchange.clone()),
+        commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
+        results: Some(ports.table.clone()),
+    });
     let mut config = Embedded { jobs }.config();
     if listener.local_addr()?.ip().is_loopback() {
         // Whoever gives the addresses is on this machine already.
@@ -112,6 +124,19 @@ async fn first_token(client: &Client) -> anyhow::Result<()> {
     let (_, secret) = client.create_token(new).await.map_err(refused)?;
     say(&format!("the token of an admin, shown this once: {secret}"));
     Ok(())
+}
+
+/// Reads the commands that may be run for items.
+fn commands(args: &DevArgs) -> Result<Option<AllowedCommands>, Usage> {
+    #[cfg(feature = "full")]
+    if let Some(file) = &args.commands {
+        return AllowedCommands::read(file)
+            .map(Some)
+            .map_err(|why| Usage(format!("--commands cannot be used: {why}")));
+    }
+    #[cfg(not(feature = "full"))]
+    let _args = args;
+    Ok(None)
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -9,16 +9,18 @@ use std::io;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use dtf::tasks::exec::{self, ExecHandle};
+use dtf::tasks::exec::{self, AllowedCommands, Guarded};
+
+use super::say;
 
 /// The argument that makes the program the guard. No user writes it.
 const ARGUMENT: &str = "__guard";
 
-/// Starts the guard of a run.
+/// Starts the guard of a process's commands.
 ///
 /// # Errors
 /// There is no second process to be had.
-pub(crate) fn start(run: &ExecHandle, grace: Duration) -> io::Result<()> {
+pub(crate) fn start(run: &Guarded, grace: Duration) -> io::Result<()> {
     let mut guard = Command::new("/proc/self/exe");
     guard.arg(ARGUMENT).arg(run.run().to_string()).arg(grace.as_millis().to_string());
     guard.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -29,6 +31,13 @@ pub(crate) fn start(run: &ExecHandle, grace: Duration) -> io::Result<()> {
         run.announce(told);
     }
     Ok(())
+}
+
+/// Starts the guard of the commands that this process may run for items. Where there is none to be had, it says so.
+pub(crate) fn start_for(commands: &AllowedCommands) {
+    if let Err(error) = start(&commands.guarded(), commands.grace()) {
+        say(&format!("no guard ({error}): if this process is killed, its commands run on"));
+    }
 }
 
 /// Is the guard, where the arguments say so.

@@ -67,7 +67,7 @@ fn plugin(common: &Common, what: What, screen: &Display) -> anyhow::Result<Chose
             };
             let exec = Exec::for_jobs(args.lines(common.quiet)?, screen.console(), jobs(common)?);
             let handle = exec.handle();
-            if let Err(error) = guard::start(&handle, grace) {
+            if let Err(error) = guard::start(&handle.guarded(), grace) {
                 say(&format!("no guard ({error}): if this process is killed, its commands run on"));
             }
             Ok((exec.registration(), param, Some(handle)))

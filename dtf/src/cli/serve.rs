@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Usage;
+use super::guard;
 use super::log_lines::LogLines;
 use super::settings::Settings;
 use super::signals::end_on_signals;
@@ -16,11 +17,13 @@ use super::signals::end_on_signals;
 pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     let config = settings.load()?.config;
     log(&config.log)?;
+    let commands = serve::commands(&config).map_err(|wrong| Usage(wrong.to_string()))?;
+    commands.iter().for_each(guard::start_for);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let _signals = end_on_signals(stop.clone())?;
-        serve::run(&config, types, &stop).await.map_err(anyhow::Error::from)
+        serve::run_with_commands(&config, types, commands, &stop).await.map_err(anyhow::Error::from)
     });
     // Plugin code that blocks would be waited for.
     runtime.shutdown_background();

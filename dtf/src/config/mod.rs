@@ -190,12 +190,14 @@ pub struct Executor {
     /// The time that running subtasks have when their shard is given up. Default 1 s.
     #[serde(with = "text")]
     pub drain: Duration,
+    /// The file with the commands that may be run for the items of tasks of type `map`; none where empty.
+    pub commands: String,
 }
 
 impl Default for Executor {
     fn default() -> Self {
         let ExecutorConfig { slots, window, drain, .. } = ExecutorConfig::default();
-        Self { slots, window, drain }
+        Self { slots, window, drain, commands: String::new() }
     }
 }
 

@@ -245,6 +245,11 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::Time,
             "How long running subtasks may go on when their shard goes to another process; less than membership.margin",
         ),
+        of(
+            "executor.commands",
+            Kind::Text,
+            "A TOML file with the commands that this executor may run for items of tasks of type map; none where not set",
+        ),
         of("plugins.threads", Kind::Number(1..=1024), "The threads that plugin code runs on"),
         of(
             "plugins.max_subtask_timeout",

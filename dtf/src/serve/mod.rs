@@ -15,13 +15,13 @@ mod metrics;
 pub(crate) mod shape;
 pub(crate) mod watched;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::Role;
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
-use dtf_model::result::ResultTable;
-use dtf_types::Exchange;
+use dtf_types::{Commands, Exchange, MapParts};
 use lrmf_core::config::text;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -33,8 +33,9 @@ use self::health::{Health, Phase};
 use self::http::Pages;
 use self::measured::{Sampler, measured};
 use self::metrics::Metrics;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::service::{Dtf, Ports, ServiceError};
+use crate::tasks::exec::AllowedCommands;
 
 pub use self::api::ApiError;
 pub use self::connect::ConnectError;
@@ -76,6 +77,19 @@ pub enum ServeError {
     Grace(String),
 }
 
+/// Reads the commands that the settings allow this process to run for items: none where it executes nothing.
+///
+/// # Errors
+/// The file cannot be used, in one line.
+pub fn commands(config: &Config) -> Result<Option<AllowedCommands>, ConfigError> {
+    let file = &config.executor.commands;
+    if file.is_empty() || !config.role.contains(&Role::Executor) {
+        return Ok(None);
+    }
+    let wrong = |why| ConfigError::plain(format!("executor.commands cannot be used: {why}"));
+    AllowedCommands::read(Path::new(file)).map(Some).map_err(wrong)
+}
+
 /// Runs a service until `stop` is cancelled, and hands its work over then.
 ///
 /// # Errors
@@ -85,13 +99,27 @@ pub async fn run(
     types: Vec<TaskPluginRegistration>,
     stop: &CancellationToken,
 ) -> Result<(), ServeError> {
+    let commands = commands(config).map_err(ConnectError::from)?;
+    run_with_commands(config, types, commands, stop).await
+}
+
+/// Runs a service, as [`run`] does, with these commands, whatever its settings say of them.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_commands(
+    config: &Config,
+    types: Vec<TaskPluginRegistration>,
+    commands: Option<AllowedCommands>,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
     let health = Arc::new(Health::new());
     let metrics = Metrics::install().map(Arc::new);
     let page_end = CancellationToken::new();
     let pages = Pages { health: health.clone(), metrics: metrics.clone() };
     let listener = bind(&config.http.listen).await?;
     let _pages = listener.map(|listener| http::serve(listener, pages, page_end.clone()));
-    let serving = serve(config, types, stop, &health);
+    let serving = serve(config, types, commands, stop, &health);
     let done = tokio::select! {
         done = serving => done,
         () = upkeep(metrics.as_deref()) => Ok(()),
@@ -125,6 +153,7 @@ async fn upkeep(metrics: Option<&Metrics>) {
 async fn serve(
     config: &Config,
     types: Vec<TaskPluginRegistration>,
+    commands: Option<AllowedCommands>,
     stop: &CancellationToken,
     health: &Health,
 ) -> Result<(), ServeError> {
@@ -138,9 +167,12 @@ async fn serve(
     let config = &Config { shape, ..config.clone() };
     // Remote workers are met where subtasks are executed.
     let exchange = config.role.contains(&Role::Executor).then(Exchange::start);
-    let results: Option<Arc<dyn ResultTable>> = Some(ports.table.clone());
-    let types: Vec<_> =
-        types.into_iter().chain([dtf_types::registration(exchange.clone(), results)]).collect();
+    let map = dtf_types::registration(MapParts {
+        exchange: exchange.clone(),
+        commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
+        results: Some(ports.table.clone()),
+    });
+    let types: Vec<_> = types.into_iter().chain([map]).collect();
     let mut plugins = PluginRegistry::default();
     for registration in types.clone() {
         plugins.register(registration).map_err(ServiceError::from)?;

@@ -32,6 +32,7 @@ mod leaving;
 mod limits;
 mod losses;
 mod map_command;
+mod map_exec;
 mod noop;
 mod open;
 mod parity;

@@ -25,7 +25,8 @@ fn work(address: &str, count: usize, outcome: impl Fn(u64) -> Value) {
     let mut session = Value::Null;
     let mut done = 0;
     while done < count {
-        let mut poll = json!({"most": 100, "wait_ms": 5000, "worker": {"name": "w"}, "functions": ["square"]});
+        let mut poll =
+            json!({"most": 100, "wait_ms": 5000, "worker": {"name": "w"}, "functions": ["square"]});
         if !session.is_null() {
             poll = json!({"session": session, "most": 100, "wait_ms": 5000});
         }

@@ -291,3 +291,21 @@ fn servers_that_are_not_fit_are_refused_in_one_line_that_says_what_to_do() {
     let line = refused(&site, &["serve", "--http-listen", "off"], &[]);
     assert!(line.contains("version 9999") && line.contains("use a newer program"), "{line}");
 }
+
+#[test]
+fn a_source_goes_through_a_command_that_the_executors_allow() {
+    let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let file = site.dir.path().join("commands.toml");
+    let commands = "[square]\nrun = [\"/bin/sh\", \"-c\", \"echo $(($1 * $1))\", \"sh\", \"{}\"]\njson = true\n";
+    std::fs::write(&file, commands).unwrap();
+    site.further.push(("DTF_EXECUTOR_COMMANDS".to_owned(), file.display().to_string()));
+    let _one = site.serve("one", "all");
+    let out = site.run(&["map", "--on-cluster", "--source", "range:30", "--exec", "square", "--sink", "keep"]);
+    assert!(out.status.success(), "{}", said(&out));
+    let printed = String::from_utf8(out.stdout).unwrap();
+    let mut squares: Vec<u64> = printed.lines().map(|line| line.parse().unwrap()).collect();
+    squares.sort_unstable();
+    assert_eq!(squares, (0..30).map(|n| n * n).collect::<Vec<_>>());
+    let out = site.run(&["map", "--on-cluster", "--source", "range:1", "--", "true"]);
+    assert!(out.status.code() == Some(2) && said(&out).contains("--exec"), "{}", said(&out));
+}

@@ -1,21 +1,26 @@
 //! The surroundings of a `map` task in this process: the exchange, and the API on a loopback address that remote workers call.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use dtf::lrmf::Coordination;
 use dtf::model::TaskId;
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf::tasks::exec::{AllowedCommand, AllowedCommands};
 use dtf::{Client, DtfConfig, Ports};
 use dtf_http::{Access, App};
-use dtf_types::Exchange;
+use dtf_types::{Commands, Exchange, MapParts};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::Usage;
+use super::super::{Usage, guard};
 
-/// The address that remote workers call, where a task has any.
-pub(crate) struct Gateway(Option<TcpListener>);
+/// The functions of a task: the address that remote workers call, or the command that this process runs.
+pub(crate) struct Gateway {
+    listener: Option<TcpListener>,
+    commands: Option<AllowedCommands>,
+}
 
 impl Gateway {
     /// Takes the address. It is that of this machine: nobody else is to take the task's items.
@@ -30,14 +35,29 @@ impl Gateway {
             |error| Usage(format!("cannot listen on {address}: {error}; choose another with --listen"));
         let listener = TcpListener::bind(address).map_err(unbound)?;
         listener.set_nonblocking(true).map_err(unbound)?;
-        Ok(Self(Some(listener)))
+        Ok(Self { listener: Some(listener), commands: None })
+    }
+
+    /// A task without remote workers: this process runs a command for each item.
+    pub(super) fn running(name: String, command: Vec<String>) -> Result<Self, Usage> {
+        let command = AllowedCommand::of_this_process(command);
+        let commands = AllowedCommands::new(BTreeMap::from([(name, command)])).map_err(Usage)?;
+        guard::start_for(&commands);
+        Ok(Self { listener: None, commands: Some(commands) })
     }
 
     /// Returns the type `map`, and what is to be served for it.
     pub(crate) fn begin(self, ports: &Ports) -> (TaskPluginRegistration, Serving) {
         let exchange = Exchange::start();
-        let registration = dtf_types::registration(Some(exchange.clone()), Some(ports.table.clone()));
-        (registration, Serving { listener: self.0, exchange, coordination: ports.coordination.clone() })
+        let registration = dtf_types::registration(MapParts {
+            exchange: Some(exchange.clone()),
+            commands: self.commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
+            results: Some(ports.table.clone()),
+        });
+        (
+            registration,
+            Serving { listener: self.listener, exchange, coordination: ports.coordination.clone() },
+        )
     }
 }
 

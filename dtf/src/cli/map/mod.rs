@@ -3,15 +3,16 @@
 mod gateway;
 mod text;
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use dtf::model::plugin::{MAX_SUBTASK_TIMEOUT, TaskPluginRegistration};
 use dtf::model::{Priority, TaskParam, param};
-use dtf_types::{Function, MapParam, Sink, Source};
+use dtf_types::{FailedSink, Function, MapParam, Sink, Source};
 
 use super::args::{Output, duration};
 use super::jobs::Jobs;
@@ -26,15 +27,19 @@ const JOBS: usize = 1000;
 
 #[derive(Debug, Args)]
 pub(crate) struct MapArgs {
-    /// The items: list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE; or the source as JSON
+    /// The items: list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, csv:FILE; or the source as
+    /// JSON. Files that end with .gz or .zst are decompressed
     #[arg(long, value_name = "SOURCE", value_parser = text::source)]
     source: Source,
     #[command(flatten)]
     function: FunctionArgs,
-    /// The results: count, keep, jsonl:FILE; or the sink as JSON. What is kept is written to standard output at the end, a JSON value a
+    /// The results: count, keep, jsonl:FILE, csv:FILE; or the sink as JSON. What is kept is written to standard output at the end, a JSON value a
     /// line
     #[arg(long, value_name = "SINK", value_parser = text::sink, default_value = "count")]
     sink: Sink,
+    /// The items that failed for good, with their errors: jsonl:FILE
+    #[arg(long, value_name = "SINK", value_parser = text::failed)]
+    failed: Option<FailedSink>,
     /// The number of attempts at an item
     #[arg(long, value_name = "N", default_value_t = 3)]
     attempts: u32,
@@ -53,7 +58,8 @@ pub(crate) struct MapArgs {
     /// The longest time that the task may run, as in 90s, 30m or 2h [default: as long as it takes]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     timeout: Option<Duration>,
-    /// The number of items that run at once: a number, or N%, +N or -N of the number of processors [default: 1000]
+    /// The number of items that run at once: a number, or N%, +N or -N of the number of processors
+    /// [default: 1000 with workers, 100% with a command]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     jobs: Option<Jobs>,
     /// The loopback address that remote workers call; port 0 for any that is free
@@ -80,6 +86,12 @@ struct FunctionArgs {
     /// The function that remote workers offer under this name
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
+    /// The command that the executors of the cluster allow under this name
+    #[arg(long, value_name = "NAME")]
+    exec: Option<String>,
+    /// A command of this machine; `{}` stands for the item, `{name}` for a field of it
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
 }
 
 /// The cluster that the task runs on.
@@ -95,7 +107,38 @@ struct OnCluster {
 
 impl MapArgs {
     fn function(&self) -> Function {
-        Function::Worker(self.function.worker.clone().unwrap_or_default())
+        let FunctionArgs { worker, exec, .. } = &self.function;
+        match (worker, exec) {
+            (Some(worker), _) => Function::Worker(worker.clone()),
+            (None, Some(command)) => Function::Exec(command.clone()),
+            (None, None) => Function::Exec(self.command_name()),
+        }
+    }
+
+    /// Returns the name of the command of this machine: that of its program, where it can be the name of a function.
+    fn command_name(&self) -> String {
+        let program = self.function.command.first().map(Path::new).and_then(Path::file_name);
+        let name =
+            program.and_then(OsStr::to_str).filter(|name| dtf_types::check_function_name(name).is_ok());
+        name.unwrap_or("command").to_owned()
+    }
+
+    /// Takes what the function needs in this process.
+    fn gateway(&self) -> Result<Gateway, Usage> {
+        match (&self.function.exec, &self.function.command[..]) {
+            (Some(name), _) => Err(Usage(format!(
+                "--exec {name} names a command that the executors of a cluster allow; add --on-cluster, or write the command behind --"
+            ))),
+            (None, []) => Gateway::bind(self.listen),
+            (None, command) => Gateway::running(self.command_name(), command.to_vec()),
+        }
+    }
+
+    /// Returns the number of items that run at once.
+    fn jobs(&self) -> Result<usize, Usage> {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let usual = if self.function.worker.is_some() { JOBS } else { processors };
+        self.jobs.map_or(Ok(usual), |jobs| jobs.count(processors)).map_err(Usage)
     }
 
     /// Returns the task, checked.
@@ -108,6 +151,7 @@ impl MapArgs {
             source: self.source.clone(),
             function: self.function(),
             sink: self.sink.clone(),
+            failed: self.failed.clone(),
             attempts: self.attempts,
             timeout_ms: u64::try_from(self.each.as_millis()).unwrap_or(u64::MAX),
         };
@@ -130,6 +174,10 @@ pub(crate) fn run(args: &MapArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
     let param = args.task_param()?;
     #[cfg(feature = "full")]
     if args.on_cluster.on_cluster {
+        if !args.function.command.is_empty() {
+            let why = "a cluster runs only commands that its executors allow; name one with --exec";
+            return Err(Usage(why.to_owned()).into());
+        }
         let keeps = args.sink == Sink::Keep && args.output == Output::Text;
         let settings = &args.on_cluster.settings;
         return super::task::create_and_watch(settings, types, param, keeps, args.output, args.quiet);
@@ -140,11 +188,10 @@ pub(crate) fn run(args: &MapArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
         let why = "what is kept and the JSON summary would both go to standard output; name a file with --sink jsonl:FILE";
         return Err(Usage(why.to_owned()).into());
     }
-    let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    let jobs = args.jobs.map_or(Ok(JOBS), |jobs| jobs.count(processors)).map_err(Usage)?;
+    let jobs = args.jobs()?;
     let screen = Display::new(args.quiet);
     let plan = Plan {
-        kind: Kind::Map { gateway: Gateway::bind(args.listen)?, prints: args.sink == Sink::Keep },
+        kind: Kind::Map { gateway: args.gateway()?, prints: args.sink == Sink::Keep },
         param,
         jobs,
         db: args.db.clone(),

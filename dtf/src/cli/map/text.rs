@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use dtf_types::{Sink, Source};
+use dtf_types::{CsvFile, CsvOut, FailedSink, Sink, Source};
 use serde_json::Value;
 
-const SOURCES: &str = "list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, or the source as JSON";
-const SINKS: &str = "count, keep, jsonl:FILE, or the sink as JSON";
+const SOURCES: &str = "list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, csv:FILE, or the source as JSON";
+const SINKS: &str = "count, keep, jsonl:FILE, csv:FILE, or the sink as JSON";
 
 /// Reads a source.
 pub(super) fn source(text: &str) -> Result<Source, String> {
@@ -20,6 +20,7 @@ pub(super) fn source(text: &str) -> Result<Source, String> {
         "range" => range(rest),
         "lines" => file(rest).map(Source::Lines),
         "jsonl" => file(rest).map(Source::Jsonl),
+        "csv" => file(rest).map(CsvFile::new).map(Source::Csv),
         _ => Err(format!("it takes {SOURCES}")),
     }
 }
@@ -33,7 +34,16 @@ pub(super) fn sink(text: &str) -> Result<Sink, String> {
         ("count", "") => Ok(Sink::Count),
         ("keep", "") => Ok(Sink::Keep),
         ("jsonl", rest) => file(rest).map(Sink::Jsonl),
+        ("csv", rest) => file(rest).map(|path| Sink::Csv(CsvOut { path, columns: Vec::new() })),
         _ => Err(format!("it takes {SINKS}")),
+    }
+}
+
+/// Reads the sink for failed items.
+pub(super) fn failed(text: &str) -> Result<FailedSink, String> {
+    match text.split_once(':') {
+        Some(("jsonl", rest)) => file(rest).map(FailedSink::Jsonl),
+        _ => Err("it takes jsonl:FILE".to_owned()),
     }
 }
 
@@ -75,6 +85,7 @@ mod tests {
             ("range:3..7", Source::Range { from: 3, to: 7 }),
             ("lines:in/a:b.txt", Source::Lines(here.join("in/a:b.txt"))),
             ("jsonl:/in.jsonl", Source::Jsonl("/in.jsonl".into())),
+            ("csv:/in.csv.gz", Source::Csv(CsvFile::new("/in.csv.gz"))),
             (r#"{"range": {"to": 2}}"#, Source::Range { from: 0, to: 2 }),
         ] {
             assert_eq!(source(text), Ok(expected), "{text}");
@@ -95,6 +106,8 @@ mod tests {
         assert_eq!(sink("count"), Ok(Sink::Count));
         assert_eq!(sink("keep"), Ok(Sink::Keep));
         assert_eq!(sink("jsonl:out"), Ok(Sink::Jsonl(here.join("out"))));
+        assert_eq!(failed("jsonl:f"), Ok(FailedSink::Jsonl(here.join("f"))));
+        assert!(failed("csv:f").is_err());
         assert_eq!(sink(r#"{"jsonl": "/o"}"#), Ok(Sink::Jsonl("/o".into())));
         for text in ["", "keep:x", "csv", "jsonl:-", r#"{"x": 1}"#] {
             assert!(sink(text).is_err(), "{text}");

@@ -13,6 +13,7 @@ use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::table::TaskRow;
 use dtf::model::{TaskId, TaskParam, TaskTypeId};
 use dtf::{Client, Dtf, DtfConfig};
+use dtf_types::MapParts;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -166,7 +167,7 @@ async fn client(config: &Config, types: Vec<TaskPluginRegistration>) -> anyhow::
     let (ports, shape) = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let config = DtfConfig { shape, ..config.dtf() };
     let mut builder = Dtf::builder(ports).config(config).plugins_on(Handle::current());
-    for registration in types.into_iter().chain([dtf_types::registration(None, None)]) {
+    for registration in types.into_iter().chain([dtf_types::registration(MapParts::default())]) {
         builder = builder.register_task_type(registration)?;
     }
     Ok(builder.build()?.client())

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::group::Group;
-use super::show::{Output, Shower, Stream};
+use super::show::Stream;
 
 /// The shell's code for a command that cannot be run, …
 pub(super) const CANNOT_RUN: u32 = 126;
@@ -79,6 +79,15 @@ pub(super) fn start(order: &Order, group: &Group) -> io::Result<Option<Child>> {
     group.start(&mut command)
 }
 
+/// A taker of what a command writes.
+pub(super) trait Listener: Send {
+    /// Takes the bytes that were written next.
+    ///
+    /// # Errors
+    /// They cannot be kept or shown.
+    fn take(&mut self, stream: Stream, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+}
+
 /// Why output of a command is missing.
 #[derive(Debug)]
 pub(super) struct CannotShow(pub(super) io::Error);
@@ -91,8 +100,7 @@ pub(super) async fn attend(
     mut child: Child,
     group: &Group,
     input: &[u8],
-    output: &mut Output,
-    shower: &Shower,
+    mut listener: impl Listener,
     leftovers: &Leftovers,
 ) -> Result<Ended, CannotShow> {
     let pipes = Pipes::of(&mut child);
@@ -111,12 +119,12 @@ pub(super) async fn attend(
                 () = &mut fed, if feeding => feeding = false,
                 heard = pipes.hear() => {
                     let (stream, bytes) = heard;
-                    shower.put(output, stream, bytes).await.map_err(CannotShow)?;
+                    listener.take(stream, bytes).await.map_err(CannotShow)?;
                 }
             }
         }
     };
-    pipes.drain(output, shower).await.map_err(CannotShow)?;
+    pipes.drain(&mut listener).await.map_err(CannotShow)?;
     leftovers.keep(pipes);
     Ok(status.map_or_else(
         |error| Ended::not_run(CANNOT_RUN, format!("its end is not known: {error}")),
@@ -177,7 +185,7 @@ impl Pipes {
 
     /// Takes what is there without waiting for more: what the command left in the background may write for as long as it
     /// likes.
-    async fn drain(&mut self, output: &mut Output, shower: &Shower) -> io::Result<()> {
+    async fn drain(&mut self, listener: &mut impl Listener) -> io::Result<()> {
         let ends = [(Stream::Out, &mut self.out), (Stream::Err, &mut self.err)];
         for ((stream, end), chunk) in ends.into_iter().zip(&mut self.chunks) {
             let mut taken = 0;
@@ -186,7 +194,7 @@ impl Pipes {
                     Ok(0) => *end = None,
                     Ok(read) => {
                         taken += read;
-                        shower.put(output, stream, &chunk[..read]).await?;
+                        listener.take(stream, &chunk[..read]).await?;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

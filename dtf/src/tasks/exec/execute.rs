@@ -15,13 +15,11 @@ use super::command::{self, CANNOT_RUN, Ended, NOT_FOUND, Order};
 use super::input::{LONGEST_LINE, Line};
 use super::param::ExecParam;
 use super::record::Record;
-use super::run::{Entered, Gate, Run};
+use super::run::{Entered, Gate, Limit, Run};
 use super::shortage;
-use super::show::{Output, Shower, Stream};
+use super::show::{Output, Shower, Shown, Stream};
 use super::template::{Template, quoted};
 
-/// The code of `timeout(1)` for a command that took too long.
-const TIMED_OUT: u32 = 124;
 /// The first and the longest wait for what the host has not enough of.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// The number of waits for a resource that no command of this run holds. It comes to about a minute.
@@ -150,25 +148,10 @@ impl ExecExecutor {
         output: &mut Output,
         cancelled: &CancellationToken,
     ) -> (Ended, bool) {
-        let ended = {
-            let shower = self.shower();
-            let attending =
-                command::attend(child, &entered.group, input, output, shower, &self.run.leftovers);
-            let mut attending = std::pin::pin!(attending);
-            let time = self.param.timeout.unwrap_or(Duration::MAX);
-            tokio::select! {
-                biased;
-                ended = &mut attending => ended.map(|ended| (ended, false)),
-                () = cancelled.cancelled() => {
-                    entered.end(self.param.grace, attending).await.map(|ended| (ended, true))
-                }
-                () = tokio::time::sleep(time) => {
-                    let why = format!("timed out after {time:?}");
-                    let ended = entered.end(self.param.grace, attending).await;
-                    ended.map(|ended| (Ended { code: TIMED_OUT, why, ..ended }, false))
-                }
-            }
-        };
+        let listener = Shown { shower: self.shower(), output };
+        let attending = command::attend(child, &entered.group, input, listener, &self.run.leftovers);
+        let limit = Limit { timeout: self.param.timeout.unwrap_or(Duration::MAX), grace: self.param.grace };
+        let ended = entered.within(limit, cancelled, attending).await;
         ended.unwrap_or_else(|command::CannotShow(error)| {
             entered.group.kill();
             self.run.cannot_show(&error);

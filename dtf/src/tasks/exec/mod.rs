@@ -18,6 +18,7 @@
 //!   one that was ended by a signal, 124 for one that took too long.
 //! - The input is read only as fast as commands are run, and only once: nothing of a run outlives its process.
 
+mod allowed;
 mod arguments;
 mod collect;
 mod command;
@@ -29,6 +30,7 @@ mod input;
 mod ledger;
 mod log;
 mod param;
+mod placeholder;
 mod processes;
 mod ready;
 mod record;
@@ -36,9 +38,11 @@ mod run;
 mod shortage;
 mod show;
 mod spool;
+mod tail;
 mod template;
 mod watcher;
 
+pub use allowed::{AllowedCommand, AllowedCommands};
 pub use halt::Halt;
 pub use ledger::Stopped;
 pub use param::{ExecParam, Resume, Values};
@@ -60,6 +64,7 @@ use self::execute::ExecExecutor;
 use self::generate::ExecGenerator;
 use self::input::Input;
 use self::run::Run;
+use self::watcher::Watcher;
 use super::{Console, plain};
 
 /// A command takes as long as it takes, unless its task says otherwise.
@@ -158,19 +163,9 @@ impl ExecHandle {
         self.0.ledger.to_result()
     }
 
-    /// The run's number, which its commands find in the variable `DTF_RUN`.
-    pub fn run(&self) -> Uuid {
-        self.0.running.watcher.run()
-    }
-
-    /// Writes to `to` which process groups run, in a form that [`kill_announced`] reads.
-    pub fn announce(&self, to: impl Write + Send + 'static) {
-        self.0.running.watcher.tell(Box::new(to));
-    }
-
-    /// Takes a child of this process for one that is waited for, and no orphan.
-    pub fn adopt(&self, child: &std::process::Child) {
-        self.0.running.watcher.own(Pid::from_child(child));
+    /// Returns the handle for a process beside this one that ends the commands should this one be killed.
+    pub fn guarded(&self) -> Guarded {
+        Guarded(self.0.running.watcher.clone())
     }
 
     /// Takes ended processes off the system's books that nobody else waits for. For the first process of a container, which
@@ -186,8 +181,29 @@ impl fmt::Debug for ExecHandle {
     }
 }
 
-/// Reads what the process of a run [announces](ExecHandle::announce) until it has ended, then ends the process groups that it
-/// left: with SIGTERM, and with SIGKILL what lives on after `grace`. `run` is the run's [number](ExecHandle::run), by which a
+/// The commands of a process, for one beside it that ends them should this one be killed.
+#[derive(Clone, Debug)]
+pub struct Guarded(Watcher);
+
+impl Guarded {
+    /// The run's number, which its commands find in the variable `DTF_RUN`.
+    pub fn run(&self) -> Uuid {
+        self.0.run()
+    }
+
+    /// Writes to `to` which process groups run, in a form that [`kill_announced`] reads.
+    pub fn announce(&self, to: impl Write + Send + 'static) {
+        self.0.tell(Box::new(to));
+    }
+
+    /// Takes a child of this process for one that is waited for, and no orphan.
+    pub fn adopt(&self, child: &std::process::Child) {
+        self.0.own(Pid::from_child(child));
+    }
+}
+
+/// Reads what the process of a run [announces](Guarded::announce) until it has ended, then ends the process groups that it
+/// left: with SIGTERM, and with SIGKILL what lives on after `grace`. `run` is the run's [number](Guarded::run), by which a
 /// command is found that was being started at that moment.
 pub fn kill_announced(from: impl BufRead, run: Uuid, grace: Duration) {
     const LOOK: Duration = Duration::from_millis(10);

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::super::{Console, plain};
-use super::command::Leftovers;
+use super::command::{Ended, Leftovers};
 use super::group::Group;
 use super::ledger::{Ledger, Stopped};
 use super::param::ExecParam;
@@ -155,6 +156,18 @@ impl Running {
     }
 }
 
+/// The code of `timeout(1)` for a command that took too long.
+pub(super) const TIMED_OUT: u32 = 124;
+
+/// The time that a command has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// The longest time that it may run.
+    pub(super) timeout: Duration,
+    /// The time that it has to end after SIGTERM.
+    pub(super) grace: Duration,
+}
+
 /// A group for as long as somebody waits for it. When nobody does any more, as the subtask's time is over, it is killed.
 pub(super) struct Entered {
     running: Running,
@@ -163,6 +176,26 @@ pub(super) struct Entered {
 }
 
 impl Entered {
+    /// Waits for the end of a command, and makes it end when its time is over or when it is cancelled. True where it was cancelled.
+    pub(super) async fn within<E>(
+        &self,
+        limit: Limit,
+        cancelled: &CancellationToken,
+        attending: impl Future<Output = Result<Ended, E>>,
+    ) -> Result<(Ended, bool), E> {
+        let mut attending = std::pin::pin!(attending);
+        tokio::select! {
+            biased;
+            ended = &mut attending => ended.map(|ended| (ended, false)),
+            () = cancelled.cancelled() => self.end(limit.grace, attending).await.map(|ended| (ended, true)),
+            () = tokio::time::sleep(limit.timeout) => {
+                let why = format!("timed out after {:?}", limit.timeout);
+                let ended = self.end(limit.grace, attending).await;
+                ended.map(|ended| (Ended { code: TIMED_OUT, why, ..ended }, false))
+            }
+        }
+    }
+
     /// Asks the group to end, and waits until it has; what is left after `grace` is killed.
     pub(super) async fn end<T>(&self, grace: Duration, mut ended: impl Future<Output = T> + Unpin) -> T {
         self.group.terminate(grace);

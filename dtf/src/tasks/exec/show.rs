@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 
 use super::super::{Console, plain};
+use super::command::Listener;
 use super::spool::{Full, Place, Spool, Tag, Tagged};
 
 /// The most outputs that wait for those of lines before them.
@@ -42,6 +43,18 @@ struct Order {
     next: u64,
     /// The outputs that wait for it; `None` for lines without output.
     held: BTreeMap<u64, Option<Output>>,
+}
+
+/// Has what a command writes shown.
+pub(super) struct Shown<'a> {
+    pub(super) shower: &'a Shower,
+    pub(super) output: &'a mut Output,
+}
+
+impl Listener for Shown<'_> {
+    async fn take(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.shower.put(self.output, stream, bytes).await
+    }
 }
 
 /// Shows the outputs of a run.
