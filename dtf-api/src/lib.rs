@@ -10,6 +10,7 @@ mod failure;
 mod flow;
 mod group;
 mod hook;
+mod item;
 mod problem;
 mod result;
 mod schedule;
@@ -28,6 +29,7 @@ pub use flow::{
 };
 pub use group::{Group, Limits, SetGroup};
 pub use hook::{Hook, HookDelivery, HookState, SigningSecret};
+pub use item::{Fed, FeedQuery, ItemFeed, ProducerQuery};
 pub use problem::{Code, Problem};
 pub use result::{KeptResult, ResultPage, ResultQuery};
 pub use schedule::{

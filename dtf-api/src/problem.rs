@@ -25,6 +25,10 @@ pub enum Code {
     ForeignOrigin,
     /// The body is larger than the server reads.
     TooLarge,
+    /// Items of the producer are missing before those of the request. Nothing was done.
+    ItemsMissing,
+    /// As many items of the task wait as may. Some of the first of the request may have been taken; send it again later.
+    Full,
     /// The worker's session is unknown or has ended. Poll without a session to begin a new one.
     NoSession,
     /// Too many event streams are open at the server.

@@ -18,6 +18,7 @@ mod failure_kinds;
 mod flows;
 mod handle;
 mod hooks;
+mod items;
 pub mod progress;
 mod results;
 mod schedules;

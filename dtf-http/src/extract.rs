@@ -32,11 +32,35 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// The body of a request, as lines of JSON.
+pub(crate) struct Lines(pub(crate) axum::body::Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Lines {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
+        // A form of another site can have no such type.
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_lines = content_type.is_some_and(|value| {
+            let kind = value.split(';').next().unwrap_or_default().trim();
+            ["application/x-ndjson", "application/jsonl"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+        });
+        if !is_lines {
+            return Err(Failed::invalid(
+                "the body must be JSON values, one a line; send it with Content-Type: application/x-ndjson",
+            ));
+        }
+        let body = axum::body::Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|error| unread(&error))
+    }
+}
+
 fn unread(error: &BytesRejection) -> Failed {
     match error.status() {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
-            Failed::new(Code::TooLarge, "the body is too large; at most 1 MiB is read, and 8 MiB of a worker")
-        }
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Failed::new(
+            Code::TooLarge,
+            "the body is too large; at most 1 MiB is read, and 8 MiB of a worker's reports and of items",
+        ),
         _ => Failed::invalid(format!("the body cannot be read: {error}")),
     }
 }

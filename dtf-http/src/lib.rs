@@ -17,6 +17,7 @@ mod events;
 mod extract;
 mod flows;
 mod hooks;
+mod items;
 mod pages;
 mod placement;
 mod problem;

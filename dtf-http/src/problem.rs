@@ -39,10 +39,10 @@ fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
         Code::NotFound => StatusCode::NOT_FOUND,
-        Code::NotAllowed | Code::CountDiffers => StatusCode::CONFLICT,
+        Code::NotAllowed | Code::CountDiffers | Code::ItemsMissing => StatusCode::CONFLICT,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::ForeignOrigin | Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+        Code::TooManyAttempts | Code::Full => StatusCode::TOO_MANY_REQUESTS,
         Code::NoSession => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::TooManyStreams | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -53,11 +53,12 @@ fn status(code: Code) -> StatusCode {
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, code) = (self.status(), self.0.code);
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (status, content_type, Json(self.0)).into_response();
         let (name, value) = match status {
             StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
+            StatusCode::TOO_MANY_REQUESTS if code == Code::Full => (header::RETRY_AFTER, "1"),
             StatusCode::TOO_MANY_REQUESTS => (header::RETRY_AFTER, "60"),
             _ => return response,
         };
@@ -74,7 +75,9 @@ impl From<InvalidInput> for Failed {
             | InvalidInput::NoSuchFlow(_)
             | InvalidInput::NoSuchHook { .. } => Code::NotFound,
             InvalidInput::ScheduleTaken(_) | InvalidInput::HookUnsettled { .. } => Code::NotAllowed,
-            InvalidInput::NotAllowed { .. } | InvalidInput::NoFailures(_) => Code::NotAllowed,
+            InvalidInput::NotAllowed { .. } | InvalidInput::NoFailures(_) | InvalidInput::TakesNoItems(_) => {
+                Code::NotAllowed
+            }
             _ => Code::InvalidRequest,
         };
         Self::new(code, invalid.to_string())

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::Acting;
 use crate::events;
 use crate::extract::{Json, Path, Query, RequestId};
+use crate::items;
 use crate::problem::Failed;
 use crate::work;
 
@@ -43,6 +44,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(revoke_token))
         .routes(routes!(list_audit))
         .routes(routes!(list_results))
+        .merge(items::api())
         .merge(work::api())
 }
 

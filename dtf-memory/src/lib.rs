@@ -7,6 +7,7 @@ mod failures;
 mod flows;
 mod groups;
 mod hooks;
+mod items;
 mod queues;
 mod results;
 mod schedules;

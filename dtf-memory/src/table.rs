@@ -17,6 +17,7 @@ use super::audit::Audit;
 use super::failures::Failures;
 use super::flows::Flows;
 use super::groups::Groups;
+use super::items::Items;
 use super::results::Results;
 use super::schedules::Schedules;
 use super::tokens::Tokens;
@@ -40,6 +41,7 @@ pub(super) struct State {
     pub(super) keys: Keys,
     pub(super) notes: HashMap<String, String>,
     pub(super) results: Results,
+    pub(super) items: Items,
     pub(super) tokens: Tokens,
     pub(super) audit: Audit,
 }
@@ -218,6 +220,7 @@ impl TaskTable for MemoryTable {
             state.failures.retain(|(task, _), _| task != id);
             state.flows.forget(*id);
             state.results.retain(|(task, _), _| task != id);
+            state.items.remove(id);
         }
         Ok(ids.len() as u64)
     }

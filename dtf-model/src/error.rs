@@ -106,6 +106,9 @@ pub enum InvalidInput {
     /// A task that has no failed subtasks to run again.
     #[error("of task {0} no failed subtask is kept that could be run again")]
     NoFailures(TaskId),
+    /// A task whose items come from elsewhere.
+    #[error("task {0} takes no items; create one whose source is items")]
+    TakesNoItems(TaskId),
     /// A process whose shape of the cluster differs from the recorded one.
     #[error(
         "this process is configured for {ours}, its cluster has {theirs}; use the cluster's counts, or end all its \

@@ -16,6 +16,7 @@ use crate::failure::{Failure, FailureKey, FailureTable};
 use crate::flow::{Dependency, Dependent, FlowCounts, FlowRow, FlowTable, NewFlow};
 use crate::group::{GroupTable, ResourceGroup};
 use crate::hook::{HookTable, HookUpdate};
+use crate::items::{Appended, Feed, FeedOffset, ItemChunk, ItemTable};
 use crate::plugin::TaskResult;
 use crate::queue::{
     Backlog, CollectorLoad, CollectorQueue, Commit, ExecutorQueue, Fence, GeneratorLoad, GeneratorQueue,
@@ -264,6 +265,14 @@ intercepted! { "tasks": FlowTable for TaskTable;
 intercepted! { "tasks": ResultTable for TaskTable;
     keep_results(task: TaskId, run: RunEpoch, first: u64, results: &[Bytes]) -> ();
     results(task: TaskId, run: RunEpoch, from: u64, most: u32) -> Vec<NumberedResult>;
+}
+
+intercepted! { "tasks": ItemTable for TaskTable;
+    feed_items(task: TaskId, offset: Option<FeedOffset<'_>>, items: &[Bytes]) -> Appended;
+    close_items(task: TaskId) -> ();
+    feed(task: TaskId, producer: &str) -> (Feed, u64);
+    items(task: TaskId, from: u64) -> Vec<ItemChunk>;
+    drop_items(task: TaskId, before: u64) -> ();
 }
 
 intercepted! { "tasks": TokenTable for TaskTable;

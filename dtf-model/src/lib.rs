@@ -24,6 +24,7 @@ pub mod group;
 pub mod hook;
 pub mod ids;
 pub mod intercept;
+pub mod items;
 pub mod key;
 pub mod lifecycle;
 pub mod limits;

@@ -12,6 +12,7 @@ use crate::flow::{FlowMember, FlowTable};
 use crate::group::GroupTable;
 use crate::hook::{HookRecord, HookTable, waiting};
 use crate::ids::{RunEpoch, TaskId, TaskTypeId};
+use crate::items::ItemTable;
 use crate::param::TaskParam;
 use crate::plugin::TaskResult;
 use crate::result::ResultTable;
@@ -383,6 +384,7 @@ pub trait TaskTable:
     + HookTable
     + UniqueTable
     + ResultTable
+    + ItemTable
     + TokenTable
     + AuditTable
 {

@@ -31,8 +31,6 @@ const BATCH: u64 = 4096;
 const UNMEASURED: u64 = 1000;
 /// The time limit of one call into a generator.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
-/// The wait before a generator is asked again that had nothing to give.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// The time after which a generator without budget asks for some again.
 const BUDGET_PERIOD: Duration = Duration::from_secs(5);
 /// The largest checkpoint, in bytes.
@@ -207,7 +205,7 @@ impl Generation<'_> {
             let (batch, saved, progress) = self.next_batch(most).await?;
             if is_nothing(&batch) {
                 self.attempts.got_on();
-                self.pause(ASK_AGAIN).await?;
+                self.pause(self.generator.asks_again_after()).await?;
                 continue;
             }
             let finished = batch.finished;

@@ -24,7 +24,7 @@ impl SqlTable {
         Ok(self.fetch(call).await?.pop())
     }
 
-    /// Deletes failures and results first: a task that is there without them says so, they without their task would stay.
+    /// Deletes failures, results and items first: a task that is there without them says so, they without their task would stay.
     pub(crate) async fn delete_history(
         &self,
         of: &HistoryOf,
@@ -36,9 +36,17 @@ impl SqlTable {
         let ids: Vec<Number> = self.fetch(call.with(most)).await?;
         let kept_beside = match &self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => [sql::sqlite::FORGET_ALL_FAILURES, sql::sqlite::FORGET_ALL_RESULTS],
+            Database::Sqlite(_) => [
+                sql::sqlite::FORGET_ALL_FAILURES,
+                sql::sqlite::FORGET_ALL_RESULTS,
+                sql::sqlite::FORGET_ALL_ITEMS,
+            ],
             #[cfg(feature = "mysql")]
-            Database::MySql(_) => [sql::mysql::FORGET_ALL_FAILURES, sql::mysql::FORGET_ALL_RESULTS],
+            Database::MySql(_) => [
+                sql::mysql::FORGET_ALL_FAILURES,
+                sql::mysql::FORGET_ALL_RESULTS,
+                sql::mysql::FORGET_ALL_ITEMS,
+            ],
         };
         for ids in ids.chunks(TOGETHER) {
             for statement in kept_beside {

@@ -51,6 +51,7 @@ mod history;
 mod hook;
 #[cfg(feature = "mysql")]
 mod inspect;
+mod items;
 #[cfg(feature = "sqlite")]
 mod lock;
 #[cfg(feature = "mysql")]

@@ -7,6 +7,7 @@ use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::flow::{Condition, Dependency, Dependent, FlowMember, FlowRow};
 use dtf_model::hook::HookRecord;
 use dtf_model::ids::TypeVersion;
+use dtf_model::items::Feed;
 use dtf_model::schedule::ScheduleRow;
 use dtf_model::table::{HistoryOf, TaskHead, TaskRow};
 use dtf_model::token::{ApiToken, TokenRole};
@@ -193,6 +194,30 @@ pub(crate) struct StoredResult {
 impl Record for StoredResult {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(Self { number: columns.number("number")?, body: columns.text("body")? })
+    }
+}
+
+/// The state of the items of a task.
+#[derive(Default)]
+pub(crate) struct StoredFeed {
+    pub(crate) feed: Feed,
+    /// The next offset of the producer that was asked for.
+    pub(crate) producer_next: u64,
+    /// The name of the call that appended the chunk that was asked for; empty where it is not there.
+    pub(crate) nonce: String,
+}
+
+impl Record for StoredFeed {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        let (next, bytes): (u64, u64) = (columns.number("next")?, columns.number("bytes")?);
+        let feed = Feed {
+            next,
+            bytes,
+            kept_items: next.saturating_sub(columns.number("kept_from")?),
+            kept_bytes: bytes.saturating_sub(columns.number("kept_behind")?),
+            closed: columns.number::<u8>("closed")? != 0,
+        };
+        Ok(Self { feed, producer_next: columns.number("producer_next")?, nonce: columns.text("nonce")? })
     }
 }
 

@@ -21,6 +21,11 @@ pub(crate) const FINISH: &str = include_str!("../sql/finish.sql");
 pub(crate) const FORGET: &str = include_str!("../sql/forget.sql");
 pub(crate) const FORGETTABLE: &str = include_str!("../sql/forgettable.sql");
 pub(crate) const FORGET_FAILURES: &str = include_str!("../sql/forget_failures.sql");
+pub(crate) const EMPTY_ITEMS: &str = include_str!("../sql/items/empty.sql");
+pub(crate) const FEED: &str = include_str!("../sql/items/feed.sql");
+pub(crate) const ITEMS: &str = include_str!("../sql/items/read.sql");
+pub(crate) const LAST_CHUNK: &str = include_str!("../sql/items/last_chunk.sql");
+pub(crate) const LAST_OF_PRODUCERS: &str = include_str!("../sql/items/last.sql");
 pub(crate) const GET: &str = include_str!("../sql/get.sql");
 pub(crate) const GROUP: &str = include_str!("../sql/group.sql");
 pub(crate) const GROUPS: &str = include_str!("../sql/groups.sql");
@@ -79,6 +84,9 @@ pub(crate) const ACCEPTS: i64 = 5;
 pub(crate) mod sqlite {
     pub(crate) const FORGET_ALL_RESULTS: &str = include_str!("../sql/sqlite/forget_all_results.sql");
     pub(crate) const KEEP_RESULTS: &str = include_str!("../sql/sqlite/keep_results.sql");
+    pub(crate) const APPEND_ITEMS: &str = include_str!("../sql/sqlite/append_items.sql");
+    pub(crate) const DROP_ITEMS: &str = include_str!("../sql/sqlite/drop_items.sql");
+    pub(crate) const FORGET_ALL_ITEMS: &str = include_str!("../sql/sqlite/forget_all_items.sql");
     pub(crate) const ADD_ENTRY: &str = include_str!("../sql/sqlite/add_entry.sql");
     pub(crate) const ADD_TOKEN: &str = include_str!("../sql/sqlite/add_token.sql");
     pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/sqlite/forget_entries.sql");
@@ -95,7 +103,7 @@ pub(crate) mod sqlite {
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 11] = [
+    pub(crate) const MIGRATIONS: [&str; 12] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
@@ -107,6 +115,7 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0009_tbl_flow.sql"),
         include_str!("../migrations/sqlite/0010_unique.sql"),
         include_str!("../migrations/sqlite/0011_hooks.sql"),
+        include_str!("../migrations/sqlite/0012_tbl_task_item.sql"),
     ];
 }
 
@@ -115,6 +124,9 @@ pub(crate) mod sqlite {
 pub(crate) mod mysql {
     pub(crate) const FORGET_ALL_RESULTS: &str = include_str!("../sql/mysql/forget_all_results.sql");
     pub(crate) const KEEP_RESULTS: &str = include_str!("../sql/mysql/keep_results.sql");
+    pub(crate) const APPEND_ITEMS: &str = include_str!("../sql/mysql/append_items.sql");
+    pub(crate) const DROP_ITEMS: &str = include_str!("../sql/mysql/drop_items.sql");
+    pub(crate) const FORGET_ALL_ITEMS: &str = include_str!("../sql/mysql/forget_all_items.sql");
     pub(crate) const ADD_ENTRY: &str = include_str!("../sql/mysql/add_entry.sql");
     pub(crate) const ADD_TOKEN: &str = include_str!("../sql/mysql/add_token.sql");
     pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/mysql/forget_entries.sql");
@@ -134,7 +146,7 @@ pub(crate) mod mysql {
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 11] = [
+    pub(crate) const MIGRATIONS: [&str; 12] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
@@ -146,5 +158,6 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0009_tbl_flow.sql"),
         include_str!("../migrations/mysql/0010_unique.sql"),
         include_str!("../migrations/mysql/0011_hooks.sql"),
+        include_str!("../migrations/mysql/0012_tbl_task_item.sql"),
     ];
 }

@@ -6,6 +6,7 @@ pub mod failure;
 pub mod flow;
 pub mod group;
 pub mod hook;
+pub mod items;
 pub mod queue;
 pub mod result;
 pub mod schedule;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use dtf_model::items::ItemTable;
+use dtf_model::param::MAX_TIMEOUT;
 use dtf_model::plugin::{
     MAX_SUBTASK_TIMEOUT, Members, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin,
     TaskPluginRegistration,
 };
+use dtf_model::queue::QueueReader;
 use dtf_model::result::ResultTable;
 use dtf_model::{InvalidInput, TaskParam, TaskSpec, TaskTypeId};
 use serde::Deserialize;
@@ -16,7 +19,7 @@ use crate::function::{Attempts, RemoteFunction};
 use crate::members::AllMembers;
 use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink};
 use crate::sink::{CountSink, CsvSink, JsonlSink, KeepSink, WithFailed};
-use crate::source;
+use crate::source::{self, ItemStores};
 
 /// The number of the type.
 const MAP: TaskTypeId = TaskTypeId(5);
@@ -30,6 +33,8 @@ pub struct MapParts {
     pub commands: Option<Arc<dyn Commands>>,
     /// The table of results that are kept; in a process with the collector role.
     pub results: Option<Arc<dyn ResultTable>>,
+    /// The table of items that are fed, and the queues; in a process with the generator role.
+    pub items: Option<(Arc<dyn ItemTable>, Arc<dyn QueueReader>)>,
 }
 
 impl MapParts {
@@ -60,7 +65,13 @@ struct Map {
 impl TaskPlugin for Map {
     fn conf(&self) -> TaskConf {
         // Each task has attempts and a timeout of its own below these.
-        TaskConf { subtask_timeout: MAX_SUBTASK_TIMEOUT, max_attempts: MAX_ATTEMPTS, ..TaskConf::default() }
+        // A task that is fed stays open for as long as its own timeout says.
+        TaskConf {
+            task_type_timeout: MAX_TIMEOUT,
+            subtask_timeout: MAX_SUBTASK_TIMEOUT,
+            max_attempts: MAX_ATTEMPTS,
+            ..TaskConf::default()
+        }
     }
 
     fn members(&self) -> Option<Members> {
@@ -73,12 +84,18 @@ impl TaskPlugin for Map {
         Some(function.member())
     }
 
+    fn takes_items(&self, param: &TaskParam) -> bool {
+        param.type_param.get("source").is_some_and(|source| source == "items")
+    }
+
     fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {
         MapParam::read(param).map(drop)
     }
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        Ok(source::generator(MapParam::read(&spec.param)?.source))
+        let stores = self.parts.items.clone();
+        let stores = stores.map(|(items, queues)| ItemStores { items, queues });
+        source::generator(MapParam::read(&spec.param)?.source, spec, stores)
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {

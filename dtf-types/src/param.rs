@@ -80,6 +80,8 @@ pub enum Source {
     Jsonl(PathBuf),
     /// The records of a file of comma-separated values, as objects or arrays of strings. The file as for [`Lines`](Self::Lines).
     Csv(CsvFile),
+    /// Those that are fed into the task, until it is closed.
+    Items,
 }
 
 /// A file of comma-separated values, as a source.
@@ -224,7 +226,7 @@ impl MapParam {
     fn check_paths(&self) -> Result<(), InvalidInput> {
         let source = match &self.source {
             Source::Lines(path) | Source::Jsonl(path) | Source::Csv(CsvFile { path, .. }) => Some(path),
-            Source::List(_) | Source::Range { .. } => None,
+            Source::List(_) | Source::Range { .. } | Source::Items => None,
         };
         let sink = match &self.sink {
             Sink::Jsonl(path) | Sink::Csv(CsvOut { path, .. }) => Some(path),

@@ -25,7 +25,7 @@ MAX_REQUEST = 4 * 1024 * 1024
 MAX_ANSWER = 8 * 1024 * 1024
 STATUS = {
     "invalid_request": 422, "not_found": 404, "not_allowed": 409, "no_session": 409, "too_large": 413,
-    "unknown": 504, "unavailable": 503, "unauthenticated": 401,
+    "unknown": 504, "unavailable": 503, "unauthenticated": 401, "full": 429, "items_missing": 409,
 }  # fmt: skip
 
 
@@ -71,6 +71,9 @@ class Task:
     results: List[Any] = field(default_factory=list)
     failures: List[Dict[str, Any]] = field(default_factory=list)
     retry_of: Optional[int] = None
+    #: True while items are fed; the next offset of each producer.
+    open: bool = False
+    offsets: Dict[str, int] = field(default_factory=dict)
     created_at: int = field(default_factory=lambda: int(time.time() * 1000))
     finished_at: Optional[int] = None
 
@@ -260,7 +263,7 @@ class Gateway:
         self._settle(item.task)
 
     def _settle(self, task: Task) -> None:
-        if task.ended() == task.created and task.status in ("running", "paused"):
+        if task.ended() == task.created and not task.open and task.status in ("running", "paused"):
             task.status = "completed"
         self.changed.notify_all()
 
@@ -386,9 +389,11 @@ class Gateway:
                 return self.tasks[self.keys[key]].view()
             param = new.get("param") or {}
             source, function = param.get("source"), (param.get("function") or {}).get("worker")
-            if new.get("type") != "map" or not function or not isinstance(source, dict):
+            if new.get("type") != "map" or not function or not (isinstance(source, dict) or source == "items"):
                 raise Problem("invalid_request", "this gateway knows only the type map, with a source and a function")
-            if "list" in source:
+            if source == "items":
+                bodies = []
+            elif "list" in source:
                 bodies = source["list"]
             else:
                 bodies = list(range(source["range"].get("from", 0), source["range"]["to"]))
@@ -396,7 +401,33 @@ class Gateway:
                 len(self.tasks) + 1, new, function, param.get("attempts", 3), param.get("timeout_ms", 300_000) / 1000,
                 param.get("sink") == "keep",
             )  # fmt: skip
+            task.open = source == "items"
             self._add(task, bodies, key)
+            return task.view()
+
+    def feed(self, number: int, query: Dict[str, str], items: List[Any]) -> Dict[str, Any]:
+        with self.changed:
+            task = self.task(number)
+            if not task.open or task.status not in ("running", "paused"):
+                raise Problem("not_allowed", f"task {number} takes no items")
+            producer, offset = query["producer"], int(query["offset"])
+            known = task.offsets.get(producer, 0)
+            if offset > known:
+                raise Problem("items_missing", f"items of the producer are missing: its next offset is {known}")
+            new = items[known - offset :]
+            for item in new:
+                self._offer(Item(task, task.created, item))
+                task.created += 1
+            task.offsets[producer] = max(known, offset + len(items))
+            return {"new": len(new)}
+
+    def close_items(self, number: int) -> Dict[str, Any]:
+        with self.changed:
+            task = self.task(number)
+            if task.status not in ("running", "paused"):
+                raise Problem("not_allowed", f"task {number} is {task.status} and cannot be closed")
+            task.open = False
+            self._settle(task)
             return task.view()
 
     def _add(self, task: Task, bodies: List[Any], key: Optional[str]) -> None:
@@ -501,7 +532,12 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if body is not None and len(body) > MAX_REQUEST:
                 raise Problem("too_large", "the body is too large; at most 4 MiB are read")
-            call = json.loads(body) if body else {}
+            if fault and fault.kind == "full":
+                raise Problem("full", "as many items wait as may")
+            if self.headers.get("Content-Type") == "application/x-ndjson":
+                call = [json.loads(line) for line in (body or b"").splitlines() if line.strip()]
+            else:
+                call = json.loads(body) if body else {}
             if fault and fault.kind == "no_session":
                 with gateway.changed:
                     if call.get("session") in gateway.sessions:
@@ -533,7 +569,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, call: Dict[str, Any]) -> Tuple[int, Any]:
         gateway, parts = self.server.gateway, path.strip("/").split("/")
-        query = {name: int(values[0]) for name, values in parse_qs(urlsplit(self.path).query).items()}
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        query = {name: int(value) for name, value in asked.items() if value.isdigit()}
         if parts[:2] == ["v1", "work"]:
             if parts[2] == "leave":
                 gateway.leave(call)
@@ -552,6 +589,15 @@ class Handler(BaseHTTPRequestHandler):
         if len(parts) == 3:
             with gateway.changed:
                 return 200, gateway.task(number).view()
+        if parts[3] == "items":
+            if self.command == "POST":
+                return 200, gateway.feed(number, asked, call)
+            with gateway.changed:
+                task = gateway.task(number)
+                offset = task.offsets.get(asked.get("producer", ""), 0)
+                return 200, {"items": task.created, "kept": task.created, "closed": not task.open, "next_offset": offset}
+        if parts[3] == "close":
+            return 200, gateway.close_items(number)
         if self.command == "POST":
             return 200, gateway.act(number, parts[3], key)
         with gateway.changed:

@@ -517,13 +517,16 @@ def refused_worker(case: Case) -> None:
 
 @scenario(real=True)
 def client(case: Case) -> None:
-    """The client creates one task though the answer is lost, watches it, and reads results and failures."""
+    """The client creates one task though the answer is lost, watches it, reads results and failures, and feeds items once."""
     case.spawn()
     if case.fake is not None:
         case.gateway.fault("tasks", "lost")
         case.gateway.fault("events", "status")
         case.gateway.fault("results", "cut")
         case.gateway.fault("cancel", "lost")
+        case.gateway.fault("items", "lost", times=2)
+        case.gateway.fault("items", "full")
+        case.gateway.fault("close", "lost")
     program = case.spawn("client")
     output, _ = program.communicate(timeout=PATIENCE)
     same(program.returncode, 0, "the exit code of the client")
@@ -534,7 +537,8 @@ def client(case: Case) -> None:
     assert len(failures) == 3 and all("poison" in error for error in failures), failures
     wanted = {
         "name": "ünïcode ✓", "status": "completed", "succeeded": 3, "results": [1, 4, 9], "result": True, "failed": 3, "retried": 3,
-        "paused": "paused", "resumed": "running", "cancelled": "cancelled", "error": "not_found", "invalid": "invalid_request",
+        "paused": "paused", "resumed": "running", "cancelled": "cancelled", "fed": 5, "fed_again": 5, "fed_on": 6,
+        "closed": "completed", "squares": [0, 1, 4, 9, 16, 25], "late": "not_allowed", "error": "not_found", "invalid": "invalid_request",
     }  # fmt: skip
     same(seen, wanted, "what the client saw")
 

@@ -1,6 +1,7 @@
 //! The actions of the API, for JSON handlers, pages and programs alike.
 
 mod audit;
+mod items;
 mod placement;
 mod results;
 mod tokens;

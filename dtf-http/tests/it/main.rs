@@ -10,6 +10,7 @@ mod description;
 mod events;
 mod flows;
 mod hooks;
+mod items;
 mod pages;
 mod schedules;
 mod support;

@@ -98,6 +98,7 @@ impl Site {
         let map = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),
             results: Some(ports.table.clone()),
+            items: Some((ports.table.clone(), ports.queues.clone())),
             ..MapParts::default()
         });
         let builder = Dtf::builder(ports).config(config).register(Noop::registration()).register(map);

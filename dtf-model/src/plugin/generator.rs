@@ -1,5 +1,7 @@
 //! The generator: splits a task into subtasks, lazily.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -124,6 +126,12 @@ pub trait TaskGenerator: Send {
     /// Returns the state that `begin` needs to continue behind the last batch; at most 64 KiB. `None` where generating
     /// cannot be continued, but only be started again: such a task must be one whose run never outlives its process.
     fn save_status(&self) -> anyhow::Result<Option<Bytes>>;
+
+    /// Returns the time after which it is asked again when it had nothing to give, if no hint comes first. Default 200 ms; long where a hint
+    /// follows whatever it could have to give.
+    fn asks_again_after(&self) -> Duration {
+        Duration::from_millis(200)
+    }
 
     /// Returns the share that has been generated, from 0 to 1, if it is known. Anything else is taken for unknown.
     fn query_progress(&self) -> Option<f32> {

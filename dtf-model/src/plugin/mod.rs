@@ -119,6 +119,11 @@ pub trait TaskPlugin: Send + Sync + 'static {
         None
     }
 
+    /// Returns true if a task with these parameters is [fed](crate::items) its items. Default: none is.
+    fn takes_items(&self, _param: &TaskParam) -> bool {
+        false
+    }
+
     /// Checks `param` before a task is created, its `type_param` above all.
     ///
     /// # Errors

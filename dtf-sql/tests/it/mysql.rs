@@ -8,7 +8,7 @@ use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{
-    audit, cluster, failure, flow, group, hook, result, schedule, token, unique, until_answered,
+    audit, cluster, failure, flow, group, hook, items, result, schedule, token, unique, until_answered,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
@@ -85,6 +85,7 @@ async fn conforms(server: &MariaDb) {
     hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
+    items::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
@@ -181,6 +182,7 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
+    items::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table).await;
 }

@@ -4,17 +4,32 @@ mod counted;
 mod csv;
 mod file;
 mod input;
+mod items;
 mod records;
 
+use dtf_model::TaskSpec;
 use dtf_model::plugin::TaskGenerator;
 
 use self::counted::Counted;
 use self::file::{FileSource, Format};
+use self::items::ItemSource;
+pub(crate) use self::items::ItemStores;
 use crate::param::{CsvFile, Source};
 
 /// Makes the generator of a source.
-pub(crate) fn generator(source: Source) -> Box<dyn TaskGenerator> {
-    match source {
+///
+/// # Errors
+/// The process has not the stores that the source takes.
+pub(crate) fn generator(
+    source: Source,
+    spec: &TaskSpec,
+    stores: Option<ItemStores>,
+) -> anyhow::Result<Box<dyn TaskGenerator>> {
+    Ok(match source {
+        Source::Items => {
+            let Some(stores) = stores else { anyhow::bail!("this process reads no items that are fed") };
+            Box::new(ItemSource::new(stores, spec.id, spec.run))
+        }
         Source::List(items) => {
             let end = items.len() as u64;
             Box::new(Counted::new(0..end, move |index: u64| items[index as usize].to_string()))
@@ -26,5 +41,5 @@ pub(crate) fn generator(source: Source) -> Box<dyn TaskGenerator> {
             let format = Format::Csv { delimiter: delimiter as u8, header };
             Box::new(FileSource::new(path, format))
         }
-    }
+    })
 }

@@ -74,6 +74,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
         exchange: Some(exchange.clone()),
         commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
         results: Some(ports.table.clone()),
+        items: Some((ports.table.clone(), ports.queues.clone())),
     });
     let mut config = Embedded { jobs }.config();
     if listener.local_addr()?.ip().is_loopback() {

@@ -171,6 +171,7 @@ async fn serve(
         exchange: exchange.clone(),
         commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
         results: Some(ports.table.clone()),
+        items: Some((ports.table.clone(), ports.queues.clone())),
     });
     let types: Vec<_> = types.into_iter().chain([map]).collect();
     let mut plugins = PluginRegistry::default();

@@ -26,6 +26,7 @@ mod groups;
 mod handle;
 mod hooks;
 mod input;
+mod items;
 mod keys;
 mod large;
 mod leaving;

@@ -296,11 +296,13 @@ fn servers_that_are_not_fit_are_refused_in_one_line_that_says_what_to_do() {
 fn a_source_goes_through_a_command_that_the_executors_allow() {
     let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
     let file = site.dir.path().join("commands.toml");
-    let commands = "[square]\nrun = [\"/bin/sh\", \"-c\", \"echo $(($1 * $1))\", \"sh\", \"{}\"]\njson = true\n";
+    let commands =
+        "[square]\nrun = [\"/bin/sh\", \"-c\", \"echo $(($1 * $1))\", \"sh\", \"{}\"]\njson = true\n";
     std::fs::write(&file, commands).unwrap();
     site.further.push(("DTF_EXECUTOR_COMMANDS".to_owned(), file.display().to_string()));
     let _one = site.serve("one", "all");
-    let out = site.run(&["map", "--on-cluster", "--source", "range:30", "--exec", "square", "--sink", "keep"]);
+    let out =
+        site.run(&["map", "--on-cluster", "--source", "range:30", "--exec", "square", "--sink", "keep"]);
     assert!(out.status.success(), "{}", said(&out));
     let printed = String::from_utf8(out.stdout).unwrap();
     let mut squares: Vec<u64> = printed.lines().map(|line| line.parse().unwrap()).collect();

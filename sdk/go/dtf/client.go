@@ -105,6 +105,9 @@ func Lines(path string) Source { return Source{map[string]any{"lines": path}} }
 // JSONLines is a source of the JSON values of a file, one a line, under its absolute path on the service's machines.
 func JSONLines(path string) Source { return Source{map[string]any{"jsonl": path}} }
 
+// Items is a source of the items that are fed by [Client.Feed], until the task is closed.
+func Items() Source { return Source{"items"} }
+
 // MapOptions are the options of [Client.Map].
 type MapOptions struct {
 	// Sink is "count", "keep", or map[string]any{"jsonl": "/abs/path"}. Default "count".
@@ -160,6 +163,80 @@ func (c *Client) Create(ctx context.Context, kind string, param any, fields map[
 	task := new(Task)
 	_, err = c.send(ctx, "POST", "/v1/tasks", key, data, task)
 	return task, err
+}
+
+// feedItems and feedBytes are the most items and bytes of a request.
+const (
+	feedItems = 1000
+	feedBytes = 4 << 20
+)
+
+// Feed feeds items into a task whose source is [Items], and returns the producer's offset behind them.
+//
+// Requests that are sent again add nothing twice. Nothing else is known of an empty producer; one with a name that begins again goes on behind
+// what it has fed. While too many items wait, this waits, too.
+func (c *Client) Feed(ctx context.Context, id uint64, producer string, items ...any) (uint64, error) {
+	if producer == "" {
+		key, err := newKey()
+		if err != nil {
+			return 0, err
+		}
+		return c.FeedAt(ctx, id, key, 0, items...)
+	}
+	var feed struct {
+		NextOffset uint64 `json:"next_offset"`
+	}
+	path := fmt.Sprintf("/v1/tasks/%d/items?%s", id, url.Values{"producer": {producer}}.Encode())
+	if _, err := c.send(ctx, "GET", path, "", nil, &feed); err != nil {
+		return 0, err
+	}
+	return c.FeedAt(ctx, id, producer, feed.NextOffset, items...)
+}
+
+// FeedAt does the same as [Client.Feed] with items that stand behind so many others of their producer: those that the service has are passed
+// over.
+func (c *Client) FeedAt(ctx context.Context, id uint64, producer string, offset uint64, items ...any) (uint64, error) {
+	var lines []byte
+	count := uint64(0)
+	flush := func() error {
+		if count == 0 {
+			return nil
+		}
+		query := url.Values{"producer": {producer}, "offset": {fmt.Sprint(offset)}}
+		path := fmt.Sprintf("/v1/tasks/%d/items?%s", id, query.Encode())
+		for {
+			_, err := c.send(ctx, "POST", path, "", lines, nil)
+			var answered *APIError
+			// It is full for as long as its items take.
+			if errors.As(err, &answered) && answered.Code == "full" && ctx.Err() == nil {
+				continue
+			}
+			if err == nil {
+				offset, count, lines = offset+count, 0, nil
+			}
+			return err
+		}
+	}
+	for _, item := range items {
+		line, err := json.Marshal(item)
+		if err != nil {
+			return offset, fmt.Errorf("the item is no JSON: %w", err)
+		}
+		if count >= feedItems || len(lines)+len(line) >= feedBytes {
+			if err := flush(); err != nil {
+				return offset, err
+			}
+		}
+		lines = append(append(lines, line...), '\n')
+		count++
+	}
+	err := flush()
+	return offset, err
+}
+
+// CloseTask says that no more items are fed: the task ends when those that were fed are done.
+func (c *Client) CloseTask(ctx context.Context, id uint64) (*Task, error) {
+	return c.act(ctx, id, "close")
 }
 
 // Get returns a task.

@@ -90,7 +90,7 @@ func (t *transport) open(ctx context.Context, at int, method, path, key string, 
 		return nil, err
 	}
 	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Content-Type", contentType(path))
 	}
 	if key != "" {
 		request.Header.Set("Idempotency-Key", key)
@@ -103,6 +103,14 @@ func (t *transport) open(ctx context.Context, at int, method, path, key string, 
 		return nil, &ConnectionError{t.urls[at], err}
 	}
 	return response, nil
+}
+
+// contentType returns the type of the body that a path takes: JSON, or a JSON value a line where items are fed.
+func contentType(path string) string {
+	if path, _, _ := strings.Cut(path, "?"); strings.HasSuffix(path, "/items") {
+		return "application/x-ndjson"
+	}
+	return "application/json"
 }
 
 // call sends a request and reads the JSON of its answer into `into`.

@@ -67,7 +67,7 @@ class Connection:
         """Sends a request and returns its response, whose body is not read yet."""
         sent: Dict[str, str] = {**self._headers, **headers}
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            sent.setdefault("Content-Type", "application/json")
         try:
             self._http.timeout = timeout
             if self._http.sock is None:

@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TypeVar, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, TypeVar, Union
 from urllib.parse import urlencode
 
 from ._http import TIMEOUT, Backoff, Connection, Pool, events, read, token_of, urls_of
@@ -16,6 +16,8 @@ from .errors import ApiError, ConnectionFailed
 T = TypeVar("T")
 #: The time between two looks for further results, in seconds.
 PAUSE = 0.5
+#: The most bytes of the items of a request.
+FEED_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Client:
     def map(
         self,
         function: str,
-        source: Union[Sequence[Any], Dict[str, Any]],
+        source: Union[Sequence[Any], Dict[str, Any], str],
         *,
         sink: Union[str, Dict[str, Any]] = "count",
         attempts: int = 3,
@@ -124,16 +126,17 @@ class Client:
     ) -> Task:
         """Creates a task that runs a workers' function on every item of a source, and returns it.
 
-        The source is a list, a ``range``, or a description such as ``{"lines": "/abs/path"}``. The sink is ``"count"``, ``"keep"`` or
+        The source is a list, a ``range``, a description such as ``{"lines": "/abs/path"}``, or ``"items"``, which are fed by
+        :meth:`feed`. The sink is ``"count"``, ``"keep"`` or
         ``{"jsonl": "/abs/path"}``. ``timeout`` is the time for an item in seconds. ``fields`` are further ones of the task: ``name``,
         ``group``, ``priority``, ``limits``, ``start_at``, ``timeout_ms``.
         """
         if isinstance(source, range):
             if source.step != 1 or source.start < 0:
                 raise ValueError(f"{source!r} cannot be a source; a range counts upwards from 0 or more, in steps of 1")
-            described: Dict[str, Any] = {"range": {"from": source.start, "to": max(source.start, source.stop)}}
+            described: Any = {"range": {"from": source.start, "to": max(source.start, source.stop)}}
         else:
-            described = source if isinstance(source, dict) else {"list": list(source)}
+            described = source if isinstance(source, (dict, str)) else {"list": list(source)}
         param = {
             "source": described,
             "function": {"worker": function},
@@ -146,6 +149,42 @@ class Client:
     def create(self, type: str, param: Any = None, **fields: Any) -> Task:
         """Creates a task of any type, and returns it."""
         return Task.of(self._send("POST", "/v1/tasks", {"type": type, "param": param, **fields}, key=uuid.uuid4()))
+
+    def feed(
+        self,
+        task: int,
+        items: Iterable[Any],
+        *,
+        producer: Optional[str] = None,
+        offset: Optional[int] = None,
+        batch: int = 1000,
+    ) -> int:
+        """Feeds items into a task whose source is ``"items"``, and returns the producer's offset behind them.
+
+        Requests that are sent again add nothing twice. With a name of its own a ``producer`` that begins again goes on behind what it has
+        fed, or at an ``offset``: items before those that the service has are passed over. While too many items wait, this waits, too.
+        """
+        if producer is None:
+            if offset is not None:
+                raise ValueError("an offset is one of a producer; give the producer's name as well")
+            producer, offset = str(uuid.uuid4()), 0
+        if offset is None:
+            asked = urlencode({"producer": producer})
+            offset = int(self._send("GET", f"/v1/tasks/{task}/items?{asked}")["next_offset"])
+        lines: List[bytes] = []
+        size = 0
+        for item in items:
+            line = json.dumps(item, ensure_ascii=False, allow_nan=False).encode()
+            if lines and (len(lines) >= batch or size + len(line) >= FEED_BYTES):
+                offset = self._feed(task, producer, offset, lines)
+                lines, size = [], 0
+            lines.append(line)
+            size += len(line) + 1
+        return self._feed(task, producer, offset, lines) if lines else offset
+
+    def close_task(self, task: int) -> Task:
+        """Says that no more items are fed, and returns the task: it ends when those that were fed are done."""
+        return self._act(task, "close")
 
     def get(self, task: int) -> Task:
         """Returns a task."""
@@ -240,6 +279,18 @@ class Client:
                 after = {"after_epoch": raw["epoch"], "after_seq": raw["seq"]}
             if not answer["more"]:
                 return
+
+    def _feed(self, task: int, producer: str, offset: int, lines: List[bytes]) -> int:
+        path = f"/v1/tasks/{task}/items?" + urlencode({"producer": producer, "offset": offset})
+        data, headers = b"\n".join(lines), {"Content-Type": "application/x-ndjson"}
+        while True:
+            try:
+                self._try(lambda connection: connection.call("POST", path, data, headers, self._timeout))
+                return offset + len(lines)
+            except ApiError as error:
+                # It is full for as long as its items take.
+                if error.code != "full":
+                    raise
 
     def _act(self, task: int, action: str) -> Task:
         path, sent = f"/v1/tasks/{task}/{action}", 0

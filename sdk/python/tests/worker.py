@@ -118,6 +118,17 @@ def client():
         seen["paused"] = dtf.pause(slow.id).status
         seen["resumed"] = dtf.resume(slow.id).status
         seen["cancelled"] = dtf.cancel(slow.id).id == slow.id and dtf.wait(slow.id).status
+        queue = dtf.map("square", "items", sink="keep")
+        seen["fed"] = dtf.feed(queue.id, iter(range(5)), producer="pröducer", batch=2)
+        seen["fed_again"] = dtf.feed(queue.id, range(5), producer="pröducer", offset=0)
+        seen["fed_on"] = dtf.feed(queue.id, [5], producer="pröducer")
+        dtf.close_task(queue.id)
+        seen["closed"] = dtf.wait(queue.id, timeout=60).status
+        seen["squares"] = sorted(dtf.results(queue.id))
+        try:
+            dtf.feed(queue.id, [6])
+        except ApiError as error:
+            seen["late"] = error.code
         try:
             dtf.get(999_999)
         except ApiError as error:

@@ -1,6 +1,9 @@
 import { ApiError, ConnectionError } from "./errors.js";
 import { Backoff, Transport, checkUrls, read, reason, sleep } from "./http.js";
 
+/** The most characters of the items of a request. */
+const FEED_CHARS = 1024 * 1024;
+
 /**
  * The number of a task's items by outcome.
  * @typedef {{created: number, succeeded: number, failed: number, timed_out: number, cancelled: number}} Progress
@@ -36,8 +39,8 @@ import { Backoff, Transport, checkUrls, read, reason, sleep } from "./http.js";
  */
 
 /**
- * The source of a task's items. An array is a list.
- * @typedef {unknown[] | {list: unknown[]} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string}} Source
+ * The source of a task's items. An array is a list; `"items"` are fed by {@link Client.feed}.
+ * @typedef {unknown[] | {list: unknown[]} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string} | "items"} Source
  */
 
 /**
@@ -98,6 +101,51 @@ export class Client {
    */
   create(type, param, fields = {}) {
     return this.#send("POST", "/v1/tasks", { type, param, ...fields }, crypto.randomUUID());
+  }
+
+  /**
+   * Feeds items into a task whose source is `"items"`, and returns the producer's offset behind them.
+   *
+   * Requests that are sent again add nothing twice. With a name of its own a producer that begins again goes on behind what it has fed, or
+   * at an offset: items before those that the service has are passed over. While too many items wait, this waits, too.
+   * @param {number} id
+   * @param {Iterable<unknown> | AsyncIterable<unknown>} items
+   * @param {{producer?: string, offset?: number, batch?: number}} [options] `batch` is the most items of a request. Default 1000.
+   * @returns {Promise<number>}
+   */
+  async feed(id, items, { producer, offset, batch = 1000 } = {}) {
+    if (producer === undefined && offset !== undefined) {
+      throw new TypeError("an offset is one of a producer; give the producer's name as well");
+    }
+    const name = producer ?? crypto.randomUUID();
+    if (producer === undefined) offset = 0;
+    if (offset === undefined) {
+      const { next_offset } = await this.#send("GET", `/v1/tasks/${id}/items?producer=${encodeURIComponent(name)}`);
+      offset = /** @type {number} */ (next_offset);
+    }
+    /** @type {string[]} */
+    let lines = [];
+    let size = 0;
+    for await (const item of items) {
+      const line = JSON.stringify(item);
+      if (line === undefined) throw new TypeError(`${String(item)} is no JSON value`);
+      if (lines.length > 0 && (lines.length >= batch || size + line.length >= FEED_CHARS)) {
+        offset = await this.#feed(id, name, offset, lines);
+        [lines, size] = [[], 0];
+      }
+      lines.push(line);
+      size += line.length + 1;
+    }
+    return lines.length > 0 ? this.#feed(id, name, offset, lines) : offset;
+  }
+
+  /**
+   * Says that no more items are fed: the task ends when those that were fed are done.
+   * @param {number} id
+   * @returns {Promise<Task>}
+   */
+  closeTask(id) {
+    return this.#act(id, "close");
   }
 
   /**
@@ -226,6 +274,26 @@ export class Client {
 
   /**
    * @param {number} id
+   * @param {string} producer
+   * @param {number} offset
+   * @param {string[]} lines
+   * @returns {Promise<number>}
+   */
+  async #feed(id, producer, offset, lines) {
+    const path = `/v1/tasks/${id}/items?producer=${encodeURIComponent(producer)}&offset=${offset}`;
+    for (;;) {
+      try {
+        await this.#sendData("POST", path, lines.join("\n"), { type: "application/x-ndjson" });
+        return offset + lines.length;
+      } catch (error) {
+        // It is full for as long as its items take.
+        if (!(error instanceof ApiError && error.code === "full")) throw error;
+      }
+    }
+  }
+
+  /**
+   * @param {number} id
    * @param {string} action
    * @returns {Promise<Task>}
    */
@@ -248,16 +316,27 @@ export class Client {
    * @param {{count: number}} [tries]
    * @returns {Promise<any>}
    */
-  async #send(method, path, body, key, tries = { count: 0 }) {
+  #send(method, path, body, key, tries) {
+    return this.#sendData(method, path, body === undefined ? undefined : JSON.stringify(body), { key }, tries);
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {string | undefined} data
+   * @param {{key?: string, type?: string}} headers
+   * @param {{count: number}} [tries]
+   * @returns {Promise<any>}
+   */
+  async #sendData(method, path, data, headers, tries = { count: 0 }) {
     const backoff = new Backoff();
     const end = performance.now() + this.#retryFor;
-    const data = body === undefined ? undefined : JSON.stringify(body);
     for (;;) {
       const at = this.#at;
       let failed;
       try {
         tries.count++;
-        return await this.#transport.call(at, { method, path, body: data, key });
+        return await this.#transport.call(at, { method, path, body: data, ...headers });
       } catch (error) {
         if (error instanceof ConnectionError) this.#turnFrom(at);
         else if (!(error instanceof ApiError && error.isRetryable)) throw error;

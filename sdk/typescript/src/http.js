@@ -8,7 +8,8 @@ export const CALL_TIMEOUT = 35_000;
  * @typedef {object} Call
  * @property {string} method
  * @property {string} path
- * @property {string} [body] JSON.
+ * @property {string} [body] JSON, or a JSON value a line.
+ * @property {string} [type] The content type of the body. Default `application/json`.
  * @property {string} [key] The idempotency key.
  * @property {number} [wait] The time that the server is asked to wait, in milliseconds.
  * @property {AbortSignal} [signal]
@@ -49,10 +50,10 @@ export class Transport {
    * @param {Call} call
    * @returns {Promise<Response>}
    */
-  async open(at, { method, path, body, key, signal }) {
+  async open(at, { method, path, body, key, type, signal }) {
     /** @type {Record<string, string>} */
     const headers = {};
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
     if (key !== undefined) headers["Idempotency-Key"] = key;
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
     try {

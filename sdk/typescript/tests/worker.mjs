@@ -66,6 +66,15 @@ async function client() {
   seen.resumed = (await dtf.resume(slow.id)).status;
   await dtf.cancel(slow.id);
   seen.cancelled = (await dtf.wait(slow.id)).status;
+  const queue = await dtf.map("square", "items", { sink: "keep" });
+  const five = [0, 1, 2, 3, 4];
+  seen.fed = await dtf.feed(queue.id, five, { producer: "pröducer", batch: 2 });
+  seen.fed_again = await dtf.feed(queue.id, five, { producer: "pröducer", offset: 0 });
+  seen.fed_on = await dtf.feed(queue.id, [5], { producer: "pröducer" });
+  await dtf.closeTask(queue.id);
+  seen.closed = (await dtf.wait(queue.id)).status;
+  seen.squares = (await all(dtf.results(queue.id))).sort((a, b) => a - b);
+  seen.late = await code(dtf.feed(queue.id, [6]));
   seen.error = await code(dtf.get(999_999));
   seen.invalid = await code(dtf.create("map", { source: 7 }));
   console.log(JSON.stringify(seen));

@@ -29,7 +29,7 @@
  * @typedef {{code: number, reason: string, data: unknown}} TaskResult
  */
 /**
- * The source of a task's items. An array is a list.
+ * The source of a task's items. An array is a list; `"items"` are fed by {@link Client.feed}.
  * @typedef {unknown[] | {list: unknown[]} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string}} Source
  */
 /**
@@ -73,6 +73,27 @@ export class Client {
      * @returns {Promise<Task>}
      */
     create(type: string, param: unknown, fields?: Record<string, unknown>): Promise<Task>;
+    /**
+     * Feeds items into a task whose source is `"items"`, and returns the producer's offset behind them.
+     *
+     * Requests that are sent again add nothing twice. With a name of its own a producer that begins again goes on behind what it has fed, or
+     * at an offset: items before those that the service has are passed over. While too many items wait, this waits, too.
+     * @param {number} id
+     * @param {Iterable<unknown> | AsyncIterable<unknown>} items
+     * @param {{producer?: string, offset?: number, batch?: number}} [options] `batch` is the most items of a request. Default 1000.
+     * @returns {Promise<number>}
+     */
+    feed(id: number, items: Iterable<unknown> | AsyncIterable<unknown>, { producer, offset, batch }?: {
+        producer?: string;
+        offset?: number;
+        batch?: number;
+    }): Promise<number>;
+    /**
+     * Says that no more items are fed: the task ends when those that were fed are done.
+     * @param {number} id
+     * @returns {Promise<Task>}
+     */
+    closeTask(id: number): Promise<Task>;
     /**
      * Returns a task.
      * @param {number} id
@@ -212,7 +233,7 @@ export type Source = unknown[] | {
     lines: string;
 } | {
     jsonl: string;
-};
+} | "items";
 /**
  * Options of {@link Client.map}.
  */

@@ -72,9 +72,13 @@ export type Call = {
     method: string;
     path: string;
     /**
-     * JSON.
+     * JSON, or a JSON value a line.
      */
     body?: string | undefined;
+    /**
+     * The content type of the body. Default `application/json`.
+     */
+    type?: string | undefined;
     /**
      * The idempotency key.
      */

@@ -53,6 +53,7 @@ impl Gateway {
             exchange: Some(exchange.clone()),
             commands: self.commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
             results: Some(ports.table.clone()),
+            items: Some((ports.table.clone(), ports.queues.clone())),
         });
         (
             registration,

@@ -103,6 +103,9 @@ func client(c *dtf.Client) error {
 	if err := steering(ctx, c, seen); err != nil {
 		return err
 	}
+	if err := feeding(ctx, c, seen); err != nil {
+		return err
+	}
 	var answered *dtf.APIError
 	if _, err := c.Get(ctx, 999_999); errors.As(err, &answered) {
 		seen["error"] = answered.Code
@@ -134,6 +137,46 @@ func failing(ctx context.Context, c *dtf.Client, seen map[string]any) error {
 		return err
 	}
 	seen["failed"], seen["failures"], seen["retried"] = task.Progress.Failed, failures, again.Progress.Failed
+	return nil
+}
+
+func feeding(ctx context.Context, c *dtf.Client, seen map[string]any) error {
+	task, err := c.Map(ctx, "square", dtf.Items(), dtf.MapOptions{Sink: "keep"})
+	if err != nil {
+		return err
+	}
+	id := task.ID
+	if seen["fed"], err = c.Feed(ctx, id, "pröducer", 0, 1, 2, 3, 4); err != nil {
+		return err
+	}
+	if seen["fed_again"], err = c.FeedAt(ctx, id, "pröducer", 0, 0, 1, 2, 3, 4); err != nil {
+		return err
+	}
+	if seen["fed_on"], err = c.Feed(ctx, id, "pröducer", 5); err != nil {
+		return err
+	}
+	if _, err = c.CloseTask(ctx, id); err != nil {
+		return err
+	}
+	if task, err = c.Wait(ctx, id); err != nil {
+		return err
+	}
+	seen["closed"] = task.Status
+	squares := []int{}
+	err = c.Results(ctx, id, func(raw json.RawMessage) error {
+		number, err := strconv.Atoi(string(raw))
+		squares = append(squares, number)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	sort.Ints(squares)
+	seen["squares"] = squares
+	var answered *dtf.APIError
+	if _, err = c.Feed(ctx, id, "", 6); errors.As(err, &answered) {
+		seen["late"] = answered.Code
+	}
 	return nil
 }
 
