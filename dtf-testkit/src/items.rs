@@ -16,6 +16,7 @@ pub async fn run_all(table: Arc<dyn ItemTable>) {
     items_are_read_back_in_their_order(&table).await;
     what_is_fed_again_is_there_once(&table).await;
     producers_at_the_same_time_lose_and_double_nothing(&table).await;
+    those_without_a_name_lose_and_double_nothing(&table).await;
     a_closed_task_takes_nothing_new(&table).await;
     dropped_items_are_gone_and_offsets_stay(&table).await;
     what_is_no_line_is_refused(&table).await;
@@ -113,6 +114,24 @@ pub async fn producers_at_the_same_time_lose_and_double_nothing(table: &Arc<dyn 
     items.sort_unstable();
     items.dedup();
     assert_eq!(items.len(), 30);
+}
+
+/// As long as the store answers.
+pub async fn those_without_a_name_lose_and_double_nothing(table: &Arc<dyn ItemTable>) {
+    let task = task();
+    let feeding = (0..8_u64).map(|who| async move {
+        for number in 0..10 {
+            let items = [2 * number, 2 * number + 1].map(|item| Bytes::from((100 * who + item).to_string()));
+            let fed = must(table.feed_items(task, None, &items).await);
+            assert_eq!(fed, Appended::Taken { new: 2 });
+        }
+    });
+    join_all(feeding).await;
+    let items = read(table, task, 0).await.into_iter();
+    let mut numbers: Vec<u64> = items.map(|item| must(String::from_utf8_lossy(&item).parse())).collect();
+    numbers.sort_unstable();
+    let expected: Vec<_> = (0..8).flat_map(|who| (0..20).map(move |item| 100 * who + item)).collect();
+    assert_eq!(numbers, expected);
 }
 
 /// What it has already is not new.

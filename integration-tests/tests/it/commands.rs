@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Output, Stdio};
 
 use integration_tests::stage::{SHARDS, Site, refused, said, statement, until};
 use serde_json::Value;
@@ -310,4 +311,43 @@ fn a_source_goes_through_a_command_that_the_executors_allow() {
     assert_eq!(squares, (0..30).map(|n| n * n).collect::<Vec<_>>());
     let out = site.run(&["map", "--on-cluster", "--source", "range:1", "--", "true"]);
     assert!(out.status.code() == Some(2) && said(&out).contains("--exec"), "{}", said(&out));
+}
+
+#[test]
+fn an_open_task_is_fed_from_standard_input_and_closed() {
+    let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let file = site.dir.path().join("commands.toml");
+    std::fs::write(&file, "[echo]\nrun = [\"/bin/cat\"]\nstdin = true\njson = true\n").unwrap();
+    site.further.push(("DTF_EXECUTOR_COMMANDS".to_owned(), file.display().to_string()));
+    let mut one = site.serve("one", "all");
+    let param = r#"{"source": "items", "function": {"exec": "echo"}, "sink": "keep"}"#;
+    let task =
+        json(&site, &["task", "submit", "map", "--timeout", "100h", "--param", param])["task"].to_string();
+    let feed = |lines: std::ops::Range<u32>, more: &[&str]| {
+        let mut command =
+            site.dtf(&[&["task", "feed", &task, "--producer", "p", "-o", "json"], more].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let told = |out: Output| -> Value {
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", said(&out)))
+    };
+    assert_eq!(told(feed(0..1500, &[]))["new"], 1500);
+    until("something has run", || {
+        json(&site, &["task", "get", &task])["progress"]["succeeded"].as_u64() > Some(10)
+    });
+    // What is in the database outlives the process that generates it.
+    one.kill();
+    let _two = site.serve("two", "all");
+    let again = told(feed(0..2000, &["--close"]));
+    assert_eq!((&again["items"], &again["new"]), (&2000.into(), &500.into()));
+    let watched = site.run(&["task", "watch", &task]);
+    assert!(watched.status.success(), "{}", said(&watched));
+    let row = json(&site, &["task", "get", &task]);
+    assert_eq!(row["progress"]["succeeded"], 2000, "{row}");
+    let late = feed(2000..2001, &[]);
+    assert!(late.status.code() == Some(2) && said(&late).contains("cannot be fed"), "{}", said(&late));
 }

@@ -180,7 +180,7 @@ pub(crate) fn run(args: &MapArgs, types: Vec<TaskPluginRegistration>) -> anyhow:
         }
         let keeps = args.sink == Sink::Keep && args.output == Output::Text;
         let settings = &args.on_cluster.settings;
-        return super::task::create_and_watch(settings, types, param, keeps, args.output, args.quiet);
+        return super::task::create_and_watch(settings, types, &param, keeps, args.output, args.quiet);
     }
     // Only a cluster has types of its own.
     drop(types);

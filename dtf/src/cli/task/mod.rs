@@ -1,6 +1,7 @@
 //! `dtf task`: tasks of a cluster.
 
 mod failures;
+mod feed;
 mod show;
 mod submit;
 mod watch;
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use self::failures::{FailuresArgs, RetryArgs};
+use self::feed::FeedArgs;
 use self::show::ListArgs;
 use self::submit::SubmitArgs;
 pub(super) use self::submit::json_of;
@@ -72,6 +74,10 @@ enum What {
         /// The number of the hook, as `dtf task get` shows it
         hook: usize,
     },
+    /// Feed the lines of standard input, each one JSON value, into a task whose source is items
+    Feed(FeedArgs),
+    /// Say that no more items are fed: tasks end when those that were fed are done
+    Close(Ids),
     /// Stop generating and dispatching; what runs may finish
     Pause(Ids),
     /// Go on with paused tasks
@@ -140,7 +146,7 @@ pub(super) fn with_client(
 pub(super) fn create_and_watch(
     settings: &Settings,
     types: Vec<TaskPluginRegistration>,
-    param: TaskParam,
+    param: &TaskParam,
     keeps: bool,
     output: Output,
     quiet: bool,
@@ -187,6 +193,8 @@ async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
             client.deliver_again(id, hook).await.map_err(refused)?;
             show::get(desk, id).await
         }
+        What::Feed(args) => feed::feed(desk, args).await,
+        What::Close(Ids { ids }) => each(desk, ids, "closed", async |id| client.close_items(id).await).await,
         What::Pause(Ids { ids }) => each(desk, ids, "paused", async |id| client.pause_task(id).await).await,
         What::Resume(Ids { ids }) => {
             each(desk, ids, "resumed", async |id| client.resume_task(id).await).await
