@@ -5,6 +5,7 @@
 //! - [`registration`] makes the type known to a process. Each function makes a type of its own of it, such as `map:thumbnail`, so that
 //!   subtasks go only to executors that can run it now.
 //! - [`Commands`] are what a process with the executor role may run for items itself.
+//! - [`Outbound`] is its way to receivers of requests.
 //! - [`Exchange`] is where a process with the executor role meets remote workers: they take items and report results.
 //!
 //! Sources are lazy, and resume at a position. Results are written to a sink exactly once for each subtask, whoever fails over.
@@ -12,18 +13,23 @@
 mod command;
 pub mod exchange;
 mod function;
+mod http;
 mod map;
 mod members;
 mod param;
 mod sink;
 mod source;
+mod template;
 
 pub use command::{CommandError, Commands};
 pub use exchange::Exchange;
+pub use http::{HttpCall, Outbound};
 pub use map::{MapParts, registration};
 pub use param::{
-    CsvFile, CsvOut, FailedSink, Function, MapParam, Sink, Source, check_name as check_function_name,
+    CsvFile, CsvOut, FailedSink, Function, MapParam, Sink, Source, WebhookOut,
+    check_name as check_function_name,
 };
+pub use template::Template;
 
 /// The examples of the README are compiled with the tests.
 #[cfg(doctest)]

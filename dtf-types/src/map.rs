@@ -16,9 +16,10 @@ use serde::Deserialize;
 use crate::command::{CommandFunction, Commands};
 use crate::exchange::Exchange;
 use crate::function::{Attempts, RemoteFunction};
+use crate::http::{HttpFunction, Outbound};
 use crate::members::AllMembers;
-use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink};
-use crate::sink::{CountSink, CsvSink, JsonlSink, KeepSink, WithFailed};
+use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink, WebhookOut};
+use crate::sink::{CountSink, CsvSink, JsonlSink, KeepSink, WebhookSink, WithFailed};
 use crate::source::{self, ItemStores};
 
 /// The number of the type.
@@ -31,6 +32,8 @@ pub struct MapParts {
     pub exchange: Option<Exchange>,
     /// The commands that may be run for items; in a process with the executor role that allows any.
     pub commands: Option<Arc<dyn Commands>>,
+    /// The way to receivers of requests; in a process with the executor role, and in one with the collector role.
+    pub outbound: Option<Outbound>,
     /// The table of results that are kept; in a process with the collector role.
     pub results: Option<Arc<dyn ResultTable>>,
     /// The table of items that are fed, and the queues; in a process with the generator role.
@@ -41,7 +44,8 @@ impl MapParts {
     /// Returns the names of the functions that the process executes itself.
     fn own_functions(&self) -> Vec<Arc<str>> {
         let commands = self.commands.iter().flat_map(|commands| commands.names());
-        commands.map(|name| Function::Exec(name).member().into()).collect()
+        let commands = commands.map(|name| Function::Exec(name).member().into());
+        commands.chain(self.outbound.iter().map(|_| Arc::from(crate::http::MEMBER))).collect()
     }
 }
 
@@ -114,6 +118,12 @@ impl TaskPlugin for Map {
                 };
                 Ok(Arc::new(CommandFunction { commands, name, timeout, attempts }))
             }
+            Function::Http(call) => {
+                let Some(outbound) = self.parts.outbound.clone() else {
+                    anyhow::bail!("this process sends no requests");
+                };
+                Ok(Arc::new(HttpFunction::new(outbound, &call, timeout, attempts)?))
+            }
         }
     }
 
@@ -123,6 +133,12 @@ impl TaskPlugin for Map {
             Sink::Count => Box::new(CountSink),
             Sink::Jsonl(path) => Box::new(JsonlSink::new(path)),
             Sink::Csv(CsvOut { path, columns }) => Box::new(CsvSink::new(path, columns)),
+            Sink::Webhook(WebhookOut { url }) => {
+                let Some(outbound) = self.parts.outbound.clone() else {
+                    anyhow::bail!("this process sends no requests");
+                };
+                Box::new(WebhookSink::new(outbound, url, spec.id, spec.run))
+            }
             Sink::Keep => {
                 let Some(table) = self.parts.results.clone() else {
                     anyhow::bail!("this process keeps no results");

@@ -8,6 +8,8 @@ use dtf_model::{InvalidInput, TaskParam};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::http::HttpCall;
+
 /// The longest name of a function, in characters.
 const MAX_FUNCTION_CHARS: usize = 100;
 /// The most attempts that a subtask may have.
@@ -121,13 +123,15 @@ pub enum Function {
     Worker(String),
     /// The command that executors allow under this name.
     Exec(String),
+    /// A request to a receiver.
+    Http(HttpCall),
 }
 
 impl Function {
-    /// Returns the name of the function.
-    pub fn name(&self) -> &str {
+    fn check(&self) -> Result<(), InvalidInput> {
         match self {
-            Self::Worker(name) | Self::Exec(name) => name,
+            Self::Worker(name) | Self::Exec(name) => check_name(name),
+            Self::Http(call) => call.check(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Function {
         match self {
             Self::Worker(name) => name.clone(),
             Self::Exec(name) => format!("exec:{name}"),
+            Self::Http(_) => crate::http::MEMBER.to_owned(),
         }
     }
 }
@@ -155,6 +160,8 @@ pub enum Sink {
     Jsonl(PathBuf),
     /// They are written to a file of comma-separated values. The file as for [`Jsonl`](Self::Jsonl).
     Csv(CsvOut),
+    /// They are counted, and a receiver is told at the end.
+    Webhook(WebhookOut),
 }
 
 /// A file of comma-separated values, as a sink.
@@ -167,6 +174,14 @@ pub struct CsvOut {
     /// object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+}
+
+/// A receiver that is told of the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookOut {
+    /// The address that the request goes to.
+    pub url: String,
 }
 
 /// The sink for the items that failed for good.
@@ -195,7 +210,7 @@ impl MapParam {
 
     fn check(&self) -> Result<(), InvalidInput> {
         let wrong = |what, got: String, allowed: String| Err(InvalidInput::OutOfRange { what, got, allowed });
-        check_name(self.function.name())?;
+        self.function.check()?;
         if !(1..=MAX_ATTEMPTS).contains(&self.attempts) {
             return wrong("attempts", self.attempts.to_string(), format!("1 to {MAX_ATTEMPTS}"));
         }
@@ -219,8 +234,22 @@ impl MapParam {
                     "an ASCII character, no quote and no end of a line".to_owned(),
                 )
             }
-            _ => self.check_paths(),
+            _ => self.check_sink(),
         }
+    }
+
+    fn check_sink(&self) -> Result<(), InvalidInput> {
+        if let Sink::Webhook(WebhookOut { url }) = &self.sink
+            && dtf_webhook::check_url(url).is_err()
+        {
+            let allowed = "http:// or https:// and a host, without a user".to_owned();
+            return Err(InvalidInput::OutOfRange {
+                what: "the url of the sink",
+                got: format!("{url:?}"),
+                allowed,
+            });
+        }
+        self.check_paths()
     }
 
     fn check_paths(&self) -> Result<(), InvalidInput> {
@@ -230,7 +259,7 @@ impl MapParam {
         };
         let sink = match &self.sink {
             Sink::Jsonl(path) | Sink::Csv(CsvOut { path, .. }) => Some(path),
-            Sink::Count | Sink::Keep => None,
+            Sink::Count | Sink::Keep | Sink::Webhook(_) => None,
         };
         let failed = self.failed.as_ref().map(|FailedSink::Jsonl(path)| path);
         let paths = [
@@ -325,6 +354,22 @@ mod tests {
             (
                 json!({"source": {"list": []}, "function": function, "sink": {"jsonl": "/a"}, "failed": {"jsonl": "/a"}}),
                 "another path than that of the sink",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"http": {"url": "ftp://a/"}}}),
+                "the url is \"ftp://a/\"",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"http": {"url": "https://{host}/a"}}}),
+                "placeholders behind it only",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"http": {"url": "https://a/", "method": "post"}}}),
+                "the method is \"post\"",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"http": {"url": "https://a/", "headers": {"Webhook-Id": "1"}}}}),
+                "a header is \"Webhook-Id\"",
             ),
             (json!({"source": {"list": []}, "function": function, "attempts": 0}), "attempts is 0"),
             (

@@ -60,6 +60,15 @@ impl Template {
         self.0.first().is_some_and(|piece| !matches!(piece, Piece::Text(_)))
     }
 
+    /// Returns the text with an `x` for each placeholder.
+    pub(crate) fn example(&self) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Item | Piece::Field(_) => "x".to_owned(),
+        };
+        self.0.iter().map(text).collect()
+    }
+
     /// Fills the placeholders: with strings as they are, with other values as JSON, both encoded.
     ///
     /// # Errors

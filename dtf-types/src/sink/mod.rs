@@ -6,9 +6,11 @@ mod jsonl;
 mod keep;
 mod part;
 mod summary;
+mod webhook;
 
 pub(crate) use self::csv::CsvSink;
 pub(crate) use self::failed::WithFailed;
 pub(crate) use self::jsonl::JsonlSink;
 pub(crate) use self::keep::KeepSink;
 pub(crate) use self::summary::CountSink;
+pub(crate) use self::webhook::WebhookSink;

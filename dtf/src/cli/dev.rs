@@ -9,12 +9,13 @@ use clap::Args;
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::tasks::exec::AllowedCommands;
-use dtf::webhook::AddressRule;
+use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, Dtf};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule};
 use dtf_model::token::TokenRole;
-use dtf_types::{Commands, Exchange, MapParts};
+use dtf_types::{Commands, Exchange, MapParts, Outbound};
+use lrmf_core::BootClock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -66,21 +67,23 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     // Whatever may be refused is asked for before anything is begun.
     let commands = commands(args)?;
     commands.iter().for_each(guard::start_for);
+    let guarded = commands.as_ref().map(AllowedCommands::guarded);
     let listener = listen(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let ports = embedded::ports(database(args)?).await.map_err(refused)?;
     let (coordination, exchange) = (ports.coordination.clone(), Exchange::start());
-    let map = dtf_types::registration(MapParts {
-        exchange: Some(exchange.clone()),
-        commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
-        results: Some(ports.table.clone()),
-        items: Some((ports.table.clone(), ports.queues.clone())),
-    });
     let mut config = Embedded { jobs }.config();
     if listener.local_addr()?.ip().is_loopback() {
         // Whoever gives the addresses is on this machine already.
         config.webhooks.addresses = AddressRule::all();
     }
+    let map = dtf_types::registration(MapParts {
+        exchange: Some(exchange.clone()),
+        commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
+        results: Some(ports.table.clone()),
+        items: Some((ports.table.clone(), ports.queues.clone())),
+        outbound: Some(outbound(&config.webhooks)?),
+    });
     let cluster = config.cluster.clone();
     let mut builder = Dtf::builder(ports).config(config);
     for registration in types.into_iter().chain([map]) {
@@ -88,7 +91,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     }
     let dtf = builder.build()?;
     let stop = CancellationToken::new();
-    let _signals = end_on_signals(stop.clone())?;
+    let _signals = end_on_signals(stop.clone(), guarded)?;
     dtf.start_all().await?;
     say(&format!("{url} has the dashboard, {url}/openapi.json describes the API; Ctrl-C ends"));
     if args.open {
@@ -125,6 +128,12 @@ async fn first_token(client: &Client) -> anyhow::Result<()> {
     let (_, secret) = client.create_token(new).await.map_err(refused)?;
     say(&format!("the token of an admin, shown this once: {secret}"));
     Ok(())
+}
+
+/// Returns the way to receivers of requests.
+fn outbound(webhooks: &SenderConf) -> anyhow::Result<Outbound> {
+    let conf = SenderConf { per_host: JOBS, ..webhooks.clone() };
+    Ok(Outbound::new(conf, Vec::new(), Arc::new(BootClock))?)
 }
 
 /// Reads the commands that may be run for items.

@@ -8,7 +8,7 @@ use dtf::lrmf::{BootClock, Clock};
 use dtf::model::plugin::{TaskPluginRegistration, TaskResult};
 use dtf::model::table::{BucketOf, Finish, TaskRow, TaskTable};
 use dtf::model::{Counts, ResourceGroup, StoreError, TaskId, TaskParam, TaskStatus};
-use dtf::tasks::exec::{ExecHandle, Stopped, reap_inherited};
+use dtf::tasks::exec::{ExecHandle, Guarded, Stopped, reap_inherited};
 use dtf::{Client, ClientError, Dtf, DtfConfig, Progress, TaskHandle, TaskStatusView};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -88,11 +88,12 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     };
     let ports = embedded::ports(table).await.map_err(refused)?;
     let table = ports.table.clone();
-    let (registration, serving, prints) = match kind {
-        Kind::Plain(registration) => (registration, None, false),
+    let (registration, serving, prints, guarded) = match kind {
+        Kind::Plain(registration) => (registration, None, false, exec.as_ref().map(ExecHandle::guarded)),
         Kind::Map { gateway, prints } => {
+            let guarded = gateway.guarded();
             let (registration, serving) = gateway.begin(&ports);
-            (registration, Some(serving), prints)
+            (registration, Some(serving), prints, guarded)
         }
     };
     let task_type = registration.task_type;
@@ -110,7 +111,7 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
     let task = client.create_task(task_type, param).await.map_err(refused)?;
     end_leftovers(table.as_ref(), task.id()).await?;
     // Not before, as creating the task may wait for somebody to type; not later, as commands run from here on.
-    let told = Told::new(exec.clone())?;
+    let told = Told::new(exec.clone(), guarded)?;
     dtf.start_all().await?;
     let _served = serving.map(|serving| serve(serving, &client, &config, screen)).transpose()?;
     let (last, by) = follow(&task, screen, told).await?;
@@ -178,15 +179,17 @@ pub(crate) fn refused(error: impl Into<ClientError>) -> anyhow::Error {
 /// The sources of orders to end a run: signals, and its commands.
 struct Told {
     exec: Option<ExecHandle>,
+    /// The commands that somebody waits for.
+    guarded: Option<Guarded>,
     interrupts: Interrupts,
     suspensions: Suspensions,
     heritage: Heritage,
 }
 
 impl Told {
-    fn new(exec: Option<ExecHandle>) -> std::io::Result<Self> {
+    fn new(exec: Option<ExecHandle>, guarded: Option<Guarded>) -> std::io::Result<Self> {
         let (interrupts, suspensions) = (Interrupts::new()?, Suspensions::new()?);
-        Ok(Self { exec, interrupts, suspensions, heritage: Heritage::new()? })
+        Ok(Self { exec, guarded, interrupts, suspensions, heritage: Heritage::new()? })
     }
 
     /// Waits until the task shall end, or end at once where it is ending already, and looks after processes meanwhile.
@@ -204,7 +207,7 @@ impl Told {
                 signal = self.interrupts.next() => return By::Signal(signal),
                 why = &mut stopped => return By::Commands(why),
                 () = self.suspensions.next() => suspend(exec.as_ref()),
-                () = self.heritage.next() => exec.as_ref().map_or_else(reap_inherited, ExecHandle::reap_orphans),
+                () = self.heritage.next() => self.guarded.as_ref().map_or_else(reap_inherited, Guarded::reap_orphans),
             }
         }
     }

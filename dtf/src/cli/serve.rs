@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use dtf::config::{Log, LogFormat};
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::serve::{self, ConnectError, ServeError};
+use dtf::tasks::exec::AllowedCommands;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -22,7 +23,7 @@ pub(crate) fn run(settings: &Settings, types: Vec<TaskPluginRegistration>) -> an
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let _signals = end_on_signals(stop.clone())?;
+        let _signals = end_on_signals(stop.clone(), commands.as_ref().map(AllowedCommands::guarded))?;
         serve::run_with_commands(&config, types, commands, &stop).await.map_err(anyhow::Error::from)
     });
     // Plugin code that blocks would be waited for.

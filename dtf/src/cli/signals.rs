@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use dtf::tasks::exec::reap_inherited;
+use dtf::tasks::exec::{Guarded, reap_inherited};
 use rustix::process::getpid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -79,8 +79,11 @@ impl Heritage {
 pub(crate) struct EndsOnSignals(#[expect(dead_code, reason = "they end with it")] [AbortOnDropHandle<()>; 2]);
 
 /// Cancels `stop` at the first signal that asks for an end; a second one ends this process at once. Meanwhile looks after
-/// inherited processes.
-pub(crate) fn end_on_signals(stop: CancellationToken) -> io::Result<EndsOnSignals> {
+/// inherited processes; `commands` are waited for by others.
+pub(crate) fn end_on_signals(
+    stop: CancellationToken,
+    commands: Option<Guarded>,
+) -> io::Result<EndsOnSignals> {
     let (mut interrupts, mut heritage) = (Interrupts::new()?, Heritage::new()?);
     let signals = tokio::spawn(async move {
         interrupts.next().await;
@@ -92,7 +95,7 @@ pub(crate) fn end_on_signals(stop: CancellationToken) -> io::Result<EndsOnSignal
     let orphans = tokio::spawn(async move {
         loop {
             heritage.next().await;
-            reap_inherited();
+            commands.as_ref().map_or_else(reap_inherited, Guarded::reap_orphans);
         }
     });
     Ok(EndsOnSignals([signals, orphans].map(AbortOnDropHandle::new)))

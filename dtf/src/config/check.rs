@@ -83,6 +83,10 @@ pub(super) fn check(effective: &Effective) -> Result<(), ConfigError> {
     {
         return refuse("redis.url", format!("cannot be used: {error}"));
     }
+    let secret = config.executor.http_secret.expose();
+    if !secret.is_empty() && secret.parse::<dtf_webhook::Secret>().is_err() {
+        return refuse("executor.http_secret", dtf_webhook::SecretError.to_string());
+    }
     for (section, cert, key) in [
         ("etcd", &config.etcd.cert, &config.etcd.key),
         ("mysql", &config.mysql.cert, &config.mysql.key),

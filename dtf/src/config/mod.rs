@@ -192,12 +192,23 @@ pub struct Executor {
     pub drain: Duration,
     /// The file with the commands that may be run for the items of tasks of type `map`; none where empty.
     pub commands: String,
+    /// The secret that requests for items of tasks of type `map` are signed with, `whsec_…`; they are not signed where empty.
+    pub http_secret: Secret,
+    /// The most requests for such items that are under way to one host and port. Default 64.
+    pub http_per_host: usize,
 }
 
 impl Default for Executor {
     fn default() -> Self {
         let ExecutorConfig { slots, window, drain, .. } = ExecutorConfig::default();
-        Self { slots, window, drain, commands: String::new() }
+        Self {
+            slots,
+            window,
+            drain,
+            commands: String::new(),
+            http_secret: Secret::default(),
+            http_per_host: 64,
+        }
     }
 }
 

@@ -250,6 +250,16 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::Text,
             "A TOML file with the commands that this executor may run for items of tasks of type map; none where not set",
         ),
+        of(
+            "executor.http_secret",
+            Kind::Secret,
+            "The secret that requests for items of tasks of type map are signed with, whsec_…; not signed where not set",
+        ),
+        of(
+            "executor.http_per_host",
+            Kind::Number(1..=10_000),
+            "How many requests for items of tasks of type map may be under way to one host and port",
+        ),
         of("plugins.threads", Kind::Number(1..=1024), "The threads that plugin code runs on"),
         of(
             "plugins.max_subtask_timeout",

@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use dtf_model::Role;
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
-use dtf_types::{Commands, Exchange, MapParts};
+use dtf_types::{Commands, Exchange, MapParts, Outbound};
+use dtf_webhook::SenderConf;
+use lrmf_core::BootClock;
 use lrmf_core::config::text;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -172,6 +174,7 @@ async fn serve(
         commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
         results: Some(ports.table.clone()),
         items: Some((ports.table.clone(), ports.queues.clone())),
+        outbound: Some(outbound(config).map_err(ConnectError::from)?),
     });
     let types: Vec<_> = types.into_iter().chain([map]).collect();
     let mut plugins = PluginRegistry::default();
@@ -220,6 +223,14 @@ async fn serve(
     drained.map_err(|_| ServeError::Grace(text::show(config.stop.grace)))?;
     info!("ended");
     Ok(())
+}
+
+/// Returns the way to receivers of requests.
+fn outbound(config: &Config) -> Result<Outbound, ConfigError> {
+    let conf = SenderConf { per_host: config.executor.http_per_host, ..config.dtf().webhooks };
+    // It was checked when the settings were read.
+    let secrets = config.executor.http_secret.expose().parse().into_iter().collect();
+    Outbound::new(conf, secrets, Arc::new(BootClock)).map_err(|error| ConfigError::plain(error.to_string()))
 }
 
 fn process(config: &Config, types: Vec<TaskPluginRegistration>, ports: Ports) -> Result<Dtf, ServiceError> {

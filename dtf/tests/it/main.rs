@@ -34,6 +34,7 @@ mod limits;
 mod losses;
 mod map_command;
 mod map_exec;
+mod map_http;
 mod noop;
 mod open;
 mod parity;

@@ -193,6 +193,30 @@ fn records_of_a_file_go_through_a_command_to_files() {
     assert_eq!(failed["error"], "sh ended with exit code 9");
 }
 
+#[test]
+fn the_first_process_of_a_container_waits_for_its_commands_itself() {
+    // Each command leaves a process that its parent forgot; its own end must be seen by whoever waits for it.
+    let script = "(setsid sleep 0.01 &); exit 0";
+    let program = env!("CARGO_BIN_EXE_dtf");
+    let run = format!(
+        "exec {program} map -q -o json --source range:200 --attempts 1 -j4 -- sh -c '{script}' sh {{}}"
+    );
+    let namespaces = |command: &str| {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["-rpf", "--mount-proc", "sh", "-c", command]).stdin(std::process::Stdio::null());
+        unshare.output().unwrap()
+    };
+    if !namespaces("true").status.success() {
+        eprintln!(
+            "no namespaces of processes are permitted here: what is reaped is shown by exec::processes::tests"
+        );
+        return;
+    }
+    let (code, stdout, stderr) = told(&namespaces(&run));
+    let summary: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout} {stderr}"));
+    assert_eq!((code, &summary["counts"]["succeeded"]), (0, &json!(200)), "{stderr}");
+}
+
 #[cfg(feature = "full")]
 #[test]
 fn only_commands_that_are_allowed_run_for_tasks_from_the_network() {

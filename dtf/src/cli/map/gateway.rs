@@ -7,10 +7,12 @@ use std::sync::Arc;
 use dtf::lrmf::Coordination;
 use dtf::model::TaskId;
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::tasks::exec::{AllowedCommand, AllowedCommands};
+use dtf::tasks::exec::{AllowedCommand, AllowedCommands, Guarded};
+use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, DtfConfig, Ports};
 use dtf_http::{Access, App};
-use dtf_types::{Commands, Exchange, MapParts};
+use dtf_types::{Commands, Exchange, MapParts, Outbound};
+use lrmf_core::BootClock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,6 +22,7 @@ use super::super::{Usage, guard};
 pub(crate) struct Gateway {
     listener: Option<TcpListener>,
     commands: Option<AllowedCommands>,
+    outbound: Option<Outbound>,
 }
 
 impl Gateway {
@@ -35,7 +38,7 @@ impl Gateway {
             |error| Usage(format!("cannot listen on {address}: {error}; choose another with --listen"));
         let listener = TcpListener::bind(address).map_err(unbound)?;
         listener.set_nonblocking(true).map_err(unbound)?;
-        Ok(Self { listener: Some(listener), commands: None })
+        Ok(Self { listener: Some(listener), commands: None, outbound: None })
     }
 
     /// A task without remote workers: this process runs a command for each item.
@@ -43,7 +46,24 @@ impl Gateway {
         let command = AllowedCommand::of_this_process(command);
         let commands = AllowedCommands::new(BTreeMap::from([(name, command)])).map_err(Usage)?;
         guard::start_for(&commands);
-        Ok(Self { listener: None, commands: Some(commands) })
+        Ok(Self { listener: None, commands: Some(commands), outbound: None })
+    }
+
+    /// The same task, with requests to any address: whoever names it sits at this machine.
+    pub(super) fn sending(self, per_host: usize) -> anyhow::Result<Self> {
+        let conf = SenderConf { addresses: AddressRule::all(), per_host, ..SenderConf::default() };
+        let outbound = Outbound::new(conf, Vec::new(), Arc::new(BootClock))?;
+        Ok(Self { outbound: Some(outbound), ..self })
+    }
+
+    /// A task that needs nobody else's.
+    pub(super) fn alone() -> Self {
+        Self { listener: None, commands: None, outbound: None }
+    }
+
+    /// Returns the handle of its commands, where it has any.
+    pub(crate) fn guarded(&self) -> Option<Guarded> {
+        self.commands.as_ref().map(AllowedCommands::guarded)
     }
 
     /// Returns the type `map`, and what is to be served for it.
@@ -54,6 +74,7 @@ impl Gateway {
             commands: self.commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
             results: Some(ports.table.clone()),
             items: Some((ports.table.clone(), ports.queues.clone())),
+            outbound: self.outbound,
         });
         (
             registration,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use dtf::model::plugin::{MAX_SUBTASK_TIMEOUT, TaskPluginRegistration};
 use dtf::model::{Priority, TaskParam, param};
-use dtf_types::{FailedSink, Function, MapParam, Sink, Source};
+use dtf_types::{FailedSink, Function, HttpCall, MapParam, Sink, Source};
 
 use super::args::{Output, duration};
 use super::jobs::Jobs;
@@ -33,7 +33,7 @@ pub(crate) struct MapArgs {
     source: Source,
     #[command(flatten)]
     function: FunctionArgs,
-    /// The results: count, keep, jsonl:FILE, csv:FILE; or the sink as JSON. What is kept is written to standard output at the end, a JSON value a
+    /// The results: count, keep, jsonl:FILE, csv:FILE, webhook:URL; or the sink as JSON. What is kept is written to standard output at the end, a JSON value a
     /// line
     #[arg(long, value_name = "SINK", value_parser = text::sink, default_value = "count")]
     sink: Sink,
@@ -59,7 +59,7 @@ pub(crate) struct MapArgs {
     #[arg(long, value_parser = duration, value_name = "TIME")]
     timeout: Option<Duration>,
     /// The number of items that run at once: a number, or N%, +N or -N of the number of processors
-    /// [default: 1000 with workers, 100% with a command]
+    /// [default: 1000, and 100% with a command]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     jobs: Option<Jobs>,
     /// The loopback address that remote workers call; port 0 for any that is free
@@ -89,6 +89,9 @@ struct FunctionArgs {
     /// The command that the executors of the cluster allow under this name
     #[arg(long, value_name = "NAME")]
     exec: Option<String>,
+    /// The address that each item is sent to, as JSON; `{}` in its path and query stands for the item, `{name}` for a field of it
+    #[arg(long, value_name = "URL")]
+    http: Option<String>,
     /// A command of this machine; `{}` stands for the item, `{name}` for a field of it
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -107,11 +110,12 @@ struct OnCluster {
 
 impl MapArgs {
     fn function(&self) -> Function {
-        let FunctionArgs { worker, exec, .. } = &self.function;
-        match (worker, exec) {
-            (Some(worker), _) => Function::Worker(worker.clone()),
-            (None, Some(command)) => Function::Exec(command.clone()),
-            (None, None) => Function::Exec(self.command_name()),
+        let FunctionArgs { worker, exec, http, .. } = &self.function;
+        match (worker, exec, http) {
+            (Some(worker), ..) => Function::Worker(worker.clone()),
+            (_, Some(command), _) => Function::Exec(command.clone()),
+            (.., Some(url)) => Function::Http(HttpCall::posting(url.as_str())),
+            (None, None, None) => Function::Exec(self.command_name()),
         }
     }
 
@@ -124,20 +128,24 @@ impl MapArgs {
     }
 
     /// Takes what the function needs in this process.
-    fn gateway(&self) -> Result<Gateway, Usage> {
-        match (&self.function.exec, &self.function.command[..]) {
-            (Some(name), _) => Err(Usage(format!(
-                "--exec {name} names a command that the executors of a cluster allow; add --on-cluster, or write the command behind --"
-            ))),
-            (None, []) => Gateway::bind(self.listen),
-            (None, command) => Gateway::running(self.command_name(), command.to_vec()),
-        }
+    fn gateway(&self) -> anyhow::Result<Gateway> {
+        let FunctionArgs { exec, http, command, .. } = &self.function;
+        let gateway = match (exec, http, &command[..]) {
+            (Some(name), ..) => {
+                let why = "names a command that the executors of a cluster allow; add --on-cluster, or write the command behind --";
+                return Err(Usage(format!("--exec {name} {why}")).into());
+            }
+            (None, Some(_), _) => Gateway::alone(),
+            (None, None, []) => Gateway::bind(self.listen)?,
+            (None, None, command) => Gateway::running(self.command_name(), command.to_vec())?,
+        };
+        gateway.sending(self.jobs()?)
     }
 
     /// Returns the number of items that run at once.
     fn jobs(&self) -> Result<usize, Usage> {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        let usual = if self.function.worker.is_some() { JOBS } else { processors };
+        let usual = if self.function.command.is_empty() { JOBS } else { processors };
         self.jobs.map_or(Ok(usual), |jobs| jobs.count(processors)).map_err(Usage)
     }
 

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use dtf_types::{CsvFile, CsvOut, FailedSink, Sink, Source};
+use dtf_types::{CsvFile, CsvOut, FailedSink, Sink, Source, WebhookOut};
 use serde_json::Value;
 
 const SOURCES: &str = "list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, csv:FILE, or the source as JSON";
-const SINKS: &str = "count, keep, jsonl:FILE, csv:FILE, or the sink as JSON";
+const SINKS: &str = "count, keep, jsonl:FILE, csv:FILE, webhook:URL, or the sink as JSON";
 
 /// Reads a source.
 pub(super) fn source(text: &str) -> Result<Source, String> {
@@ -34,6 +34,7 @@ pub(super) fn sink(text: &str) -> Result<Sink, String> {
         ("count", "") => Ok(Sink::Count),
         ("keep", "") => Ok(Sink::Keep),
         ("jsonl", rest) => file(rest).map(Sink::Jsonl),
+        ("webhook", url) => Ok(Sink::Webhook(WebhookOut { url: url.to_owned() })),
         ("csv", rest) => file(rest).map(|path| Sink::Csv(CsvOut { path, columns: Vec::new() })),
         _ => Err(format!("it takes {SINKS}")),
     }

@@ -167,12 +167,6 @@ impl ExecHandle {
     pub fn guarded(&self) -> Guarded {
         Guarded(self.0.running.watcher.clone())
     }
-
-    /// Takes ended processes off the system's books that nobody else waits for. For the first process of a container, which
-    /// inherits the orphans of all others.
-    pub fn reap_orphans(&self) {
-        self.0.running.watcher.reap_orphans();
-    }
 }
 
 impl fmt::Debug for ExecHandle {
@@ -194,6 +188,12 @@ impl Guarded {
     /// Writes to `to` which process groups run, in a form that [`kill_announced`] reads.
     pub fn announce(&self, to: impl Write + Send + 'static) {
         self.0.tell(Box::new(to));
+    }
+
+    /// Takes ended processes off the system's books that nobody else waits for. For the first process of a container, which
+    /// inherits the orphans of all others.
+    pub fn reap_orphans(&self) {
+        self.0.reap_orphans();
     }
 
     /// Takes a child of this process for one that is waited for, and no orphan.
