@@ -16,7 +16,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from fake_flows import Flows, Schedules
 
 UNNAMED = 5.0
 MAX_LOSSES = 3
@@ -74,6 +76,11 @@ class Task:
     #: True while items are fed; the next offset of each producer.
     open: bool = False
     offsets: Dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+    flow: Optional[int] = None
+    flow_task: Optional[str] = None
+    after: List[Dict[str, str]] = field(default_factory=list)
+    waits: bool = False
     created_at: int = field(default_factory=lambda: int(time.time() * 1000))
     finished_at: Optional[int] = None
 
@@ -81,13 +88,14 @@ class Task:
         return self.succeeded + self.failed + self.timed_out + self.cancelled
 
     def view(self) -> Dict[str, Any]:
-        if self.status in ("completed", "cancelled", "exceptional") and self.finished_at is None:
+        if self.status in ("completed", "cancelled", "exceptional", "skipped") and self.finished_at is None:
             self.finished_at = int(time.time() * 1000)
         return {
             "id": self.id, "type": "map", "name": self.new.get("name", ""), "description": "", "creator": {"uid": 0, "name": ""},
             "group": self.new.get("group", "default"), "priority": 6000, "timeout_ms": 1_800_000, "limits": {},
-            "status": self.status, "control": "run", "reason": "", "run": 1, "created_at": self.created_at, "param": self.new.get("param"),
-            "blocked_on": [], "retry_of": self.retry_of, "finished_at": self.finished_at,
+            "status": self.status, "control": "run", "reason": self.reason, "run": 1, "created_at": self.created_at,
+            "param": self.new.get("param"), "waits": self.waits, "flow": self.flow, "flow_task": self.flow_task, "blocked_on": [],
+            "retry_of": self.retry_of, "finished_at": self.finished_at,
             "progress": {
                 "created": self.created, "succeeded": self.succeeded, "failed": self.failed, "timed_out": self.timed_out,
                 "cancelled": self.cancelled, "pending": self.created - self.ended(), "delayed": 0, "running": 0, "generated": True,
@@ -136,6 +144,8 @@ class Gateway:
         self.queues: Dict[str, Deque[Item]] = {}
         self.sessions: Dict[str, Session] = {}
         self.keys: Dict[str, int] = {}
+        self.flow_keys: Dict[str, int] = {}
+        self.flows, self.schedules = Flows(self), Schedules(self)
         self.faults: List[Fault] = []
         self.calls: Counter[str] = Counter()
         self.reports: Counter[str] = Counter()
@@ -265,6 +275,7 @@ class Gateway:
     def _settle(self, task: Task) -> None:
         if task.ended() == task.created and not task.open and task.status in ("running", "paused"):
             task.status = "completed"
+            self.flows.look()
         self.changed.notify_all()
 
     # The work routes.
@@ -387,22 +398,13 @@ class Gateway:
         with self.changed:
             if key is not None and key in self.keys:
                 return self.tasks[self.keys[key]].view()
-            param = new.get("param") or {}
-            source, function = param.get("source"), (param.get("function") or {}).get("worker")
-            if new.get("type") != "map" or not function or not (isinstance(source, dict) or source == "items"):
-                raise Problem("invalid_request", "this gateway knows only the type map, with a source and a function")
-            if source == "items":
-                bodies = []
-            elif "list" in source:
-                bodies = source["list"]
-            else:
-                bodies = list(range(source["range"].get("from", 0), source["range"]["to"]))
-            task = Task(
-                len(self.tasks) + 1, new, function, param.get("attempts", 3), param.get("timeout_ms", 300_000) / 1000,
-                param.get("sink") == "keep",
-            )  # fmt: skip
-            task.open = source == "items"
-            self._add(task, bodies, key)
+            taken = (new.get("unique") or {}).get("key")
+            for other in self.tasks.values() if taken else ():
+                # Of the times for which a key is taken, this gateway knows `running`.
+                if (other.new.get("unique") or {}).get("key") == taken and other.view()["finished_at"] is None:
+                    return other.view()
+            task = self._task(new)
+            self._add(task, bodies_of(new["param"]), key)
             return task.view()
 
     def feed(self, number: int, query: Dict[str, str], items: List[Any]) -> Dict[str, Any]:
@@ -429,6 +431,34 @@ class Gateway:
             task.open = False
             self._settle(task)
             return task.view()
+
+    def _task(self, new: Dict[str, Any]) -> Task:
+        param = new.get("param") or {}
+        source, function = param.get("source"), (param.get("function") or {}).get("worker")
+        if new.get("type") != "map" or not function or not (isinstance(source, dict) or source == "items"):
+            raise Problem("invalid_request", "this gateway knows only the type map, with a source and a function")
+        task = Task(
+            len(self.tasks) + 1, new, function, param.get("attempts", 3), param.get("timeout_ms", 300_000) / 1000,
+            param.get("sink") == "keep",
+        )  # fmt: skip
+        task.open = source == "items"
+        return task
+
+    def refuse(self, why: str, code: str = "invalid_request") -> None:
+        """Refuses a request."""
+        raise Problem(code, why)
+
+    def waiting(self, new: Dict[str, Any], flow: int, name: str, after: List[Dict[str, str]]) -> Task:
+        """Adds a task of a flow, which waits until the flow begins it."""
+        task = self._task(new)
+        task.status, task.waits, task.flow, task.flow_task, task.after = "created", True, flow, name, after
+        self.tasks[task.id] = task
+        return task
+
+    def begin(self, task: Task, param: Dict[str, Any]) -> None:
+        """Begins a task that has waited."""
+        task.status = "running"
+        self._add(task, bodies_of(param), None)
 
     def _add(self, task: Task, bodies: List[Any], key: Optional[str]) -> None:
         self.tasks[task.id] = task
@@ -467,8 +497,19 @@ class Gateway:
                     self._drop(item)
                     del self.items[item.ticket]
                     task.cancelled += 1
+                self.flows.look()
             self.changed.notify_all()
             return task.view()
+
+
+def bodies_of(param: Dict[str, Any]) -> List[Any]:
+    """Returns the items of a task."""
+    source = param["source"]
+    if source == "items":
+        return []
+    if "list" in source:
+        return list(source["list"])
+    return list(range(source["range"].get("from", 0), source["range"]["to"]))
 
 
 class Server(ThreadingHTTPServer):
@@ -513,6 +554,9 @@ class Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_DELETE(self) -> None:
         self._answer(None)
 
     def do_POST(self) -> None:
@@ -569,6 +613,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, call: Dict[str, Any]) -> Tuple[int, Any]:
         gateway, parts = self.server.gateway, path.strip("/").split("/")
+        key = self.headers.get("Idempotency-Key")
+        if parts[:2] in (["v1", "flows"], ["v1", "schedules"]):
+            with gateway.changed:
+                return self._flow_or_schedule(parts[1], [unquote(part) for part in parts[2:]], call, key)
         asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         query = {name: int(value) for name, value in asked.items() if value.isdigit()}
         if parts[:2] == ["v1", "work"]:
@@ -582,7 +630,6 @@ class Handler(BaseHTTPRequestHandler):
                 return 200, routes[parts[2]](call)
         if parts[:2] != ["v1", "tasks"]:
             raise Problem("not_found", f"there is nothing at {path}")
-        key = self.headers.get("Idempotency-Key")
         if len(parts) == 2:
             return 201, gateway.create(call, key)
         number = int(parts[2])
@@ -602,6 +649,23 @@ class Handler(BaseHTTPRequestHandler):
             return 200, gateway.act(number, parts[3], key)
         with gateway.changed:
             return 200, self._read(gateway.task(number), parts[3], query)
+
+    def _flow_or_schedule(self, what: str, parts: List[str], call: Dict[str, Any], key: Optional[str]) -> Tuple[int, Any]:
+        """Answers from flows or schedules. Lists have two pages, so that cursors are used."""
+        flows, schedules = self.server.gateway.flows, self.server.gateway.schedules
+        if not parts and self.command == "POST":
+            return 201, flows.create(call, key) if what == "flows" else schedules.create(call, key)
+        if not parts:
+            found = [flow.summary() for flow in reversed(flows.flows.values())] if what == "flows" else list(schedules.schedules.values())
+            first = "cursor" not in parse_qs(urlsplit(self.path).query)
+            return 200, {what: found[:1] if first else found[1:], "next": 1 if first else None}
+        if what == "flows":
+            number = int(parts[0])
+            return 200, flows.get(number).view() if len(parts) == 1 else flows.act(number, parts[1], key)
+        if self.command == "DELETE":
+            del schedules.schedules[parts[0]]
+            return 204, None
+        return 200, schedules.get(parts[0]) if len(parts) == 1 else schedules.act(parts[0], parts[1], key)
 
     def _is_gone(self) -> bool:
         try:

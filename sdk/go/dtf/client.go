@@ -2,6 +2,7 @@ package dtf
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -37,132 +38,19 @@ func NewClient(urls ...string) *Client {
 	return &Client{urls: urls, RetryFor: 30 * time.Second}
 }
 
-// Progress is the number of a task's items by outcome.
-type Progress struct {
-	Created   uint64 `json:"created"`
-	Succeeded uint64 `json:"succeeded"`
-	Failed    uint64 `json:"failed"`
-	TimedOut  uint64 `json:"timed_out"`
-	Cancelled uint64 `json:"cancelled"`
-}
-
-// Task is a task, as it was when it was asked for.
-type Task struct {
-	ID    uint64 `json:"id"`
-	Type  string `json:"type"`
-	Name  string `json:"name"`
-	Group string `json:"group"`
-	// Status is created, running, paused, cancelled, completed or exceptional.
-	Status string `json:"status"`
-	// Reason is the reason of the status, where there is something to say.
-	Reason   string   `json:"reason"`
-	Progress Progress `json:"progress"`
-	// BlockedOn are the conditions that it waits for, such as a worker that has its function.
-	BlockedOn []string `json:"blocked_on"`
-	// FinishedAt is the time of its end in milliseconds since the Unix epoch; nil before.
-	FinishedAt *int64 `json:"finished_at"`
-}
-
-// HasEnded returns true if the task's books are closed.
-func (t *Task) HasEnded() bool { return t.FinishedAt != nil }
-
-// Failure is an item that failed for good.
-type Failure struct {
-	Epoch    uint32 `json:"epoch"`
-	Seq      uint64 `json:"seq"`
-	Error    string `json:"error"`
-	TimedOut bool   `json:"timed_out"`
-	// Body is the item as text, where the service kept it.
-	Body *string `json:"body"`
-}
-
-// Result is the result of a task that has completed.
-type Result struct {
-	Code   int             `json:"code"`
-	Reason string          `json:"reason"`
-	Data   json.RawMessage `json:"data"`
-}
-
-// Source is the source of the items of a task.
-type Source struct{ described any }
-
-// List is a source of these items.
-func List[T any](items ...T) Source {
-	if items == nil {
-		items = []T{}
-	}
-	return Source{map[string]any{"list": items}}
-}
-
-// Range is a source of the whole numbers from `from` to before `to`.
-func Range(from, to uint64) Source {
-	return Source{map[string]any{"range": map[string]uint64{"from": from, "to": to}}}
-}
-
-// Lines is a source of the lines of a file, under its absolute path on the service's machines.
-func Lines(path string) Source { return Source{map[string]any{"lines": path}} }
-
-// JSONLines is a source of the JSON values of a file, one a line, under its absolute path on the service's machines.
-func JSONLines(path string) Source { return Source{map[string]any{"jsonl": path}} }
-
-// Items is a source of the items that are fed by [Client.Feed], until the task is closed.
-func Items() Source { return Source{"items"} }
-
-// MapOptions are the options of [Client.Map].
-type MapOptions struct {
-	// Sink is "count", "keep", or map[string]any{"jsonl": "/abs/path"}. Default "count".
-	Sink any
-	// Attempts is the number of attempts at an item. Default 3.
-	Attempts int
-	// Timeout is the time for an item. Default 5 minutes.
-	Timeout time.Duration
-	// Name and Group are the task's. Default: none, and "default".
-	Name, Group string
-	// Fields are further fields of the task, such as "priority".
-	Fields map[string]any
-}
-
 // Map creates a task that runs a workers' function on every item of a source.
 func (c *Client) Map(ctx context.Context, function string, source Source, options MapOptions) (*Task, error) {
-	param := map[string]any{"source": source.described, "function": map[string]string{"worker": function}, "sink": "count"}
-	if options.Sink != nil {
-		param["sink"] = options.Sink
-	}
-	if options.Attempts != 0 {
-		param["attempts"] = options.Attempts
-	}
-	if options.Timeout != 0 {
-		param["timeout_ms"] = options.Timeout.Milliseconds()
-	}
-	fields := map[string]any{}
-	for name, value := range options.Fields {
-		fields[name] = value
-	}
-	for name, value := range map[string]string{"name": options.Name, "group": options.Group} {
-		if value != "" {
-			fields[name] = value
-		}
-	}
-	return c.Create(ctx, "map", param, fields)
+	return c.Create(ctx, "map", mapParam(function, source, options), options.fields())
 }
 
-// Create creates a task of any type.
+// Create creates a task of any type. Fields are further ones of the task, such as "group", "after" and "unique" (a [Unique]); nil is none.
 func (c *Client) Create(ctx context.Context, kind string, param any, fields map[string]any) (*Task, error) {
 	body := map[string]any{"type": kind, "param": param}
 	for name, value := range fields {
 		body[name] = value
 	}
-	data, err := json.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("the task is no JSON: %w", err)
-	}
-	key, err := newKey()
-	if err != nil {
-		return nil, err
-	}
 	task := new(Task)
-	_, err = c.send(ctx, "POST", "/v1/tasks", key, data, task)
-	return task, err
+	return task, c.post(ctx, "/v1/tasks", body, task)
 }
 
 // feedItems and feedBytes are the most items and bytes of a request.
@@ -261,24 +149,71 @@ func (c *Client) Cancel(ctx context.Context, id uint64) (*Task, error) {
 
 // Retry creates a new task of the items of a task that failed.
 func (c *Client) Retry(ctx context.Context, id uint64) (*Task, error) {
-	key, err := newKey()
-	if err != nil {
-		return nil, err
-	}
 	task := new(Task)
-	_, err = c.send(ctx, "POST", fmt.Sprintf("/v1/tasks/%d/retry", id), key, nil, task)
-	return task, err
+	return task, c.post(ctx, fmt.Sprintf("/v1/tasks/%d/retry", id), nil, task)
 }
 
 func (c *Client) act(ctx context.Context, id uint64, action string) (*Task, error) {
 	task := new(Task)
-	tries, err := c.send(ctx, "POST", fmt.Sprintf("/v1/tasks/%d/%s", id, action), "", nil, task)
+	return task, c.steer(ctx, fmt.Sprintf("/v1/tasks/%d", id), action, task)
+}
+
+// steer has an action on a thing done, and reads the thing into `into`.
+func (c *Client) steer(ctx context.Context, path, action string, into any) error {
+	tries, err := c.send(ctx, "POST", path+"/"+action, "", nil, into)
 	var answered *APIError
 	if errors.As(err, &answered) && answered.Code == "not_allowed" && tries > 1 {
 		// The answer to an earlier try was lost: this says only that it has been done.
-		return c.Get(ctx, id)
+		_, err = c.send(ctx, "GET", path, "", nil, into)
 	}
-	return task, err
+	return err
+}
+
+// post has something created, once however often it is sent, and reads it into `into`.
+func (c *Client) post(ctx context.Context, path string, body, into any) error {
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	var data []byte
+	if body != nil {
+		if data, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("what is to be created is no JSON: %w", err)
+		}
+	}
+	_, err = c.send(ctx, "POST", path, key, data, into)
+	return err
+}
+
+// pages calls `see` with the entries of a list, page by page.
+func pages[T any](ctx context.Context, c *Client, path, what string, see func(*T) error) error {
+	for query := ""; ; {
+		var page map[string]json.RawMessage
+		if _, err := c.send(ctx, "GET", path+query, "", nil, &page); err != nil {
+			return err
+		}
+		var entries []T
+		var next any
+		if err := json.Unmarshal(page[what], &entries); err != nil {
+			return err
+		}
+		for i := range entries {
+			if err := see(&entries[i]); err != nil {
+				return err
+			}
+		}
+		if data, ok := page["next"]; ok {
+			decoder := json.NewDecoder(bytes.NewReader(data))
+			decoder.UseNumber()
+			if err := decoder.Decode(&next); err != nil {
+				return err
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		query = "?" + url.Values{"cursor": {fmt.Sprint(next)}}.Encode()
+	}
 }
 
 // Watch calls `see` with the task whenever it has changed, at most twice a second, until it has ended or `see` returns an error.

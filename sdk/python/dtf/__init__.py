@@ -10,8 +10,11 @@
 """
 
 from ._item import Context
-from .client import Client, Failure, Progress, Task
+from .client import Client
 from .errors import ApiError, Cancelled, ConnectionFailed, DtfError, FinalError, RetryableError
+from .flows import Flow, FlowBuilder, FlowCondition, FlowCounts, FlowTask
+from .schedules import Schedule
+from .task import Failure, Progress, Task, Unique
 from .worker import Worker
 
 __all__ = [
@@ -23,9 +26,16 @@ __all__ = [
     "DtfError",
     "Failure",
     "FinalError",
+    "Flow",
+    "FlowBuilder",
+    "FlowCondition",
+    "FlowCounts",
+    "FlowTask",
     "Progress",
     "RetryableError",
+    "Schedule",
     "Task",
+    "Unique",
     "Worker",
 ]
 __version__ = "0.1.0"

@@ -6,84 +6,21 @@ import http.client
 import json
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, TypeVar, Union
 from urllib.parse import urlencode
 
 from ._http import TIMEOUT, Backoff, Connection, Pool, events, read, token_of, urls_of
+from ._param import map_param
 from .errors import ApiError, ConnectionFailed
+from .flows import Flows
+from .schedules import Schedules
+from .task import Failure, Task, Unique
 
 T = TypeVar("T")
 #: The time between two looks for further results, in seconds.
 PAUSE = 0.5
 #: The most bytes of the items of a request.
 FEED_BYTES = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The number of a task's items by outcome."""
-
-    created: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    timed_out: int = 0
-    cancelled: int = 0
-
-    @property
-    def ended(self) -> int:
-        """The number of items that have an outcome."""
-        return self.succeeded + self.failed + self.timed_out + self.cancelled
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task, as it was when it was asked for. ``raw`` has all fields of the answer."""
-
-    id: int
-    type: str
-    name: str
-    group: str
-    #: ``created``, ``running``, ``paused``, ``cancelled``, ``completed`` or ``exceptional``.
-    status: str
-    reason: str
-    progress: Progress
-    #: The conditions that it waits for, such as a worker that has its function.
-    blocked_on: Sequence[str]
-    raw: Dict[str, Any] = field(repr=False)
-
-    @property
-    def has_ended(self) -> bool:
-        """True if its books are closed."""
-        return self.raw.get("finished_at") is not None
-
-    @staticmethod
-    def of(raw: Dict[str, Any]) -> Task:
-        """Returns the task of an answer."""
-        counts = raw.get("progress") or {}
-        progress = Progress(*(counts.get(name, 0) for name in Progress.__dataclass_fields__))
-        return Task(
-            id=raw["id"],
-            type=raw["type"],
-            name=raw["name"],
-            group=raw["group"],
-            status=raw["status"],
-            reason=raw["reason"],
-            progress=progress,
-            blocked_on=raw.get("blocked_on", []),
-            raw=raw,
-        )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An item that failed for good."""
-
-    seq: int
-    error: str
-    timed_out: bool
-    #: The item as text, where the service kept it.
-    body: Optional[str]
 
 
 class Client:
@@ -103,6 +40,10 @@ class Client:
     ) -> None:
         self._pool = Pool(urls_of(urls), token_of(token))
         self._timeout, self._retry_for = timeout, retry_for
+        #: Tasks that are created together and wait for each other.
+        self.flows = Flows(self)
+        #: Tasks and flows that are created again and again.
+        self.schedules = Schedules(self)
 
     def __enter__(self) -> Client:
         return self
@@ -129,26 +70,30 @@ class Client:
         The source is a list, a ``range``, a description such as ``{"lines": "/abs/path"}``, or ``"items"``, which are fed by
         :meth:`feed`. The sink is ``"count"``, ``"keep"`` or
         ``{"jsonl": "/abs/path"}``. ``timeout`` is the time for an item in seconds. ``fields`` are further ones of the task: ``name``,
-        ``group``, ``priority``, ``limits``, ``start_at``, ``timeout_ms``.
+        ``group``, ``priority``, ``limits``, ``start_at``, ``timeout_ms``, and those of :meth:`create`.
         """
-        if isinstance(source, range):
-            if source.step != 1 or source.start < 0:
-                raise ValueError(f"{source!r} cannot be a source; a range counts upwards from 0 or more, in steps of 1")
-            described: Any = {"range": {"from": source.start, "to": max(source.start, source.stop)}}
-        else:
-            described = source if isinstance(source, (dict, str)) else {"list": list(source)}
-        param = {
-            "source": described,
-            "function": {"worker": function},
-            "sink": sink,
-            "attempts": attempts,
-            "timeout_ms": max(1, round(timeout * 1000)),
-        }
-        return self.create("map", param, **fields)
+        return self.create("map", map_param(function, source, sink, attempts, timeout), **fields)
 
-    def create(self, type: str, param: Any = None, **fields: Any) -> Task:
-        """Creates a task of any type, and returns it."""
-        return Task.of(self._send("POST", "/v1/tasks", {"type": type, "param": param, **fields}, key=uuid.uuid4()))
+    def create(
+        self,
+        type: str,
+        param: Any = None,
+        *,
+        after: Sequence[Union[int, Dict[str, Any]]] = (),
+        unique: Union[None, str, Unique] = None,
+        **fields: Any,
+    ) -> Task:
+        """Creates a task of any type, and returns it.
+
+        ``after`` are tasks that it waits for, by id or as ``{"task": 7, "when": "ended"}``. ``unique`` is a key of which there is one task
+        at a time, a text or a :class:`Unique`; where a task has it already, that one is returned, and none is created.
+        """
+        body = {"type": type, "param": param, **fields}
+        if after:
+            body["after"] = [{"task": on} if isinstance(on, int) else on for on in after]
+        if unique is not None:
+            body["unique"] = (Unique(unique) if isinstance(unique, str) else unique).describe()
+        return Task.of(self._send("POST", "/v1/tasks", body, key=uuid.uuid4()))
 
     def feed(
         self,
@@ -184,7 +129,7 @@ class Client:
 
     def close_task(self, task: int) -> Task:
         """Says that no more items are fed, and returns the task: it ends when those that were fed are done."""
-        return self._act(task, "close")
+        return self._act_on(task, "close")
 
     def get(self, task: int) -> Task:
         """Returns a task."""
@@ -192,26 +137,20 @@ class Client:
 
     def list(self, **filters: Any) -> Iterator[Task]:
         """Returns the tasks, the newest first. Filters: ``status``, ``type``, ``group``, ``name``, ``name_prefix``."""
-        cursor = None
-        while True:
-            asked = {**filters, **({} if cursor is None else {"cursor": cursor})}
-            page = self._send("GET", "/v1/tasks?" + urlencode(asked))
-            yield from map(Task.of, page["tasks"])
-            cursor = page.get("next")
-            if cursor is None:
-                return
+        for raw in self._pages("/v1/tasks", "tasks", filters):
+            yield Task.of(raw)
 
     def pause(self, task: int) -> Task:
         """Pauses a task, and returns it."""
-        return self._act(task, "pause")
+        return self._act_on(task, "pause")
 
     def resume(self, task: int) -> Task:
         """Resumes a paused task, and returns it."""
-        return self._act(task, "resume")
+        return self._act_on(task, "resume")
 
     def cancel(self, task: int) -> Task:
         """Cancels a task, and returns it."""
-        return self._act(task, "cancel")
+        return self._act_on(task, "cancel")
 
     def retry(self, task: int) -> Task:
         """Creates a new task of the items of a task that failed, and returns it."""
@@ -292,21 +231,33 @@ class Client:
                 if error.code != "full":
                     raise
 
-    def _act(self, task: int, action: str) -> Task:
-        path, sent = f"/v1/tasks/{task}/{action}", 0
+    def _act_on(self, task: int, action: str) -> Task:
+        return Task.of(self._act(f"/v1/tasks/{task}", action))
+
+    def _act(self, path: str, action: str) -> Any:
+        sent = 0
 
         def act(connection: Connection) -> Any:
             nonlocal sent
             sent += 1
-            return connection.call("POST", path, timeout=self._timeout)
+            return connection.call("POST", f"{path}/{action}", timeout=self._timeout)
 
         try:
-            return Task.of(self._try(act))
+            return self._try(act)
         except ApiError as error:
             # The answer to an earlier try was lost: this says only that it has been done.
             if error.code == "not_allowed" and sent > 1:
-                return self.get(task)
+                return self._send("GET", path)
             raise
+
+    def _pages(self, path: str, what: str, filters: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+        cursor = None
+        while True:
+            page = self._send("GET", f"{path}?" + urlencode({**filters, **({} if cursor is None else {"cursor": cursor})}))
+            yield from page[what]
+            cursor = page.get("next")
+            if cursor is None:
+                return
 
     def _send(self, method: str, path: str, body: Any = None, key: Optional[uuid.UUID] = None) -> Any:
         data = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()

@@ -12,7 +12,7 @@ from dtf import ApiError, Client, ConnectionFailed, FinalError, Worker
 from dtf._engine import Engine
 from dtf._http import Backoff, events, read, urls_of
 from dtf._item import MAX_RESULT, Function, Item, encode, run
-from dtf.client import Task
+from dtf.task import Task
 
 
 def item(attempt=0, retries=None, timeout=None):

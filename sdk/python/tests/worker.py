@@ -1,4 +1,4 @@
-"""The worker and the client of the scenarios: ``worker.py worker`` or ``worker.py client``, with the URL in ``DTF_URL``."""
+"""The worker and the client of the scenarios: ``worker.py worker``, ``client`` or ``flow``, with the URL in ``DTF_URL``."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-from dtf import ApiError, Client, Context, FinalError, Worker
+from dtf import ApiError, Client, Context, FinalError, FlowBuilder, Unique, Worker
 
 urls = os.environ["DTF_URL"].split(",")
 mode = os.environ.get("DTF_MODE", "threads")
@@ -140,10 +140,66 @@ def client():
     print(json.dumps(seen))
 
 
+def states(flow):
+    """Returns the status of each task of a flow."""
+    return {name: task.status for name, task in flow.tasks.items()}
+
+
+def code(call):
+    """Returns the code of the error of a call."""
+    try:
+        call()
+    except ApiError as error:
+        return error.code
+
+
+def flow():
+    """Goes through flows, schedules and unique keys once, and prints what it saw as JSON."""
+    new = FlowBuilder("ünïcode ✓")
+    good = new.map("good", "square", [1, 2, 3])
+    new.map("next", "square", {"list": [good.result("/succeeded")]}, after=[good], sink="keep")
+    bad = new.map("bad", "poison", ["ä", "b"])
+    never = new.map("never", "square", [1], after=["good", bad])
+    new.map("alarm", "square", [1], after=[bad.failed])
+    new.map("clean", "square", [1], after=[bad.ended, never.ended])
+    slow = FlowBuilder("slow")
+    slow.map("behind", "square", [1], after=[slow.map("slow", "sleep", [60, 60])])
+    wrong = FlowBuilder("wrong")
+    wrong.task("wrong", "no such type")
+    name = "jährlich ✓ " + os.environ.get("DTF_NAME", "python")
+    with Client(urls) as dtf:
+        ended = list(dtf.flows.watch(dtf.flows.create(new).id))[-1]
+        seen = {"states": states(ended), "counts": ended.raw["counts"], "completed": ended.has_completed}
+        seen["result"] = list(dtf.results(ended.tasks["next"].id))
+        seen["listed"] = any(listed.id == ended.id for listed in dtf.flows.list())
+        again = dtf.flows.wait(dtf.flows.retry(ended.id).id, timeout=60)
+        seen["retried"], seen["retry_of"] = states(again), again.retry_of == ended.id
+        steered = dtf.flows.create(slow)
+        seen["paused"] = dtf.flows.pause(steered.id).tasks["slow"].status
+        dtf.flows.resume(steered.id)
+        dtf.flows.cancel(steered.id)
+        seen["cancelled"] = states(dtf.flows.wait(steered.id, timeout=60))
+        one = dtf.map("sleep", [60], unique=Unique(name))
+        seen["unique"] = dtf.map("sleep", [60], unique=name).id == one.id
+        dtf.cancel(one.id)
+        seen["refused"] = code(lambda: dtf.flows.create(wrong))
+        one_task = FlowBuilder()
+        one_task.map("one", "square", [1])
+        seen["schedule"] = dtf.schedules.create(name, "@yearly", flow=one_task).when
+        seen["schedule_listed"] = any(schedule.name == name for schedule in dtf.schedules.list())
+        seen["schedule_paused"] = [dtf.schedules.pause(name).paused, dtf.schedules.resume(name).paused]
+        seen["triggered"] = dtf.wait(dtf.schedules.trigger(name).id, timeout=60).status
+        dtf.schedules.delete(name)
+        seen["deleted"] = code(lambda: dtf.schedules.get(name))
+    print(json.dumps(seen))
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=os.environ.get("DTF_LOG", "WARNING"))
     if sys.argv[1] == "client":
         client()
+    elif sys.argv[1] == "flow":
+        flow()
     else:
         worker.run(int(os.environ.get("DTF_CONCURRENCY", "8")), processes=mode == "processes")
         print("drained", flush=True)

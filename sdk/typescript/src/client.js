@@ -1,57 +1,21 @@
 import { ApiError, ConnectionError } from "./errors.js";
+import { Flows } from "./flows.js";
 import { Backoff, Transport, checkUrls, read, reason, sleep } from "./http.js";
+import { Schedules } from "./schedules.js";
+import { mapParam } from "./task.js";
+
+/** @typedef {import("./task.js").Task} Task */
+/** @typedef {import("./task.js").TaskFields} TaskFields */
 
 /** The most characters of the items of a request. */
 const FEED_CHARS = 1024 * 1024;
 
 /**
- * The number of a task's items by outcome.
- * @typedef {{created: number, succeeded: number, failed: number, timed_out: number, cancelled: number}} Progress
- */
-
-/**
- * A task, as the API describes it; further fields are in its OpenAPI description.
- * @typedef {object} Task
- * @property {number} id
- * @property {string} type
- * @property {string} name
- * @property {string} group
- * @property {"created" | "running" | "paused" | "cancelled" | "completed" | "exceptional"} status
- * @property {string} reason The reason of the status, where there is something to say.
- * @property {Progress} [progress]
- * @property {string[]} blocked_on The conditions that it waits for, such as a worker that has its function.
- * @property {number | null} [finished_at] The time of its end in milliseconds since the Unix epoch; none before.
- */
-
-/**
- * An item that failed for good.
- * @typedef {object} Failure
- * @property {number} epoch
- * @property {number} seq
- * @property {string} error
- * @property {boolean} timed_out
- * @property {string | null} [body] The item as text, where the service kept it.
- */
-
-/**
- * The result of a task that has completed.
- * @typedef {{code: number, reason: string, data: unknown}} TaskResult
- */
-
-/**
- * The source of a task's items. An array is a list; `"items"` are fed by {@link Client.feed}.
- * @typedef {unknown[] | {list: unknown[]} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string} | "items"} Source
- */
-
-/**
- * Options of {@link Client.map}.
- * @typedef {object} MapOptions
- * @property {"count" | "keep" | {jsonl: string}} [sink] Default `count`.
- * @property {number} [attempts] The number of attempts at an item. Default 3.
- * @property {number} [timeout] The time for an item, in seconds. Default 300.
- * @property {string} [name] The task's name.
- * @property {string} [group] The task's group.
- * @property {Record<string, unknown>} [fields] Further fields of the task, such as `priority`.
+ * The requests of a client, for the parts of it.
+ * @typedef {object} Calls
+ * @property {(method: string, path: string, body?: unknown, key?: string) => Promise<any>} send
+ * @property {(path: string, action: string) => Promise<any>} act
+ * @property {(path: string, what: string) => AsyncGenerator<any, void, void>} pages
  */
 
 /**
@@ -72,31 +36,34 @@ export class Client {
   constructor(urls = "http://127.0.0.1:7070", { token, retryFor = 30 } = {}) {
     this.#transport = new Transport(checkUrls(urls), token);
     this.#retryFor = retryFor * 1000;
+    /** @type {Calls} */
+    const calls = {
+      send: (method, path, body, key) => this.#send(method, path, body, key),
+      act: (path, action) => this.#act(path, action),
+      pages: (path, what) => this.#pages(path, what),
+    };
+    /** Tasks that are created together and wait for each other. */
+    this.flows = new Flows(calls);
+    /** Tasks and flows that are created again and again. */
+    this.schedules = new Schedules(calls);
   }
 
   /**
    * Creates a task that runs a workers' function on every item of a source.
    * @param {string} name The function.
-   * @param {Source} source
-   * @param {MapOptions} [options]
+   * @param {import("./task.js").Source} source
+   * @param {import("./task.js").MapOptions} [options]
    * @returns {Promise<Task>}
    */
-  map(name, source, { sink = "count", attempts = 3, timeout = 300, name: title, group, fields } = {}) {
-    const param = {
-      source: Array.isArray(source) ? { list: source } : source,
-      function: { worker: name },
-      sink,
-      attempts,
-      timeout_ms: Math.max(1, Math.round(timeout * 1000)),
-    };
-    return this.create("map", param, { name: title, group, ...fields });
+  map(name, source, options = {}) {
+    return this.create("map", mapParam(name, source, options), { name: options.name, group: options.group, ...options.fields });
   }
 
   /**
-   * Creates a task of any type.
+   * Creates a task of any type. Where another task has its unique key already, that one is returned, and none is created.
    * @param {string} type
    * @param {unknown} param
-   * @param {Record<string, unknown>} [fields]
+   * @param {TaskFields} [fields]
    * @returns {Promise<Task>}
    */
   create(type, param, fields = {}) {
@@ -145,7 +112,7 @@ export class Client {
    * @returns {Promise<Task>}
    */
   closeTask(id) {
-    return this.#act(id, "close");
+    return this.#act(`/v1/tasks/${id}`, "close");
   }
 
   /**
@@ -160,25 +127,28 @@ export class Client {
   /**
    * Pauses a task.
    * @param {number} id
+   * @returns {Promise<Task>}
    */
   pause(id) {
-    return this.#act(id, "pause");
+    return this.#act(`/v1/tasks/${id}`, "pause");
   }
 
   /**
    * Resumes a paused task.
    * @param {number} id
+   * @returns {Promise<Task>}
    */
   resume(id) {
-    return this.#act(id, "resume");
+    return this.#act(`/v1/tasks/${id}`, "resume");
   }
 
   /**
    * Cancels a task.
    * @param {number} id
+   * @returns {Promise<Task>}
    */
   cancel(id) {
-    return this.#act(id, "cancel");
+    return this.#act(`/v1/tasks/${id}`, "cancel");
   }
 
   /**
@@ -231,7 +201,7 @@ export class Client {
   /**
    * Returns the result of a task; null before it has completed.
    * @param {number} id
-   * @returns {Promise<TaskResult | null>}
+   * @returns {Promise<import("./task.js").TaskResult | null>}
    */
   result(id) {
     return this.#send("GET", `/v1/tasks/${id}/result`);
@@ -259,7 +229,7 @@ export class Client {
    * Yields the items of a task that failed for good.
    * @param {number} id
    * @param {{page?: number}} [options]
-   * @returns {AsyncGenerator<Failure, void, void>}
+   * @returns {AsyncGenerator<import("./task.js").Failure, void, void>}
    */
   async *failures(id, { page = 1000 } = {}) {
     for (let after = ""; ; ) {
@@ -293,17 +263,17 @@ export class Client {
   }
 
   /**
-   * @param {number} id
+   * @param {string} path
    * @param {string} action
-   * @returns {Promise<Task>}
+   * @returns {Promise<any>}
    */
-  async #act(id, action) {
+  async #act(path, action) {
     const tries = { count: 0 };
     try {
-      return await this.#send("POST", `/v1/tasks/${id}/${action}`, undefined, undefined, tries);
+      return await this.#send("POST", `${path}/${action}`, undefined, undefined, tries);
     } catch (error) {
       // The answer to an earlier try was lost: this says only that it has been done.
-      if (error instanceof ApiError && error.code === "not_allowed" && tries.count > 1) return this.get(id);
+      if (error instanceof ApiError && error.code === "not_allowed" && tries.count > 1) return this.#send("GET", path);
       throw error;
     }
   }
@@ -345,6 +315,20 @@ export class Client {
       const pause = backoff.next(failed);
       if (performance.now() + pause > end) throw failed;
       await sleep(pause);
+    }
+  }
+
+  /**
+   * @param {string} path
+   * @param {string} what
+   * @returns {AsyncGenerator<any, void, void>}
+   */
+  async *#pages(path, what) {
+    for (let query = ""; ; ) {
+      const page = await this.#send("GET", path + query);
+      yield* page[what];
+      if (page.next === null || page.next === undefined) return;
+      query = `?cursor=${encodeURIComponent(page.next)}`;
     }
   }
 

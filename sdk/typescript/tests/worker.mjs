@@ -1,7 +1,7 @@
-// The worker and the client of the scenarios: `worker.mjs worker` or `worker.mjs client`, with the URL in DTF_URL.
+// The worker and the client of the scenarios: `worker.mjs worker`, `client` or `flow`, with the URL in DTF_URL.
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ApiError, Client, FinalError, Worker } from "../src/index.js";
+import { ApiError, Client, FinalError, FlowBuilder, Worker } from "../src/index.js";
 
 const urls = (process.env.DTF_URL ?? "").split(",");
 
@@ -80,4 +80,55 @@ async function client() {
   console.log(JSON.stringify(seen));
 }
 
-await (process.argv[2] === "client" ? client() : work());
+function states({ tasks }) {
+  return Object.fromEntries(tasks.map(({ flow_task, status }) => [flow_task, status]));
+}
+
+// Goes through flows, schedules and unique keys once, and prints what it saw as JSON.
+async function flow() {
+  const dtf = new Client(urls);
+  const flow = new FlowBuilder("ünïcode ✓");
+  const good = flow.map("good", "square", [1, 2, 3]);
+  flow.map("next", "square", { list: [good.result("/succeeded")] }, { after: [good], sink: "keep" });
+  const bad = flow.map("bad", "poison", ["ä", "b"]);
+  const never = flow.map("never", "square", [1], { after: ["good", bad] });
+  flow.map("alarm", "square", [1], { after: [bad.failed] });
+  flow.map("clean", "square", [1], { after: [bad.ended, never.ended] });
+  const ended = (await all(dtf.flows.watch((await dtf.flows.create(flow)).id))).at(-1);
+  const seen = { states: states(ended), counts: ended.counts, completed: ended.counts.completed === ended.counts.tasks };
+  seen.result = await all(dtf.results(ended.tasks.find(({ flow_task }) => flow_task === "next").id));
+  seen.listed = (await all(dtf.flows.list())).some(({ id }) => id === ended.id);
+  const again = await dtf.flows.wait((await dtf.flows.retry(ended.id)).id);
+  seen.retried = states(again);
+  seen.retry_of = again.retry_of === ended.id;
+  const slow = new FlowBuilder("slow");
+  slow.map("behind", "square", [1], { after: [slow.map("slow", "sleep", [60, 60])] });
+  const steered = await dtf.flows.create(slow);
+  seen.paused = states(await dtf.flows.pause(steered.id)).slow;
+  await dtf.flows.resume(steered.id);
+  await dtf.flows.cancel(steered.id);
+  seen.cancelled = states(await dtf.flows.wait(steered.id));
+  await scheduled(dtf, seen);
+  console.log(JSON.stringify(seen));
+}
+
+async function scheduled(dtf, seen) {
+  const name = `jährlich ✓ ${process.env.DTF_NAME}`;
+  const unique = { key: name };
+  const { id } = await dtf.map("sleep", [60], { fields: { unique } });
+  seen.unique = (await dtf.map("sleep", [60], { fields: { unique } })).id === id;
+  await dtf.cancel(id);
+  const wrong = new FlowBuilder("wrong");
+  wrong.task("wrong", "no such type");
+  seen.refused = await code(dtf.flows.create(wrong));
+  const flow = new FlowBuilder();
+  flow.map("one", "square", [1]);
+  seen.schedule = (await dtf.schedules.create(name, "@yearly", { flow })).when;
+  seen.schedule_listed = (await all(dtf.schedules.list())).some((schedule) => schedule.name === name);
+  seen.schedule_paused = [(await dtf.schedules.pause(name)).paused, (await dtf.schedules.resume(name)).paused];
+  seen.triggered = (await dtf.wait((await dtf.schedules.trigger(name)).id)).status;
+  await dtf.schedules.delete(name);
+  seen.deleted = await code(dtf.schedules.get(name));
+}
+
+await ({ client, flow }[process.argv[2]] ?? work)();

@@ -1,46 +1,11 @@
+/** @typedef {import("./task.js").Task} Task */
+/** @typedef {import("./task.js").TaskFields} TaskFields */
 /**
- * The number of a task's items by outcome.
- * @typedef {{created: number, succeeded: number, failed: number, timed_out: number, cancelled: number}} Progress
- */
-/**
- * A task, as the API describes it; further fields are in its OpenAPI description.
- * @typedef {object} Task
- * @property {number} id
- * @property {string} type
- * @property {string} name
- * @property {string} group
- * @property {"created" | "running" | "paused" | "cancelled" | "completed" | "exceptional"} status
- * @property {string} reason The reason of the status, where there is something to say.
- * @property {Progress} [progress]
- * @property {string[]} blocked_on The conditions that it waits for, such as a worker that has its function.
- * @property {number | null} [finished_at] The time of its end in milliseconds since the Unix epoch; none before.
- */
-/**
- * An item that failed for good.
- * @typedef {object} Failure
- * @property {number} epoch
- * @property {number} seq
- * @property {string} error
- * @property {boolean} timed_out
- * @property {string | null} [body] The item as text, where the service kept it.
- */
-/**
- * The result of a task that has completed.
- * @typedef {{code: number, reason: string, data: unknown}} TaskResult
- */
-/**
- * The source of a task's items. An array is a list; `"items"` are fed by {@link Client.feed}.
- * @typedef {unknown[] | {list: unknown[]} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string}} Source
- */
-/**
- * Options of {@link Client.map}.
- * @typedef {object} MapOptions
- * @property {"count" | "keep" | {jsonl: string}} [sink] Default `count`.
- * @property {number} [attempts] The number of attempts at an item. Default 3.
- * @property {number} [timeout] The time for an item, in seconds. Default 300.
- * @property {string} [name] The task's name.
- * @property {string} [group] The task's group.
- * @property {Record<string, unknown>} [fields] Further fields of the task, such as `priority`.
+ * The requests of a client, for the parts of it.
+ * @typedef {object} Calls
+ * @property {(method: string, path: string, body?: unknown, key?: string) => Promise<any>} send
+ * @property {(path: string, action: string) => Promise<any>} act
+ * @property {(path: string, what: string) => AsyncGenerator<any, void, void>} pages
  */
 /**
  * A client of the tasks of a DTF service.
@@ -57,22 +22,26 @@ export class Client {
         token?: string;
         retryFor?: number;
     });
+    /** Tasks that are created together and wait for each other. */
+    flows: Flows;
+    /** Tasks and flows that are created again and again. */
+    schedules: Schedules;
     /**
      * Creates a task that runs a workers' function on every item of a source.
      * @param {string} name The function.
-     * @param {Source} source
-     * @param {MapOptions} [options]
+     * @param {import("./task.js").Source} source
+     * @param {import("./task.js").MapOptions} [options]
      * @returns {Promise<Task>}
      */
-    map(name: string, source: Source, { sink, attempts, timeout, name: title, group, fields }?: MapOptions): Promise<Task>;
+    map(name: string, source: import("./task.js").Source, options?: import("./task.js").MapOptions): Promise<Task>;
     /**
-     * Creates a task of any type.
+     * Creates a task of any type. Where another task has its unique key already, that one is returned, and none is created.
      * @param {string} type
      * @param {unknown} param
-     * @param {Record<string, unknown>} [fields]
+     * @param {TaskFields} [fields]
      * @returns {Promise<Task>}
      */
-    create(type: string, param: unknown, fields?: Record<string, unknown>): Promise<Task>;
+    create(type: string, param: unknown, fields?: TaskFields): Promise<Task>;
     /**
      * Feeds items into a task whose source is `"items"`, and returns the producer's offset behind them.
      *
@@ -103,16 +72,19 @@ export class Client {
     /**
      * Pauses a task.
      * @param {number} id
+     * @returns {Promise<Task>}
      */
     pause(id: number): Promise<Task>;
     /**
      * Resumes a paused task.
      * @param {number} id
+     * @returns {Promise<Task>}
      */
     resume(id: number): Promise<Task>;
     /**
      * Cancels a task.
      * @param {number} id
+     * @returns {Promise<Task>}
      */
     cancel(id: number): Promise<Task>;
     /**
@@ -142,9 +114,9 @@ export class Client {
     /**
      * Returns the result of a task; null before it has completed.
      * @param {number} id
-     * @returns {Promise<TaskResult | null>}
+     * @returns {Promise<import("./task.js").TaskResult | null>}
      */
-    result(id: number): Promise<TaskResult | null>;
+    result(id: number): Promise<import("./task.js").TaskResult | null>;
     /**
      * Yields the kept results of a task, in the order in which they were collected, to its end. Its sink must be `keep`.
      * @param {number} id
@@ -158,110 +130,22 @@ export class Client {
      * Yields the items of a task that failed for good.
      * @param {number} id
      * @param {{page?: number}} [options]
-     * @returns {AsyncGenerator<Failure, void, void>}
+     * @returns {AsyncGenerator<import("./task.js").Failure, void, void>}
      */
     failures(id: number, { page }?: {
         page?: number;
-    }): AsyncGenerator<Failure, void, void>;
+    }): AsyncGenerator<import("./task.js").Failure, void, void>;
     #private;
 }
+export type Task = import("./task.js").Task;
+export type TaskFields = import("./task.js").TaskFields;
 /**
- * The number of a task's items by outcome.
+ * The requests of a client, for the parts of it.
  */
-export type Progress = {
-    created: number;
-    succeeded: number;
-    failed: number;
-    timed_out: number;
-    cancelled: number;
+export type Calls = {
+    send: (method: string, path: string, body?: unknown, key?: string) => Promise<any>;
+    act: (path: string, action: string) => Promise<any>;
+    pages: (path: string, what: string) => AsyncGenerator<any, void, void>;
 };
-/**
- * A task, as the API describes it; further fields are in its OpenAPI description.
- */
-export type Task = {
-    id: number;
-    type: string;
-    name: string;
-    group: string;
-    status: "created" | "running" | "paused" | "cancelled" | "completed" | "exceptional";
-    /**
-     * The reason of the status, where there is something to say.
-     */
-    reason: string;
-    progress?: Progress | undefined;
-    /**
-     * The conditions that it waits for, such as a worker that has its function.
-     */
-    blocked_on: string[];
-    /**
-     * The time of its end in milliseconds since the Unix epoch; none before.
-     */
-    finished_at?: number | null | undefined;
-};
-/**
- * An item that failed for good.
- */
-export type Failure = {
-    epoch: number;
-    seq: number;
-    error: string;
-    timed_out: boolean;
-    /**
-     * The item as text, where the service kept it.
-     */
-    body?: string | null | undefined;
-};
-/**
- * The result of a task that has completed.
- */
-export type TaskResult = {
-    code: number;
-    reason: string;
-    data: unknown;
-};
-/**
- * The source of a task's items. An array is a list.
- */
-export type Source = unknown[] | {
-    list: unknown[];
-} | {
-    range: {
-        from?: number;
-        to: number;
-    };
-} | {
-    lines: string;
-} | {
-    jsonl: string;
-} | "items";
-/**
- * Options of {@link Client.map}.
- */
-export type MapOptions = {
-    /**
-     * Default `count`.
-     */
-    sink?: "keep" | {
-        jsonl: string;
-    } | "count" | undefined;
-    /**
-     * The number of attempts at an item. Default 3.
-     */
-    attempts?: number | undefined;
-    /**
-     * The time for an item, in seconds. Default 300.
-     */
-    timeout?: number | undefined;
-    /**
-     * The task's name.
-     */
-    name?: string | undefined;
-    /**
-     * The task's group.
-     */
-    group?: string | undefined;
-    /**
-     * Further fields of the task, such as `priority`.
-     */
-    fields?: Record<string, unknown> | undefined;
-};
+import { Flows } from "./flows.js";
+import { Schedules } from "./schedules.js";

@@ -1,4 +1,4 @@
-// Command scenario is the worker and the client of the scenarios: "scenario worker" or "scenario client", with the URL in DTF_URL.
+// Command scenario is the worker and the client of the scenarios: "scenario worker", "client" or "flow", with the URL in DTF_URL.
 package main
 
 import (
@@ -19,8 +19,9 @@ import (
 
 func main() {
 	urls := strings.Split(os.Getenv("DTF_URL"), ",")
-	if len(os.Args) > 1 && os.Args[1] == "client" {
-		if err := client(dtf.NewClient(urls...)); err != nil {
+	programs := map[string]func(*dtf.Client) error{"client": client, "flow": flow}
+	if program, ok := programs[os.Args[len(os.Args)-1]]; ok {
+		if err := program(dtf.NewClient(urls...)); err != nil {
 			log.Fatal(err)
 		}
 		return
