@@ -69,6 +69,7 @@ pub struct AuditQuery {
     pub cursor: Option<Uuid>,
     /// The most entries of the page, 1 to 1000. Default 100.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 

@@ -8,6 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{Creator, Hook, Limits, Task};
 
+crate::object::only_objects!(After);
+
 /// The condition on the end of a task that another one waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -34,7 +36,7 @@ impl Condition {
 
 /// A task that exists, to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct After {
     /// The task.
     pub task: u64,

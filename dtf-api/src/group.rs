@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+crate::object::only_objects!(Limits);
+
 /// Limits on what runs and on the rate, besides the share. None for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct Limits {
     /// The most subtasks that run at once.
     pub running: Option<u32>,

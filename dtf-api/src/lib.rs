@@ -11,6 +11,7 @@ mod flow;
 mod group;
 mod hook;
 mod item;
+mod object;
 mod problem;
 mod result;
 mod schedule;

@@ -12,6 +12,7 @@ pub struct ResultQuery {
     pub from: u64,
     /// The most results of the page, 1 to 1000. Default 100.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 

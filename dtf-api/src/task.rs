@@ -6,6 +6,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{After, Hook, HookDelivery, Limits};
 
+crate::object::only_objects!(Creator, Unique, TaskQuery);
+
 /// The status of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -73,7 +75,7 @@ pub enum TaskControl {
 
 /// The user that created a task, in the users' own system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct Creator {
     /// The user's number.
     pub uid: u64,
@@ -146,7 +148,7 @@ pub enum UniqueWhile {
 
 /// A key that no other task has for a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Unique {
     /// The key, at most 191 characters.
     pub key: String,
@@ -279,7 +281,7 @@ pub struct Task {
 
 /// The conditions of a list of tasks. All that are given must hold; texts are compared exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 #[into_params(parameter_in = Query)]
 pub struct TaskQuery {
     /// Tasks with this status.

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+crate::object::only_objects!(WorkerInfo, ItemReport);
+
 /// A worker, as it describes itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct WorkerInfo {
     /// Its name; several may have the same one. At most 128 characters.
     pub name: String,
@@ -82,7 +84,7 @@ pub struct Work {
 
 /// The outcome of an item: `result`, or `error`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct ItemReport {
     /// The item's ticket.
     pub ticket: Uuid,

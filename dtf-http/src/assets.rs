@@ -17,6 +17,7 @@ pub(crate) fn routes() -> Router<App> {
             "/assets/htmx.min.js",
             get(async || file("text/javascript", include_str!("../assets/htmx.min.js"))),
         )
+        .route("/assets/live.js", get(async || file("text/javascript", include_str!("../assets/live.js"))))
         .route("/favicon.ico", get(async || file("image/svg+xml", include_str!("../assets/icon.svg"))))
 }
 

@@ -27,6 +27,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             ));
         }
         let body = axum::body::Bytes::from_request(request, state).await.map_err(|error| unread(&error))?;
+        // A list would be read as the fields of an object, in their order.
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte == b'[') {
+            return Err(Failed::invalid("the body is a list; it must be an object"));
+        }
         let read = serde_json::from_slice(&body);
         read.map(Self).map_err(|error| Failed::invalid(format!("the body cannot be used: {error}")))
     }

@@ -148,7 +148,7 @@ async fn list_flows(
 
 /// Create a flow: all of its tasks, or none. With an `Idempotency-Key`, asking again creates no second one.
 #[utoipa::path(post, path = "/v1/flows", tag = "flows", request_body = api::NewFlow,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the flow again")),
+    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this creation; the same one finds the flow again")),
     responses((status = 201, description = "The flow", body = api::Flow),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn create_flow(
@@ -212,7 +212,7 @@ async fn cancel_flow(
 /// second one.
 #[utoipa::path(post, path = "/v1/flows/{id}/retry", tag = "flows",
     params(("id" = u64, Path, description = "The flow"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the flow again")),
+        ("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this creation; the same one finds the flow again")),
     responses((status = 200, description = "The new flow", body = api::Flow),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn retry_flow(

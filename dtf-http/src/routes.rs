@@ -73,7 +73,7 @@ async fn list_tasks(
 
 /// Create a task. With an `Idempotency-Key`, asking again creates no second one.
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = api::NewTask,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the task again")),
+    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this creation; the same one finds the task again")),
     responses((status = 201, description = "The task", body = api::Task),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn create_task(
@@ -136,7 +136,7 @@ async fn cancel_task(
 /// Run the failed subtasks of an ended task again, as a new task. With an `Idempotency-Key`, asking again creates no second one.
 #[utoipa::path(post, path = "/v1/tasks/{id}/retry", tag = "tasks",
     params(("id" = u64, Path, description = "The task"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the task again")),
+        ("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this creation; the same one finds the task again")),
     responses((status = 200, description = "The new task", body = api::Task),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn retry_task(
@@ -190,7 +190,7 @@ async fn get_result(Acting(app): Acting, Path(id): Path<u64>) -> Result<Body<api
 /// Apply an action to all tasks that a filter selects. With an `Idempotency-Key`, a retry that is asked for again creates no second
 /// task of any.
 #[utoipa::path(post, path = "/v1/bulk", tag = "tasks", request_body = api::BulkRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this action")),
+    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this action")),
     responses((status = 200, description = "The outcome", body = api::BulkResult),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn bulk(

@@ -167,7 +167,7 @@ async fn list_schedules(
 
 /// Create a schedule. With an `Idempotency-Key`, asking again creates no second one.
 #[utoipa::path(post, path = "/v1/schedules", tag = "schedules", request_body = api::NewSchedule,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the schedule again")),
+    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this creation; the same one finds the schedule again")),
     responses((status = 201, description = "The schedule", body = api::Schedule),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn create_schedule(
@@ -226,7 +226,7 @@ async fn resume_schedule(
 /// creates no second one.
 #[utoipa::path(post, path = "/v1/schedules/{name}/trigger", tag = "schedules",
     params(("name" = String, Path, description = "The schedule"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A UUID that names this creation; the same one finds the task again")),
+        ("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this creation; the same one finds the task again")),
     responses((status = 200, description = "The task", body = api::Task),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn trigger_schedule(

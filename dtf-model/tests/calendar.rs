@@ -71,6 +71,6 @@ proptest! {
 #[test]
 fn a_rule_is_told_in_words() {
     let words = |when: &str| Calendar::parse(when, "UTC").expect(when).words();
-    assert_eq!(words("@every 90s"), "Every 90s");
+    assert_eq!(words("@every 90s"), "Every 90 seconds");
     assert!(words("30 9 * * 1-5").to_lowercase().contains("09:30"), "{}", words("30 9 * * 1-5"));
 }

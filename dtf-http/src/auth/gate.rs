@@ -74,6 +74,11 @@ impl Gate {
         self.without_token(address).await
     }
 
+    /// Returns true if a request presents a token.
+    pub(crate) fn is_presented(headers: &HeaderMap) -> bool {
+        bearer(headers).or_else(|| cookie(headers)).is_some()
+    }
+
     async fn without_token(&self, address: Option<IpAddr>) -> Result<Caller, Failed> {
         let shown = address.map(|address| address.to_string()).unwrap_or_default();
         let is_near =

@@ -84,7 +84,9 @@ pub(crate) const ROUTES: &[(Method, &str, Least)] = &[
     // The files of the dashboard, and the way in.
     (Method::GET, "/assets/style.css", OPEN),
     (Method::GET, "/assets/htmx.min.js", OPEN),
+    (Method::GET, "/assets/live.js", OPEN),
     (Method::GET, "/favicon.ico", OPEN),
+    (Method::GET, "/docs", OPEN),
     (Method::GET, "/login", OPEN),
     (Method::POST, "/login", OPEN),
     (Method::POST, "/logout", OPEN),

@@ -22,6 +22,8 @@ const COOKIE_SECONDS: u32 = 30 * 24 * 3600;
 struct LoginPage {
     here: &'static str,
     who: Option<Caller>,
+    /// True where the request needed no token.
+    is_open: bool,
     next: String,
     problem: Option<String>,
 }
@@ -39,7 +41,8 @@ pub(super) async fn login_form(
     Query(Next { next }): Query<Next>,
 ) -> Page {
     let who = gate.caller(&headers, peer).await.ok();
-    render(&LoginPage { here: "Access", who, next: local(&next), problem: None })
+    let is_open = who.is_some() && !Gate::is_presented(&headers);
+    render(&LoginPage { here: "Access", who, is_open, next: local(&next), problem: None })
 }
 
 #[derive(Deserialize)]
@@ -65,7 +68,7 @@ pub(super) async fn login(
         Err(failed) => {
             let status = failed.status();
             let (next, problem) = (local(&form.next), Some(failed.0.detail));
-            let mut page = render(&LoginPage { here: "Access", who: None, next, problem })?;
+            let mut page = render(&LoginPage { here: "Access", who: None, is_open: false, next, problem })?;
             *page.status_mut() = status;
             Ok(page)
         }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dtf_api::Flow;
+use dtf_api::{Flow, Task, TaskStatus};
 
 /// The width of a task.
-const WIDTH: u64 = 150;
+const WIDTH: u64 = 164;
 /// The height of a task.
-const HEIGHT: u64 = 34;
+const HEIGHT: u64 = 44;
 /// The distance between columns.
 const ACROSS: u64 = 50;
 /// The distance between the tasks of a column.
@@ -44,6 +44,18 @@ pub(crate) struct Graph {
     pub(crate) edges: Vec<Edge>,
 }
 
+/// The state under which a flow counts a task.
+fn state(task: &Task) -> &'static str {
+    let has_failed =
+        task.progress.is_some_and(|progress| progress.counts.failed + progress.counts.timed_out > 0);
+    match task.status {
+        _ if task.waits => "waiting",
+        TaskStatus::Completed if has_failed => "failed",
+        TaskStatus::Exceptional => "failed",
+        status => status.name(),
+    }
+}
+
 /// Draws a flow; none where it has too many tasks.
 pub(crate) fn graph(flow: &Flow) -> Option<Graph> {
     if flow.tasks.len() > MOST {
@@ -69,7 +81,7 @@ pub(crate) fn graph(flow: &Flow) -> Option<Graph> {
         let name = task.flow_task.clone().unwrap_or_else(|| task.id.to_string());
         let cut = name.chars().count() > NAME;
         let short = if cut { name.chars().take(NAME - 1).chain(['…']).collect() } else { name.clone() };
-        let status = if task.waits { "waiting" } else { task.status.name() };
+        let status = state(task);
         let (x, y) = (1 + column * (WIDTH + ACROSS), 1 + *row * (HEIGHT + DOWN));
         nodes.push(Node { id: task.id, name, short, status, x, y });
         *row += 1;

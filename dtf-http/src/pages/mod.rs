@@ -6,6 +6,7 @@ mod change;
 mod flows;
 mod graph;
 mod read;
+mod reference;
 mod schedules;
 mod view;
 
@@ -19,8 +20,8 @@ use crate::app::App;
 use crate::problem::Failed;
 
 pub(crate) use view::{
-    NAVIGATION, ROLES, STATUSES, bar, body, counted, left, limit, not_succeeded, pretty, rate, receiver,
-    share, text, utc, words,
+    NAVIGATION, ROLES, STATUSES, bar, body, counted, has_failed, left, limit, link_of, marked, not_succeeded,
+    pretty, rate, receiver, share, text, utc, words,
 };
 
 pub(crate) fn routes() -> Router<App> {
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/placement/{role}", get(read::placement))
         .merge(schedules::routes())
         .merge(flows::routes())
+        .merge(reference::routes())
         .route("/login", get(access::login_form).post(access::login))
         .route("/logout", post(access::logout))
         .route("/tokens", get(access::tokens).post(access::create_token))

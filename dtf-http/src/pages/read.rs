@@ -29,12 +29,19 @@ struct Tile {
     value: String,
 }
 
+/// What somebody should look at.
+struct Warning {
+    /// The task that waits.
+    task: Option<u64>,
+    text: String,
+}
+
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
     here: &'static str,
     tiles: Vec<Tile>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     running: Vec<Task>,
     latest: Vec<Task>,
 }
@@ -56,13 +63,14 @@ pub(super) async fn overview(Acting(app): Acting) -> Page {
     };
     let running: Vec<_> = stream::iter(ids.into_iter().map(shown)).buffered(TOGETHER).try_collect().await?;
     let progress = || running.iter().filter_map(|task| task.progress);
-    let rate: f64 = progress().filter_map(|progress| progress.rate).sum();
+    // The sum of nothing is -0.0.
+    let rate = 0.0 + progress().filter_map(|progress| progress.rate).sum::<f64>();
     tiles.push(Tile { name: "subtasks per second", value: format!("{rate:.1}") });
     let busy: u64 = progress().map(|progress| progress.running).sum();
     tiles.push(Tile { name: "subtasks running", value: busy.to_string() });
     let mut warnings: Vec<_> = running
         .iter()
-        .flat_map(|task| task.blocked_on.iter().map(|on| format!("Task {} waits for: {on}", task.id)))
+        .flat_map(|task| task.blocked_on.iter().map(|on| Warning { task: Some(task.id), text: on.clone() }))
         .collect();
     warnings.extend(missing_roles(&app.workers().await?));
     let latest = app.tasks(&TaskQuery { limit: Some(10), ..TaskQuery::default() }).await?.tasks;
@@ -70,10 +78,11 @@ pub(super) async fn overview(Acting(app): Acting) -> Page {
 }
 
 /// The roles that no process has.
-fn missing_roles(workers: &[Worker]) -> impl Iterator<Item = String> {
+fn missing_roles(workers: &[Worker]) -> impl Iterator<Item = Warning> {
     let has = |role: Role| workers.iter().flat_map(|worker| &worker.roles).any(|member| member.role == role);
     let missing: Vec<_> = Role::ALL.into_iter().filter(|role| !has(*role)).collect();
-    missing.into_iter().map(|role| format!("No process has the role {}.", role.name()))
+    let text = |role: Role| format!("No process has the role {}.", role.name());
+    missing.into_iter().map(move |role| Warning { task: None, text: text(role) })
 }
 
 /// The conditions of a list as a form sends them: an empty field is none.

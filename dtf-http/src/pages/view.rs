@@ -5,8 +5,10 @@ use std::time::Duration;
 use dtf_api::{BulkAction, Failure, Hook, Progress, Role, TaskStatus};
 use serde_json::Value;
 
+use crate::convert::percent;
+
 /// The pages of the navigation: path and name.
-pub(crate) const NAVIGATION: [(&str, &str); 10] = [
+pub(crate) const NAVIGATION: [(&str, &str); 11] = [
     ("/", "Overview"),
     ("/tasks", "Tasks"),
     ("/flows", "Flows"),
@@ -17,6 +19,7 @@ pub(crate) const NAVIGATION: [(&str, &str); 10] = [
     ("/types", "Types"),
     ("/audit", "Audit"),
     ("/login", "Access"),
+    ("/docs", "API"),
 ];
 pub(crate) const STATUSES: [TaskStatus; 7] = TaskStatus::ALL;
 pub(crate) const ROLES: [Role; 5] = Role::ALL;
@@ -56,6 +59,27 @@ pub(crate) fn counted(progress: &Progress) -> u64 {
 
 pub(crate) fn not_succeeded(progress: &Progress) -> u64 {
     progress.counts.failed + progress.counts.timed_out
+}
+
+pub(crate) fn has_failed(progress: &Progress) -> bool {
+    not_succeeded(progress) > 0
+}
+
+/// The parts of a text between backticks, which are code, and the others.
+pub(crate) fn marked(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    text.split('`').enumerate().map(|(number, part)| (part, number % 2 == 1))
+}
+
+/// The page of what an entry of the audit is about; none where it has no page.
+pub(crate) fn link_of(target: &str) -> Option<String> {
+    let (kind, name) = target.split_once(' ')?;
+    match kind {
+        "task" => Some(format!("/tasks/{name}")),
+        "flow" => Some(format!("/flows/{name}")),
+        "schedule" => Some(format!("/schedules/{}", percent(name))),
+        "group" => Some(format!("/tasks?group={}", percent(name))),
+        _ => None,
+    }
 }
 
 pub(crate) fn rate(progress: &Progress) -> String {

@@ -25,6 +25,7 @@ async fn every_page_opens_and_shows_text_of_users_as_text() {
         "/placement/executor",
         "/placement/manager",
         "/login",
+        "/docs",
         "/tokens",
         "/audit",
         "/audit?target=task%201",
@@ -36,7 +37,7 @@ async fn every_page_opens_and_shows_text_of_users_as_text() {
         assert!(!page.text.contains("<script>alert"), "{path}");
     }
     assert!(site.get(&task).await.text.contains("Retry failed subtasks"));
-    for asset in ["/assets/style.css", "/assets/htmx.min.js", "/favicon.ico"] {
+    for asset in ["/assets/style.css", "/assets/htmx.min.js", "/assets/live.js", "/favicon.ico"] {
         assert_eq!(site.get(asset).await.status, StatusCode::OK, "{asset}");
     }
 }

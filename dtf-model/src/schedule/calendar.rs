@@ -130,9 +130,7 @@ impl Calendar {
     /// Returns the rule in words, such as "At 09:30, on weekdays".
     pub fn words(&self) -> String {
         match &self.rule {
-            Rule::Every(interval) => {
-                format!("Every {}", lrmf_core::config::text::show(Duration::from_millis(*interval)))
-            }
+            Rule::Every(interval) => every(*interval),
             Rule::Cron(cron) => cron.describe().trim_end_matches('.').to_owned(),
         }
     }
@@ -144,6 +142,16 @@ impl Calendar {
             || millis.to_string(),
             |at| at.display_with_offset(self.zone.to_offset(at)).to_string(),
         )
+    }
+}
+
+/// An interval in words, such as "Every 90 minutes".
+fn every(millis: u64) -> String {
+    let units = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second")];
+    match units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit)) {
+        Some((unit, name)) if unit == millis => format!("Every {name}"),
+        Some((unit, name)) => format!("Every {} {name}s", millis / unit),
+        None => format!("Every {}", lrmf_core::config::text::show(Duration::from_millis(millis))),
     }
 }
 
@@ -253,5 +261,24 @@ impl CronDateTime for WallClock {
 
     fn cmp_instant(&self, other: &Self) -> Ordering {
         self.0.cmp(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::every;
+
+    #[test]
+    fn an_interval_is_told_in_its_largest_unit() {
+        for (millis, words) in [
+            (3_600_000, "Every hour"),
+            (7_200_000, "Every 2 hours"),
+            (90_000, "Every 90 seconds"),
+            (86_400_000, "Every day"),
+            (5_400_000, "Every 90 minutes"),
+            (1500, "Every 1500ms"),
+        ] {
+            assert_eq!(every(millis), words);
+        }
     }
 }

@@ -1,0 +1,25 @@
+// Keeps what a part of a page that is fetched again would lose: the focus, and how far its tables are scrolled sideways.
+"use strict";
+(() => {
+  let kept = null;
+
+  // The ways to find an element again: its id, or its place among those that look the same.
+  const alike = (element) => {
+    const [name, value] = ["id", "href", "aria-label"].map((name) => [name, element.getAttribute(name)]).find(([, value]) => value) ?? [];
+    return name && `${element.localName}[${name}="${CSS.escape(value)}"]`;
+  };
+
+  document.addEventListener("htmx:beforeSwap", ({ target }) => {
+    const focus = target.contains(document.activeElement) ? alike(document.activeElement) : undefined;
+    const place = focus && [...target.querySelectorAll(focus)].indexOf(document.activeElement);
+    kept = { focus, place, scrolled: [...target.querySelectorAll(".scroll")].map(({ scrollLeft }) => scrollLeft) };
+  });
+
+  document.addEventListener("htmx:afterSwap", ({ target }) => {
+    if (!kept || target.id !== "live") return;
+    const { focus, place, scrolled } = kept;
+    kept = null;
+    target.querySelectorAll(".scroll").forEach((box, number) => (box.scrollLeft = scrolled[number] ?? 0));
+    if (focus) target.querySelectorAll(focus)[place]?.focus({ preventScroll: true });
+  });
+})();
