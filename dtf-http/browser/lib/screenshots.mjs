@@ -6,11 +6,10 @@ import { Server } from "./server.mjs";
 import { furnish } from "./stage.mjs";
 
 const into = process.argv[2];
-// Few enough that a task is still under way.
-const [server, browser] = await Promise.all([Server.start("--jobs", "200"), launch()]);
+const [server, browser] = await Promise.all([Server.start(), launch()]);
 try {
-  const ids = await furnish(server);
-  await server.seen(ids.running, ({ progress }) => progress.succeeded > 1500, "under way");
+  const ids = await furnish(server, { count: 5000, sleep_ms: 500 });
+  await server.seen(ids.running, ({ progress }) => progress.succeeded > 1200, "under way");
   for (const [name, path, colorScheme] of [
     ["dashboard-overview", "/", "light"],
     ["dashboard-task-dark", `/tasks/${ids.running}`, "dark"],

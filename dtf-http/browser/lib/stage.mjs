@@ -1,7 +1,7 @@
 // What the pages of a server show: tasks in every state, flows, schedules, groups, tokens.
 
-/** Creates it, and returns the ids. */
-export async function furnish(server) {
+/** Creates it, and returns the ids. One task runs for minutes, in a part of the slots. */
+export async function furnish(server, pictures = { count: 20_000, sleep_ms: 2000 }) {
   await server.call("PUT", "/v1/groups/nightly", { quota: 300 });
   await server.call("PUT", "/v1/groups/reports", { quota: 100 });
   const done = await server.task({ count: 2000 }, { name: "import customers", group: "nightly" });
@@ -14,15 +14,15 @@ export async function furnish(server) {
     tasks: {
       extract: { type: "noop", param: { count: 300 }, group: "nightly" },
       check: { type: "noop", param: { count: 50, failure_rate: 1 }, after: ["extract"] },
-      load: { type: "noop", param: { count: 1000, sleep_ms: 900_000 }, after: ["extract"], timeout_ms: 86_400_000 },
+      load: { type: "noop", param: { count: 20, sleep_ms: 900_000 }, after: ["extract"], timeout_ms: 86_400_000 },
       publish: { type: "noop", param: { count: 10 }, after: ["load", "check"] },
       index: { type: "noop", param: { count: 10 }, after: ["load"] },
       "tell somebody who is awake": { type: "noop", param: { count: 1 }, after: [{ task: "check", when: "failed" }] },
       "clean up": { type: "noop", param: { count: 5 }, after: [{ task: "load", when: "ended" }, { task: "publish", when: "ended" }] },
     },
   });
-  const long = { count: 5000, sleep_ms: 400 };
-  const running = await server.task(long, { name: "resize pictures", group: "reports", timeout_ms: 86_400_000 });
+  const shown = { name: "resize pictures", group: "reports", timeout_ms: 86_400_000, limits: { running: 200 } };
+  const running = await server.task(pictures, shown);
   await server.task({ count: 1 }, { name: "of next year", start_at: Date.now() + 86_400_000 * 365 });
   await server.task({ count: 1 }, { name: "after the pictures", after: [{ task: running }] });
   const worker = { source: { list: [1, 2, 3] }, function: { worker: "thumbnail" }, sink: "count" };
@@ -30,10 +30,9 @@ export async function furnish(server) {
   const param = { count: 10 };
   const schedules = [
     { name: "nightly import", when: "30 2 * * *", zone: "Europe/Berlin", task: { type: "noop", param, group: "nightly" } },
-    { name: "reports/€", when: "@every 1h", flow: { name: "reports", tasks: { one: { type: "noop", param }, two: { type: "noop", param, after: ["one"] } } } },
+    { name: "reports of the hour €", when: "@every 1h", flow: { name: "reports", tasks: { one: { type: "noop", param }, two: { type: "noop", param, after: ["one"] } } } },
     { name: "paused", when: "0 9 * * mon-fri", task: { type: "noop", param }, description: "Until the new importer is there" },
   ];
-  schedules[1].name = "reports of the hour €";
   for (const schedule of schedules) await server.call("POST", "/v1/schedules", schedule);
   await server.call("POST", "/v1/schedules/paused/pause");
   await server.call("POST", "/v1/schedules/nightly%20import/trigger");
