@@ -1,4 +1,5 @@
-// Keeps what a part of a page that is fetched again would lose: the focus, and how far its tables are scrolled sideways.
+// Keeps what a part of a page that is fetched again would lose: the focus, and how far its tables are scrolled sideways. And fetches it
+// when a stream of events says that it has changed.
 "use strict";
 (() => {
   let kept = null;
@@ -21,5 +22,25 @@
     kept = null;
     target.querySelectorAll(".scroll").forEach((box, number) => (box.scrollLeft = scrolled[number] ?? 0));
     if (focus) target.querySelectorAll(focus)[place]?.focus({ preventScroll: true });
+    follow();
   });
+
+  let stream = null;
+
+  // Pages that nobody looks at have no stream: a browser keeps six connections to a server. A stream that ends is opened again when the
+  // part is fetched the next time, as long as it wants one.
+  const follow = () => {
+    const path = document.hidden ? undefined : document.querySelector("#live")?.dataset.events;
+    if (stream && stream.readyState !== EventSource.CLOSED && path) return;
+    stream?.close();
+    stream = path ? new EventSource(path) : null;
+    if (!stream) return;
+    const changed = () => htmx.trigger("#live", "changed");
+    stream.addEventListener("task", changed);
+    stream.addEventListener("flow", changed);
+    stream.addEventListener("error", ({ target }) => target.close());
+  };
+
+  document.addEventListener("visibilitychange", follow);
+  document.addEventListener("DOMContentLoaded", follow);
 })();

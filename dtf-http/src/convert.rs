@@ -178,13 +178,13 @@ pub(crate) fn view(types: &PluginRegistry, view: TaskStatusView) -> api::Task {
     let progress = progress(&view.progress(), view.pace);
     let (blocked_on, number) = (view.blocked_on().to_vec(), view.row.task_type.0);
     let task = row(types, view.row);
-    let named = |on: String| condition_in_words(on, number, &task.task_type);
-    let blocked_on = blocked_on.into_iter().map(named).collect();
+    let named = |on: &String| condition_in_words(on, number, &task.task_type);
+    let blocked_on = blocked_on.iter().map(named).collect();
     api::Task { progress: Some(progress), blocked_on, ..task }
 }
 
 /// A condition that a task waits for, with the name of its type in place of the number.
-fn condition_in_words(condition: String, number: u32, name: &str) -> String {
+fn condition_in_words(condition: &str, number: u32, name: &str) -> String {
     let of_type = format!("task type {number}");
     match name.strip_prefix("map:") {
         Some(function) if condition.starts_with(&format!("an executor that knows {of_type}")) => {

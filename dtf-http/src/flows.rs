@@ -31,6 +31,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(resume_flow))
         .routes(routes!(cancel_flow))
         .routes(routes!(retry_flow))
+        .routes(routes!(crate::events::flow_events))
 }
 
 /// An action on a flow.
@@ -89,6 +90,13 @@ impl App {
             true => Ok(flow),
             false => Err(Failed::not_found(format!("there is no flow {id}"))),
         }
+    }
+
+    /// Returns a flow without its tasks, whose groups the caller is known to see.
+    pub(crate) async fn flow_summary(&self, id: u64) -> Result<api::FlowSummary, Failed> {
+        let found = self.client().flows(Some(FlowId(id.saturating_add(1))), 1).await?;
+        let flow = found.into_iter().map(|(row, counts)| summary(row, counts)).find(|flow| flow.id == id);
+        flow.ok_or_else(|| Failed::not_found(format!("there is no flow {id}")))
     }
 
     /// Returns a page of flows.

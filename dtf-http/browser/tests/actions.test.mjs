@@ -124,6 +124,28 @@ test("a flow is watched to its end, and retried", async () => {
   assert.equal(await page.getByRole("link", { name: `flow ${id}` }).count(), 1);
 });
 
+test("the pages of a task and of a flow follow by events", async () => {
+  // Without their timers, so that nothing is fetched but when events say so.
+  const still = await open(browser, server);
+  await still.route(/\/(tasks|flows)\/\d+$/, async (route) => {
+    const response = await route.fetch();
+    const body = await response.text();
+    assert.ok(!body.includes("data-events") || body.includes("changed, every 5s"));
+    await route.fulfill({ response, body: body.replace("changed, every 5s", "changed") });
+  });
+  const slow = { count: 1, sleep_ms: 2500 };
+  const id = await server.task(slow, { name: "followed" });
+  const tasks = { one: { type: "noop", param: slow }, two: { type: "noop", param: { count: 1 }, after: ["one"] } };
+  const flow = (await server.call("POST", "/v1/flows", { name: "followed", tasks })).id;
+  for (const [path, end] of [[`/tasks/${id}`, /^completed$/m], [`/flows/${flow}`, /^2\s+completed$/m]]) {
+    await still.goto(path);
+    await until(`${path} to show the end`, async () => end.test(await still.locator("main").innerText()));
+    assert.equal(await still.locator("#live[data-events]").count(), 0);
+  }
+  assert.deepEqual(still.troubles, []);
+  await still.context().close();
+});
+
 test("text of users is text", async () => {
   const name = '<img src=x onerror="document.title=1"> & "quoted" \u202e';
   const id = await server.task({ count: 1 }, { name, description: name });

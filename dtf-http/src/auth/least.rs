@@ -67,6 +67,7 @@ pub(crate) const ROUTES: &[(Method, &str, Least)] = &[
     (Method::GET, "/v1/flows", READER),
     (Method::POST, "/v1/flows", OPERATOR),
     (Method::GET, "/v1/flows/{id}", READER),
+    (Method::GET, "/v1/flows/{id}/events", READER),
     (Method::POST, "/v1/flows/{id}/pause", OPERATOR),
     (Method::POST, "/v1/flows/{id}/resume", OPERATOR),
     (Method::POST, "/v1/flows/{id}/cancel", OPERATOR),

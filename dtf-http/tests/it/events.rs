@@ -25,6 +25,31 @@ async fn a_stream_of_a_task_ends_with_its_last_snapshot() {
 }
 
 #[tokio::test]
+async fn a_stream_of_a_flow_ends_with_its_last_task() {
+    let site = Site::running().await;
+    let tasks = json!({
+        "one": {"type": "noop", "param": {"count": 1, "sleep_ms": 20}},
+        "two": {"type": "noop", "param": {"count": 1}, "after": ["one"]},
+    });
+    let created =
+        site.send_json("POST", "/v1/flows", &json!({"name": "followed", "tasks": tasks})).await.json();
+    let path = format!("/v1/flows/{}/events", created["id"]);
+    let answer = site.ask(request("GET", &path).body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.content_type, "text/event-stream");
+    let counts: Vec<Value> = answer
+        .text
+        .split("\n\n")
+        .filter_map(|event| event.strip_prefix("event: flow\ndata: "))
+        .map(|data| serde_json::from_str::<Value>(data).unwrap()["counts"].clone())
+        .collect();
+    let ended = |counts: &Value| counts["waiting"] == json!(0) && counts["running"] == json!(0);
+    let (last, before) = counts.split_last().unwrap();
+    assert!(ended(last) && last["completed"] == json!(2), "{last}");
+    assert!(before.iter().all(|counts| !ended(counts)), "{before:?}");
+    assert_eq!(site.get("/v1/flows/999/events").await.status.as_u16(), 404);
+}
+
+#[tokio::test]
 async fn open_streams_are_bounded_and_closing_one_makes_room() {
     const MOST: usize = 1000;
     let site = Site::idle().await;
