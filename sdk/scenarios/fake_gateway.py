@@ -115,6 +115,8 @@ class Session:
     dropped: List[str] = field(default_factory=list)
     drained: bool = False
     told: bool = False
+    #: A beat that waits is answered, though a poll may have taken the news.
+    stirred: bool = False
 
     def news(self) -> Tuple[List[str], bool]:
         dropped, self.dropped = self.dropped, []
@@ -237,6 +239,7 @@ class Gateway:
         if session and item.ticket in session.running:
             session.running.discard(item.ticket)
             session.dropped.append(item.ticket)
+            session.stirred = True
             self.changed.notify_all()
 
     def _end_session(self, name: str, lost: bool) -> None:
@@ -382,7 +385,8 @@ class Gateway:
                 session = self._renew(call["session"])
                 dropped, drain = session.news()
                 left = deadline - time.monotonic()
-                if dropped or drain or left <= 0:
+                if dropped or drain or session.stirred or left <= 0:
+                    session.stirred = False
                     return {"lease_ms": int(self.lease * 1000), "dropped": dropped, "drain": drain}
                 self.changed.wait(left)
 

@@ -276,7 +276,13 @@ def cancelled_task(case: Case) -> None:
     worker = case.spawn(DTF_CONCURRENCY="2")
     task = case.create("sleep", [3600, 3600, 3600], timeout=1000)
     case.begun(worker, 2)
+    if case.fake is not None:
+        case.until(lambda: case.gateway.calls["beat"] > 0, "a first beat")
+    before = 0 if case.fake is None else case.gateway.calls["beat"]
     case.call("POST", f"/v1/tasks/{task}/cancel")
+    if case.fake is not None:
+        # Nothing runs any more, and still a beat says so.
+        case.until(lambda: case.gateway.calls["beat"] > before, "a beat of a worker without items", patience=8)
     counts(case.end(case.create("square", range(0, 10))), succeeded=10)
     case.end(task)
     worker.terminate()

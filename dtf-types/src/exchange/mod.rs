@@ -35,6 +35,8 @@ pub use self::state::{Given, News, Report, SessionView, WorkerInfo};
 pub const LEASE: Duration = Duration::from_secs(30);
 /// The longest time that a poll or a beat waits.
 pub const MAX_WAIT: Duration = Duration::from_secs(20);
+/// The longest that a beat waits for news while its worker stops what was cancelled.
+const SOON: Duration = Duration::from_millis(250);
 /// The most items of an answer.
 pub const MAX_ITEMS: usize = 1_000;
 /// The most bytes of an answer's items, unless a single one has more.
@@ -213,18 +215,18 @@ impl Exchange {
     /// # Errors
     /// The session is unknown.
     pub async fn beat(&self, session: Uuid, running: &[Uuid], wait: Duration) -> Result<News, ExchangeError> {
-        let deadline = Instant::now() + wait.min(MAX_WAIT);
-        let wake = self.shared.state().beat(session, running, Instant::now())?;
-        loop {
-            let news = self.shared.state().news_of(session, Instant::now())?;
-            if !news.is_none() || Instant::now() >= deadline {
-                return Ok(news);
-            }
-            tokio::select! {
-                () = wake.notified() => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            }
+        let (wake, hurries) = self.shared.state().beat(session, running, Instant::now())?;
+        let deadline = Instant::now() + wait.min(if hurries { SOON } else { MAX_WAIT });
+        let news = self.shared.state().news_of(session, Instant::now())?;
+        if !news.is_none() || Instant::now() >= deadline {
+            return Ok(news);
         }
+        tokio::select! {
+            // Perhaps a poll has taken the news: the worker says anew what it has in any case.
+            () = wake.notified() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+        self.shared.state().news_of(session, Instant::now())
     }
 
     /// Ends a session. What its worker still has is offered again, at no charge.

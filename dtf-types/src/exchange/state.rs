@@ -308,13 +308,14 @@ impl State {
         if refused { Err(ExchangeError::NoSession) } else { Ok(unknown) }
     }
 
-    /// The worker has just these items: others that it was given a while ago have not reached it, or are lost.
+    /// The worker has just these items: others that it was given a while ago have not reached it, or are lost. Returns what wakes its beat,
+    /// and whether it still has one that was cancelled, so that it should say soon what became of it.
     pub(super) fn beat(
         &mut self,
         id: Uuid,
         running: &[Uuid],
         now: Instant,
-    ) -> Result<Arc<Notify>, ExchangeError> {
+    ) -> Result<(Arc<Notify>, bool), ExchangeError> {
         let session = self.renewed(id, now)?;
         let beats = session.beats.clone();
         let has: HashSet<_> = running.iter().collect();
@@ -336,7 +337,9 @@ impl State {
                 self.offer_again(ticket, false);
             }
         }
-        Ok(beats)
+        let hurries =
+            running.iter().any(|ticket| self.items.get(ticket).is_some_and(|entry| entry.cancelled));
+        Ok((beats, hurries))
     }
 
     fn offer_again(&mut self, ticket: Uuid, with_loss: bool) {

@@ -189,6 +189,25 @@ async fn cancelling_and_withdrawing_reach_the_worker_while_its_beat_waits() {
     exchange.report(session, vec![done(&given[0])]).unwrap();
     assert_eq!(running.await.unwrap(), ItemOutcome::Succeeded("1".into()));
 
+    // A beat that waits is answered though a poll has taken the news, and one that still names it is answered soon.
+    let running = tokio::spawn({
+        let exchange = exchange.clone();
+        async move { exchange.run(item("f", 4), pending::<()>()).await }
+    });
+    tokio::task::yield_now().await;
+    let given = take(&exchange, session).await;
+    let parked = beat(vec![given[0].ticket]);
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    exchange.shared.state().cancel(given[0].ticket);
+    assert_eq!(exchange.poll(session, 0, Duration::ZERO).await.unwrap().1.dropped, [given[0].ticket]);
+    assert!(parked.await.unwrap().is_none());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(beat(vec![given[0].ticket]).await.unwrap().is_none());
+    assert!(began.elapsed() <= SOON * 2, "{:?}", began.elapsed());
+    exchange.beat(session, &[], Duration::ZERO).await.unwrap();
+    assert_eq!(running.await.unwrap(), ItemOutcome::Cancelled);
+
     // One that its worker has stopped has ended, and is offered to nobody again.
     let (cancel, cancelled) = oneshot::channel::<()>();
     let running = tokio::spawn({
@@ -208,6 +227,8 @@ async fn cancelling_and_withdrawing_reach_the_worker_while_its_beat_waits() {
     let dropped = offer(&exchange, "f", 2);
     tokio::task::yield_now().await;
     let given = take(&exchange, session).await;
+    // There were news since the last beat that waited, so the next one does not.
+    beat(vec![given[0].ticket]).await.unwrap();
     let parked = beat(vec![given[0].ticket]);
     tokio::task::yield_now().await;
     dropped.abort();

@@ -61,7 +61,9 @@ type engine struct {
 	gateway  int
 	failures int
 	// owed is the time at which a beat is due although nothing may run: then the gateway sees what was lost with an answer.
-	owed     time.Time
+	owed time.Time
+	// hurries is true if an item was dropped since the last beat.
+	hurries  bool
 	draining time.Time
 	ended    bool
 	fatal    error
@@ -250,6 +252,9 @@ func (e *engine) drop(ticket string) {
 		return
 	}
 	delete(e.items, ticket)
+	// The service learns from a beat that does not name it that it is over here; nothing else may run that would make one.
+	e.hurries = true
+	wake(e.held)
 	wasOver := i.over
 	i.over = true
 	if i.deadline.IsZero() {
@@ -658,9 +663,13 @@ func (e *engine) beat() {
 		if isOwed {
 			longest = shorter(longest, e.owed.Sub(now))
 		}
-		must := current.id != "" && (len(e.items) > 0 || isOwed && longest <= 0)
+		hurries := e.hurries
+		must := current.id != "" && (len(e.items) > 0 || hurries || isOwed && longest <= 0)
+		if must {
+			e.hurries = false
+		}
 		e.mu.Unlock()
-		if longest < 0 {
+		if longest < 0 || hurries {
 			longest = 0
 		}
 		if !must {
@@ -682,6 +691,9 @@ func (e *engine) beat() {
 			err = &ConnectionError{e.calls.urls[current.gateway], errors.New("the answer to a beat lacks dropped")}
 		}
 		if err != nil {
+			e.mu.Lock()
+			e.hurries = e.hurries || hurries
+			e.mu.Unlock()
 			if e.ctx.Err() != nil || (e.failed(err, current, current.gateway) && !e.pause(nil, pauses.next(err))) {
 				return
 			}

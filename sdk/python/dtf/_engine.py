@@ -90,6 +90,8 @@ class Engine:
         self._failures = 0
         #: The time at which a beat is due although nothing may run: then the gateway sees what was lost with an answer.
         self._owed: Optional[float] = None
+        #: True if an item was dropped since the last beat.
+        self._hurries = False
         #: The number of polls that were broken off.
         self._cuts = 0
         self._draining: Optional[float] = None
@@ -202,6 +204,9 @@ class Engine:
         item = self._items.pop(ticket, None)
         if item is None:
             return
+        # The service learns from a beat that does not name it that it is over here; nothing else may run that would make one.
+        self._hurries = True
+        self._held.notify_all()
         was_over, item.over = item.over, True
         if item.deadline is None:
             self._release(item)
@@ -476,10 +481,12 @@ class Engine:
                 wait_ms = min(BEAT_MS, self._lease_ms // 3)
                 if self._owed is not None:
                     wait_ms = min(wait_ms, int(self._until_owed() * 1000))
+                wait_ms, hurries, self._hurries = 0 if self._hurries else wait_ms, self._hurries, False
                 sent = time.monotonic()
             try:
                 news = self._call("beat", session.gateway, {"session": session.id, "running": running, "wait_ms": wait_ms}, wait_ms)
             except DtfError as error:
+                self._hurries |= hurries
                 if not self._done.is_set() and self._failed(error, session, session.gateway):
                     self._done.wait(backoff.next(error))
                 continue
@@ -496,7 +503,7 @@ class Engine:
     def _must_beat(self) -> bool:
         if self._session is None:
             return False
-        return bool(self._items) or (self._owed is not None and self._until_owed() <= 0)
+        return bool(self._items) or self._hurries or (self._owed is not None and self._until_owed() <= 0)
 
     # Watching.
 

@@ -78,6 +78,8 @@ export class Engine {
   #failures = 0;
   /** The time at which a beat is due although nothing may run: then the gateway sees what was lost with an answer. */
   #owed = 0;
+  /** True if an item was dropped since the last beat. */
+  #hurries = false;
   #draining = 0;
   #ended = false;
   /** @type {DtfError | undefined} */
@@ -245,6 +247,9 @@ export class Engine {
     const item = this.#items.get(ticket);
     if (!item) return;
     this.#items.delete(ticket);
+    // The service learns from a beat that does not name it that it is over here; nothing else may run that would make one.
+    this.#hurries = true;
+    this.#held.set();
     const wasOver = item.over;
     item.over = true;
     if (!item.began) this.#release(item);
@@ -527,7 +532,7 @@ export class Engine {
     while (!this.#ended) {
       const [session, now] = [this.#session, performance.now()];
       const left = this.#owed ? Math.max(0, this.#owed - now) : Infinity;
-      if (!session || (this.#items.size === 0 && left > 0)) {
+      if (!session || (this.#items.size === 0 && left > 0 && !this.#hurries)) {
         await this.#held.wait(session && left < Infinity ? left : undefined);
         continue;
       }
@@ -535,7 +540,9 @@ export class Engine {
       for (const item of this.#items.values()) {
         if (item.session === session.id) running.push(item.ticket);
       }
-      const wait = Math.min(BEAT_MS, this.#lease / 3, left) | 0;
+      const hurries = this.#hurries;
+      this.#hurries = false;
+      const wait = hurries ? 0 : Math.min(BEAT_MS, this.#lease / 3, left) | 0;
       try {
         const body = JSON.stringify({ session: session.id, running, wait_ms: wait });
         const news = await this.#call("beat", session.gateway, body, ["dropped", "drain"], { wait });
@@ -544,6 +551,7 @@ export class Engine {
         if (this.#owed && this.#owed <= now) this.#owed = 0;
         this.#heard(news);
       } catch (error) {
+        this.#hurries ||= hurries;
         if (!this.#ended) await this.#failed(error, session, session.gateway, backoff);
       }
     }
