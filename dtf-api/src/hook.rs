@@ -5,13 +5,15 @@ use utoipa::ToSchema;
 
 use crate::Condition;
 
+crate::object::only_objects!(Hook);
+
 fn however() -> Condition {
     Condition::Ended
 }
 
 /// A receiver that is told of a task's end: one of `url` and `callback`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Hook {
     /// An address, which gets a POST request signed as Standard Webhooks has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,11 @@ export async function furnish(server, pictures = { count: 20_000, sleep_ms: 2000
   const done = await server.task({ count: 2000 }, { name: "import customers", group: "nightly" });
   const failed = await server.task(
     { count: 40, failure_rate: 0.3 },
-    { name: "import orders", group: "nightly", description: "Orders of the day, one subtask a shop" },
+    {
+      name: "import orders", group: "nightly", description: "Orders of the day, one subtask a shop",
+      // Nobody listens there.
+      hooks: [{ url: "http://127.0.0.1:9/a/rather/long/path/of/a/receiver/that/is/not/there" }],
+    },
   );
   const flow = await server.call("POST", "/v1/flows", {
     name: "nightly",

@@ -1,5 +1,6 @@
 // Without JavaScript every action once, as a form, judged through the API.
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { launch, open } from "../lib/browser.mjs";
 import { routes } from "../lib/routes.mjs";
@@ -60,6 +61,26 @@ test("a task is created, paused, resumed, cancelled, and retried", async () => {
   await press("Retry failed subtasks");
   await page.waitForURL((url) => /\/tasks\/\d+$/.test(url) && !url.pathname.endsWith(`/${failed}`));
   assert.equal((await server.get(`/v1${new URL(page.url()).pathname}`)).retry_of, failed);
+});
+
+test("the message of a hook is delivered again", async () => {
+  let received = 0;
+  const receiver = createServer((request, response) => {
+    received++;
+    request.resume().on("end", () => response.writeHead(204).end());
+  });
+  await new Promise((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  try {
+    const url = `http://127.0.0.1:${receiver.address().port}/`;
+    const id = await server.task({ count: 1 }, { name: "with a hook", hooks: [{ url }] });
+    await server.seen(id, ({ hooks }) => hooks[0].state === "delivered", "told of");
+    assert.equal(received, 1);
+    await page.goto(`/tasks/${id}`);
+    await press("Deliver again");
+    await until("a second message", () => received === 2);
+  } finally {
+    receiver.close();
+  }
 });
 
 test("an action on many tasks is counted first", async () => {
