@@ -1,5 +1,3 @@
-/** @typedef {import("./task.js").Task} Task */
-/** @typedef {import("./task.js").TaskFields} TaskFields */
 /**
  * The requests of a client, for the parts of it.
  * @typedef {object} Calls

@@ -2,7 +2,8 @@
  * @typedef {object} Call
  * @property {string} method
  * @property {string} path
- * @property {string} [body] JSON.
+ * @property {string} [body] JSON, or a JSON value a line.
+ * @property {string} [type] The content type of the body. Default `application/json`.
  * @property {string} [key] The idempotency key.
  * @property {number} [wait] The time that the server is asked to wait, in milliseconds.
  * @property {AbortSignal} [signal]
@@ -49,7 +50,7 @@ export class Transport {
      * @param {Call} call
      * @returns {Promise<Response>}
      */
-    open(at: number, { method, path, body, key, signal }: Call): Promise<Response>;
+    open(at: number, { method, path, body, key, type, signal }: Call): Promise<Response>;
     /**
      * Sends a request and returns the JSON of its answer.
      * @param {number} at The number of the server.

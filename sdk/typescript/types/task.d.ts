@@ -30,8 +30,8 @@
  * @typedef {{code: number, reason: string, data: unknown}} TaskResult
  */
 /**
- * The source of a task's items. An array is a list; so is what {@link FlowTask.result} returns.
- * @typedef {unknown[] | {list: unknown[] | import("./flows.js").ResultOf} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string}} Source
+ * The source of a task's items. An array is a list; so is what {@link FlowTask.result} returns. `"items"` are fed by {@link Client.feed}.
+ * @typedef {unknown[] | {list: unknown[] | import("./flows.js").ResultOf} | {range: {from?: number, to: number}} | {lines: string} | {jsonl: string} | "items"} Source
  */
 /**
  * The condition on the end of a task: completed with no item failed; ended, however; exceptional, or completed with items that failed.
@@ -88,7 +88,7 @@ export function mapParam(name: string, source: Source, { sink, attempts, timeout
         lines: string;
     } | {
         jsonl: string;
-    };
+    } | "items";
     function: {
         worker: string;
     };
@@ -157,7 +157,7 @@ export type TaskResult = {
     data: unknown;
 };
 /**
- * The source of a task's items. An array is a list; so is what {@link FlowTask.result} returns.
+ * The source of a task's items. An array is a list; so is what {@link FlowTask.result} returns. `"items"` are fed by {@link Client.feed}.
  */
 export type Source = unknown[] | {
     list: unknown[] | import("./flows.js").ResultOf;
@@ -170,7 +170,7 @@ export type Source = unknown[] | {
     lines: string;
 } | {
     jsonl: string;
-};
+} | "items";
 /**
  * The condition on the end of a task: completed with no item failed; ended, however; exceptional, or completed with items that failed.
  */
