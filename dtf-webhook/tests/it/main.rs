@@ -1,5 +1,7 @@
 //! Requests to receivers on the loopback network.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +27,8 @@ async fn serve(router: Router) -> SocketAddr {
     address
 }
 
-fn sender(conf: SenderConf) -> Sender {
-    Sender::new(SenderConf { addresses: AddressRule::all(), ..conf }).unwrap()
+fn sender(conf: &SenderConf) -> Sender {
+    Sender::new(SenderConf { addresses: AddressRule::all(), ..conf.clone() }).unwrap()
 }
 
 fn outgoing(url: &str) -> Outgoing {
@@ -56,7 +58,7 @@ async fn a_receiver_can_verify_what_it_is_sent() {
         }
     };
     let address = serve(Router::new().route("/", post(receive))).await;
-    let sender = sender(SenderConf::default());
+    let sender = sender(&SenderConf::default());
     let url = format!("http://{address}/");
     let good = Signed::new(&[secret], "m1", NOW, b"body");
     let answer = sender.send(Outgoing { signed: Some(good), ..outgoing(&url) }).await.unwrap();
@@ -91,7 +93,7 @@ async fn redirects_are_answers_and_are_not_followed() {
         .route("/", post(async || Redirect::temporary("/there")))
         .route("/there", post(async || -> StatusCode { panic!("followed") }));
     let address = serve(router).await;
-    let answer = sender(SenderConf::default()).send(outgoing(&format!("http://{address}/"))).await.unwrap();
+    let answer = sender(&SenderConf::default()).send(outgoing(&format!("http://{address}/"))).await.unwrap();
     assert_eq!(answer.status, 307);
     assert!(!answer.is_success() && !answer.is_temporary());
 }
@@ -103,7 +105,7 @@ async fn answers_are_bounded_in_size_and_time() {
         .route("/never", get(async || std::future::pending::<()>().await));
     let address = serve(router).await;
     let conf = SenderConf { most_bytes: 1000, timeout: Duration::from_millis(200), ..SenderConf::default() };
-    let sender = sender(conf);
+    let sender = sender(&conf);
     let get = |path: &str| Outgoing { method: Method::GET, ..outgoing(&format!("http://{address}{path}")) };
     let answer = sender.send(get("/long")).await.unwrap();
     assert_eq!((answer.body.len(), answer.is_cut), (1000, true));
@@ -114,7 +116,7 @@ async fn answers_are_bounded_in_size_and_time() {
 async fn a_receiver_says_when_it_wants_to_be_asked_again() {
     let answer = async || (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "7")]).into_response();
     let address = serve(Router::new().route("/", post(answer))).await;
-    let answer = sender(SenderConf::default()).send(outgoing(&format!("http://{address}/"))).await.unwrap();
+    let answer = sender(&SenderConf::default()).send(outgoing(&format!("http://{address}/"))).await.unwrap();
     assert_eq!(answer.retry_after, Some(Duration::from_secs(7)));
     assert!(answer.is_temporary());
 }
@@ -139,7 +141,7 @@ async fn no_more_requests_than_allowed_are_under_way_to_a_host() {
         }),
     );
     let address = serve(router).await;
-    let sender = sender(SenderConf { per_host: 3, ..SenderConf::default() });
+    let sender = sender(&SenderConf { per_host: 3, ..SenderConf::default() });
     let url = format!("http://{address}/");
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..12 {

@@ -414,9 +414,8 @@ mod requests {
         dtf.client().set_quota("other", 1).await.unwrap();
         let (elsewhere, refused) = receiver(dtf.client().signing_secret("other").await.unwrap()).await;
         ended(&ports, noop(&dtf, &elsewhere).await).await;
-        let refused = refused.lock().unwrap();
-        assert_eq!((refused.messages.len(), refused.unbelieved), (0, 1));
-        drop(refused);
+        let noted = |received: &Received| (received.messages.len(), received.unbelieved);
+        assert_eq!(noted(&refused.lock().unwrap()), (0, 1));
 
         // What may be a secret is in no list of changes.
         let entries = ports.table.entries(&AuditFilter::default(), None, 100).await.unwrap();

@@ -1,9 +1,10 @@
 //! The faults, each of which is over when its function returns.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use test_servers::proxy::Passage;
 use test_servers::servers::{MariaDb, Redis};
 
@@ -46,7 +47,8 @@ impl Soak {
             }
             11..=13 => self.kill_server(which),
             14..=15 => self.stop_server(which),
-            16..=17 => self.slow_server(which),
+            16 => self.slow_server(which),
+            17 => self.slow_disk(which),
             18 => self.fill_redis(),
             19 => self.fill_etcd(),
             20 => self.make_database_read_only(),
@@ -139,7 +141,7 @@ impl Soak {
         self.may_have_forgotten(which);
     }
 
-    /// Lets a server stand again and again, as one does whose disk is slow.
+    /// Lets a server stand again and again, as one does whose machine is busy.
     fn slow_server(&mut self, which: u64) {
         for _ in 0..10 + self.dice.below(20) {
             let pause = Duration::from_millis(20 + self.dice.below(400));
@@ -148,6 +150,27 @@ impl Soak {
             server!(self, which, cont);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Delays each flush of a server's files, as a slow disk does.
+    fn slow_disk(&mut self, which: u64) {
+        let pid: u32 = server!(self, which, pid);
+        let inject = format!("inject=fsync,fdatasync:delay_enter={}ms", 20 + self.dice.below(400));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", &inject]);
+        let traced = strace.args(["-p", &pid.to_string()]).stderr(Stdio::null()).spawn();
+        let Ok(mut tracer) = traced else {
+            println!("no disk is slow, as strace is not installed");
+            return self.slow_server(which);
+        };
+        self.endure();
+        if tracer.try_wait().unwrap().is_some() {
+            println!("no disk was slow, as strace may not attach to other processes here");
+            return;
+        }
+        kill_process(Pid::from_child(&tracer), Signal::INT).unwrap();
+        tracer.wait().unwrap();
+        self.may_have_forgotten(which);
     }
 
     /// Lets Redis take no more, as when its memory is full.
