@@ -32,3 +32,8 @@ pub use reqwest::{Method, Url, header};
 #[cfg(feature = "send")]
 pub use sender::{Answer, Outgoing, SendError, Sender, SenderConf, check_url};
 pub use signature::{Secret, SecretError, Signed, TOLERANCE, VerifyError, verify};
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
