@@ -104,12 +104,12 @@ async fn answers_are_bounded_in_size_and_time() {
         .route("/long", get(async || "x".repeat(1_000_000)))
         .route("/never", get(async || std::future::pending::<()>().await));
     let address = serve(router).await;
-    let conf = SenderConf { most_bytes: 1000, timeout: Duration::from_millis(200), ..SenderConf::default() };
-    let sender = sender(&conf);
+    let short = sender(&SenderConf { most_bytes: 1000, ..SenderConf::default() });
+    let hasty = sender(&SenderConf { timeout: Duration::from_millis(200), ..SenderConf::default() });
     let get = |path: &str| Outgoing { method: Method::GET, ..outgoing(&format!("http://{address}{path}")) };
-    let answer = sender.send(get("/long")).await.unwrap();
+    let answer = short.send(get("/long")).await.unwrap();
     assert_eq!((answer.body.len(), answer.is_cut), (1000, true));
-    assert_eq!(sender.send(get("/never")).await, Err(SendError::NoAnswer("no answer in time".to_owned())));
+    assert_eq!(hasty.send(get("/never")).await, Err(SendError::NoAnswer("no answer in time".to_owned())));
 }
 
 #[tokio::test]
