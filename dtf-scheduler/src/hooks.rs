@@ -136,9 +136,16 @@ impl Hooks {
             warn!(%error, "hooks not claimed");
             return Ok((taken, AGAIN));
         }
-        let sleep = match is_full {
-            true => Duration::ZERO,
-            false => self.until(self.table.next_hook_at().await?),
+        if is_full {
+            return Ok((taken, Duration::ZERO));
+        }
+        // What is claimed is attempted all the same: it has taken its receivers' room.
+        let sleep = match self.table.next_hook_at().await {
+            Ok(next_at) => self.until(next_at),
+            Err(error) => {
+                warn!(%error, "hooks not looked at");
+                AGAIN
+            }
         };
         Ok((taken, sleep))
     }

@@ -265,6 +265,27 @@ fn each_receiver_is_told_whatever_dies() {
     dice::run_seeds(SEEDS, chaos);
 }
 
+/// What it has claimed is attempted, and its receiver has room for the next.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_half_way_loses_no_claim() {
+    let (stage, told) = (Stage::new(), Told::default());
+    let faults: Faults = Arc::new(|call| match call {
+        "next_hook_at" => Fate::Unreachable,
+        _ => Fate::Pass,
+    });
+    let builder = stage.builder(wires::wired(&stage.ports, &faults), "p", plugin());
+    let dtf = builder.callback("note", noting(&told, |_| false)).build().unwrap();
+    dtf.start_all().await.unwrap();
+    // More than a receiver has room for.
+    for _ in 0..20 {
+        let task = create(&dtf.client(), 1, &[Hook::callback("note")]).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let row = row(&stage, task).await;
+        assert_eq!((row.hooks[0].state, row.hooks[0].attempts), (HookState::Delivered, 1));
+    }
+    dtf.stop().await;
+}
+
 /// It is asked by eight at a time, and the others have their messages at once.
 #[tokio::test(start_paused = true)]
 async fn a_slow_receiver_holds_up_nobody_else() {
