@@ -23,7 +23,7 @@ pub struct Failure {
 /// Failures of a task that read the same but for their numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FailureKind {
-    /// What their errors have in common: numbers, and hexadecimal digits as in ids, are `#`.
+    /// The text that their errors have in common: numbers, and hexadecimal digits as in ids, are `#`.
     pub pattern: String,
     /// True where they were stopped because they took too long.
     pub timed_out: bool,

@@ -7,7 +7,7 @@ use dtf_model::failure::{Failure, FailureKey};
 /// Failures of a task that read the same but for their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureKind {
-    /// What their errors have in common: numbers, and hexadecimal digits as in ids, are `#`.
+    /// The text that their errors have in common: numbers, and hexadecimal digits as in ids, are `#`.
     pub pattern: String,
     /// True if they took too long, and did not fail by themselves.
     pub timed_out: bool,

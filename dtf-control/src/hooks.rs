@@ -1,4 +1,4 @@
-//! What users ask of hooks, and the secrets that their messages are signed with.
+//! Requests of users about hooks, and the secrets that messages are signed with.
 //!
 //! Each resource group has a secret of its own, made when it is first needed and kept with the cluster's notes; so those who receive
 //! messages for one group cannot sign any for another. A secret that was replaced signs beside the new one for a day.

@@ -70,7 +70,7 @@ pub(crate) async fn flow_events(
     Ok(Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// What the stream of a flow has told.
+/// The progress of a flow's stream.
 enum Followed {
     First,
     Told(api::FlowSummary),

@@ -16,7 +16,7 @@ pub struct TaskEnd {
     pub id: Uuid,
     /// The task, as it ended.
     pub row: TaskRow,
-    /// How it ended, to those that wait for it.
+    /// The end, to those that wait for it.
     pub end: End,
 }
 

@@ -102,7 +102,7 @@ pub fn waiting(hooks: &[Hook]) -> Vec<HookRecord> {
     hooks.iter().map(record).collect()
 }
 
-/// What is done in one go for a task that has ended.
+/// The work that is done in one go for a task that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Round {
     /// The records as they are to be written first.
