@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio_util::task::AbortOnDropHandle;
@@ -184,20 +185,21 @@ impl Pipes {
     }
 
     /// Takes what is there without waiting for more: what the command left in the background may write for as long as it
-    /// likes.
+    /// likes. The system is asked, not the runtime, which may not have heard yet of what was written last.
     async fn drain(&mut self, listener: &mut impl Listener) -> io::Result<()> {
         let ends = [(Stream::Out, &mut self.out), (Stream::Err, &mut self.err)];
         for ((stream, end), chunk) in ends.into_iter().zip(&mut self.chunks) {
             let mut taken = 0;
             while let Some(receiver) = end.as_ref().filter(|_| taken < MOST_LEFT) {
-                match receiver.try_read(chunk) {
+                // Its descriptor does not block.
+                match rustix::io::read(receiver, &mut chunk[..]) {
                     Ok(0) => *end = None,
                     Ok(read) => {
                         taken += read;
                         listener.take(stream, &chunk[..read]).await?;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(Errno::WOULDBLOCK) => break,
+                    Err(Errno::INTR) => {}
                     Err(_) => *end = None,
                 }
             }
@@ -238,5 +240,43 @@ impl Leftovers {
             all.pop_front();
         }
         all.push_back(AbortOnDropHandle::new(reading));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Vec<u8>);
+
+    impl Listener for Heard {
+        async fn take(&mut self, _: Stream, bytes: &[u8]) -> io::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    /// On this runtime nothing is heard of while the test itself runs.
+    #[tokio::test]
+    async fn what_was_written_last_is_taken_before_the_runtime_hears_of_it() {
+        let (ours, mut theirs) = io::pipe().unwrap();
+        let out = Some(pipe::Receiver::from_owned_fd(ours.into()).unwrap());
+        let mut pipes = Pipes { out, err: None, chunks: [vec![0; CHUNK], vec![0; CHUNK]] };
+        theirs.write_all(b"begun").unwrap();
+        assert_eq!(pipes.hear().await, (Stream::Out, b"begun".as_slice()));
+        assert!(pipes.hear().now_or_never().is_none(), "there is no more yet");
+        theirs.write_all(b"end").unwrap();
+        let mut heard = Heard::default();
+        pipes.drain(&mut heard).await.unwrap();
+        assert_eq!(heard.0, b"end");
+        assert!(pipes.out.is_some(), "it is open");
+        drop(theirs);
+        pipes.drain(&mut heard).await.unwrap();
+        assert!(pipes.out.is_none());
     }
 }
