@@ -41,10 +41,11 @@ pub use task::{
     Counts, Creator, NewTask, Progress, Task, TaskControl, TaskPage, TaskQuery, TaskResult, TaskStatus,
     Unique, UniqueWhile,
 };
-pub use task_type::TaskType;
+pub use task_type::{DefineType, Definition, TaskType, TypeQuery};
 pub use token::{CreatedToken, NewToken, Token, TokenRole};
 pub use work::{
-    Beat, ItemReport, Leave, News, Poll, RemoteWorker, ReportWork, Reported, Work, WorkItem, WorkerInfo,
+    Beat, ItemNote, ItemReport, Leave, News, Poll, RemoteWorker, ReportWork, Reported, RunningItem,
+    RunningQuery, Work, WorkItem, WorkerInfo,
 };
 pub use worker::{
     Drain, Eviction, Holding, HoldingState, Member, MemberState, Part, Pin, Placement, Role, Worker,

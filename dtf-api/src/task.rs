@@ -95,7 +95,7 @@ pub struct NewTask {
     #[serde(default)]
     #[schema(example = json!({"count": 1000}))]
     pub param: Value,
-    /// The name that people know it by; at most 255 characters. Default empty.
+    /// The name that people know it by; at most 128 characters. Default empty.
     #[serde(default)]
     pub name: String,
     /// Its purpose. Default empty.
@@ -131,6 +131,27 @@ pub struct NewTask {
     /// The receivers that are told of its end, at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+}
+
+impl NewTask {
+    /// A task of a type with these parameters, and the defaults of everything else.
+    pub fn of(task_type: impl Into<String>, param: Value) -> Self {
+        Self {
+            task_type: task_type.into(),
+            param,
+            name: String::new(),
+            description: String::new(),
+            creator: Creator::default(),
+            group: default_group(),
+            priority: medium_priority(),
+            timeout_ms: default_timeout_ms(),
+            start_at: None,
+            limits: Limits::default(),
+            after: Vec::new(),
+            unique: None,
+            hooks: Vec::new(),
+        }
+    }
 }
 
 /// The time for which a task is the only one with its key.

@@ -4,10 +4,10 @@
 //! session and renews it; a session that is silent for `lease_ms` has ended, and what its worker had runs elsewhere.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-crate::object::only_objects!(WorkerInfo, ItemReport);
+crate::object::only_objects!(WorkerInfo, ItemReport, ItemNote);
 
 /// A worker, as it describes itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -124,7 +124,7 @@ pub struct Reported {
 }
 
 /// A sign of life of a worker that runs items.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Beat {
     /// The session.
@@ -134,6 +134,57 @@ pub struct Beat {
     /// The time to wait for news, in milliseconds; at most 20000. Default 0.
     #[serde(default)]
     pub wait_ms: u64,
+    /// What people are told of items that run, at most one note of each. An item keeps its newest one while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<ItemNote>,
+}
+
+/// A note on an item that runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+pub struct ItemNote {
+    /// The item's ticket.
+    pub ticket: Uuid,
+    /// The share that is done, from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// A line for people, at most 256 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A query for the items that workers have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct RunningQuery {
+    /// Only those of this task.
+    pub task: Option<u64>,
+    /// The most items, 1 to 1000. Default 100.
+    pub limit: Option<u32>,
+}
+
+/// An item that a worker has, which is connected to the process that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RunningItem {
+    /// The task that it is of.
+    pub task: u64,
+    /// Its idempotency key.
+    pub key: String,
+    /// The function.
+    pub function: String,
+    /// The name of the worker.
+    pub worker: String,
+    /// The number of earlier attempts that failed.
+    pub attempt: u32,
+    /// The time for which the worker has had it, in milliseconds.
+    pub running_ms: u64,
+    /// The share that is done, as the worker said it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// The worker's last line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// The answer to a [`Beat`].
@@ -155,7 +206,7 @@ pub struct Leave {
     pub session: Uuid,
 }
 
-/// A remote worker that is connected to the server that was asked.
+/// A remote worker that is connected to a process of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemoteWorker {
     /// The session.
@@ -164,10 +215,14 @@ pub struct RemoteWorker {
     pub worker: WorkerInfo,
     /// Its functions, by name.
     pub functions: Vec<String>,
-    /// The number of items that it has.
-    pub running: u64,
-    /// The time left of its lease, in milliseconds.
-    pub lease_ms: u64,
+    /// The process that it is connected to.
+    pub process: String,
+    /// The number of items that it has, where it is connected to the process that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<u64>,
+    /// The time left of its lease, in milliseconds, where it is connected to the process that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
     /// True if it was asked to leave.
     pub drained: bool,
 }

@@ -38,6 +38,23 @@ impl TaskStatusView {
         self.queues.as_ref().map_or(&[], |queues| &queues.blocked_on)
     }
 
+    /// Returns the same obstacles for people: with the names of types in place of their numbers.
+    pub fn blocked_on_in_words(&self, types: &PluginRegistry) -> Vec<String> {
+        let name = types.name_of(self.row.task_type, &self.row.param);
+        let (executing, member) = types.executing_name(&self.row.spec());
+        let in_words = |condition: &String| match member.strip_prefix("map:") {
+            Some(function)
+                if condition.starts_with(&format!("an executor that knows task type {executing}")) =>
+            {
+                format!("a worker with the function {function}; none that is connected has it")
+            }
+            _ => {
+                condition.replace(&format!("task type {}", self.row.task_type), &format!("task type {name}"))
+            }
+        };
+        self.blocked_on().iter().map(in_words).collect()
+    }
+
     /// Returns the progress.
     pub fn progress(&self) -> Progress {
         Progress::of(&self.row, self.queues.as_ref())
@@ -67,11 +84,6 @@ impl Client {
     #[must_use]
     pub fn collecting_here(self, alone: bool) -> Self {
         Self { alone, ..self }
-    }
-
-    /// Returns the number of a type that this process knows by this name.
-    pub(crate) fn type_named(&self, name: &str) -> Result<TaskTypeId, ClientError> {
-        self.context.plugins.number_named(name).map_err(Into::into)
     }
 
     /// Checks that outputs of this type can be read here.

@@ -118,7 +118,7 @@ impl Client {
     /// # Errors
     /// Those of [`create_flow`](Self::create_flow).
     pub async fn create_flow_once(&self, request: Uuid, flow: FlowBuilder) -> Result<FlowView, ClientError> {
-        let (name, tasks) = self.definition(flow)?;
+        let (name, tasks) = self.definition(flow).await?;
         let members = define(tasks)?;
         let name = Some(name);
         self.create_members(NewFlow { request, name, retry_of: None, members, now: self.now() }).await
@@ -127,19 +127,25 @@ impl Client {
     /// Returns a flow as the template of a schedule.
     ///
     /// # Errors
-    /// A type is unknown, or a task is in the flow twice.
-    pub fn flow_template(&self, flow: FlowBuilder) -> Result<Template, ClientError> {
-        let (name, tasks) = self.definition(flow)?;
+    /// A type is unknown, a task is in the flow twice, or the store failed.
+    pub async fn flow_template(&self, flow: FlowBuilder) -> Result<Template, ClientError> {
+        let (name, tasks) = self.definition(flow).await?;
         Ok(Template::Flow { name, tasks })
     }
 
-    fn definition(&self, flow: FlowBuilder) -> Result<(String, FlowDefinition), ClientError> {
+    async fn definition(&self, flow: FlowBuilder) -> Result<(String, FlowDefinition), ClientError> {
         if let Some(refused) = flow.refused {
             return Err(refused.into());
         }
         let mut tasks = FlowDefinition::new();
         for (name, (task_type, param, after)) in flow.tasks {
-            let task_type = self.type_named(&task_type)?;
+            let named = |error| match error {
+                ClientError::Invalid(InvalidInput::TypeParam(why)) => {
+                    InvalidInput::TypeParam(format!("task {name:?}: {why}")).into()
+                }
+                error => error,
+            };
+            let (task_type, param) = self.prepare(&task_type, param).await.map_err(named)?;
             tasks.insert(name, FlowTask { task_type, param, after });
         }
         Ok((flow.name, tasks))

@@ -198,7 +198,7 @@ impl<T, R> Submission<T, R> {
         param: TaskParam,
         request: Uuid,
     ) -> Result<TaskHandle, ClientError> {
-        let task_type = client.type_named(name)?;
+        let (task_type, param) = client.prepare(name, param).await?;
         client.create_task_once(request, task_type, param).await
     }
 }

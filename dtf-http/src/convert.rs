@@ -129,20 +129,11 @@ fn result(result: TaskResult) -> api::TaskResult {
 /// A task, as its row has it.
 pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
     let task_type = types.name_of(row.task_type, &row.param);
+    let param = types.given(row.task_type, &row.param).clone();
     let counts = counts(row.counts);
     let ended = api::Progress { counts, generated: true, ..api::Progress::default() };
-    let TaskParam {
-        name,
-        description,
-        creator,
-        group,
-        priority,
-        timeout,
-        start_at,
-        retry_of,
-        type_param,
-        ..
-    } = row.param;
+    let TaskParam { name, description, creator, group, priority, timeout, start_at, retry_of, .. } =
+        row.param;
     api::Task {
         id: row.id.0,
         task_type,
@@ -162,7 +153,7 @@ pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
         created_at: row.created_at,
         started_at: row.started_at,
         finished_at: row.finished_at,
-        param: type_param,
+        param,
         result: row.result.map(result),
         progress: row.status.is_terminal().then_some(ended),
         waits: row.waits,
@@ -176,22 +167,9 @@ pub(crate) fn row(types: &PluginRegistry, row: TaskRow) -> api::Task {
 /// A task, with its progress.
 pub(crate) fn view(types: &PluginRegistry, view: TaskStatusView) -> api::Task {
     let progress = progress(&view.progress(), view.pace);
-    let (blocked_on, number) = (view.blocked_on().to_vec(), view.row.task_type.0);
+    let blocked_on = view.blocked_on_in_words(types);
     let task = row(types, view.row);
-    let named = |on: &String| condition_in_words(on, number, &task.task_type);
-    let blocked_on = blocked_on.iter().map(named).collect();
     api::Task { progress: Some(progress), blocked_on, ..task }
-}
-
-/// A condition that a task waits for, with the name of its type in place of the number.
-fn condition_in_words(condition: &str, number: u32, name: &str) -> String {
-    let of_type = format!("task type {number}");
-    match name.strip_prefix("map:") {
-        Some(function) if condition.starts_with(&format!("an executor that knows {of_type}")) => {
-            format!("a worker with the function {function}; none that is connected has it")
-        }
-        _ => condition.replace(&of_type, &format!("task type {name}")),
-    }
 }
 
 pub(crate) fn task_param(task: api::NewTask) -> Result<TaskParam, Failed> {
@@ -214,7 +192,7 @@ pub(crate) fn task_param(task: api::NewTask) -> Result<TaskParam, Failed> {
 pub(crate) fn new_task(types: &PluginRegistry, task_type: TaskTypeId, param: TaskParam) -> api::NewTask {
     api::NewTask {
         task_type: types.name_of(task_type, &param),
-        param: param.type_param,
+        param: types.given(task_type, &param).clone(),
         name: param.name,
         description: param.description,
         creator: api::Creator { uid: param.creator.uid, name: param.creator.name },
@@ -287,6 +265,8 @@ pub(crate) fn task_type(registration: &TaskPluginRegistration, conf: &TaskConf) 
         description: registration.description.clone(),
         max_attempts: conf.max_attempts,
         subtask_timeout_ms: millis(conf.subtask_timeout),
+        schema: registration.plugin.schema(),
+        definition: None,
     }
 }
 

@@ -51,7 +51,6 @@ pub enum FlowAction {
 impl App {
     /// Creates a task that waits for others, or finds the one that this request made before.
     pub(crate) async fn create_after(&self, request: Uuid, task: api::NewTask) -> Result<api::Task, Failed> {
-        let task_type = self.registry().number_named(&task.task_type)?;
         let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
         // Its result may be put into the parameter.
         for after in &task.after {
@@ -59,7 +58,8 @@ impl App {
         }
         let after: Vec<_> =
             task.after.iter().map(|after| (TaskId(after.task), condition(after.when))).collect();
-        let param = convert::task_param(task)?;
+        let name = task.task_type.clone();
+        let (task_type, param) = self.client().prepare(&name, convert::task_param(task)?).await?;
         let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
         let target = app::target(created);
         self.note_done(Change { action: "task.create", target, detail, request }).await?;
@@ -250,18 +250,7 @@ pub fn builder(flow: api::NewFlow) -> Result<FlowBuilder, Failed> {
     Ok(after.into_iter().fold(builder, |builder, (name, on)| builder.after(&name, &on.task, on.condition)))
 }
 
-/// The tasks of a flow of the API, as a schedule keeps them.
-pub(crate) fn definition(types: &PluginRegistry, flow: api::NewFlow) -> Result<FlowDefinition, Failed> {
-    let task = |(name, task): (String, api::FlowTask)| {
-        let (named, param) = (types.number_named(&task.task_type)?, param_of(&name, &task)?);
-        let task_type = types.number_for(types.get(named)?, &param);
-        let after = task.after.into_iter().map(predecessor).collect();
-        Ok((name, FlowTask { task_type, param, after }))
-    };
-    flow.tasks.into_iter().map(task).collect()
-}
-
-/// The reverse of [`definition`].
+/// The tasks of a flow of the API that a schedule keeps; the reverse of [`builder`].
 pub(crate) fn flow_of(types: &PluginRegistry, name: String, tasks: FlowDefinition) -> api::NewFlow {
     let task = |(name, task): (String, FlowTask)| {
         let after = task

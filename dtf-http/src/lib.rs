@@ -9,6 +9,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod announce;
 mod app;
 mod assets;
 mod auth;
@@ -26,9 +27,11 @@ mod schedules;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;
+mod types;
 mod work;
 
 pub use access::{Access, TokenRule};
+pub use announce::{Announcing, announce};
 pub use app::{App, PlacementAction};
 pub use auth::Caller;
 pub use flows::{FlowAction, builder as flow_builder};

@@ -32,7 +32,6 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(bulk))
         .routes(routes!(list_groups))
         .routes(routes!(get_group, set_group))
-        .routes(routes!(list_types))
         .routes(routes!(list_workers))
         .routes(routes!(drain_worker))
         .routes(routes!(get_placement))
@@ -44,6 +43,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(revoke_token))
         .routes(routes!(list_audit))
         .routes(routes!(list_results))
+        .merge(crate::types::api())
         .merge(items::api())
         .merge(work::api())
 }
@@ -228,13 +228,6 @@ async fn set_group(
     Json(set): Json<api::SetGroup>,
 ) -> Result<Body<api::Group>, Failed> {
     app.set_group(&name, set).await.map(Body)
-}
-
-/// List the types of task that this server knows.
-#[utoipa::path(get, path = "/v1/types", tag = "types", responses(
-    (status = 200, description = "The types, by number", body = Vec<api::TaskType>)))]
-async fn list_types(Acting(app): Acting) -> Body<Vec<api::TaskType>> {
-    Body(app.types())
 }
 
 /// List the processes of the cluster, with their roles and the number of parts that they hold.

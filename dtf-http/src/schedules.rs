@@ -6,6 +6,7 @@ use axum::Json as Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use dtf_api as api;
+use dtf_control::Client;
 use dtf_control::{BackfillPeriod, ScheduleView};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::schedule::{Cause, Outcome, OutcomeKind, Overlap, ScheduleSpec, Template};
@@ -43,7 +44,7 @@ impl App {
     ) -> Result<api::Schedule, Failed> {
         groups_of(new.task.as_ref(), new.flow.as_ref())
             .try_for_each(|group| self.caller().check_group(group))?;
-        let spec = spec(self.registry(), new)?;
+        let spec = spec(self.client(), new).await?;
         let (target, detail) = (target(&spec.name), format!("{} {}", spec.when, spec.zone));
         let created = self.client().create_schedule_once(request, spec).await?;
         self.note_done(Change { action: "schedule.create", target, detail, request }).await?;
@@ -264,21 +265,19 @@ fn target(name: &str) -> String {
     format!("schedule {name}")
 }
 
-fn spec(types: &PluginRegistry, new: api::NewSchedule) -> Result<ScheduleSpec, Failed> {
+async fn spec(client: &Client, new: api::NewSchedule) -> Result<ScheduleSpec, Failed> {
     let template = match (new.task, new.flow) {
         (Some(task), None) if task.after.is_empty() && task.unique.is_none() => {
-            let registration = types.get(types.number_named(&task.task_type)?)?;
-            let param = Box::new(convert::task_param(task)?);
-            Template::Task { task_type: types.number_for(registration, &param), param }
+            let name = task.task_type.clone();
+            let (task_type, param) = client.prepare(&name, convert::task_param(task)?).await?;
+            Template::Task { task_type, param: Box::new(param) }
         }
         (Some(_), None) => {
             return Err(Failed::invalid(
                 "the task of a schedule waits for others or has a unique key; leave out `after` and `unique`, or give a flow",
             ));
         }
-        (None, Some(flow)) => {
-            Template::Flow { name: flow.name.clone(), tasks: flows::definition(types, flow)? }
-        }
+        (None, Some(flow)) => client.flow_template(flows::builder(flow)?).await?,
         _ => {
             return Err(Failed::invalid(
                 "a schedule creates a task or a flow; give one of `task` and `flow`",

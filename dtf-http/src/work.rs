@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Acting;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
 use crate::problem::Failed;
 
 /// The largest body that is read of a worker: its reports have the results of many items.
@@ -22,6 +22,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(beat))
         .routes(routes!(leave))
         .routes(routes!(list_remote_workers))
+        .routes(routes!(list_running_items))
         .routes(routes!(drain_remote_worker))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
@@ -61,12 +62,23 @@ async fn leave(Acting(app): Acting, Json(leave): Json<api::Leave>) -> Result<Sta
     app.leave(leave.session).map(|()| StatusCode::NO_CONTENT)
 }
 
-/// List the remote workers that are connected to this server.
+/// List the remote workers that are connected to processes of the cluster, of each process the first thousand.
 #[utoipa::path(get, path = "/v1/work/workers", tag = "work", responses(
     (status = 200, description = "The workers, by name", body = Vec<api::RemoteWorker>),
     (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn list_remote_workers(Acting(app): Acting) -> Result<Body<Vec<api::RemoteWorker>>, Failed> {
-    Ok(Body(app.remote_workers()))
+    app.remote_workers().await.map(Body)
+}
+
+/// List the items that workers have which are connected to this server, those that run longest first, with what their workers say of them.
+#[utoipa::path(get, path = "/v1/work/items", tag = "work", params(api::RunningQuery), responses(
+    (status = 200, description = "The items", body = Vec<api::RunningItem>),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn list_running_items(
+    Acting(app): Acting,
+    Query(query): Query<api::RunningQuery>,
+) -> Result<Body<Vec<api::RunningItem>>, Failed> {
+    app.running_items(&query).map(Body)
 }
 
 /// Ask the remote workers with a name that are connected to this server to end what they have and leave.

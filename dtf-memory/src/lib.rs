@@ -2,9 +2,11 @@
 
 mod audit;
 mod cluster;
+mod defined_types;
 mod done;
 mod failures;
 mod flows;
+mod gateways;
 mod groups;
 mod hooks;
 mod items;

@@ -14,8 +14,10 @@ use dtf_model::table::{
 use uuid::Uuid;
 
 use super::audit::Audit;
+use super::defined_types::DefinedTypes;
 use super::failures::Failures;
 use super::flows::Flows;
+use super::gateways::Gateways;
 use super::groups::Groups;
 use super::items::Items;
 use super::results::Results;
@@ -42,6 +44,8 @@ pub(super) struct State {
     pub(super) notes: HashMap<String, String>,
     pub(super) results: Results,
     pub(super) items: Items,
+    pub(super) defined_types: DefinedTypes,
+    pub(super) gateways: Gateways,
     pub(super) tokens: Tokens,
     pub(super) audit: Audit,
 }

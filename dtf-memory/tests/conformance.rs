@@ -44,6 +44,8 @@ async fn tables_conform() {
     dtf_testkit::cluster::run_all(table.clone()).await;
     dtf_testkit::result::run_all(table.clone()).await;
     dtf_testkit::items::run_all(table.clone()).await;
+    dtf_testkit::defined_type::run_all(table.clone()).await;
+    dtf_testkit::gateway::run_all(table.clone()).await;
     dtf_testkit::token::run_all(table.clone()).await;
     dtf_testkit::audit::run_all(table).await;
 }

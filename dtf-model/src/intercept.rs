@@ -12,8 +12,10 @@ use uuid::Uuid;
 
 use crate::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable};
 use crate::cluster::ClusterTable;
+use crate::defined_type::{DefinedType, DefinedTypeTable};
 use crate::failure::{Failure, FailureKey, FailureTable};
 use crate::flow::{Dependency, Dependent, FlowCounts, FlowRow, FlowTable, NewFlow};
+use crate::gateway::{Gateway, GatewayTable};
 use crate::group::{GroupTable, ResourceGroup};
 use crate::hook::{HookTable, HookUpdate};
 use crate::items::{Appended, Feed, FeedOffset, ItemChunk, ItemTable};
@@ -273,6 +275,19 @@ intercepted! { "tasks": ItemTable for TaskTable;
     feed(task: TaskId, producer: &str) -> (Feed, u64);
     items(task: TaskId, from: u64) -> Vec<ItemChunk>;
     drop_items(task: TaskId, before: u64) -> ();
+}
+
+intercepted! { "tasks": DefinedTypeTable for TaskTable;
+    define_type(definition: &DefinedType) -> bool;
+    defined_type(name: &str) -> Option<DefinedType>;
+    defined_types(after: Option<&str>, most: u32) -> Vec<DefinedType>;
+    delete_type(name: &str) -> bool;
+}
+
+intercepted! { "tasks": GatewayTable for TaskTable;
+    announce_gateway(gateway: &Gateway) -> ();
+    gateways(now: u64, after: Option<Uuid>, most: u32) -> Vec<Gateway>;
+    withdraw_gateway(id: Uuid, now: u64) -> ();
 }
 
 intercepted! { "tasks": TokenTable for TaskTable;

@@ -17,9 +17,11 @@
 pub mod audit;
 mod bucket;
 pub mod cluster;
+pub mod defined_type;
 pub mod error;
 pub mod failure;
 pub mod flow;
+pub mod gateway;
 pub mod group;
 pub mod hook;
 pub mod ids;

@@ -6,9 +6,11 @@ use uuid::Uuid;
 
 use crate::audit::AuditTable;
 use crate::cluster::ClusterTable;
+use crate::defined_type::DefinedTypeTable;
 use crate::error::{InvalidInput, StoreError};
 use crate::failure::FailureTable;
 use crate::flow::{FlowMember, FlowTable};
+use crate::gateway::GatewayTable;
 use crate::group::GroupTable;
 use crate::hook::{HookRecord, HookTable, waiting};
 use crate::ids::{RunEpoch, TaskId, TaskTypeId};
@@ -385,6 +387,8 @@ pub trait TaskTable:
     + UniqueTable
     + ResultTable
     + ItemTable
+    + DefinedTypeTable
+    + GatewayTable
     + TokenTable
     + AuditTable
 {

@@ -47,6 +47,16 @@ impl Conditions {
     }
 }
 
+/// Returns the name of the index of types. In SQLite an index and a table cannot have the same one, and `tbl_task_type` is a table.
+fn index_of_types(dialect: Dialect) -> &'static str {
+    match dialect {
+        #[cfg(feature = "sqlite")]
+        Dialect::Sqlite => "tbl_task_by_type",
+        #[cfg(feature = "mysql")]
+        Dialect::MySql => "tbl_task_type",
+    }
+}
+
 /// The statement that lists what fits, behind `last`. Texts have to agree in length too, as MySQL does not see trailing spaces.
 pub(crate) fn list(filter: &TaskFilter, last: Option<&Last>, most: u32, dialect: Dialect) -> Call {
     let TaskFilter { status, task_type, group, creator, name, name_prefix, starts_after } = filter;
@@ -64,7 +74,7 @@ pub(crate) fn list(filter: &TaskFilter, last: Option<&Last>, most: u32, dialect:
     }
     if let Some(task_type) = task_type {
         conditions.and("task_type = ?", [task_type.0.into()]);
-        indexes.push("tbl_task_type");
+        indexes.push(index_of_types(dialect));
     }
     if let Some(status) = status {
         conditions.and("task_status = ?", [status.code().into()]);
@@ -204,7 +214,7 @@ pub(crate) mod tests {
         let filters = [
             (none(), "PRIMARY"),
             (TaskFilter { status: Some(TaskStatus::Completed), ..none() }, "tbl_task_status"),
-            (TaskFilter { task_type: Some(TaskTypeId(1)), ..none() }, "tbl_task_type"),
+            (TaskFilter { task_type: Some(TaskTypeId(1)), ..none() }, index_of_types(dialect)),
             (TaskFilter { group: text(), ..none() }, "tbl_task_group"),
             (TaskFilter { creator: text(), ..none() }, "tbl_task_creator"),
             (TaskFilter { name: text(), ..none() }, "tbl_task_name"),

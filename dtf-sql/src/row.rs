@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use dtf_model::audit::{AuditEntry, AuditOutcome};
+use dtf_model::defined_type::DefinedType;
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::flow::{Condition, Dependency, Dependent, FlowMember, FlowRow};
+use dtf_model::gateway::Gateway;
 use dtf_model::hook::HookRecord;
 use dtf_model::ids::TypeVersion;
 use dtf_model::items::Feed;
@@ -294,6 +296,32 @@ impl Record for ApiToken {
             created_by: columns.text("creator")?,
             expires_at: columns.maybe("expire_time")?,
             last_used: columns.maybe("use_time")?,
+        })
+    }
+}
+
+impl Record for Gateway {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(Gateway {
+            id: columns.text("id")?.parse().map_err(|_| wrong("id", "no UUID"))?,
+            process: columns.text("process")?,
+            workers: columns.json("workers")?.unwrap_or_default(),
+            connected: columns.number("connected")?,
+            until: columns.number("until_time")?,
+        })
+    }
+}
+
+impl Record for DefinedType {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(DefinedType {
+            name: columns.text("name")?,
+            version: columns.number("version")?,
+            description: columns.text("description")?,
+            schema: columns.json("param_schema")?.unwrap_or_default(),
+            template: columns.json("template")?.unwrap_or_default(),
+            updated_at: columns.number("update_time")?,
+            updated_by: columns.text("updater")?,
         })
     }
 }

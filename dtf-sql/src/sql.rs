@@ -70,6 +70,12 @@ pub(crate) const UNIQUE_HOLDER: &str = include_str!("../sql/unique/holder.sql");
 pub(crate) const UNIQUE_LAPSE: &str = include_str!("../sql/unique/lapse.sql");
 pub(crate) const UNTOLD: &str = include_str!("../sql/flow/untold.sql");
 pub(crate) const WITH_UNTOLD: &str = include_str!("../sql/flow/with_untold.sql");
+pub(crate) const DEFINED_TYPE: &str = include_str!("../sql/defined_type/named.sql");
+pub(crate) const DEFINED_TYPES: &str = include_str!("../sql/defined_type/list.sql");
+pub(crate) const DELETE_TYPE: &str = include_str!("../sql/defined_type/delete.sql");
+pub(crate) const UPDATE_TYPE: &str = include_str!("../sql/defined_type/update.sql");
+pub(crate) const GATEWAYS: &str = include_str!("../sql/gateway/list.sql");
+pub(crate) const WITHDRAW_GATEWAY: &str = include_str!("../sql/gateway/withdraw.sql");
 pub(crate) const TOKEN: &str = include_str!("../sql/token.sql");
 pub(crate) const TOKENS: &str = include_str!("../sql/tokens.sql");
 pub(crate) const TOUCH_TOKEN: &str = include_str!("../sql/touch_token.sql");
@@ -87,6 +93,7 @@ pub(crate) mod sqlite {
     pub(crate) const APPEND_ITEMS: &str = include_str!("../sql/sqlite/append_items.sql");
     pub(crate) const DROP_ITEMS: &str = include_str!("../sql/sqlite/drop_items.sql");
     pub(crate) const FORGET_ALL_ITEMS: &str = include_str!("../sql/sqlite/forget_all_items.sql");
+    pub(crate) const ANNOUNCE_GATEWAY: &str = include_str!("../sql/sqlite/announce_gateway.sql");
     pub(crate) const ADD_ENTRY: &str = include_str!("../sql/sqlite/add_entry.sql");
     pub(crate) const ADD_TOKEN: &str = include_str!("../sql/sqlite/add_token.sql");
     pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/sqlite/forget_entries.sql");
@@ -98,12 +105,13 @@ pub(crate) mod sqlite {
     pub(crate) const INSERT_FLOW: &str = include_str!("../sql/sqlite/insert_flow.sql");
     pub(crate) const INSERT_FLOW_TASKS: &str = include_str!("../sql/sqlite/insert_flow_tasks.sql");
     pub(crate) const INSERT_SCHEDULE: &str = include_str!("../sql/sqlite/insert_schedule.sql");
+    pub(crate) const INSERT_TYPE: &str = include_str!("../sql/sqlite/insert_type.sql");
     pub(crate) const INSERT_UNIQUE: &str = include_str!("../sql/sqlite/insert_unique.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/sqlite/keep_failures.sql");
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 12] = [
+    pub(crate) const MIGRATIONS: [&str; 13] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
@@ -116,6 +124,7 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0010_unique.sql"),
         include_str!("../migrations/sqlite/0011_hooks.sql"),
         include_str!("../migrations/sqlite/0012_tbl_task_item.sql"),
+        include_str!("../migrations/sqlite/0013_types_gateways.sql"),
     ];
 }
 
@@ -127,6 +136,7 @@ pub(crate) mod mysql {
     pub(crate) const APPEND_ITEMS: &str = include_str!("../sql/mysql/append_items.sql");
     pub(crate) const DROP_ITEMS: &str = include_str!("../sql/mysql/drop_items.sql");
     pub(crate) const FORGET_ALL_ITEMS: &str = include_str!("../sql/mysql/forget_all_items.sql");
+    pub(crate) const ANNOUNCE_GATEWAY: &str = include_str!("../sql/mysql/announce_gateway.sql");
     pub(crate) const ADD_ENTRY: &str = include_str!("../sql/mysql/add_entry.sql");
     pub(crate) const ADD_TOKEN: &str = include_str!("../sql/mysql/add_token.sql");
     pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/mysql/forget_entries.sql");
@@ -140,13 +150,14 @@ pub(crate) mod mysql {
     pub(crate) const INSERT_FLOW: &str = include_str!("../sql/mysql/insert_flow.sql");
     pub(crate) const INSERT_FLOW_TASKS: &str = include_str!("../sql/mysql/insert_flow_tasks.sql");
     pub(crate) const INSERT_SCHEDULE: &str = include_str!("../sql/mysql/insert_schedule.sql");
+    pub(crate) const INSERT_TYPE: &str = include_str!("../sql/mysql/insert_type.sql");
     pub(crate) const INSERT_UNIQUE: &str = include_str!("../sql/mysql/insert_unique.sql");
     pub(crate) const KEEP_FAILURES: &str = include_str!("../sql/mysql/keep_failures.sql");
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/mysql/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 12] = [
+    pub(crate) const MIGRATIONS: [&str; 13] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
@@ -159,5 +170,6 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0010_unique.sql"),
         include_str!("../migrations/mysql/0011_hooks.sql"),
         include_str!("../migrations/mysql/0012_tbl_task_item.sql"),
+        include_str!("../migrations/mysql/0013_types_gateways.sql"),
     ];
 }

@@ -2,8 +2,10 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod defined_type;
 pub mod failure;
 pub mod flow;
+pub mod gateway;
 pub mod group;
 pub mod hook;
 pub mod items;

@@ -60,6 +60,7 @@ impl TaskExecutor for RemoteFunction {
             attempt: context.attempt,
             timeout: self.timeout,
             body: body.clone(),
+            key: context.key,
         };
         let run = self.exchange.run(item, context.cancelled.cancelled());
         let outcome = tokio::select! {

@@ -11,19 +11,24 @@
 //! Sources are lazy, and resume at a position. Results are written to a sink exactly once for each subtask, whoever fails over.
 
 mod command;
+mod defined;
 pub mod exchange;
 mod function;
 mod http;
+mod item_key;
 mod map;
 mod members;
 mod param;
+mod schema;
 mod sink;
 mod source;
 mod template;
 
 pub use command::{CommandError, Commands};
+pub use defined::DefinedAs;
 pub use exchange::Exchange;
 pub use http::{HttpCall, Outbound};
+pub use item_key::ItemKey;
 pub use map::{MapParts, registration};
 pub use param::{
     CsvFile, CsvOut, FailedSink, Function, MapParam, Sink, Source, WebhookOut,

@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use dtf_model::defined_type::DefinedType;
 use dtf_model::items::ItemTable;
 use dtf_model::param::MAX_TIMEOUT;
 use dtf_model::plugin::{
-    MAX_SUBTASK_TIMEOUT, Members, TaskCollector, TaskConf, TaskExecutor, TaskGenerator, TaskPlugin,
-    TaskPluginRegistration,
+    MAX_SUBTASK_TIMEOUT, Members, NewSubtask, TaskCollector, TaskConf, TaskExecutor, TaskGenerator,
+    TaskPlugin, TaskPluginRegistration, of_defined,
 };
 use dtf_model::queue::QueueReader;
 use dtf_model::result::ResultTable;
 use dtf_model::{InvalidInput, TaskParam, TaskSpec, TaskTypeId};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::command::{CommandFunction, Commands};
+use crate::defined;
 use crate::exchange::Exchange;
 use crate::function::{Attempts, RemoteFunction};
 use crate::http::{HttpFunction, Outbound};
+use crate::item_key::Keyed;
 use crate::members::AllMembers;
 use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink, WebhookOut};
 use crate::sink::{CountSink, CsvSink, JsonlSink, KeepSink, WebhookSink, WithFailed};
@@ -84,8 +89,27 @@ impl TaskPlugin for Map {
 
     fn member(&self, param: &TaskParam) -> Option<String> {
         // Asked for each row of a list: the source may be large.
+        match param.type_param.get("defined").and_then(|defined| defined.get("name")?.as_str()) {
+            Some(name) => Some(of_defined(name)),
+            None => self.executing_member(param),
+        }
+    }
+
+    fn executing_member(&self, param: &TaskParam) -> Option<String> {
         let function = Function::deserialize(param.type_param.get("function")?).ok()?;
         Some(function.member())
+    }
+
+    fn check_definition(&self, definition: &DefinedType) -> Result<(), InvalidInput> {
+        defined::check(definition)
+    }
+
+    fn fill_in(&self, definition: &DefinedType, given: &Value) -> Result<Value, InvalidInput> {
+        defined::fill_in(definition, given)
+    }
+
+    fn given<'a>(&self, param: &'a TaskParam) -> &'a Value {
+        param.type_param.pointer("/defined/param").unwrap_or(&param.type_param)
     }
 
     fn takes_items(&self, param: &TaskParam) -> bool {
@@ -99,7 +123,20 @@ impl TaskPlugin for Map {
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
         let stores = self.parts.items.clone();
         let stores = stores.map(|(items, queues)| ItemStores { items, queues });
-        source::generator(MapParam::read(&spec.param)?.source, spec, stores)
+        let MapParam { source, key, .. } = MapParam::read(&spec.param)?;
+        let inner = source::generator(source, spec, stores)?;
+        Ok(match key {
+            Some(key) => Box::new(Keyed { inner, key }),
+            None => inner,
+        })
+    }
+
+    fn again(&self, spec: &TaskSpec, body: Bytes) -> anyhow::Result<NewSubtask> {
+        let subtask = NewSubtask::new(body);
+        match MapParam::read(&spec.param)?.key {
+            Some(key) => key.keyed(subtask),
+            None => Ok(subtask),
+        }
     }
 
     fn executor(&self, spec: &TaskSpec) -> anyhow::Result<Arc<dyn TaskExecutor>> {

@@ -8,7 +8,9 @@ use dtf_model::{InvalidInput, TaskParam};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::defined::DefinedAs;
 use crate::http::HttpCall;
+use crate::item_key::ItemKey;
 
 /// The longest name of a function, in characters.
 const MAX_FUNCTION_CHARS: usize = 100;
@@ -45,12 +47,18 @@ pub struct MapParam {
     /// The sink for the items that failed for good. Default: they are kept as failures of the task only, as far as those are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedSink>,
+    /// The key of each item. Default: none has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ItemKey>,
     /// The number of attempts at an item, the first included, before it has failed for good: 1 to 100. Default 3.
     #[serde(default = "attempts")]
     pub attempts: u32,
     /// The time that a worker has for an item, in milliseconds: up to 30 minutes. Default 5 minutes.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
+    /// The type that the task was created as, where that is defined of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defined: Option<DefinedAs>,
 }
 
 fn attempts() -> u32 {
@@ -198,9 +206,14 @@ impl MapParam {
     /// # Errors
     /// They are no parameters of this type, or a value is out of range.
     pub fn read(param: &TaskParam) -> Result<Self, InvalidInput> {
-        let read: Self = Self::deserialize(&param.type_param).map_err(|error| {
+        Self::from_json(&param.type_param)
+    }
+
+    /// Reads the parameters, as JSON has them.
+    pub(crate) fn from_json(param: &Value) -> Result<Self, InvalidInput> {
+        let read: Self = Self::deserialize(param).map_err(|error| {
             InvalidInput::TypeParam(format!(
-                "the parameters of map cannot be used: {error}; they are {{\"source\", \"function\", \"sink\", \"failed\", \"attempts\", \"timeout_ms\"}}, \
+                "the parameters of map cannot be used: {error}; they are {{\"source\", \"function\", \"sink\", \"failed\", \"key\", \"attempts\", \"timeout_ms\"}}, \
                  as in {{\"source\": {{\"range\": {{\"to\": 10}}}}, \"function\": {{\"worker\": \"square\"}}}}"
             ))
         })?;
@@ -217,6 +230,10 @@ impl MapParam {
         let longest = MAX_SUBTASK_TIMEOUT.as_millis();
         if self.timeout_ms == 0 || u128::from(self.timeout_ms) > longest {
             return wrong("timeout_ms", self.timeout_ms.to_string(), format!("1 to {longest}"));
+        }
+        if let Some(key) = self.key.as_ref().filter(|key| !key.is_allowed()) {
+            let allowed = "a JSON pointer, as in /customer, or nothing for the whole item".to_owned();
+            return wrong("the place of the key", format!("{:?}", key.at), allowed);
         }
         match &self.source {
             Source::List(items) if items.len() > MAX_LIST => {
@@ -372,6 +389,10 @@ mod tests {
                 "a header is \"Webhook-Id\"",
             ),
             (json!({"source": {"list": []}, "function": function, "attempts": 0}), "attempts is 0"),
+            (
+                json!({"source": {"list": []}, "function": function, "key": {"at": "customer"}}),
+                "the place of the key is \"customer\"",
+            ),
             (
                 json!({"source": {"list": []}, "function": function, "timeout_ms": 1_800_001}),
                 "timeout_ms is 1800001",

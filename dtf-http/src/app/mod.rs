@@ -5,6 +5,7 @@ mod items;
 mod placement;
 mod results;
 mod tokens;
+mod types;
 mod work;
 
 use std::sync::Arc;
@@ -51,7 +52,8 @@ pub struct App {
     streams: Arc<Semaphore>,
     caller: Arc<Caller>,
     /// The way to remote workers, in a process that executes.
-    exchange: Option<Exchange>,
+    /// The place where remote workers are met, and the name of the process.
+    exchange: Option<(Exchange, Arc<str>)>,
     forgotten: Arc<LastForgotten>,
 }
 
@@ -105,14 +107,12 @@ impl App {
         if !task.after.is_empty() {
             return self.create_after(request, task).await;
         }
-        let task_type = self.registry().number_named(&task.task_type)?;
         let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
-        let created = match task.unique.as_ref().map(convert::unique).transpose()? {
-            None => self.client.create_task_once(request, task_type, convert::task_param(task)?).await?,
-            Some(unique) => {
-                let param = convert::task_param(task)?;
-                self.client.create_task_unique(request, task_type, param, &unique).await?
-            }
+        let (unique, name) = (task.unique.as_ref().map(convert::unique).transpose()?, task.task_type.clone());
+        let (task_type, param) = self.client.prepare(&name, convert::task_param(task)?).await?;
+        let created = match unique {
+            None => self.client.create_task_once(request, task_type, param).await?,
+            Some(unique) => self.client.create_task_unique(request, task_type, param, &unique).await?,
         };
         let created = created.id();
         self.note_done(Change { action: "task.create", target: target(created), detail, request }).await?;
@@ -138,7 +138,7 @@ impl App {
     /// A condition that no task can meet, a page that is too large, or a store failed.
     pub async fn tasks(&self, query: &api::TaskQuery) -> Result<api::TaskPage, Failed> {
         let most = page(query.limit, 50)?;
-        let mut rows = self.list(&self.filter(query)?, query.cursor.map(TaskId), most + 1).await?;
+        let mut rows = self.list(&self.filter(query).await?, query.cursor.map(TaskId), most + 1).await?;
         let more = cut(&mut rows, most);
         let tasks: Vec<_> = rows.into_iter().map(|row| convert::row(self.registry(), row)).collect();
         let next = tasks.last().filter(|_| more).map(|task| task.id);
@@ -180,9 +180,9 @@ impl App {
         Ok(self.client.list_tasks(filter, last, most).await?)
     }
 
-    fn filter(&self, query: &api::TaskQuery) -> Result<TaskFilter, Failed> {
+    async fn filter(&self, query: &api::TaskQuery) -> Result<TaskFilter, Failed> {
         let task_type = match &query.task_type {
-            Some(name) => Some(self.registry().number_named(name)?),
+            Some(name) => Some(self.client.number_of_type(name).await?),
             None => None,
         };
         Ok(TaskFilter {
@@ -276,7 +276,7 @@ impl App {
                 "the filter is empty; give at least one condition, such as status or group",
             ));
         }
-        let filter = self.filter(query)?;
+        let filter = self.filter(query).await?;
         let rows = self.list(&filter, None, MAX_BULK).await?;
         if rows.len() == MAX_BULK as usize
             && !self.list(&filter, rows.last().map(|row| row.id), 1).await?.is_empty()
@@ -349,14 +349,6 @@ impl App {
             Ok(convert::group(group))
         })
         .await
-    }
-
-    /// Returns the types of task that this process knows, by number.
-    pub fn types(&self) -> Vec<api::TaskType> {
-        let known = self.registry().iter();
-        known
-            .filter_map(|known| Some(convert::task_type(known, self.registry().conf(known.task_type).ok()?)))
-            .collect()
     }
 }
 

@@ -1,13 +1,18 @@
 //! Giving work to remote workers, and taking their reports.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_api as api;
 use dtf_api::Code;
+use dtf_model::TaskId;
+use dtf_model::gateway::{Gateway, NamedWorker};
 use dtf_model::plugin::MAX_BODY_BYTES;
-use dtf_types::Exchange;
-use dtf_types::exchange::{ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Report, WorkerInfo};
+use dtf_types::exchange::{
+    ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Note, Report, SessionView, WorkerInfo,
+};
+use dtf_types::{Exchange, exchange};
 use uuid::Uuid;
 
 use super::App;
@@ -19,18 +24,20 @@ use crate::problem::Failed;
 const MAX_FUNCTIONS: usize = 100;
 /// The longest name of a worker, of its language and of its version, in characters.
 const MAX_NAME_CHARS: usize = 128;
+/// The most characters of a note on an item.
+const MAX_NOTE_CHARS: usize = 256;
 /// The most characters of an error that are kept.
 const MAX_ERROR_CHARS: usize = 4096;
 
 impl App {
-    /// Gives work to remote workers: in a process with the executor role, whose exchange this is.
+    /// Gives work to remote workers: in the process of this name, which has the executor role, and whose exchange this is.
     #[must_use]
-    pub fn with_exchange(self, exchange: Exchange) -> Self {
-        Self { exchange: Some(exchange), ..self }
+    pub fn with_exchange(self, exchange: Exchange, process: &str) -> Self {
+        Self { exchange: Some((exchange, process.into())), ..self }
     }
 
     fn exchange(&self) -> Result<&Exchange, Failed> {
-        self.exchange.as_ref().ok_or_else(|| {
+        self.exchange.as_ref().map(|(exchange, _)| exchange).ok_or_else(|| {
             Failed::new(Code::NotAllowed, "this process executes nothing; ask one with the role executor")
         })
     }
@@ -104,6 +111,12 @@ impl App {
     /// The session is unknown.
     pub async fn beat(&self, beat: api::Beat) -> Result<api::News, Failed> {
         let wait = Duration::from_millis(beat.wait_ms);
+        if beat.notes.len() > MAX_ITEMS {
+            let detail = format!("{} notes are too many; at most {MAX_ITEMS} are taken", beat.notes.len());
+            return Err(Failed::invalid(detail));
+        }
+        let notes = beat.notes.into_iter().map(note).collect::<Result<Vec<_>, _>>()?;
+        self.exchange()?.note(beat.session, notes);
         let news = self.exchange()?.beat(beat.session, &beat.running, wait).await?;
         Ok(api::News { lease_ms: lease_ms(), dropped: news.dropped, drain: news.drain })
     }
@@ -117,22 +130,49 @@ impl App {
         Ok(())
     }
 
-    /// Returns the remote workers that are connected to this process.
-    pub fn remote_workers(&self) -> Vec<api::RemoteWorker> {
-        let sessions = self.exchange.iter().flat_map(Exchange::sessions);
-        sessions
-            .map(|view| {
-                let WorkerInfo { name, language, version, slots } = view.worker;
-                api::RemoteWorker {
-                    session: view.session,
-                    worker: api::WorkerInfo { name, language, version, slots },
-                    functions: view.functions.iter().map(|name| name.to_string()).collect(),
-                    running: view.running as u64,
-                    lease_ms: view.lease_ms,
-                    drained: view.drained,
-                }
-            })
-            .collect()
+    /// Returns the remote workers that are connected to this process, and what other processes have said of theirs.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn remote_workers(&self) -> Result<Vec<api::RemoteWorker>, Failed> {
+        let ours = self.exchange.iter().flat_map(|(exchange, process)| {
+            exchange.sessions().into_iter().map(|view| connected_here(view, process))
+        });
+        let mut workers: Vec<_> = ours.collect();
+        let here: HashSet<Uuid> = workers.iter().map(|worker| worker.session).collect();
+        let process = self.exchange.as_ref().map(|(_, process)| &**process);
+        for Gateway { process: name, workers: named, .. } in self.client().gateways().await? {
+            // Of this process it is known better.
+            if process == Some(name.as_str()) {
+                continue;
+            }
+            let elsewhere = named.into_iter().filter(|worker| !here.contains(&worker.session));
+            workers.extend(elsewhere.map(|worker| connected_elsewhere(worker, &name)));
+        }
+        workers
+            .sort_by(|one, other| (&one.worker.name, one.session).cmp(&(&other.worker.name, other.session)));
+        Ok(workers)
+    }
+
+    /// Returns the items that workers have which are connected to this process, those that run longest first.
+    ///
+    /// # Errors
+    /// The limit is out of range.
+    pub fn running_items(&self, query: &api::RunningQuery) -> Result<Vec<api::RunningItem>, Failed> {
+        self.caller().check_unlimited()?;
+        let most = super::page(query.limit, 100)?;
+        let running = |(exchange, _): &(Exchange, _)| exchange.running(query.task.map(TaskId), most as usize);
+        let view = |item: exchange::RunningItem| api::RunningItem {
+            task: item.subtask.task.0,
+            key: item.subtask.to_string(),
+            function: item.function.to_string(),
+            worker: item.worker,
+            attempt: item.attempt,
+            running_ms: u64::try_from(item.running.as_millis()).unwrap_or(u64::MAX),
+            progress: item.note.progress,
+            message: item.note.message,
+        };
+        Ok(self.exchange.iter().flat_map(running).map(view).collect())
     }
 
     /// Asks all remote workers with a name that are connected to this process to end what they have and leave.
@@ -151,6 +191,46 @@ impl App {
         })
         .await
     }
+}
+
+fn connected_here(view: SessionView, process: &str) -> api::RemoteWorker {
+    let WorkerInfo { name, language, version, slots } = view.worker;
+    api::RemoteWorker {
+        session: view.session,
+        worker: api::WorkerInfo { name, language, version, slots },
+        functions: view.functions.iter().map(|name| name.to_string()).collect(),
+        process: process.to_owned(),
+        running: Some(view.running as u64),
+        lease_ms: Some(view.lease_ms),
+        drained: view.drained,
+    }
+}
+
+fn connected_elsewhere(worker: NamedWorker, process: &str) -> api::RemoteWorker {
+    let NamedWorker { session, name, language, version, slots, functions, drained } = worker;
+    api::RemoteWorker {
+        session,
+        worker: api::WorkerInfo { name, language, version, slots },
+        functions,
+        process: process.to_owned(),
+        running: None,
+        lease_ms: None,
+        drained,
+    }
+}
+
+fn note(note: api::ItemNote) -> Result<(Uuid, Note), Failed> {
+    let api::ItemNote { ticket, progress, message } = note;
+    if let Some(progress) = progress.filter(|progress| !(0.0..=1.0).contains(progress)) {
+        return Err(Failed::invalid(format!("the progress of {ticket} is {progress}; allowed is 0 to 1")));
+    }
+    let chars = message.as_ref().map_or(0, |message| message.chars().count());
+    if chars > MAX_NOTE_CHARS {
+        let detail =
+            format!("the message of {ticket} has {chars} characters; at most {MAX_NOTE_CHARS} are taken");
+        return Err(Failed::invalid(detail));
+    }
+    Ok((ticket, Note { progress, message }))
 }
 
 fn lease_ms() -> u64 {

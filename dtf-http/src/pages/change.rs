@@ -16,19 +16,11 @@ pub(super) async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Pa
     let created = match serde_json::from_str(&form.param) {
         Ok(param) => {
             let task = NewTask {
-                task_type: form.task_type.clone(),
-                param,
                 name: form.name.clone(),
-                description: String::new(),
-                creator: dtf_api::Creator::default(),
                 group: form.group.clone(),
                 priority: form.priority,
                 timeout_ms: form.timeout_s.saturating_mul(1000),
-                start_at: None,
-                limits: dtf_api::Limits::default(),
-                after: Vec::new(),
-                unique: None,
-                hooks: Vec::new(),
+                ..NewTask::of(&form.task_type, param)
             };
             app.create(request, task).await
         }
@@ -38,7 +30,7 @@ pub(super) async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Pa
         Ok(task) => see(&format!("/tasks/{}", task.id)),
         Err(failed) => {
             let status = failed.status();
-            let mut page = form_page(&app, form, Some(failed.0.detail))?;
+            let mut page = form_page(&app, form, Some(failed.0.detail)).await?;
             *page.status_mut() = status;
             Ok(page)
         }

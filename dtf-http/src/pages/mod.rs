@@ -8,6 +8,7 @@ mod graph;
 mod read;
 mod reference;
 mod schedules;
+mod types;
 mod view;
 
 use askama::Template;
@@ -35,10 +36,10 @@ pub(crate) fn routes() -> Router<App> {
         .route("/bulk", post(change::bulk))
         .route("/groups", get(read::groups).post(change::make_group))
         .route("/groups/{name}", post(change::set_quota))
-        .route("/types", get(read::types))
         .route("/workers", get(read::workers))
         .route("/workers/{name}/drain", post(change::drain))
         .route("/placement/{role}", get(read::placement))
+        .merge(types::routes())
         .merge(schedules::routes())
         .merge(flows::routes())
         .merge(reference::routes())

@@ -2,8 +2,8 @@
 
 use askama::Template;
 use dtf_api::{
-    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Placement, Role, Task, TaskPage,
-    TaskQuery, TaskStatus, TaskType, Worker,
+    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Placement, RemoteWorker, Role,
+    Task, TaskPage, TaskQuery, TaskStatus, TaskType, TypeQuery, Worker,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -159,7 +159,7 @@ pub(super) async fn tasks(Acting(app): Acting, Query(form): Query<ListForm>) -> 
         next_page,
         is_filtered: filter != TaskQuery::default(),
         filter: serde_json::to_string(&filter).unwrap_or_default(),
-        types: app.types(),
+        types: app.types(&TypeQuery::default()).await?,
         query,
         page,
     })
@@ -252,13 +252,14 @@ pub(super) async fn new_task(Acting(app): Acting, Query(mut form): Query<NewForm
             ..NewForm::default()
         };
     }
-    form_page(&app, form, None)
+    form_page(&app, form, None).await
 }
 
 /// The form, with what was wrong with it when it was sent.
-pub(super) fn form_page(app: &App, form: NewForm, problem: Option<String>) -> Page {
+pub(super) async fn form_page(app: &App, form: NewForm, problem: Option<String>) -> Page {
     let request = form.request.unwrap_or_else(Uuid::new_v4);
-    render(&NewTaskPage { here: "Tasks", types: app.types(), form, request, problem })
+    let types = app.types(&TypeQuery::default()).await?;
+    render(&NewTaskPage { here: "Tasks", types, form, request, problem })
 }
 
 #[derive(Template)]
@@ -276,25 +277,16 @@ pub(super) async fn groups(Acting(app): Acting) -> Page {
 }
 
 #[derive(Template)]
-#[template(path = "types.html")]
-struct Types {
-    here: &'static str,
-    types: Vec<TaskType>,
-}
-
-pub(super) async fn types(Acting(app): Acting) -> Page {
-    render(&Types { here: "Types", types: app.types() })
-}
-
-#[derive(Template)]
 #[template(path = "workers.html")]
 struct Workers {
     here: &'static str,
     workers: Vec<Worker>,
+    remote: Vec<RemoteWorker>,
 }
 
 pub(super) async fn workers(Acting(app): Acting) -> Page {
-    render(&Workers { here: "Workers", workers: app.workers().await? })
+    let (workers, remote) = (app.workers().await?, app.remote_workers().await?);
+    render(&Workers { here: "Workers", workers, remote })
 }
 
 #[derive(Template)]

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::Router;
 use axum::routing::{get, post};
-use dtf_api::{NewBackfill, NewSchedule, NewTask, Overlap, Schedule, ScheduleQuery, TaskType};
+use dtf_api::{NewBackfill, NewSchedule, NewTask, Overlap, Schedule, ScheduleQuery, TaskType, TypeQuery};
 use dtf_model::schedule::parse_time;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -143,13 +143,13 @@ struct NewPage {
 }
 
 async fn new(Acting(app): Acting) -> Page {
-    form_page(&app, NewForm::default(), None)
+    form_page(&app, NewForm::default(), None).await
 }
 
 /// The form, with what was wrong with it when it was sent.
-fn form_page(app: &App, form: NewForm, problem: Option<String>) -> Page {
+async fn form_page(app: &App, form: NewForm, problem: Option<String>) -> Page {
     let request = form.request.unwrap_or_else(Uuid::new_v4);
-    let (types, overlaps) = (app.types(), Overlap::ALL);
+    let (types, overlaps) = (app.types(&TypeQuery::default()).await?, Overlap::ALL);
     render(&NewPage { here: "Schedules", types, form, overlaps, request, problem })
 }
 
@@ -163,7 +163,7 @@ async fn create(Acting(app): Acting, Form(form): Form<NewForm>) -> Page {
         Ok(schedule) => see(&path_of(&schedule.name)),
         Err(failed) => {
             let status = failed.status();
-            let mut page = form_page(&app, form, Some(failed.0.detail))?;
+            let mut page = form_page(&app, form, Some(failed.0.detail)).await?;
             *page.status_mut() = status;
             Ok(page)
         }

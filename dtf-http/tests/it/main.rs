@@ -16,4 +16,5 @@ mod schedules;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod types;
 mod work;

@@ -11,7 +11,7 @@ use dtf::embedded::{self, Database, Embedded};
 use dtf::tasks::noop::Noop;
 use dtf::{Dtf, TaskHandle};
 use dtf_control::NewToken;
-use dtf_http::{Access, App, TokenRule, router};
+use dtf_http::{Access, Announcing, App, TokenRule, router};
 use dtf_model::token::TokenRole;
 use dtf_types::{Exchange, MapParts};
 use lrmf_core::clock::Timestamp;
@@ -44,6 +44,7 @@ impl SetClock {
 pub(crate) struct Site {
     pub(crate) dtf: Dtf,
     router: Router,
+    _announcing: Announcing,
 }
 
 /// A response, read to its end.
@@ -103,8 +104,9 @@ impl Site {
         });
         let builder = Dtf::builder(ports).config(config).register(Noop::registration()).register(map);
         let dtf = builder.clock(clock).build().unwrap();
-        let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange);
-        Self { dtf, router: router(app, access) }
+        let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange.clone(), "one");
+        let announcing = dtf_http::announce(dtf.client(), exchange, "one");
+        Self { dtf, router: router(app, access), _announcing: announcing }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {

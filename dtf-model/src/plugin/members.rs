@@ -21,6 +21,19 @@ pub(crate) fn number_of(family: &str, member: &str) -> TaskTypeId {
     TaskTypeId(fnv & (MEMBERS.start() - 1) | MEMBERS.start())
 }
 
+/// The beginning of the members that are types of their own, with a name that data gave them. No function's name has a colon.
+const DEFINED: &str = "type:";
+
+/// Returns the member that a type which is defined is.
+pub fn of_defined(name: &str) -> String {
+    format!("{DEFINED}{name}")
+}
+
+/// Returns the name of a type that is defined, where the member is one.
+pub(crate) fn defined_name(member: &str) -> Option<&str> {
+    member.strip_prefix(DEFINED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ pub use conf::{
 };
 pub use executor::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
 pub use generator::{Generated, MAX_BODY_BYTES, NewSubtask, TaskGenerator};
+pub use members::of_defined;
 pub use registry::{PluginRegistry, TaskPluginRegistration};
 pub use scheduler::{Dispatch, TaskScheduler};
 
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::defined_type::DefinedType;
 use crate::error::InvalidInput;
 use crate::param::{TaskParam, TaskSpec};
 
@@ -116,6 +118,45 @@ pub trait TaskPlugin: Send + Sync + 'static {
     /// Returns the members of this type that this process can execute now, sorted, and their changes; none where the type has no
     /// members. A type that has them, and says so here, is the only such one of its process.
     fn members(&self) -> Option<Members> {
+        None
+    }
+
+    /// Returns the member that executes the subtasks of such a task: executors that offer it are given them. Default: the task's own
+    /// [member](Self::member).
+    fn executing_member(&self, param: &TaskParam) -> Option<String> {
+        self.member(param)
+    }
+
+    /// Checks the definition of a type that is made of this one. Default: none can be made.
+    ///
+    /// # Errors
+    /// What is wrong with it and what is allowed, in one line.
+    fn check_definition(&self, definition: &DefinedType) -> Result<(), InvalidInput> {
+        Err(InvalidInput::TypeParam(format!(
+            "no type {:?} can be made of this one; it has no template",
+            definition.name
+        )))
+    }
+
+    /// Returns the parameters, as this type has them, of a task of a type that is made of this one, where it is created with `given`.
+    ///
+    /// # Errors
+    /// What is wrong with them and what is allowed, in one line.
+    fn fill_in(
+        &self,
+        definition: &DefinedType,
+        _given: &serde_json::Value,
+    ) -> Result<serde_json::Value, InvalidInput> {
+        self.check_definition(definition).map(|()| serde_json::Value::Null)
+    }
+
+    /// Returns the parameters that a task was created with, where its type was made of this one. Default: those that it has.
+    fn given<'a>(&self, param: &'a TaskParam) -> &'a serde_json::Value {
+        &param.type_param
+    }
+
+    /// Returns the JSON schema of the parameters of this type. Default: they may be anything that [`check`](Self::check) allows.
+    fn schema(&self) -> Option<serde_json::Value> {
         None
     }
 

@@ -9,7 +9,7 @@ use super::conf::TaskConf;
 use super::{Members, TaskPlugin, members};
 use crate::error::InvalidInput;
 use crate::ids::{TaskTypeId, TypeVersion};
-use crate::param::TaskParam;
+use crate::param::{TaskParam, TaskSpec};
 use crate::shard::SupportedTypes;
 
 /// A kind of task, as it is registered.
@@ -148,6 +148,54 @@ impl PluginRegistry {
         }
     }
 
+    /// The type that others can be defined of.
+    ///
+    /// # Errors
+    /// This process knows none.
+    pub fn definable(&self) -> Result<&TaskPluginRegistration, InvalidInput> {
+        let registration = self.with_members.and_then(|number| self.get(number).ok());
+        registration.ok_or_else(|| {
+            InvalidInput::TypeParam("this process knows no type that others can be defined of".to_owned())
+        })
+    }
+
+    /// Returns the number of a type that is defined under this name.
+    ///
+    /// # Errors
+    /// This process knows no type that others can be defined of.
+    pub fn number_of_defined(&self, name: &str) -> Result<TaskTypeId, InvalidInput> {
+        Ok(members::number_of(&self.definable()?.name, &members::of_defined(name)))
+    }
+
+    /// Returns the kind that an executor has to offer for the subtasks of this task: of a type that is defined, that of its function.
+    pub fn executing_kind(&self, spec: &TaskSpec) -> TypeVersion {
+        match self.executing_member(spec) {
+            Some((family, member)) => {
+                TypeVersion { task_type: members::number_of(&family.name, &member), ..spec.kind() }
+            }
+            None => spec.kind(),
+        }
+    }
+
+    /// Returns the [executing kind](Self::executing_kind) of a task, and its name.
+    pub fn executing_name(&self, spec: &TaskSpec) -> (TypeVersion, String) {
+        let name = match self.executing_member(spec) {
+            Some((family, member)) => format!("{}:{member}", family.name),
+            None => self.name_of(spec.task_type, &spec.param),
+        };
+        (self.executing_kind(spec), name)
+    }
+
+    fn executing_member(&self, spec: &TaskSpec) -> Option<(&TaskPluginRegistration, String)> {
+        let family = self.get(spec.task_type).ok().filter(|family| self.has_members(family))?;
+        Some((family, family.plugin.executing_member(&spec.param)?))
+    }
+
+    /// Returns the parameters that a task was created with: of a type that is defined, those that its template was filled with.
+    pub fn given<'a>(&self, task_type: TaskTypeId, param: &'a TaskParam) -> &'a serde_json::Value {
+        self.get(task_type).map_or(&param.type_param, |known| known.plugin.given(param))
+    }
+
     fn has_members(&self, registration: &TaskPluginRegistration) -> bool {
         self.with_members == Some(registration.task_type)
     }
@@ -156,7 +204,10 @@ impl PluginRegistry {
     pub fn name_of(&self, task_type: TaskTypeId, param: &TaskParam) -> String {
         let Ok(registration) = self.get(task_type) else { return task_type.to_string() };
         match registration.plugin.member(param) {
-            Some(member) => format!("{}:{member}", registration.name),
+            Some(member) => match members::defined_name(&member) {
+                Some(name) => name.to_owned(),
+                None => format!("{}:{member}", registration.name),
+            },
             None => registration.name.clone(),
         }
     }

@@ -158,7 +158,7 @@ impl Dispatcher {
             tasks.policy.remove(task);
             return None;
         };
-        let (kind, wanted) = (known.kind, known.wanted.clone());
+        let (kind, wanted) = (known.executing, known.wanted.clone());
         let mut hand = self.places.hand(kind, &wanted, known.expected.unwrap_or(usize::MAX).min(alone));
         hand.results_bytes = tasks.results.limit(task);
         if !hand.places.is_empty() {

@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) bell: Bell,
     pub(super) audit: StallCheck,
     pub(super) kind: TypeVersion,
+    /// The kind that executors offer for its subtasks.
+    pub(super) executing: TypeVersion,
     /// True if the last message about it, sent or under way, was that it is blocked.
     pub(super) is_blocked: bool,
     /// The hand that the callback is being asked about, or the check that goes on.
@@ -330,7 +332,7 @@ impl Tasks {
     pub(super) fn park(&mut self, task: TaskId) {
         self.quiet(task);
         if let (Some(known), Some(group)) = (self.known.get(&task), self.policy.group_of(task)) {
-            self.parked.park(task, known.kind, group);
+            self.parked.park(task, known.executing, group);
         }
     }
 
@@ -343,7 +345,7 @@ impl Tasks {
         let mut ready = self.parked.go_on(|kind| places.is_room_for_kind(kind));
         let known = &self.known;
         self.parked_keyed.place(places.layout(), |task| {
-            known.get(&task).map(|known| places.spots(known.kind, &known.wanted)).unwrap_or_default()
+            known.get(&task).map(|known| places.spots(known.executing, &known.wanted)).unwrap_or_default()
         });
         ready.extend(self.parked_keyed.go_on(|spot| places.has_room_at(spot)));
         for task in &ready {
@@ -450,6 +452,7 @@ impl Tasks {
             bell: Bell::default(),
             audit,
             kind,
+            executing: self.context.plugins.executing_kind(spec),
             is_blocked,
             asked: None,
             wanted: Wanted::default(),

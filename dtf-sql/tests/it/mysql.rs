@@ -8,7 +8,8 @@ use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{
-    audit, cluster, failure, flow, group, hook, items, result, schedule, token, unique, until_answered,
+    audit, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token,
+    unique, until_answered,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
@@ -86,6 +87,8 @@ async fn conforms(server: &MariaDb) {
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
     items::run_all(table.clone()).await;
+    defined_type::run_all(table.clone()).await;
+    gateway::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
@@ -183,6 +186,8 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
     items::run_all(table.clone()).await;
+    defined_type::run_all(table.clone()).await;
+    gateway::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table).await;
 }

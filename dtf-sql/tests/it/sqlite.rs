@@ -7,7 +7,9 @@ use dtf_model::table::{NewTask, TaskTable};
 use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
-use dtf_testkit::{audit, cluster, failure, flow, group, hook, items, result, schedule, token, unique};
+use dtf_testkit::{
+    audit, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token, unique,
+};
 use uuid::Uuid;
 
 async fn insert(table: &SqlTable) -> TaskId {
@@ -37,6 +39,8 @@ async fn a_table_in_memory_conforms() {
     cluster::run_all(table.clone()).await;
     result::run_all(table.clone()).await;
     items::run_all(table.clone()).await;
+    defined_type::run_all(table.clone()).await;
+    gateway::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table).await;
 }

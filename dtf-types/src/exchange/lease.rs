@@ -12,10 +12,13 @@ pub(super) async fn keep(shared: Weak<Shared>) {
         let Some(exchange) = shared.upgrade() else { return };
         let next = {
             let mut state = exchange.state();
-            for worker in state.expire(Instant::now()) {
+            let silent = state.expire(Instant::now());
+            for worker in &silent {
                 warn!(%worker, "a worker is silent, and what it had is offered again");
             }
-            exchange.tell_functions(&state);
+            if !silent.is_empty() {
+                exchange.tell_workers(&state);
+            }
             state.next_end()
         };
         let leased = exchange.leased.notified();

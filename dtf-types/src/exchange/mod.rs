@@ -14,6 +14,7 @@
 
 mod lease;
 mod state;
+mod sticky;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dtf_model::SubtaskId;
+use dtf_model::key::ShardKey;
+use dtf_model::{SubtaskId, TaskId};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,7 +31,7 @@ use uuid::Uuid;
 
 use self::state::State;
 
-pub use self::state::{Given, News, Report, SessionView, WorkerInfo};
+pub use self::state::{Given, News, Note, Report, RunningItem, SessionView, WorkerInfo};
 
 /// The time for which a session lasts without a call of its worker.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -61,6 +63,8 @@ pub struct Item {
     pub timeout: Duration,
     /// The item, as JSON.
     pub body: Bytes,
+    /// The hash of its key, if it has one: items of one go to one worker, for as long as it stays connected.
+    pub key: Option<ShardKey>,
 }
 
 /// The outcome of an item.
@@ -105,6 +109,8 @@ struct Shared {
     leased: Notify,
     /// The functions that some worker has, sorted.
     functions: watch::Sender<Arc<[Arc<str>]>>,
+    /// Changes when a worker comes, goes or is drained.
+    workers: watch::Sender<()>,
 }
 
 impl Shared {
@@ -113,7 +119,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_functions(&self, state: &State) {
+    /// Tells of a worker that came or went.
+    fn tell_workers(&self, state: &State) {
+        self.workers.send_replace(());
         let functions = state.functions();
         self.functions.send_if_modified(|known| {
             let changed = *known != functions;
@@ -127,7 +135,8 @@ impl Exchange {
     /// An exchange without workers. Leases end by the time of the runtime that this is called on.
     pub fn start() -> Self {
         let (state, leased) = (Mutex::default(), Notify::new());
-        let shared = Arc::new(Shared { state, leased, functions: watch::Sender::new(Arc::new([])) });
+        let (functions, workers) = (watch::Sender::new(Arc::new([]) as Arc<[_]>), watch::Sender::default());
+        let shared = Arc::new(Shared { state, leased, functions, workers });
         let leases = tokio::spawn(lease::keep(Arc::downgrade(&shared)));
         Self { shared, _leases: Arc::new(AbortOnDropHandle::new(leases)) }
     }
@@ -135,6 +144,11 @@ impl Exchange {
     /// Returns the functions that connected workers have, and their changes.
     pub fn functions(&self) -> watch::Receiver<Arc<[Arc<str>]>> {
         self.shared.functions.subscribe()
+    }
+
+    /// Changes when a worker comes, goes or is drained.
+    pub fn workers(&self) -> watch::Receiver<()> {
+        self.shared.workers.subscribe()
     }
 
     /// Returns the sessions, by the names of their workers.
@@ -164,7 +178,7 @@ impl Exchange {
     pub fn begin(&self, worker: WorkerInfo, functions: &[String]) -> Result<Uuid, ExchangeError> {
         let mut state = self.shared.state();
         let session = state.begin(worker, functions, Instant::now())?;
-        self.shared.tell_functions(&state);
+        self.shared.tell_workers(&state);
         drop(state);
         self.shared.leased.notify_one();
         Ok(session)
@@ -229,16 +243,30 @@ impl Exchange {
         self.shared.state().news_of(session, Instant::now())
     }
 
+    /// Notes what a worker says of items that it has; what it says of others is passed over.
+    pub fn note(&self, session: Uuid, notes: impl IntoIterator<Item = (Uuid, Note)>) {
+        let mut state = self.shared.state();
+        notes.into_iter().for_each(|(ticket, note)| state.note(session, ticket, note));
+    }
+
+    /// Returns the items that workers have, of a task or of all, those that run longest first, at most so many.
+    pub fn running(&self, task: Option<TaskId>, most: usize) -> Vec<RunningItem> {
+        self.shared.state().running(task, most, Instant::now())
+    }
+
     /// Ends a session. What its worker still has is offered again, at no charge.
     pub fn leave(&self, session: Uuid) {
         let mut state = self.shared.state();
         state.leave(session);
-        self.shared.tell_functions(&state);
+        self.shared.tell_workers(&state);
     }
 
     /// Asks all workers with this name to take nothing more and leave. Says whether there are any.
     pub fn drain(&self, worker: &str) -> bool {
-        self.shared.state().drain(worker)
+        let any = self.shared.state().drain(worker);
+        // It still has its functions, as what it has goes on.
+        self.shared.workers.send_replace(());
+        any
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use dtf_model::key::ShardKey;
+use dtf_model::{SubtaskId, TaskId};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::sticky;
 use super::{ExchangeError, Item, ItemOutcome, LEASE, MAX_ANSWER_BYTES, MAX_LOSSES, MAX_SESSIONS, UNNAMED};
 
 /// A worker, as it describes itself.
@@ -57,6 +61,32 @@ pub struct Report {
     pub outcome: ItemOutcome,
 }
 
+/// What a worker says of an item that it runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Note {
+    /// The share that is done, from 0 to 1.
+    pub progress: Option<f64>,
+    /// A line for people.
+    pub message: Option<String>,
+}
+
+/// An item that a worker has, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunningItem {
+    /// The subtask.
+    pub subtask: SubtaskId,
+    /// The name of the function.
+    pub function: Arc<str>,
+    /// The number of earlier attempts that failed.
+    pub attempt: u32,
+    /// The name of the worker.
+    pub worker: String,
+    /// The time for which the worker has had it.
+    pub running: Duration,
+    /// What the worker said last.
+    pub note: Note,
+}
+
 /// What a worker is told besides items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
@@ -80,6 +110,8 @@ struct Entry {
     losses: u32,
     /// The session that has it, and the time since which; none while it waits.
     at: Option<(Uuid, Instant)>,
+    /// What its worker said of it last.
+    note: Note,
     /// True once it is not wanted any more: its worker has been told, and may still come to an end with it.
     cancelled: bool,
 }
@@ -90,6 +122,8 @@ struct Session {
     /// The end of its lease.
     end: Instant,
     running: HashSet<Uuid>,
+    /// The waiting items whose keys are this worker's, in order.
+    own: VecDeque<Uuid>,
     dropped: BTreeSet<Uuid>,
     drained: bool,
     /// True once the worker has been told to leave by an answer.
@@ -98,6 +132,26 @@ struct Session {
     waits: bool,
     polls: Arc<Notify>,
     beats: Arc<Notify>,
+}
+
+impl Session {
+    /// Returns true if it may be given items of a function.
+    fn takes(&self, function: &Arc<str>) -> bool {
+        !self.drained && self.functions.binary_search(function).is_ok()
+    }
+}
+
+/// The end of a queue.
+#[derive(Clone, Copy)]
+enum End {
+    Back,
+    Front,
+}
+
+/// Returns the key by which a worker is chosen for an item. One that has failed or was lost goes to whoever is first: perhaps the worker
+/// was the reason.
+fn sticky_key(entry: &Entry) -> Option<ShardKey> {
+    entry.item.key.filter(|_| entry.item.attempt == 0 && entry.losses == 0)
 }
 
 /// What waits, what runs where, and who is there.
@@ -113,10 +167,56 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn offer(&mut self, ticket: Uuid, item: Item, answer: oneshot::Sender<ItemOutcome>) {
-        let function = item.function.clone();
-        self.items.insert(ticket, Entry { item, answer, losses: 0, at: None, cancelled: false });
-        self.queues.entry(function.clone()).or_default().push_back(ticket);
-        self.wake_one(&function);
+        self.items.insert(
+            ticket,
+            Entry { item, answer, losses: 0, at: None, note: Note::default(), cancelled: false },
+        );
+        self.place(ticket, End::Back);
+    }
+
+    /// Has an item wait: for the worker that its key belongs to, or for whoever is first.
+    fn place(&mut self, ticket: Uuid, end: End) {
+        let Some(entry) = self.items.get(&ticket) else { return };
+        let function = entry.item.function.clone();
+        let put = |queue: &mut VecDeque<Uuid>| match end {
+            End::Back => queue.push_back(ticket),
+            End::Front => queue.push_front(ticket),
+        };
+        let owner = sticky_key(entry).and_then(|key| {
+            let able = self.sessions.iter().filter(|(_, session)| session.takes(&function));
+            sticky::owner(key, able.map(|(id, session)| (*id, session.worker.name.as_str())))
+        });
+        match owner.and_then(|owner| self.sessions.get_mut(&owner)) {
+            Some(session) => {
+                put(&mut session.own);
+                session.waits = false;
+                session.polls.notify_one();
+            }
+            None => {
+                put(self.queues.entry(function.clone()).or_default());
+                self.wake_one(&function);
+            }
+        }
+    }
+
+    /// Workers have come or gone: the waiting items that have keys may belong to others now.
+    fn place_keyed_anew(&mut self, functions: &[Arc<str>]) {
+        let items = &self.items;
+        let is_keyed = |ticket: &Uuid| items.get(ticket).is_some_and(|entry| sticky_key(entry).is_some());
+        let mut moved = Vec::new();
+        for function in functions {
+            if let Some(queue) = self.queues.get_mut(function) {
+                moved.extend(queue.iter().copied().filter(is_keyed));
+                queue.retain(|ticket| !is_keyed(ticket));
+            }
+        }
+        let affected = |session: &&mut Session| session.functions.iter().any(|name| functions.contains(name));
+        for session in self.sessions.values_mut().filter(affected) {
+            moved.extend(session.own.drain(..).filter(is_keyed));
+        }
+        // In the order in which their subtasks were given out, as they were in one queue.
+        moved.sort_by_key(|ticket| items.get(ticket).map(|entry| entry.item.subtask));
+        moved.into_iter().for_each(|ticket| self.place(ticket, End::Back));
     }
 
     /// Wakes a poll that waits for a function, if any does.
@@ -190,6 +290,7 @@ impl State {
             functions: functions.into_iter().collect(),
             end: now + LEASE,
             running: HashSet::new(),
+            own: VecDeque::new(),
             dropped: BTreeSet::new(),
             drained: false,
             told_to_leave: false,
@@ -197,7 +298,9 @@ impl State {
             polls: Arc::default(),
             beats: Arc::default(),
         };
+        let functions = session.functions.clone();
         self.sessions.insert(id, session);
+        self.place_keyed_anew(&functions);
         Ok(id)
     }
 
@@ -213,17 +316,24 @@ impl State {
         session.waits = false;
         let functions = if session.drained { Vec::new() } else { session.functions.clone() };
         let (mut given, mut bytes) = (Vec::new(), 0);
-        for function in &functions {
-            let Some(queue) = self.queues.get_mut(function) else { continue };
+        let items = &mut self.items;
+        let mut take = |queue: &mut VecDeque<Uuid>| {
             while given.len() < most && bytes < MAX_ANSWER_BYTES {
                 let Some(ticket) = queue.pop_front() else { break };
-                let Some(entry) = self.items.get_mut(&ticket).filter(|entry| entry.at.is_none()) else {
+                let Some(entry) = items.get_mut(&ticket).filter(|entry| entry.at.is_none()) else {
                     continue;
                 };
                 entry.at = Some((id, now));
                 bytes += entry.item.body.len();
                 given.push(Given { ticket, item: entry.item.clone() });
             }
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            take(&mut session.own);
+        }
+        for function in &functions {
+            let Some(queue) = self.queues.get_mut(function) else { continue };
+            take(queue);
             if queue.is_empty() {
                 self.queues.remove(function);
             }
@@ -342,19 +452,46 @@ impl State {
         Ok((beats, hurries))
     }
 
+    /// Notes what a worker says of an item that it has. What it says of others is passed over.
+    pub(super) fn note(&mut self, id: Uuid, ticket: Uuid, note: Note) {
+        let entry = self.items.get_mut(&ticket);
+        if let Some(entry) = entry.filter(|entry| entry.at.is_some_and(|(session, _)| session == id)) {
+            entry.note = note;
+        }
+    }
+
+    /// Returns the items that workers have, of a task or of all, those that run longest first, at most so many.
+    pub(super) fn running(&self, task: Option<TaskId>, most: usize, now: Instant) -> Vec<RunningItem> {
+        let wanted = |entry: &&Entry| task.is_none_or(|task| entry.item.subtask.task == task);
+        let held = self.items.values().filter(wanted).filter_map(|entry| Some((entry, entry.at?)));
+        let mut held: Vec<_> = held.collect();
+        held.sort_by_key(|(entry, (_, since))| (*since, entry.item.subtask));
+        let view = |(entry, (session, since)): (&Entry, (Uuid, Instant))| RunningItem {
+            subtask: entry.item.subtask,
+            function: entry.item.function.clone(),
+            attempt: entry.item.attempt,
+            worker: self
+                .sessions
+                .get(&session)
+                .map(|session| session.worker.name.clone())
+                .unwrap_or_default(),
+            running: now.saturating_duration_since(since),
+            note: entry.note.clone(),
+        };
+        held.into_iter().take(most).map(view).collect()
+    }
+
     fn offer_again(&mut self, ticket: Uuid, with_loss: bool) {
         let Some(entry) = self.items.get_mut(&ticket) else { return };
         if entry.cancelled {
             return self.end(ticket, ItemOutcome::Cancelled);
         }
-        entry.at = None;
+        (entry.at, entry.note) = (None, Note::default());
         entry.losses += u32::from(with_loss);
         if entry.losses >= MAX_LOSSES {
             return self.end(ticket, ItemOutcome::Lost);
         }
-        let function = entry.item.function.clone();
-        self.queues.entry(function.clone()).or_default().push_front(ticket);
-        self.wake_one(&function);
+        self.place(ticket, End::Front);
     }
 
     pub(super) fn leave(&mut self, id: Uuid) {
@@ -372,6 +509,7 @@ impl State {
         session.polls.notify_one();
         session.beats.notify_one();
         session.running.into_iter().for_each(|ticket| self.offer_again(ticket, with_loss));
+        session.own.into_iter().for_each(|ticket| self.place(ticket, End::Back));
         Some(session.worker.name)
     }
 
@@ -389,14 +527,15 @@ impl State {
 
     pub(super) fn drain(&mut self, worker: &str) -> bool {
         let named = self.sessions.values_mut().filter(|session| session.worker.name == worker);
-        let mut any = false;
+        let mut functions = BTreeSet::new();
         for session in named {
-            any = true;
             session.drained = true;
             session.polls.notify_one();
             session.beats.notify_one();
+            functions.extend(session.functions.iter().cloned());
         }
-        any
+        self.place_keyed_anew(&functions.iter().cloned().collect::<Vec<_>>());
+        !functions.is_empty()
     }
 
     /// Returns the functions that some worker has, sorted.

@@ -1,5 +1,6 @@
 //! The exchange on paused time.
 
+use std::collections::BTreeSet;
 use std::future::{Ready, pending, ready};
 
 use dtf_model::{EmitEpoch, RunEpoch, Seq, TaskId};
@@ -14,6 +15,7 @@ fn item(function: &str, number: u64) -> Item {
         attempt: 0,
         timeout: Duration::from_secs(60),
         body: number.to_string().into(),
+        key: None,
     }
 }
 
@@ -283,4 +285,51 @@ async fn a_poll_that_goes_away_leaves_its_item_to_the_next_one() {
     let began = Instant::now();
     assert_eq!(stays.await.unwrap().len(), 1);
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_of_a_key_go_to_one_worker_for_as_long_as_it_stays() {
+    let exchange = Exchange::start();
+    let keyed = |number: u64, attempt| Item {
+        key: Some(ShardKey::new((number % 20).to_string())),
+        attempt,
+        ..item("f", number)
+    };
+    let offer = |number, attempt| {
+        let (exchange, item) = (exchange.clone(), keyed(number, attempt));
+        tokio::spawn(async move { exchange.run(item, pending()).await })
+    };
+    let numbers = |given: &[Given]| given.iter().map(|given| given.item.subtask.seq.0).collect::<Vec<_>>();
+    // Before there is a worker, they wait for whoever comes; then each for its own.
+    let _first: Vec<_> = (0..40).map(|number| offer(number, 0)).collect();
+    tokio::task::yield_now().await;
+    let (a, b) = (join(&exchange, "a", &["f"]), join(&exchange, "b", &["f"]));
+    let (of_a, of_b) = (take(&exchange, a).await, take(&exchange, b).await);
+    assert_eq!(of_a.len() + of_b.len(), 40);
+    let keys = |given: &[Given]| numbers(given).iter().map(|n| n % 20).collect::<BTreeSet<_>>();
+    assert!(keys(&of_a).is_disjoint(&keys(&of_b)) && !of_a.is_empty() && !of_b.is_empty());
+    assert!(numbers(&of_a).is_sorted() && numbers(&of_b).is_sorted(), "in their order");
+    // The same keys again go to the same workers, though the other one is idle.
+    let of_one = numbers(&of_a)[0];
+    let _second = offer(100 + of_one, 0);
+    let idle = tokio::spawn({
+        let exchange = exchange.clone();
+        async move { exchange.poll(b, 100, Duration::from_secs(5)).await.unwrap().0 }
+    });
+    assert_eq!(numbers(&take(&exchange, a).await), [100 + of_one]);
+    assert!(idle.await.unwrap().is_empty());
+    // One that has failed goes to whoever is first.
+    let _third = offer(200 + of_one, 1);
+    assert_eq!(numbers(&take(&exchange, b).await), [200 + of_one]);
+    // What waits for a worker that goes is for the other one.
+    let _fourth = offer(300 + of_one, 0);
+    tokio::task::yield_now().await;
+    exchange.leave(a);
+    let mut moved = numbers(&take(&exchange, b).await);
+    moved.sort_unstable();
+    assert!(moved.contains(&(300 + of_one)) && moved.len() == of_a.len() + 2, "{moved:?}");
+    // And a worker that comes again under its name has its keys again.
+    let a = join(&exchange, "a", &["f"]);
+    let _fifth = offer(400 + of_one, 0);
+    assert_eq!(numbers(&take(&exchange, a).await), [400 + of_one]);
 }

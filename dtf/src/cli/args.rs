@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// See the processes of a cluster, and empty one of its work.
     #[cfg(feature = "full")]
     Worker(super::worker::WorkerArgs),
+    /// List and define types of task that data describes.
+    #[cfg(feature = "full")]
+    Type(super::task_type::TypeArgs),
     /// Make, list and revoke the tokens of the HTTP API.
     #[cfg(feature = "full")]
     Token(super::token::TokenArgs),

@@ -84,7 +84,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
         items: Some((ports.table.clone(), ports.queues.clone())),
         outbound: Some(outbound(&config.webhooks)?),
     });
-    let cluster = config.cluster.clone();
+    let (cluster, process) = (config.cluster.clone(), config.instance.clone());
     let mut builder = Dtf::builder(ports).config(config);
     for registration in types.into_iter().chain([map]) {
         builder = builder.register_task_type(registration)?;
@@ -101,7 +101,8 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     if access.needs_tokens() {
         first_token(&client).await?;
     }
-    let app = App::new(client, coordination, &cluster).with_exchange(exchange);
+    let app = App::new(client, coordination, &cluster).with_exchange(exchange.clone(), &process);
+    let _announcing = dtf_http::announce(dtf.client(), exchange, &process);
     let served = dtf_http::serve(listener, app, access, stop).await;
     dtf.stop().await;
     Ok(served?)

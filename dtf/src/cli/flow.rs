@@ -1,6 +1,6 @@
 //! `dtf flow`: tasks that are created together and wait for each other.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::args::Output;
 use super::oneshot::refused;
 use super::settings::Head;
 use super::table::Listing;
-use super::{FAILED, INTERRUPTED, Usage, say, task};
+use super::{FAILED, INTERRUPTED, Usage, document, say, task};
 
 /// The flows of a list.
 const PAGE: u32 = 50;
@@ -125,22 +125,7 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
 
 /// Reads a file in the format that its name says.
 pub(super) fn read(file: &Path) -> Result<dtf_api::NewFlow, Usage> {
-    let shown = file.display();
-    let text = match file.as_os_str() == "-" {
-        true => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        }
-        false => std::fs::read_to_string(file),
-    };
-    let text = text.map_err(|error| Usage(format!("{shown} cannot be read: {error}")))?;
-    let wrong = |error: String| Usage(format!("{shown} is no flow: {}", error.replace('\n', " ")));
-    match file.extension().and_then(|end| end.to_str()).unwrap_or_default() {
-        "toml" => toml::from_str(&text).map_err(|error| wrong(error.message().to_owned())),
-        "json" => serde_json::from_str(&text).map_err(|error| wrong(error.to_string())),
-        "yaml" | "yml" | "" => serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string())),
-        other => Err(Usage(format!("{shown} ends in .{other}; allowed are .yaml, .yml, .json and .toml"))),
-    }
+    document::read(file, "flow")
 }
 
 /// Follows a flow to its end.

@@ -20,6 +20,8 @@ mod dev;
 mod display;
 #[cfg(feature = "full")]
 mod doctor;
+#[cfg(feature = "full")]
+mod document;
 mod exec;
 #[cfg(feature = "full")]
 mod flow;
@@ -44,6 +46,8 @@ mod signals;
 mod table;
 #[cfg(feature = "full")]
 mod task;
+#[cfg(feature = "full")]
+mod task_type;
 #[cfg(feature = "full")]
 mod token;
 #[cfg(feature = "full")]
@@ -73,8 +77,8 @@ const INTERRUPTED: u8 = 130;
 const UNREAD: u8 = 141;
 
 /// The subcommands that need the feature `full`.
-const NEED_SERVERS: [&str; 12] = [
-    "serve", "task", "schedule", "flow", "group", "cluster", "worker", "token", "config", "migrate",
+const NEED_SERVERS: [&str; 13] = [
+    "serve", "task", "type", "schedule", "flow", "group", "cluster", "worker", "token", "config", "migrate",
     "doctor", "health",
 ];
 
@@ -151,7 +155,8 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Schedule(args) => schedule::run(args, types),
         Command::Group(args) => group::run(args, types),
         Command::Cluster(args) => cluster::run(&args),
-        Command::Worker(args) => worker::run(args),
+        Command::Worker(args) => worker::run(args, types),
+        Command::Type(args) => task_type::run(args, types),
         Command::Token(args) => token::run(args, types),
         Command::Config(args) => config::run(&args),
         Command::Migrate(args) => doctor::migrate(&args),

@@ -17,7 +17,7 @@ use super::args::{Output, duration};
 use super::oneshot::refused;
 use super::settings::Head;
 use super::table::Listing;
-use super::{Usage, flow, say, task};
+use super::{flow, say, task};
 
 /// The schedules of a page.
 const PAGE: u32 = 1000;
@@ -154,7 +154,7 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
     match what {
         What::Create(args) => {
             let request = args.request_id.unwrap_or_else(Uuid::new_v4);
-            let spec = spec(client, *args)?;
+            let spec = spec(client, *args).await?;
             show(client.create_schedule_once(request, spec).await, output)
         }
         What::List => list(&all(client).await.map_err(refused)?, output),
@@ -185,11 +185,10 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
     }
 }
 
-fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
+async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
     let template = match (&args.flow, &args.kind) {
-        (Some(file), _) => client.flow_template(flow::builder(flow::read(file)?)?).map_err(refused)?,
+        (Some(file), _) => client.flow_template(flow::builder(flow::read(file)?)?).await.map_err(refused)?,
         (None, kind) => {
-            let known = client.types().number_named(kind.as_deref().unwrap_or_default());
             let param = TaskParam {
                 name: args.task_name.unwrap_or_else(|| args.name.clone()),
                 group: args.group,
@@ -198,7 +197,8 @@ fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
                 type_param: task::json_of(&args.param)?,
                 ..TaskParam::default()
             };
-            let task_type = known.map_err(|error| Usage(error.to_string()))?;
+            let prepared = client.prepare(kind.as_deref().unwrap_or_default(), param).await;
+            let (task_type, param) = prepared.map_err(refused)?;
             Template::Task { task_type, param: Box::new(param) }
         }
     };

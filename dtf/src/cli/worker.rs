@@ -9,13 +9,16 @@ use dtf::config::Config;
 use dtf::lrmf::admin::{Admin, AdminError, MemberView};
 use dtf::lrmf::control::Origin;
 use dtf::lrmf::{BootClock, Clock, Coordination, InstanceId};
+use dtf::model::gateway::{Gateway, NamedWorker};
+use dtf::model::plugin::TaskPluginRegistration;
 use dtf_model::Role;
 use serde_json::{Value, json};
 
 use super::args::Output;
 use super::settings::Head;
 use super::table::Listing;
-use super::{Usage, say};
+use super::oneshot::refused;
+use super::{Usage, say, task};
 use crate::serve::connect::coordination;
 
 #[derive(Debug, Args)]
@@ -28,7 +31,7 @@ pub(crate) struct WorkerArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List the processes: their roles, and how many parts of each role's work they hold
+    /// List the processes: their roles, and how many parts of each role's work they hold; and the remote workers
     List,
     /// Take a process's work away, part by part, and give it none, for as long as this is not undone
     Drain {
@@ -40,14 +43,14 @@ enum What {
     },
 }
 
-pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: WorkerArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
         let store = coordination(&config).await.map_err(super::connecting)?;
         let desk = Desk { store: Arc::new(store), config };
         match args.what {
-            What::List => desk.list(args.head.output).await,
+            What::List => desk.list(types, args.head.output).await,
             What::Drain { name, undo } => desk.drain(&name, undo, args.head.output).await,
         }
     });
@@ -77,12 +80,25 @@ impl Desk {
         }
     }
 
-    async fn list(&self, output: Output) -> anyhow::Result<()> {
+    /// The remote workers, by process; none where the tasks cannot be reached, which is said.
+    async fn remote(&self, types: Vec<TaskPluginRegistration>) -> Vec<Gateway> {
+        let read = async {
+            let client = task::client(&self.config, types).await?;
+            client.gateways().await.map_err(refused)
+        };
+        read.await.unwrap_or_else(|error| {
+            say(&format!("the remote workers cannot be listed: {error:#}"));
+            Vec::new()
+        })
+    }
+
+    async fn list(&self, types: Vec<TaskPluginRegistration>, output: Output) -> anyhow::Result<()> {
         let mut rows = Vec::new();
         for role in Role::ALL {
             rows.extend(self.members(role).await?.into_iter().map(|member| (role, member)));
         }
         rows.sort_by(|(a, left), (b, right)| (&left.member, a).cmp(&(&right.member, b)));
+        let remote = self.remote(types).await;
         let mut out = std::io::stdout();
         match output {
             Output::Json => {
@@ -97,9 +113,29 @@ impl Desk {
                         "releasing": member.releasing,
                     })
                 };
-                writeln!(out, "{}", Value::Array(rows.iter().map(row).collect()))?;
+                let of_remote = remote.iter().flat_map(|gateway| {
+                    let document = |worker: &NamedWorker| {
+                        json!({
+                            "instance": worker.name,
+                            "role": "remote",
+                            "connected_to": gateway.process,
+                            "language": worker.language,
+                            "version": worker.version,
+                            "slots": worker.slots,
+                            "functions": worker.functions,
+                            "drained": worker.drained,
+                        })
+                    };
+                    gateway.workers.iter().map(document)
+                });
+                writeln!(out, "{}", Value::Array(rows.iter().map(row).chain(of_remote).collect()))?;
             }
-            Output::Text => writeln!(out, "{}", table(&rows))?,
+            Output::Text => {
+                writeln!(out, "{}", table(&rows))?;
+                if !remote.is_empty() {
+                    writeln!(out, "\n{}", table_of_remote(&remote))?;
+                }
+            }
         }
         Ok(())
     }
@@ -138,6 +174,31 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+fn table_of_remote(gateways: &[Gateway]) -> String {
+    let mut table = Listing::new(["remote worker", "connected to", "language", "version", "slots", "functions", ""]);
+    for gateway in gateways {
+        for worker in &gateway.workers {
+            table.row([
+                worker.name.clone(),
+                gateway.process.clone(),
+                worker.language.clone(),
+                worker.version.clone(),
+                worker.slots.to_string(),
+                worker.functions.join(", "),
+                if worker.drained { "drained" } else { "" }.to_owned(),
+            ]);
+        }
+        let unnamed = gateway.connected as usize - gateway.workers.len().min(gateway.connected as usize);
+        if unnamed > 0 {
+            let more = format!("and {unnamed} more");
+            let none = String::new;
+            table.row([more, gateway.process.clone(), none(), none(), none(), none(), none()]);
+        }
+    }
+    table.align_right(&[4]);
+    table.to_string()
 }
 
 fn table(rows: &[(Role, MemberView)]) -> String {

@@ -13,7 +13,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::ServeError;
-use super::connect::only_executes;
 use crate::config::{Api, Config};
 use crate::service::{Dtf, Ports};
 
@@ -44,12 +43,6 @@ pub(super) async fn start(
     if listen == "off" {
         return Ok(None);
     }
-    if only_executes(config) {
-        warn!(
-            "api.listen is set, and this process only executes: it has no connection to the tasks, and serves no API"
-        );
-        return Ok(None);
-    }
     let wrong = |error| ApiError::Listen { listen: listen.clone(), error };
     let listener = TcpListener::bind(listen).await.map_err(wrong)?;
     let address = listener.local_addr().map_err(wrong)?;
@@ -62,8 +55,11 @@ pub(super) async fn start(
     }
     info!(%address, tls = certificate.is_some(), "the API and the dashboard are served");
     let app = App::new(dtf.client(), ports.coordination.clone(), &config.cluster);
-    let app = exchange.into_iter().fold(app, App::with_exchange);
+    let announcing =
+        exchange.clone().map(|exchange| dtf_http::announce(dtf.client(), exchange, &config.instance));
+    let app = exchange.into_iter().fold(app, |app, exchange| app.with_exchange(exchange, &config.instance));
     let serving = async move {
+        let _announcing = announcing;
         let stop = CancellationToken::new();
         let served = match certificate {
             Some(certificate) => dtf_http::serve_tls(listener, certificate, app, access, stop).await,

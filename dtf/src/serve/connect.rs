@@ -127,7 +127,8 @@ pub(crate) async fn service_ports(
 
 /// Returns true if a process has no other role than executor, and so needs no database.
 pub(super) fn only_executes(config: &Config) -> bool {
-    config.role.iter().all(|role| *role == Role::Executor)
+    // Who serves the API needs the tasks for it.
+    config.role.iter().all(|role| *role == Role::Executor) && config.api.listen == "off"
 }
 
 /// Agrees with the cluster on how its work is divided: with the database, or with the copy of what it says, which is waited

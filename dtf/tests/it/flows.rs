@@ -229,7 +229,7 @@ async fn a_schedule_creates_flows() {
         description: String::new(),
         when: "@every 1s".to_owned(),
         zone: "UTC".to_owned(),
-        template: client.flow_template(long).unwrap(),
+        template: client.flow_template(long).await.unwrap(),
         overlap: Overlap::Skip,
         catch_up: DAY,
         jitter: Duration::ZERO,
@@ -237,7 +237,7 @@ async fn a_schedule_creates_flows() {
         end_at: Some(20_000),
     };
     let circle = FlowBuilder::named("x").task("a", "numbers", 1.into()).after("a", "a", Condition::Ended);
-    let refused = ScheduleSpec { template: client.flow_template(circle).unwrap(), ..spec.clone() };
+    let refused = ScheduleSpec { template: client.flow_template(circle).await.unwrap(), ..spec.clone() };
     assert!(client.create_schedule(refused).await.unwrap_err().to_string().contains("in a circle"));
     let begin = client.create_schedule(spec).await.unwrap().row.created_at;
     tokio::time::sleep(Duration::from_secs(120)).await;

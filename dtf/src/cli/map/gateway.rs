@@ -100,7 +100,8 @@ impl Serving {
         let Some(listener) = self.listener else { return Ok(None) };
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let app = App::new(client, self.coordination, &config.cluster).with_exchange(self.exchange);
+        let app = App::new(client, self.coordination, &config.cluster)
+            .with_exchange(self.exchange, &config.instance);
         let serving = async move {
             let stop = CancellationToken::new();
             if let Err(error) = dtf_http::serve(listener, app, Access::of(address), stop).await {

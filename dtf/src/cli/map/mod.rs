@@ -162,6 +162,8 @@ impl MapArgs {
             failed: self.failed.clone(),
             attempts: self.attempts,
             timeout_ms: u64::try_from(self.each.as_millis()).unwrap_or(u64::MAX),
+            key: None,
+            defined: None,
         };
         let param = TaskParam {
             name: self.name.clone(),

@@ -12,8 +12,8 @@ use clap::{Args, Subcommand};
 use dtf::config::Config;
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::table::TaskRow;
-use dtf::model::{TaskId, TaskParam, TaskTypeId};
-use dtf::{Client, Dtf, DtfConfig};
+use dtf::model::{InvalidInput, TaskId, TaskParam, TaskTypeId};
+use dtf::{Client, ClientError, Dtf, DtfConfig};
 use dtf_types::MapParts;
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -107,13 +107,29 @@ impl Desk {
     }
 
     /// The type with this name or number.
-    fn task_type(&self, name: &str) -> Result<TaskTypeId, Usage> {
-        let types = self.client.types();
-        let named = types.number_named(name).ok();
-        named.or_else(|| name.parse().ok()).ok_or_else(|| {
-            let known: Vec<_> = types.iter().map(|known| known.name.as_str()).collect();
-            Usage(format!("task type {name:?} is unknown; known are: {}", known.join(", ")))
-        })
+    async fn task_type(&self, name: &str) -> anyhow::Result<TaskTypeId> {
+        match name.parse() {
+            Ok(number) => Ok(number),
+            Err(_) => self.client.number_of_type(name).await.map_err(|error| unknown(name, error)),
+        }
+    }
+
+    /// Returns what a task of the type with this name or number is created with.
+    async fn prepare(&self, name: &str, param: TaskParam) -> anyhow::Result<(TaskTypeId, TaskParam)> {
+        match name.parse() {
+            Ok(number) => Ok((number, param)),
+            Err(_) => self.client.prepare(name, param).await.map_err(|error| unknown(name, error)),
+        }
+    }
+}
+
+/// The error for a type that is not there has the way to those that are.
+fn unknown(name: &str, error: ClientError) -> anyhow::Error {
+    match error {
+        ClientError::Invalid(InvalidInput::UnknownType(..)) => {
+            Usage(format!("task type {name:?} is unknown; `dtf type list` has those that are known")).into()
+        }
+        error => refused(error),
     }
 }
 
@@ -153,7 +169,7 @@ pub(super) fn create_and_watch(
 ) -> anyhow::Result<ExitCode> {
     with_client(settings, types, async |client| {
         let desk = Desk { client, output, quiet };
-        let (task_type, request) = (desk.task_type("map")?, Uuid::new_v4());
+        let (task_type, request) = (desk.task_type("map").await?, Uuid::new_v4());
         let create = async || desk.client.create_task_once(request, task_type, param.clone()).await;
         let task = submit::until_created(request, create).await?;
         if !quiet {
@@ -169,7 +185,7 @@ pub(super) fn create_and_watch(
 }
 
 /// A client of the cluster.
-async fn client(config: &Config, types: Vec<TaskPluginRegistration>) -> anyhow::Result<Client> {
+pub(super) async fn client(config: &Config, types: Vec<TaskPluginRegistration>) -> anyhow::Result<Client> {
     let (ports, shape) = crate::serve::client_ports(config).await.map_err(super::connecting)?;
     let config = DtfConfig { shape, ..config.dtf() };
     let mut builder = Dtf::builder(ports).config(config).plugins_on(Handle::current());

@@ -64,7 +64,10 @@ pub(super) fn print(value: &Value) -> std::io::Result<()> {
 }
 
 pub(super) async fn list(desk: &Desk, args: ListArgs) -> anyhow::Result<ExitCode> {
-    let task_type = args.kind.as_deref().map(|kind| desk.task_type(kind)).transpose()?;
+    let task_type = match &args.kind {
+        Some(kind) => Some(desk.task_type(kind).await?),
+        None => None,
+    };
     let filter = TaskFilter {
         status: args.status,
         task_type,
@@ -134,14 +137,15 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         let mut value = as_json(desk, row)?;
         if let Some(fields) = value.as_object_mut() {
             fields.insert("progress".to_owned(), progress_json(&status)?);
-            fields.insert("waits_for".to_owned(), Value::from(status.blocked_on().to_vec()));
+            fields
+                .insert("waits_for".to_owned(), Value::from(status.blocked_on_in_words(desk.client.types())));
         }
         print(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
     let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| format!("{} UTC", utc(at)));
     let total = if progress.generated { "" } else { " so far" };
-    let mut waits_for = status.blocked_on().to_vec();
+    let mut waits_for = status.blocked_on_in_words(desk.client.types());
     if row.waits {
         let on = desk.client.dependencies(id).await.map_err(refused)?;
         waits_for.extend(on.iter().map(|on| format!("task {} ({})", on.on, on.condition.name())));

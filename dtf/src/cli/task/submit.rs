@@ -74,7 +74,6 @@ pub(super) struct SubmitArgs {
 }
 
 pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<ExitCode> {
-    let task_type = desk.task_type(&args.kind)?;
     let param = TaskParam {
         name: args.name,
         description: args.description,
@@ -87,6 +86,7 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         type_param: json_of(&args.param)?,
         ..TaskParam::default()
     };
+    let (task_type, param) = desk.prepare(&args.kind, param).await?;
     let request = args.request_id.unwrap_or_else(Uuid::new_v4);
     let unique = args.unique.map(|key| Unique { key, scope: args.unique_while });
     let create = async || match &unique {

@@ -1,0 +1,95 @@
+//! Types of task: those that are compiled in, and those that are defined.
+
+use dtf_api as api;
+use dtf_control::TypeDefinition;
+use dtf_model::defined_type::DefinedType;
+use uuid::Uuid;
+
+use super::audit::Change;
+use super::{App, MAX_PAGE};
+use crate::convert;
+use crate::problem::Failed;
+
+impl App {
+    /// Returns the types of task: those that this process knows, by number, and those that are defined, by name.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn types(&self, query: &api::TypeQuery) -> Result<Vec<api::TaskType>, Failed> {
+        let after = query.after.as_deref();
+        let known = self.registry().iter().filter(|_| after.is_none());
+        let mut types: Vec<_> = known
+            .filter_map(|known| Some(convert::task_type(known, self.registry().conf(known.task_type).ok()?)))
+            .collect();
+        for defined in self.client().defined_types(after, MAX_PAGE).await? {
+            let brief = api::TaskType { schema: None, definition: None, ..self.defined_view(defined)? };
+            types.push(brief);
+        }
+        Ok(types)
+    }
+
+    /// Returns a type of task.
+    ///
+    /// # Errors
+    /// It is unknown, or the store failed.
+    pub async fn task_type(&self, name: &str) -> Result<api::TaskType, Failed> {
+        if let Ok(known) = self.registry().by_name(name) {
+            return Ok(convert::task_type(known, self.registry().conf(known.task_type)?));
+        }
+        match self.client().defined_type(name).await? {
+            Some(defined) => self.defined_view(defined),
+            None => {
+                Err(Failed::not_found(format!("there is no type {name:?}; GET /v1/types has those that are")))
+            }
+        }
+    }
+
+    fn defined_view(&self, defined: DefinedType) -> Result<api::TaskType, Failed> {
+        let definable = self.registry().definable()?;
+        let number = self.registry().number_of_defined(&defined.name)?;
+        let like = convert::task_type(definable, self.registry().conf(definable.task_type)?);
+        let DefinedType { name, version, description, schema, template, updated_at, updated_by } = defined;
+        Ok(api::TaskType {
+            name,
+            number: number.0,
+            version,
+            description,
+            schema: Some(schema).filter(|schema| !schema.is_null()),
+            definition: Some(api::Definition { template, updated_at, updated_by }),
+            ..like
+        })
+    }
+
+    /// Defines a type of task, or gives it another definition. Tasks that were created before keep theirs.
+    ///
+    /// # Errors
+    /// The definition is not allowed, the name is that of a type that is compiled in, or a store failed.
+    pub async fn define_type(&self, name: &str, define: api::DefineType) -> Result<api::TaskType, Failed> {
+        self.caller().check_unlimited()?;
+        let api::DefineType { description, schema, template } = define;
+        let definition = TypeDefinition { description, schema, template };
+        let (target, request) = (format!("type {name}"), Uuid::new_v4());
+        let by = self.caller().name.clone();
+        self.audited(Change { action: "type.define", target, detail: String::new(), request }, async {
+            let defined = self.client().define_type(name, definition, &by).await?;
+            self.defined_view(defined)
+        })
+        .await
+    }
+
+    /// Deletes a type that is defined. Tasks of it go on.
+    ///
+    /// # Errors
+    /// There is no such one, or a store failed.
+    pub async fn delete_type(&self, name: &str) -> Result<(), Failed> {
+        self.caller().check_unlimited()?;
+        let (target, request) = (format!("type {name}"), Uuid::new_v4());
+        self.audited(Change { action: "type.delete", target, detail: String::new(), request }, async {
+            match self.client().delete_type(name).await? {
+                true => Ok(()),
+                false => Err(Failed::not_found(format!("no type {name:?} is defined"))),
+            }
+        })
+        .await
+    }
+}

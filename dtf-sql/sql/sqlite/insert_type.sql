@@ -1,0 +1,5 @@
+-- Writes the first version of a type where none has its name.
+-- Parameters: version, description, param_schema, template, update_time, updater, name. Result: a row is affected where it was written.
+INSERT INTO tbl_task_type (version, description, param_schema, template, update_time, updater, name)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
