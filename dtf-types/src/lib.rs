@@ -22,6 +22,7 @@ mod param;
 mod schema;
 mod sink;
 mod source;
+mod stores;
 mod template;
 
 pub use command::{CommandError, Commands};
@@ -34,6 +35,7 @@ pub use param::{
     CsvFile, CsvOut, FailedSink, Function, MapParam, Sink, Source, WebhookOut,
     check_name as check_function_name,
 };
+pub use stores::ObjectStores;
 pub use template::Template;
 
 /// The examples of the README are compiled with the tests.

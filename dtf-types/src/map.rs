@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use bytes::Bytes;
 use dtf_model::defined_type::DefinedType;
 use dtf_model::items::ItemTable;
@@ -24,8 +25,11 @@ use crate::http::{HttpFunction, Outbound};
 use crate::item_key::Keyed;
 use crate::members::AllMembers;
 use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink, WebhookOut};
-use crate::sink::{CountSink, CsvSink, JsonlSink, KeepSink, WebhookSink, WithFailed};
+use crate::sink::{
+    CountSink, CsvSink, JsonlSink, KeepSink, ObjectFormat, ObjectSink, WebhookSink, WithFailed,
+};
 use crate::source::{self, ItemStores};
+use crate::stores::{self, ObjectStores};
 
 /// The number of the type.
 const MAP: TaskTypeId = TaskTypeId(5);
@@ -41,6 +45,8 @@ pub struct MapParts {
     pub outbound: Option<Outbound>,
     /// The table of results that are kept; in a process with the collector role.
     pub results: Option<Arc<dyn ResultTable>>,
+    /// The object stores that sources and sinks may use; in a process with the generator or the collector role.
+    pub stores: Option<ObjectStores>,
     /// The table of items that are fed, and the queues; in a process with the generator role.
     pub items: Option<(Arc<dyn ItemTable>, Arc<dyn QueueReader>)>,
 }
@@ -69,6 +75,22 @@ pub fn registration(parts: MapParts) -> TaskPluginRegistration {
 struct Map {
     parts: MapParts,
     members: AllMembers,
+}
+
+impl Map {
+    fn results(&self) -> anyhow::Result<Arc<dyn ResultTable>> {
+        self.parts.results.clone().context("this process keeps no results")
+    }
+
+    fn object_sink(
+        &self,
+        spec: &TaskSpec,
+        address: &str,
+        format: ObjectFormat,
+    ) -> anyhow::Result<Box<dyn TaskCollector>> {
+        let (table, stores) = (self.results()?, self.parts.stores.clone());
+        Ok(Box::new(ObjectSink::new(table, (spec.id, spec.run), stores, address, format)))
+    }
 }
 
 impl TaskPlugin for Map {
@@ -121,10 +143,10 @@ impl TaskPlugin for Map {
     }
 
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
-        let stores = self.parts.items.clone();
-        let stores = stores.map(|(items, queues)| ItemStores { items, queues });
+        let items = self.parts.items.clone();
+        let items = items.map(|(items, queues)| ItemStores { items, queues });
         let MapParam { source, key, .. } = MapParam::read(&spec.param)?;
-        let inner = source::generator(source, spec, stores)?;
+        let inner = source::generator(source, spec, items, self.parts.stores.clone())?;
         Ok(match key {
             Some(key) => Box::new(Keyed { inner, key }),
             None => inner,
@@ -168,20 +190,21 @@ impl TaskPlugin for Map {
         let MapParam { sink, failed, .. } = MapParam::read(&spec.param)?;
         let sink: Box<dyn TaskCollector> = match sink {
             Sink::Count => Box::new(CountSink),
-            Sink::Jsonl(path) => Box::new(JsonlSink::new(path)),
-            Sink::Csv(CsvOut { path, columns }) => Box::new(CsvSink::new(path, columns)),
+            Sink::Jsonl(path) => match stores::address(&path) {
+                Some(address) => self.object_sink(spec, address, ObjectFormat::Jsonl)?,
+                None => Box::new(JsonlSink::new(path)),
+            },
+            Sink::Csv(CsvOut { path, columns }) => match stores::address(&path) {
+                Some(address) => self.object_sink(spec, address, ObjectFormat::Csv(columns))?,
+                None => Box::new(CsvSink::new(path, columns)),
+            },
             Sink::Webhook(WebhookOut { url }) => {
                 let Some(outbound) = self.parts.outbound.clone() else {
                     anyhow::bail!("this process sends no requests");
                 };
                 Box::new(WebhookSink::new(outbound, url, spec.id, spec.run))
             }
-            Sink::Keep => {
-                let Some(table) = self.parts.results.clone() else {
-                    anyhow::bail!("this process keeps no results");
-                };
-                Box::new(KeepSink::new(table, spec.id, spec.run))
-            }
+            Sink::Keep => Box::new(KeepSink::new(self.results()?, spec.id, spec.run)),
         };
         Ok(match failed {
             Some(FailedSink::Jsonl(path)) => Box::new(WithFailed::new(sink, path)),

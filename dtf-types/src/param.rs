@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::defined::DefinedAs;
 use crate::http::HttpCall;
 use crate::item_key::ItemKey;
+use crate::stores;
 
 /// The longest name of a function, in characters.
 const MAX_FUNCTION_CHARS: usize = 100;
@@ -83,13 +84,16 @@ pub enum Source {
         /// The number behind the last one.
         to: u64,
     },
-    /// The lines of a file, as strings. The file must be there under the same path in every process that generates, and must not change.
+    /// The lines of a file, as strings. The file must be there under the same path in every process that generates, and must not change. The
+    /// address of an object, as in `s3://bucket/key`, stands for one that is in a store which these processes use.
     /// One whose name ends with `.gz` or `.zst` is decompressed.
     Lines(PathBuf),
     /// The JSON values of a file, one a line; empty lines are passed over. The file as for [`Lines`](Self::Lines).
     Jsonl(PathBuf),
     /// The records of a file of comma-separated values, as objects or arrays of strings. The file as for [`Lines`](Self::Lines).
     Csv(CsvFile),
+    /// The files of a directory and of those in it, or the objects below an address, as objects `{"path", "bytes", "changed"}`, by name.
+    Files(PathBuf),
     /// Those that are fed into the task, until it is closed.
     Items,
 }
@@ -164,7 +168,8 @@ pub enum Sink {
     /// They are kept in the database, in the order in which they were collected, for as long as the task is.
     Keep,
     /// They are written to a file, one JSON value a line, in the order in which they were collected. It appears, complete, when the
-    /// task has ended; until then it is `PATH.part`. The directory must be there under the same path in every process that collects.
+    /// task has ended; until then it is `PATH.part`. The directory must be there under the same path in every process that collects. The
+    /// results for an object of a store are kept in the database, and written to it at the end.
     Jsonl(PathBuf),
     /// They are written to a file of comma-separated values. The file as for [`Jsonl`](Self::Jsonl).
     Csv(CsvOut),
@@ -271,7 +276,10 @@ impl MapParam {
 
     fn check_paths(&self) -> Result<(), InvalidInput> {
         let source = match &self.source {
-            Source::Lines(path) | Source::Jsonl(path) | Source::Csv(CsvFile { path, .. }) => Some(path),
+            Source::Lines(path)
+            | Source::Jsonl(path)
+            | Source::Files(path)
+            | Source::Csv(CsvFile { path, .. }) => Some(path),
             Source::List(_) | Source::Range { .. } | Source::Items => None,
         };
         let sink = match &self.sink {
@@ -280,13 +288,15 @@ impl MapParam {
         };
         let failed = self.failed.as_ref().map(|FailedSink::Jsonl(path)| path);
         let paths = [
-            ("the path of the source", source),
-            ("the path of the sink", sink),
-            ("the path of failed", failed),
+            ("the path of the source", source, true),
+            ("the path of the sink", sink, true),
+            ("the path of failed", failed, false),
         ];
-        for (what, path) in paths.into_iter().filter_map(|(what, path)| Some((what, path?))) {
-            if !path.is_absolute() {
-                let (got, allowed) = (path.display().to_string(), "an absolute path".to_owned());
+        for (what, path, may_be_object) in paths {
+            let Some(path) = path.filter(|path| !path.is_absolute()) else { continue };
+            if !may_be_object || stores::address(path).is_none() {
+                let or_object = if may_be_object { ", or the address of an object" } else { "" };
+                let (got, allowed) = (path.display().to_string(), format!("an absolute path{or_object}"));
                 return Err(InvalidInput::OutOfRange { what, got, allowed });
             }
         }
@@ -358,7 +368,7 @@ mod tests {
             ),
             (
                 json!({"source": {"csv": {"path": "a"}}, "function": function}),
-                "the path of the source is a; allowed is an absolute path",
+                "the path of the source is a; allowed is an absolute path, or the address",
             ),
             (
                 json!({"source": {"list": []}, "function": function, "sink": {"csv": {"path": "a"}}}),

@@ -1,5 +1,7 @@
 //! The pages of types of task, and the form for a task of one whose parameters have a schema.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::Router;
 use axum::routing::{get, post};
@@ -129,11 +131,12 @@ async fn show(Acting(app): Acting, Path(name): Path<String>) -> Page {
 
 /// What was filled in: the fields of the task, and `param.NAME` for those of its parameters.
 #[derive(Deserialize)]
-struct NewForm(Vec<(String, String)>);
+#[serde(transparent)]
+struct NewForm(BTreeMap<String, String>);
 
 impl NewForm {
     fn field(&self, name: &str) -> &str {
-        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+        self.0.get(name).map_or("", String::as_str)
     }
 }
 

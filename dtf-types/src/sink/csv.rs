@@ -23,7 +23,7 @@ const RESULT: &str = "result";
 
 pub(crate) struct CsvSink {
     file: PartFile,
-    columns: Vec<String>,
+    rows: CsvRows,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -34,10 +34,37 @@ struct Saved {
 
 impl CsvSink {
     pub(crate) fn new(path: std::path::PathBuf, columns: Vec<String>) -> Self {
-        Self { file: PartFile::new(path), columns }
+        Self { file: PartFile::new(path), rows: CsvRows { columns } }
     }
 
     fn add(&mut self, result: &[u8]) -> anyhow::Result<()> {
+        let row = self.rows.row(result)?;
+        self.begin_header()?;
+        self.file.add(&row)
+    }
+
+    /// Writes the header, where nothing has been written and the columns are known.
+    fn begin_header(&mut self) -> anyhow::Result<()> {
+        match self.file.is_empty() {
+            true => self.file.add(&self.rows.header()?),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Results as rows. The columns are those of the first one, where none are given.
+pub(super) struct CsvRows {
+    pub(super) columns: Vec<String>,
+}
+
+impl CsvRows {
+    /// Returns the header; nothing where the columns are not known.
+    pub(super) fn header(&self) -> anyhow::Result<Vec<u8>> {
+        if self.columns.is_empty() { Ok(Vec::new()) } else { line(&self.columns) }
+    }
+
+    /// Returns the row of a result.
+    pub(super) fn row(&mut self, result: &[u8]) -> anyhow::Result<Vec<u8>> {
         let result: Value = serde_json::from_slice(result).context("a result is no JSON")?;
         if self.columns.is_empty() {
             self.columns = match &result {
@@ -50,22 +77,13 @@ impl CsvSink {
                 "the names of the columns have {bytes} bytes; at most {MAX_COLUMN_BYTES} are allowed"
             );
         }
-        self.begin_header()?;
         let cell = |column: &String| match &result {
             Value::Object(fields) => fields.get(column).map_or_else(String::new, cell),
             other if column == RESULT => cell(other),
             _ => String::new(),
         };
         let record: Vec<_> = self.columns.iter().map(cell).collect();
-        self.file.add(&line(&record)?)
-    }
-
-    /// Writes the header, where nothing has been written and the columns are known.
-    fn begin_header(&mut self) -> anyhow::Result<()> {
-        match self.file.is_empty() && !self.columns.is_empty() {
-            true => self.file.add(&line(&self.columns)?),
-            false => Ok(()),
-        }
+        line(&record)
     }
 }
 
@@ -89,7 +107,7 @@ impl TaskCollector for CsvSink {
         let saved: Option<Saved> = saved.map(|saved| serde_json::from_slice(&saved)).transpose()?;
         let Saved { length, columns } = saved.unwrap_or_default();
         if !columns.is_empty() {
-            self.columns = columns;
+            self.rows.columns = columns;
         }
         self.file.begin(length)
     }
@@ -106,7 +124,7 @@ impl TaskCollector for CsvSink {
     }
 
     fn save_status(&self) -> anyhow::Result<Option<Bytes>> {
-        let saved = Saved { length: self.file.length(), columns: self.columns.clone() };
+        let saved = Saved { length: self.file.length(), columns: self.rows.columns.clone() };
         Ok(Some(serde_json::to_vec(&saved)?.into()))
     }
 

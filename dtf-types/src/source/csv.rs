@@ -10,6 +10,7 @@ use dtf_model::plugin::MAX_BODY_BYTES;
 
 use super::input::Input;
 use super::records::Taken;
+use crate::stores::ObjectStores;
 
 /// The bytes that the reader reads ahead.
 const BUFFER: usize = 64 * 1024;
@@ -24,11 +25,17 @@ pub(super) struct CsvRecords {
 
 impl CsvRecords {
     /// Opens a file at the offset of a record, or at its beginning.
-    pub(super) fn open(path: &Path, offset: u64, delimiter: u8, header: bool) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        path: &Path,
+        offset: u64,
+        delimiter: u8,
+        header: bool,
+        stores: Option<&ObjectStores>,
+    ) -> anyhow::Result<Self> {
         let reader = |offset| -> anyhow::Result<_> {
             let mut builder = ReaderBuilder::new();
             builder.has_headers(false).flexible(true).delimiter(delimiter).buffer_capacity(BUFFER);
-            Ok(builder.from_reader(Metered { input: Input::open(path, offset)?, left: 0 }))
+            Ok(builder.from_reader(Metered { input: Input::open(path, offset, stores)?, left: 0 }))
         };
         let mut records = Self { reader: reader(0)?, names: None, record: ByteRecord::new() };
         if header && records.read()? {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::csv::CsvRecords;
 use super::input::{Input, Version};
 use super::records::Records;
+use crate::stores::ObjectStores;
 
 /// The most bytes of a batch.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -36,23 +37,24 @@ struct Position {
 pub(super) struct FileSource {
     path: PathBuf,
     format: Format,
+    stores: Option<ObjectStores>,
     opened: Option<(Records, Position)>,
 }
 
 impl FileSource {
-    pub(super) fn new(path: PathBuf, format: Format) -> Self {
-        Self { path, format, opened: None }
+    pub(super) fn new(path: PathBuf, format: Format, stores: Option<ObjectStores>) -> Self {
+        Self { path, format, stores, opened: None }
     }
 
     fn open(&self, saved: Option<Position>) -> anyhow::Result<(Records, Position)> {
-        let path = &self.path;
+        let (path, stores) = (&self.path, self.stores.as_ref());
         let offset = saved.map_or(0, |saved| saved.offset);
         let mut begin = (0, 0);
         let records = match self.format {
-            Format::Lines => Records::Lines(BufReader::new(Input::open(path, offset)?)),
-            Format::Jsonl => Records::Jsonl(BufReader::new(Input::open(path, offset)?)),
+            Format::Lines => Records::Lines(BufReader::new(Input::open(path, offset, stores)?)),
+            Format::Jsonl => Records::Jsonl(BufReader::new(Input::open(path, offset, stores)?)),
             Format::Csv { delimiter, header } => {
-                let records = CsvRecords::open(path, offset, delimiter, header)
+                let records = CsvRecords::open(path, offset, delimiter, header, stores)
                     .with_context(|| format!("the source {} cannot be used", path.display()))?;
                 begin = records.header();
                 Records::Csv(records)
@@ -115,19 +117,19 @@ mod tests {
     const CSV: Format = Format::Csv { delimiter: b',', header: true };
 
     fn lines(path: &std::path::Path) -> FileSource {
-        FileSource::new(path.to_owned(), Format::Lines)
+        FileSource::new(path.to_owned(), Format::Lines, None)
     }
 
     fn jsonl(path: &std::path::Path) -> FileSource {
-        FileSource::new(path.to_owned(), Format::Jsonl)
+        FileSource::new(path.to_owned(), Format::Jsonl, None)
     }
 
     fn csv(path: &std::path::Path) -> FileSource {
-        FileSource::new(path.to_owned(), CSV)
+        FileSource::new(path.to_owned(), CSV, None)
     }
 
     async fn all(mut source: FileSource, most: usize) -> anyhow::Result<Vec<String>> {
-        let (path, format) = (source.path.clone(), source.format);
+        let (path, format, stores) = (source.path.clone(), source.format, source.stores.clone());
         source.begin(None).await?;
         let mut items = Vec::new();
         loop {
@@ -138,7 +140,7 @@ mod tests {
             }
             // As after a crash: from the saved position, with nothing else.
             let saved = source.save_status()?;
-            source = FileSource { path: path.clone(), format, opened: None };
+            source = FileSource { path: path.clone(), format, stores: stores.clone(), opened: None };
             source.begin(saved).await?;
         }
     }
@@ -207,7 +209,7 @@ mod tests {
         fs::write(&path, "a;b\nc\n").unwrap();
         let arrays = Format::Csv { delimiter: b';', header: false };
         for most in 1..3 {
-            let items = all(FileSource::new(path.clone(), arrays), most).await.unwrap();
+            let items = all(FileSource::new(path.clone(), arrays, None), most).await.unwrap();
             assert_eq!(items, [r#"["a","b"]"#, r#"["c"]"#]);
         }
         fs::write(&path, "").unwrap();
@@ -256,5 +258,56 @@ mod tests {
         }
         fs::write(&gzip, &parts.0[..parts.0.len() - 12]).unwrap();
         assert!(all(jsonl(&gzip), 1).await.is_err(), "it was cut");
+    }
+
+    /// The reader blocks its thread; the store is asked by another one.
+    #[cfg(feature = "object-stores")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_object_has_the_items_of_a_file_and_another_one_under_its_name_is_refused() {
+        use std::sync::Arc;
+
+        use object_store::memory::InMemory;
+        use object_store::{ObjectStore, ObjectStoreExt};
+
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let stores = ObjectStores::of("s3://bucket/", store.clone());
+        let large = (0..200_000)
+            .map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(40)))
+            .collect::<String>();
+        store.put(&"a.jsonl".into(), large.clone().into()).await.unwrap();
+        let source = || FileSource::new("s3://bucket/a.jsonl".into(), Format::Jsonl, Some(stores.clone()));
+        let items = all(source(), 70_000).await.unwrap();
+        assert!(items.iter().map(String::as_str).eq(large.lines()), "in several requests");
+        let mut csv = String::from("name,size\n");
+        (0..100).for_each(|n| csv.push_str(&format!("a{n},{n}\n")));
+        store.put(&"a.csv".into(), csv.into()).await.unwrap();
+        let records =
+            all(FileSource::new("s3://bucket/a.csv".into(), CSV, Some(stores.clone())), 7).await.unwrap();
+        assert_eq!((records.len(), records[99].as_str()), (100, r#"{"name":"a99","size":"99"}"#));
+
+        let mut first = source();
+        first.begin(None).await.unwrap();
+        first.next_subtasks(10).await.unwrap();
+        let saved = first.save_status().unwrap();
+        store.put(&"a.jsonl".into(), large.replace('x', "y").into()).await.unwrap();
+        let mut read_on = Ok(());
+        while read_on.is_ok() {
+            read_on = first.next_subtasks(10_000).await.map(|batch| assert!(!batch.finished));
+        }
+        assert!(format!("{:#}", read_on.unwrap_err()).contains("has changed"));
+        let mut again = source();
+        again.begin(saved).await.unwrap();
+        assert!(again.next_subtasks(1).await.unwrap_err().to_string().contains("has changed"));
+        let mut none = FileSource::new("s3://bucket/none".into(), Format::Lines, Some(stores.clone()));
+        assert!(format!("{:#}", none.begin(None).await.unwrap_err()).contains("cannot be opened"));
+        let mut no_stores = FileSource::new("s3://bucket/a.jsonl".into(), Format::Lines, None);
+        assert!(
+            no_stores
+                .begin(None)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("this process uses no object stores")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of a file from an offset on; of a compressed one, the offset is that of its contents.
+//! The bytes of a file or an object from an offset on; of a compressed one, the offset is that of its contents.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,12 +8,14 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::stores::{self, ObjectStores};
+
 /// The state of a file at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Version {
-    bytes: u64,
-    /// The time of its last change, in nanoseconds since the Unix epoch.
-    changed: u128,
+pub(crate) struct Version {
+    pub(crate) bytes: u64,
+    /// The time of its last change, in nanoseconds since the Unix epoch; of an object, a hash of its tag.
+    pub(crate) changed: u128,
 }
 
 impl Version {
@@ -24,15 +26,44 @@ impl Version {
     }
 }
 
-/// An opened file.
+/// An opened file or object.
 pub(super) struct Input {
-    file: File,
+    origin: Origin,
     contents: Box<dyn Read + Send>,
 }
 
+enum Origin {
+    File(File),
+    /// Each request for a part of it says which version is meant.
+    Object(Version),
+}
+
 impl Input {
-    /// Opens a file at an offset of its contents. What is before it in a compressed file is read and passed over.
-    pub(super) fn open(path: &Path, offset: u64) -> anyhow::Result<Self> {
+    /// Opens a file, or an object of a store, at an offset of its contents. What is before it in a compressed file is read and passed over.
+    pub(super) fn open(path: &Path, offset: u64, stores: Option<&ObjectStores>) -> anyhow::Result<Self> {
+        match stores::address(path) {
+            Some(address) => Self::open_object(path, address, offset, stores),
+            None => Self::open_file(path, offset),
+        }
+    }
+
+    fn open_object(
+        path: &Path,
+        address: &str,
+        offset: u64,
+        stores: Option<&ObjectStores>,
+    ) -> anyhow::Result<Self> {
+        let compression = Compression::of(path);
+        let from = if compression.is_some() { 0 } else { offset };
+        let (reader, version) = stores::open(stores, address, from)?;
+        let contents: Box<dyn Read + Send> = match compression {
+            None => Box::new(reader),
+            Some(compression) => compression.behind(path, reader, offset)?,
+        };
+        Ok(Self { origin: Origin::Object(version), contents })
+    }
+
+    fn open_file(path: &Path, offset: u64) -> anyhow::Result<Self> {
         let open = || -> io::Result<_> {
             let file = File::open(path)?;
             Ok((file.metadata()?.is_file(), file.try_clone()?, file))
@@ -45,19 +76,16 @@ impl Input {
                 reading.seek(SeekFrom::Start(offset))?;
                 Box::new(reading)
             }
-            Some(compression) => {
-                let mut contents = compression.contents(reading)?;
-                let passed = io::copy(&mut (&mut contents).take(offset), &mut io::sink())
-                    .with_context(|| format!("the source {} cannot be read", path.display()))?;
-                ensure!(passed == offset, "the source {} has become shorter", path.display());
-                contents
-            }
+            Some(compression) => compression.behind(path, reading, offset)?,
         };
-        Ok(Self { file, contents })
+        Ok(Self { origin: Origin::File(file), contents })
     }
 
     pub(super) fn version(&self) -> io::Result<Version> {
-        Version::of(&self.file)
+        match &self.origin {
+            Origin::File(file) => Version::of(file),
+            Origin::Object(version) => Ok(*version),
+        }
     }
 }
 
@@ -83,16 +111,30 @@ impl Compression {
         }
     }
 
+    /// Returns the contents behind an offset.
+    fn behind(
+        self,
+        path: &Path,
+        reader: impl Read + Send + 'static,
+        offset: u64,
+    ) -> anyhow::Result<Box<dyn Read + Send>> {
+        let mut contents = self.contents(reader)?;
+        let passed = io::copy(&mut (&mut contents).take(offset), &mut io::sink())
+            .with_context(|| format!("the source {} cannot be read", path.display()))?;
+        ensure!(passed == offset, "the source {} has become shorter", path.display());
+        Ok(contents)
+    }
+
     #[cfg(feature = "compression")]
-    fn contents(self, file: File) -> anyhow::Result<Box<dyn Read + Send>> {
+    fn contents(self, reader: impl Read + Send + 'static) -> anyhow::Result<Box<dyn Read + Send>> {
         Ok(match self {
-            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
-            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(reader))),
+            Self::Zstd => Box::new(zstd::Decoder::new(reader)?),
         })
     }
 
     #[cfg(not(feature = "compression"))]
-    fn contents(self, _: File) -> anyhow::Result<Box<dyn Read + Send>> {
+    fn contents(self, _: impl Read + Send + 'static) -> anyhow::Result<Box<dyn Read + Send>> {
         let kind = match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",

@@ -3,6 +3,7 @@
 mod counted;
 mod csv;
 mod file;
+mod files;
 mod input;
 mod items;
 mod records;
@@ -12,9 +13,12 @@ use dtf_model::plugin::TaskGenerator;
 
 use self::counted::Counted;
 use self::file::{FileSource, Format};
+use self::files::Files;
+pub(crate) use self::input::Version;
 use self::items::ItemSource;
 pub(crate) use self::items::ItemStores;
 use crate::param::{CsvFile, Source};
+use crate::stores::ObjectStores;
 
 /// Makes the generator of a source.
 ///
@@ -23,23 +27,25 @@ use crate::param::{CsvFile, Source};
 pub(crate) fn generator(
     source: Source,
     spec: &TaskSpec,
-    stores: Option<ItemStores>,
+    items: Option<ItemStores>,
+    stores: Option<ObjectStores>,
 ) -> anyhow::Result<Box<dyn TaskGenerator>> {
     Ok(match source {
         Source::Items => {
-            let Some(stores) = stores else { anyhow::bail!("this process reads no items that are fed") };
-            Box::new(ItemSource::new(stores, spec.id, spec.run))
+            let Some(items) = items else { anyhow::bail!("this process reads no items that are fed") };
+            Box::new(ItemSource::new(items, spec.id, spec.run))
         }
         Source::List(items) => {
             let end = items.len() as u64;
             Box::new(Counted::new(0..end, move |index: u64| items[index as usize].to_string()))
         }
         Source::Range { from, to } => Box::new(Counted::new(from..to, |number: u64| number.to_string())),
-        Source::Lines(path) => Box::new(FileSource::new(path, Format::Lines)),
-        Source::Jsonl(path) => Box::new(FileSource::new(path, Format::Jsonl)),
+        Source::Files(place) => Box::new(Files::new(place, stores)),
+        Source::Lines(path) => Box::new(FileSource::new(path, Format::Lines, stores)),
+        Source::Jsonl(path) => Box::new(FileSource::new(path, Format::Jsonl, stores)),
         Source::Csv(CsvFile { path, delimiter, header }) => {
             let format = Format::Csv { delimiter: delimiter as u8, header };
-            Box::new(FileSource::new(path, format))
+            Box::new(FileSource::new(path, format, stores))
         }
     })
 }

@@ -14,7 +14,7 @@ use dtf::{Client, Dtf};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule};
 use dtf_model::token::TokenRole;
-use dtf_types::{Commands, Exchange, MapParts, Outbound};
+use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use lrmf_core::BootClock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,10 @@ pub(crate) struct DevArgs {
     #[cfg(feature = "full")]
     #[arg(long, value_name = "FILE")]
     commands: Option<PathBuf>,
+    /// An object store that tasks of type map may read and write, as in s3://bucket/in/; may be given several times
+    #[cfg(feature = "full")]
+    #[arg(long, value_name = "ADDRESS")]
+    store: Vec<String>,
     /// Answer only requests with a token, also from this machine; the first one, of an admin, is written to standard error
     #[arg(long)]
     tokens: bool,
@@ -83,6 +87,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
         results: Some(ports.table.clone()),
         items: Some((ports.table.clone(), ports.queues.clone())),
         outbound: Some(outbound(&config.webhooks)?),
+        stores: stores(args)?,
     });
     let (cluster, process) = (config.cluster.clone(), config.instance.clone());
     let mut builder = Dtf::builder(ports).config(config);
@@ -135,6 +140,18 @@ async fn first_token(client: &Client) -> anyhow::Result<()> {
 fn outbound(webhooks: &SenderConf) -> anyhow::Result<Outbound> {
     let conf = SenderConf { per_host: JOBS, ..webhooks.clone() };
     Ok(Outbound::new(conf, Vec::new(), Arc::new(BootClock))?)
+}
+
+/// The object stores that tasks may use.
+fn stores(args: &DevArgs) -> Result<Option<ObjectStores>, Usage> {
+    #[cfg(feature = "full")]
+    if !args.store.is_empty() {
+        let stores = ObjectStores::mounted(args.store.iter().map(String::as_str), std::env::vars());
+        return stores.map(Some).map_err(|why| Usage(format!("--store: {why}")));
+    }
+    #[cfg(not(feature = "full"))]
+    let _args = args;
+    Ok(None)
 }
 
 /// Reads the commands that may be run for items.

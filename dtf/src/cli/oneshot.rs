@@ -92,7 +92,7 @@ async fn to_its_end(plan: Plan, screen: &Display) -> anyhow::Result<Ended> {
         Kind::Plain(registration) => (registration, None, false, exec.as_ref().map(ExecHandle::guarded)),
         Kind::Map { gateway, prints } => {
             let guarded = gateway.guarded();
-            let (registration, serving) = gateway.begin(&ports);
+            let (registration, serving) = gateway.begin(&ports)?;
             (registration, Some(serving), prints, guarded)
         }
     };

@@ -15,9 +15,9 @@ use dtf_model::Role;
 use serde_json::{Value, json};
 
 use super::args::Output;
+use super::oneshot::refused;
 use super::settings::Head;
 use super::table::Listing;
-use super::oneshot::refused;
 use super::{Usage, say, task};
 use crate::serve::connect::coordination;
 
@@ -177,7 +177,8 @@ impl Desk {
 }
 
 fn table_of_remote(gateways: &[Gateway]) -> String {
-    let mut table = Listing::new(["remote worker", "connected to", "language", "version", "slots", "functions", ""]);
+    let mut table =
+        Listing::new(["remote worker", "connected to", "language", "version", "slots", "functions", ""]);
     for gateway in gateways {
         for worker in &gateway.workers {
             table.row([

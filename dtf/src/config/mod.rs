@@ -71,6 +71,8 @@ pub struct Config {
     pub http: Http,
     /// The HTTP API and the dashboard.
     pub api: Api,
+    /// Tasks of type `map`.
+    pub map: Map,
     /// The requests to the addresses that users have told of the ends of tasks.
     pub webhook: Webhook,
     /// The log of this process.
@@ -99,6 +101,7 @@ impl Default for Config {
             plugins: Plugins::default(),
             http: Http::default(),
             api: Api::default(),
+            map: Map::default(),
             webhook: Webhook::default(),
             log: Log::default(),
             start: Start::default(),
@@ -279,6 +282,14 @@ impl Default for Api {
 pub struct Webhook {
     /// The addresses and networks that requests may go to besides the public internet.
     pub allowed_networks: Vec<String>,
+}
+
+/// Tasks of type `map`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Map {
+    /// The object stores that sources and sinks may use: what is below these addresses.
+    pub stores: Vec<String>,
 }
 
 /// The format of log lines.

@@ -297,6 +297,11 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::List,
             "The addresses or networks that hooks may be told at besides the public internet, as in 10.0.0.0/8; 0.0.0.0/0 and ::/0 for all",
         ),
+        of(
+            "map.stores",
+            Kind::List,
+            "The object stores that tasks of type map may read and write, as in s3://bucket/in/; with the variables that each cloud's tools use, such as AWS_ACCESS_KEY_ID",
+        ),
         of("log.format", Kind::Word(&["human", "json"]), "How log lines look"),
         of(
             "log.filter",

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use dtf_model::Role;
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
-use dtf_types::{Commands, Exchange, MapParts, Outbound};
+use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use dtf_webhook::SenderConf;
 use lrmf_core::BootClock;
 use lrmf_core::config::text;
@@ -175,6 +175,7 @@ async fn serve(
         results: Some(ports.table.clone()),
         items: Some((ports.table.clone(), ports.queues.clone())),
         outbound: Some(outbound(config).map_err(ConnectError::from)?),
+        stores: stores(config).map_err(ConnectError::from)?,
     });
     let types: Vec<_> = types.into_iter().chain([map]).collect();
     let mut plugins = PluginRegistry::default();
@@ -231,6 +232,16 @@ fn outbound(config: &Config) -> Result<Outbound, ConfigError> {
     // It was checked when the settings were read.
     let secrets = config.executor.http_secret.expose().parse().into_iter().collect();
     Outbound::new(conf, secrets, Arc::new(BootClock)).map_err(|error| ConfigError::plain(error.to_string()))
+}
+
+/// The object stores that tasks may use; none where the settings name none.
+fn stores(config: &Config) -> Result<Option<ObjectStores>, ConfigError> {
+    let prefixes = &config.map.stores;
+    if prefixes.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |why| ConfigError::plain(format!("map.stores cannot be used: {why}"));
+    ObjectStores::mounted(prefixes.iter().map(String::as_str), std::env::vars()).map(Some).map_err(wrong)
 }
 
 fn process(config: &Config, types: Vec<TaskPluginRegistration>, ports: Ports) -> Result<Dtf, ServiceError> {

@@ -35,6 +35,8 @@ mod losses;
 mod map_command;
 mod map_exec;
 mod map_http;
+#[cfg(feature = "full")]
+mod map_objects;
 mod noop;
 mod open;
 mod parity;

@@ -11,7 +11,7 @@ use dtf::tasks::exec::{AllowedCommand, AllowedCommands, Guarded};
 use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, DtfConfig, Ports};
 use dtf_http::{Access, App};
-use dtf_types::{Commands, Exchange, MapParts, Outbound};
+use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use lrmf_core::BootClock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +23,8 @@ pub(crate) struct Gateway {
     listener: Option<TcpListener>,
     commands: Option<AllowedCommands>,
     outbound: Option<Outbound>,
+    /// The addresses of the objects that it reads and writes.
+    objects: Vec<String>,
 }
 
 impl Gateway {
@@ -38,7 +40,7 @@ impl Gateway {
             |error| Usage(format!("cannot listen on {address}: {error}; choose another with --listen"));
         let listener = TcpListener::bind(address).map_err(unbound)?;
         listener.set_nonblocking(true).map_err(unbound)?;
-        Ok(Self { listener: Some(listener), commands: None, outbound: None })
+        Ok(Self { listener: Some(listener), ..Self::alone() })
     }
 
     /// A task without remote workers: this process runs a command for each item.
@@ -46,7 +48,7 @@ impl Gateway {
         let command = AllowedCommand::of_this_process(command);
         let commands = AllowedCommands::new(BTreeMap::from([(name, command)])).map_err(Usage)?;
         guard::start_for(&commands);
-        Ok(Self { listener: None, commands: Some(commands), outbound: None })
+        Ok(Self { commands: Some(commands), ..Self::alone() })
     }
 
     /// The same task, with requests to any address: whoever names it sits at this machine.
@@ -56,9 +58,14 @@ impl Gateway {
         Ok(Self { outbound: Some(outbound), ..self })
     }
 
+    /// The same task, which reads and writes the objects with these addresses.
+    pub(super) fn using(self, objects: Vec<String>) -> Self {
+        Self { objects, ..self }
+    }
+
     /// A task that needs nobody else's.
     pub(super) fn alone() -> Self {
-        Self { listener: None, commands: None, outbound: None }
+        Self { listener: None, commands: None, outbound: None, objects: Vec::new() }
     }
 
     /// Returns the handle of its commands, where it has any.
@@ -67,7 +74,17 @@ impl Gateway {
     }
 
     /// Returns the type `map`, and what is to be served for it.
-    pub(crate) fn begin(self, ports: &Ports) -> (TaskPluginRegistration, Serving) {
+    ///
+    /// # Errors
+    /// An object is in no store that can be used.
+    pub(crate) fn begin(self, ports: &Ports) -> Result<(TaskPluginRegistration, Serving), Usage> {
+        let stores = match &self.objects[..] {
+            [] => None,
+            objects => {
+                let stores = ObjectStores::mounted(objects.iter().map(String::as_str), std::env::vars());
+                Some(stores.map_err(Usage)?)
+            }
+        };
         let exchange = Exchange::start();
         let registration = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),
@@ -75,11 +92,10 @@ impl Gateway {
             results: Some(ports.table.clone()),
             items: Some((ports.table.clone(), ports.queues.clone())),
             outbound: self.outbound,
+            stores,
         });
-        (
-            registration,
-            Serving { listener: self.listener, exchange, coordination: ports.coordination.clone() },
-        )
+        let serving = Serving { listener: self.listener, exchange, coordination: ports.coordination.clone() };
+        Ok((registration, serving))
     }
 }
 

@@ -139,7 +139,23 @@ impl MapArgs {
             (None, None, []) => Gateway::bind(self.listen)?,
             (None, None, command) => Gateway::running(self.command_name(), command.to_vec())?,
         };
-        gateway.sending(self.jobs()?)
+        Ok(gateway.sending(self.jobs()?)?.using(self.objects()))
+    }
+
+    /// Returns the addresses of the objects that it reads and writes: whoever names them here may.
+    fn objects(&self) -> Vec<String> {
+        let source = match &self.source {
+            Source::Lines(path) | Source::Jsonl(path) | Source::Files(path) => Some(path),
+            Source::Csv(file) => Some(&file.path),
+            Source::List(_) | Source::Range { .. } | Source::Items => None,
+        };
+        let sink = match &self.sink {
+            Sink::Jsonl(path) => Some(path),
+            Sink::Csv(out) => Some(&out.path),
+            Sink::Count | Sink::Keep | Sink::Webhook(_) => None,
+        };
+        let text = |path: &PathBuf| path.to_str().filter(|text| text.contains("://")).map(str::to_owned);
+        source.into_iter().chain(sink).filter_map(text).collect()
     }
 
     /// Returns the number of items that run at once.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dtf_types::{CsvFile, CsvOut, FailedSink, Sink, Source, WebhookOut};
 use serde_json::Value;
 
-const SOURCES: &str = "list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, csv:FILE, or the source as JSON";
+const SOURCES: &str = "list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, csv:FILE, files:DIR, or the source as JSON";
 const SINKS: &str = "count, keep, jsonl:FILE, csv:FILE, webhook:URL, or the sink as JSON";
 
 /// Reads a source.
@@ -21,6 +21,7 @@ pub(super) fn source(text: &str) -> Result<Source, String> {
         "lines" => file(rest).map(Source::Lines),
         "jsonl" => file(rest).map(Source::Jsonl),
         "csv" => file(rest).map(CsvFile::new).map(Source::Csv),
+        "files" => file(rest).map(Source::Files),
         _ => Err(format!("it takes {SOURCES}")),
     }
 }
@@ -65,6 +66,7 @@ fn file(path: &str) -> Result<PathBuf, String> {
     match path {
         "-" => Err("standard input cannot be read again after a failure; name a file".to_owned()),
         "" => Err("the name of the file is missing".to_owned()),
+        address if address.contains("://") => Ok(address.into()),
         path => std::path::absolute(path).map_err(|error| format!("{path}: {error}")),
     }
 }
@@ -86,6 +88,7 @@ mod tests {
             ("range:3..7", Source::Range { from: 3, to: 7 }),
             ("lines:in/a:b.txt", Source::Lines(here.join("in/a:b.txt"))),
             ("jsonl:/in.jsonl", Source::Jsonl("/in.jsonl".into())),
+            ("files:s3://bucket/in", Source::Files("s3://bucket/in".into())),
             ("csv:/in.csv.gz", Source::Csv(CsvFile::new("/in.csv.gz"))),
             (r#"{"range": {"to": 2}}"#, Source::Range { from: 0, to: 2 }),
         ] {
