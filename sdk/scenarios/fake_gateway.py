@@ -23,6 +23,7 @@ from fake_flows import Flows, Schedules
 UNNAMED = 5.0
 MAX_LOSSES = 3
 MAX_RESULT = 1024 * 1024
+MAX_MESSAGE = 256
 MAX_REQUEST = 4 * 1024 * 1024
 MAX_ANSWER = 8 * 1024 * 1024
 STATUS = {
@@ -151,6 +152,9 @@ class Gateway:
         self.faults: List[Fault] = []
         self.calls: Counter[str] = Counter()
         self.reports: Counter[str] = Counter()
+        #: The notes on each item that runs, and if a beat may have any.
+        self.notes: Dict[str, List[Dict[str, Any]]] = {}
+        self.takes_notes = True
         self.largest = {"reports": 0, "bytes": 0}
         self.left: List[str] = []
         self.port = port
@@ -370,10 +374,26 @@ class Gateway:
                 raise Problem("no_session", "the session is unknown or has ended; poll without a session to begin a new one")
         return {"accepted": len(reports) - len(unknown), "unknown": unknown}
 
+    def _note(self, session: Session, call: Dict[str, Any]) -> None:
+        """Takes the notes of a beat; those on items that its worker does not have are passed over."""
+        unknown = set(call) - {"session", "running", "wait_ms"} - ({"notes"} if self.takes_notes else set())
+        if unknown:
+            raise Problem("invalid_request", f"unknown field {sorted(unknown)}")
+        for note in call.get("notes", []):
+            progress, message = note.get("progress"), note.get("message")
+            if set(note) - {"ticket", "progress", "message"} or not (progress is None or 0.0 <= progress <= 1.0):
+                raise Problem("invalid_request", f"{note} is no note")
+            if message is not None and len(message) > MAX_MESSAGE:
+                raise Problem("invalid_request", f"a message has {len(message)} characters; at most {MAX_MESSAGE} are taken")
+            if note["ticket"] in session.running:
+                self.notes.setdefault(note["ticket"], []).append(note)
+        self.changed.notify_all()
+
     def beat(self, call: Dict[str, Any]) -> Dict[str, Any]:
         deadline = time.monotonic() + min(call.get("wait_ms", 0), 20_000) / 1000
         with self.changed:
             session, now = self._renew(call["session"]), time.monotonic()
+            self._note(session, call)
             running = set(call["running"])
             session.dropped.extend(running - session.running)
             for ticket in session.running - running:

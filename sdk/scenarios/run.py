@@ -295,6 +295,34 @@ def cancelled_task(case: Case) -> None:
         same(sum(case.gateway.reports.values()), 10, "the number of reports")
 
 
+@scenario()
+def progress(case: Case) -> None:
+    """What a function says of its item is told while it runs, although a beat waits already; a function that says much costs little."""
+    case.spawn(DTF_CONCURRENCY="2")
+    case.create("sleep", [3600], timeout=1000)
+    case.until(lambda: case.gateway.calls["beat"] > 0, "a beat that waits")
+    task = case.create("steps", [3600], timeout=1000)
+    # A beat that waits does so for ten seconds.
+    case.until(lambda: case.gateway.notes, "a first note", patience=8)
+    wanted = {"progress": 1.0, "message": "✓" * 256}
+    ticket, notes = next(iter(case.gateway.notes.items()))
+    case.until(lambda: {"ticket": ticket, **wanted} == notes[-1], "the last note", patience=20)
+    assert len(notes) < 100, f"{len(notes)} notes were sent of 201"
+    assert all(0.0 <= note["progress"] <= 1.0 for note in notes), notes
+    case.call("POST", f"/v1/tasks/{task}/cancel")
+    counts(case.end(task), cancelled=1)
+
+
+@scenario()
+def progress_refused(case: Case) -> None:
+    """A service that takes no notes harms nothing: the worker says so once, and goes on."""
+    case.gateway.takes_notes = False
+    worker = case.spawn()
+    counts(case.end(case.create("steps", [0.1, 0.1, 1.5])), succeeded=3)
+    assert worker.poll() is None, "the worker has ended"
+    counts(case.end(case.create("square", range(0, 10))), succeeded=10)
+
+
 @scenario(real=True)
 def worker_killed(case: Case) -> None:
     """What a killed worker had runs elsewhere, and every item is counted once."""

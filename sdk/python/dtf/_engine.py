@@ -6,6 +6,10 @@
 | report | sends all outcomes that there are, in one request; meanwhile further ones gather |
 | beat | names all items that the worker has, and hears which are not wanted any more |
 | watch | stops items whose time is over, and gives back those that wait too long for a slot |
+| notes | tells what functions say of their items |
+
+Slots take items and append outcomes without a lock, so that an item costs little; the rest of the state is under one. What a slot and a
+thread under the lock do at the same moment may have an outcome reported twice, of which the service takes one.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from ._http import TIMEOUT, Backoff, Connection
-from ._item import Function, Item, Outcome
+from ._item import Function, Item, Note, Outcome
+from ._notes import Notes, listed
 from ._slots import AsyncSlots, ProcessSlots, Slots, ThreadSlots
 from .errors import ApiError, ConnectionFailed, DtfError
 
@@ -74,14 +79,15 @@ class Engine:
         self._room = threading.Condition(self._lock)
         self._ready = threading.Condition(self._lock)
         self._held = threading.Condition(self._lock)
-        self._working = threading.Event()
         self._done = threading.Event()
         #: What the worker has, by ticket: all of it is named by beats.
         self._items: Dict[str, Item] = {}
-        self._running: Set[Item] = set()
         self._outcomes: Deque[Item] = deque()
-        #: The number of items that wait for a slot or have one.
-        self._busy = 0
+        #: True while the thread that reports waits for outcomes.
+        self._report_rests = False
+        #: The number of waiting items at which the thread that polls is to be woken; below 0 while it does not wait for that.
+        self._low = -1
+        self._notes = Notes(self._send_notes)
         self._mean = AHEAD
         self._last_end = 0.0
         self._session: Optional[Session] = None
@@ -118,10 +124,9 @@ class Engine:
 
     def run(self) -> None:
         """Runs until the worker has been drained. Raises the error that ended it, if one did."""
-        loops = [self._poll_loop, self._report_loop, self._beat_loop, self._watch_loop]
+        loops = [self._poll_loop, self._report_loop, self._beat_loop, self._watch_loop, self._notes.loop]
         for loop in loops:
-            name = loop.__name__.replace("_loop", "").replace("_", "dtf-")
-            threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True).start()
+            threading.Thread(target=self._guard, args=(loop,), name=f"dtf{loop.__name__}", daemon=True).start()
         self._done.wait()
         for slots in self._all:
             slots.close()
@@ -143,75 +148,80 @@ class Engine:
         with self._lock:
             if self._draining is not None:
                 return
-            log.info("draining: %d items run", len(self._running))
+            log.info("draining: %d items run", len(self._running()))
             self._draining = time.monotonic()
-            for item in [item for item in self._items.values() if item.deadline is None and not item.over]:
-                self._forget(item)
+            for slots in self._all:
+                for item in _taken(slots.waiting):
+                    self._forget(item)
             self._break_off_poll()
             self._notify()
 
     # From the slots.
 
     def begin(self, item: Item) -> bool:
-        now = time.monotonic()
-        with self._lock:
-            if item.over:
-                return False
-            item.deadline = now + item.timeout
-            self._running.add(item)
-            return True
+        item.began = time.monotonic()
+        # Whoever drops it marks it first and looks then if it has begun.
+        return not item.over
 
-    def end(self, item: Item, outcome: Outcome) -> bool:
-        now = time.monotonic()
+    def end(self, item: Item, outcome: Outcome) -> None:
+        now = self._last_end = time.monotonic()
+        self._mean += 0.05 * (now - item.began - self._mean)
+        if not item.over:
+            item.settle(outcome)
+            self._outcomes.append(item)
+            if self._report_rests:
+                self._report_rests = False
+                self._wake(self._ready)
+        if len(self._all[0].waiting) <= self._low:
+            self._low = -1
+            self._wake(self._room)
+        if self._draining is not None:
+            with self._lock:
+                self._notify()
+
+    def tell(self, item: Item, note: Note) -> None:
+        if not item.over:
+            self._notes.add(item.ticket, note)
+
+    def _wake(self, condition: threading.Condition) -> None:
         with self._lock:
-            self._running.discard(item)
-            self._last_end = now
-            if item.deadline is not None:
-                self._mean += 0.05 * (now - item.deadline + item.timeout - self._mean)
-            has_slot = not item.released
-            self._release(item)
-            self._settle(item, outcome)
-            return has_slot
+            condition.notify()
 
     # Under the lock.
 
     def _settle(self, item: Item, outcome: Outcome) -> None:
-        if item.over:
-            return
-        item.over, item.succeeded = True, outcome[0] is not None
-        item.report = item.ends(*outcome)
-        item.body = None
-        self._outcomes.append(item)
-        self._ready.notify()
+        if not item.over:
+            item.settle(outcome)
+            self._outcomes.append(item)
+            self._ready.notify()
 
-    def _release(self, item: Item) -> None:
-        if not item.released:
-            item.released = True
-            self._busy -= 1
-            if self._wanted() > 0:
-                self._room.notify()
-            if self._draining is not None:
-                self._notify()
+    def _running(self) -> List[Item]:
+        return [item for slots in self._all for item in slots.running()]
 
     def _forget(self, item: Item) -> None:
-        """Gives back an item that has not begun: beats do not name it any more."""
+        """Gives back an item that was taken from those that wait: beats do not name it any more."""
         item.over = True
         self._items.pop(item.ticket, None)
-        self._release(item)
         self._owed = max(self._owed or 0.0, item.given + UNNAMED)
 
-    def _drop(self, ticket: str) -> None:
-        item = self._items.pop(ticket, None)
-        if item is None:
+    def _drop(self, tickets: List[str]) -> None:
+        """Stops items that are not wanted any more."""
+        dropped = [self._items.pop(ticket) for ticket in tickets if ticket in self._items]
+        if not dropped:
             return
-        # The service learns from a beat that does not name it that it is over here; nothing else may run that would make one.
+        # The service learns from a beat that does not name them that they are over here; nothing else may run that would make one.
         self._hurries = True
         self._held.notify_all()
-        was_over, item.over = item.over, True
-        if item.deadline is None:
-            self._release(item)
-        elif not was_over:
-            item.cancel()
+        # All are marked before the first slot is free for the next one.
+        going_on = [item for item in dropped if not item.over]
+        for item in dropped:
+            item.over = True
+        if any(not item.began for item in dropped):
+            for slots in self._all:
+                slots.submit([item for item in _taken(slots.waiting) if not item.over])
+        for item in going_on:
+            if item.began:
+                item.cancel()
 
     def _ahead(self) -> int:
         if self._prefetch is not None:
@@ -221,17 +231,19 @@ class Engine:
     def _wanted(self) -> int:
         """The number of items to ask for: none while enough wait for a slot."""
         ahead = self._ahead()
-        waiting = self._busy - self._concurrency
+        held = sum(len(slots.waiting) for slots in self._all) + len(self._running())
+        waiting = held - self._concurrency
         if waiting > ahead // 2 or (ahead == 0 and waiting >= 0):
             return 0
-        return min(MAX_ITEMS, self._concurrency + ahead - self._busy)
+        return min(MAX_ITEMS, self._concurrency + ahead - held)
 
     def _notify(self) -> None:
         self._room.notify_all()
         self._ready.notify_all()
         self._held.notify_all()
-        if self._draining is not None and self._busy <= 0 and not self._outcomes and not self._items:
+        if self._draining is not None and not self._items and not self._running():
             self._done.set()
+            self._notes.close()
             self._abort("beat")
 
     def _lost(self, session: Optional[Session]) -> None:
@@ -259,8 +271,7 @@ class Engine:
         self.drain()
 
     def _heard(self, answer: Dict[str, Any]) -> None:
-        for ticket in answer["dropped"]:
-            self._drop(ticket)
+        self._drop(answer["dropped"])
         if answer["drain"]:
             self.drain()
 
@@ -285,9 +296,9 @@ class Engine:
         if line is not None:
             line.abort()
 
-    def _call(self, path: str, gateway: int, body: Any, wait_ms: int = 0) -> Dict[str, Any]:
+    def _call(self, path: str, gateway: int, body: Any, wait_ms: int = 0, line: Optional[str] = None) -> Dict[str, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answer = self._line(path, gateway).call("POST", f"/v1/work/{path}", data, timeout=TIMEOUT + wait_ms / 1000)
+        answer = self._line(line or path, gateway).call("POST", f"/v1/work/{path}", data, timeout=TIMEOUT + wait_ms / 1000)
         missing = [name for name in FIELDS[path] if not isinstance(answer, dict) or name not in answer]
         if missing:
             raise ConnectionFailed(f"the answer to {path} lacks {missing[0]}: {str(answer)[:80]}")
@@ -313,8 +324,14 @@ class Engine:
         backoff = Backoff()
         while True:
             with self._lock:
-                while not self._done.is_set() and not self._must_poll():
+                while not self._done.is_set():
+                    ahead = self._ahead()
+                    # A slot that ends an item after this look at them sees it.
+                    self._low = ahead // 2 if ahead else MAX_ITEMS
+                    if self._must_poll():
+                        break
                     self._room.wait()
+                self._low = -1
                 if self._done.is_set():
                     return
                 session, gateway = self._session, self._gateway
@@ -348,40 +365,47 @@ class Engine:
                 self._session, self._lease_ms = Session(answer["session"], gateway), answer["lease_ms"]
                 log.info("%s: session %s", self._urls[gateway], answer["session"])
                 self._notify()
-            for raw in answer["items"]:
-                self._accept(raw, answer["session"], now)
+            if answer["items"] and self._draining is None:
+                self._accept(answer["items"], answer["session"], now)
             self._heard(answer)
 
-    def _accept(self, raw: Any, session: str, now: float) -> None:
-        if self._draining is not None:
-            return
-        held = self._items.get(raw["ticket"])
-        if held is not None:
-            # It was given to others meanwhile, and comes back: the execution that there is counts again.
-            held.session, held.given = session, now
-            return
-        item = Item(raw, self._functions.get(raw["function"]), session, now)
-        self._items[item.ticket] = item
-        self._busy += 1
-        if not self._working.is_set():
-            self._working.set()
+    def _accept(self, given: List[Any], session: str, now: float) -> None:
+        items, functions = self._items, self._functions
+        if not items:
             self._held.notify_all()
-        if item.function is None:
-            self._release(item)
-            self._settle(item, (None, f"this worker has no function {raw['function']!r}", True))
-        else:
-            self._slots(item.function).submit(item)
+        accepted: Dict[Slots, List[Item]] = {slots: [] for slots in self._all}
+        for raw in given:
+            ticket = raw["ticket"]
+            held = items.get(ticket)
+            if held is not None:
+                # It was given to others meanwhile, and comes back: the execution that there is counts again.
+                held.session, held.given = session, now
+                continue
+            function = functions.get(raw["function"])
+            item = items[ticket] = Item(raw, function, session, now)
+            if function is None:
+                self._settle(item, (None, f"this worker has no function {raw['function']!r}", True))
+            else:
+                accepted[self._slots(function)].append(item)
+        for slots, those in accepted.items():
+            slots.submit(those)
 
     # Reporting.
 
     def _report_loop(self) -> None:
         while True:
             with self._lock:
-                while not self._outcomes and not self._done.is_set():
+                while not self._done.is_set():
+                    # A slot that appends one after this look at them sees it.
+                    self._report_rests = True
+                    if self._outcomes:
+                        break
                     self._ready.wait()
+                self._report_rests = False
                 if self._done.is_set():
                     return
-                lingers = self._busy > 0 and len(self._outcomes) < MAX_ITEMS and self._draining is None
+                some = len(self._outcomes)
+                lingers = some < MAX_ITEMS and some < len(self._items) and self._draining is None
             if lingers:
                 self._done.wait(LINGER)
             self._send(self._batch())
@@ -414,7 +438,7 @@ class Engine:
             batch = [item for item in batch if item not in stale] if stale else batch
             if not batch:
                 return
-            body = b'{"session":"%b","reports":[%b]}' % (session.id.encode(), b",".join(item.report for item in batch))
+            body = f'{{"session":"{session.id}","reports":[{",".join([item.report for item in batch])}]}}'.encode()
             try:
                 unknown = self._call("report", session.gateway, body)["unknown"]
             except DtfError as error:
@@ -497,6 +521,21 @@ class Engine:
                     self._owed = None
                 self._heard(news)
 
+    def _send_notes(self, notes: Dict[str, Note]) -> bool:
+        """Sends notes with a beat of their own. Returns false where there is no session to send them in."""
+        with self._lock:
+            session, items = self._session, self._items
+            if session is None:
+                return False
+            running = [ticket for ticket, item in items.items() if item.session == session.id]
+            held = {ticket: note for ticket, note in notes.items() if ticket in items}
+        if held:
+            body = {"session": session.id, "running": running, "wait_ms": 0, "notes": listed(held)}
+            news = self._call("beat", session.gateway, body, line="notes")
+            with self._lock:
+                self._heard(news)
+        return True
+
     def _until_owed(self) -> float:
         return max(0.0, (self._owed or 0.0) - time.monotonic())
 
@@ -508,36 +547,42 @@ class Engine:
     # Watching.
 
     def _watch_loop(self) -> None:
-        while not self._done.is_set():
-            self._working.wait()
-            if self._done.wait(TICK):
-                return
+        while not self._done.wait(TICK):
+            if not self._items and not self._running():
+                with self._lock:
+                    while not self._items and not self._done.is_set():
+                        self._held.wait()
             now = time.monotonic()
             with self._lock:
-                for item in [item for item in self._running if item.deadline is not None and item.deadline <= now]:
-                    self._overrun(item)
+                for slots in self._all:
+                    for item in slots.running():
+                        if item.began and item.began + item.timeout <= now:
+                            self._overrun(slots, item)
                 if now - self._last_end > STALE:
                     self._give_back(now)
-                if self._busy <= 0:
-                    self._working.clear()
+                if self._wanted() > 0 or self._draining is not None:
+                    self._notify()
 
     def _give_back(self, now: float) -> None:
         """Gives back what waits too long for a slot, and fetches nothing ahead until functions are fast again."""
-        waiting = [item for item in self._items.values() if item.deadline is None and not item.over and now - item.given > STALE]
-        if waiting:
+        for slots in self._all:
+            if all(now - item.given <= STALE for item in list(slots.waiting)):
+                continue
             self._mean = max(self._mean, STALE)
             self._break_off_poll()
-        for item in waiting:
-            self._forget(item)
+            fresh = []
+            for item in _taken(slots.waiting):
+                if now - item.given > STALE:
+                    self._forget(item)
+                else:
+                    fresh.append(item)
+            slots.submit(fresh)
 
-    def _overrun(self, item: Item) -> None:
-        self._running.discard(item)
+    def _overrun(self, slots: Slots, item: Item) -> None:
         self._settle(item, (None, f"the function took longer than {item.timeout:g} s", True))
         item.cancel()
-        assert item.function is not None
-        if not item.released:
-            self._release(item)
-            self._slots(item.function).abandon(item)
+        slots.abandon(item)
+        self._room.notify()
 
     def _leave(self) -> None:
         session = self._session
@@ -548,3 +593,13 @@ class Engine:
             line.call("POST", "/v1/work/leave", json.dumps({"session": session.id}).encode(), timeout=5.0)
         except DtfError as error:
             log.info("the gateway did not hear that the worker leaves: %s", error)
+
+
+def _taken(waiting: Deque[Item]) -> List[Item]:
+    """Takes all items that wait: no slot has one of them."""
+    taken: List[Item] = []
+    try:
+        while True:
+            taken.append(waiting.popleft())
+    except IndexError:
+        return taken

@@ -6,7 +6,7 @@ import json
 import threading
 import traceback
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from .errors import Cancelled, FinalError
 
@@ -14,6 +14,8 @@ from .errors import Cancelled, FinalError
 MAX_RESULT = 1024 * 1024
 #: The most characters of an error that a gateway keeps.
 MAX_ERROR = 4096
+#: The most characters of a message about an item that runs.
+MAX_MESSAGE = 256
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,14 @@ class Function:
     is_async: bool
 
 
-class Context:
-    """Tells a function about the item that it runs on."""
+#: What is told of an item that runs: its progress and its message, as the protocol names them.
+Note = Dict[str, Any]
 
-    def __init__(self, task: int, key: str, attempt: int, function: str) -> None:
+
+class Context:
+    """Tells a function about the item that it runs on, and the service what the function says of it."""
+
+    def __init__(self, task: int, key: str, attempt: int, function: str, tell: Optional[Callable[[Note], Any]] = None) -> None:
         #: The id of the task.
         self.task = task
         #: The idempotency key: the same for every attempt at the item.
@@ -44,6 +50,8 @@ class Context:
         #: The name of the function.
         self.function = function
         self._cancelled = threading.Event()
+        self._tell = tell
+        self._progress: Optional[float] = None
 
     @property
     def cancelled(self) -> bool:
@@ -60,45 +68,63 @@ class Context:
         if self._cancelled.wait(seconds):
             self.check()
 
+    def progress(self, fraction: float, message: Optional[str] = None) -> None:
+        """Tells the service how much of the item is done, from 0 to 1, and in a line what is done now.
+
+        Only the newest is told, once a second at most, so a function may call it as often as it likes.
+        """
+        self._progress = min(1.0, max(0.0, float(fraction)))
+        self._note(message)
+
+    def log(self, message: str) -> None:
+        """Tells the service in a line what is done now; the first 256 characters count."""
+        self._note(message)
+
+    def _note(self, message: Optional[str]) -> None:
+        note: Note = {} if self._progress is None else {"progress": self._progress}
+        if message is not None:
+            note["message"] = str(message).encode("utf-8", "replace").decode()[:MAX_MESSAGE]
+        if self._tell is not None:
+            self._tell(note)
+
 
 class Item:
     """An item that the worker has: it waits, runs, or has ended and is not reported yet."""
 
-    __slots__ = (
-        "ticket", "function", "body", "task", "key", "attempt", "timeout", "session", "given",
-        "deadline", "over", "released", "report", "succeeded", "context", "stop",
-    )  # fmt: skip
+    #: The time at which it began; 0 while it waits for a slot.
+    began = 0.0
+    #: True once it has an outcome, or is not wanted any more.
+    over = False
+    #: The report on it, as JSON.
+    report = ""
+    succeeded = False
+    context: Optional[Context] = None
+    #: Stops the function where that is possible.
+    stop: Optional[Callable[[], Any]] = None
 
-    def __init__(self, raw: Any, function: Optional[Function], session: str, now: float) -> None:
+    def __init__(self, raw: Any, function: Optional[Function], session: str, given: float) -> None:
         self.ticket: str = raw["ticket"]
-        self.function = function
         self.body = raw["body"]
+        self.function = function
+        #: The session that it was given to, and when.
+        self.session = session
+        self.given = given
+        timeout: float = raw["timeout_ms"] / 1000
+        if function is not None and function.timeout is not None and function.timeout < timeout:
+            timeout = function.timeout
+        #: The time for it, in seconds.
+        self.timeout = timeout
+        self.attempt: int = raw["attempt"]
         self.task: int = raw["task"]
         self.key: str = raw["key"]
-        self.attempt: int = raw["attempt"]
-        self.timeout: float = raw["timeout_ms"] / 1000
-        if function is not None and function.timeout is not None and function.timeout < self.timeout:
-            self.timeout = function.timeout
-        #: The session that it was given to.
-        self.session = session
-        self.given = now
-        #: The time at which it is stopped; none while it waits for a slot.
-        self.deadline: Optional[float] = None
-        #: True once it has an outcome, or is not wanted any more.
-        self.over = False
-        #: True once it takes no slot any more.
-        self.released = False
-        #: The report on it, as JSON.
-        self.report = b""
-        self.succeeded = False
-        self.context: Optional[Context] = None
-        #: Stops the function where that is possible.
-        self.stop: Optional[Callable[[], Any]] = None
 
-    def new_context(self) -> Context:
-        """Returns the context for the function."""
+    def new_context(self, tell: Callable[[Item, Note], Any]) -> Context:
+        """Returns the context for the function, whose notes are told."""
         name = self.function.name if self.function else ""
-        self.context = Context(self.task, self.key, self.attempt, name)
+        self.context = Context(self.task, self.key, self.attempt, name, lambda note: tell(self, note))
+        if self.over:
+            # It was dropped at this moment.
+            self.context._cancelled.set()
         return self.context
 
     def cancel(self) -> None:
@@ -108,23 +134,23 @@ class Item:
         if self.stop is not None:
             self.stop()
 
-    def fail(self, message: str, retryable: bool) -> bytes:
+    def fail(self, message: str, retryable: bool) -> str:
         """Returns the report of a failure."""
         most = self.function.retries if self.function else None
         if most is not None and self.attempt >= most:
             retryable = False
         message = message.encode("utf-8", "replace").decode()[:MAX_ERROR]
-        return json.dumps({"ticket": self.ticket, "error": message, "retryable": retryable}).encode()
+        return json.dumps({"ticket": self.ticket, "error": message, "retryable": retryable})
 
-    def ends(self, result: Optional[bytes], error: str, retryable: bool) -> bytes:
-        """Returns the report of an outcome."""
-        if result is None:
-            return self.fail(error, retryable)
-        return b'{"ticket":"%b","result":%b}' % (self.ticket.encode(), result)
+    def settle(self, outcome: Outcome) -> None:
+        """Makes the report of an outcome."""
+        result, error, retryable = outcome
+        self.over, self.succeeded, self.body = True, result is not None, None
+        self.report = self.fail(error, retryable) if result is None else f'{{"ticket":"{self.ticket}","result":{result}}}'
 
 
 #: The JSON of a result, or none; and the error, and whether another attempt may succeed.
-Outcome = Tuple[Optional[bytes], str, bool]
+Outcome = Tuple[Optional[str], str, bool]
 
 
 def run(call: Callable[..., Any], *arguments: Any) -> Outcome:
@@ -146,14 +172,20 @@ def failure(error: BaseException) -> Outcome:
     return None, text + at, True
 
 
+_NULL: Outcome = ("null", "", False)
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def encode(value: Any) -> Outcome:
     """Returns the outcome of a function that returned a value: one that is no JSON is an error that no attempt can mend."""
     if value is None:
-        return b"null", "", False
+        return _NULL
     try:
-        data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        text = _json(value)
+        # The bytes are counted where there may be too many; half a surrogate pair has none.
+        size = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         return None, f"the result is no JSON: {error}; return numbers, strings, booleans, None, lists and dicts of these", False
-    if len(data) > MAX_RESULT:
-        return None, f"the result has {len(data)} bytes; at most {MAX_RESULT} are taken; store it and return where it is", False
-    return data, "", False
+    if size > MAX_RESULT:
+        return None, f"the result has {size} bytes; at most {MAX_RESULT} are taken; store it and return where it is", False
+    return text, "", False

@@ -1,4 +1,7 @@
-"""The slots of a worker, in which functions run: threads, processes, or tasks of asyncio."""
+"""The slots of a worker, in which functions run: threads, processes, or tasks of asyncio.
+
+What waits for a slot is in a deque that slots take from without a lock; whoever takes an item from it has it alone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from collections import deque
 from functools import partial
 from typing import Any, Deque, Dict, List, Optional, Protocol, Set
 
-from ._item import Context, Function, Item, Outcome, encode, failure, run
+from ._item import Context, Function, Item, Note, Outcome, encode, failure, run
+
+#: The number of coroutines after which a slot lets others run, where none of them waits.
+YIELD = 32
 
 
 class Host(Protocol):
@@ -21,15 +27,35 @@ class Host(Protocol):
     def begin(self, item: Item) -> bool:
         """Returns false if the item need not be run any more."""
 
-    def end(self, item: Item, outcome: Outcome) -> bool:
-        """Takes the outcome of an item. Returns false if its slot was given up meanwhile."""
+    def end(self, item: Item, outcome: Outcome) -> None:
+        """Takes the outcome of an item, whose slot is free again."""
+
+    def tell(self, item: Item, note: Note) -> None:
+        """Takes what a function says of its item."""
+
+
+class Slot:
+    """A slot. What it has is read by others."""
+
+    #: The item that runs in it.
+    item: Optional[Item] = None
+    #: True while it waits for items.
+    rests = False
+    #: True once it was given up, because a function does not return.
+    lost = False
 
 
 class Slots(Protocol):
     """Runs functions on items."""
 
-    def submit(self, item: Item) -> None:
-        """Runs an item as soon as a slot is free."""
+    #: The items that wait for a slot.
+    waiting: Deque[Item]
+
+    def submit(self, items: List[Item]) -> None:
+        """Runs items as soon as slots are free."""
+
+    def running(self) -> List[Item]:
+        """Returns the items that run."""
 
     def abandon(self, item: Item) -> None:
         """Goes on without waiting for an item that was cancelled and does not end."""
@@ -43,78 +69,102 @@ class ThreadSlots:
 
     def __init__(self, host: Host, concurrency: int) -> None:
         self._host = host
-        self._queue: queue.SimpleQueue[Optional[Item]] = queue.SimpleQueue()
-        self._count = concurrency
+        self.waiting: Deque[Item] = deque()
+        #: Wakes slots that rest; none ends one.
+        self._calls: queue.SimpleQueue[Optional[bool]] = queue.SimpleQueue()
+        self._slots: List[Slot] = []
         for _ in range(concurrency):
             self._add()
 
     def _add(self) -> None:
-        threading.Thread(target=self._loop, name="dtf-slot", daemon=True).start()
+        slot = Slot()
+        self._slots.append(slot)
+        threading.Thread(target=self._loop, args=(slot,), name="dtf-slot", daemon=True).start()
 
-    def submit(self, item: Item) -> None:
-        self._queue.put(item)
+    def submit(self, items: List[Item]) -> None:
+        self.waiting.extend(items)
+        resting = sum(slot.rests for slot in self._slots)
+        for _ in range(min(resting, len(items))):
+            self._calls.put(True)
+
+    def running(self) -> List[Item]:
+        items = [slot.item for slot in self._slots]
+        return [item for item in items if item is not None]
 
     def abandon(self, item: Item) -> None:
-        self._add()
+        for slot in self._slots:
+            if slot.item is item:
+                slot.lost = True
+                self._slots.remove(slot)
+                return self._add()
 
     def close(self) -> None:
-        for _ in range(self._count):
-            self._queue.put(None)
+        for _ in self._slots:
+            self._calls.put(None)
 
-    def _loop(self) -> None:
-        get, host = self._queue.get, self._host
-        while True:
-            item = get()
-            if item is None:
-                return
-            function = item.function
-            assert function is not None
-            context = item.new_context() if function.wants_context else None
-            if not host.begin(item):
+    def _loop(self, slot: Slot) -> None:
+        take, host = self.waiting.popleft, self._host
+        self.prepare(slot)
+        while not slot.lost:
+            try:
+                item = take()
+            except IndexError:
+                if not self._rest(slot):
+                    return
                 continue
-            if context is None:
-                outcome = run(function.call, item.body)
-            else:
-                outcome = run(function.call, item.body, context)
-            if not host.end(item, outcome):
-                return
+            self.prepare(slot, item)
+            slot.item = item
+            if host.begin(item):
+                outcome = self.call(slot, item)
+                slot.item = None
+                host.end(item, outcome)
+            slot.item = None
+
+    def _rest(self, slot: Slot) -> bool:
+        """Waits for items. Returns false at the end of the worker."""
+        slot.rests = True
+        # What came before others could see that it rests.
+        goes_on = bool(self.waiting) or self._calls.get() is not None
+        slot.rests = False
+        return goes_on
+
+    def prepare(self, slot: Slot, item: Optional[Item] = None) -> None:
+        """Makes a slot ready, for an item whose time has not begun if there is one."""
+
+    def call(self, slot: Slot, item: Item) -> Outcome:
+        """Calls the function."""
+        function = item.function
+        assert function is not None
+        if function.wants_context:
+            return run(function.call, item.body, item.new_context(self._host.tell))
+        return run(function.call, item.body)
 
 
-class ProcessSlots:
+class ProcessSlots(ThreadSlots):
     """Runs each item in one of some processes. A function that does not return in time is killed with its process."""
 
     def __init__(self, host: Host, concurrency: int, functions: Dict[str, Function]) -> None:
-        self._host = host
         self._functions = functions
-        self._queue: queue.SimpleQueue[Optional[Item]] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._loop, name="dtf-slot", daemon=True) for _ in range(concurrency)]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, item: Item) -> None:
-        self._queue.put(item)
+        self._children: Dict[Slot, _Child] = {}
+        super().__init__(host, concurrency)
 
     def abandon(self, item: Item) -> None:
         """Nothing to do: its process was killed."""
 
     def close(self) -> None:
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join(5)
+        super().close()
+        for child in list(self._children.values()):
+            child.close()
 
-    def _loop(self) -> None:
-        child = _Child(self._functions)
-        while True:
-            item = self._queue.get()
-            if item is None:
-                break
-            if not child.is_alive():
-                child = _Child(self._functions)
+    def prepare(self, slot: Slot, item: Optional[Item] = None) -> None:
+        child = self._children.get(slot)
+        if child is None or not child.is_alive():
+            child = self._children[slot] = _Child(self._functions)
+        if item is not None:
             item.stop = child.kill
-            if self._host.begin(item):
-                self._host.end(item, child.run(item))
-        child.close()
+
+    def call(self, slot: Slot, item: Item) -> Outcome:
+        return self._children[slot].run(item, self._host)
 
 
 class _Child:
@@ -134,12 +184,18 @@ class _Child:
     def kill(self) -> None:
         self._process.kill()
 
-    def run(self, item: Item) -> Outcome:
+    def run(self, item: Item, host: Host) -> Outcome:
         assert item.function is not None
         try:
             self._pipe.send((item.function.name, item.body, item.task, item.key, item.attempt))
-            outcome: Outcome = self._pipe.recv()
-            return outcome
+            while True:
+                key, note, outcome = self._pipe.recv()
+                if outcome is not None:
+                    ended: Outcome = outcome
+                    return ended
+                # A thread that outlives its function may say something late.
+                if key == item.key:
+                    host.tell(item, note)
         except (EOFError, OSError):
             self._process.join()
             return None, f"the process that ran the function ended with exit code {self._process.exitcode}", True
@@ -162,6 +218,12 @@ def _serve(pipe: Any, functions: Dict[str, Function]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    lock = threading.Lock()
+
+    def send(key: str, note: Optional[Note], outcome: Optional[Outcome] = None) -> None:
+        with lock:
+            pipe.send((key, note, outcome))
+
     while True:
         try:
             name, body, task, key, attempt = pipe.recv()
@@ -170,11 +232,12 @@ def _serve(pipe: Any, functions: Dict[str, Function]) -> None:
         function = functions[name]
         arguments: List[Any] = [body]
         if function.wants_context:
-            arguments.append(Context(task, key, attempt, name))
+            arguments.append(Context(task, key, attempt, name, partial(send, key)))
         if function.is_async:
-            pipe.send(run(lambda call=function.call, given=arguments: asyncio.run(call(*given))))
+            outcome = run(lambda call=function.call, given=arguments: asyncio.run(call(*given)))
         else:
-            pipe.send(run(function.call, *arguments))
+            outcome = run(function.call, *arguments)
+        send(key, None, outcome)
 
 
 class AsyncSlots:
@@ -183,10 +246,9 @@ class AsyncSlots:
     def __init__(self, host: Host, concurrency: int) -> None:
         self._host = host
         self._loop = asyncio.new_event_loop()
-        self._queue: asyncio.Queue[Item]
+        self.waiting: Deque[Item] = deque()
+        self._resting: Deque[asyncio.Future[None]] = deque()
         self._closed: asyncio.Event
-        #: Items on their way to the loop, which is woken once for all of them.
-        self._submitted: Deque[Item] = deque()
         self._slots: Set[asyncio.Task[None]] = set()
         self._at: Dict[asyncio.Task[None], Item] = {}
         started = threading.Event()
@@ -198,7 +260,7 @@ class AsyncSlots:
         self._loop.run_until_complete(self._main(started, concurrency))
 
     async def _main(self, started: threading.Event, concurrency: int) -> None:
-        self._queue, self._closed = asyncio.Queue(), asyncio.Event()
+        self._closed = asyncio.Event()
         for _ in range(concurrency):
             self._add()
         started.set()
@@ -212,17 +274,24 @@ class AsyncSlots:
         self._slots.add(slot)
         slot.add_done_callback(self._slots.discard)
 
-    def submit(self, item: Item) -> None:
-        self._submitted.append(item)
-        if len(self._submitted) == 1:
-            self._loop.call_soon_threadsafe(self._take)
+    def submit(self, items: List[Item]) -> None:
+        self.waiting.extend(items)
+        self._loop.call_soon_threadsafe(self._wake)
 
-    def _take(self) -> None:
-        while self._submitted:
-            self._queue.put_nowait(self._submitted.popleft())
+    def _wake(self) -> None:
+        for _ in range(min(len(self.waiting), len(self._resting))):
+            rest = self._resting.popleft()
+            if not rest.done():
+                rest.set_result(None)
+
+    def running(self) -> List[Item]:
+        return list(self._at.values())
 
     def abandon(self, item: Item) -> None:
-        self._loop.call_soon_threadsafe(self._add)
+        for slot, held in list(self._at.items()):
+            if held is item:
+                del self._at[slot]
+                self._loop.call_soon_threadsafe(self._add)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._closed.set)
@@ -230,27 +299,41 @@ class AsyncSlots:
     async def _slot(self) -> None:
         me = asyncio.current_task()
         assert me is not None
+        count = 0
         while not self._closed.is_set():
-            item = await self._queue.get()
-            function = item.function
-            assert function is not None
-            context = item.new_context() if function.wants_context else None
+            count += 1
+            if count % YIELD == 0:
+                await asyncio.sleep(0)
+            try:
+                item = self.waiting.popleft()
+            except IndexError:
+                rest = self._loop.create_future()
+                self._resting.append(rest)
+                await rest
+                continue
             self._at[me] = item
             item.stop = partial(self._loop.call_soon_threadsafe, self._cancel, me, item)
             if not self._host.begin(item):
+                del self._at[me]
                 continue
-            try:
-                value = await (function.call(item.body) if context is None else function.call(item.body, context))
-                outcome = encode(value)
-            except asyncio.CancelledError:
-                outcome = None, "the function was cancelled", True
-                if hasattr(me, "uncancel"):  # Since Python 3.11.
-                    me.uncancel()
-            except BaseException as error:  # noqa: B036 - a worker outlives its functions, whatever they raise.
-                outcome = failure(error)
-            del self._at[me]
-            if not self._host.end(item, outcome):
-                return
+            outcome = await self._call(me, item)
+            if self._at.pop(me, None) is None:
+                return  # It was given up, and another one has taken its place.
+            self._host.end(item, outcome)
+
+    async def _call(self, me: asyncio.Task[None], item: Item) -> Outcome:
+        function = item.function
+        assert function is not None
+        try:
+            if function.wants_context:
+                return encode(await function.call(item.body, item.new_context(self._host.tell)))
+            return encode(await function.call(item.body))
+        except asyncio.CancelledError:
+            if hasattr(me, "uncancel"):  # Since Python 3.11.
+                me.uncancel()
+            return None, "the function was cancelled", True
+        except BaseException as error:  # noqa: B036 - a worker outlives its functions, whatever they raise.
+            return failure(error)
 
     def _cancel(self, slot: asyncio.Task[None], item: Item) -> None:
         if self._at.get(slot) is item:

@@ -37,8 +37,10 @@ class Response(io.BytesIO):
 class Outcomes(unittest.TestCase):
     def test_a_result_is_compact_json_in_utf_8(self):
         data, _, _ = encode({"ключ": [1, None, "🦀"]})
-        self.assertEqual(data.decode(), '{"ключ":[1,null,"🦀"]}')
-        self.assertEqual(item().ends(data, "", False).decode(), '{"ticket":"t","result":{"ключ":[1,null,"🦀"]}}')
+        self.assertEqual(data, '{"ключ":[1,null,"🦀"]}')
+        ended = item()
+        ended.settle((data, "", False))
+        self.assertEqual(ended.report, '{"ticket":"t","result":{"ключ":[1,null,"🦀"]}}')
 
     def test_what_is_no_json_is_a_final_error(self):
         deep = []
@@ -143,24 +145,40 @@ class Answers(unittest.TestCase):
         self.assertEqual(Task.of(raw).progress.ended, 0)
 
 
+class Held(list):
+    """Slots that have items and run none."""
+
+    @property
+    def waiting(self):
+        return self
+
+    def running(self):
+        return []
+
+
+def hold(engine, count):
+    engine._all[0].extend(item() for _ in range(count))
+
+
 class Prefetch(unittest.TestCase):
     def engine(self, prefetch, mean):
         engine = Engine({}, ["http://127.0.0.1:1"], None, {}, 4, False, prefetch)
+        engine._all = [Held()]
         engine._mean = mean
         return engine
 
     def test_slow_functions_fetch_nothing_ahead(self):
         engine = self.engine(None, 1.0)
         self.assertEqual(engine._wanted(), 4)
-        engine._busy = 4
+        hold(engine, 4)
         self.assertEqual(engine._wanted(), 0)
 
     def test_fast_functions_fetch_the_work_of_20_ms_ahead(self):
         engine = self.engine(None, 0.001)
         self.assertEqual(engine._wanted(), 84)
-        engine._busy = 44
+        hold(engine, 44)
         self.assertEqual(engine._wanted(), 40)
-        engine._busy = 45
+        hold(engine, 1)
         self.assertEqual(engine._wanted(), 0)
 
     def test_an_answer_has_at_most_1000_items(self):

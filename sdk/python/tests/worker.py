@@ -29,6 +29,12 @@ def offer(name, **options):
                     print("cancelled\n", end="", flush=True)
                     raise
                 return "slept"
+            if name == "steps":
+                said = said_in_steps(context)
+                for _ in said:
+                    await asyncio.sleep(0.005)
+                await asyncio.sleep(item)
+                return "done"
             return call(item, context) if call.__code__.co_argcount == 2 else call(item)
 
         worker.function(name, **options)(coroutine if mode == "asyncio" else call)
@@ -73,6 +79,23 @@ def sleep(item, context):
         print("cancelled\n", end="", flush=True)
         raise
     return "slept"
+
+
+def said_in_steps(context):
+    """Says much of an item, and a last word that is cut."""
+    for step in range(200):
+        context.progress(step / 200, f"step {step} ✓")
+        yield
+    context.progress(1.5)
+    context.log("✓" * 300)
+
+
+@offer("steps")
+def steps(item, context):
+    for _ in said_in_steps(context):
+        context.sleep(0.005)
+    context.sleep(item)
+    return "done"
 
 
 @offer("hang", timeout=0.4)
