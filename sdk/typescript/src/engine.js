@@ -18,6 +18,9 @@ const STALE_MS = 2000;
 /** The time for which the last outcomes are tried to be reported when the worker ends. */
 const LAST_TRIES_MS = 30_000;
 
+/** The least time between two requests with notes. */
+const NOTES_MS = 1000;
+
 /** Wakes the one loop that waits for it. */
 class Signal {
   #isSet = false;
@@ -45,7 +48,7 @@ class Signal {
 
 /** @typedef {{id: string, gateway: number}} Session */
 
-/** A worker that runs: one loop polls, one reports, one beats. */
+/** A worker that runs: one loop polls, one reports, one beats, one tells what functions say of their items. */
 export class Engine {
   #functions;
   #transport;
@@ -56,6 +59,14 @@ export class Engine {
   #room = new Signal();
   #ready = new Signal();
   #held = new Signal();
+  #said = new Signal();
+  /**
+   * The newest note of each item, by ticket.
+   * @type {Map<string, import("./item.js").Note>}
+   */
+  #notes = new Map();
+  /** False once the service has refused notes. */
+  #takesNotes = true;
   /**
    * What the worker has, by ticket: all of it is named by beats.
    * @type {Map<string, Item>}
@@ -111,7 +122,7 @@ export class Engine {
   async run() {
     this.#watch = setInterval(() => this.#giveBackStale(), 500);
     if (this.#draining) this.#notify();
-    await Promise.all([this.#poll(), this.#report(), this.#beat()]);
+    await Promise.all([this.#poll(), this.#report(), this.#beat(), this.#tell()]);
     clearInterval(this.#watch);
     if (this.#session) {
       const body = JSON.stringify({ session: this.#session.id });
@@ -268,6 +279,7 @@ export class Engine {
     this.#room.set();
     this.#ready.set();
     this.#held.set();
+    this.#said.set();
     if (this.#draining && this.#busy <= 0 && this.#items.size === 0 && !this.#ended) {
       this.#ended = true;
       this.#calls.abort();
@@ -413,7 +425,7 @@ export class Engine {
       held.given = now;
       return;
     }
-    const item = new Item(given, this.#functions.get(given.function), session, now);
+    const item = new Item(given, this.#functions.get(given.function), session, now, this.#note);
     if (this.#items.size === 0) this.#held.set();
     this.#items.set(item.ticket, item);
     this.#busy++;
@@ -536,10 +548,7 @@ export class Engine {
         await this.#held.wait(session && left < Infinity ? left : undefined);
         continue;
       }
-      const running = [];
-      for (const item of this.#items.values()) {
-        if (item.session === session.id) running.push(item.ticket);
-      }
+      const running = this.#heldIn(session);
       const hurries = this.#hurries;
       this.#hurries = false;
       const wait = hurries ? 0 : Math.min(BEAT_MS, this.#lease / 3, left) | 0;
@@ -554,6 +563,58 @@ export class Engine {
         this.#hurries ||= hurries;
         if (!this.#ended) await this.#failed(error, session, session.gateway, backoff);
       }
+    }
+  }
+
+  /**
+   * Returns the tickets of all items that a session has.
+   * @param {Session} session
+   */
+  #heldIn(session) {
+    const tickets = [];
+    for (const item of this.#items.values()) {
+      if (item.session === session.id) tickets.push(item.ticket);
+    }
+    return tickets;
+  }
+
+  // Notes.
+
+  #note = (/** @type {Item} */ item, /** @type {import("./item.js").Note} */ note) => {
+    if (!this.#takesNotes) return;
+    this.#notes.set(item.ticket, note);
+    this.#said.set();
+  };
+
+  /** Sends the newest notes, once a second at most, with a beat of their own beside the one that waits. */
+  async #tell() {
+    const backoff = new Backoff();
+    while (!this.#ended) {
+      await this.#said.wait();
+      const [session, told] = [this.#session, [...this.#notes].filter(([ticket]) => this.#items.has(ticket))];
+      this.#notes.clear();
+      if (session && told.length > 0) {
+        const running = this.#heldIn(session);
+        const notes = told.map(([ticket, note]) => ({ ticket, ...note }));
+        const body = JSON.stringify({ session: session.id, running, wait_ms: 0, notes });
+        try {
+          this.#heard(await this.#call("beat", session.gateway, body, ["dropped", "drain"]));
+          backoff.reset();
+        } catch (error) {
+          if (error instanceof ApiError && error.code === "invalid_request") {
+            this.#log(`the service takes no progress of items: ${error.message}`);
+            this.#takesNotes = false;
+            return;
+          }
+          if (!(error instanceof DtfError)) throw error;
+          for (const [ticket, note] of told) if (!this.#notes.has(ticket)) this.#notes.set(ticket, note);
+          this.#said.set();
+          await this.#wait(backoff.next(error));
+        }
+      } else if (!session) {
+        for (const [ticket, note] of told) this.#notes.set(ticket, note);
+      }
+      await this.#wait(NOTES_MS);
     }
   }
 }

@@ -4,6 +4,8 @@ import { FinalError } from "./errors.js";
 const MAX_RESULT = 1024 * 1024;
 /** The most characters of an error that a gateway keeps. */
 const MAX_ERROR = 4096;
+/** The most characters of a message about an item that runs. */
+const MAX_MESSAGE = 256;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -12,10 +14,18 @@ const decoder = new TextDecoder();
  * @typedef {{ticket: string, function: string, task: number, key: string, attempt: number, timeout_ms: number, body: any}} WorkItem
  */
 
+/**
+ * What is told of an item that runs.
+ * @typedef {{progress?: number, message?: string}} Note
+ */
+
 /** An item that the worker has: it waits, runs, or has ended and is not reported yet. */
 export class Item {
   /** @type {AbortController | undefined} */
   #controller;
+  /** @type {number | undefined} */
+  #progress;
+  #tell;
   /** The time at which it began, in milliseconds; none while it waits for a slot. */
   began = 0;
   /** True once it has an outcome, or is not wanted any more. */
@@ -34,8 +44,10 @@ export class Item {
    * @param {import("./worker.js").Offered | undefined} offered
    * @param {string} session The session that it was given to.
    * @param {number} now
+   * @param {(item: Item, note: Note) => void} tell Takes what the function says of the item.
    */
-  constructor(given, offered, session, now) {
+  constructor(given, offered, session, now, tell) {
+    this.#tell = tell;
     this.ticket = given.ticket;
     this.offered = offered;
     this.body = given.body;
@@ -54,6 +66,29 @@ export class Item {
   get signal() {
     this.#controller ??= new AbortController();
     return this.#controller.signal;
+  }
+
+  // A function may take both out of its context, so they are bound to the item.
+
+  /** @returns {(fraction: number, message?: string) => void} */
+  get progress() {
+    return (fraction, message) => {
+      this.#progress = fraction > 0 ? Math.min(1, fraction) : 0;
+      this.#note(message);
+    };
+  }
+
+  /** @returns {(message: string) => void} */
+  get log() {
+    return (message) => this.#note(message);
+  }
+
+  /** @param {string | undefined} message */
+  #note(message) {
+    if (this.over) return;
+    // Characters are cut, not the halves of some; and what is half of one is replaced.
+    const text = message === undefined ? undefined : decoder.decode(encoder.encode(message.slice(0, 2 * MAX_MESSAGE)));
+    this.#tell(this, { progress: this.#progress, message: text && [...text].slice(0, MAX_MESSAGE).join("") });
   }
 
   /** Tells the function that the item is not wanted any more. */

@@ -11,6 +11,9 @@ import { Transport, checkUrls } from "./http.js";
  * @property {number} attempt The number of earlier attempts that failed.
  * @property {string} function The name of the function.
  * @property {AbortSignal} signal Aborted once the item is not wanted any more, or its time is over.
+ * @property {(fraction: number, message?: string) => void} progress Tells the service how much of the item is done, from 0 to 1, and in a
+ *   line what is done now. Only the newest is told, once a second at most.
+ * @property {(message: string) => void} log Tells the service in a line what is done now; the first 256 characters count.
  */
 
 /**

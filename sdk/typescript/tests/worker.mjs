@@ -25,6 +25,16 @@ async function work() {
     }
     return "slept";
   });
+  worker.function("steps", async (item, { progress, log, signal }) => {
+    for (let step = 0; step < 200; step++) {
+      progress(step / 200, `step ${step} ✓`);
+      await sleep(5);
+    }
+    progress(1.5);
+    log("✓".repeat(300));
+    await sleep(item * 1000, undefined, { signal });
+    return "done";
+  });
   worker.function("hang", () => new Promise(() => {}), { timeout: 0.4 });
   worker.function("poison", (item) => { throw new FinalError(`poison ${item}`); });
   worker.function("raise", async (item) => { throw new TypeError(`bad ${item}`); }, { retries: 1 });

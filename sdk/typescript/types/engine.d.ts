@@ -1,7 +1,7 @@
 /** The most items of an answer, and reports of a request. */
 export const MAX_ITEMS: 1000;
 /** @typedef {{id: string, gateway: number}} Session */
-/** A worker that runs: one loop polls, one reports, one beats. */
+/** A worker that runs: one loop polls, one reports, one beats, one tells what functions say of their items. */
 export class Engine {
     /**
      * @param {object} options

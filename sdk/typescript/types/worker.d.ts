@@ -6,6 +6,9 @@
  * @property {number} attempt The number of earlier attempts that failed.
  * @property {string} function The name of the function.
  * @property {AbortSignal} signal Aborted once the item is not wanted any more, or its time is over.
+ * @property {(fraction: number, message?: string) => void} progress Tells the service how much of the item is done, from 0 to 1, and in a
+ *   line what is done now. Only the newest is told, once a second at most.
+ * @property {(message: string) => void} log Tells the service in a line what is done now; the first 256 characters count.
  */
 /**
  * Options of a function.
@@ -86,6 +89,15 @@ export type Context = {
      * Aborted once the item is not wanted any more, or its time is over.
      */
     signal: AbortSignal;
+    /**
+     * Tells the service how much of the item is done, from 0 to 1, and in a
+     * line what is done now. Only the newest is told, once a second at most.
+     */
+    progress: (fraction: number, message?: string) => void;
+    /**
+     * Tells the service in a line what is done now; the first 256 characters count.
+     */
+    log: (message: string) => void;
 };
 /**
  * Options of a function.
