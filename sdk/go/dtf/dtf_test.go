@@ -24,10 +24,11 @@ func reported[I, O any](t *testing.T, body string, attempt uint32, call func(con
 	Handle(w, "f", call, options...)
 	i := &item{workItem: workItem{Ticket: "t", Function: "f", Task: 7, Key: "7-1-1", Attempt: attempt, Body: json.RawMessage(body)}}
 	i.function = w.functions["f"]
-	i.settle(i.run(context.Background()))
+	i.context.item, i.context.tell = i, func(*item, note) {}
+	ended := i.outcome(i.run())
 	var made report
-	if err := json.Unmarshal(i.report, &made); err != nil {
-		t.Fatalf("%s: %v", i.report, err)
+	if err := json.Unmarshal(ended.report, &made); err != nil {
+		t.Fatalf("%s: %v", ended.report, err)
 	}
 	return made
 }
@@ -92,6 +93,69 @@ func TestAContextTellsAboutItsItem(t *testing.T) {
 	}
 	if InfoOf(context.Background()) != (Info{}) {
 		t.Error("an info out of nowhere")
+	}
+}
+
+func TestAContextEndsWithItsItemAndWithTimersAboveIt(t *testing.T) {
+	c := &itemContext{item: &item{}}
+	above, cancel := context.WithTimeout(c, time.Hour)
+	defer cancel()
+	if c.Err() != nil || above.Err() != nil {
+		t.Error("it has ended already")
+	}
+	c.cancel()
+	<-above.Done()
+	late := &itemContext{item: &item{}}
+	late.cancel()
+	if <-late.Done(); late.Err() != context.Canceled {
+		t.Error(late.Err())
+	}
+}
+
+func TestANoteIsCutAndBounded(t *testing.T) {
+	var said []note
+	c := &itemContext{item: &item{workItem: workItem{Ticket: "t"}}, tell: func(_ *item, n note) { said = append(said, n) }}
+	Log(c, "begun")
+	ReportProgress(context.WithValue(c, infoKey{}, nil), math.NaN(), "")
+	ReportProgress(c, 2, "")
+	Log(c, strings.Repeat("✓", 300)+"\xff")
+	data, err := json.Marshal(said)
+	wanted := `[{"ticket":"t","message":"begun"},{"ticket":"t","progress":0},{"ticket":"t","progress":1},` +
+		`{"ticket":"t","progress":1,"message":"` + strings.Repeat("✓", 256) + `"}]`
+	if err != nil || string(data) != wanted {
+		t.Errorf("%s", data)
+	}
+	ReportProgress(context.Background(), 0.5, "nobody hears it")
+}
+
+// plainWork is an answer as the package json reads it.
+type plainWork work
+
+func TestAnAnswerIsReadAsThePackageJSONReadsIt(t *testing.T) {
+	for _, data := range []string{
+		`{}`, `{"items": null, "dropped": null, "drain": false}`,
+		`{"session":"s","lease_ms":30000,"items":[],"dropped":["a","b\u00e9\"\\"],"drain":true,"more":{"a":[1,{"b":"]}"}]}}`,
+		`{ "items" : [ {"ticket":"t","function":"f","task":18446744073709551,"key":"7-1-1","attempt":2,"timeout_ms":60000,"body":{"a":["}",1.5e3,null]}} ,
+			{"body":"ü\"]","ticket":"\u2713","function":"f","task":1,"x":[[],{}]}, {"body":-1,"function":"g"} , {"body":true} ] , "drain" : false }`,
+	} {
+		var seen work
+		var wanted plainWork
+		if err := json.Unmarshal([]byte(data), &wanted); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(data), &seen); err != nil {
+			t.Error(data, err)
+		}
+		one, _ := json.Marshal(plainWork(seen))
+		other, _ := json.Marshal(wanted)
+		if string(one) != strings.ReplaceAll(string(other), "[]", "null") && string(one) != string(other) {
+			t.Errorf("%s\nis read as %s\nand not as %s", data, one, other)
+		}
+	}
+	for _, data := range []string{`[]`, `{"items":{}}`, `{"items":[1]}`, `{"session":1}`, `{"lease_ms":"1"}`, `{"items":[{"task":-1}]}`, `{"items":[{"task":1.5}]}`, `{"dropped":[1]}`, `{`} {
+		if err := json.Unmarshal([]byte(data), &work{}); err == nil {
+			t.Error(data, "is read")
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package dtf
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,25 +32,29 @@ type session struct {
 	gateway int
 }
 
-// engine is a worker that runs: a goroutine polls, one reports, one beats, one watches deadlines, and one for each slot runs functions.
+// engine is a worker that runs: a goroutine polls, one reports, one beats, one watches deadlines, one tells what functions say, and one for each
+// slot runs functions.
 type engine struct {
 	worker      *Worker
 	calls       *transport
 	info        map[string]any
 	concurrency int
-	// room, ready, held and active wake the goroutines that poll, report, beat and watch. done is closed at the end.
-	room, ready, held, active, done chan struct{}
+	// room, ready, held, active and said wake the goroutines that poll, report, beat, watch and tell. done is closed at the end.
+	room, ready, held, active, said, done chan struct{}
 	// ctx ends with the worker.
 	ctx  context.Context
 	stop context.CancelFunc
 
 	mu   sync.Mutex
 	work *sync.Cond
-	// items is what the worker has, by ticket: all of it is named by beats. waiting has those that wait for a slot, running those that have one.
+	// items is what the worker has, by ticket: all of it is named by beats. waiting has those that wait for a slot.
 	items    map[string]*item
 	waiting  []*item
-	running  map[*item]struct{}
+	slots    map[*slot]struct{}
 	outcomes []*item
+	// notes is the newest note of each item, by ticket. refusesNotes is true once the service has refused some.
+	notes        map[string]note
+	refusesNotes bool
 	// busy is the number of items that wait for a slot or have one.
 	busy     int
 	mean     time.Duration
@@ -76,8 +79,8 @@ func newEngine(w *Worker, calls *transport, concurrency int) *engine {
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
 	e := &engine{
 		worker: w, calls: calls, concurrency: concurrency, mean: ahead, lease: 30 * time.Second,
-		room: signal(), ready: signal(), held: signal(), active: signal(), done: make(chan struct{}),
-		items: map[string]*item{}, running: map[*item]struct{}{},
+		room: signal(), ready: signal(), held: signal(), active: signal(), said: signal(), done: make(chan struct{}),
+		items: map[string]*item{}, slots: map[*slot]struct{}{}, notes: map[string]note{},
 	}
 	e.work = sync.NewCond(&e.mu)
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -85,10 +88,12 @@ func newEngine(w *Worker, calls *transport, concurrency int) *engine {
 }
 
 func (e *engine) run() error {
+	e.mu.Lock()
 	for i := 0; i < e.concurrency; i++ {
-		go e.slot()
+		e.addSlot()
 	}
-	for _, loop := range []func(){e.poll, e.report, e.beat, e.watch} {
+	e.mu.Unlock()
+	for _, loop := range []func(){e.poll, e.report, e.beat, e.watch, e.tell} {
 		go loop()
 	}
 	<-e.done
@@ -138,81 +143,13 @@ func (e *engine) drain() {
 	e.drainLocked()
 }
 
-// Slots.
-
-func (e *engine) slot() {
-	for {
-		i := e.next()
-		if i == nil {
-			return
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		if !e.begin(i, cancel) {
-			cancel()
-			continue
-		}
-		result, err := i.run(ctx)
-		cancel()
-		if !e.end(i, result, err) {
-			return
-		}
-	}
-}
-
-func (e *engine) next() *item {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for !e.ended {
-		if len(e.waiting) == 0 {
-			e.work.Wait()
-			continue
-		}
-		i := e.waiting[0]
-		e.waiting[0] = nil
-		e.waiting = e.waiting[1:]
-		if !i.over {
-			return i
-		}
-	}
-	return nil
-}
-
-func (e *engine) begin(i *item, cancel context.CancelFunc) bool {
-	now := time.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if i.over {
-		return false
-	}
-	i.cancel, i.deadline = cancel, now.Add(i.timeout)
-	e.running[i] = struct{}{}
-	return true
-}
-
-// end takes an outcome, and returns false if the slot was given up meanwhile.
-func (e *engine) end(i *item, result []byte, err error) bool {
-	now := time.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.running, i)
-	e.lastEnd = now
-	e.mean += (now.Sub(i.deadline) + i.timeout - e.mean) / 20
-	hasSlot := !i.released
-	e.release(i)
-	if err != nil && !now.Before(i.deadline) {
-		err = fmt.Errorf("the function took longer than %v: %w", i.timeout, err)
-	}
-	e.settle(i, result, err)
-	return hasSlot
-}
-
 // Under the lock.
 
-func (e *engine) settle(i *item, result []byte, err error) {
+func (e *engine) settle(i *item, ended outcome) {
 	if i.over {
 		return
 	}
-	i.settle(result, err)
+	i.over, i.ended = true, ended
 	e.outcomes = append(e.outcomes, i)
 	wake(e.ready)
 }
@@ -260,7 +197,7 @@ func (e *engine) drop(ticket string) {
 	if i.deadline.IsZero() {
 		e.release(i)
 	} else if !wasOver {
-		i.cancel()
+		i.context.cancel()
 	}
 }
 
@@ -300,7 +237,13 @@ func (e *engine) drainLocked() {
 	if !e.draining.IsZero() {
 		return
 	}
-	e.worker.Logf("dtf: draining: %d items run", len(e.running))
+	running := 0
+	for s := range e.slots {
+		if s.item != nil {
+			running++
+		}
+	}
+	e.worker.Logf("dtf: draining: %d items run", running)
 	e.draining = time.Now()
 	for _, i := range e.items {
 		if i.deadline.IsZero() && !i.over {
@@ -371,14 +314,6 @@ func (e *engine) heard(dropped []string, drain bool) {
 }
 
 // Polling.
-
-type work struct {
-	Session string     `json:"session"`
-	LeaseMS int64      `json:"lease_ms"`
-	Items   []workItem `json:"items"`
-	Dropped []string   `json:"dropped"`
-	Drain   bool       `json:"drain"`
-}
 
 func (e *engine) poll() {
 	var pauses backoff
@@ -465,6 +400,7 @@ func (e *engine) accept(given workItem, name string, now time.Time) {
 		return
 	}
 	i := &item{workItem: given, function: e.worker.functions[given.Function], session: name, given: now}
+	i.context.item, i.context.tell = i, e.note
 	i.timeout = time.Duration(given.TimeoutMS) * time.Millisecond
 	if len(e.items) == 0 {
 		wake(e.held)
@@ -474,7 +410,7 @@ func (e *engine) accept(given workItem, name string, now time.Time) {
 	wake(e.active)
 	if i.function == nil {
 		e.release(i)
-		e.settle(i, nil, fmt.Errorf("this worker has no function %q", given.Function))
+		e.settle(i, i.outcome(nil, fmt.Errorf("this worker has no function %q", given.Function)))
 		return
 	}
 	if i.function.timeout > 0 {
@@ -489,272 +425,4 @@ func shorter(one, other time.Duration) time.Duration {
 		return one
 	}
 	return other
-}
-
-// Reporting.
-
-func (e *engine) report() {
-	for {
-		e.mu.Lock()
-		some := len(e.outcomes)
-		lingers := e.busy > 0 && some < maxItems && e.draining.IsZero()
-		e.mu.Unlock()
-		if some == 0 {
-			if !e.pause(e.ready, time.Hour) {
-				return
-			}
-			continue
-		}
-		if lingers && !e.pause(nil, linger) {
-			return
-		}
-		e.send(e.batch())
-	}
-}
-
-func (e *engine) batch() []*item {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var batch []*item
-	size, taken := 128, 0
-	for _, i := range e.outcomes {
-		size += len(i.report) + 1
-		if len(batch) == maxItems || (len(batch) > 0 && size > maxReport) {
-			break
-		}
-		taken++
-		// What was dropped meanwhile is not reported.
-		if e.items[i.Ticket] == i {
-			batch = append(batch, i)
-		}
-	}
-	e.outcomes = append([]*item(nil), e.outcomes[taken:]...)
-	return batch
-}
-
-// send sends reports until they are taken, or do not count any more.
-func (e *engine) send(batch []*item) {
-	var pauses backoff
-	for len(batch) > 0 {
-		current, ok := e.awaitSession()
-		if !ok {
-			e.reported(batch)
-			return
-		}
-		// A failure counts only from the session that was given the item.
-		var counting, late []*item
-		e.mu.Lock()
-		for _, i := range batch {
-			if i.succeeded || i.session == current.id {
-				counting = append(counting, i)
-			} else {
-				late = append(late, i)
-			}
-		}
-		e.mu.Unlock()
-		e.reported(late)
-		batch = counting
-		if len(batch) == 0 {
-			return
-		}
-		var body bytes.Buffer
-		fmt.Fprintf(&body, `{"session":%q,"reports":[`, current.id)
-		for n, i := range batch {
-			if n > 0 {
-				body.WriteByte(',')
-			}
-			body.Write(i.report)
-		}
-		body.WriteString("]}")
-		answer := struct{ Unknown *[]string }{}
-		err := e.calls.call(e.ctx, current.gateway, "POST", "/v1/work/report", "", body.Bytes(), 0, &answer)
-		if err == nil && answer.Unknown == nil {
-			err = &ConnectionError{e.calls.urls[current.gateway], errors.New("the answer to a report lacks unknown")}
-		}
-		if err == nil {
-			e.reported(batch)
-			return
-		}
-		var answered *APIError
-		if errors.As(err, &answered) && (answered.Code == "too_large" || answered.Code == "invalid_request") {
-			e.sendApart(batch, answered)
-			return
-		}
-		if e.failed(err, current, current.gateway) && !e.pause(nil, pauses.next(err)) {
-			return
-		}
-	}
-}
-
-// awaitSession returns the session; none if the worker ends and none can be had.
-func (e *engine) awaitSession() (session, bool) {
-	for {
-		e.mu.Lock()
-		current := e.session
-		if !e.draining.IsZero() {
-			since := e.draining
-			if e.lastEnd.After(since) {
-				since = e.lastEnd
-			}
-			if time.Since(since) > lastTries || (e.fatal != nil && current.id == "") {
-				e.worker.Logf("dtf: %d outcomes could not be reported; their items will run again", len(e.items))
-				e.mu.Unlock()
-				return session{}, false
-			}
-		}
-		e.mu.Unlock()
-		if current.id != "" {
-			return current, true
-		}
-		wake(e.room)
-		if !e.pause(e.ready, 200*time.Millisecond) {
-			return session{}, false
-		}
-	}
-}
-
-// sendApart finds the report that is refused, and makes it a failure.
-func (e *engine) sendApart(batch []*item, refusal *APIError) {
-	if half := len(batch) / 2; half > 0 {
-		e.send(batch[:half])
-		e.send(batch[half:])
-		return
-	}
-	if i := batch[0]; i.succeeded {
-		e.mu.Lock()
-		i.settle(nil, Final(fmt.Errorf("the result was refused: %s", refusal.Detail)))
-		e.mu.Unlock()
-		e.send(batch)
-		return
-	}
-	e.worker.Logf("dtf: a report is refused: %v", refusal)
-	e.reported(batch)
-}
-
-func (e *engine) reported(batch []*item) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.failures = 0
-	for _, i := range batch {
-		if e.items[i.Ticket] == i {
-			delete(e.items, i.Ticket)
-		}
-	}
-	if !e.draining.IsZero() {
-		e.notify()
-	}
-}
-
-// Beating.
-
-func (e *engine) beat() {
-	var pauses backoff
-	for {
-		now := time.Now()
-		e.mu.Lock()
-		current, longest := e.session, shorter(beatWait, e.lease/3)
-		running := make([]string, 0, len(e.items))
-		for ticket, i := range e.items {
-			if i.session == current.id {
-				running = append(running, ticket)
-			}
-		}
-		isOwed := !e.owed.IsZero()
-		if isOwed {
-			longest = shorter(longest, e.owed.Sub(now))
-		}
-		hurries := e.hurries
-		must := current.id != "" && (len(e.items) > 0 || hurries || isOwed && longest <= 0)
-		if must {
-			e.hurries = false
-		}
-		e.mu.Unlock()
-		if longest < 0 || hurries {
-			longest = 0
-		}
-		if !must {
-			if !isOwed || longest == 0 {
-				longest = time.Hour
-			}
-			if !e.pause(e.held, longest) {
-				return
-			}
-			continue
-		}
-		body, _ := json.Marshal(map[string]any{"session": current.id, "running": running, "wait_ms": longest.Milliseconds()})
-		news := struct {
-			Dropped *[]string
-			Drain   bool
-		}{}
-		err := e.calls.call(e.ctx, current.gateway, "POST", "/v1/work/beat", "", body, longest, &news)
-		if err == nil && news.Dropped == nil {
-			err = &ConnectionError{e.calls.urls[current.gateway], errors.New("the answer to a beat lacks dropped")}
-		}
-		if err != nil {
-			e.mu.Lock()
-			e.hurries = e.hurries || hurries
-			e.mu.Unlock()
-			if e.ctx.Err() != nil || (e.failed(err, current, current.gateway) && !e.pause(nil, pauses.next(err))) {
-				return
-			}
-			continue
-		}
-		pauses = backoff{}
-		e.mu.Lock()
-		e.failures = 0
-		if !e.owed.IsZero() && !e.owed.After(now) {
-			e.owed = time.Time{}
-		}
-		e.heard(*news.Dropped, news.Drain)
-		e.mu.Unlock()
-	}
-}
-
-// watch stops items whose time is over, and gives back those that wait too long for a slot.
-func (e *engine) watch() {
-	for e.pause(nil, tick) {
-		now := time.Now()
-		e.mu.Lock()
-		for i := range e.running {
-			if now.After(i.deadline) {
-				e.overrun(i)
-			}
-		}
-		if e.busy > 0 && now.Sub(e.lastEnd) > stale {
-			e.giveBack(now)
-		}
-		idle := e.busy <= 0 && len(e.running) == 0
-		e.mu.Unlock()
-		if idle && !e.pause(e.active, time.Hour) {
-			return
-		}
-	}
-}
-
-// giveBack gives back what waits too long for a slot, and fetches nothing ahead until functions are fast again.
-func (e *engine) giveBack(now time.Time) {
-	some := false
-	for _, i := range e.items {
-		if i.deadline.IsZero() && !i.over && now.Sub(i.given) > stale {
-			some = true
-			if e.mean < stale {
-				e.mean = stale
-			}
-			e.forget(i)
-		}
-	}
-	if some {
-		e.breakOffPoll()
-	}
-}
-
-func (e *engine) overrun(i *item) {
-	delete(e.running, i)
-	e.settle(i, nil, fmt.Errorf("the function took longer than %v", i.timeout))
-	i.cancel()
-	if !i.released {
-		e.release(i)
-		// The goroutine of a function that does not return is lost; another one takes its place.
-		go e.slot()
-	}
 }

@@ -20,10 +20,8 @@ type item struct {
 	deadline time.Time
 	// over is true once it has an outcome, or is not wanted any more; released once it takes no slot any more.
 	over, released bool
-	// report is the report on it, as JSON.
-	report    []byte
-	succeeded bool
-	cancel    context.CancelFunc
+	ended          outcome
+	context        itemContext
 }
 
 // workItem is an item as a gateway gives it.
@@ -37,39 +35,28 @@ type workItem struct {
 	Body      json.RawMessage `json:"body"`
 }
 
-// itemContext is the context of a function. Its deadline is kept by the engine, which needs no timer for each item.
-type itemContext struct {
-	context.Context
-	item *item
-}
-
-func (c *itemContext) Deadline() (time.Time, bool) { return c.item.deadline, true }
-
-func (c *itemContext) Value(key any) any {
-	if _, ok := key.(infoKey); ok {
-		return Info{c.item.Task, c.item.Key, c.item.Attempt, c.item.Function}
-	}
-	return c.Context.Value(key)
+// outcome is the report on an item, as JSON, and the error in it, if any.
+type outcome struct {
+	report []byte
+	err    error
 }
 
 // run calls the function; a panic is an error.
-func (i *item) run(ctx context.Context) (result []byte, err error) {
+func (i *item) run() (result []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			result, err = nil, fmt.Errorf("panic: %v", cause)
 		}
 	}()
-	return i.function.call(&itemContext{ctx, i}, i.Body)
+	return i.function.call(&i.context, i.Body)
 }
 
-// settle makes the report of an outcome.
-func (i *item) settle(result []byte, err error) {
-	i.over, i.succeeded, i.Body = true, err == nil, nil
+// outcome makes the report of a result or an error.
+func (i *item) outcome(result []byte, err error) outcome {
 	if err == nil {
-		i.report = make([]byte, 0, len(result)+64)
-		i.report = append(append(append(i.report, `{"ticket":"`...), i.Ticket...), `","result":`...)
-		i.report = append(append(i.report, result...), '}')
-		return
+		report := make([]byte, 0, len(result)+len(i.Ticket)+24)
+		report = append(append(append(report, `{"ticket":"`...), i.Ticket...), `","result":`...)
+		return outcome{append(append(report, result...), '}'), nil}
 	}
 	retryable := !isFinal(err)
 	if i.function != nil && i.function.retries >= 0 && int64(i.Attempt) >= int64(i.function.retries) {
@@ -85,5 +72,8 @@ func (i *item) settle(result []byte, err error) {
 		Retryable bool   `json:"retryable"`
 	}{i.Ticket, strings.ToValidUTF8(message, "\uFFFD"), retryable}
 	// A struct of strings and a boolean always is JSON.
-	i.report, _ = json.Marshal(failure)
+	report, _ := json.Marshal(failure)
+	return outcome{report, err}
 }
+
+var _ context.Context = (*itemContext)(nil)

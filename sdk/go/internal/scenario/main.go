@@ -63,6 +63,20 @@ func offer(worker *dtf.Worker) {
 			return "slept", nil
 		}
 	})
+	dtf.Handle(worker, "steps", func(ctx context.Context, seconds float64) (string, error) {
+		for step := 0; step < 200; step++ {
+			dtf.ReportProgress(ctx, float64(step)/200, fmt.Sprintf("step %d ✓", step))
+			time.Sleep(5 * time.Millisecond)
+		}
+		dtf.ReportProgress(ctx, 1.5, "")
+		dtf.Log(ctx, strings.Repeat("✓", 300))
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(time.Duration(seconds * float64(time.Second))):
+			return "done", nil
+		}
+	})
 	dtf.Handle(worker, "hang", func(context.Context, any) (any, error) { time.Sleep(time.Hour); return nil, nil }, dtf.Timeout(400*time.Millisecond))
 	dtf.Handle(worker, "poison", func(_ context.Context, item any) (any, error) { return nil, dtf.Final(fmt.Errorf("poison %v", item)) })
 	dtf.Handle(worker, "raise", func(_ context.Context, item any) (any, error) { panic(fmt.Sprint("bad ", item)) }, dtf.Retries(1))
