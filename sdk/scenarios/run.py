@@ -488,7 +488,7 @@ def other_gateway(case: Case) -> None:
 def drain_by_signal(case: Case) -> None:
     """SIGTERM: what runs comes to its end and is reported, nothing more is taken, and the worker leaves."""
     worker = case.spawn(DTF_CONCURRENCY="2")
-    task = case.create("sleep", [1.0] * 6)
+    task = case.create("sleep", [2.0] * 6)
     case.begun(worker, 2)
     worker.terminate()
     case.drained(worker)

@@ -102,26 +102,27 @@ class Item:
     #: Stops the function where that is possible.
     stop: Optional[Callable[[], Any]] = None
 
-    def __init__(self, raw: Any, function: Optional[Function], session: str, given: float) -> None:
+    def __init__(self, raw: Dict[str, Any], function: Optional[Function], session: str, given: float) -> None:
         self.ticket: str = raw["ticket"]
-        self.body = raw["body"]
+        #: The item as the gateway gives it. What most items do not need is read when it is asked for.
+        self.raw = raw
         self.function = function
         #: The session that it was given to, and when.
         self.session = session
         self.given = given
-        timeout: float = raw["timeout_ms"] / 1000
-        if function is not None and function.timeout is not None and function.timeout < timeout:
-            timeout = function.timeout
-        #: The time for it, in seconds.
-        self.timeout = timeout
-        self.attempt: int = raw["attempt"]
-        self.task: int = raw["task"]
-        self.key: str = raw["key"]
+
+    @property
+    def timeout(self) -> float:
+        """The time for it, in seconds."""
+        own: float = self.raw["timeout_ms"] / 1000
+        offered = self.function.timeout if self.function is not None else None
+        return own if offered is None else min(own, offered)
 
     def new_context(self, tell: Callable[[Item, Note], Any]) -> Context:
         """Returns the context for the function, whose notes are told."""
         name = self.function.name if self.function else ""
-        self.context = Context(self.task, self.key, self.attempt, name, lambda note: tell(self, note))
+        raw = self.raw
+        self.context = Context(raw["task"], raw["key"], raw["attempt"], name, lambda note: tell(self, note))
         if self.over:
             # It was dropped at this moment.
             self.context._cancelled.set()
@@ -137,7 +138,7 @@ class Item:
     def fail(self, message: str, retryable: bool) -> str:
         """Returns the report of a failure."""
         most = self.function.retries if self.function else None
-        if most is not None and self.attempt >= most:
+        if most is not None and self.raw["attempt"] >= most:
             retryable = False
         message = message.encode("utf-8", "replace").decode()[:MAX_ERROR]
         return json.dumps({"ticket": self.ticket, "error": message, "retryable": retryable})
@@ -145,7 +146,8 @@ class Item:
     def settle(self, outcome: Outcome) -> None:
         """Makes the report of an outcome."""
         result, error, retryable = outcome
-        self.over, self.succeeded, self.body = True, result is not None, None
+        self.over, self.succeeded = True, result is not None
+        self.raw["body"] = None
         self.report = self.fail(error, retryable) if result is None else f'{{"ticket":"{self.ticket}","result":{result}}}'
 
 

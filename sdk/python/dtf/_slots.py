@@ -43,6 +43,7 @@ class Slot:
     rests = False
     #: True once it was given up, because a function does not return.
     lost = False
+    thread: threading.Thread
 
 
 class Slots(Protocol):
@@ -79,7 +80,8 @@ class ThreadSlots:
     def _add(self) -> None:
         slot = Slot()
         self._slots.append(slot)
-        threading.Thread(target=self._loop, args=(slot,), name="dtf-slot", daemon=True).start()
+        slot.thread = threading.Thread(target=self._loop, args=(slot,), name="dtf-slot", daemon=True)
+        slot.thread.start()
 
     def submit(self, items: List[Item]) -> None:
         self.waiting.extend(items)
@@ -136,8 +138,8 @@ class ThreadSlots:
         function = item.function
         assert function is not None
         if function.wants_context:
-            return run(function.call, item.body, item.new_context(self._host.tell))
-        return run(function.call, item.body)
+            return run(function.call, item.raw["body"], item.new_context(self._host.tell))
+        return run(function.call, item.raw["body"])
 
 
 class ProcessSlots(ThreadSlots):
@@ -153,6 +155,9 @@ class ProcessSlots(ThreadSlots):
 
     def close(self) -> None:
         super().close()
+        # A process that begins at this moment belongs to its thread.
+        for slot in self._slots:
+            slot.thread.join(5)
         for child in list(self._children.values()):
             child.close()
 
@@ -186,15 +191,16 @@ class _Child:
 
     def run(self, item: Item, host: Host) -> Outcome:
         assert item.function is not None
+        key = item.raw["key"]
         try:
-            self._pipe.send((item.function.name, item.body, item.task, item.key, item.attempt))
+            self._pipe.send((item.function.name, item.raw["body"], item.raw["task"], key, item.raw["attempt"]))
             while True:
-                key, note, outcome = self._pipe.recv()
+                about, note, outcome = self._pipe.recv()
                 if outcome is not None:
                     ended: Outcome = outcome
                     return ended
                 # A thread that outlives its function may say something late.
-                if key == item.key:
+                if about == key:
                     host.tell(item, note)
         except (EOFError, OSError):
             self._process.join()
@@ -326,8 +332,8 @@ class AsyncSlots:
         assert function is not None
         try:
             if function.wants_context:
-                return encode(await function.call(item.body, item.new_context(self._host.tell)))
-            return encode(await function.call(item.body))
+                return encode(await function.call(item.raw["body"], item.new_context(self._host.tell)))
+            return encode(await function.call(item.raw["body"]))
         except asyncio.CancelledError:
             if hasattr(me, "uncancel"):  # Since Python 3.11.
                 me.uncancel()
