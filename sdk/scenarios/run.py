@@ -271,6 +271,22 @@ def hang(case: Case) -> None:
 
 
 @scenario(real=True)
+def slow_among_fast(case: Case) -> None:
+    """A function that hangs, or that kills its process, holds up and fails no other item, though these were given and taken together."""
+    case.spawn(DTF_CONCURRENCY="2")
+    counts(case.end(case.create("mixed", range(0, 2000))), succeeded=2000)
+    slow = ["hang", "crash"] if case.sdk == "python-processes" else ["hang"]
+    items = [*range(400), *slow, *range(400, 800)]
+    task = case.create("mixed", items, attempts=1)
+    progress = case.end(task)
+    same(progress["succeeded"], 800, "what succeeded")
+    same(progress["failed"] + progress["timed_out"], len(slow), "what failed")
+    same(sorted(case.results(task)), list(range(800)), "the results")
+    errors = " ".join(case.errors(task))
+    assert "took" in errors and ("exit code -9" in errors) == ("crash" in slow), errors
+
+
+@scenario(real=True)
 def cancelled_task(case: Case) -> None:
     """The items of a task that is cancelled stop, and the worker goes on."""
     worker = case.spawn(DTF_CONCURRENCY="2")

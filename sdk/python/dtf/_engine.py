@@ -24,7 +24,8 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 from ._http import TIMEOUT, Backoff, Connection
 from ._item import Function, Item, Note, Outcome
 from ._notes import Notes, listed
-from ._slots import AsyncSlots, ProcessSlots, Slots, ThreadSlots
+from ._processes import ProcessSlots
+from ._slots import AsyncSlots, Slots, ThreadSlots
 from .errors import ApiError, ConnectionFailed, DtfError
 
 log = logging.getLogger("dtf")
@@ -172,6 +173,9 @@ class Engine:
             if self._report_rests:
                 self._report_rests = False
                 self._wake(self._ready)
+        self.freed()
+
+    def freed(self) -> None:
         if len(self._all[0].waiting) <= self._low:
             self._low = -1
             self._wake(self._room)
@@ -555,9 +559,8 @@ class Engine:
             now = time.monotonic()
             with self._lock:
                 for slots in self._all:
-                    for item in slots.running():
-                        if item.began and item.began + item.timeout <= now:
-                            self._overrun(slots, item)
+                    for item in slots.overdue(now):
+                        self._overrun(slots, item)
                 if now - self._last_end > STALE:
                     self._give_back(now)
                 if self._wanted() > 0 or self._draining is not None:

@@ -1,4 +1,4 @@
-"""The slots of a worker, in which functions run: threads, processes, or tasks of asyncio.
+"""The slots of a worker, in which functions run: threads, or tasks of asyncio.
 
 What waits for a slot is in a deque that slots take from without a lock; whoever takes an item from it has it alone.
 """
@@ -6,16 +6,13 @@ What waits for a slot is in a deque that slots take from without a lock; whoever
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 import queue
-import signal
 import threading
 from collections import deque
 from functools import partial
-from typing import Any, Deque, Dict, List, Optional, Protocol, Set
+from typing import Deque, Dict, List, Optional, Protocol, Set
 
-from ._item import Context, Function, Item, Note, Outcome, encode, failure, run
+from ._item import Item, Note, Outcome, encode, failure, run
 
 #: The number of coroutines after which a slot lets others run, where none of them waits.
 YIELD = 32
@@ -32,6 +29,9 @@ class Host(Protocol):
 
     def tell(self, item: Item, note: Note) -> None:
         """Takes what a function says of its item."""
+
+    def freed(self) -> None:
+        """Hears that a slot is free whose last item had ended before."""
 
 
 class Slot:
@@ -58,11 +58,19 @@ class Slots(Protocol):
     def running(self) -> List[Item]:
         """Returns the items that run."""
 
+    def overdue(self, now: float) -> List[Item]:
+        """Returns the items whose time is over."""
+
     def abandon(self, item: Item) -> None:
         """Goes on without waiting for an item that was cancelled and does not end."""
 
     def close(self) -> None:
         """Ends the slots that are free."""
+
+
+def overdue(running: List[Item], now: float) -> List[Item]:
+    """Returns the items that have run for longer than they may."""
+    return [item for item in running if item.began and item.began + item.timeout <= now]
 
 
 class ThreadSlots:
@@ -78,10 +86,13 @@ class ThreadSlots:
             self._add()
 
     def _add(self) -> None:
-        slot = Slot()
+        slot = self._new_slot()
         self._slots.append(slot)
         slot.thread = threading.Thread(target=self._loop, args=(slot,), name="dtf-slot", daemon=True)
         slot.thread.start()
+
+    def _new_slot(self) -> Slot:
+        return Slot()
 
     def submit(self, items: List[Item]) -> None:
         self.waiting.extend(items)
@@ -92,6 +103,9 @@ class ThreadSlots:
     def running(self) -> List[Item]:
         items = [slot.item for slot in self._slots]
         return [item for item in items if item is not None]
+
+    def overdue(self, now: float) -> List[Item]:
+        return overdue(self.running(), now)
 
     def abandon(self, item: Item) -> None:
         for slot in self._slots:
@@ -106,7 +120,6 @@ class ThreadSlots:
 
     def _loop(self, slot: Slot) -> None:
         take, host = self.waiting.popleft, self._host
-        self.prepare(slot)
         while not slot.lost:
             try:
                 item = take()
@@ -114,10 +127,9 @@ class ThreadSlots:
                 if not self._rest(slot):
                     return
                 continue
-            self.prepare(slot, item)
             slot.item = item
             if host.begin(item):
-                outcome = self.call(slot, item)
+                outcome = self._call(item)
                 slot.item = None
                 host.end(item, outcome)
             slot.item = None
@@ -130,120 +142,12 @@ class ThreadSlots:
         slot.rests = False
         return goes_on
 
-    def prepare(self, slot: Slot, item: Optional[Item] = None) -> None:
-        """Makes a slot ready, for an item whose time has not begun if there is one."""
-
-    def call(self, slot: Slot, item: Item) -> Outcome:
-        """Calls the function."""
+    def _call(self, item: Item) -> Outcome:
         function = item.function
         assert function is not None
         if function.wants_context:
             return run(function.call, item.raw["body"], item.new_context(self._host.tell))
         return run(function.call, item.raw["body"])
-
-
-class ProcessSlots(ThreadSlots):
-    """Runs each item in one of some processes. A function that does not return in time is killed with its process."""
-
-    def __init__(self, host: Host, concurrency: int, functions: Dict[str, Function]) -> None:
-        self._functions = functions
-        self._children: Dict[Slot, _Child] = {}
-        super().__init__(host, concurrency)
-
-    def abandon(self, item: Item) -> None:
-        """Nothing to do: its process was killed."""
-
-    def close(self) -> None:
-        super().close()
-        # A process that begins at this moment belongs to its thread.
-        for slot in self._slots:
-            slot.thread.join(5)
-        for child in list(self._children.values()):
-            child.close()
-
-    def prepare(self, slot: Slot, item: Optional[Item] = None) -> None:
-        child = self._children.get(slot)
-        if child is None or not child.is_alive():
-            child = self._children[slot] = _Child(self._functions)
-        if item is not None:
-            item.stop = child.kill
-
-    def call(self, slot: Slot, item: Item) -> Outcome:
-        return self._children[slot].run(item, self._host)
-
-
-class _Child:
-    """A process that runs functions."""
-
-    def __init__(self, functions: Dict[str, Function]) -> None:
-        # Forking a process that has threads may deadlock.
-        spawn = multiprocessing.get_context("spawn")
-        self._pipe, other = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(other, functions), name="dtf-slot", daemon=True)
-        self._process.start()
-        other.close()
-
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def run(self, item: Item, host: Host) -> Outcome:
-        assert item.function is not None
-        key = item.raw["key"]
-        try:
-            self._pipe.send((item.function.name, item.raw["body"], item.raw["task"], key, item.raw["attempt"]))
-            while True:
-                about, note, outcome = self._pipe.recv()
-                if outcome is not None:
-                    ended: Outcome = outcome
-                    return ended
-                # A thread that outlives its function may say something late.
-                if about == key:
-                    host.tell(item, note)
-        except (EOFError, OSError):
-            self._process.join()
-            return None, f"the process that ran the function ended with exit code {self._process.exitcode}", True
-
-    def close(self) -> None:
-        self._pipe.close()
-        self._process.join(5)
-        self._process.kill()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _serve(pipe: Any, functions: Dict[str, Function]) -> None:
-    # The parent is told to stop, and lets its children come to their end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    lock = threading.Lock()
-
-    def send(key: str, note: Optional[Note], outcome: Optional[Outcome] = None) -> None:
-        with lock:
-            pipe.send((key, note, outcome))
-
-    while True:
-        try:
-            name, body, task, key, attempt = pipe.recv()
-        except (EOFError, OSError):
-            return
-        function = functions[name]
-        arguments: List[Any] = [body]
-        if function.wants_context:
-            arguments.append(Context(task, key, attempt, name, partial(send, key)))
-        if function.is_async:
-            outcome = run(lambda call=function.call, given=arguments: asyncio.run(call(*given)))
-        else:
-            outcome = run(function.call, *arguments)
-        send(key, None, outcome)
 
 
 class AsyncSlots:
@@ -292,6 +196,9 @@ class AsyncSlots:
 
     def running(self) -> List[Item]:
         return list(self._at.values())
+
+    def overdue(self, now: float) -> List[Item]:
+        return overdue(self.running(), now)
 
     def abandon(self, item: Item) -> None:
         for slot, held in list(self._at.items()):

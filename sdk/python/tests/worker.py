@@ -21,6 +21,8 @@ def offer(name, **options):
 
     def decorate(call):
         async def coroutine(item, context: Context):
+            if item == "hang":
+                await asyncio.sleep(3600)
             if name in ("sleep", "hang"):
                 print("begun\n", end="", flush=True)
                 try:
@@ -101,6 +103,15 @@ def steps(item, context):
 @offer("hang", timeout=0.4)
 def hang(item):
     time.sleep(3600)
+
+
+@offer("mixed", timeout=2)
+def mixed(item):
+    if item == "hang":
+        time.sleep(3600)
+    if item == "crash":
+        os.kill(os.getpid(), 9)
+    return item
 
 
 @offer("poison")

@@ -36,6 +36,7 @@ async function work() {
     return "done";
   });
   worker.function("hang", () => new Promise(() => {}), { timeout: 0.4 });
+  worker.function("mixed", (item) => (item === "hang" ? new Promise(() => {}) : item), { timeout: 2 });
   worker.function("poison", (item) => { throw new FinalError(`poison ${item}`); });
   worker.function("raise", async (item) => { throw new TypeError(`bad ${item}`); }, { retries: 1 });
   worker.function("unencodable", () => ({ result: 10n }));

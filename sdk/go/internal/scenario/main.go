@@ -78,6 +78,12 @@ func offer(worker *dtf.Worker) {
 		}
 	})
 	dtf.Handle(worker, "hang", func(context.Context, any) (any, error) { time.Sleep(time.Hour); return nil, nil }, dtf.Timeout(400*time.Millisecond))
+	dtf.Handle(worker, "mixed", func(_ context.Context, item any) (any, error) {
+		if item == "hang" {
+			time.Sleep(time.Hour)
+		}
+		return item, nil
+	}, dtf.Timeout(2*time.Second))
 	dtf.Handle(worker, "poison", func(_ context.Context, item any) (any, error) { return nil, dtf.Final(fmt.Errorf("poison %v", item)) })
 	dtf.Handle(worker, "raise", func(_ context.Context, item any) (any, error) { panic(fmt.Sprint("bad ", item)) }, dtf.Retries(1))
 	dtf.Handle(worker, "unencodable", func(context.Context, any) (any, error) { return make(chan int), nil })
