@@ -38,7 +38,7 @@ ROOT = HERE.parent.parent
 PATIENCE = 120.0
 LANGUAGES = {
     "python": ["python3", "-c", "import sys; sys.exit(sys.version_info < (3, 9))"],
-    "node": ["node", "-e", "process.exit(Number(process.versions.node.split('.')[0]) < 20)"],
+    "node": ["node", "-e", "process.exit(process.versions.node.split('.')[0] < 20 ? 1 : 0)"],
     "go": ["go", "version"],
 }
 PACKAGES = {"python": "python3", "node": "nodejs", "go": "golang-go"}
