@@ -15,6 +15,12 @@ const (
 	beatWait  = 10 * time.Second
 	// linger is the time that outcomes wait for others while more is running.
 	linger = 2 * time.Millisecond
+	// gatherFor is the longest pause before the next poll where the last one brought at least many items soon, and less than half of what was
+	// asked for: more gather meanwhile, and a request costs both sides as much as dozens of small items. There is none while nothing is in
+	// hand.
+	gatherFor = 5 * time.Millisecond
+	many      = 8
+	soon      = 50 * time.Millisecond
 	// ahead is the work that is fetched ahead.
 	ahead = 20 * time.Millisecond
 	// unnamed is the time after which a gateway gives an item that a beat does not name to others, and a little more.
@@ -342,6 +348,7 @@ func (e *engine) poll() {
 		}
 		body, _ := json.Marshal(asked)
 		var answer work
+		began := time.Now()
 		err := e.calls.call(ctx, gateway, "POST", "/v1/work/poll", "", body, wait, &answer)
 		cancel()
 		if err == nil && answer.Session == "" {
@@ -350,6 +357,9 @@ func (e *engine) poll() {
 		if err == nil {
 			pauses = backoff{}
 			e.take(&answer, gateway, current.id == "")
+			if got := len(answer.Items); got >= many && got < most/2 && time.Since(began) < soon {
+				e.gather()
+			}
 			continue
 		}
 		e.mu.Lock()
@@ -357,6 +367,19 @@ func (e *engine) poll() {
 		brokenOff := e.cuts > cuts
 		e.mu.Unlock()
 		if !brokenOff && e.failed(err, current, gateway) && !e.pause(nil, pauses.next(err)) {
+			return
+		}
+	}
+}
+
+// gather waits while there is something in hand, but not for long.
+func (e *engine) gather() {
+	for end := time.Now().Add(gatherFor); ; {
+		e.mu.Lock()
+		inHand := len(e.items) > 0
+		e.mu.Unlock()
+		left := time.Until(end)
+		if !inHand || left <= 0 || !e.pause(e.room, left) {
 			return
 		}
 	}

@@ -152,6 +152,9 @@ func (e *engine) reported(batch []*item) {
 			delete(e.items, i.Ticket)
 		}
 	}
+	if len(e.items) == 0 {
+		wake(e.room)
+	}
 	if !e.draining.IsZero() {
 		e.notify()
 	}

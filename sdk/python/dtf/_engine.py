@@ -36,6 +36,10 @@ POLL_MS = 20_000
 BEAT_MS = 10_000
 #: The time that outcomes wait for others while more is running, in seconds.
 LINGER = 0.003
+#: The longest pause before the next poll, in seconds, where the last one brought at least MANY items at once and less than half of what was
+#: asked for: more gather meanwhile, and a request costs both sides as much as dozens of small items. None while nothing is in hand.
+GATHER = 0.005
+MANY = 8
 #: The work that is fetched ahead, in seconds.
 AHEAD = 0.02
 #: The time after which a gateway gives an item that a beat does not name to others, and a little more.
@@ -345,8 +349,13 @@ class Engine:
                 begin = {"worker": self._info, "functions": sorted(self._functions), "most": 0, "wait_ms": 0}
                 wait_ms = min(POLL_MS, self._lease_ms // 3 * 2)
                 wait = {"session": session.id, "most": most, "wait_ms": wait_ms} if session else begin
-                self._take(self._call("poll", gateway, wait, wait_ms if session else 0), gateway, session is None)
+                asked = time.monotonic()
+                answer = self._call("poll", gateway, wait, wait_ms if session else 0)
+                self._take(answer, gateway, session is None)
                 backoff.reset()
+                if MANY <= len(answer["items"]) < most // 2 and time.monotonic() - asked < TICK:
+                    with self._lock:
+                        self._room.wait_for(lambda: not self._items or self._done.is_set(), GATHER)
             except DtfError as error:
                 with self._lock:
                     self._owed = max(self._owed or 0.0, time.monotonic() + UNNAMED)
@@ -490,6 +499,8 @@ class Engine:
             for item in batch:
                 if self._items.get(item.ticket) is item:
                     del self._items[item.ticket]
+            if not self._items:
+                self._room.notify()
             if self._draining is not None:
                 self._notify()
 

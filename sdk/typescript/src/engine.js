@@ -9,6 +9,12 @@ const POLL_MS = 20_000;
 const BEAT_MS = 10_000;
 /** The time that outcomes wait for others while more is running. */
 const LINGER_MS = 2;
+/**
+ * The longest pause before the next poll where the last one brought at least MANY items at once and less than half of what was asked for: more
+ * gather meanwhile, and a request costs both sides as much as dozens of small items. There is none while nothing is in hand.
+ */
+const GATHER_MS = 5;
+const MANY = 8;
 /** The work that is fetched ahead. */
 const AHEAD_MS = 20;
 /** The time after which a gateway gives an item that a beat does not name to others, and a little more. */
@@ -377,8 +383,12 @@ export class Engine {
         ? { session: session.id, most: this.#wanted(), wait_ms: wait }
         : { worker: this.#info, functions: [...this.#functions.keys()], most: 0, wait_ms: 0 };
       try {
-        this.#take(await this.#call("poll", gateway, JSON.stringify(body), fields, { wait, signal }), gateway, session === undefined);
+        const [asked, { most }] = [performance.now(), body];
+        const answer = await this.#call("poll", gateway, JSON.stringify(body), fields, { wait, signal });
+        this.#take(answer, gateway, session === undefined);
         backoff.reset();
+        const got = answer.items.length;
+        if (got >= MANY && got < most / 2 && performance.now() - asked < 50) await this.#gather();
       } catch (error) {
         this.#owe(performance.now());
         // It was broken off.
@@ -386,6 +396,12 @@ export class Engine {
         await this.#failed(error, session, gateway, backoff);
       }
     }
+  }
+
+  /** Waits while there is something in hand, but not for long. */
+  async #gather() {
+    const end = performance.now() + GATHER_MS;
+    for (let left = GATHER_MS; left > 0 && this.#items.size > 0; left = end - performance.now()) await this.#room.wait(left);
   }
 
   #mustPoll() {
@@ -534,6 +550,7 @@ export class Engine {
     for (const item of batch) {
       if (this.#items.get(item.ticket) === item) this.#items.delete(item.ticket);
     }
+    if (this.#items.size === 0) this.#room.set();
     if (this.#draining) this.#notify();
   }
 
