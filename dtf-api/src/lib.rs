@@ -6,6 +6,8 @@
 
 mod audit;
 mod bulk;
+mod cluster;
+mod event;
 mod failure;
 mod flow;
 mod group;
@@ -23,6 +25,8 @@ mod worker;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditPage, AuditQuery};
 pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
+pub use cluster::{Cluster, Finding, RoleState, Shape, Verdict};
+pub use event::{ActiveTask, ActiveTasks};
 pub use failure::{Failure, FailureKind, FailurePage, FailureQuery};
 pub use flow::{
     After, Condition, Flow, FlowAfter, FlowCounts, FlowEdge, FlowPage, FlowQuery, FlowSummary, FlowTask,
@@ -48,5 +52,5 @@ pub use work::{
     RunningQuery, Work, WorkItem, WorkerInfo,
 };
 pub use worker::{
-    Drain, Eviction, Holding, HoldingState, Member, MemberState, Part, Pin, Placement, Role, Worker,
+    Drain, Eviction, Freeze, Holding, HoldingState, Member, MemberState, Part, Pin, Placement, Role, Worker,
 };

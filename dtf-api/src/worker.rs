@@ -147,6 +147,17 @@ pub struct Holding {
     pub state: HoldingState,
     /// The reasons why the part is where it is, the most important first.
     pub why: Vec<String>,
+    /// The process that it is pinned to.
+    pub pinned_to: Option<String>,
+}
+
+/// The wish that parts stay where they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Freeze {
+    /// The one who wants it, as the audit has the name.
+    pub by: Option<String>,
+    /// The time at which it was asked for.
+    pub at: u64,
 }
 
 /// The placement of one role's parts.
@@ -156,6 +167,10 @@ pub struct Placement {
     pub role: Role,
     /// The parts that are in a record, by number.
     pub parts: Vec<Holding>,
+    /// The wish that parts stay where they are, where there is one.
+    pub frozen: Option<Freeze>,
+    /// The processes that have the role, by name.
+    pub workers: Vec<String>,
 }
 
 /// A part of a role's work that is to be with one process.

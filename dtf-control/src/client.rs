@@ -10,7 +10,7 @@ use dtf_model::result::NumberedResult;
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::unique::Unique;
 use dtf_model::wake::{Listener, Topic};
-use dtf_model::{Control, InvalidInput, TaskId, TaskParam, TaskTypeId};
+use dtf_model::{ClusterShape, Control, InvalidInput, TaskId, TaskParam, TaskTypeId};
 use dtf_runtime::RoleContext;
 use futures::StreamExt;
 use uuid::Uuid;
@@ -112,6 +112,19 @@ impl Client {
 
     pub(crate) fn context(&self) -> &RoleContext {
         &self.context
+    }
+
+    /// The division of the cluster's work.
+    pub fn shape(&self) -> ClusterShape {
+        self.context.shape
+    }
+
+    /// Returns true if a task has queues.
+    ///
+    /// # Errors
+    /// The queues could not be read.
+    pub async fn has_queues(&self, id: TaskId) -> Result<bool, ClientError> {
+        Ok(self.queues.state(id).await?.is_some())
     }
 
     /// The time, in milliseconds since the Unix epoch.
@@ -252,11 +265,18 @@ impl Client {
     /// # Errors
     /// The task does not exist, or a store failed.
     pub async fn task_status(&self, id: TaskId) -> Result<TaskStatusView, ClientError> {
-        let row = self.row(id).await?;
+        self.status_of(self.row(id).await?).await
+    }
+
+    /// Returns the state of a task whose row was just read.
+    ///
+    /// # Errors
+    /// The queues could not be read.
+    pub async fn status_of(&self, row: TaskRow) -> Result<TaskStatusView, ClientError> {
         // The row of an ended task has its books, and nothing else happens to it.
         let queues = match row.status.is_terminal() {
             true => None,
-            false => self.queues.state(id).await?.filter(|state| state.is_of(&row)),
+            false => self.queues.state(row.id).await?.filter(|state| state.is_of(&row)),
         };
         let pace = Pace::mean(self.now(), &row, &Progress::of(&row, queues.as_ref()));
         Ok(TaskStatusView { row, queues, pace })

@@ -35,7 +35,7 @@ pub use failure_kinds::FailureKind;
 pub use flows::{FlowBuilder, FlowView};
 pub use handle::{TaskHandle, TaskOutcome};
 pub use hooks::signing_secrets;
-pub use progress::{Pace, Progress};
+pub use progress::{Meter, Pace, Progress};
 pub use results::ResultStream;
 pub use schedules::{BackfillPeriod, ScheduleView};
 pub use secret::PresentedToken;

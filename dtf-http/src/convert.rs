@@ -11,10 +11,10 @@ use dtf_model::group::ResourceGroup;
 use dtf_model::limits::Limits;
 use dtf_model::param::Creator;
 use dtf_model::plugin::{PluginRegistry, TaskConf, TaskPluginRegistration, TaskResult};
-use dtf_model::table::TaskRow;
+use dtf_model::table::{BucketMapping, TaskRow};
 use dtf_model::token::{ApiToken, TokenRole};
 use dtf_model::unique::{Unique, UniqueWhile};
-use dtf_model::{Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
+use dtf_model::{ClusterShape, Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
 use lrmf_core::admin::{MemberPhase, TaskPhase};
 use serde_json::value::RawValue;
 
@@ -287,6 +287,17 @@ pub(crate) fn model_role(role: api::Role) -> Role {
         api::Role::Scheduler => Role::Scheduler,
         api::Role::Executor => Role::Executor,
         api::Role::Collector => Role::Collector,
+    }
+}
+
+pub(crate) fn shape(shape: &ClusterShape) -> api::Shape {
+    api::Shape {
+        watch_buckets: shape.watch_buckets,
+        generation_buckets: shape.generation_buckets,
+        partitions: shape.partitions,
+        shards: shape.shards,
+        collection_buckets: shape.collection_buckets,
+        by_remainder: shape.mapping == BucketMapping::Remainder,
     }
 }
 

@@ -1,26 +1,59 @@
-//! The progress of a task or a flow as server-sent events: snapshots, not changes, so that nothing has to be remembered for anybody.
+//! The progress of tasks and flows as server-sent events: snapshots, not changes, so that nothing has to be remembered for anybody.
+//! All streams of a process show what its one [watcher](crate::watch) has seen.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use dtf_api as api;
 use dtf_api::Code;
-use dtf_model::TaskId;
-use futures::StreamExt;
+use dtf_model::{FlowId, TaskId};
+use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::auth::Acting;
-use crate::convert;
 use crate::extract::Path;
 use crate::problem::Failed;
+use crate::watch::{Looks, OneFlow, OneTask, Seen, Shared, Source};
 
-/// The time between two snapshots.
-const EVERY: Duration = Duration::from_millis(500);
 /// The time after which a comment is sent where nothing else was, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Follow all tasks that have not ended: a `tasks` event with all of them that the token may see, at most twice a second and when they
+/// have changed. While the stores cannot be read there is one `unavailable` event with the problem; then the stream goes on.
+#[utoipa::path(get, path = "/v1/events", tag = "tasks",
+    responses((status = 200, description = "A stream of events", body = api::ActiveTasks, content_type = "text/event-stream"),
+        (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn events(Acting(app): Acting) -> Result<impl IntoResponse, Failed> {
+    let permit = permit(&app)?;
+    let following = Following::new(app.watch().active(&app.caller().groups));
+    let events = stream::unfold((following, Told::Nothing), |(mut following, told)| async move {
+        loop {
+            let (event, told) = match (following.next().await.value, &told) {
+                (Ok(look), Told::Tasks(last)) if look.text() == last => continue,
+                (Ok(look), _) => {
+                    let event = Event::default().event("tasks").data(&**look.text());
+                    (event, Told::Tasks(look.text().clone()))
+                }
+                (Err(_), Told::Problem) => continue,
+                (Err(failed), _) => (named("unavailable", &failed.0), Told::Problem),
+            };
+            return Some((event, (following, told)));
+        }
+    });
+    Ok(sse(events, permit))
+}
+
+/// The last event of a stream of all tasks.
+enum Told {
+    Nothing,
+    Tasks(Arc<str>),
+    Problem,
+}
 
 /// Follow a task: a `task` event with the whole task, twice a second while it changes, and the last one at its end, after which
 /// the stream ends. An `error` event with a problem is the last of a stream that cannot go on.
@@ -33,22 +66,33 @@ pub(crate) async fn task_events(
 ) -> Result<impl IntoResponse, Failed> {
     app.task(id).await?;
     let permit = permit(&app)?;
-    let mut last = None;
-    let events = app.client().task(TaskId(id)).watch(EVERY).filter_map(move |seen| {
-        // Held for as long as the stream lives.
-        let _open = &permit;
-        let event = match seen {
-            Ok(view) => {
-                let task = convert::view(app.registry(), view);
-                let changed = last.as_ref() != Some(&task);
-                last = Some(task.clone());
-                changed.then(|| named("task", &task))
-            }
-            Err(error) => Some(named("error", &Failed::from(error).0)),
-        };
-        std::future::ready(event.map(Ok::<_, Infallible>))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let active = Following::new(app.watch().active(&app.caller().groups));
+    Ok(sse(until_over(TaskSnapshots { id, active, one: app.watch().task(TaskId(id)) }), permit))
+}
+
+/// The snapshots of a task.
+struct TaskSnapshots {
+    id: u64,
+    active: Following<Looks>,
+    one: Arc<Shared<OneTask>>,
+}
+
+impl Snapshots for TaskSnapshots {
+    const NAME: &str = "task";
+    type Value = api::Task;
+
+    async fn next(&mut self) -> Result<api::Task, Failed> {
+        let look = self.active.next().await.value.ok().filter(|look| look.progress_missing.is_none());
+        match look.as_ref().and_then(|look| look.task(self.id)) {
+            Some(task) => Ok(task.clone()),
+            // It has ended, or is not among those that were looked at.
+            None => self.one.now().await.value.map(|task| (*task).clone()),
+        }
+    }
+
+    fn is_over(task: &api::Task) -> bool {
+        task.status.is_terminal()
+    }
 }
 
 /// Follow a flow: a `flow` event with the numbers of its tasks, twice a second while they change, and the last one when all of them have
@@ -62,44 +106,91 @@ pub(crate) async fn flow_events(
 ) -> Result<impl IntoResponse, Failed> {
     app.flow(id).await?;
     let permit = permit(&app)?;
-    let events = futures::stream::unfold(Followed::First, move |followed| {
-        // Held for as long as the stream lives.
-        let (app, _open) = (app.clone(), &permit);
-        async move { next_of_flow(&app, id, followed).await }
-    });
-    Ok(Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(sse(until_over(FlowSnapshots(Following::new(app.watch().flow(FlowId(id))))), permit))
 }
 
-/// The progress of a flow's stream.
-enum Followed {
-    First,
-    Told(api::FlowSummary),
-    Over,
-}
+/// The snapshots of a flow.
+struct FlowSnapshots(Following<OneFlow>);
 
-/// Waits for the next event of a flow; none behind the last one.
-async fn next_of_flow(app: &App, id: u64, mut followed: Followed) -> Option<(Event, Followed)> {
-    loop {
-        let told = match followed {
-            Followed::Over => return None,
-            Followed::First => None,
-            Followed::Told(flow) => {
-                tokio::time::sleep(EVERY).await;
-                Some(flow)
-            }
-        };
-        let flow = match app.flow_summary(id).await {
-            Ok(flow) => flow,
-            Err(failed) => return Some((named("error", &failed.0), Followed::Over)),
-        };
-        let is_over = flow.counts.waiting + flow.counts.running == 0;
-        if told.as_ref() == Some(&flow) && !is_over {
-            followed = Followed::Told(flow);
-            continue;
-        }
-        let event = named("flow", &flow);
-        return Some((event, if is_over { Followed::Over } else { Followed::Told(flow) }));
+impl Snapshots for FlowSnapshots {
+    const NAME: &str = "flow";
+    type Value = api::FlowSummary;
+
+    async fn next(&mut self) -> Result<api::FlowSummary, Failed> {
+        self.0.next().await.value.map(|flow| (*flow).clone())
     }
+
+    fn is_over(flow: &api::FlowSummary) -> bool {
+        flow.counts.waiting + flow.counts.running == 0
+    }
+}
+
+/// The progress of a stream through what the watcher sees.
+struct Following<S: Source> {
+    shared: Arc<Shared<S>>,
+    last: Option<Seen<S::Value>>,
+}
+
+impl<S: Source> Following<S> {
+    fn new(shared: Arc<Shared<S>>) -> Self {
+        Self { shared, last: None }
+    }
+
+    /// Returns what is known now, and from then on what is new.
+    async fn next(&mut self) -> Seen<S::Value> {
+        let seen = match &self.last {
+            None => self.shared.now().await,
+            Some(last) => self.shared.after(last).await,
+        };
+        self.last = Some(seen.clone());
+        seen
+    }
+}
+
+/// Snapshots of something that comes to an end.
+trait Snapshots: Send + 'static {
+    /// The name of their events.
+    const NAME: &str;
+    /// A snapshot.
+    type Value: PartialEq + Serialize + Send;
+
+    /// Waits for the next one.
+    fn next(&mut self) -> impl Future<Output = Result<Self::Value, Failed>> + Send;
+
+    /// Returns true if it is the last one.
+    fn is_over(value: &Self::Value) -> bool;
+}
+
+/// Tells the snapshots that differ from the one before, until the last one.
+fn until_over<S: Snapshots>(snapshots: S) -> impl Stream<Item = Event> + Send {
+    stream::unfold(Some((snapshots, None)), |state| async move {
+        let (mut snapshots, told) = state?;
+        loop {
+            let value = match snapshots.next().await {
+                Ok(value) => value,
+                // Stores that fail may be back soon.
+                Err(failed) if failed.is_passing() => continue,
+                Err(failed) => return Some((named("error", &failed.0), None)),
+            };
+            let is_over = S::is_over(&value);
+            if is_over || told.as_ref() != Some(&value) {
+                let event = named(S::NAME, &value);
+                return Some((event, (!is_over).then_some((snapshots, Some(value)))));
+            }
+        }
+    })
+}
+
+/// A response with these events. Their place among the open streams is held for as long as they last.
+fn sse(
+    events: impl Stream<Item = Event> + Send + 'static,
+    permit: OwnedSemaphorePermit,
+) -> impl IntoResponse {
+    let events = events.map(move |event| {
+        let _open = &permit;
+        Ok::<_, Infallible>(event)
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
 fn permit(app: &App) -> Result<OwnedSemaphorePermit, Failed> {
@@ -108,7 +199,7 @@ fn permit(app: &App) -> Result<OwnedSemaphorePermit, Failed> {
     })
 }
 
-fn named(name: &str, data: &impl serde::Serialize) -> Event {
+fn named(name: &str, data: &impl Serialize) -> Event {
     let event = Event::default().event(name);
     event.json_data(data).unwrap_or_else(|error| Event::default().event("error").data(error.to_string()))
 }

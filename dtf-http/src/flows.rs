@@ -92,13 +92,6 @@ impl App {
         }
     }
 
-    /// Returns a flow without its tasks, whose groups the caller is known to see.
-    pub(crate) async fn flow_summary(&self, id: u64) -> Result<api::FlowSummary, Failed> {
-        let found = self.client().flows(Some(FlowId(id.saturating_add(1))), 1).await?;
-        let flow = found.into_iter().map(|(row, counts)| summary(row, counts)).find(|flow| flow.id == id);
-        flow.ok_or_else(|| Failed::not_found(format!("there is no flow {id}")))
-    }
-
     /// Returns a page of flows.
     ///
     /// # Errors
@@ -315,7 +308,7 @@ pub(crate) fn api_condition(condition: Condition) -> api::Condition {
     }
 }
 
-fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
+pub(crate) fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
     let FlowCounts { tasks, waiting, running, completed, failed, cancelled, skipped } = counts;
     api::FlowSummary {
         id: row.id.0,

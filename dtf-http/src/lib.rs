@@ -4,7 +4,9 @@
 //! - [`router`] answers `/v1`, `/openapi.json` and the pages of the dashboard.
 //! - [`Access`] says which hosts the server goes by, and which requests need a token. [`Caller`] is who asks.
 //!
-//! The server keeps nothing: several processes may serve the same cluster. Everything that it tells is a snapshot.
+//! - [`Doctor`] examines the servers of a cluster.
+//!
+//! The server keeps nothing that has to survive: several processes may serve the same cluster. Everything that it tells is a snapshot.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -13,6 +15,7 @@ mod announce;
 mod app;
 mod assets;
 mod auth;
+mod cluster;
 mod convert;
 mod events;
 mod extract;
@@ -28,11 +31,12 @@ mod server;
 #[cfg(feature = "tls")]
 mod tls;
 mod types;
+mod watch;
 mod work;
 
 pub use access::{Access, TokenRule};
 pub use announce::{Announcing, announce};
-pub use app::{App, PlacementAction};
+pub use app::{App, Doctor, PlacementAction};
 pub use auth::Caller;
 pub use flows::{FlowAction, builder as flow_builder};
 pub use problem::Failed;

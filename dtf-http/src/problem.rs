@@ -30,6 +30,11 @@ impl Failed {
         Self::new(Code::NotFound, detail)
     }
 
+    /// Returns true if asking again may be answered otherwise: a store failed.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.0.code, Code::Unavailable | Code::Unknown | Code::Timeout)
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         status(self.0.code)
     }

@@ -57,6 +57,7 @@ export function pages({ failed, flow }) {
     "/types": "/types",
     "/workers": "/workers",
     "/placement/{role}": "/placement/executor",
+    "/cluster": "/cluster",
     "/schedules": "/schedules",
     "/schedules/new": "/schedules/new",
     "/schedules/{name}": "/schedules/nightly%20import",

@@ -1,9 +1,11 @@
 //! The actions of the API, for JSON handlers, pages and programs alike.
 
 mod audit;
+mod cluster;
 mod items;
 mod placement;
 mod results;
+mod role_groups;
 mod tokens;
 mod types;
 mod work;
@@ -27,10 +29,15 @@ use uuid::Uuid;
 
 pub(crate) use self::audit::Change;
 use self::audit::LastForgotten;
+pub use self::cluster::Doctor;
+pub(crate) use self::cluster::Findings;
+use self::cluster::Stores;
 pub use self::placement::PlacementAction;
+pub(crate) use self::role_groups::RoleGroups;
 use crate::auth::Caller;
 use crate::convert;
 use crate::problem::Failed;
+use crate::watch::{Look, Watch};
 
 /// The most tasks that one action is applied to.
 const MAX_BULK: u32 = 10_000;
@@ -47,23 +54,25 @@ const MAX_STREAMS: usize = 1000;
 #[derive(Clone)]
 pub struct App {
     client: Client,
-    coordination: Arc<dyn Coordination>,
-    cluster: Arc<str>,
+    groups: RoleGroups,
     streams: Arc<Semaphore>,
     caller: Arc<Caller>,
     /// The way to remote workers, in a process that executes.
     /// The place where remote workers are met, and the name of the process.
     exchange: Option<(Exchange, Arc<str>)>,
     forgotten: Arc<LastForgotten>,
+    watch: Watch,
 }
 
 impl App {
     /// The functions on a cluster's stores. `coordination` is where the groups of its roles meet.
     pub fn new(client: Client, coordination: Arc<dyn Coordination>, cluster: &str) -> Self {
+        let groups = RoleGroups::new(coordination, cluster);
+        let stores = Stores { client: client.clone(), groups: groups.clone() };
         Self {
+            watch: Watch::new(client.clone(), groups.clone(), Findings(Arc::new(stores))),
             client,
-            coordination,
-            cluster: cluster.into(),
+            groups,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             caller: Arc::new(Caller::trusted("program", "")),
             exchange: None,
@@ -83,6 +92,18 @@ impl App {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Returns the present look at the tasks of the caller's groups that have not ended.
+    ///
+    /// # Errors
+    /// The table of tasks could not be read.
+    pub(crate) async fn active(&self) -> Result<Arc<Look>, Failed> {
+        self.watch.active(&self.caller.groups).now().await.value
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
@@ -162,22 +183,13 @@ impl App {
     ) -> Result<Vec<TaskRow>, Failed> {
         if let Some(group) = &filter.group {
             self.caller.check_group(group)?;
-        } else if !self.caller.groups.is_empty() {
-            if filter.starts_after.is_some() {
-                return Err(Failed::invalid(
-                    "this token is for some groups; name one of them to list by start time",
-                ));
-            }
-            let lists = self.caller.groups.iter().map(|group| async {
-                let filter = TaskFilter { group: Some(group.clone()), ..filter.clone() };
-                self.client.list_tasks(&filter, last, most).await
-            });
-            let mut rows = futures::future::try_join_all(lists).await?.concat();
-            rows.sort_by_key(|row| std::cmp::Reverse(row.id));
-            rows.truncate(most as usize);
-            return Ok(rows);
+        } else if !self.caller.groups.is_empty() && filter.starts_after.is_some() {
+            return Err(Failed::invalid(
+                "this token is for some groups; name one of them to list by start time",
+            ));
         }
-        Ok(self.client.list_tasks(filter, last, most).await?)
+        let groups = if filter.group.is_some() { &[] } else { self.caller.groups.as_slice() };
+        list_of_groups(&self.client, groups, filter, last, most).await
     }
 
     async fn filter(&self, query: &api::TaskQuery) -> Result<TaskFilter, Failed> {
@@ -350,6 +362,27 @@ impl App {
         })
         .await
     }
+}
+
+/// Lists the tasks that fit, of these groups; of all where there are none.
+pub(crate) async fn list_of_groups(
+    client: &Client,
+    groups: &[String],
+    filter: &TaskFilter,
+    last: Option<TaskId>,
+    most: u32,
+) -> Result<Vec<TaskRow>, Failed> {
+    if groups.is_empty() {
+        return Ok(client.list_tasks(filter, last, most).await?);
+    }
+    let lists = groups.iter().map(|group| async {
+        let filter = TaskFilter { group: Some(group.clone()), ..filter.clone() };
+        client.list_tasks(&filter, last, most).await
+    });
+    let mut rows = futures::future::try_join_all(lists).await?.concat();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.id));
+    rows.truncate(most as usize);
+    Ok(rows)
 }
 
 /// Cuts a list to a page. Read with one more than the page takes, it tells whether there is another page: so says the answer.

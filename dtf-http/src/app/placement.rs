@@ -1,12 +1,9 @@
 //! The processes of the cluster, who holds which part of a role's work, and what operators ask of that.
 
-use std::collections::BTreeMap;
-
 use dtf_api as api;
 use dtf_model::Role;
-use futures::{StreamExt, TryStreamExt, stream};
-use lrmf_core::admin::{Admin, AdminError, GroupState};
-use lrmf_core::control::Origin;
+use lrmf_core::admin::Admin;
+use lrmf_core::control::{FreezeRecord, Origin};
 use lrmf_core::{BootClock, Clock, InstanceId};
 use uuid::Uuid;
 
@@ -66,24 +63,7 @@ impl App {
     /// # Errors
     /// The store of the groups failed.
     pub async fn workers(&self) -> Result<Vec<api::Worker>, Failed> {
-        let states: Vec<_> = stream::iter(Role::ALL)
-            .then(|role| async move { Ok::<_, Failed>((role, self.state(role).await?)) })
-            .try_collect()
-            .await?;
-        let mut workers: BTreeMap<String, Vec<api::Member>> = BTreeMap::new();
-        for (role, state) in states {
-            for member in state.iter().flat_map(GroupState::member_views) {
-                workers.entry(member.member.to_string()).or_default().push(api::Member {
-                    role: convert::role(role),
-                    state: convert::member_state(member.state),
-                    leads: member.leads,
-                    drained: member.drained,
-                    parts: member.tasks as u64,
-                    releasing: member.releasing as u64,
-                });
-            }
-        }
-        Ok(workers.into_iter().map(|(name, roles)| api::Worker { name, roles }).collect())
+        self.groups.workers().await
     }
 
     /// Empties a process, or lets it have parts again, in every role that it has.
@@ -99,7 +79,8 @@ impl App {
     }
 
     async fn set_drained(&self, name: &str, drain: api::Drain) -> Result<api::Worker, Failed> {
-        let missing = || Failed::not_found(format!("no process {name:?} is in the cluster {}", self.cluster));
+        let missing =
+            || Failed::not_found(format!("no process {name:?} is in the cluster {}", self.groups.cluster()));
         let instance = InstanceId::new(name).map_err(|_| missing())?;
         for worker in self.workers().await?.iter().filter(|worker| worker.name == name) {
             for member in &worker.roles {
@@ -118,9 +99,13 @@ impl App {
     /// # Errors
     /// The store of the groups failed.
     pub async fn placement(&self, role: api::Role) -> Result<api::Placement, Failed> {
-        let state = self.state(convert::model_role(role)).await?;
-        let mut parts = Vec::new();
+        let state = self.groups.state(convert::model_role(role)).await?;
+        let (mut parts, mut frozen, mut workers) = (Vec::new(), None, Vec::new());
         if let Some(state) = &state {
+            let freeze =
+                |freeze: &FreezeRecord| api::Freeze { by: freeze.origin.by.clone(), at: freeze.origin.at };
+            frozen = state.freeze.as_ref().map(freeze);
+            workers = state.member_views().into_iter().map(|view| view.member.to_string()).collect();
             for view in state.task_views() {
                 let reasons = state.explain(&view.key).reasons;
                 parts.push(api::Holding {
@@ -129,26 +114,17 @@ impl App {
                     token: view.token.0,
                     state: convert::holding_state(view.state),
                     why: reasons.into_iter().map(|reason| reason.text).collect(),
+                    pinned_to: view.pinned_to.map(|member| member.to_string()),
                 });
             }
         }
-        Ok(api::Placement { role, parts })
-    }
-
-    /// Reads the records of a role's group; none where no process ever joined it.
-    async fn state(&self, role: Role) -> Result<Option<GroupState>, Failed> {
-        match self.admin(role)?.read().await {
-            Ok(state) => Ok(Some(state)),
-            Err(AdminError::NoGroup { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(api::Placement { role, parts, frozen, workers })
     }
 
     fn admin(&self, role: Role) -> Result<Admin, Failed> {
-        let group = role.group(&self.cluster).map_err(|error| Failed::invalid(error.to_string()))?;
         let by = Some(self.caller.name.clone());
         let origin = Origin { by, at: BootClock.unix_millis(), note: Some("HTTP API".to_owned()) };
-        Ok(Admin::new(self.coordination.clone(), group).asking(origin))
+        Ok(self.groups.admin(role)?.asking(origin))
     }
 
     /// Does what operators ask of a role's group, and returns the placement, in which it shows once the group's leader has seen it.

@@ -3,6 +3,7 @@
 
 mod access;
 mod change;
+mod cluster;
 mod flows;
 mod graph;
 mod read;
@@ -38,7 +39,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/groups/{name}", post(change::set_quota))
         .route("/workers", get(read::workers))
         .route("/workers/{name}/drain", post(change::drain))
-        .route("/placement/{role}", get(read::placement))
+        .merge(cluster::routes())
         .merge(types::routes())
         .merge(schedules::routes())
         .merge(flows::routes())

@@ -2,10 +2,9 @@
 
 use askama::Template;
 use dtf_api::{
-    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Placement, RemoteWorker, Role,
+    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Progress, RemoteWorker, Role,
     Task, TaskPage, TaskQuery, TaskStatus, TaskType, TypeQuery, Worker,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -16,13 +15,12 @@ use crate::auth::Acting;
 use crate::convert::percent;
 use crate::extract::{Path, Query};
 use crate::problem::Failed;
+use crate::watch::Look;
 
-/// The most running tasks on the overview, of which each is asked for its progress.
+/// The most running tasks on the overview.
 const RUNNING: usize = 20;
-/// The most tasks that the overview counts of a status.
-const COUNTED: u32 = 1000;
-/// The tasks that are asked for their progress at the same time.
-const TOGETHER: usize = 8;
+/// The most tasks that wait for people on the overview.
+const WARNINGS: usize = 20;
 
 struct Tile {
     name: &'static str,
@@ -36,45 +34,85 @@ struct Warning {
     text: String,
 }
 
+impl Warning {
+    fn of_cluster(text: String) -> Self {
+        Self { task: None, text }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
     here: &'static str,
     tiles: Vec<Tile>,
+    /// False where the tasks could not be read.
+    is_known: bool,
     warnings: Vec<Warning>,
     running: Vec<Task>,
     latest: Vec<Task>,
 }
 
 pub(super) async fn overview(Acting(app): Acting) -> Page {
-    let of = |status, limit| TaskQuery { status: Some(status), limit: Some(limit), ..TaskQuery::default() };
-    let (mut tiles, mut ids) = (Vec::new(), Vec::new());
-    for status in [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created] {
-        let page = app.tasks(&of(status, COUNTED)).await?;
-        let more = if page.next.is_some() { "+" } else { "" };
-        tiles.push(Tile { name: status.name(), value: format!("{}{more}", page.tasks.len()) });
-        if status == TaskStatus::Running {
-            ids.extend(page.tasks.iter().take(RUNNING).map(|task| task.id));
+    // What can be read is shown, whatever else is down.
+    let (look, workers) = tokio::join!(app.active(), app.watch().workers().now());
+    let mut warnings = Vec::new();
+    let (mut tiles, mut running, mut latest) = (Vec::new(), Vec::new(), Vec::new());
+    match &look {
+        Ok(look) => {
+            tiles = tiles_of(look);
+            warnings.extend(waiting(look));
+            let is_running = |task: &&Task| task.status == TaskStatus::Running;
+            running = look.tasks.iter().filter(is_running).take(RUNNING).cloned().collect();
+            latest.clone_from(&look.latest);
+        }
+        Err(failed) => {
+            warnings.push(Warning::of_cluster(format!("The tasks cannot be shown: {}.", failed.0.detail)));
         }
     }
-    let shown = |id| {
-        let app = app.clone();
-        async move { app.task(id).await }
+    match &workers.value {
+        Ok(workers) => warnings.extend(missing_roles(workers)),
+        Err(failed) => {
+            warnings
+                .push(Warning::of_cluster(format!("The processes cannot be shown: {}.", failed.0.detail)));
+        }
+    }
+    render(&Overview { here: "Overview", tiles, is_known: look.is_ok(), warnings, running, latest })
+}
+
+fn tiles_of(look: &Look) -> Vec<Tile> {
+    let of = |status: TaskStatus| {
+        let count = look.tasks.iter().filter(|task| task.status == status).count();
+        let more = if look.cut.contains(&status) { "+" } else { "" };
+        Tile { name: status.name(), value: format!("{count}{more}") }
     };
-    let running: Vec<_> = stream::iter(ids.into_iter().map(shown)).buffered(TOGETHER).try_collect().await?;
-    let progress = || running.iter().filter_map(|task| task.progress);
-    // The sum of nothing is -0.0.
-    let rate = 0.0 + progress().filter_map(|progress| progress.rate).sum::<f64>();
-    tiles.push(Tile { name: "subtasks per second", value: format!("{rate:.1}") });
-    let busy: u64 = progress().map(|progress| progress.running).sum();
-    tiles.push(Tile { name: "subtasks running", value: busy.to_string() });
-    let mut warnings: Vec<_> = running
+    let mut tiles: Vec<_> = [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created].map(of).into();
+    if look.progress_missing.is_none() {
+        let progress = || look.tasks.iter().filter_map(|task| task.progress);
+        let sum =
+            |of: fn(&Progress) -> u64| progress().map(|progress| of(&progress)).sum::<u64>().to_string();
+        let is_running = |task: &&Task| task.status == TaskStatus::Running;
+        let rates = look.tasks.iter().filter(is_running).filter_map(|task| task.progress?.rate);
+        // The sum of nothing is -0.0.
+        tiles.push(Tile { name: "subtasks per second", value: format!("{:.1}", 0.0 + rates.sum::<f64>()) });
+        tiles.push(Tile { name: "subtasks running", value: sum(|progress| progress.running) });
+        tiles.push(Tile {
+            name: "subtasks waiting",
+            value: sum(|progress| progress.pending + progress.delayed),
+        });
+    }
+    tiles
+}
+
+/// The obstacles that only people can remove, and what cannot be told.
+fn waiting(look: &Look) -> impl Iterator<Item = Warning> {
+    let missing = look.progress_missing.iter();
+    let missing =
+        missing.map(|why| Warning::of_cluster(format!("The progress of tasks cannot be shown: {why}.")));
+    let blocked = look
+        .tasks
         .iter()
-        .flat_map(|task| task.blocked_on.iter().map(|on| Warning { task: Some(task.id), text: on.clone() }))
-        .collect();
-    warnings.extend(missing_roles(&app.workers().await?));
-    let latest = app.tasks(&TaskQuery { limit: Some(10), ..TaskQuery::default() }).await?.tasks;
-    render(&Overview { here: "Overview", tiles, warnings, running, latest })
+        .flat_map(|task| task.blocked_on.iter().map(|on| Warning { task: Some(task.id), text: on.clone() }));
+    missing.chain(blocked.take(WARNINGS))
 }
 
 /// The roles that no process has.
@@ -82,7 +120,7 @@ fn missing_roles(workers: &[Worker]) -> impl Iterator<Item = Warning> {
     let has = |role: Role| workers.iter().flat_map(|worker| &worker.roles).any(|member| member.role == role);
     let missing: Vec<_> = Role::ALL.into_iter().filter(|role| !has(*role)).collect();
     let text = |role: Role| format!("No process has the role {}.", role.name());
-    missing.into_iter().map(move |role| Warning { task: None, text: text(role) })
+    missing.into_iter().map(move |role| Warning::of_cluster(text(role)))
 }
 
 /// The conditions of a list as a form sends them: an empty field is none.
@@ -287,15 +325,4 @@ struct Workers {
 pub(super) async fn workers(Acting(app): Acting) -> Page {
     let (workers, remote) = (app.workers().await?, app.remote_workers().await?);
     render(&Workers { here: "Workers", workers, remote })
-}
-
-#[derive(Template)]
-#[template(path = "placement.html")]
-struct PlacementPage {
-    here: &'static str,
-    placement: Placement,
-}
-
-pub(super) async fn placement(Acting(app): Acting, Path(role): Path<Role>) -> Page {
-    render(&PlacementPage { here: "Placement", placement: app.placement(role).await? })
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::convert::percent;
 
 /// The pages of the navigation: path and name.
-pub(crate) const NAVIGATION: [(&str, &str); 11] = [
+pub(crate) const NAVIGATION: [(&str, &str); 12] = [
     ("/", "Overview"),
     ("/tasks", "Tasks"),
     ("/flows", "Flows"),
@@ -16,6 +16,7 @@ pub(crate) const NAVIGATION: [(&str, &str); 11] = [
     ("/groups", "Groups"),
     ("/workers", "Workers"),
     ("/placement/executor", "Placement"),
+    ("/cluster", "Cluster"),
     ("/types", "Types"),
     ("/audit", "Audit"),
     ("/login", "Access"),

@@ -1,5 +1,7 @@
 //! The dashboard without JavaScript: pages open, forms work.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::json;
 
@@ -24,6 +26,7 @@ async fn every_page_opens_and_shows_text_of_users_as_text() {
         "/workers",
         "/placement/executor",
         "/placement/manager",
+        "/cluster",
         "/login",
         "/docs",
         "/tokens",
@@ -89,4 +92,42 @@ async fn actions_are_forms() {
     assert_eq!(site.submit("/groups", "name=new&quota=0").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(site.submit("/groups", "name=new&quota=5").await.status, StatusCode::SEE_OTHER);
     assert_eq!(site.get("/v1/groups/new").await.json()["quota"], json!(5));
+}
+
+#[tokio::test]
+async fn operators_ask_for_placement_by_forms() {
+    let site = Site::running().await;
+    let path = "/placement/scheduler";
+    let placement = async || site.get(&format!("/v1{path}")).await.json();
+    let part = loop {
+        let parts = placement().await["parts"].clone();
+        if parts[0]["state"] == json!("held") {
+            break parts[0]["part"].as_str().unwrap().to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let submit = async |what: &str, fields: &str| {
+        let answer = site.submit(&format!("{path}/{what}"), fields).await;
+        assert_eq!(
+            (answer.status, answer.location),
+            (StatusCode::SEE_OTHER, Some(path.to_owned())),
+            "{what}"
+        );
+    };
+    submit("pin", &format!("part={part}&worker=local")).await;
+    assert_eq!(placement().await["parts"][0]["pinned_to"], json!("local"));
+    assert!(site.get(path).await.text.contains("Unpin"));
+    submit("unpin", &format!("part={part}")).await;
+    assert_eq!(placement().await["parts"][0]["pinned_to"], json!(null));
+    submit("freeze", "").await;
+    assert_eq!(placement().await["frozen"]["by"], json!("local"));
+    assert!(site.get(path).await.text.contains("Parts stay where they are"));
+    assert_eq!(site.get("/v1/cluster").await.json()["roles"][2]["frozen"], json!(true));
+    submit("unfreeze", "").await;
+    assert_eq!(placement().await["frozen"], json!(null));
+    submit("force-release", &format!("part={part}")).await;
+    submit("evict", "worker=local").await;
+    let unknown = site.submit(&format!("{path}/evict"), "worker=nobody").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    site.dtf.stop().await;
 }

@@ -9,13 +9,14 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use dtf::embedded::{self, Database, Embedded};
 use dtf::tasks::noop::Noop;
-use dtf::{Dtf, TaskHandle};
+use dtf::{Dtf, Ports, TaskHandle};
 use dtf_control::NewToken;
 use dtf_http::{Access, Announcing, App, TokenRule, router};
+use dtf_memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use dtf_model::token::TokenRole;
 use dtf_types::{Exchange, MapParts};
 use lrmf_core::clock::Timestamp;
-use lrmf_core::{BootClock, Clock};
+use lrmf_core::{BootClock, Clock, MemoryStore};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -38,6 +39,17 @@ impl Clock for SetClock {
 impl SetClock {
     pub(crate) fn forward(&self, span: Duration) {
         self.0.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+/// Stores without threads of their own, so that time may be paused.
+pub(crate) fn in_memory() -> Ports {
+    Ports {
+        table: Arc::new(MemoryTable::new()),
+        queues: Arc::new(MemoryQueues::new(Arc::new(BootClock))),
+        shards: Arc::new(MemoryShards::default()),
+        wake: Arc::new(MemoryWakeUp::default()),
+        coordination: Arc::new(MemoryStore::new()),
     }
 }
 
@@ -92,7 +104,11 @@ impl Site {
     }
 
     pub(crate) async fn with(clock: Arc<dyn Clock>, access: Access) -> Self {
-        let ports = embedded::ports(Database::Memory).await.unwrap();
+        Self::on(embedded::ports(Database::Memory).await.unwrap(), clock, access)
+    }
+
+    /// No role runs; on these stores.
+    pub(crate) fn on(ports: Ports, clock: Arc<dyn Clock>, access: Access) -> Self {
         let (coordination, config) = (ports.coordination.clone(), Embedded { jobs: 4 }.config());
         let cluster = config.cluster.clone();
         let exchange = Exchange::start();

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::ServeError;
+use super::doctor::ServerDoctor;
 use crate::config::{Api, Config};
 use crate::service::{Dtf, Ports};
 
@@ -55,6 +56,7 @@ pub(super) async fn start(
     }
     info!(%address, tls = certificate.is_some(), "the API and the dashboard are served");
     let app = App::new(dtf.client(), ports.coordination.clone(), &config.cluster);
+    let app = app.with_doctor(Arc::new(ServerDoctor(config.clone())));
     let announcing =
         exchange.clone().map(|exchange| dtf_http::announce(dtf.client(), exchange, &config.instance));
     let app = exchange.into_iter().fold(app, |app, exchange| app.with_exchange(exchange, &config.instance));

@@ -7,6 +7,7 @@
 
 mod api;
 pub(crate) mod connect;
+pub(crate) mod doctor;
 mod health;
 mod http;
 pub(crate) mod identity;
