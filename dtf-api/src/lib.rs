@@ -11,6 +11,7 @@ mod event;
 mod failure;
 mod flow;
 mod group;
+mod history;
 mod hook;
 mod item;
 mod object;
@@ -19,6 +20,7 @@ mod result;
 mod schedule;
 mod task;
 mod task_type;
+mod timeline;
 mod token;
 mod work;
 mod worker;
@@ -33,6 +35,7 @@ pub use flow::{
     NewFlow,
 };
 pub use group::{Group, Limits, SetGroup};
+pub use history::{GroupHistory, History, HistoryQuery, Span};
 pub use hook::{Hook, HookDelivery, HookState, SigningSecret};
 pub use item::{Fed, FeedQuery, ItemFeed, ProducerQuery};
 pub use problem::{Code, Problem};
@@ -46,6 +49,7 @@ pub use task::{
     Unique, UniqueWhile,
 };
 pub use task_type::{DefineType, Definition, TaskType, TypeQuery};
+pub use timeline::{Moment, TimelineEntry};
 pub use token::{CreatedToken, NewToken, Token, TokenRole};
 pub use work::{
     Beat, ItemNote, ItemReport, Leave, News, Poll, RemoteWorker, ReportWork, Reported, RunningItem,

@@ -17,6 +17,15 @@ pub(crate) fn routes() -> Router<App> {
             "/assets/htmx.min.js",
             get(async || file("text/javascript", include_str!("../assets/htmx.min.js"))),
         )
+        .route(
+            "/assets/charts.js",
+            get(async || file("text/javascript", include_str!("../assets/charts.js"))),
+        )
+        .route(
+            "/assets/uplot.min.js",
+            get(async || file("text/javascript", include_str!("../assets/uplot.min.js"))),
+        )
+        .route("/assets/uplot.css", get(async || file("text/css", include_str!("../assets/uplot.css"))))
         .route("/assets/live.js", get(async || file("text/javascript", include_str!("../assets/live.js"))))
         .route("/favicon.ico", get(async || file("image/svg+xml", include_str!("../assets/icon.svg"))))
 }

@@ -20,6 +20,7 @@ mod convert;
 mod events;
 mod extract;
 mod flows;
+mod history;
 mod hooks;
 mod items;
 mod pages;

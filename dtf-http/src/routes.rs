@@ -45,6 +45,8 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(revoke_token))
         .routes(routes!(list_audit))
         .routes(routes!(list_results))
+        .routes(routes!(get_timeline))
+        .routes(routes!(get_history))
         .merge(crate::types::api())
         .merge(items::api())
         .merge(work::api())
@@ -300,6 +302,25 @@ async fn list_audit(
     Query(query): Query<api::AuditQuery>,
 ) -> Result<Body<api::AuditPage>, Failed> {
     app.audit(&query).await.map(Body)
+}
+
+/// Show the course of a task's life: its creation, start, pauses, end, and what was asked for by whom.
+#[utoipa::path(get, path = "/v1/tasks/{id}/timeline", tag = "tasks", params(("id" = u64, Path, description = "The task")), responses(
+    (status = 200, description = "The events, in their order", body = Vec<api::TimelineEntry>),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_timeline(
+    Acting(app): Acting,
+    Path(id): Path<u64>,
+) -> Result<Body<Vec<api::TimelineEntry>>, Failed> {
+    app.timeline(id).await.map(Body)
+}
+
+/// Show the recent past of the tasks that the token may see, as this process saw it: an hour by 5 seconds, or a day by 5 minutes.
+#[utoipa::path(get, path = "/v1/history", tag = "cluster", params(api::HistoryQuery), responses(
+    (status = 200, description = "The recent past", body = api::History),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_history(Acting(app): Acting, Query(query): Query<api::HistoryQuery>) -> Body<api::History> {
+    Body(app.history(&query))
 }
 
 /// List the results that are kept with a task, page by page, in the order of their collection; also while it runs.

@@ -105,10 +105,13 @@ where
     L: Listener<Addr: Debug>,
     Peer: for<'a> Connected<IncomingStream<'a, L>>,
 {
+    let recorder = app.clone();
     let routes = router(app, access).into_make_service_with_connect_info::<Peer>();
     // A stream of events would be waited for until its task has ended, so nothing is.
     tokio::select! {
         served = axum::serve(listener, routes).into_future() => served?,
+        // It never ends.
+        () = recorder.record() => {}
         () = stop.cancelled() => {}
     }
     Ok(())

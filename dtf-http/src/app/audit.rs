@@ -116,14 +116,14 @@ impl App {
         Ok(api::AuditPage { entries: entries.into_iter().map(convert::audit_entry).collect(), next })
     }
 
-    /// Returns the changes of a task that were asked for, the newest first. Whoever sees the task may see them.
+    /// Returns the changes of a task that were asked for, the newest first, at most so many. Whoever sees the task may see them.
     ///
     /// # Errors
     /// A store failed.
-    pub(crate) async fn changes_of(&self, id: u64) -> Result<Vec<api::AuditEntry>, Failed> {
+    pub(crate) async fn changes_of(&self, id: u64, most: u32) -> Result<Vec<api::AuditEntry>, Failed> {
         let query = api::AuditQuery {
             target: Some(target(TaskId(id))),
-            limit: Some(50),
+            limit: Some(most),
             ..api::AuditQuery::default()
         };
         Ok(self.entries(&query).await?.entries)

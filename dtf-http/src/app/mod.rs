@@ -6,6 +6,7 @@ mod items;
 mod placement;
 mod results;
 mod role_groups;
+mod timeline;
 mod tokens;
 mod types;
 mod work;
@@ -36,6 +37,7 @@ pub use self::placement::PlacementAction;
 pub(crate) use self::role_groups::RoleGroups;
 use crate::auth::Caller;
 use crate::convert;
+use crate::history::Recorded;
 use crate::problem::Failed;
 use crate::watch::{Look, Watch};
 
@@ -62,6 +64,7 @@ pub struct App {
     exchange: Option<(Exchange, Arc<str>)>,
     forgotten: Arc<LastForgotten>,
     watch: Watch,
+    recorded: Recorded,
 }
 
 impl App {
@@ -71,6 +74,7 @@ impl App {
         let stores = Stores { client: client.clone(), groups: groups.clone() };
         Self {
             watch: Watch::new(client.clone(), groups.clone(), Findings(Arc::new(stores))),
+            recorded: Recorded::default(),
             client,
             groups,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -100,6 +104,10 @@ impl App {
     /// The table of tasks could not be read.
     pub(crate) async fn active(&self) -> Result<Arc<Look>, Failed> {
         self.watch.active(&self.caller.groups).now().await.value
+    }
+
+    pub(crate) fn recorded(&self) -> &Recorded {
+        &self.recorded
     }
 
     pub(crate) fn watch(&self) -> &Watch {

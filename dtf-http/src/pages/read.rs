@@ -1,9 +1,11 @@
 //! The pages that show.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use dtf_api::{
     AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Progress, RemoteWorker, Role,
-    Task, TaskPage, TaskQuery, TaskStatus, TaskType, TypeQuery, Worker,
+    Task, TaskPage, TaskQuery, TaskStatus, TaskType, TimelineEntry, TypeQuery, Worker,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -222,6 +224,7 @@ struct TaskPageView {
     kinds: Vec<FailureKind>,
     failures: FailurePage,
     changes: Vec<AuditEntry>,
+    timeline: Vec<TimelineEntry>,
 }
 
 pub(super) async fn task(Acting(app): Acting, Path(id): Path<u64>) -> Page {
@@ -232,8 +235,9 @@ pub(super) async fn task(Acting(app): Acting, Path(id): Path<u64>) -> Page {
     let kinds = if kinds.iter().all(|kind| kind.count == 1) { Vec::new() } else { kinds };
     let failed = task.progress.as_ref().map_or(0, not_succeeded);
     let actions = allowed(task.status, failed);
-    let changes = app.changes_of(id).await?;
-    render(&TaskPageView { here: "Tasks", task, actions, kinds, failures, changes })
+    let changes = app.changes_of(id, 50).await?;
+    let timeline = app.timeline(id).await?;
+    render(&TaskPageView { here: "Tasks", task, actions, kinds, failures, changes, timeline })
 }
 
 /// The values of a form for a new task.
@@ -306,12 +310,37 @@ struct Groups {
     here: &'static str,
     groups: Vec<Group>,
     total: u64,
+    /// The subtasks that run, by group; none where that cannot be read.
+    running: Option<BTreeMap<String, u64>>,
+}
+
+impl Groups {
+    /// The share of a group of what runs now.
+    fn measured(&self, group: &str) -> String {
+        let Some(running) = &self.running else { return "–".to_owned() };
+        let all = running.values().sum::<u64>();
+        let own = running.get(group).copied().unwrap_or_default();
+        format!("{:.1} %", 100.0 * own as f64 / all.max(1) as f64)
+    }
+}
+
+/// The subtasks that run, by group.
+fn running(look: &Look) -> Option<BTreeMap<String, u64>> {
+    if look.progress_missing.is_some() {
+        return None;
+    }
+    let mut running = BTreeMap::new();
+    for (task, progress) in look.tasks.iter().filter_map(|task| Some((task, task.progress?))) {
+        *running.entry(task.group.clone()).or_default() += progress.running;
+    }
+    Some(running)
 }
 
 pub(super) async fn groups(Acting(app): Acting) -> Page {
     let groups = app.groups().await?;
     let total = groups.iter().map(|group| u64::from(group.quota)).sum();
-    render(&Groups { here: "Groups", groups, total })
+    let running = app.active().await.ok().and_then(|look| running(&look));
+    render(&Groups { here: "Groups", groups, total, running })
 }
 
 #[derive(Template)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::support::{Site, request};
@@ -74,6 +75,58 @@ async fn a_task_is_paused_resumed_and_cancelled_as_far_as_its_status_allows() {
     site.task(id).wait().await.unwrap();
     assert_eq!(act("pause").await.problem(), (409, "not_allowed".to_owned()));
     assert_eq!(site.get(&format!("/v1/tasks/{id}/result")).await.problem(), (409, "not_allowed".to_owned()));
+}
+
+#[tokio::test]
+async fn the_course_of_a_life_is_told() {
+    let site = Site::idle().await;
+    let id = site.create("long", json!({"count": 1})).await;
+    for action in ["pause", "resume", "cancel"] {
+        site.post(&format!("/v1/tasks/{id}/{action}")).await;
+    }
+    let timeline = site.get(&format!("/v1/tasks/{id}/timeline")).await.json();
+    let seen: Vec<_> = timeline
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["what"].as_str().unwrap(), entry["by"].as_str().unwrap_or_default()))
+        .collect();
+    let by = "local";
+    assert_eq!(seen, [("created", by), ("paused", by), ("resumed", by), ("cancelled", by)], "{timeline}");
+    assert_eq!(site.get("/v1/tasks/4711/timeline").await.problem().0, 404);
+    assert!(site.get(&format!("/tasks/{id}")).await.text.contains("<h2>Timeline</h2>"));
+}
+
+#[tokio::test]
+async fn the_recent_past_is_recorded_by_group() {
+    let site = Site::running().await;
+    let recording = site.app.clone();
+    let recording = AbortOnDropHandle::new(tokio::spawn(async move { recording.record().await }));
+    let id = site.create("long", json!({"count": 10_000, "sleep_ms": 50})).await;
+    let history = loop {
+        let history = site.get("/v1/history").await.json();
+        if history["succeeded"].as_array().unwrap().iter().any(|rate| rate.as_f64() > Some(0.0)) {
+            break history;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(history["step_ms"], json!(5000));
+    assert_eq!(
+        (&history["groups"][0]["group"], &history["groups"][0]["share"][0]),
+        (&json!("default"), &json!(1.0)),
+        "{history}"
+    );
+    assert_eq!(site.get("/v1/history?span=day").await.json()["at"], json!([]));
+    assert_eq!(
+        site.get(&format!("/v1/history?since={}", history["at"][0])).await.json()["at"]
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+    assert_eq!(site.get("/v1/history?span=year").await.problem().0, 422);
+    site.post(&format!("/v1/tasks/{id}/cancel")).await;
+    drop(recording);
+    site.dtf.stop().await;
 }
 
 #[tokio::test]

@@ -40,7 +40,15 @@ async fn every_page_opens_and_shows_text_of_users_as_text() {
         assert!(!page.text.contains("<script>alert"), "{path}");
     }
     assert!(site.get(&task).await.text.contains("Retry failed subtasks"));
-    for asset in ["/assets/style.css", "/assets/htmx.min.js", "/assets/live.js", "/favicon.ico"] {
+    for asset in [
+        "/assets/style.css",
+        "/assets/htmx.min.js",
+        "/assets/live.js",
+        "/assets/charts.js",
+        "/assets/uplot.min.js",
+        "/assets/uplot.css",
+        "/favicon.ico",
+    ] {
         assert_eq!(site.get(asset).await.status, StatusCode::OK, "{asset}");
     }
 }

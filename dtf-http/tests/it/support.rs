@@ -55,6 +55,7 @@ pub(crate) fn in_memory() -> Ports {
 
 pub(crate) struct Site {
     pub(crate) dtf: Dtf,
+    pub(crate) app: App,
     router: Router,
     _announcing: Announcing,
 }
@@ -122,7 +123,7 @@ impl Site {
         let dtf = builder.clock(clock).build().unwrap();
         let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange.clone(), "one");
         let announcing = dtf_http::announce(dtf.client(), exchange, "one");
-        Self { dtf, router: router(app, access), _announcing: announcing }
+        Self { dtf, app: app.clone(), router: router(app, access), _announcing: announcing }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
