@@ -220,6 +220,7 @@ def main() -> int:
     if unknown:
         arguments.error(f"there is no page {unknown[0]!r}; there are {', '.join(pages)}")
     failed: Dict[str, str] = {}
+    untested: Dict[str, str] = {}
     todo: List[Page] = []
     for page in (pages[name] for name in given.pages or pages):
         skipped = [language for language in page.needs() if language in given.skip]
@@ -227,7 +228,7 @@ def main() -> int:
         if skipped:
             print(f"skip   {page.name}: it needs {' and '.join(skipped)}", file=sys.stderr, flush=True)
         elif missing:
-            failed[page.name] = f"{missing[0]} is missing: apt-get install {PACKAGES[missing[0]]}, or --skip {missing[0]}"
+            untested[page.name] = f"{missing[0]} is missing: apt-get install {PACKAGES[missing[0]]}, or --skip {missing[0]}"
         else:
             todo.append(page)
 
@@ -246,7 +247,9 @@ def main() -> int:
         thread.join()
     for name, wrong in failed.items():
         print(f"docs/tutorials/test: FAILED: {name}: {wrong}", file=sys.stderr)
-    return 1 if failed else 0
+    for name, why in untested.items():
+        print(f"docs/tutorials/test: MISSING, so the page was not tested: {name}: {why}", file=sys.stderr)
+    return 1 if failed else 2 if untested else 0
 
 
 if __name__ == "__main__":
