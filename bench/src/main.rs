@@ -25,6 +25,7 @@ mod plot;
 mod polling;
 mod processes;
 mod recovery;
+mod remote;
 mod report;
 mod scale;
 mod schedules;
@@ -82,6 +83,11 @@ enum What {
     Dependents(dependents::Options),
     /// Thousands of executors: slots busy, filling, losses of executors, and the cost of each
     Fleet(fleet::Options),
+    /// Remote workers: items a second through each SDK, latency, idle workers, and feeding
+    Remote(remote::Options),
+    /// Workers of a benchmark that only wait
+    #[command(hide = true)]
+    IdleWorkers(remote::IdleOptions),
     /// A process of a benchmark's cluster
     #[command(hide = true)]
     Role(processes::Options),
@@ -106,6 +112,8 @@ fn main() -> anyhow::Result<()> {
         What::Schedules(options) => vec![schedules::run(&options)?],
         What::Dependents(options) => vec![dependents::run(&options)?],
         What::Fleet(options) => vec![fleet::run(&options)?],
+        What::Remote(options) => remote::run(&options, runs)?,
+        What::IdleWorkers(options) => return remote::idle_workers(&options),
         What::Role(options) => return processes::run(&options),
     };
     reports.iter().for_each(|report| report.print(json));

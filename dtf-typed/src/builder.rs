@@ -55,6 +55,7 @@ pub(crate) struct About {
     pub(crate) description: String,
     pub(crate) number: Option<TaskTypeId>,
     pub(crate) conf: TaskConf,
+    pub(crate) schema: Option<serde_json::Value>,
 }
 
 /// The first stage: a name. It is followed by an input.
@@ -113,7 +114,8 @@ impl<S> TaskTypeBuilder<S> {
 
 impl TaskTypeBuilder<Named> {
     pub(crate) fn new(name: String) -> Self {
-        let about = About { name, description: String::new(), number: None, conf: TaskConf::default() };
+        let conf = TaskConf::default();
+        let about = About { name, description: String::new(), number: None, conf, schema: None };
         Self { about, stage: Named(()) }
     }
 
@@ -513,7 +515,7 @@ impl<P: Stored, I: Stored, O, R: 'static> TaskTypeBuilder<WithResult<P, I, O, R>
 
     /// Makes the task type.
     pub fn build(self) -> TaskType<P, I, O, R> {
-        let About { name, description, number, conf } = self.about;
+        let About { name, description, number, conf, schema } = self.about;
         let WithResult { executor, collector, summary } = self.stage;
         let WithExecutor { input: WithInput { generator, key, check, dispatch }, executor, .. } = executor;
         let live = Arc::<Live>::default();
@@ -521,6 +523,7 @@ impl<P: Stored, I: Stored, O, R: 'static> TaskTypeBuilder<WithResult<P, I, O, R>
         let plugin = TypedPlugin {
             name: name.clone(),
             conf,
+            schema,
             check,
             generator: Arc::new(move |param, spec| generator(param, spec, for_generator.clone())),
             key: key.map(key_of_body),

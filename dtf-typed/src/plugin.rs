@@ -29,6 +29,7 @@ pub(crate) type DispatchOf = Arc<dyn Fn(SubtaskId, &[u8]) -> anyhow::Result<Disp
 pub(crate) struct TypedPlugin<P> {
     pub(crate) name: String,
     pub(crate) conf: TaskConf,
+    pub(crate) schema: Option<serde_json::Value>,
     pub(crate) check: Option<CheckOf<P>>,
     pub(crate) generator: GeneratorOf<P>,
     pub(crate) key: Option<KeyOfBody>,
@@ -46,6 +47,10 @@ impl<P: DeserializeOwned> TypedPlugin<P> {
 impl<P: DeserializeOwned + Send + Sync + 'static> TaskPlugin for TypedPlugin<P> {
     fn conf(&self) -> TaskConf {
         self.conf.clone()
+    }
+
+    fn schema(&self) -> Option<serde_json::Value> {
+        self.schema.clone()
     }
 
     fn check(&self, param: &TaskParam) -> Result<(), InvalidInput> {

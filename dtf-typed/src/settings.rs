@@ -34,6 +34,21 @@ impl<S> TaskTypeBuilder<S> {
         self
     }
 
+    /// Sets the JSON schema of the parameter, for people: the dashboard makes a form of it. What is allowed is decided by the parameter's
+    /// type and by [`check`](TaskTypeBuilder::check). Default: none.
+    ///
+    /// ```
+    /// # use dtf_typed::TaskType;
+    /// let fetches = TaskType::named("fetches").schema(serde_json::json!({
+    ///     "type": "object",
+    ///     "properties": { "depth": { "type": "integer", "description": "how far links are followed" } }
+    /// }));
+    /// ```
+    pub fn schema(mut self, schema: serde_json::Value) -> Self {
+        self.about.schema = Some(schema);
+        self
+    }
+
     /// Sets the number that is stored as `task_type`, instead of the one [derived](crate::number_of) from the name. Use it to
     /// rename a type, or where two names have the same number.
     pub fn number(mut self, number: u32) -> Self {

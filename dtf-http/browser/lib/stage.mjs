@@ -31,6 +31,22 @@ export async function furnish(server, pictures = { count: 20_000, sleep_ms: 2000
   await server.task({ count: 1 }, { name: "after the pictures", after: [{ task: running }] });
   const worker = { source: { list: [1, 2, 3] }, function: { worker: "thumbnail" }, sink: "count" };
   const blocked = (await server.call("POST", "/v1/tasks", { type: "map", param: worker, name: "thumbnails" })).id;
+  await server.call("PUT", "/v1/types/thumbnails", {
+    description: "Thumbnails of the pictures in a list",
+    schema: {
+      type: "object",
+      required: ["files", "format"],
+      properties: {
+        files: { type: "string", description: "a file with the name of a picture on each line" },
+        width: { type: "integer", default: 200 },
+        quality: { type: "number" },
+        format: { enum: ["png", "jpeg"] },
+        crop: { type: "boolean" },
+        tags: { type: "array", items: { type: "string" } },
+      },
+    },
+    template: { source: { lines: { $param: "/files" } }, function: { worker: "thumbnail" }, sink: "count" },
+  });
   const param = { count: 10 };
   const schedules = [
     { name: "nightly import", when: "30 2 * * *", zone: "Europe/Berlin", task: { type: "noop", param, group: "nightly" } },
@@ -55,6 +71,7 @@ export function pages({ failed, flow }) {
     "/tasks/{id}": `/tasks/${failed}`,
     "/groups": "/groups",
     "/types": "/types",
+    "/types/{name}": "/types/thumbnails",
     "/workers": "/workers",
     "/placement/{role}": "/placement/executor",
     "/cluster": "/cluster",

@@ -99,6 +99,21 @@ test("an action on many tasks is counted first", async () => {
   assert.equal((await server.get(`/v1/tasks/${other}`)).control, "run");
 });
 
+test("a task is created by the form of its type", async () => {
+  await server.call("PUT", "/v1/types/pictures", {
+    schema: { required: ["below"], properties: { below: { type: "integer", description: "the limit" }, crop: { type: "boolean" }, kind: { enum: ["a", "b"] } } },
+    template: { source: { range: { to: { $param: "/below" } } }, function: { worker: "nobody" }, sink: "count" },
+  });
+  await page.goto("/types");
+  await page.getByRole("link", { name: "pictures", exact: true }).click();
+  await fill("below: the limit", "7");
+  await page.getByLabel("kind").selectOption({ label: '"b"' });
+  await press("Create");
+  await page.waitForURL(/\/tasks\/\d+$/);
+  const [task] = (await server.get("/v1/tasks?type=pictures")).tasks;
+  assert.deepEqual(task.param, { below: 7, kind: "b" });
+});
+
 test("a group is made, and its quota is changed", async () => {
   await page.goto("/groups");
   await page.getByLabel("name", { exact: true }).fill("new & shiny");

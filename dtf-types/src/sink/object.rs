@@ -113,7 +113,8 @@ impl TaskCollector for ObjectSink {
     }
 }
 
-#[cfg(all(test, feature = "object-stores"))]
+#[cfg(test)]
+#[cfg(feature = "object-stores")]
 mod tests {
     use dtf_memory::MemoryTable;
     use dtf_model::plugin::SubtaskResult;

@@ -124,6 +124,27 @@ impl TaskPlugin for Noop {
         NoopParam::read(param).map(drop)
     }
 
+    fn schema(&self) -> Option<serde_json::Value> {
+        let number = |about: &str, least: u64, most: u64| serde_json::json!({ "type": "integer", "description": about, "minimum": least, "maximum": most });
+        let bodies = smallest_body() as u64..=LARGEST_BODY as u64;
+        Some(serde_json::json!({
+            "type": "object",
+            "required": ["count"],
+            "additionalProperties": false,
+            "properties": {
+                "count": number("the number of subtasks", 0, Seq::FIRST_FOLLOW_UP.0 - 1),
+                "sleep_ms": number("the time that each takes, in milliseconds", 0, LONGEST_SLEEP_MS),
+                "failure_rate": {
+                    "type": "number",
+                    "description": "the share of them that fails, from 0 to 1",
+                    "minimum": 0,
+                    "maximum": 1,
+                },
+                "body_bytes": number("the size of each body, in bytes", *bodies.start(), *bodies.end()),
+            },
+        }))
+    }
+
     fn generator(&self, spec: &TaskSpec) -> anyhow::Result<Box<dyn TaskGenerator>> {
         Ok(Box::new(NoopGenerator { param: NoopParam::read(&spec.param)?, next: 0 }))
     }
