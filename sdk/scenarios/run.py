@@ -92,11 +92,11 @@ class Case:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, data, sent, method=method), timeout=60) as answer:
             return json.load(answer)
 
-    def create(self, function: str, items: Any, attempts: int = 3, timeout: float = 60.0) -> int:
-        """Creates a task that keeps its results, and returns its id."""
+    def create(self, function: str, items: Any, attempts: int = 3, timeout: float = 60.0, sink: str = "keep") -> int:
+        """Creates a task, which keeps its results, and returns its id."""
         source = {"range": {"from": items.start, "to": items.stop}} if isinstance(items, range) else {"list": items}
         param = {
-            "source": source, "function": {"worker": function}, "sink": "keep", "attempts": attempts, "timeout_ms": round(timeout * 1000),
+            "source": source, "function": {"worker": function}, "sink": sink, "attempts": attempts, "timeout_ms": round(timeout * 1000),
         }  # fmt: skip
         return int(self.call("POST", "/v1/tasks", {"type": "map", "param": param}, {"Idempotency-Key": str(uuid.uuid4())})["id"])
 
