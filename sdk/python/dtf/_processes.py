@@ -8,6 +8,7 @@ called back.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ._item import Context, Function, Item, Note, Outcome, run
 from ._slots import Host, Slot, ThreadSlots
+
+log = logging.getLogger("dtf")
 
 #: The most items of a parcel, and the most time that one shall take, in seconds.
 MOST = 64
@@ -201,6 +204,11 @@ class _Child:
         self._process = spawn.Process(target=_serve, args=(other, functions, self.at, self.most), name="dtf-slot", daemon=True)
         self._process.start()
         other.close()
+        # The time of an item does not begin before its process has.
+        try:
+            self.pipe.recv()
+        except (EOFError, OSError):
+            log.error("a process for functions ended at once; is worker.run behind `if __name__ == \"__main__\":`?")
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
@@ -277,6 +285,7 @@ def _serve(pipe: Any, functions: Dict[str, Function], at: Any, most: Any) -> Non
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     outbox = _Outbox(pipe)
+    pipe.send(None)
     while True:
         try:
             parcel = pipe.recv()
