@@ -111,6 +111,10 @@ impl ParcelExecution {
         Seen { reports: state.reports.clone(), busy, one_goes_on: state.current.is_some() }
     }
 
+    fn may_block(&self) -> bool {
+        self.work.executor.as_ref().is_ok_and(|executor| executor.may_block())
+    }
+
     pub(crate) fn begun(&self) -> Instant {
         self.begun
     }
@@ -235,5 +239,8 @@ fn returned(caught: Caught) -> Executed {
 
 /// Executes a parcel on its execution. Nothing of it runs any more when this has ended; that it panics takes a fault of ours.
 pub(crate) async fn execute(execution: Arc<ParcelExecution>) {
-    apart(execution.run()).await;
+    match execution.may_block() {
+        true => apart(execution.run()).await,
+        false => execution.run().await,
+    }
 }

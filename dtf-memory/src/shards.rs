@@ -1,6 +1,6 @@
 //! [`ShardQueue`] in memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -118,6 +118,7 @@ impl ShardQueue for MemoryShards {
         self.with(shard, token, |queue| {
             queue.token = token;
             queue.offer = Some(offer.clone());
+            let in_hand: HashSet<_> = in_hand.iter().collect();
             let missed = queue.claimed.iter().filter(|shipment| !in_hand.contains(&shipment.id()));
             let mut claimed: Vec<_> = missed.take(most).cloned().collect();
             let count = (most - claimed.len()).min(queue.ready.len());
@@ -130,6 +131,7 @@ impl ShardQueue for MemoryShards {
     }
 
     async fn acknowledge(&self, shard: Shard, token: Token, done: &[ShipmentId]) -> Result<(), StoreError> {
+        let done: HashSet<_> = done.iter().collect();
         self.with(shard, token, |queue| queue.claimed.retain(|shipment| !done.contains(&shipment.id())))
     }
 

@@ -53,6 +53,10 @@ impl RemoteFunction {
 
 #[async_trait]
 impl TaskExecutor for RemoteFunction {
+    fn may_block(&self) -> bool {
+        false
+    }
+
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         let item = Item {
             function: self.name.clone(),

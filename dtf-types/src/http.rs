@@ -224,6 +224,10 @@ impl HttpFunction {
 
 #[async_trait]
 impl TaskExecutor for HttpFunction {
+    fn may_block(&self) -> bool {
+        false
+    }
+
     async fn execute(&self, item: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         let failed = |why: String, retryable| Err(self.attempts.failed(context, why, retryable));
         let (url, body) = match self.call.fill(item) {
