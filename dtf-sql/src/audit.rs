@@ -40,17 +40,7 @@ impl AuditTable for SqlTable {
         before: Option<Uuid>,
         most: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        // The lengths, as MySQL does not see trailing spaces.
-        let conditions = [
-            (&filter.target, " AND target = ? AND LENGTH(target) = LENGTH(?)"),
-            (&filter.actor, " AND actor = ? AND LENGTH(actor) = LENGTH(?)"),
-        ];
-        let given = || conditions.iter().filter_map(|(text, sql)| Some((text.as_deref()?, *sql)));
-        let text: String = given().map(|(_, sql)| sql).collect();
-        let call = Call::assembled(sql::ENTRIES.replacen(MARKER, &text, 1));
-        let call = call.with(before.unwrap_or(Uuid::max()).to_string().as_str());
-        let call = given().fold(call, |call, (text, _)| call.with(text).with(text));
-        self.fetch(call.with(most)).await
+        self.fetch(entries(filter, before, most)).await
     }
 
     async fn forget_entries(&self, before: Uuid, most: u32) -> Result<bool, StoreError> {
@@ -64,9 +54,38 @@ impl AuditTable for SqlTable {
     }
 }
 
+/// The statement that lists entries.
+fn entries(filter: &AuditFilter, before: Option<Uuid>, most: u32) -> Call {
+    // The lengths, as MySQL does not see trailing spaces.
+    let conditions = [
+        (&filter.target, " AND target = ? AND LENGTH(target) = LENGTH(?)"),
+        (&filter.actor, " AND actor = ? AND LENGTH(actor) = LENGTH(?)"),
+    ];
+    let given = || conditions.iter().filter_map(|(text, sql)| Some((text.as_deref()?, *sql)));
+    let text: String = given().map(|(_, sql)| sql).collect();
+    let call = Call::assembled(sql::ENTRIES.replacen(MARKER, &text, 1));
+    let call = call.with(before.unwrap_or(Uuid::max()).to_string().as_str());
+    let call = given().fold(call, |call, (text, _)| call.with(text).with(text));
+    call.with(most)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Each kind of list of the audit, with the index that it has to walk along.
+    pub(crate) fn cases() -> Vec<(&'static str, &'static str, Call)> {
+        let of = |target: Option<&str>, actor: Option<&str>| {
+            let filter = AuditFilter { target: target.map(str::to_owned), actor: actor.map(str::to_owned) };
+            entries(&filter, Some(Uuid::now_v7()), 50)
+        };
+        vec![
+            ("all", "PRIMARY", of(None, None)),
+            ("of a target", "tbl_audit_target", of(Some("task 7"), None)),
+            ("of an actor", "tbl_audit_actor", of(None, Some("ada"))),
+            ("of a target and an actor", "tbl_audit_", of(Some("task 7"), Some("ada"))),
+        ]
+    }
 
     #[test]
     fn the_marker_is_there_once() {

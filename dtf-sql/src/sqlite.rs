@@ -131,17 +131,40 @@ mod tests {
     use crate::filter::Dialect;
     use crate::filter::tests::cases;
 
-    #[tokio::test]
-    async fn every_list_walks_along_an_index() {
+    /// The steps of a statement.
+    async fn plan(connection: &mut SqliteConnection, call: Call) -> Vec<String> {
+        let explained = Call::assembled(format!("EXPLAIN QUERY PLAN {}", call.sql()));
+        let explained = call.into_arguments().into_iter().fold(explained, Call::with);
+        let rows = explained.query::<Sqlite>().fetch_all(connection).await.unwrap();
+        rows.iter().map(|row| sqlx::Row::try_get(row, "detail").unwrap()).collect()
+    }
+
+    async fn empty() -> SqliteConnection {
         let options = SqliteConnectOptions::new().in_memory(true);
         let mut connection = options.connect().await.unwrap();
         bring_up(&mut connection).await.unwrap();
+        connection
+    }
+
+    #[tokio::test]
+    async fn every_list_of_the_audit_walks_along_an_index() {
+        let mut connection = empty().await;
+        for (what, index, call) in crate::audit::tests::cases() {
+            let plan = plan(&mut connection, call).await;
+            let by = if index == "PRIMARY" { "USING PRIMARY KEY" } else { index };
+            // One step: neither all rows are looked at, nor is anything sorted.
+            assert!(
+                plan.len() == 1 && plan[0].starts_with("SEARCH") && plan[0].contains(by),
+                "{what}: {plan:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn every_list_walks_along_an_index() {
+        let mut connection = empty().await;
         for (what, index, call) in cases(Dialect::Sqlite) {
-            let explained = Call::assembled(format!("EXPLAIN QUERY PLAN {}", call.sql()));
-            let explained = call.into_arguments().into_iter().fold(explained, Call::with);
-            let rows = explained.query::<Sqlite>().fetch_all(&mut connection).await.unwrap();
-            let plan: Vec<String> =
-                rows.iter().map(|row| sqlx::Row::try_get(row, "detail").unwrap()).collect();
+            let plan = plan(&mut connection, call).await;
             let by = if index == "PRIMARY" { "USING INTEGER PRIMARY KEY" } else { index };
             assert!(
                 plan.len() == 1 && plan[0].starts_with("SEARCH") && plan[0].contains(by),

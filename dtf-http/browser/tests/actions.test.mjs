@@ -146,6 +146,19 @@ test("the pages of a task and of a flow follow by events", async () => {
   await still.context().close();
 });
 
+test("charts show what was recorded, in the colours of the page", async () => {
+  const id = await server.task({ count: 100_000, sleep_ms: 100 }, { name: "charted", timeout_ms: 86_400_000 });
+  for (const [path, count] of [["/", 2], ["/groups", 1]]) {
+    await page.goto(path);
+    await until(`${count} charts at ${path}`, async () => (await page.locator(".chart canvas").count()) === count);
+    assert.equal(await page.locator(".chart.empty").count(), 0);
+  }
+  assert.match(await page.locator(".chart").innerText(), /default/);
+  const { succeeded } = await server.get("/v1/history");
+  assert.ok(succeeded.some((rate) => rate > 0), JSON.stringify(succeeded));
+  await server.call("POST", `/v1/tasks/${id}/cancel`);
+});
+
 test("text of users is text", async () => {
   const name = '<img src=x onerror="document.title=1"> & "quoted" \u202e';
   const id = await server.task({ count: 1 }, { name, description: name });

@@ -17,8 +17,8 @@ use super::{App, cut, page, target};
 use crate::convert;
 use crate::problem::Failed;
 
-/// The time for which entries are kept.
-const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// The time for which entries are kept where nothing else is said.
+pub(super) const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// The time between two deletions of old entries.
 const FORGET_EVERY_MILLIS: u64 = 3600 * 1000;
 
@@ -88,7 +88,7 @@ impl App {
             return;
         }
         let client = self.client.clone();
-        let before = now.saturating_sub(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
+        let before = now.saturating_sub(u64::try_from(self.audit_kept.as_millis()).unwrap_or(u64::MAX));
         // Owned by the runtime: it ends by itself, and what it leaves the next one deletes.
         tokio::spawn(async move {
             if let Err(error) = client.forget_audit(before).await {

@@ -12,6 +12,7 @@ mod types;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dtf_api as api;
 use dtf_api::{BulkAction, Code};
@@ -63,6 +64,7 @@ pub struct App {
     /// The place where remote workers are met, and the name of the process.
     exchange: Option<(Exchange, Arc<str>)>,
     forgotten: Arc<LastForgotten>,
+    audit_kept: Duration,
     watch: Watch,
     recorded: Recorded,
 }
@@ -81,7 +83,14 @@ impl App {
             caller: Arc::new(Caller::trusted("program", "")),
             exchange: None,
             forgotten: Arc::default(),
+            audit_kept: audit::KEPT,
         }
+    }
+
+    /// Keeps entries of the audit for this long. Default 90 days. They are deleted behind changes, at most once an hour.
+    #[must_use]
+    pub fn keeping_audit(self, audit_kept: Duration) -> Self {
+        Self { audit_kept, ..self }
     }
 
     /// The same functions on behalf of a caller: within its groups, and under its name in the audit.

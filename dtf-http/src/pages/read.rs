@@ -349,9 +349,15 @@ struct Workers {
     here: &'static str,
     workers: Vec<Worker>,
     remote: Vec<RemoteWorker>,
+    /// The reason why the remote workers cannot be shown.
+    missing: Option<String>,
 }
 
 pub(super) async fn workers(Acting(app): Acting) -> Page {
-    let (workers, remote) = (app.workers().await?, app.remote_workers().await?);
-    render(&Workers { here: "Workers", workers, remote })
+    let workers = app.workers().await?;
+    let (remote, missing) = match app.remote_workers().await {
+        Ok(remote) => (remote, None),
+        Err(failed) => (Vec::new(), Some(failed.0.detail)),
+    };
+    render(&Workers { here: "Workers", workers, remote, missing })
 }

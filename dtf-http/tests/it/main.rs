@@ -16,5 +16,6 @@ mod schedules;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod twins;
 mod types;
 mod work;

@@ -267,12 +267,17 @@ pub struct Api {
     pub hosts: Vec<String>,
     /// The addresses or networks of proxies that are believed when they say on whose behalf they ask.
     pub trusted_proxies: Vec<String>,
+    /// The time for which entries of the audit are kept. Default 90 days.
+    #[serde(with = "text")]
+    pub audit_retention: Duration,
 }
 
 impl Default for Api {
     fn default() -> Self {
         let (cert, key) = (String::new(), String::new());
-        Self { listen: "off".to_owned(), cert, key, hosts: Vec::new(), trusted_proxies: Vec::new() }
+        let audit_retention = Duration::from_secs(90 * 24 * 3600);
+        let (hosts, trusted_proxies) = (Vec::new(), Vec::new());
+        Self { listen: "off".to_owned(), cert, key, hosts, trusted_proxies, audit_retention }
     }
 }
 

@@ -292,6 +292,7 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::List,
             "The addresses or networks of proxies whose X-Forwarded-For is believed",
         ),
+        of("api.audit_retention", Kind::Time, "How long entries of the audit are kept"),
         of(
             "webhook.allowed_networks",
             Kind::List,

@@ -56,6 +56,7 @@ pub(super) async fn start(
     }
     info!(%address, tls = certificate.is_some(), "the API and the dashboard are served");
     let app = App::new(dtf.client(), ports.coordination.clone(), &config.cluster);
+    let app = app.keeping_audit(config.api.audit_retention);
     let app = app.with_doctor(Arc::new(ServerDoctor(config.clone())));
     let announcing =
         exchange.clone().map(|exchange| dtf_http::announce(dtf.client(), exchange, &config.instance));
