@@ -1,4 +1,4 @@
-//! How to reach etcd.
+//! The way to etcd.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who we are to etcd.
+/// The credentials for etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {

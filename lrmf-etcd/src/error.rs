@@ -1,4 +1,4 @@
-//! What an error of the client says about the call.
+//! The meaning of an error of the client for the call.
 
 use std::error::Error as _;
 

@@ -226,7 +226,7 @@ fn answer(request: Request, answer: Answer) {
     }
 }
 
-/// What was sent and not yet answered, in order.
+/// The requests that were sent and not yet answered, in order.
 #[derive(Debug, Default)]
 struct Outstanding(VecDeque<(Instant, Request)>);
 

@@ -24,7 +24,7 @@ use crate::watch::{Asked, begin, watch};
 
 /// The number of keys that one read of a list asks for. With the chunks of assignments a page is some 16 MiB at most.
 const PAGE: i64 = 256;
-/// How often a list begins anew because its revision was compacted while it was read.
+/// The number of times that a list begins anew because its revision was compacted while it was read.
 const LIST_ATTEMPTS: u32 = 3;
 /// The largest message taken: a page of the largest values there can be.
 pub(crate) const MAX_MESSAGE: usize = 512 * 1024 * 1024;

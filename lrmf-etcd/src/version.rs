@@ -1,4 +1,4 @@
-//! Which faults of etcd's leases a version still has.
+//! The faults of etcd's leases that a version still has.
 
 /// What a version of etcd may do to exclusivity. Empty for those without known faults.
 pub(crate) fn lease_faults(version: &str) -> Vec<&'static str> {

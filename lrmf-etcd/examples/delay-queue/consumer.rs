@@ -1,4 +1,4 @@
-//! What the holder of a shard does.
+//! The work of the holder of a shard.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use lrmf_core::{Held, RunTask, Token};
 
 use super::queue::{Item, Queue, QueueError, Shard};
 
-/// What is done with an item that is due.
+/// The handling of an item that is due.
 ///
 /// An item's handler runs again if the worker is lost before the delivery is in the book: what it does to the outside has
 /// to bear that, or be done by whoever reads the book. The book has each item once.
@@ -24,7 +24,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn report(&self, shard: u32, token: Token, report: Report);
 }
 
-/// What a consumer reports.
+/// The report of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     /// It holds the shard and has taken over this many items that others had claimed.
@@ -41,9 +41,9 @@ pub(crate) enum Report {
 pub(crate) struct Consumer<H> {
     /// The queue.
     pub(crate) queue: Queue,
-    /// What is done with items.
+    /// The handling of items.
     pub(crate) handler: H,
-    /// How many items are claimed at a time.
+    /// The number of items that are claimed at a time.
     pub(crate) batch: usize,
     /// How often to look for items that have come in; those that are there are not waited for longer than they are due.
     pub(crate) look: Duration,

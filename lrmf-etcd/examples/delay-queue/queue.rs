@@ -35,11 +35,11 @@ pub(crate) enum QueueError {
     /// The queue exists, with another number of shards.
     #[error("the queue {name:?} has {there} shards, not {asked}: the number cannot be changed")]
     Shards {
-        /// Which queue.
+        /// The queue.
         name: String,
-        /// How many it has.
+        /// The number that it has.
         there: u32,
-        /// How many were asked for.
+        /// The number that were asked for.
         asked: u32,
     },
     /// Redis failed or was not reached; the call may have had its effect.
@@ -58,7 +58,7 @@ impl From<RedisError> for QueueError {
 pub(crate) struct Item {
     /// Its name; no two items of a queue have the same one at a time.
     pub(crate) id: String,
-    /// What it says.
+    /// Its text.
     pub(crate) payload: String,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Delivery {
     pub(crate) token: u64,
 }
 
-/// What a claim gave.
+/// The outcome of a claim.
 #[derive(Debug)]
 pub(crate) struct Claim {
     /// These are the caller's to deliver.
@@ -83,11 +83,11 @@ pub(crate) struct Claim {
 /// A shard at a glance.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    /// How many items wait, due ones too.
+    /// The number of items that wait, due ones too.
     pub(crate) waiting: u64,
-    /// How many are claimed and not delivered.
+    /// The number that are claimed and not delivered.
     pub(crate) claimed: u64,
-    /// How many deliveries are in the book.
+    /// The number of deliveries in the book.
     pub(crate) delivered: u64,
     /// The highest token seen.
     pub(crate) token: u64,
@@ -159,7 +159,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Which shard of its queue it is.
+    /// The number of its shard within the queue.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }

@@ -1,4 +1,4 @@
-//! What a cluster consists of, and the tasks that follow from it.
+//! The parts of a cluster, and the tasks that follow from them.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub(crate) struct Metadata {
 pub(crate) struct Topic {
     /// Its name.
     pub(crate) name: String,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub(crate) partitions: u32,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Topic {
 pub(crate) struct ConsumerGroup {
     /// Its name.
     pub(crate) name: String,
-    /// What it reads.
+    /// The source that it reads.
     pub(crate) topics: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Subject {
     Partition {
         /// Of which topic.
         topic: String,
-        /// Which, from 0.
+        /// The number, from 0.
         number: u32,
     },
     /// Mirror the committed offsets of a group.

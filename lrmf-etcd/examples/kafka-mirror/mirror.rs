@@ -50,7 +50,7 @@ impl TaskProvider for MetadataFile {
     }
 }
 
-/// What the mirror of one thing does.
+/// The mirror of one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It begins.
@@ -64,7 +64,7 @@ pub(crate) enum Step {
 /// Mirrors what its member holds. It stands in for a real one: where that would copy, it only says so.
 #[derive(Clone, Debug)]
 pub(crate) struct Mirror<R> {
-    /// How long between two rounds of copying.
+    /// The time between two rounds of copying.
     pub(crate) period: Duration,
     /// Hears of each step.
     pub(crate) report: R,

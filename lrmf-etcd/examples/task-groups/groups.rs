@@ -53,7 +53,7 @@ pub(crate) fn members_of(group: &Task) -> anyhow::Result<Vec<String>> {
 pub(crate) struct ListedTasks {
     /// The file.
     pub(crate) path: PathBuf,
-    /// How many groups they form. All members need the same number.
+    /// The number of groups that they form. All members need the same number.
     pub(crate) groups: u32,
 }
 
@@ -68,7 +68,7 @@ impl TaskProvider for ListedTasks {
 
 /// Works on the small tasks of each held group, one after the other and round after round, in one tokio task a group.
 pub(crate) struct GroupRunner<W> {
-    /// How long between the beginnings of two rounds.
+    /// The time between the beginnings of two rounds.
     pub(crate) period: Duration,
     /// What is done for a small task. An error is the small task's own: the others go on, and its next turn comes.
     pub(crate) work: W,

@@ -48,7 +48,7 @@ fn json(etcd: &Etcd, arguments: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-/// What goes wrong, in one line.
+/// The fault, in one line.
 fn fails(etcd: &Etcd, arguments: &[&str]) -> (i32, String) {
     let said = run(&mut command(etcd, arguments));
     assert_eq!((said.out.as_str(), said.err.lines().count()), ("", 1), "{arguments:?}: {}", said.err);

@@ -157,7 +157,7 @@ async fn compaction_and_a_frozen_etcd_are_survived() {
     tokio::join!(a.close(), b.close(), c.close());
 }
 
-/// Which of these nodes leads the cluster.
+/// The node of these that leads the cluster.
 async fn leader_of(nodes: &[Etcd]) -> usize {
     let stores = futures::future::join_all(nodes.iter().map(Etcd::store)).await;
     let asking = async {

@@ -23,7 +23,7 @@ use queue::{Item, Queue, QueueError};
 const SHARDS: u32 = 8;
 const ITEMS: usize = 400;
 
-/// What a worker has done so far.
+/// The work of a worker so far.
 #[derive(Clone, Debug, Default)]
 struct Done {
     /// How many of its handlers stand in the middle of an item.

@@ -1,4 +1,4 @@
-//! What the store does when etcd dies, hangs, forgets, or refuses.
+//! The store when etcd dies, hangs, forgets, or refuses.
 
 use std::time::{Duration, Instant};
 

@@ -214,7 +214,7 @@ impl Books {
         }
     }
 
-    /// Whether all tasks run, an even share at each of these.
+    /// Returns true where all tasks run, an even share at each of these.
     fn shared_by(&self, names: &[&str]) -> bool {
         let loads: Vec<usize> =
             names.iter().map(|name| self.running.get(*name).map_or(0, BTreeMap::len)).collect();

@@ -20,7 +20,7 @@ use groups::{GroupRunner, ListedTasks, Work, aggregate, members_of};
 const SMALL: usize = 1000;
 const GROUPS: u32 = 32;
 
-/// Who had the last turn of each small task.
+/// The member that had the last turn of each small task.
 type Turns = BTreeMap<String, (String, Token)>;
 
 struct Book {

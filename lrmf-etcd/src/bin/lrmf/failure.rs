@@ -1,4 +1,4 @@
-//! How the command ends when it does not go well.
+//! The end of the command when it does not go well.
 
 use std::fmt;
 use std::process::ExitCode;

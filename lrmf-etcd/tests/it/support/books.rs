@@ -28,7 +28,7 @@ impl Books {
         Booked { name: name.to_owned(), books: self.clone() }
     }
 
-    /// How many times any task was started.
+    /// The number of times that any task was started.
     pub(crate) fn starts(&self) -> usize {
         self.0.lock().unwrap().starts
     }

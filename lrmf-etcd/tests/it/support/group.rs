@@ -13,7 +13,7 @@ use lrmf_core::{
 pub(crate) use super::PATIENCE;
 use super::{connected, prompt};
 
-/// Which member holds each task, with which token.
+/// The member that holds each task, and its token.
 pub(crate) type Holders = BTreeMap<Arc<str>, (String, Token)>;
 
 /// A session that is not lost because the machine is busy.
