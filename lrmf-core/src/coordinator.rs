@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 use crate::assignor::{Assignor, StickyBalanced};
 use crate::clock::{BootClock, Clock, RuntimeClock, is_paused};
@@ -16,7 +17,7 @@ use crate::driver::{
 };
 use crate::event::Event;
 use crate::hub::{HubWorker, TaskHub};
-use crate::ids::{GroupId, InstanceId};
+use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::keys::Keys;
 use crate::protocol::leader::LeaderConfig;
 use crate::protocol::node::NodeConfig;
@@ -34,7 +35,7 @@ pub enum StartError {
     /// Something is missing that every member needs.
     #[error("a coordinator needs {what}; set it before start()")]
     Missing {
-        /// What.
+        /// The thing that is missing.
         what: &'static str,
     },
     /// Another living process is this member.
@@ -48,7 +49,7 @@ pub enum StartError {
     /// The store refuses the member, and would refuse it again.
     #[error("the coordination store refused the member: {why}")]
     Refused {
-        /// What the store said.
+        /// The store's message.
         why: String,
     },
     /// The runtime's time stands still and the member's clock goes on: none of its waits would ever end.
@@ -59,7 +60,7 @@ pub enum StartError {
     /// The system gives no threads for the session.
     #[error("the threads that keep the session alive cannot be started: {why}")]
     Threads {
-        /// What the system said.
+        /// The system's message.
         why: String,
     },
     /// It was stopped before it became a member, or failed.
@@ -244,6 +245,7 @@ impl CoordinatorBuilder {
             clock,
             tenure,
             place,
+            incarnations: Arc::new(|| Incarnation(Uuid::new_v4())),
         };
         let handle = CoordinatorHandle::spawn(&runtime, ports, node, self.group, instance.clone());
         handle.joined().await?;
@@ -411,7 +413,7 @@ impl CoordinatorHandle {
         }
     }
 
-    /// What happens from now on.
+    /// The events from now on.
     pub fn events(&self) -> Events {
         Events(self.0.events.listen())
     }

@@ -1,4 +1,4 @@
-//! What a member reports about itself and its group.
+//! The reports of a member about itself and its group.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,17 +51,17 @@ pub enum Event {
     /// Seen by the leader: the highest generation outside the store cannot be asked for. Nothing is granted before that is
     /// known; it is asked for again.
     FloorFailed {
-        /// What was wrong.
+        /// The fault.
         error: String,
     },
     /// Seen by the leader: a member joined, or came back in a new session.
     MemberJoined {
-        /// Who.
+        /// The member.
         instance: InstanceId,
     },
     /// Seen by the leader: a member's session ended.
     MemberLost {
-        /// Whose.
+        /// The member.
         instance: InstanceId,
     },
     /// Seen by the leader: a change of the assignment was committed.
@@ -85,7 +85,7 @@ pub enum Event {
     OutOfContact,
     /// Seen by the leader of a group of mode `available`: a member was not heard of in time; its tasks go to others.
     ContactLost {
-        /// Who.
+        /// The member.
         instance: InstanceId,
     },
     /// The leader gives this member no tasks, although it would take some.
@@ -109,7 +109,7 @@ pub enum Event {
         key: Arc<str>,
         /// Its token.
         token: Token,
-        /// What the worker said.
+        /// The worker's error.
         error: String,
     },
     /// The worker gave a task up that had started here; it is stopped, and the leader tries elsewhere.
@@ -118,7 +118,7 @@ pub enum Event {
         key: Arc<str>,
         /// Its token.
         token: Token,
-        /// What the worker said.
+        /// The worker's error.
         error: String,
     },
     /// `Worker::assign` has not returned within `assign_timeout`, and is given up: once its future has ended, the task is
@@ -139,7 +139,7 @@ pub enum Event {
     },
     /// Seen by the leader: a member cannot stop a task that it is to release.
     TaskStuck {
-        /// Who.
+        /// The member.
         instance: InstanceId,
         /// The task's key.
         key: Arc<str>,
@@ -152,7 +152,7 @@ pub enum Event {
         key: Arc<str>,
         /// Its token.
         token: Token,
-        /// What the worker said.
+        /// The worker's error.
         error: String,
     },
     /// The worker panicked while stopping a task. Nobody knows whether it has stopped, so it is not handed over
@@ -167,35 +167,35 @@ pub enum Event {
     },
     /// The provider failed, took too long or gave an invalid list; the last good list stays.
     ProviderFailed {
-        /// What was wrong.
+        /// The fault.
         error: String,
     },
     /// The store refused a change of the assignment for what it is; the leader reads everything again and retries.
     CommitFailed {
-        /// What the store said.
+        /// The store's message.
         error: String,
     },
     /// The assignor failed or made an invalid plan; the plan before stays.
     PlanRefused {
-        /// What was wrong.
+        /// The fault.
         error: String,
     },
     /// A record cannot be read. One of a newer version keeps this member from leading. One that is no record at all counts as
     /// absent, unless tasks are in it: those move when the session that they are with has ended, which it is told to.
     Unreadable {
-        /// What was wrong.
+        /// The fault.
         error: String,
     },
     /// Seen by the leader: there are more members than may hold tasks. Those that came last wait, and are told so.
     GroupFull {
-        /// How many there are.
+        /// The number of members.
         members: usize,
-        /// How many may hold tasks.
+        /// The number of them that may hold tasks.
         most: usize,
     },
     /// Seen by the leader: an operator's record could not be read, and has no effect.
     ControlRefused {
-        /// What was wrong.
+        /// The fault.
         error: String,
     },
     /// A task does not fit into the record of any one write and is placed nowhere.

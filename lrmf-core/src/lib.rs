@@ -109,8 +109,10 @@ mod panics;
 pub mod protocol;
 pub mod provider;
 pub mod records;
+pub mod replicas;
 pub mod router;
 pub mod runner;
+pub mod session;
 #[cfg(test)]
 mod sim;
 pub mod smooth;
@@ -137,6 +139,7 @@ pub use provider::{FixedTasks, GenerationFloor, TaskProvider};
 pub use records::Barred;
 pub use router::{NotReady, Route, Router};
 pub use runner::{Held, RunTask, TaskRunner};
+pub use session::SharedSession;
 pub use task::{Holding, Task};
 pub use tenure::Tenure;
 pub use worker::{GivenUp, Worker};

@@ -21,6 +21,10 @@
 //! | `lrmf_handover_seconds` | histogram | from asking a member for a task to granting it to another one |
 //! | `lrmf_plan_seconds` | histogram | how long the assignor took, as the leader sees it |
 //! | `lrmf_store_errors_total` | counter | calls of the store that failed; label `retryable`: whether the same call may succeed later |
+//! | `lrmf_store_retries_total` | counter | calls of the store that were made again after the one before, of the same kind, had failed |
+//! | `lrmf_tasks_stuck_total` | counter | tasks that a member was found unable to stop, as the leader sees it |
+//! | `lrmf_leader_stalled_total` | counter | leaders that got nowhere and left the leadership to another member |
+//! | `lrmf_ack_bytes` | histogram | size of the acknowledgements that a member writes |
 //! | `lrmf_driver_delay_seconds` | histogram | how much later than it was due a member looked at the time |
 //! | `lrmf_provider_failed_total`, `lrmf_plan_refused_total` | counters | answers and plans that could not be used |
 
@@ -78,6 +82,8 @@ pub const STUCK: &str = "lrmf_tasks_stuck_total";
 pub const LEADER_STALLED: &str = "lrmf_leader_stalled_total";
 /// Counter: calls of the store that failed.
 pub const STORE_ERRORS: &str = "lrmf_store_errors_total";
+/// Counter: calls of the store that were made again after one that had failed.
+pub const STORE_RETRIES: &str = "lrmf_store_retries_total";
 /// Histogram: bytes of the acknowledgements that a member writes.
 pub const ACK_BYTES: &str = "lrmf_ack_bytes";
 /// Histogram: seconds by which a member looked at the time too late.
@@ -164,6 +170,11 @@ pub(crate) fn plan_took(group: &GroupId, span: std::time::Duration) {
 pub(crate) fn store_failed(group: &GroupId, error: &CoordinationError) {
     let retryable = if error.is_retryable() { "true" } else { "false" };
     counter!(STORE_ERRORS, "group" => group.to_string(), "retryable" => retryable).increment(1);
+}
+
+/// A call of the store is made again.
+pub(crate) fn store_retried(group: &GroupId) {
+    counter!(STORE_RETRIES, "group" => group.to_string()).increment(1);
 }
 
 /// An acknowledgement of this size is written.
@@ -276,6 +287,31 @@ mod tests {
                 group.stop("b").await;
                 group.stop("a").await;
                 assert_eq!(Notes::last(&notes.take(), LEADING), Some(0.0));
+            });
+        });
+    }
+
+    #[test]
+    fn failed_calls_of_the_store_and_their_retries_are_counted() {
+        let notes = Notes::default();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        ::metrics::with_local_recorder(&notes, || {
+            runtime.block_on(async {
+                let mut group = TestGroup::new([Task::new("x", "")]);
+                group.join("a", SmoothWorker::new(|_| {})).await;
+                group.settled().await;
+                let heard = notes.take();
+                assert!(!heard.iter().any(|note| note.starts_with("lrmf_store_")), "{heard:?}");
+                group.partition("a");
+                group.advance(Duration::from_secs(4)).await;
+                group.heal("a");
+                group.settled().await;
+                let heard = notes.take();
+                let count = |name: &str| heard.iter().filter(|note| note.starts_with(name)).count();
+                let (errors, retries) = (count(STORE_ERRORS), count(STORE_RETRIES));
+                // Each that failed was made again, by the end.
+                assert!(errors > 0 && retries > 0 && retries <= errors, "{errors} errors, {retries} retries");
             });
         });
     }

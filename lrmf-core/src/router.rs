@@ -266,6 +266,7 @@ impl Watcher {
             prefix: self.keys.assignments(),
             inputs,
             seen: Some(Seen::default()),
+            group: None,
         };
         // Ends with this future.
         let mut tasks = JoinSet::new();

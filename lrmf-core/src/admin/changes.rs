@@ -1,4 +1,4 @@
-//! What happens in a group, as it happens.
+//! The changes of a group, as they happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use super::{Admin, AdminError, GroupState};
 pub enum Change {
     /// Another member leads, or none.
     Leader {
-        /// Who.
+        /// The member.
         member: Option<InstanceId>,
     },
     /// A member came, went, or changed its state.
     Member {
-        /// Who.
+        /// The member.
         member: InstanceId,
-        /// What it is about now; `gone` where its session ended.
+        /// Its state now; `gone` where its session ended.
         state: MemberPhase,
         /// Its session.
         incarnation: Option<Incarnation>,
@@ -42,13 +42,13 @@ pub enum Change {
     Task {
         /// The task's key.
         key: Arc<str>,
-        /// Who has it now; nobody where it left all records.
+        /// The member that has it now; none where it left all records.
         member: Option<InstanceId>,
-        /// Who had it before.
+        /// The member that had it before.
         from: Option<InstanceId>,
         /// The token of the holding.
         token: Option<Token>,
-        /// Where it is on its way.
+        /// The member that it is on its way to.
         state: Option<TaskPhase>,
         /// The generation that asked for it back.
         releasing_since: Option<Generation>,
@@ -66,7 +66,7 @@ pub enum Change {
     },
 }
 
-/// What is compared of a task.
+/// The parts of a task that are compared.
 #[derive(PartialEq, Eq)]
 struct Seen {
     holder: InstanceId,
@@ -76,11 +76,11 @@ struct Seen {
     cause: Cause,
 }
 
-/// What is compared of a group: all of it but for tasks, of which only those that may have changed.
+/// The parts of a group that are compared: all of it but for tasks, of which only those that may have changed.
 struct Sketch {
     leader: Option<InstanceId>,
     sessions: BTreeMap<InstanceId, (Incarnation, MemberPhase)>,
-    /// What operators want, with what tells two wishes of one name apart.
+    /// The wishes of operators, with what tells two of one name apart.
     wanted: BTreeMap<(&'static str, Option<String>), String>,
     tasks: BTreeMap<Arc<str>, Seen>,
 }
@@ -234,6 +234,7 @@ impl Admin {
             inputs,
             backoff,
             seen: None,
+            group: None,
         };
         // Ends with the stream that owns it.
         let task = AbortOnDropHandle::new(tokio::spawn(feed.run()));

@@ -8,6 +8,7 @@
 mod consistent;
 mod hash;
 mod load;
+mod replicas;
 mod simple;
 mod sticky;
 mod string_order;
@@ -21,6 +22,7 @@ use crate::task::Task;
 
 pub use self::consistent::ConsistentHashing;
 pub use self::load::LoadAware;
+pub use self::replicas::ReplicaBalanced;
 pub use self::simple::Simple;
 pub use self::sticky::StickyBalanced;
 pub use self::string_order::StringOrderEvenly;

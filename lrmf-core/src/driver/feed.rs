@@ -8,6 +8,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::coordination::{Coordination, Revision};
+use crate::ids::GroupId;
 use crate::panics::message_of;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::{FeedId, FeedItem, Input};
@@ -26,8 +27,10 @@ pub(crate) struct Feed {
     pub(crate) inputs: mpsc::Sender<Input>,
     /// The pauses after failures.
     pub(crate) backoff: Backoff,
-    /// How far the store was seen to be, where this feed is to tell when it has gone back.
+    /// The store's progress as seen, where this feed is to tell when it has gone back.
     pub(crate) seen: Option<Seen>,
+    /// The group whose metrics count failures, where they are counted.
+    pub(crate) group: Option<GroupId>,
 }
 
 impl Feed {
@@ -41,6 +44,7 @@ impl Feed {
 
     async fn follow(&self) {
         let mut backoff = self.backoff.clone().beginning_with(FIRST_PAUSE);
+        let mut failed = false;
         loop {
             let before = self.seen.as_ref().map(Seen::before);
             match self.store.list_and_watch(&self.prefix).await {
@@ -69,9 +73,18 @@ impl Feed {
                         return;
                     }
                 }
-                Err(error) => tracing::debug!(prefix = %self.prefix, %error, "list and watch failed"),
+                Err(error) => {
+                    tracing::debug!(prefix = %self.prefix, %error, "list and watch failed");
+                    failed = true;
+                    if let Some(group) = &self.group {
+                        crate::metrics::store_failed(group, &error);
+                    }
+                }
             }
             tokio::time::sleep(backoff.again()).await;
+            if let Some(group) = self.group.as_ref().filter(|_| std::mem::take(&mut failed)) {
+                crate::metrics::store_retried(group);
+            }
         }
     }
 

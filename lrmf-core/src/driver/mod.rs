@@ -14,16 +14,17 @@ mod status;
 mod user;
 mod works;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::assignor::Assignor;
 use crate::clock::Clock;
@@ -36,7 +37,7 @@ use crate::panics::message_of;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::leader::PlanRequest;
 use crate::protocol::node::{Node, NodeConfig};
-use crate::protocol::{Action, Call, CallId, Command, Exit, FeedId, Input, Now, Reply};
+use crate::protocol::{Action, Call, CallId, CallKind, Command, Exit, FeedId, Input, Now, Reply};
 use crate::provider::{GenerationFloor, TaskProvider};
 use crate::task::Holding;
 use crate::tenure::Tenure;
@@ -53,10 +54,10 @@ pub(crate) use user::Place;
 use user::Planner;
 use works::Works;
 
-/// How long calls that nobody waits for may still take when the member has ended.
+/// The time that calls that nobody waits for may still take when the member has ended.
 const COURTESY: Duration = Duration::from_millis(250);
 
-/// What a member works with.
+/// The ports of a member.
 #[derive(Clone)]
 pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Coordination>,
@@ -65,16 +66,18 @@ pub(crate) struct Ports {
     pub(crate) floor: Option<Arc<dyn GenerationFloor>>,
     pub(crate) assignor: Arc<dyn Assignor>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What the driver keeps up to date.
+    /// The member's tenure, which the driver keeps up to date.
     pub(crate) tenure: Tenure,
     pub(crate) place: Place,
+    /// The source of incarnations, none of which comes twice.
+    pub(crate) incarnations: Arc<dyn Fn() -> Incarnation + Send + Sync>,
 }
 
 /// The limits that the driver keeps.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     provider: Duration,
-    /// How long fencing may take when the machine has panicked.
+    /// The time that fencing may take when the machine has panicked.
     fencing: Duration,
     sleep: Duration,
 }
@@ -85,20 +88,24 @@ pub(crate) struct Driver {
     node: Node,
     limits: Limits,
     planner: Planner,
-    /// What the feeds deliver, and what the user's code says unasked.
+    /// The deliveries of the feeds, and what the user's code says unasked.
     inputs: mpsc::Receiver<Input>,
     to_inputs: mpsc::Sender<Input>,
     commands: mpsc::Receiver<Command>,
     kill: CancellationToken,
     killed: bool,
+    /// The number of looks for inputs, which decides what is looked at first.
+    looks: usize,
     feeds: BTreeMap<FeedId, AbortHandle>,
     feed_tasks: JoinSet<()>,
     /// Calls of the store.
     calls: JoinSet<Input>,
+    /// The kinds of them of which the last one has failed.
+    failed_calls: BTreeSet<CallKind>,
     /// Calls of the user's code.
     user_calls: JoinSet<Input>,
     works: Works,
-    /// How far the store was seen to be.
+    /// The store's progress, as seen.
     seen: Seen,
     board: Board,
     gauges: Gauges,
@@ -133,9 +140,11 @@ impl Driver {
             commands,
             kill,
             killed: false,
+            looks: 0,
             feeds: BTreeMap::new(),
             feed_tasks: JoinSet::new(),
             calls: JoinSet::new(),
+            failed_calls: BTreeSet::new(),
             user_calls: JoinSet::new(),
             works: Works::default(),
             seen: Seen::default(),
@@ -170,6 +179,11 @@ impl Driver {
         while exit.is_none() {
             let input = self.next_input().await;
             self.works.note(&input);
+            if let Input::Reply(_, reply) = &input
+                && reply.error().is_some_and(CoordinationError::is_retryable)
+            {
+                self.failed_calls.insert(reply.kind());
+            }
             let now = self.now();
             let actions = self.node.step(now, input);
             exit = self.perform(actions);
@@ -177,10 +191,34 @@ impl Driver {
         exit.unwrap_or(Exit::Asked)
     }
 
-    /// The next thing that happens. Answers of the store come first: they are few, and signs of life are among them.
+    /// The next thing that happens. Answers of the store come first: they are few, and signs of life are among them. The
+    /// others take turns at being looked at first, so that none of them holds another one up, and so that a simulation
+    /// repeats itself.
     async fn next_input(&mut self) -> Input {
-        let (pause, clock, group) = (self.pause(), &self.ports.clock, &self.board.group);
-        let due = clock.now() + pause;
+        let pause = self.pause();
+        let due = self.ports.clock.now() + pause;
+        self.looks = self.looks.wrapping_add(1);
+        let (first, clock, group) = (self.looks, &self.ports.clock, &self.board.group);
+        let (commands, inputs, user_calls) = (&mut self.commands, &mut self.inputs, &mut self.user_calls);
+        let mut sleep = pin!(tokio::time::sleep(pause));
+        // A source that has ended is as silent as one that waits.
+        let others = std::future::poll_fn(|cx| {
+            for source in 0..4 {
+                let found = match (first + source) % 4 {
+                    0 => commands.poll_recv(cx).map(|command| command.map(Input::Command)),
+                    1 => inputs.poll_recv(cx),
+                    2 => user_calls.poll_join_next(cx).map(|done| Some(done?.unwrap_or(Input::Tick))),
+                    _ => sleep.as_mut().poll(cx).map(|()| {
+                        crate::metrics::driver_delayed(group, clock.now().since(due));
+                        Some(Input::Tick)
+                    }),
+                };
+                if let Poll::Ready(Some(input)) = found {
+                    return Poll::Ready(input);
+                }
+            }
+            Poll::Pending
+        });
         tokio::select! {
             biased;
             () = self.kill.cancelled(), if !self.killed => {
@@ -189,19 +227,7 @@ impl Driver {
             }
             // Calls catch panics; only the runtime's end is left.
             Some(done) = self.calls.join_next(), if !self.calls.is_empty() => done.unwrap_or(Input::Tick),
-            input = async {
-                tokio::select! {
-                    Some(command) = self.commands.recv() => Input::Command(command),
-                    Some(input) = self.inputs.recv() => input,
-                    Some(done) = self.user_calls.join_next(), if !self.user_calls.is_empty() => {
-                        done.unwrap_or(Input::Tick)
-                    }
-                    () = tokio::time::sleep(pause) => {
-                        crate::metrics::driver_delayed(group, clock.now().since(due));
-                        Input::Tick
-                    }
-                }
-            } => input,
+            input = others => input,
         }
     }
 
@@ -243,7 +269,7 @@ impl Driver {
     }
 
     fn perform(&mut self, actions: Vec<Action>) -> Option<Exit> {
-        self.ports.tenure.set(self.node.session().map(|session| session.deadline));
+        self.ports.tenure.set(self.node.may_work_until());
         let mut exit = None;
         for action in actions {
             match action {
@@ -274,13 +300,17 @@ impl Driver {
 
     fn call(&mut self, id: CallId, call: Call) {
         let (store, group, seen) = (self.ports.store.clone(), self.board.group.clone(), self.seen.clone());
+        let incarnations = self.ports.incarnations.clone();
+        if self.failed_calls.remove(&call.kind()) {
+            crate::metrics::store_retried(&group);
+        }
         self.calls.spawn(async move {
             let before = seen.before();
             let kind = call.kind();
             if let Some(bytes) = ack_bytes(&call) {
                 crate::metrics::ack_written(&group, bytes);
             }
-            let reply = match AssertUnwindSafe(ask_store(store, call)).catch_unwind().await {
+            let reply = match AssertUnwindSafe(ask_store(store, call, &*incarnations)).catch_unwind().await {
                 Ok(reply) => reply,
                 Err(panic) => {
                     let error = format!("the store's adapter panicked: {}", message_of(panic.as_ref()));
@@ -303,7 +333,8 @@ impl Driver {
         let backoff = Backoff::new(&self.board.instance);
         // The own keys are always followed: they tell for all feeds.
         let seen = (feed == FeedId::Own).then(|| self.seen.clone());
-        let task = Feed { store, feed, epoch, prefix, inputs, backoff, seen };
+        let group = Some(self.board.group.clone());
+        let task = Feed { store, feed, epoch, prefix, inputs, backoff, seen, group };
         self.feeds.insert(feed, self.feed_tasks.spawn(task.run()));
         // Feeds that were aborted leave their results behind; take them out.
         while self.feed_tasks.try_join_next().is_some() {}
@@ -366,11 +397,15 @@ fn ack_bytes(call: &Call) -> Option<usize> {
     Some(ack.bytes())
 }
 
-async fn ask_store(store: Arc<dyn Coordination>, call: Call) -> Reply {
+async fn ask_store(
+    store: Arc<dyn Coordination>,
+    call: Call,
+    incarnations: &(dyn Fn() -> Incarnation + Send + Sync),
+) -> Reply {
     match call {
         Call::Grant { ttl } => {
             let lease = store.grant_lease(ttl).await;
-            Reply::Granted(lease.map(|lease| (lease, Incarnation(Uuid::new_v4()))))
+            Reply::Granted(lease.map(|lease| (lease, incarnations())))
         }
         Call::KeepAlive(lease) => Reply::KeptAlive(store.keep_alive(lease).await),
         Call::Revoke(lease) => Reply::Revoked(store.revoke_lease(lease).await),

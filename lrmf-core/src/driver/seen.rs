@@ -1,4 +1,4 @@
-//! How far the store was seen to be, to notice when it has gone back.
+//! The store's progress as seen, to notice when it has gone back.
 //!
 //! A store whose data is lost, or restored from an older copy, goes on with lower revisions. A read is linearizable: one
 //! that begins after an answer with revision n says n or more, unless the store has gone back meanwhile.
@@ -10,7 +10,7 @@ use crate::coordination::Revision;
 /// The highest revision since the store went back last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// How often it has gone back.
+    /// The number of times that it has gone back.
     times: u64,
     revision: Revision,
 }

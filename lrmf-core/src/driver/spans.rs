@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::ids::{GroupId, InstanceId};
 use crate::task::Holding;
 
-/// What a member is in the middle of.
+/// The spans that a member is in the middle of.
 #[derive(Debug)]
 pub(super) struct Spans {
     group: GroupId,

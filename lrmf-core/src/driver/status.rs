@@ -1,4 +1,4 @@
-//! What a member shows of itself.
+//! The view that a member gives of itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::listeners::Listeners;
 /// The tasks that a member runs now, by key.
 pub type HeldTasks = BTreeMap<Arc<str>, Holding>;
 
-/// Where a member is in its life.
+/// The stage of a member's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberStage {
     /// It is not a member, or not any more, and tries to become one.
@@ -31,13 +31,13 @@ pub enum MemberStage {
 /// A member at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// Where it is in its life.
+    /// The stage of its life.
     pub stage: MemberStage,
     /// Returns to false when it has joined anew: its session has ended, or is given up, and all its tasks stop.
     pub fenced: bool,
     /// True where it leads the group.
     pub leading: bool,
-    /// Who leads the group, as far as it knows.
+    /// The group's leader, as far as it knows.
     pub leader: Option<InstanceId>,
     /// Why the leader gives it no tasks, where it does not although the member would take some.
     pub barred: Option<Barred>,

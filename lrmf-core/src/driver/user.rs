@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
 use super::Ports;
-use crate::assignor::Assignor;
+use crate::assignor::{Assignor, Placement};
 use crate::panics::message_of;
 use crate::protocol::leader::{PlanFailure, PlanRequest};
 use crate::protocol::{AssignError, Command, Input, StopError};
@@ -22,17 +23,21 @@ use crate::provider::TaskProvider;
 use crate::task::Holding;
 use crate::worker::GivenUp;
 
-/// How long a worker that panicked when it was asked what it gives up is not asked again.
+/// The time for which a worker is not asked again that panicked when it was asked what it gives up.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
-/// Where the user's code runs.
-#[derive(Clone, Debug)]
+/// The place in which the user's code runs.
+#[derive(Clone)]
 pub(crate) enum Place {
     /// On the runtime that the member was started from. Plans are made on threads of their own.
     Apart(Handle),
-    /// On the driver's own runtime, whose time stands still while anything runs: plans are made at once. For tests and
-    /// simulations, which are the same each time then.
+    /// On the driver's own runtime, whose time stands still while anything runs: plans are made at once. For tests, which
+    /// are the same each time then.
     Here,
+    /// The same, and a plan takes as long as this says, of the runtime's time, as if a thread of its own made it. For the
+    /// simulation.
+    #[cfg(test)]
+    Simulated(Arc<dyn Fn() -> Duration + Send + Sync>),
 }
 
 /// Runs a future of the user's code and says why it did not end, if it did not.
@@ -43,6 +48,8 @@ async fn run<T: Send + 'static>(
     let call = AssertUnwindSafe(call).catch_unwind();
     let outcome = match place {
         Place::Here => call.await,
+        #[cfg(test)]
+        Place::Simulated(_) => call.await,
         Place::Apart(runtime) => match AbortOnDropHandle::new(runtime.spawn(call)).await {
             Ok(outcome) => outcome,
             Err(_) => return Err("the runtime that it ran on has ended".to_owned()),
@@ -63,6 +70,7 @@ pub(super) async fn assign(
     let call = async move {
         let holdings = [holding];
         tokio::select! {
+            biased;
             result = worker.assign_within(&holdings, &tenure) => Some(result),
             () = abandoned.cancelled() => None,
         }
@@ -70,7 +78,7 @@ pub(super) async fn assign(
     let result = match run(ports.place, call.instrument(span)).await {
         Ok(Some(Ok(()))) => Ok(()),
         Ok(Some(Err(error))) => Err(AssignError::Failed(format!("{error:#}"))),
-        Ok(None) => Err(AssignError::Unknown("assign did not return in time".to_owned())),
+        Ok(None) => Err(AssignError::Unknown("assign was given up before it had returned".to_owned())),
         Err(why) => Err(AssignError::Unknown(why)),
     };
     Input::Assigned { key, token, result }
@@ -147,6 +155,9 @@ pub(super) async fn hear_of_given_up(ports: Ports, inputs: mpsc::Sender<Input>) 
     }
 }
 
+type Answer = Result<Vec<Placement>, PlanFailure>;
+type Plan = Box<dyn FnOnce() -> Answer + Send>;
+
 /// Asks an assignor, for one plan at a time.
 #[derive(Clone)]
 pub(super) struct Planner {
@@ -164,26 +175,39 @@ impl Planner {
     pub(super) async fn plan(self, place: Place, request: Arc<PlanRequest>) -> Input {
         let answer = match place {
             Place::Here => request.ask(self.assignor.as_ref()),
-            Place::Apart(_) => {
-                let answer = tokio::time::timeout(self.limit, self.on_a_thread(request.clone())).await;
-                answer.unwrap_or(Err(PlanFailure::TimedOut(self.limit)))
+            Place::Apart(_) => self.in_turn(request.clone(), tokio::task::spawn_blocking).await,
+            #[cfg(test)]
+            Place::Simulated(busy) => {
+                let thread = |plan: Plan| {
+                    let busy = busy();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(busy).await;
+                        plan()
+                    })
+                };
+                self.in_turn(request.clone(), thread).await
             }
         };
         Input::Planned { request, answer }
     }
 
-    async fn on_a_thread(
+    /// Asks when the plan before has been made, and waits for so long and no longer.
+    async fn in_turn(
         &self,
         request: Arc<PlanRequest>,
-    ) -> Result<Vec<crate::assignor::Placement>, PlanFailure> {
+        thread: impl FnOnce(Plan) -> JoinHandle<Answer>,
+    ) -> Answer {
         let ended = || PlanFailure::Panicked("the runtime has ended".to_owned());
-        let turn = self.turn.clone().acquire_owned().await.map_err(|_| ended())?;
-        let assignor = self.assignor.clone();
-        let plan = tokio::task::spawn_blocking(move || {
-            let answer = request.ask(assignor.as_ref());
-            drop(turn);
-            answer
-        });
-        plan.await.map_err(|_| ended())?
+        let planned = async {
+            let turn = self.turn.clone().acquire_owned().await.map_err(|_| ended())?;
+            let assignor = self.assignor.clone();
+            let plan = thread(Box::new(move || {
+                let answer = request.ask(assignor.as_ref());
+                drop(turn);
+                answer
+            }));
+            plan.await.map_err(|_| ended())?
+        };
+        tokio::time::timeout(self.limit, planned).await.unwrap_or(Err(PlanFailure::TimedOut(self.limit)))
     }
 }

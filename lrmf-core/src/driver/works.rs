@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::protocol::{AssignError, Input};
 use crate::task::Holding;
 
-/// Where a task is with the worker.
+/// The state of a task with the worker.
 #[derive(Debug)]
 enum Step {
     Starting(CancellationToken),

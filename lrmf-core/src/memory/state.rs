@@ -1,4 +1,4 @@
-//! What the store holds, as a state machine: every step is given the time.
+//! The contents of the store, as a state machine: every step is given the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Watcher {
     wake: Arc<Notify>,
 }
 
-/// What a backup has: not the history, and nobody who watches.
+/// The contents of a backup: not the history, and nobody who watches.
 #[derive(Clone, Debug)]
 pub(super) struct Copied {
     revision: Revision,

@@ -1,4 +1,4 @@
-//! What can happen, and what is gone through.
+//! The events that can happen, and what is gone through.
 
 use crate::config::GroupMode;
 use crate::coordination::LeaseId;
@@ -62,7 +62,7 @@ pub(super) enum Event {
     Start { instance: usize },
     /// A session that nobody keeps alive ends.
     Ends { lease: LeaseId },
-    /// What was held back goes on.
+    /// Something that was held back goes on.
     Release { process: usize },
     /// A member looks a second ahead.
     Tick { process: usize },
@@ -70,7 +70,7 @@ pub(super) enum Event {
     Fault { fault: Fault, process: usize, at: usize },
 }
 
-/// Which orders are gone through.
+/// The orders that are gone through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Every one.
@@ -81,7 +81,7 @@ pub(super) enum Order {
     Plain,
 }
 
-/// What is explored.
+/// The space that is explored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
     pub(super) mode: GroupMode,

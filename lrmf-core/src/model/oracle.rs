@@ -1,4 +1,4 @@
-//! What must hold.
+//! The properties that must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn read<T: crate::records::Record>(kv: &KeyValue) -> Option<T> {
     decode(&kv.key, &kv.value).ok()
 }
 
-/// Who leads.
+/// The leader.
 pub(super) fn leader(store: &Store) -> Option<Incarnation> {
     Some(read::<LeaderRecord>(store.get(&keys().leader())?)?.incarnation)
 }
@@ -96,7 +96,7 @@ pub(super) fn session(store: &Store, instance: &InstanceId) -> Option<Incarnatio
     Some(read::<MemberRecord>(store.get(&keys().session(instance))?)?.incarnation)
 }
 
-/// Which session of a member is in contact.
+/// The session of a member that is in contact.
 fn contact(store: &Store, instance: &InstanceId) -> Option<Incarnation> {
     Some(read::<ContactRecord>(store.get(&keys().contact(instance))?)?.incarnation)
 }

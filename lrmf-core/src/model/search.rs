@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::event::{Event, Scenario};
 use super::state::{State, Violation};
 
-/// What was gone through.
+/// The numbers of what was gone through.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Count {
     pub(super) states: usize,

@@ -147,7 +147,7 @@ impl State {
         events
     }
 
-    /// What moves by itself.
+    /// The events that come by themselves.
     fn moves(&self) -> Vec<Event> {
         let mut events = Vec::new();
         let processes = || self.processes.iter().enumerate().filter(|(_, state)| !state.still);

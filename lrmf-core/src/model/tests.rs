@@ -1,4 +1,4 @@
-//! What is gone through in every test run, and what each rule is needed for.
+//! The scenarios of every test run, and the need for each rule.
 //!
 //! `LRMF_DEPTH=3 cargo test --release -p lrmf-core model:: -- --nocapture` goes deeper: that many faults, of all kinds
 //! together, which takes hours from three on.

@@ -41,12 +41,12 @@ impl Backoff {
         Self { first, ..self }
     }
 
-    /// How long to wait after one more failure.
+    /// The wait after one more failure.
     pub fn after(&mut self, error: &CoordinationError) -> Duration {
         self.wait(if error.is_retryable() { LONGEST } else { LONGEST_REFUSED })
     }
 
-    /// How long to wait after something that is no failure of the store, and may pass by itself.
+    /// The wait after something that is no failure of the store, and may pass by itself.
     pub fn again(&mut self) -> Duration {
         self.wait(LONGEST)
     }

@@ -1,4 +1,4 @@
-//! Who leads: whoever creates the leader's key, for as long as that key exists.
+//! The election: whoever creates the leader's key leads, for as long as that key exists.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::records::{LeaderRecord, RecordError, decode};
 use super::backoff::Backoff;
 use super::{FeedItem, Now};
 
-/// What the election asks for.
+/// The requests of the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.
@@ -36,7 +36,7 @@ pub struct Election {
     key: String,
     /// Who else campaigns has this long before those that are no candidates do.
     patience: Duration,
-    /// What the store said last, and when.
+    /// The store's last word, and when it came.
     seen: Option<Revision>,
     leader: Option<(Revision, LeaderRecord)>,
     /// What stands in the leader's key is no record, and bound to no lease, since this write.
@@ -44,7 +44,7 @@ pub struct Election {
     leading: Option<Revision>,
     campaigning: bool,
     not_before: Timestamp,
-    /// How long a campaign that failed is not repeated, unless the leader's key changes.
+    /// The time for which a campaign that failed is not repeated, unless the leader's key changes.
     backoff: Backoff,
     abstain_until: Timestamp,
 }
@@ -69,7 +69,7 @@ impl Election {
         }
     }
 
-    /// Who leads, as far as is known.
+    /// The leader, as far as is known.
     pub fn leader(&self) -> Option<&LeaderRecord> {
         self.leader.as_ref().map(|(_, record)| record)
     }
@@ -135,7 +135,7 @@ impl Election {
         }
     }
 
-    /// What came of the campaign.
+    /// The outcome of the campaign.
     pub fn on_campaign(&mut self, now: Now, result: Result<TxnOutcome, CoordinationError>) -> Verdict {
         self.campaigning = false;
         match result {
@@ -175,7 +175,7 @@ impl Election {
         self.decide(now)
     }
 
-    /// When [`tick`](Self::tick) is due.
+    /// The time at which [`tick`](Self::tick) is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         if self.garbage.is_some() {
             return Some(self.not_before);

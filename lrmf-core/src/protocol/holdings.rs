@@ -36,7 +36,7 @@ enum Phase {
 struct Run {
     holding: Holding,
     phase: Phase,
-    /// When the call of the worker that is under way takes too long.
+    /// The time from which on the call of the worker that is under way takes too long.
     due: Timestamp,
     /// It does.
     overdue: bool,
@@ -46,15 +46,47 @@ struct Run {
     started: bool,
 }
 
-/// Calls of the worker for tasks of a former session that have not returned. Calls for one task never overlap, so until
-/// they do, those tasks cannot begin here.
+/// The remains of former sessions of this process.
 #[derive(Clone, Debug, Default)]
-pub struct Inherited(BTreeMap<Arc<str>, Run>);
+pub struct Inherited {
+    /// Calls of the worker that have not returned. Calls for one task never overlap, so until they do, those tasks cannot
+    /// begin here.
+    calls: BTreeMap<Arc<str>, Run>,
+    /// The tasks whose revoke panicked: they may run for as long as the process does.
+    lost: BTreeSet<Arc<str>>,
+}
 
 impl Inherited {
-    /// Returns true where there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// A call to start a task has returned: what began all the same is stopped.
+    pub fn on_assigned(
+        &mut self,
+        key: &Arc<str>,
+        token: Token,
+        result: &Result<(), AssignError>,
+    ) -> Option<Action> {
+        let run = self.calls.get_mut(key).filter(|run| run.holding.token == token)?;
+        if matches!(result, Err(AssignError::Failed(_))) {
+            self.calls.remove(key);
+            return None;
+        }
+        run.phase = Phase::Stopping;
+        Some(Action::Revoke(run.holding.clone()))
+    }
+
+    /// A call to stop a task has returned. `stopped` is false where it did not return but panicked.
+    pub fn on_revoked(&mut self, key: &Arc<str>, token: Token, stopped: bool) {
+        let is_it = self.calls.get(key).is_some_and(|run| run.holding.token == token);
+        if is_it {
+            self.calls.remove(key);
+            if !stopped {
+                self.lost.insert(key.clone());
+            }
+        }
+    }
+
+    /// The tasks that may still run.
+    pub fn remains(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.calls.keys().chain(self.lost.iter().filter(|key| !self.calls.contains_key(*key)))
     }
 }
 
@@ -76,19 +108,21 @@ pub struct Holdings {
     runs: BTreeMap<Arc<str>, Run>,
     /// The number of runs that have started and are not about to stop.
     held: usize,
-    /// When each call of the worker that is under way will have taken too long; those that have are taken out.
+    /// The time at which each call of the worker that is under way will have taken too long; those that have are taken out.
     calls: BTreeSet<(Timestamp, Arc<str>)>,
-    /// What was being started or stopped when a former session of this process was given up, and still is.
+    /// The calls that were under way when a former session of this process was given up, and still are.
     inherited: Inherited,
-    /// What is not, or no longer, to run here, and has not ended yet.
+    /// The tasks that are not, or no longer, to run here, and have not ended yet.
     unwanted: BTreeSet<Arc<str>>,
     /// Everything is to stop, whatever the record says.
     halting: bool,
+    /// The store as it is now has less than what was applied.
+    gone_back: bool,
     report: Report,
 }
 
 impl Holdings {
-    /// What a new session holds: nothing.
+    /// The holdings of a new session: none.
     pub fn new(
         keys: Keys,
         instance: InstanceId,
@@ -115,6 +149,7 @@ impl Holdings {
             inherited,
             unwanted: BTreeSet::new(),
             halting: false,
+            gone_back: false,
             report: Report::new(incarnation, target_bytes(limits)),
         }
     }
@@ -150,12 +185,22 @@ impl Holdings {
         let mut actions = Vec::new();
         let mut changed = BTreeSet::new();
         for (chunk, record) in records {
+            // A list that is newer than all that was applied, with an older record in it.
+            self.gone_back |= matches!((item, &record), (FeedItem::Loaded(_), Some(Ok(record)))
+                if record.incarnation == self.incarnation
+                    && self.record.generation(chunk).is_some_and(|applied| record.generation < applied));
             match record.transpose() {
                 Ok(record) => self.apply(chunk, record.as_ref(), &mut changed),
                 Err(error) => actions.push(Action::Emit(Event::Unreadable { error: error.to_string() })),
             }
         }
         self.settle(now, changed, actions)
+    }
+
+    /// Returns true where the records show that the store went back to an older copy of itself, unnoticed as it has come as
+    /// far as before since.
+    pub fn has_gone_back(&self) -> bool {
+        self.gone_back
     }
 
     fn apply(&mut self, chunk: ChunkId, record: Option<&ChunkRecord>, changed: &mut BTreeSet<Arc<str>>) {
@@ -178,7 +223,7 @@ impl Holdings {
     ) -> Vec<Action> {
         let mut actions = Vec::new();
         if !self.returned(key, token) {
-            return self.on_inherited_assigned(key, token, &result);
+            return self.inherited.on_assigned(key, token, &result).into_iter().collect();
         }
         let Some(run) = self.runs.get_mut(key) else { return actions };
         match result {
@@ -243,7 +288,7 @@ impl Holdings {
     pub fn on_revoked(&mut self, now: Now, key: &Arc<str>, token: Token, stopped: bool) -> Vec<Action> {
         let mut actions = Vec::new();
         if !self.returned(key, token) {
-            self.inherited.0.remove(key);
+            self.inherited.on_revoked(key, token, stopped);
             return actions;
         }
         if !stopped {
@@ -261,26 +306,6 @@ impl Holdings {
             }
         }
         self.settle(now, BTreeSet::from([key.clone()]), actions)
-    }
-
-    /// A call for a task of a former session has returned: what began all the same is stopped.
-    fn on_inherited_assigned(
-        &mut self,
-        key: &Arc<str>,
-        token: Token,
-        result: &Result<(), AssignError>,
-    ) -> Vec<Action> {
-        match self.inherited.0.get_mut(key).filter(|run| run.holding.token == token) {
-            Some(run) if !matches!(result, Err(AssignError::Failed(_))) => {
-                run.phase = Phase::Stopping;
-                vec![Action::Revoke(run.holding.clone())]
-            }
-            Some(_) => {
-                self.inherited.0.remove(key);
-                Vec::new()
-            }
-            None => Vec::new(),
-        }
     }
 
     /// The worker gives a task up: it is stopped, and the leader is told as if it had not started.
@@ -321,28 +346,32 @@ impl Holdings {
         actions
     }
 
-    /// When [`tick`](Self::tick) is due.
+    /// The time at which [`tick`](Self::tick) is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.calls.first().map(|(at, _)| *at)
     }
 
-    /// Stops everything, for good.
+    /// Stops everything, for good. What is being started is given up, as the session may end before that has returned.
     pub fn halt(&mut self, now: Now) -> Vec<Action> {
         self.halting = true;
         let all = self.runs.keys().cloned().collect();
-        self.settle(now, all, Vec::new())
+        let starting = self.runs.values().filter(|run| run.phase == Phase::Starting && !run.overdue);
+        let given_up = starting.map(|run| Action::AbandonAssign(run.holding.clone())).collect();
+        self.settle(now, all, given_up)
     }
 
     /// Returns true where nothing runs, is being started or is being stopped.
     pub fn is_idle(&self) -> bool {
-        self.runs.is_empty() && self.inherited.is_empty()
+        self.runs.is_empty() && self.inherited.calls.is_empty()
     }
 
-    /// What the next session of this process has to wait for, task by task.
+    /// The remains that the next session of this process has to wait for, task by task.
     pub fn bequeath(self) -> Inherited {
         let under_way = |run: &Run| matches!(run.phase, Phase::Starting | Phase::Stopping);
-        let left = self.runs.into_iter().filter(|(_, run)| under_way(run));
-        Inherited(self.inherited.0.into_iter().chain(left).collect())
+        let Inherited { mut calls, mut lost } = self.inherited;
+        lost.extend(self.runs.iter().filter(|(_, run)| run.phase == Phase::Lost).map(|(key, _)| key.clone()));
+        calls.extend(self.runs.into_iter().filter(|(_, run)| under_way(run)));
+        Inherited { calls, lost }
     }
 
     /// Returns true where everything has stopped but what does not: where the worker panicked, or does not return in time.
@@ -350,9 +379,9 @@ impl Holdings {
         self.runs.values().all(|run| run.phase == Phase::Lost || run.overdue)
     }
 
-    /// What may still run, once everything else [is stopped](Self::is_stopped).
+    /// The tasks that may still run, once everything else [is stopped](Self::is_stopped).
     pub fn remains(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.runs.keys().chain(self.inherited.0.keys())
+        self.runs.keys().chain(self.inherited.remains().filter(|key| !self.runs.contains_key(*key)))
     }
 
     /// Returns true where the record gives this member nothing.
@@ -381,7 +410,7 @@ impl Holdings {
                 (None, wanted) => {
                     self.unwanted.remove(&key);
                     match wanted.filter(|_| !self.report.has_failed(&key)) {
-                        Some(wanted) if self.inherited.0.contains_key(&key) => {
+                        Some(wanted) if self.inherited.calls.contains_key(&key) => {
                             let why = "its run in a former session has not stopped";
                             self.report.note_failure(&key, wanted.token, why);
                         }
@@ -407,7 +436,7 @@ impl Holdings {
         self.report.schedule(self.record.marked(), stopping, now.at, now.at + self.companions);
     }
 
-    /// When the next acknowledgement is to be written.
+    /// The time at which the next acknowledgement is to be written.
     pub fn ack_at(&self) -> Option<Timestamp> {
         self.report.at()
     }
@@ -433,7 +462,7 @@ impl Holdings {
         self.schedule_ack(now);
     }
 
-    /// What is held: running, and not about to stop.
+    /// The holdings: running, and not about to stop.
     pub fn held(&self) -> impl Iterator<Item = &Holding> {
         self.runs.values().filter(|run| run.phase == Phase::Started).map(|run| &run.holding)
     }

@@ -26,6 +26,8 @@
 //! | R8 | only who holds the leader's key writes the assignment | `leader::batch`, [`election`] | a deposed leader goes on |
 //! | R10 | a changed value is a new holding, in place | `leader::plan`, [`holdings`] | a holder works with an old value |
 //! | P2 | a member stops before its session can end | [`node`] | it runs on while another one starts |
+//! | P7 | what a restarting member had waits for it | `leader::view` | a restart moves everything twice |
+//! | P8 | a member that leaves hands its tasks over first | [`node`] | they stand still until its session ends |
 //!
 //! # The switches
 //! What finds out that a switch of [`Rules`] is off: the simulation (`sim::tests`), the model (`model::tests`), or why nothing
@@ -44,9 +46,13 @@
 //! | `leader_key_goes` | R3 | `coordinator::a_leader_that_restarts_…`. For the simulation it is equivalent: the key ends with its lease, within the TTL |
 //! | `floor` | R5 | simulation P3, in both modes |
 //! | `floor_of_acks` | R5 | nothing: equivalent as long as the clock is right. It counts where the counter is lost, and then the time of day is above all acknowledgements, too |
-//! | `forward_only` | R6 | unit tests of `holdings`; the simulation no longer finds a breach in 4,000 seeds, and has to be sharpened |
+//! | `forward_only` | R6 | simulation P3 and P4, model |
 //! | `values` | R10 | simulation R10 |
-//! | `self_fencing`, `sent_time` | P2 | simulation P2 |
+//! | `self_fencing` | P2 | simulation P2, of machines and of drivers |
+//! | `sent_time` | P2 | simulation P2 |
+//! | `awaits_restart` | P7 | simulation P7 |
+//! | `hands_over` | P8 | simulation P8 |
+//! | (an assignor that is not sticky) | P5 | simulation P5 |
 //! | `release_names_token` | forced releases | simulation P1 |
 //! | `contact`, `silence` | mode `available` | model |
 //!
@@ -93,7 +99,7 @@ pub struct CallId(pub u64);
 pub enum Call {
     /// Start a lease.
     Grant {
-        /// How long it is to live.
+        /// The time that it is to live.
         ttl: Duration,
     },
     /// Prolong a lease.
@@ -105,7 +111,7 @@ pub enum Call {
 }
 
 /// A [`Call`] without its arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CallKind {
     Grant,
     KeepAlive,
@@ -136,7 +142,7 @@ impl CallKind {
     }
 }
 
-/// What came of a [`Call`].
+/// The outcome of a [`Call`].
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Of a grant: the lease, and an incarnation that was never used before.
@@ -150,7 +156,17 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// What went wrong.
+    /// The kind of the call that it is of.
+    pub(crate) fn kind(&self) -> CallKind {
+        match self {
+            Self::Granted(_) => CallKind::Grant,
+            Self::KeptAlive(_) => CallKind::KeepAlive,
+            Self::Revoked(_) => CallKind::Revoke,
+            Self::Committed(_) => CallKind::Commit,
+        }
+    }
+
+    /// The error, where there is one.
     pub(crate) fn error(&self) -> Option<&CoordinationError> {
         match self {
             Self::Granted(result) => result.as_ref().err(),
@@ -161,10 +177,10 @@ impl Reply {
     }
 }
 
-/// What is followed: listed, then watched.
+/// The keys that are followed: listed, then watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FeedId {
-    /// What this member writes: its session and its acknowledgement.
+    /// The keys that this member writes: its session and its acknowledgement.
     Own,
     /// This member's assignment.
     Record,
@@ -180,11 +196,11 @@ pub enum FeedId {
 pub enum FeedItem {
     /// All there is.
     Loaded(Snapshot),
-    /// What changed.
+    /// The changes.
     Changed(WatchBatch),
 }
 
-/// What the user asks of a member.
+/// The requests of the user to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Hand all tasks over, then leave.
@@ -201,7 +217,7 @@ pub enum Command {
     Load(u32),
 }
 
-/// How `Worker::assign` went wrong.
+/// The way in which `Worker::assign` went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AssignError {
     /// It returned an error, which means that the task has not started.
@@ -211,7 +227,7 @@ pub enum AssignError {
     Unknown(String),
 }
 
-/// How `Worker::revoke` went wrong.
+/// The way in which `Worker::revoke` went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopError {
     /// It returned an error, which means that the task has stopped.
@@ -220,7 +236,7 @@ pub enum StopError {
     Panicked(String),
 }
 
-/// What happens to a member.
+/// The inputs of a member.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Time has passed.
@@ -229,18 +245,18 @@ pub enum Input {
     Reply(CallId, Reply),
     /// A feed delivered something.
     Feed {
-        /// Which one.
+        /// The feed.
         feed: FeedId,
-        /// Which start of it; what an earlier start delivers is ignored.
+        /// The start of it; what an earlier start delivers is ignored.
         epoch: u64,
-        /// What.
+        /// The delivery.
         item: FeedItem,
     },
     /// A feed delivers nothing for now: its watch has ended, or it cannot be listed. It begins anew by itself.
     Interrupted {
-        /// Which one.
+        /// The feed.
         feed: FeedId,
-        /// Which start of it.
+        /// The start of it.
         epoch: u64,
     },
     /// `Worker::assign` has returned.
@@ -249,7 +265,7 @@ pub enum Input {
         key: Arc<str>,
         /// The holding's token.
         token: Token,
-        /// What it said.
+        /// The worker's answer.
         result: Result<(), AssignError>,
     },
     /// `Worker::revoke` has returned.
@@ -258,7 +274,7 @@ pub enum Input {
         key: Arc<str>,
         /// The holding's token.
         token: Token,
-        /// What it said.
+        /// The worker's answer.
         result: Result<(), StopError>,
     },
     /// The worker cannot go on with a task.
@@ -267,7 +283,7 @@ pub enum Input {
         key: Arc<str>,
         /// The holding's token.
         token: Token,
-        /// What it said.
+        /// The worker's answer.
         error: String,
     },
     /// The highest generation that is known outside the store, or why it cannot be known.
@@ -287,18 +303,18 @@ pub enum Input {
     Command(Command),
 }
 
-/// What a member wants done, in this order.
+/// The actions that a member wants performed, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Call the store and feed the reply back.
     Call(CallId, Call),
     /// List a prefix, then watch it, for as long as it is not followed anew or unfollowed.
     Follow {
-        /// Which feed.
+        /// The feed.
         feed: FeedId,
         /// Goes back with every item.
         epoch: u64,
-        /// What to list and watch.
+        /// The prefix to list and watch.
         prefix: String,
     },
     /// Stop a feed.
@@ -321,7 +337,7 @@ pub enum Action {
     Done(Exit),
 }
 
-/// How a member ended.
+/// The end of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It was asked to.
@@ -375,6 +391,10 @@ pub struct Rules {
     pub(crate) floor_of_acks: bool,
     /// R10: a task with another value than in its holding is held anew.
     pub(crate) values: bool,
+    /// P7: what a member that restarts had waits for it.
+    pub(crate) awaits_restart: bool,
+    /// P8: a member that leaves hands its tasks over.
+    pub(crate) hands_over: bool,
     /// In mode `available`, only who is out of contact loses tasks without having released them.
     pub(crate) contact: bool,
     /// In mode `available`, who is out of contact loses its tasks while its session lives.
@@ -400,6 +420,8 @@ impl Rules {
         ack_guard: true,
         floor_of_acks: true,
         values: true,
+        awaits_restart: true,
+        hands_over: true,
         contact: true,
         silence: true,
     };

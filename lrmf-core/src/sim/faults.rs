@@ -6,9 +6,10 @@ use crate::config::GroupMode;
 use crate::coordination::{Op, Txn};
 use crate::ids::InstanceId;
 use crate::protocol::{Command, FeedId, Input};
+use crate::replicas::{key_of, parse};
 use crate::task::Task;
 
-use super::oracle::Violation;
+use super::oracle::{Observed, Violation};
 use super::process::Process;
 use super::world::{Happening, World, settings};
 
@@ -148,7 +149,9 @@ impl World {
         match self.rng.below(3) {
             0 if count > 1 => drop(self.tasks.remove(self.rng.below(count) as usize)),
             1 => {
-                let task = Task::new(format!("task-{}", self.rng.below(8)), "0");
+                let name = format!("task-{}", self.rng.below(8));
+                let replicas = self.tasks.iter().any(|task| parse(&task.key).is_some());
+                let task = Task::new(if replicas { key_of(&name, 0) } else { name.into() }, "0");
                 if self.tasks.iter().all(|other| other.key != task.key) {
                     self.tasks.push(task);
                 }

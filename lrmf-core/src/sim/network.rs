@@ -9,6 +9,7 @@ use crate::error::CoordinationError;
 use crate::ids::Incarnation;
 use crate::protocol::{Call, CallId, FeedId, FeedItem, Input, Reply};
 
+use super::oracle::Observed;
 use super::process::Feed;
 use super::world::{Happening, World};
 
@@ -23,7 +24,7 @@ impl World {
     pub(super) fn call(&mut self, process: usize, id: CallId, call: Call) {
         self.calls += u64::from(!matches!(call, Call::KeepAlive(_)));
         let there = self.rng.micros(100..3000);
-        let by = self.processes[process].session.map(|(_, incarnation)| incarnation);
+        let by = self.processes[process].session;
         let unknown = call.kind().failed(CoordinationError::Unknown("no answer".into()));
         let answer = |world: &mut Self, after, reply| {
             world.later(after, Happening::Deliver { process, input: Input::Reply(id, reply) });

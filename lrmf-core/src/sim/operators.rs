@@ -9,7 +9,7 @@ use crate::ids::InstanceId;
 use crate::keys::{Control, Kind};
 use crate::records::{ChunkRecord, Format, MemberRecord, Record, decode, encode};
 
-use super::oracle::Violation;
+use super::oracle::{Observed, Violation};
 use super::world::{Happening, World};
 
 impl World {

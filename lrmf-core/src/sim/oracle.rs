@@ -9,9 +9,9 @@ use crate::ids::{Incarnation, InstanceId, Token};
 use crate::keys::{Keys, Kind};
 use crate::protocol::Call;
 use crate::records::{ChunkRecord, Entry, LeaderRecord, MemberRecord, decode};
+use crate::replicas::parse;
 use crate::task::Holding;
 
-use super::process::Process;
 use super::store::Store;
 
 /// The observations so far.
@@ -30,6 +30,39 @@ pub(super) struct Oracle {
 
 /// A property that does not hold.
 pub(super) type Violation = String;
+
+/// A process as the properties see it: from outside.
+pub(super) trait Observed {
+    fn instance(&self) -> &InstanceId;
+
+    /// Returns true where there is a process at all.
+    fn is_up(&self) -> bool;
+
+    /// The running tasks: from the call of assign to the end of revoke.
+    fn running(&self) -> &BTreeMap<Arc<str>, Token>;
+
+    /// Its session as it saw it last.
+    fn session(&self) -> Option<Incarnation>;
+
+    /// It is paused, or was until then.
+    fn pause(&self) -> Pause;
+
+    /// It was told to end, or stopped by itself.
+    fn is_stopping(&self) -> bool;
+
+    /// The user's code does not stop this, or lies about it: what P2 asks of the member it has done.
+    fn is_beyond_reach(&self, _key: &str) -> bool {
+        false
+    }
+}
+
+/// The state of a process that may be paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    Now,
+    Until(Duration),
+    Never,
+}
 
 impl Oracle {
     /// P1 and P3 on the records.
@@ -88,10 +121,9 @@ impl Oracle {
     }
 
     /// Returns true where the store has the process's session.
-    pub(super) fn session_lives(&self, store: &Store, process: &Process) -> bool {
-        process.session.is_some_and(|(lease, incarnation)| {
-            store.is_alive(lease) && self.sessions.get(&process.instance) == Some(&incarnation)
-        })
+    pub(super) fn session_lives(&self, process: &impl Observed) -> bool {
+        let session = process.session();
+        session.is_some() && self.sessions.get(process.instance()) == session.as_ref()
     }
 
     /// The assignment is written by who leads and by nobody else.
@@ -141,25 +173,23 @@ impl Oracle {
         *highest = token.max(*highest);
     }
 
-    pub(super) fn is_released(&self, process: &Process, key: &Arc<str>, token: Token) -> bool {
+    pub(super) fn is_released(&self, process: &impl Observed, key: &Arc<str>, token: Token) -> bool {
         process
-            .session
-            .and_then(|(_, incarnation)| self.released.get(&(key.clone(), incarnation)))
+            .session()
+            .and_then(|incarnation| self.released.get(&(key.clone(), incarnation)))
             .is_some_and(|highest| token <= *highest)
     }
 
     /// P1 on the processes: a task runs in two only if all but the one with the highest token have outlived their
     /// sessions. In mode `available` that is given up, and what is left is that no two have one token.
-    pub(super) fn running(
-        &self,
-        store: &Store,
-        processes: &[Process],
-        exclusive: bool,
-    ) -> Result<(), Violation> {
+    pub(super) fn running(&self, processes: &[impl Observed], exclusive: bool) -> Result<(), Violation> {
         let mut runs: BTreeMap<&str, Vec<(Token, bool, usize)>> = BTreeMap::new();
         for (ix, process) in processes.iter().enumerate().filter(|(_, process)| process.is_up()) {
-            let alive = self.session_lives(store, process);
-            for (key, token) in &process.running {
+            let alive = self.session_lives(process);
+            for (key, token) in process.running() {
+                if !alive && process.is_beyond_reach(key) {
+                    continue;
+                }
                 if self.is_released(process, key, *token) {
                     continue;
                 }
@@ -179,18 +209,43 @@ impl Oracle {
         Ok(())
     }
 
+    /// Of the replicas of a task, one is the primary: no two living sessions have that role, and no two primaries one token.
+    pub(super) fn one_primary(&self, processes: &[impl Observed], exclusive: bool) -> Result<(), Violation> {
+        let mut primaries: BTreeMap<&str, (Token, bool, &InstanceId)> = BTreeMap::new();
+        for process in processes.iter().filter(|process| process.is_up()) {
+            let alive = self.session_lives(process);
+            let roles = process.running().iter().filter_map(|(key, token)| Some((parse(key)?, key, *token)));
+            for ((task, _), key, token) in roles.filter(|((_, number), ..)| *number == 0) {
+                if self.is_released(process, key, token) || (!alive && process.is_beyond_reach(key)) {
+                    continue;
+                }
+                let this = (token, alive, process.instance());
+                let Some(other) = primaries.insert(task, this) else { continue };
+                if (exclusive && this.1 && other.1) || this.0 == other.0 {
+                    return Err(format!("P1: {task} has two primaries, {this:?} and {other:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// P2: what has outlived its session runs nothing, unless it was paused and could not help it.
     pub(super) fn fenced(
         &self,
-        store: &Store,
-        processes: &[Process],
+        processes: &[impl Observed],
         now: Duration,
         grace: Duration,
     ) -> Result<(), Violation> {
-        for process in processes.iter().filter(|process| process.is_up() && !process.paused) {
-            let excused = process.pause_ended > Duration::ZERO && now < process.pause_ended + grace;
-            if !process.running.is_empty() && !excused && !self.session_lives(store, process) {
-                return Err(format!("P2: {} runs {:?} without a session", process.instance, process.running));
+        for process in processes.iter().filter(|process| process.is_up()) {
+            let excused = match process.pause() {
+                Pause::Now => true,
+                Pause::Until(at) => now < at + grace,
+                Pause::Never => false,
+            };
+            let runs = process.running().iter().any(|(key, _)| !process.is_beyond_reach(key));
+            if runs && !excused && !self.session_lives(process) {
+                let (instance, running) = (process.instance(), process.running());
+                return Err(format!("P2: {instance} runs {running:?} without a session"));
             }
         }
         Ok(())
@@ -201,23 +256,24 @@ impl Oracle {
         &self,
         keys: &Keys,
         store: &Store,
-        process: &Process,
+        process: &impl Observed,
         holding: &Holding,
     ) -> Result<(), Violation> {
-        if process.stopping || !self.session_lives(store, process) {
+        if process.is_stopping() || !self.session_lives(process) {
             return Ok(());
         }
-        let incarnation = process.session.map(|(_, incarnation)| incarnation);
+        let incarnation = process.session();
         let stays = |kv: &KeyValue| {
             let chunk: ChunkRecord = decode(&kv.key, &kv.value).map_err(|error| error.to_string())?;
             let entry = chunk.get(&holding.task.key).filter(|_| Some(chunk.incarnation) == incarnation);
             Ok(entry.is_some_and(|entry| entry.token == holding.token && entry.releasing.is_none()))
         };
-        let record = store.list(&keys.assignment(&process.instance)).entries;
+        let record = store.list(&keys.assignment(process.instance())).entries;
         if record.iter().map(stays).collect::<Result<Vec<_>, Violation>>()?.contains(&true) {
             return Err(format!(
                 "P4: {} revokes {}, which stays with it",
-                process.instance, holding.task.key
+                process.instance(),
+                holding.task.key
             ));
         }
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::assignor::{Assignor, StickyBalanced};
 use crate::config::CoordinatorConfig;
 use crate::coordination::TxnLimits;
 use crate::event::Event;
@@ -12,7 +11,7 @@ use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, AssignError, FeedItem, Input};
 use crate::task::Holding;
 
-use super::oracle::Violation;
+use super::oracle::{Observed, Violation};
 use super::process::Process;
 use super::world::{Happening, LONGEST_REVOKE, World, settings};
 
@@ -20,7 +19,7 @@ impl World {
     pub(super) fn start(&mut self, instance: InstanceId) -> Result<(), Violation> {
         let leader = LeaderConfig {
             keys: self.keys.clone(),
-            assignor: StickyBalanced.name(),
+            assignor: self.assignor.name(),
             limits: self.limits(),
             settle: settings().settle,
             mode: self.mode,
@@ -83,7 +82,7 @@ impl World {
     }
 
     fn perform(&mut self, ix: usize, actions: Vec<Action>) -> Result<(), Violation> {
-        let session = self.processes[ix].node.session().map(|s| (s.lease, s.record.incarnation));
+        let session = self.processes[ix].node.session().map(|session| session.record.incarnation);
         if session.is_some() {
             self.processes[ix].session = session;
         }
@@ -149,6 +148,7 @@ impl World {
             return Err(format!("{} starts {key} ({token}) while {running} of it runs", process.instance));
         }
         let fails = self.faulty && self.rng.per_mille(20) && self.strikes();
+        self.has_failed |= fails;
         let result = if fails { Err(AssignError::Failed("it fails".to_owned())) } else { Ok(()) };
         let after = self.rng.micros(100..5000);
         self.later(after, Happening::Deliver { process: ix, input: Input::Assigned { key, token, result } });
@@ -166,7 +166,7 @@ impl World {
     }
 
     fn plan(&mut self, ix: usize, request: Arc<PlanRequest>) {
-        let answer = request.ask(&StickyBalanced);
+        let answer = request.ask(self.assignor.as_ref());
         let after = self.rng.micros(10..1000);
         self.later(after, Happening::Deliver { process: ix, input: Input::Planned { request, answer } });
     }

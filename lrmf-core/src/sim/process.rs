@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::coordination::{LeaseId, Revision};
+use crate::coordination::Revision;
 use crate::ids::{Incarnation, InstanceId, Token};
 use crate::protocol::node::Node;
 use crate::protocol::{FeedId, FeedItem, Input, Now};
+
+use super::oracle::{Observed, Pause};
 
 /// A feed as the process follows it.
 #[derive(Debug)]
@@ -44,10 +46,10 @@ pub(super) struct Process {
     pub(super) done: bool,
     pub(super) killed: bool,
     pub(super) next_tick: Option<Duration>,
-    /// How far it has seen the store to be.
+    /// The store's progress, as it has seen it.
     pub(super) seen: Revision,
     /// Its session as last seen.
-    pub(super) session: Option<(LeaseId, Incarnation)>,
+    pub(super) session: Option<Incarnation>,
 }
 
 impl Process {
@@ -71,11 +73,6 @@ impl Process {
         }
     }
 
-    /// Returns true where there is a process at all.
-    pub(super) fn is_up(&self) -> bool {
-        !self.killed && !self.done
-    }
-
     /// Its own time, as of a time of the simulation.
     pub(super) fn now(&self, at: Duration) -> Now {
         let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
@@ -91,5 +88,35 @@ impl Process {
         let micros = u64::try_from(local.0.as_micros()).unwrap_or(u64::MAX);
         let whole = micros / self.rate * 1_000_000 + micros % self.rate * 1_000_000 / self.rate;
         Duration::from_micros(whole + 4)
+    }
+}
+
+impl Observed for Process {
+    fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    fn is_up(&self) -> bool {
+        !self.killed && !self.done
+    }
+
+    fn running(&self) -> &BTreeMap<Arc<str>, Token> {
+        &self.running
+    }
+
+    fn session(&self) -> Option<Incarnation> {
+        self.session
+    }
+
+    fn pause(&self) -> Pause {
+        match self.pause_ended {
+            _ if self.paused => Pause::Now,
+            Duration::ZERO => Pause::Never,
+            at => Pause::Until(at),
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
     }
 }

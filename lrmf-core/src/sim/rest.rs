@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::keys::Control;
 
-use super::oracle::Violation;
+use super::oracle::{Observed, Violation};
 use super::process::Process;
 use super::world::World;
 
@@ -20,7 +20,7 @@ impl World {
         for task in &self.tasks {
             let holds = |p: &&Process| p.is_up() && p.running.contains_key(&task.key);
             let holders: Vec<_> = self.processes.iter().filter(holds).collect();
-            if holders.len() != 1 || !self.oracle.session_lives(&self.store, holders[0]) {
+            if holders.len() != 1 || !self.oracle.session_lives(holders[0]) {
                 let names: Vec<_> = holders.iter().map(|p| p.instance.to_string()).collect();
                 return Err(format!("P6: {} is held by {names:?} long after the last fault", task.key));
             }

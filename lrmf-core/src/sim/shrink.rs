@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::world::{Failure, Plan, World};
+use super::simulate;
+use super::world::{Failure, Plan};
 
 /// A shorter run.
-#[derive(Debug)]
 pub(super) struct Shrunk {
     pub(super) plan: Plan,
     /// The number of misfortunes that the run had before it failed, as it was.
@@ -40,7 +40,7 @@ pub(super) fn shrink(plan: Plan) -> Option<Shrunk> {
 }
 
 fn fails(plan: &Plan) -> Option<Failure> {
-    World::new(plan).run(plan).err()
+    simulate(plan).err()
 }
 
 struct Best {

@@ -6,14 +6,17 @@
 #![cfg(test)]
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::assignor::{Assignor, Placement, PlanError, Problem, ReplicaBalanced, StickyBalanced};
 use crate::config::GroupMode;
 use crate::coordination::{KeyValue, Op, Txn};
 use crate::keys::Kind;
 use crate::protocol::{Call, Rules};
 
 use super::shrink::shrink;
+use super::simulate;
 use super::world::{Failure, Plan, World};
 
 const FAULTY_FOR: Duration = Duration::from_secs(25);
@@ -22,6 +25,7 @@ fn plan(seed: u64, rules: Rules) -> Plan {
     Plan {
         seed,
         rules,
+        assignor: Arc::new(StickyBalanced),
         mode: GroupMode::Exclusive,
         restores: false,
         exclusive: true,
@@ -29,11 +33,14 @@ fn plan(seed: u64, rules: Rules) -> Plan {
         only: None,
         small: false,
         traced: false,
+        driven: false,
+        replicas: None,
     }
 }
 
-fn run(plan: &Plan) -> Result<u64, Failure> {
-    World::new(plan).run(plan)
+/// The same for the drivers.
+fn driven(seed: u64, rules: Rules) -> Plan {
+    Plan { driven: true, ..plan(seed, rules) }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -45,7 +52,7 @@ fn report(plan: Plan) -> String {
     let Some(shrunk) = shrink(plan) else {
         return format!("seed {seed} does not fail again: the simulation is not deterministic");
     };
-    let Err(failure) = run(&Plan { traced: true, ..shrunk.plan }) else {
+    let Err(failure) = simulate(&Plan { traced: true, ..shrunk.plan }) else {
         return format!("seed {seed} does not fail again once shrunk: the simulation is not deterministic");
     };
     let from = failure.trace.len().saturating_sub(number("LRMF_TRACE").unwrap_or(300) as usize);
@@ -59,7 +66,7 @@ fn report(plan: Plan) -> String {
 
 /// Goes through the seeds that are named, or the first ones.
 fn all_hold(seeds: u64, plan: impl Fn(u64) -> Plan + Sync) {
-    let fails = |seed: &u64| run(&plan(*seed)).is_err();
+    let fails = |seed: &u64| simulate(&plan(*seed)).is_err();
     let lanes = 2;
     let failed = match number("LRMF_SEED") {
         Some(seed) => Some(seed).filter(fails),
@@ -86,7 +93,15 @@ fn as_many_seeds_as_wanted() {
             for seed in (lane..seeds).step_by(lanes) {
                 let plan = Plan { restores: seed % 7 == 6, ..plan(seed, Rules::ALL) };
                 let plan = if seed % 5 == 4 { available(plan) } else { plan };
-                match World::new(&plan).run_counted(&plan, &mut states) {
+                let plan = if seed % 11 == 10 { replicated(plan) } else { plan };
+                // One in a hundred runs with drivers, which take that much longer.
+                let driven =
+                    Plan { driven: true, replicas: None, mode: GroupMode::Exclusive, ..plan.clone() };
+                let outcome = match seed % 100 {
+                    99 => simulate(&driven),
+                    _ => World::new(&plan).run_counted(&plan, &mut states),
+                };
+                match outcome {
                     Ok(taken) => steps += taken,
                     Err(failure) => failed.push((seed, failure.violation)),
                 }
@@ -134,6 +149,48 @@ fn the_properties_of_the_available_mode_hold_whatever_happens() {
     all_hold(seeds, |seed| available(plan(seed, Rules::ALL)));
 }
 
+/// The properties hold for real drivers too, whatever the user's code does.
+#[test]
+fn the_properties_hold_for_drivers_whatever_the_code_of_the_user_does() {
+    let seeds = number("LRMF_SEEDS").unwrap_or(20_000) / 40;
+    all_hold(seeds, |seed| driven(seed, Rules::ALL));
+}
+
+fn replicated(plan: Plan) -> Plan {
+    let replicas = Some(2 + u32::try_from(plan.seed % 2).unwrap_or(0));
+    Plan { replicas, assignor: Arc::new(ReplicaBalanced), ..plan }
+}
+
+/// Of each task one replica is the primary, whatever happens; where it dies, a standby goes on, with a higher token.
+#[test]
+fn the_properties_hold_with_replicas() {
+    let seeds = number("LRMF_SEEDS").unwrap_or(20_000) / 8;
+    all_hold(seeds, |seed| replicated(plan(seed, Rules::ALL)));
+}
+
+/// Two primaries are seen, and so is a new primary where no standby was.
+#[test]
+fn two_primaries_and_cold_ones_are_found_out() {
+    let breaks =
+        |plan: Plan, words: &str| simulate(&plan).is_err_and(|failure| failure.violation.contains(words));
+    let without_acks = Rules { await_ack: false, ..Rules::ALL };
+    assert!((0..400).any(|seed| breaks(replicated(plan(seed, without_acks)), "P1")));
+    let cold = |seed| Plan { assignor: Arc::new(StickyBalanced), ..replicated(plan(seed, Rules::ALL)) };
+    assert!((0..400).any(|seed| breaks(cold(seed), "its standbys were at")));
+}
+
+/// The same seed, the same run, to the last line: else no failure could be looked into.
+#[test]
+fn a_run_of_drivers_repeats_itself() {
+    let without_fencing = Rules { self_fencing: false, ..Rules::ALL };
+    let fails = |seed: &u64| simulate(&driven(*seed, without_fencing)).is_err();
+    let plan = Plan { traced: true, ..driven((0..4000).find(fails).unwrap(), without_fencing) };
+    let trace = || simulate(&plan).unwrap_err().trace;
+    let (first, second) = (trace(), trace());
+    assert!(first.len() > 20);
+    assert_eq!(first, second);
+}
+
 fn available(plan: Plan) -> Plan {
     Plan { mode: GroupMode::Available, exclusive: false, ..plan }
 }
@@ -158,8 +215,9 @@ fn what_costs_without_a_change_is_found_out() {
 #[test]
 fn the_available_mode_gives_up_p1_on_the_processes() {
     let p1 = |failure: &Failure| failure.violation.starts_with("P1");
-    let broken =
-        |seed| run(&Plan { exclusive: true, ..available(plan(seed, Rules::ALL)) }).is_err_and(|f| p1(&f));
+    let broken = |seed| {
+        simulate(&Plan { exclusive: true, ..available(plan(seed, Rules::ALL)) }).is_err_and(|f| p1(&f))
+    };
     assert!((0..4000).any(broken));
 }
 
@@ -167,13 +225,14 @@ fn the_available_mode_gives_up_p1_on_the_processes() {
 #[test]
 fn without_the_generation_floor_the_available_mode_breaks() {
     let rules = Rules { floor: false, ..Rules::ALL };
-    let broken = |seed| run(&available(plan(seed, rules))).is_err_and(|f| f.violation.starts_with("P3"));
+    let broken = |seed| simulate(&available(plan(seed, rules))).is_err_and(|f| f.violation.starts_with("P3"));
     assert!((0..4000).any(broken));
 }
 
 /// Looks for a seed in which this property breaks without a rule.
 fn assert_needed(rules: Rules, what: &str, property: &str) {
-    let broken = |seed| run(&plan(seed, rules)).is_err_and(|failure| failure.violation.starts_with(property));
+    let broken =
+        |seed| simulate(&plan(seed, rules)).is_err_and(|failure| failure.violation.starts_with(property));
     assert!((0..4000).any(broken), "{property} holds without {what}");
 }
 
@@ -200,6 +259,43 @@ teeth! {
     without_the_time_of_sending_it_breaks: sent_time => "P2";
     without_fresh_tokens_for_what_is_inherited_it_breaks: fresh_tokens => "P3";
     without_a_look_at_values_it_breaks: values => "R10";
+    without_forward_only_application_tasks_are_disturbed: forward_only => "P4";
+    without_forward_only_application_what_was_given_back_starts_again: forward_only => "P3";
+    without_waiting_for_who_restarts_tasks_move: awaits_restart => "P7";
+    without_handing_over_a_leave_is_waited_for: hands_over => "P8";
+}
+
+/// Deals the tasks out evenly, whoever holds them now.
+struct RoundRobin;
+
+impl Assignor for RoundRobin {
+    fn plan(&self, problem: &Problem<'_>) -> Result<Vec<Placement>, PlanError> {
+        let members = u32::try_from(problem.members.len()).unwrap_or(u32::MAX);
+        let to = |task| (members > 0).then(|| Placement { task, to: task % members });
+        let moves = (0..).zip(problem.holders).filter_map(|(task, holder)| Some((to(task)?, *holder)));
+        Ok(moves.filter(|(placement, holder)| *holder != Some(placement.to)).map(|(to, _)| to).collect())
+    }
+
+    fn name(&self) -> &'static str {
+        "round-robin"
+    }
+}
+
+/// P5 is seen: an assignor that is even and moves more than it must is found out.
+#[test]
+fn an_assignor_that_is_not_sticky_is_found_out() {
+    let plan = |seed| Plan { assignor: Arc::new(RoundRobin), ..plan(seed, Rules::ALL) };
+    let breaks = |seed| simulate(&plan(seed)).is_err_and(|failure| failure.violation.starts_with("P5"));
+    assert!((0..400).any(breaks));
+}
+
+/// P2 is seen of drivers too.
+#[test]
+fn without_self_fencing_drivers_break_it() {
+    let rules = Rules { self_fencing: false, ..Rules::ALL };
+    let breaks =
+        |seed| simulate(&driven(seed, rules)).is_err_and(|failure| failure.violation.starts_with("P2"));
+    assert!((0..400).any(breaks));
 }
 
 /// Without waiting for acknowledgements every other seed fails, most after dozens of misfortunes that have nothing to do
@@ -207,17 +303,17 @@ teeth! {
 #[test]
 fn a_failure_is_shrunk_to_what_it_takes() {
     let rules = Rules { await_ack: false, ..Rules::ALL };
-    let failure = |plan: &Plan| run(plan).err().filter(|failure| failure.violation.starts_with("P1"));
+    let failure = |plan: &Plan| simulate(plan).err().filter(|failure| failure.violation.starts_with("P1"));
     let long = |seed: &u64| failure(&plan(*seed, rules)).is_some_and(|failure| failure.misfortunes > 20);
     let plan = plan((0..4000).find(long).unwrap(), rules);
     let before = failure(&plan).unwrap();
     let shrunk = shrink(plan).unwrap();
     let after = failure(&shrunk.plan).unwrap();
-    assert!(after.steps < before.steps && shrunk.left < 10, "{before:?}, {shrunk:?}");
+    assert!(after.steps < before.steps && shrunk.left < 10, "{before:?}, {} left", shrunk.left);
     for number in shrunk.plan.only.iter().flatten() {
         let mut fewer = shrunk.plan.clone();
         fewer.only.iter_mut().for_each(|only| only.retain(|other| other != number));
         let later = failure(&fewer).is_none_or(|failure| failure.steps > after.steps);
-        assert!(later, "{number} is not needed: {shrunk:?}");
+        assert!(later, "{number} is not needed: {:?}", shrunk.plan.only);
     }
 }

@@ -5,14 +5,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::assignor::Assignor;
 use crate::config::{CoordinatorConfig, GroupMode};
 use crate::coordination::Op;
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
 use crate::keys::{Keys, chunk_of};
 use crate::protocol::{Call, CallId, FeedId, Input, Rules};
+use crate::replicas::key_of;
 use crate::task::Task;
 
-use super::oracle::{Oracle, Violation};
+use super::oracle::{Observed, Oracle, Violation};
 use super::process::Process;
 use super::rng::Rng;
 use super::store::Store;
@@ -55,6 +57,9 @@ pub(super) struct World {
     pub(super) instances: Vec<InstanceId>,
     pub(super) tasks: Vec<Task>,
     pub(super) next_incarnation: u128,
+    /// A task could not be started, at some time.
+    pub(super) has_failed: bool,
+    pub(super) assignor: Arc<dyn Assignor>,
     /// The highest token that any worker was given.
     pub(super) highest_token: Token,
     /// The highest token of each task that a worker was given.
@@ -76,10 +81,11 @@ pub(super) struct World {
 }
 
 /// The plan of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) rules: Rules,
+    pub(super) assignor: Arc<dyn Assignor>,
     pub(super) mode: GroupMode,
     /// True where the store may go back to a copy of itself.
     pub(super) restores: bool,
@@ -91,6 +97,10 @@ pub(super) struct Plan {
     /// The smallest group that there can be, whatever the seed says.
     pub(super) small: bool,
     pub(super) traced: bool,
+    /// The drivers run, not the machines alone.
+    pub(super) driven: bool,
+    /// The number of replicas of each task, where tasks have some.
+    pub(super) replicas: Option<u32>,
 }
 
 /// A run in which a property did not hold.
@@ -124,7 +134,15 @@ impl World {
         let share_a_chunk = rng.per_mille(500);
         let names = (0..).map(|task| format!("task-{task}"));
         let names = names.filter(|name| !share_a_chunk || chunk_of(name) == chunk_of("task-0"));
-        let tasks = names.take(count as usize).map(|name| Task::new(name, "0")).collect();
+        let names = names.take(count as usize);
+        let tasks = match plan.replicas {
+            None => names.map(|name| Task::new(name, "0")).collect(),
+            Some(replicas) => {
+                let of =
+                    |name: String| (0..replicas).map(move |number| Task::new(key_of(&name, number), "0"));
+                names.flat_map(of).collect()
+            }
+        };
         Self {
             rng,
             now: Duration::from_secs(100),
@@ -141,6 +159,8 @@ impl World {
             instances,
             tasks,
             next_incarnation: 1,
+            has_failed: false,
+            assignor: plan.assignor.clone(),
             highest_token: Token(0),
             given: BTreeMap::new(),
             backup: None,
@@ -216,7 +236,8 @@ impl World {
         self.until(healed + bound)?;
         self.all_held()?;
         self.controls_obeyed()?;
-        self.comes_to_rest()
+        self.comes_to_rest()?;
+        self.moves_what_it_must()
     }
 
     pub(super) fn until(&mut self, end: Duration) -> Result<(), Violation> {
@@ -245,12 +266,13 @@ impl World {
         self.oracle.records(&self.keys, &self.store)?;
         // A store that has gone back may have sessions again that had ended: until they end once more it keeps no promise.
         let reset = self.restored_at.is_some_and(|at| self.now < at + settings().ttl);
-        self.oracle.running(&self.store, &self.processes, self.exclusive && !reset)?;
+        self.oracle.running(&self.processes, self.exclusive && !reset)?;
+        self.oracle.one_primary(&self.processes, self.exclusive && !reset)?;
         // A process that has not noticed yet that the store has gone back runs what it held, until its own deadline.
         if reset {
             return Ok(());
         }
-        self.oracle.fenced(&self.store, &self.processes, self.now, grace)
+        self.oracle.fenced(&self.processes, self.now, grace)
     }
 
     /// Counts states by what can be seen from outside: who is up, paused, cut off, in which session, leading and running what,
@@ -259,7 +281,7 @@ impl World {
         let Some(mut states) = self.states.take() else { return };
         let mut hasher = DefaultHasher::new();
         for process in self.processes.iter().filter(|process| process.is_up()) {
-            let session = self.oracle.session_lives(&self.store, process);
+            let session = self.oracle.session_lives(process);
             let held = process.node.held();
             let keys: Vec<_> = held.iter().map(|holding| &holding.task.key).collect();
             let runs: Vec<_> = process.running.keys().collect();

@@ -1,4 +1,4 @@
-//! What the user supplied panics, hangs, takes long or lies: the member lives on, keeps its word, and says what happened.
+//! The user's code panics, hangs, takes long or lies: the member lives on, keeps its word, and says what happened.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -90,6 +90,57 @@ async fn an_assignor_that_panics_is_a_refused_plan_and_disturbs_nobody() {
     assert_eq!(group.books.holders(), before);
     assert!(a.tenure().is_valid() && b.tenure().is_valid());
     tokio::join!(a.close(), b.close());
+}
+
+/// A start that does not return, at a member that loses sight of the store: it is given up with the session, stopped, and
+/// begins again in the next one.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_when_the_session_is_lost_is_stopped_in_time() {
+    struct HangsOnce {
+        begun: AtomicUsize,
+        stopped: watch::Sender<usize>,
+    }
+    #[async_trait]
+    impl Worker for HangsOnce {
+        async fn assign(&self, _: &[Holding]) -> anyhow::Result<()> {
+            if self.begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+
+        async fn revoke(&self, _: &[Holding]) -> anyhow::Result<()> {
+            self.stopped.send_modify(|stopped| *stopped += 1);
+            Ok(())
+        }
+    }
+    for assign_timeout in [Duration::from_secs(5), Duration::from_secs(60)] {
+        let group = Group::new(1);
+        let worker = Arc::new(HangsOnce { begun: AtomicUsize::new(0), stopped: watch::Sender::new(0) });
+        let link = group.store.connection();
+        let settings = CoordinatorConfig { assign_timeout, ..config() };
+        let member = group
+            .member_over("a", &link)
+            .shared_worker(worker.clone())
+            .config(settings.clone())
+            .start()
+            .await
+            .unwrap();
+        let mut events = member.events();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = group.clock.now();
+        link.set_outage(Some(Outage::UnknownNotApplied));
+        event(&mut events, |event| matches!(event, Event::Fenced { .. })).await;
+        let mut stopped = worker.stopped.subscribe();
+        tokio::time::timeout(LONG, stopped.wait_for(|stopped| *stopped == 1)).await.unwrap().unwrap();
+        assert!(group.clock.now().since(begun) < settings.ttl, "before the session can end");
+        link.set_outage(None);
+        holds(&member, 1).await;
+        assert_eq!(worker.begun.load(Ordering::SeqCst), 2);
+        assert!(matches!(member.status().borrow().stage, MemberStage::Serving(_)));
+        member.close().await;
+        assert_eq!(member.exit().await, Exit::Asked);
+    }
 }
 
 /// For tests in real time: in paused time nothing runs on other threads.

@@ -1,4 +1,4 @@
-//! What a member acknowledges, and when (R7).
+//! The acknowledgements of a member, and their times (R7).
 //!
 //! An acknowledgement names what the member has released, what did not start, and what does not stop. Each of the three is
 //! cut off at a number of bytes, so that it can be written whatever happens; what did not fit follows when the leader has
@@ -34,7 +34,7 @@ pub(super) struct Report {
     named: usize,
     /// Something is to be said that the last acknowledgement does not.
     news: bool,
-    /// When it stops waiting for revokes to end.
+    /// The time at which it stops waiting for revokes to end.
     at: Option<Timestamp>,
 }
 
@@ -105,7 +105,7 @@ impl Report {
         }
     }
 
-    /// When the next acknowledgement is to be written.
+    /// The time at which the next acknowledgement is to be written.
     pub(super) fn at(&self) -> Option<Timestamp> {
         self.at
     }

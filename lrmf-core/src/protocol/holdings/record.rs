@@ -1,4 +1,4 @@
-//! What a member's record says, as applied: by task and by chunk.
+//! A member's record as applied: by task and by chunk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

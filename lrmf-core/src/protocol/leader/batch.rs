@@ -24,12 +24,12 @@ pub(super) struct Batch {
     pub(super) txn: Txn,
     pub(super) generation: Generation,
     pub(super) chunks: Vec<((InstanceId, ChunkId), Option<ChunkRecord>)>,
-    /// How many of the steps are in it.
+    /// The number of the steps that are in it.
     pub(super) steps: usize,
     pub(super) granted: usize,
-    /// What is asked back from living members.
+    /// The tasks that are asked back from living members.
     pub(super) marked: Vec<Arc<str>>,
-    /// What leaves its holder's record, and whether it goes to another one.
+    /// The tasks that leave their holder's record, and whether they go to another one.
     pub(super) parted: Vec<(Arc<str>, bool)>,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Debug for Batch {
 /// Whom the leader's transactions are guarded for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Authority {
-    /// When the leader's key was created.
+    /// The write that created the leader's key.
     pub(super) created: Revision,
     pub(super) unix_millis: u64,
     /// The highest generation that is known outside the store.

@@ -1,4 +1,4 @@
-//! What is written next: a step towards the goals; where there is none, what is kept in order besides.
+//! The next write: a step towards the goals; where there is none, what is kept in order besides.
 
 use crate::coordination::{Guard, Op, Txn};
 use crate::event::Event;
@@ -12,7 +12,7 @@ use super::ready::{Next, Step, next, ready};
 use super::tasks::TaskList;
 use super::{InFlight, Leader, LeaderAction};
 
-/// How many members campaign when the leader goes.
+/// The number of members that campaign when the leader goes.
 const CANDIDATES: usize = 5;
 
 impl Leader {
@@ -59,7 +59,7 @@ impl Leader {
         true
     }
 
-    /// What is to be done besides, one write at a time.
+    /// Keeps in order what is to be done besides, one write at a time.
     fn keep_in_order(&mut self) {
         self.keep_record();
         if self.in_flight.is_none() {

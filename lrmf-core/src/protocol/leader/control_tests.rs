@@ -1,4 +1,4 @@
-//! What operators want, case by case.
+//! The wishes of operators, case by case.
 
 use std::time::Duration;
 
@@ -221,6 +221,23 @@ fn what_runs_without_being_asked_for_can_be_released_too() {
     table.gone(other);
     table.settle(&[(&holder, number)]);
     assert_eq!(table.entry("task-0").0, holder);
+}
+
+/// With nobody else to go to, what was released by force begins anew where it was.
+#[test]
+fn what_is_released_by_force_from_the_only_member_is_a_new_holding_there() {
+    let mut table = Table::placed(&TWO[..1], 3);
+    let (holder, of, before) = table.entry("task-0");
+    let others = ["task-1", "task-2"].map(|task| table.entry(task));
+    table.release("task-0", "a", 1, before.token);
+    table.settle(&TWO[..1]);
+    let (after_holder, after_of, after) = table.entry("task-0");
+    assert_eq!((&after_holder, after_of), (&holder, of));
+    assert!(after.token > before.token && after.releasing.is_none());
+    // Once, and no other task.
+    table.settle(&TWO[..1]);
+    assert_eq!(table.entry("task-0").2, after);
+    assert_eq!(["task-1", "task-2"].map(|task| table.entry(task)), others);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What operators want, as far as this version can read it.
+//! The wishes of operators, as far as this version can read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -14,10 +14,10 @@ const FIRST: Duration = Duration::from_millis(500);
 /// A task that ran for this long without failing begins anew.
 const FORGOTTEN: Duration = Duration::from_secs(120);
 
-/// What is known of a task that failed to start.
+/// The history of a task that failed to start.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
-    /// Where it was tried in this round.
+    /// The members at which it was tried in this round.
     pub(super) at: BTreeSet<InstanceId>,
     /// The holding that failed last.
     pub(super) token: Token,
@@ -92,7 +92,7 @@ impl Failures {
         self.0.retain(|key, failed| exists(key) && now.since(failed.until) <= FORGOTTEN);
     }
 
-    /// When the next task after `at` is to be tried again.
+    /// The time at which the next task after `at` is to be tried again.
     pub(super) fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         let waits = self.0.values().filter(|failed| !failed.retry && failed.until > at);
         waits.map(|failed| failed.until).min()

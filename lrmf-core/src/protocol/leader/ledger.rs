@@ -1,4 +1,4 @@
-//! Where each task is, by number: so that a plan looks only at those that may have to move.
+//! The place of each task, by number, so that a plan looks only at those that may have to move.
 //!
 //! # The problem
 //! One member comes or goes among a million tasks, and a hundred tasks move. The assignor needs the holder of each task, as
@@ -27,7 +27,7 @@ pub(super) type HolderIx = u32;
 
 const OPEN: HolderIx = HolderIx::MAX;
 
-/// Which tasks may be elsewhere, or in another state, than before.
+/// The tasks that may be elsewhere, or in another state, than before.
 #[derive(Clone, Debug)]
 pub(super) enum Touched {
     All,

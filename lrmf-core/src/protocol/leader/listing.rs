@@ -1,4 +1,4 @@
-//! Which tasks there are: asking the provider, and what to make of its answers.
+//! The list of tasks: asking the provider, and what to make of its answers.
 
 use crate::event::Event;
 use crate::protocol::Now;

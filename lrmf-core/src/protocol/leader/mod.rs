@@ -1,4 +1,4 @@
-//! What the leader does: observe, plan, commit; one transaction at a time.
+//! The leader: observe, plan, commit; one transaction at a time.
 //!
 //! # The problem
 //! Bring every task to the member that the assignor wants it with, and never let it be with two: take it from the old
@@ -61,28 +61,28 @@ use stall::{OuterFloor, Stall};
 use tasks::{Asked, TaskList};
 use view::View;
 
-/// How soon the provider is asked again after it failed.
+/// The wait before the provider is asked again after it failed.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// No store is taken to allow less than this in one write.
 const LEAST_BYTES: usize = 4 * 1024;
 
-/// What a leader is made with.
+/// The configuration of a leader.
 #[derive(Clone, Debug)]
 pub struct LeaderConfig {
     /// The group's keys.
     pub keys: Keys,
     /// The name of the assignor that plans.
     pub assignor: &'static str,
-    /// What a transaction may hold.
+    /// The limits of a transaction.
     pub limits: TxnLimits,
     /// The settle window at the start of a group.
     pub settle: Duration,
     /// The mode that the group is to have.
     pub mode: GroupMode,
-    /// How long a handover waits for others.
+    /// The time that a handover waits for others.
     pub companions: Duration,
-    /// How often the provider is asked.
+    /// The period at which the provider is asked.
     pub provider_period: Duration,
     /// The most tasks between two living members.
     pub max_moves: usize,
@@ -94,7 +94,7 @@ pub struct LeaderConfig {
     pub rules: Rules,
 }
 
-/// What a leader wants done.
+/// The requests of a leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaderAction {
     /// List and watch the group anew.
@@ -151,7 +151,7 @@ pub struct Overview {
     pub members: usize,
     /// The number of tasks that there are.
     pub tasks: usize,
-    /// How many of them run nowhere.
+    /// The number of them that run nowhere.
     pub unassigned: usize,
 }
 
@@ -160,23 +160,23 @@ pub struct Overview {
 pub struct Leader {
     config: LeaderConfig,
     created: Revision,
-    /// What the leader's key holds, and what it is bound to.
+    /// The record in the leader's key, and the lease that it is bound to.
     record: LeaderRecord,
     lease: LeaseId,
     phase: Phase,
     view: View,
     tasks: Option<TaskList>,
-    /// Where each of them is.
+    /// The place of each of them.
     ledger: Ledger,
     /// The list is another one than the ledger has.
     relisted: bool,
     goals: Goals,
-    /// What can be done for them, as of the last look, and was not begun yet.
+    /// The steps that can be taken for them, as of the last look, and were not begun yet.
     queue: VecDeque<Step>,
     failures: Failures,
-    /// What the assignor was asked about last.
+    /// The tasks that the assignor was asked about last.
     asked: Asked,
-    /// What was asked back from living members, and when.
+    /// The tasks that were asked back from living members, and when.
     under_way: BTreeMap<Arc<str>, Timestamp>,
     unassigned: usize,
     in_flight: Option<InFlight>,
@@ -186,7 +186,7 @@ pub struct Leader {
     notices_due: bool,
     /// The plan that is being made.
     planning: Option<Arc<PlanRequest>>,
-    /// When it was asked for.
+    /// The time at which it was asked for.
     planned_at: Timestamp,
     /// A plan was adopted while a transaction for the goals before it was under way.
     overtaken: bool,
@@ -198,7 +198,7 @@ pub struct Leader {
     asking: bool,
     ask_again: bool,
     ask_at: Timestamp,
-    /// When the handovers that are due stop waiting for others.
+    /// The time at which the handovers that are due stop waiting for others.
     companions_until: Option<Timestamp>,
     /// Nothing is committed before, after the store failed.
     not_before: Timestamp,
@@ -223,6 +223,7 @@ impl Leader {
     ) -> (Self, Vec<LeaderAction>) {
         let mut view = View::new(config.keys.clone(), config.mode);
         view.count_acks = config.rules.floor_of_acks;
+        view.awaits_restart = config.rules.awaits_restart;
         let backoff = Backoff::new(&record.instance);
         let mut leader = Self {
             config,
@@ -282,7 +283,7 @@ impl Leader {
         self.advance(now)
     }
 
-    /// What came of the transaction.
+    /// The outcome of the transaction.
     pub fn on_committed(
         &mut self,
         now: Now,
@@ -361,7 +362,7 @@ impl Leader {
         self.advance(now)
     }
 
-    /// When [`tick`](Self::tick) is due. What is due already waits for something else than time.
+    /// The time at which [`tick`](Self::tick) is due. What is due already waits for something else than time.
     pub fn next_wake(&self, now: Now) -> Option<Timestamp> {
         let settled = match self.phase {
             Phase::Settling { until, .. } => Some(until),

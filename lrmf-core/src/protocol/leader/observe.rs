@@ -1,4 +1,4 @@
-//! What a change that the leader sees means to it.
+//! The meaning of a change that the leader sees.
 
 use crate::event::Event;
 use crate::ids::InstanceId;

@@ -15,12 +15,12 @@ use super::situation::Situation;
 use super::tasks::TaskList;
 use super::view::{Place, View};
 
-/// Where a task is to be.
+/// The place in which a task is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     /// With this member.
     To {
-        /// Which one.
+        /// The member.
         member: InstanceId,
         /// In a holding newer than this, where one is asked for.
         beyond: Option<Token>,
@@ -43,7 +43,7 @@ impl Goal {
 /// The goals of the tasks that are not where they belong, in key order.
 pub(super) type Goals = BTreeMap<Arc<str>, Goal>;
 
-/// What the leader knows, to plan by.
+/// The knowledge of the leader, to plan by.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub(super) view: &'a View,
@@ -159,6 +159,7 @@ pub(super) fn is_settled(view: &View, task: &Task, goal: &Goal, place: Place<'_>
                 && place.entry.releasing.is_none()
                 && (!rules.incarnation || view.is_alive(place.holder, place.incarnation))
                 && (!rules.values || place.entry.value == task.value)
+                && !view.is_released(place, rules)
                 && beyond.is_none_or(|token| place.entry.token > token)
         }
         Goal::Release | Goal::Drop => false,

@@ -35,7 +35,7 @@ pub(super) enum Kind {
     Drop,
 }
 
-/// What can be done now.
+/// The steps that can be taken now.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     pub(super) steps: Vec<Step>,
@@ -49,7 +49,7 @@ pub(super) struct Ready {
     pub(super) settled: Vec<Arc<str>>,
 }
 
-/// What is to be done about one task.
+/// The next step of one task.
 #[derive(Debug)]
 pub(super) enum Next {
     /// The task is where it belongs.
@@ -88,7 +88,7 @@ fn is_free(view: &View, place: Place<'_>, rules: Rules) -> bool {
     })
 }
 
-/// What is to be done about a task next, towards its goal.
+/// Decides what is to be done about a task next, towards its goal.
 pub(super) fn next(view: &View, tasks: &TaskList, key: &Arc<str>, goal: &Goal, rules: Rules) -> Next {
     let place = view.place(key);
     let step = |kind, from: Option<&InstanceId>, to: Option<&InstanceId>| {

@@ -1,4 +1,4 @@
-//! Which members may hold tasks where there are more than may: those that came first.
+//! The members that may hold tasks where there are more than may: those that came first.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ impl Seats {
         self.most
     }
 
-    /// How many wait for a seat.
+    /// The number that wait for a seat.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

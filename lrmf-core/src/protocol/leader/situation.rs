@@ -1,4 +1,4 @@
-//! What planning starts from: the problem for the assignor, and what of it is not the assignor's to decide.
+//! The situation that planning starts from: the problem for the assignor, and what of it is not the assignor's to decide.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::plan::{Goal, Seen, is_settled};
 use super::tasks::Asked;
 use super::view::Place;
 
-/// What planning starts from.
+/// The situation that planning starts from.
 pub(super) struct Situation<'a> {
     pub(super) members: Vec<Candidate>,
     /// Of each member, its session.
@@ -25,9 +25,9 @@ pub(super) struct Situation<'a> {
     pub(super) tasks: Arc<Vec<Task>>,
     /// Of each of them, its holder to be, as far as there is one.
     pub(super) holders: Vec<Option<MemberIx>>,
-    /// Which of them were looked at one by one, in order. The others rest where they are.
+    /// Those of them that were looked at one by one, in order. The others rest where they are.
     pub(super) examined: Vec<usize>,
-    /// Which of those stay where they are, as they run and the group is frozen.
+    /// Those of them that stay where they are, as they run and the group is frozen.
     frozen: Vec<usize>,
     /// Tasks that are pinned to a member that is there, and which one.
     pub(super) pinned: Vec<(&'a Task, MemberIx)>,
@@ -35,7 +35,7 @@ pub(super) struct Situation<'a> {
     skipped: Vec<usize>,
 }
 
-/// What becomes of one task.
+/// The lot of one task.
 enum Lot {
     Pinned(MemberIx),
     Skipped,
@@ -135,7 +135,7 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// How many tasks each member is to have.
+    /// The number of tasks that each member is to have.
     pub(super) fn loads(&self, targets: &[Option<MemberIx>]) -> Vec<u64> {
         let mut loads = vec![0; self.members.len()];
         targets.iter().flatten().for_each(|target| loads[*target as usize] += 1);
@@ -161,6 +161,7 @@ impl<'a> Situation<'a> {
                 && place.holder == member
                 && place.entry.releasing.is_none()
                 && place.entry.value == task.value
+                && !seen.view.is_released(place, seen.rules)
         });
         if at_home && beyond.is_none() {
             return None;
@@ -171,7 +172,7 @@ impl<'a> Situation<'a> {
     }
 }
 
-/// Where the tasks are that rest with somebody.
+/// The place of tasks that rest with somebody.
 #[derive(Clone, Copy)]
 enum Home {
     /// With a member that may hold tasks.
@@ -203,7 +204,7 @@ fn special(seen: Seen<'_>, failures: &Failures) -> Vec<u32> {
     special
 }
 
-/// What becomes of one task.
+/// The lot of one task.
 fn lot(seen: Seen<'_>, failures: &Failures, index: &Index<'_>, task: &Task) -> Lot {
     let Seen { view, before, rules, .. } = seen;
     let place = view.place(&task.key);

@@ -51,7 +51,7 @@ impl Stall {
         }
     }
 
-    /// When a leader that waits for the records has waited for too long.
+    /// The time at which a leader that waits for the records has waited for too long.
     pub(super) fn ends_at(&self, patience: Duration) -> Option<Timestamp> {
         self.loading.map(|since| since + patience)
     }

@@ -1,4 +1,4 @@
-//! What the leader has observed of its group.
+//! The leader's observations of its group.
 
 pub(super) mod delivered;
 
@@ -33,15 +33,15 @@ pub(super) struct View {
     assignors: BTreeMap<String, usize>,
     /// The keys of their sessions.
     pub(super) sessions: BTreeMap<InstanceId, SessionKey>,
-    /// Which of them may hold tasks.
+    /// Those of them that may hold tasks.
     pub(super) seats: Seats,
     /// The mode of this leader, which is the group's once [`mode_agrees`](Self::mode_agrees).
     mode: GroupMode,
     /// The group's mode, where a record says so.
     pub(super) stored_mode: Option<(GroupMode, Revision)>,
-    /// Which session of each member is in contact.
+    /// The session of each member that is in contact.
     contacts: BTreeMap<InstanceId, Incarnation>,
-    /// What members were told.
+    /// The notices that members were given.
     pub(super) notices: BTreeMap<InstanceId, NoticeRecord>,
     pub(super) successors: BTreeSet<InstanceId>,
     pub(super) acks: BTreeMap<InstanceId, AckRecord>,
@@ -51,14 +51,16 @@ pub(super) struct View {
     pub(super) generation: Option<(Generation, Revision)>,
     /// There is something in the place of the counter, and it is no number.
     pub(super) counter_lost: bool,
-    /// When the leader's key was created, and who it names.
+    /// The write that created the leader's key, and its record.
     pub(super) leader: Option<(Revision, LeaderRecord)>,
-    /// What operators want.
+    /// The wishes of operators.
     pub(super) controls: Controls,
     /// The highest number seen in any record or acknowledgement.
     pub(super) floor: Generation,
     /// R5, of acknowledgements.
     pub(super) count_acks: bool,
+    /// P7.
+    pub(super) awaits_restart: bool,
     /// Every entry once more, by task: planning looks at all of them.
     places: HashMap<Arc<str>, Spot, FixedState>,
     /// The tasks that may be elsewhere, or in another state, than when this was asked for last.
@@ -89,6 +91,7 @@ impl View {
             controls: Controls::default(),
             floor: Generation(0),
             count_acks: true,
+            awaits_restart: true,
             places: HashMap::default(),
             touched: Touched::All,
         }
@@ -150,7 +153,7 @@ impl View {
         std::mem::replace(&mut self.touched, Touched::Some(Vec::new()))
     }
 
-    /// Who has a task at rest: in the record of a living session, with its own value, and not asked for back.
+    /// Returns the member that has a task at rest: in the record of a living session, with its own value, and not asked for back.
     pub(super) fn rests_with(&self, task: &Task) -> Option<&InstanceId> {
         let spot = self.places.get(&task.key)?;
         let rests = spot.entry.releasing.is_none()
@@ -173,7 +176,7 @@ impl View {
         })
     }
 
-    /// Who has a task in its record, and how.
+    /// Returns the place of a task in a member's record.
     pub(super) fn place(&self, key: &str) -> Option<Place<'_>> {
         let spot = self.places.get(key)?;
         Some(Place { holder: &spot.holder, incarnation: spot.incarnation, entry: &spot.entry })
@@ -344,7 +347,7 @@ impl View {
             return false;
         }
         match self.members.get(instance) {
-            Some(member) => member.state == MemberState::Restarting,
+            Some(member) => member.state == MemberState::Restarting && self.awaits_restart,
             None => self.successors.contains(instance),
         }
     }
@@ -369,7 +372,7 @@ struct Spot {
     entry: Entry,
 }
 
-/// Where a task is.
+/// The place of a task.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) holder: &'a InstanceId,

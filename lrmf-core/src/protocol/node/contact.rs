@@ -27,7 +27,7 @@ use super::{Node, Purpose, Stage};
 pub(super) struct Contact {
     lease: Option<Lease>,
     asking: bool,
-    /// When a lease is to be kept alive, or asked for.
+    /// The time at which a lease is to be kept alive, or asked for.
     due_at: Timestamp,
     backoff: Backoff,
     /// The member has said that it is out of contact.
@@ -68,7 +68,7 @@ impl Contact {
         }
     }
 
-    /// When it is to be looked after.
+    /// The time at which it is to be looked after.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         (!self.asking).then_some(self.due_at)
     }

@@ -1,5 +1,6 @@
 //! Joining, serving, stopping, ending; and joining again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Evicted;
@@ -16,9 +17,9 @@ use crate::records::MemberState;
 use super::contact::Contact;
 use super::{Mode, Node, Purpose, Serving, Stage, Then};
 
-/// How long the group may be without a leader before members that are no candidates campaign too.
+/// The time that the group may be without a leader before members that are no candidates campaign too.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a member waits before it writes about itself again, the first time.
+/// The wait of a member before it writes about itself again, the first time.
 const FIRST_OWN_RETRY: Duration = Duration::from_millis(25);
 
 impl Node {
@@ -55,6 +56,7 @@ impl Node {
             anew: false,
             keep_alive_at: now.at + settings.keep_alive_interval(),
             keep_alive_backoff: backoff.clone(),
+            acked: None,
             writing: false,
             unsure: false,
             write_at: now.at,
@@ -74,7 +76,15 @@ impl Node {
         }
     }
 
+    /// Ends. Whatever the reason is, what may still run is the more urgent news.
     pub(super) fn end(&mut self, exit: Exit) {
+        let remains = self.remains();
+        let exit = if remains.is_empty() {
+            exit
+        } else {
+            tracing::error!(member = %self.config.instance, ?exit, "tasks have not stopped");
+            Exit::StillRunning(remains)
+        };
         self.stage = Stage::Over;
         self.calls.clear();
         for feed in [FeedId::Group, FeedId::Leader, FeedId::Record, FeedId::Own] {
@@ -84,11 +94,12 @@ impl Node {
         self.out.push(Action::Done(exit));
     }
 
-    /// Ends without ending the session, which then does so by itself.
-    fn end_by_itself(&mut self) {
-        let Stage::Serving(serving) = &self.stage else { return };
-        let remains: Vec<_> = serving.holdings.remains().cloned().collect();
-        self.end(if remains.is_empty() { Exit::Asked } else { Exit::StillRunning(remains) });
+    /// The tasks that may still run, of this session or one before it.
+    fn remains(&self) -> Vec<Arc<str>> {
+        match &self.stage {
+            Stage::Serving(serving) => serving.holdings.remains().cloned().collect(),
+            Stage::Joining(_) | Stage::Over => self.inherited.remains().cloned().collect(),
+        }
     }
 
     /// Joins anew, after a session that is over or given up. The claim takes its key over; where something of it does
@@ -223,11 +234,11 @@ impl Node {
             }
             Mode::Halting(Then::Rejoin) if stopped => self.rejoin(now),
             Mode::Halting(Then::Die) if stopped && idle && serving.evicted => self.end(Exit::Evicted),
-            Mode::Halting(Then::Die) if stopped => self.end_by_itself(),
+            Mode::Halting(Then::Die) if stopped => self.end(Exit::Asked),
             Mode::Halting(Then::Leave | Then::Evict) if idle => serving.mode = Mode::Leaving,
             // Something may still run: the session has to end by itself.
             Mode::Halting(Then::Evict) if stopped && !idle => self.left(now),
-            Mode::Halting(Then::Leave | Then::Restart) if stopped && !idle => self.end_by_itself(),
+            Mode::Halting(Then::Leave | Then::Restart) if stopped && !idle => self.end(Exit::Asked),
             Mode::Member | Mode::Halting(_) | Mode::Leaving => {}
         }
     }

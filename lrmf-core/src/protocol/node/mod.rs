@@ -26,18 +26,18 @@ use super::{Action, Call, CallId, Command, Exit, FeedId, FeedItem, Input, Now, S
 use own::OwnWrite;
 use serving::{Mode, Serving, Then};
 
-/// What a member is made with.
+/// The configuration of a member.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Its name.
     pub instance: InstanceId,
     /// Its settings.
     pub settings: CoordinatorConfig,
-    /// How it leads, when it does.
+    /// Its configuration as a leader.
     pub leader: LeaderConfig,
 }
 
-/// What a call was made for.
+/// The purpose of a call.
 #[derive(Clone, Debug)]
 enum Purpose {
     Grant {
@@ -82,7 +82,7 @@ pub struct Node {
     /// The lease of the session before, which may still hold the leader's key.
     former_lease: Option<LeaseId>,
     next_epoch: u64,
-    /// What of former sessions has not come to its end.
+    /// The remains of former sessions.
     inherited: Inherited,
     out: Vec<Action>,
 }
@@ -125,11 +125,13 @@ impl Node {
                 }
             }
             Input::Interrupted { .. } => {}
-            Input::Assigned { key, token, result } => {
-                if let Stage::Serving(serving) = &mut self.stage {
+            Input::Assigned { key, token, result } => match &mut self.stage {
+                Stage::Serving(serving) => {
                     self.out.extend(serving.holdings.on_assigned(now, &key, token, result));
                 }
-            }
+                Stage::Joining(_) => self.out.extend(self.inherited.on_assigned(&key, token, &result)),
+                Stage::Over => {}
+            },
             Input::Revoked { key, token, result } => self.on_revoked(now, &key, token, result),
             Input::GivenUp { key, token, error } => {
                 if let Stage::Serving(serving) = &mut self.stage {
@@ -155,7 +157,7 @@ impl Node {
         std::mem::take(&mut self.out)
     }
 
-    /// When a [`Input::Tick`] is due, at the latest.
+    /// The time at which an [`Input::Tick`] is due, at the latest.
     pub fn next_wake(&self, now: Now) -> Option<Timestamp> {
         match &self.stage {
             Stage::Joining(joining) => joining.next_wake(now),
@@ -172,7 +174,20 @@ impl Node {
         }
     }
 
-    /// Who leads, as far as is known.
+    /// The time until which the member may work if it hears nothing more of the store; none while its session is over, or
+    /// given up, or about to be ended.
+    pub fn may_work_until(&self) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::Serving(serving) => {
+                let stopped = matches!(serving.mode, Mode::Halting(_)) && serving.holdings.is_idle();
+                let over = serving.fenced || stopped || serving.mode == Mode::Leaving;
+                (!over).then_some(serving.session.deadline)
+            }
+            Stage::Joining(_) | Stage::Over => None,
+        }
+    }
+
+    /// The leader, as far as is known.
     pub fn leader_record(&self) -> Option<&LeaderRecord> {
         match &self.stage {
             Stage::Serving(serving) => serving.election.leader(),
@@ -207,7 +222,7 @@ impl Node {
         matches!(&self.stage, Stage::Serving(serving) if serving.fenced)
     }
 
-    /// What is running and not about to stop.
+    /// The holdings that run and are not about to stop.
     pub fn held(&self) -> Vec<Holding> {
         match &self.stage {
             Stage::Serving(serving) => serving.holdings.held().cloned().collect(),
@@ -306,7 +321,10 @@ impl Node {
                 self.end(Exit::Asked);
             }
             (Stage::Serving(serving), Command::Close) => match serving.mode {
-                Mode::Member => serving.mode = Mode::Draining { until },
+                Mode::Member if self.config.leader.rules.hands_over => {
+                    serving.mode = Mode::Draining { until }
+                }
+                Mode::Member => self.halt(now, Then::Die),
                 Mode::Halting(Then::Evict) => serving.leave_for_good(Then::Leave),
                 Mode::Halting(Then::Rejoin) => serving.leave_for_good(Then::Die),
                 Mode::Leaving => serving.evicted = false,
@@ -335,7 +353,6 @@ impl Node {
     }
 
     fn on_revoked(&mut self, now: Now, key: &Arc<str>, token: Token, result: Result<(), StopError>) {
-        let Stage::Serving(serving) = &mut self.stage else { return };
         let stopped = !matches!(&result, Err(StopError::Panicked(_)));
         let key_of_event = Arc::clone(key);
         match result {
@@ -347,7 +364,11 @@ impl Node {
                 self.out.push(Action::Emit(Event::RevokePanicked { key: key_of_event, token, error }));
             }
         }
-        self.out.extend(serving.holdings.on_revoked(now, key, token, stopped));
+        match &mut self.stage {
+            Stage::Serving(serving) => self.out.extend(serving.holdings.on_revoked(now, key, token, stopped)),
+            Stage::Joining(_) => self.inherited.on_revoked(key, token, stopped),
+            Stage::Over => {}
+        }
     }
 
     fn on_feed(&mut self, now: Now, feed: FeedId, item: &FeedItem) {
@@ -366,13 +387,20 @@ impl Node {
                 if matches!(item, FeedItem::Loaded(_)) {
                     serving.unsure = false;
                 }
-                if self.own.lost_ack() {
+                let another = !serving.writing
+                    && matches!(item, FeedItem::Loaded(_))
+                    && serving.acked.is_some_and(|written| self.own.ack() != Some(written));
+                if self.own.lost_ack() || another {
+                    serving.acked = None;
                     serving.holdings.on_not_acked(now, false);
                 }
                 self.check_own(now);
             }
             (FeedId::Record, Stage::Serving(serving)) => {
-                self.out.extend(serving.holdings.on_record(now, item))
+                self.out.extend(serving.holdings.on_record(now, item));
+                if serving.holdings.has_gone_back() {
+                    self.on_store_reset(now);
+                }
             }
             (FeedId::Leader, Stage::Serving(serving)) => {
                 let verdict = serving.election.on_feed(now, item);

@@ -181,6 +181,7 @@ impl Node {
         match write {
             OwnWrite::Ack(record) => {
                 self.own.wrote_ack(revision);
+                serving.acked = Some(revision);
                 serving.holdings.on_acked(now, &record);
             }
             OwnWrite::State(state) => {

@@ -1,4 +1,4 @@
-//! What the answers of the store mean, each to whoever asked.
+//! The meaning of the store's answers, each to whoever asked.
 
 use crate::error::CoordinationError;
 use crate::event::FenceReason;

@@ -12,7 +12,7 @@ use crate::records::{Barred, LoadReport};
 
 use super::contact::Contact;
 
-/// What a serving member is about.
+/// The aim of a serving member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Member,
@@ -53,6 +53,8 @@ pub(super) struct Serving {
     pub(super) anew: bool,
     pub(super) keep_alive_at: Timestamp,
     pub(super) keep_alive_backoff: Backoff,
+    /// The write of the last acknowledgement, to be found in the store as it is (R7).
+    pub(super) acked: Option<Revision>,
     /// An own write is under way.
     pub(super) writing: bool,
     /// The last own write may have been applied: the own keys are read before the next one.
@@ -61,7 +63,7 @@ pub(super) struct Serving {
     pub(super) write_backoff: Backoff,
     /// An operator wants this session ended.
     pub(super) evicted: bool,
-    /// How busy the member said last that it is, in thousandths.
+    /// The load that the member reported last, in thousandths.
     pub(super) load: Option<u32>,
     /// Why the leader gives it no tasks.
     pub(super) barred: Option<Barred>,

@@ -31,17 +31,17 @@ pub use own::{Claimed, OwnKeys};
 /// A session that is this process's.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// What its keys are bound to.
+    /// The lease that its keys are bound to.
     pub lease: LeaseId,
     /// Its record in the store.
     pub record: MemberRecord,
-    /// When all tasks must begin to stop.
+    /// The time at which all tasks must begin to stop.
     pub deadline: Timestamp,
-    /// What its contact is bound to, in a group of mode `available`.
+    /// The lease that its contact is bound to, in a group of mode `available`.
     pub contact: Option<Lease>,
 }
 
-/// What joining asks for.
+/// The requests of a member that joins.
 #[derive(Clone, Debug)]
 pub enum JoinAction {
     /// Start a lease.
@@ -228,13 +228,19 @@ impl Joining {
     ) {
         let Some(held) = self.held.as_mut().filter(|held| held.lease.id == lease) else { return };
         match result {
-            Ok(_) => held.confirmed = held.confirmed.max(sent),
+            // What is left of a shared lease may be less than its TTL: as if it had been asked for earlier.
+            Ok(left) => {
+                let earlier = held.lease.ttl.saturating_sub(*left);
+                let confirmed =
+                    Timestamp((sent.0 + left.saturating_sub(held.lease.ttl)).saturating_sub(earlier));
+                held.confirmed = held.confirmed.max(confirmed);
+            }
             Err(CoordinationError::LeaseGone) => drop(self.give_up()),
             Err(error) => held.keep_alive_at = held.keep_alive_at.min(now.at + self.backoff.after(error)),
         }
     }
 
-    /// What came of the claim.
+    /// The outcome of the claim.
     pub fn on_claimed(
         &mut self,
         now: Now,
@@ -265,7 +271,7 @@ impl Joining {
         vec![JoinAction::Reload]
     }
 
-    /// When [`tick`](Self::tick) is due.
+    /// The time at which [`tick`](Self::tick) is due.
     pub fn next_wake(&self, now: Now) -> Option<Timestamp> {
         let retry = (self.state == State::Idle).then_some(self.not_before);
         let keep_alive = self.held.map(|held| held.keep_alive_at);
@@ -319,7 +325,7 @@ impl Joining {
             }
             Some(held) if own.successor().is_none() => {
                 self.state = State::Claiming { successor: true };
-                actions.push(JoinAction::Claim(self.register(held)));
+                actions.push(JoinAction::Claim(self.register(own, held)));
             }
             Some(_) => {}
         }
@@ -391,12 +397,16 @@ impl Joining {
         Txn { guards: vec![guard], ops }
     }
 
-    /// Registers as who takes over when the session ends: the leader then leaves the tasks where they are.
-    fn register(&self, held: Held) -> Txn {
+    /// Registers as who takes over when the session ends: the leader then leaves the tasks where they are. A registration that
+    /// arrives late, when this process is the member itself, is refused: whoever comes after it would wait for it.
+    fn register(&self, own: &OwnKeys, held: Held) -> Txn {
         let key = self.keys.successor(&self.instance);
         let record = SuccessorRecord { format: Format, incarnation: held.incarnation };
         let op = Op::Put { key: key.clone(), value: encode(&record), lease: Some(held.lease.id) };
-        Txn { guards: vec![Guard::Absent { key }], ops: vec![op] }
+        let session = self.keys.session(&self.instance);
+        let waited_for =
+            own.session().map(|claimed| Guard::ModifiedAt { key: session, revision: claimed.revision });
+        Txn { guards: [Guard::Absent { key }].into_iter().chain(waited_for).collect(), ops: vec![op] }
     }
 }
 

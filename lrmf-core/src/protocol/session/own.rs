@@ -1,4 +1,4 @@
-//! What the store has of a member, as far as the member has heard.
+//! The keys that the store has of a member, as far as the member has heard.
 
 use crate::control::EvictionRecord;
 use crate::coordination::{KeyValue, Revision, WatchEvent};
@@ -31,10 +31,10 @@ impl<T> Slot<T> {
     }
 }
 
-/// What the store has of this member: its session, its successor and its acknowledgement.
+/// The keys that the store has of this member: its session, its successor and its acknowledgement.
 #[derive(Clone, Debug, Default)]
 pub struct OwnKeys {
-    /// How far the feed has come; none before its first delivery.
+    /// The progress of the feed; none before its first delivery.
     seen: Option<Revision>,
     session: Slot<Claimed>,
     successor: Slot<Incarnation>,
@@ -152,7 +152,7 @@ impl OwnKeys {
         self.seen.is_some()
     }
 
-    /// Who waits to become this member.
+    /// The process that waits to become this member.
     pub(super) fn successor(&self) -> Option<Incarnation> {
         self.successor.value
     }
@@ -162,7 +162,7 @@ impl OwnKeys {
         self.contact.value
     }
 
-    /// What the leader has to say.
+    /// The leader's notice.
     pub fn notice(&self) -> Option<&NoticeRecord> {
         self.notice.value.as_ref()
     }

@@ -83,7 +83,9 @@ fn a_living_other_is_refused_or_waited_for_as_its_successor() {
     let mut waiting = joining(Conflict::Wait, vec![]);
     waiting.tick(at(0), &taken);
     let actions = waiting.on_granted(at(0), &taken, at(0).at, granted(1));
-    assert_eq!(claimed(&actions).guards, [Guard::Absent { key: keys().successor(&me()) }]);
+    // Late, when the other one is no member any more, it is refused.
+    let waits_for = Guard::ModifiedAt { key: keys().session(&me()), revision: Revision(5) };
+    assert_eq!(claimed(&actions).guards, [Guard::Absent { key: keys().successor(&me()) }, waits_for]);
     assert!(waiting.begins_to_wait() && !waiting.begins_to_wait());
 }
 

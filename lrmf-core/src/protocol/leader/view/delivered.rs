@@ -14,7 +14,7 @@ use crate::records::{
 
 use super::{Seats, SessionKey, View};
 
-/// What a change means to the leader.
+/// The meaning of a change to the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol::leader) struct Changes {
     /// Members came, went, or changed their state.
@@ -39,7 +39,7 @@ pub(in crate::protocol::leader) struct Changes {
     pub(in crate::protocol::leader) full: bool,
     /// Control records that cannot be read, and so have no effect.
     pub(in crate::protocol::leader) refused: Vec<RecordError>,
-    /// What stands in the place of records and is none.
+    /// The contents that stand in the place of records and are none.
     pub(in crate::protocol::leader) unreadable: Vec<RecordError>,
 }
 
@@ -50,6 +50,7 @@ impl View {
         self.floor = before.floor;
         self.seats = Seats::new(before.seats.most());
         self.count_acks = before.count_acks;
+        self.awaits_restart = before.awaits_restart;
         let mut changes = Changes::default();
         for entry in &snapshot.entries {
             self.put_or_report(entry, &mut changes)?;
