@@ -25,7 +25,7 @@ use lrmf_core::coordinator::StartError;
 use lrmf_core::runner::{InvalidRunnerConfig, RunnerConfig, TaskRunner};
 use lrmf_core::{
     BootClock, Clock, Coordination, Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks,
-    InstanceId, InvalidName, MemberStage, MemberStatus,
+    InstanceId, InvalidName, MemberStage, MemberStatus, SharedSession,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell, watch};
@@ -266,8 +266,10 @@ impl DtfBuilder {
             callbacks,
             runtime: context.plugin_runtime.clone(),
         });
+        let session = SharedSession::with_clock(ports.coordination.clone(), context.clock.clone());
         Ok(Dtf {
             ports,
+            session,
             messenger,
             config,
             context,
@@ -294,6 +296,8 @@ struct Member {
 /// A process of the framework: a client of it, and whichever roles are started in it.
 pub struct Dtf {
     ports: Ports,
+    /// The session of this process, which its roles' members have in common.
+    session: SharedSession,
     messenger: Arc<Messenger>,
     config: DtfConfig,
     context: RoleContext,
@@ -343,7 +347,7 @@ impl Dtf {
         let Ports { table, shards, .. } = &self.ports;
         let generations = Arc::new(Generations::of(role, table.clone(), shards, self.config.shape.shards));
         let mut member =
-            Coordinator::builder(self.ports.coordination.clone(), role.group(&self.config.cluster)?)
+            Coordinator::builder(Arc::new(self.session.clone()), role.group(&self.config.cluster)?)
                 .instance_id(InstanceId::new(&self.config.instance)?)
                 .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
                 .worker(self.worker(role)?)

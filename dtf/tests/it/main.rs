@@ -43,6 +43,7 @@ mod parity;
 mod recovery;
 mod schedules;
 mod sessions;
+mod shared_session;
 mod support;
 mod timeouts;
 mod turns;
