@@ -73,6 +73,14 @@ impl Client {
         self.sender.send(&Request::post(format!("/v1/tasks/{id}/{}", action.name())).key(request)).await
     }
 
+    /// Has the message of a settled hook of a task delivered again, and returns the task.
+    ///
+    /// # Errors
+    /// There is no such hook, its delivery is under way, or no answer came.
+    pub async fn deliver_again(&self, id: u64, hook: usize) -> Result<api::Task, Error> {
+        self.sender.send_once(&Request::post(format!("/v1/tasks/{id}/hooks/{hook}/deliver"))).await
+    }
+
     /// Returns a page of a task's failures.
     ///
     /// # Errors
@@ -178,6 +186,30 @@ impl Client {
         self.sender.send(&Request::get("/v1/tokens")).await
     }
 
+    /// Makes a token, whose secret is in the answer and nowhere else. Sent once: where no answer came, a token may be there that nobody has.
+    ///
+    /// # Errors
+    /// The token was refused, or no answer came.
+    pub async fn create_token(&self, new: &api::NewToken) -> Result<api::CreatedToken, Error> {
+        self.sender.send_once(&Request::post("/v1/tokens").json(new)?).await
+    }
+
+    /// Returns the secret that messages for a resource group are signed with.
+    ///
+    /// # Errors
+    /// There is no such group, or no answer came.
+    pub async fn signing_secret(&self, group: &str) -> Result<api::SigningSecret, Error> {
+        self.sender.send(&Request::get(secret_of(group))).await
+    }
+
+    /// Replaces the secret that messages for a resource group are signed with. Sent once: where no answer came, it may have been replaced.
+    ///
+    /// # Errors
+    /// There is no such group, or no answer came.
+    pub async fn replace_signing_secret(&self, group: &str) -> Result<api::SigningSecret, Error> {
+        self.sender.send_once(&Request::post(secret_of(group))).await
+    }
+
     /// Revokes a token.
     ///
     /// # Errors
@@ -193,4 +225,8 @@ impl Client {
     pub async fn audit(&self, query: &api::AuditQuery) -> Result<api::AuditPage, Error> {
         self.sender.send(&Request::get("/v1/audit").query(query)?).await
     }
+}
+
+fn secret_of(group: &str) -> String {
+    format!("/v1/groups/{}/signing-secret", escaped(group))
 }

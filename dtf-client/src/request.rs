@@ -114,8 +114,16 @@ impl Sender {
 
     /// Sends a request until it is answered, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
-        let body = self.answered(request).await?;
-        serde_json::from_slice(&body)
+        self.read_answer(&self.answered(request).await?)
+    }
+
+    /// Sends a request once: one that makes something anew each time.
+    pub(crate) async fn send_once<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        self.read_answer(&self.attempt(request).await?)
+    }
+
+    fn read_answer<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(body)
             .map_err(|error| self.unknown(&format!("its answer cannot be read: {error}")))
     }
 

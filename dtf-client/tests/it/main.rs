@@ -86,6 +86,16 @@ async fn a_refusal_is_a_line_and_is_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn what_would_be_made_twice_is_sent_once() {
+    let (client, server) = client(&[(504, UNKNOWN); 9]).await;
+    let new = serde_json::from_str(r#"{"name": "ada", "role": "reader"}"#).unwrap();
+    assert!(client.create_token(&new).await.is_err());
+    assert!(client.replace_signing_secret("a b").await.is_err());
+    let asked: Vec<_> = server.asked().into_iter().map(|(asked, ..)| asked).collect();
+    assert_eq!(asked, ["POST /v1/tokens", "POST /v1/groups/a%20b/signing-secret"]);
+}
+
+#[tokio::test]
 async fn attempts_come_to_an_end() {
     let (client, server) = client(&[(504, UNKNOWN); 9]).await;
     let failed = client.task(7).await.unwrap_err();

@@ -10,14 +10,17 @@ use dtf::config::Config;
 use dtf::lrmf::Coordination;
 use dtf::lrmf::admin::{Admin, AdminError, MemberPhase};
 use dtf::model::ClusterShape;
+use dtf_api::Shape;
 use dtf_model::Role;
 use dtf_model::cluster;
 use dtf_model::table::{BucketMapping, TaskTable};
 use dtf_redis::RedisQueues;
 use serde_json::json;
 
+use super::Usage;
 use super::args::Output;
 use super::oneshot::refused;
+use super::remote::{self, Remote};
 use super::settings::Settings;
 use crate::serve::connect::{coordination, database, queues};
 use crate::serve::{identity, shape};
@@ -29,6 +32,8 @@ pub(crate) struct ClusterArgs {
     /// For people, or for scripts: one JSON document on standard output
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     what: What,
 }
@@ -47,6 +52,18 @@ enum What {
 }
 
 pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
+    if let Some(client) = args.remote.client()? {
+        if !matches!(args.what, What::Show) {
+            let why =
+                "only `dtf cluster show` works over HTTP; leave --server out, and name the cluster's servers";
+            return Err(Usage(why.to_owned()).into());
+        }
+        return remote::ask(async || {
+            let cluster = client.cluster().await.map_err(remote::refused)?;
+            show(&cluster.cluster, Some(shape_of(&cluster.shape)), args.output)?;
+            Ok(ExitCode::SUCCESS)
+        });
+    }
     let config = args.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
@@ -57,7 +74,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
             What::Adopt => adopt(&config, &*table).await?,
         }
         let shape = cluster::shape(&*table).await.map_err(refused)?;
-        show(&config, shape, args.output)
+        show(&config.cluster, shape, args.output)
     });
     runtime.shutdown_background();
     done?;
@@ -104,14 +121,26 @@ async fn living(store: &Arc<dyn Coordination>, role: Role, cluster: &str) -> any
     }
 }
 
-fn show(config: &Config, shape: Option<ClusterShape>, output: Output) -> anyhow::Result<()> {
+/// A division of the work, as the cluster's own types have it.
+fn shape_of(shape: &Shape) -> ClusterShape {
+    ClusterShape {
+        watch_buckets: shape.watch_buckets,
+        generation_buckets: shape.generation_buckets,
+        partitions: shape.partitions,
+        shards: shape.shards,
+        collection_buckets: shape.collection_buckets,
+        mapping: if shape.by_remainder { BucketMapping::Remainder } else { BucketMapping::Hash },
+    }
+}
+
+fn show(cluster: &str, shape: Option<ClusterShape>, output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     if output == Output::Json {
-        writeln!(out, "{:#}", json!({ "cluster": config.cluster, "shape": shape }))?;
+        writeln!(out, "{:#}", json!({ "cluster": cluster, "shape": shape }))?;
         return Ok(());
     }
     let Some(shape) = shape else {
-        writeln!(out, "no process of the cluster {} has been started yet", config.cluster)?;
+        writeln!(out, "no process of the cluster {cluster} has been started yet")?;
         return Ok(());
     };
     for role in Role::ALL {

@@ -9,6 +9,7 @@ use dtf_sql::Reach;
 
 use super::FAILED;
 use super::args::Output;
+use super::remote::{self, Remote};
 use super::say;
 use super::settings::Head;
 use crate::serve::connect::migrated;
@@ -18,18 +19,31 @@ use crate::serve::doctor::findings;
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     head: Head,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    if let Some(client) = args.remote.client()? {
+        return remote::ask(async || {
+            let findings = client.examine().await.map_err(remote::refused)?;
+            show(&findings, args.head.output)
+        });
+    }
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let findings = runtime.block_on(findings(&config));
     runtime.shutdown_background();
+    show(&findings, args.head.output)
+}
+
+/// Prints the findings; the exit code says whether any server does not work.
+fn show(findings: &[Finding], output: Output) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
-    match args.head.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string(&findings)?)?,
+    match output {
+        Output::Json => writeln!(out, "{}", serde_json::to_string(findings)?)?,
         Output::Text => {
-            for Finding { of, verdict, says } in &findings {
+            for Finding { of, verdict, says } in findings {
                 let mark = match verdict {
                     Verdict::Good => "good",
                     Verdict::Warning => "WARNING",

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use dtf::Client;
 use dtf::model::group::ResourceGroup;
+use dtf::model::limits::Limits;
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf_api as api;
 use serde_json::json;
 
 use super::args::Output;
 use super::oneshot::refused;
+use super::remote::{self, Remote};
 use super::settings::Head;
 use super::table::Listing;
 use super::task;
@@ -19,6 +22,8 @@ use super::task;
 pub(crate) struct GroupArgs {
     #[command(flatten)]
     head: Head,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     what: What,
 }
@@ -45,6 +50,11 @@ enum What {
 }
 
 pub(crate) fn run(args: GroupArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    if let Some(client) = args.remote.client()? {
+        let perform =
+            async || over_http(&client, args.what, args.head.output).await.map(|()| ExitCode::SUCCESS);
+        return remote::ask(perform);
+    }
     task::with_client(&args.head.settings, types, async |client| {
         perform(&client, args.what, args.head.output).await.map(|()| ExitCode::SUCCESS)
     })
@@ -59,10 +69,42 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
         }
         What::SigningSecret { name, replace } => return secret(client, &name, replace, output).await,
     };
+    show(&groups, output)
+}
+
+/// The same through the HTTP API.
+async fn over_http(client: &dtf_client::Client, what: What, output: Output) -> anyhow::Result<()> {
+    let refused = remote::refused;
+    let groups = match what {
+        What::List => client.groups().await.map_err(refused)?,
+        What::SetQuota { name, quota } => {
+            let set = api::SetGroup { quota: Some(quota), ..api::SetGroup::default() };
+            vec![client.set_group(&name, &set).await.map_err(refused)?]
+        }
+        What::SigningSecret { name, replace } => {
+            let secret = match replace {
+                true => client.replace_signing_secret(&name).await,
+                false => client.signing_secret(&name).await,
+            };
+            return show_secret(&name, &secret.map_err(refused)?.secret, output);
+        }
+    };
+    let groups: Vec<_> = groups.into_iter().map(group).collect();
+    show(&groups, output)
+}
+
+/// A group, as the cluster's own types have it.
+fn group(group: api::Group) -> ResourceGroup {
+    let api::Group { name, quota, limits, description } = group;
+    let limits = Limits { running: limits.running, rate: limits.rate };
+    ResourceGroup { name, quota, limits, description }
+}
+
+fn show(groups: &[ResourceGroup], output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match output {
         Output::Json => writeln!(out, "{}", json!(groups))?,
-        Output::Text => writeln!(out, "{}", table(&groups))?,
+        Output::Text => writeln!(out, "{}", table(groups))?,
     }
     Ok(())
 }
@@ -72,7 +114,10 @@ async fn secret(client: &Client, group: &str, replace: bool, output: Output) -> 
         true => client.replace_signing_secret(group).await,
         false => client.signing_secret(group).await,
     };
-    let secret = secret.map_err(refused)?.reveal();
+    show_secret(group, &secret.map_err(refused)?.reveal(), output)
+}
+
+fn show_secret(group: &str, secret: &str, output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match output {
         Output::Json => writeln!(out, "{}", json!({ "group": group, "secret": secret }))?,

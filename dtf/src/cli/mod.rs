@@ -35,6 +35,8 @@ mod log_lines;
 mod map;
 mod oneshot;
 mod progress;
+#[cfg(feature = "full")]
+mod remote;
 mod run;
 #[cfg(feature = "full")]
 mod schedule;

@@ -12,7 +12,7 @@ use super::settings::{self, Setting};
 use super::{Config, Origin, ServerUrl};
 
 /// The variables of our own that are no settings.
-const OTHER_VARIABLES: [&str; 1] = ["DTF_CONFIG"];
+const OTHER_VARIABLES: [&str; 3] = ["DTF_CONFIG", "DTF_SERVER", "DTF_TOKEN"];
 
 /// The sources of settings.
 #[derive(Clone, Debug, Default)]

@@ -12,6 +12,8 @@ mod checksum;
 mod checksum_command;
 mod cli;
 #[cfg(feature = "full")]
+mod cli_remote;
+#[cfg(feature = "full")]
 mod cli_servers;
 mod common;
 mod dev;

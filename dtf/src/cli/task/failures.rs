@@ -23,28 +23,28 @@ const SHOWN: usize = 60;
 #[derive(Debug, Args)]
 pub(super) struct FailuresArgs {
     /// The task's id
-    id: TaskId,
+    pub(super) id: TaskId,
     /// Group all of them by what went wrong
     #[arg(long, conflicts_with_all = ["after", "limit"])]
-    by_error: bool,
+    pub(super) by_error: bool,
     /// Only failures behind this one, as the list names it, to go on with a list
     #[arg(long, value_parser = key, value_name = "SUBTASK")]
-    after: Option<FailureKey>,
+    pub(super) after: Option<FailureKey>,
     /// The most failures to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
-    limit: u32,
+    pub(super) limit: u32,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
     /// The task's id; it has to have ended
-    id: TaskId,
+    pub(super) id: TaskId,
     /// The creation's own name: the same one twice makes one task
     #[arg(long, value_name = "UUID")]
-    request_id: Option<Uuid>,
+    pub(super) request_id: Option<Uuid>,
     /// Follow the new task to its end: exit code 0 where nothing failed, 1 where something did, 130 where it was cancelled
     #[arg(long)]
-    watch: bool,
+    pub(super) watch: bool,
 }
 
 fn key(text: &str) -> Result<FailureKey, String> {
@@ -62,16 +62,26 @@ pub(super) async fn failures(desk: &Desk, args: FailuresArgs) -> anyhow::Result<
         return kinds(desk, args.id).await;
     }
     let failures = desk.client.failures(args.id, args.after, args.limit).await.map_err(refused)?;
-    match desk.output {
+    print_failures(&failures, desk.output)
+}
+
+/// Prints failures.
+pub(super) fn print_failures(failures: &[Failure], output: Output) -> anyhow::Result<ExitCode> {
+    match output {
         Output::Json => show::print(&Value::Array(failures.iter().map(as_json).collect()))?,
-        Output::Text => writeln!(std::io::stdout(), "{}", table(&failures))?,
+        Output::Text => writeln!(std::io::stdout(), "{}", table(failures))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn kinds(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     let kinds = desk.client.failure_kinds(id).await.map_err(refused)?;
-    if desk.output == Output::Json {
+    print_kinds(&kinds, desk.output)
+}
+
+/// Prints failures, grouped by what went wrong.
+pub(super) fn print_kinds(kinds: &[FailureKind], output: Output) -> anyhow::Result<ExitCode> {
+    if output == Output::Json {
         let as_json = |kind: &FailureKind| {
             let first = format!("{}:{}", kind.first.epoch, kind.first.seq);
             json!({
@@ -86,7 +96,7 @@ async fn kinds(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Listing::new(["subtasks", "why", "the first one"]);
-    for kind in &kinds {
+    for kind in kinds {
         let first = format!("{}:{} {}", kind.first.epoch, kind.first.seq, kind.example);
         table.row([kind.count.to_string(), kind.pattern.clone(), first]);
     }

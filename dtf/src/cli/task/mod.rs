@@ -2,6 +2,7 @@
 
 mod failures;
 mod feed;
+mod over_http;
 mod show;
 mod submit;
 mod watch;
@@ -26,6 +27,7 @@ pub(super) use self::submit::json_of;
 use super::Usage;
 use super::args::Output;
 use super::oneshot::refused;
+use super::remote::{self, Remote};
 use super::say;
 use super::settings::{Head, Settings};
 
@@ -33,6 +35,8 @@ use super::settings::{Head, Settings};
 pub(crate) struct TaskArgs {
     #[command(flatten)]
     head: Head,
+    #[command(flatten)]
+    remote: Remote,
     /// No progress
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -134,6 +138,10 @@ fn unknown(name: &str, error: ClientError) -> anyhow::Error {
 }
 
 pub(crate) fn run(args: TaskArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    if let Some(client) = args.remote.client()? {
+        let desk = over_http::Desk { client, output: args.head.output, quiet: args.quiet };
+        return remote::ask(async || over_http::perform(&desk, args.what).await);
+    }
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(async {
@@ -210,31 +218,48 @@ async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
             show::get(desk, id).await
         }
         What::Feed(args) => feed::feed(desk, args).await,
-        What::Close(Ids { ids }) => each(desk, ids, "closed", async |id| client.close_items(id).await).await,
-        What::Pause(Ids { ids }) => each(desk, ids, "paused", async |id| client.pause_task(id).await).await,
+        What::Close(Ids { ids }) => {
+            each(desk.output, desk.quiet, ids, "closed", async |id| {
+                client.close_items(id).await.map_err(refused)
+            })
+            .await
+        }
+        What::Pause(Ids { ids }) => {
+            each(desk.output, desk.quiet, ids, "paused", async |id| {
+                client.pause_task(id).await.map_err(refused)
+            })
+            .await
+        }
         What::Resume(Ids { ids }) => {
-            each(desk, ids, "resumed", async |id| client.resume_task(id).await).await
+            each(desk.output, desk.quiet, ids, "resumed", async |id| {
+                client.resume_task(id).await.map_err(refused)
+            })
+            .await
         }
         What::Cancel(Ids { ids }) => {
-            each(desk, ids, "cancelled", async |id| client.cancel_task(id).await).await
+            each(desk.output, desk.quiet, ids, "cancelled", async |id| {
+                client.cancel_task(id).await.map_err(refused)
+            })
+            .await
         }
     }
 }
 
 /// Asks the same of each task, and says so; ends at the first that refuses.
 async fn each(
-    desk: &Desk,
+    output: Output,
+    quiet: bool,
     ids: Vec<TaskId>,
     asked: &str,
-    ask: impl AsyncFn(TaskId) -> Result<(), dtf::ClientError>,
+    ask: impl AsyncFn(TaskId) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     for id in &ids {
-        ask(*id).await.map_err(refused)?;
-        if desk.output == Output::Text && !desk.quiet {
+        ask(*id).await?;
+        if output == Output::Text && !quiet {
             say(&format!("task {id} is to be {asked}"));
         }
     }
-    if desk.output == Output::Json {
+    if output == Output::Json {
         show::print(&serde_json::json!({ "asked": asked, "tasks": ids }))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use dtf::model::hook::{HookRecord, Receiver};
 use dtf::model::table::{TaskFilter, TaskRow};
 use dtf::model::{TaskId, TaskStatus};
 use dtf::{Progress, TaskStatusView};
+use dtf_api as api;
 use dtf_control::utc;
 use indicatif::{HumanCount, HumanDuration};
 use lrmf_core::text::one_line;
@@ -51,6 +52,28 @@ pub(super) struct ListArgs {
     limit: u32,
 }
 
+impl ListArgs {
+    /// The conditions, as the HTTP API takes them, and the number of tasks.
+    pub(super) fn query(self) -> (api::TaskQuery, u32) {
+        let status = self.status.and_then(|status| {
+            let name = status.to_string();
+            api::TaskStatus::ALL.into_iter().find(|known| known.name() == name)
+        });
+        let query = api::TaskQuery {
+            status,
+            task_type: self.kind,
+            group: self.group,
+            creator: self.creator,
+            name: self.name,
+            name_prefix: self.name_prefix,
+            starts_after: self.scheduled.then(|| BootClock.unix_millis()),
+            cursor: self.before.map(|before| before.0),
+            limit: None,
+        };
+        (query, self.limit)
+    }
+}
+
 fn status(text: &str) -> Result<TaskStatus, String> {
     TaskStatus::ALL.into_iter().find(|status| status.to_string() == text).ok_or_else(|| {
         let known = TaskStatus::ALL.map(|status| status.to_string());
@@ -83,19 +106,27 @@ pub(super) async fn list(desk: &Desk, args: ListArgs) -> anyhow::Result<ExitCode
             let rows = rows.iter().map(|row| as_json(desk, row)).collect::<Result<Vec<_>, _>>()?;
             print(&Value::Array(rows))?;
         }
-        Output::Text => writeln!(std::io::stdout(), "{}", table(desk, &rows))?,
+        Output::Text => {
+            let named: Vec<_> = rows.into_iter().map(|row| (desk.name(&row), row)).collect();
+            print_table(&named)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(desk: &Desk, rows: &[TaskRow]) -> String {
+/// Prints a table of tasks with the names of their types.
+pub(super) fn print_table(rows: &[(String, TaskRow)]) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{}", table(rows))
+}
+
+fn table(rows: &[(String, TaskRow)]) -> String {
     let mut table =
         Listing::new(["id", "type", "status", "group", "name", "created (UTC)", "subtasks", "failed"]);
-    for row in rows {
+    for (kind, row) in rows {
         let counts = &row.counts;
         table.row([
             row.id.to_string(),
-            desk.name(row),
+            kind.clone(),
             row.status.to_string(),
             row.param.group.clone(),
             row.param.name.clone(),
@@ -132,7 +163,7 @@ fn progress_json(status: &TaskStatusView) -> serde_json::Result<Value> {
 
 pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     let status = desk.client.task_status(id).await.map_err(refused)?;
-    let (row, progress) = (&status.row, status.progress());
+    let row = &status.row;
     if desk.output == Output::Json {
         let mut value = as_json(desk, row)?;
         if let Some(fields) = value.as_object_mut() {
@@ -143,16 +174,27 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
         print(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| format!("{} UTC", utc(at)));
-    let total = if progress.generated { "" } else { " so far" };
     let mut waits_for = status.blocked_on_in_words(desk.client.types());
     if row.waits {
         let on = desk.client.dependencies(id).await.map_err(refused)?;
         waits_for.extend(on.iter().map(|on| format!("task {} ({})", on.on, on.condition.name())));
     }
+    print_status(&desk.name(row), &status, &waits_for)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints how a task is, for people.
+pub(super) fn print_status(
+    kind: &str,
+    status: &TaskStatusView,
+    waits_for: &[String],
+) -> std::io::Result<()> {
+    let (row, progress) = (&status.row, status.progress());
+    let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| format!("{} UTC", utc(at)));
+    let total = if progress.generated { "" } else { " so far" };
     let mut lines = vec![
         ("task", row.id.to_string()),
-        ("type", desk.name(row)),
+        ("type", kind.to_owned()),
         ("name", row.param.name.clone()),
         ("group", format!("{}, priority {}", row.param.group, row.param.priority.0)),
         ("status", row.status.to_string()),
@@ -180,7 +222,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     for (place, record) in row.hooks.iter().enumerate() {
         writeln!(out, "{:<10} {}", format!("hook {place}"), one_line(&delivery(record)))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A hook and how far its delivery is.
@@ -215,6 +257,12 @@ fn generated(progress: &Progress) -> String {
 
 pub(super) async fn result(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
     let row = desk.client.task_status(id).await.map_err(refused)?.row;
+    print_result(&row)
+}
+
+/// Prints what the collector made of a task that has ended.
+pub(super) fn print_result(row: &TaskRow) -> anyhow::Result<ExitCode> {
+    let id = row.id;
     if !row.status.is_terminal() {
         let why = format!(
             "task {id} is {} and has no result yet; `dtf task watch {id}` waits for its end",

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use dtf::TaskHandle;
 use dtf::model::flow::Condition;
-use dtf::model::hook::Hook;
+use dtf::model::hook::{Hook, Receiver};
 use dtf::model::unique::{Unique, UniqueWhile};
 use dtf::model::{Priority, TaskId, TaskParam};
+use dtf_api as api;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -67,10 +68,67 @@ pub(super) struct SubmitArgs {
     hook: Vec<Hook>,
     /// The creation's own name: the same one twice makes one task
     #[arg(long, value_name = "UUID")]
-    request_id: Option<Uuid>,
+    pub(super) request_id: Option<Uuid>,
     /// Follow it to its end: exit code 0 where nothing failed, 1 where something did, 130 where it was cancelled
     #[arg(long)]
-    watch: bool,
+    pub(super) watch: bool,
+}
+
+impl SubmitArgs {
+    /// The task, as the HTTP API takes it.
+    pub(super) fn new_task(&self) -> anyhow::Result<api::NewTask> {
+        let unique = self.unique.as_ref().map(|key| {
+            let (scope, period) = match self.unique_while {
+                UniqueWhile::Pending => (api::UniqueWhile::Pending, None),
+                UniqueWhile::Running => (api::UniqueWhile::Running, None),
+                UniqueWhile::Period(period) => (api::UniqueWhile::Period, Some(period)),
+            };
+            api::Unique { key: key.clone(), scope, period_ms: period.map(millis) }
+        });
+        let after = self.after.iter().map(|(task, when)| api::After { task: task.0, when: condition(*when) });
+        let hooks = self.hook.iter().map(|hook| {
+            let (url, callback) = match &hook.to {
+                Receiver::Url(url) => (Some(url.clone()), None),
+                Receiver::Callback(name) => (None, Some(name.clone())),
+            };
+            api::Hook { url, callback, when: condition(hook.when) }
+        });
+        Ok(api::NewTask {
+            task_type: self.kind.clone(),
+            param: json_of(&self.param)?,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            creator: api::Creator { uid: 0, name: self.creator.clone() },
+            group: self.group.clone(),
+            priority: self.priority,
+            timeout_ms: millis(self.timeout),
+            start_at: self.start_at,
+            limits: api::Limits::default(),
+            after: after.collect(),
+            unique,
+            hooks: hooks.collect(),
+        })
+    }
+}
+
+fn condition(condition: Condition) -> api::Condition {
+    match condition {
+        Condition::Completed => api::Condition::Completed,
+        Condition::Ended => api::Condition::Ended,
+        Condition::Failed => api::Condition::Failed,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Prints the id of a task that was created.
+pub(super) fn print_id(id: TaskId, output: Output) -> std::io::Result<()> {
+    match output {
+        Output::Text => writeln!(std::io::stdout(), "{id}"),
+        Output::Json => show::print(&json!({ "task": id })),
+    }
 }
 
 pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<ExitCode> {
@@ -103,10 +161,7 @@ pub(super) async fn submit(desk: &Desk, args: SubmitArgs) -> anyhow::Result<Exit
         }
         return watch::watch(desk, task).await;
     }
-    match desk.output {
-        Output::Text => writeln!(std::io::stdout(), "{}", task.id())?,
-        Output::Json => show::print(&json!({ "task": task.id() }))?,
-    }
+    print_id(task.id(), desk.output)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dtf::TaskHandle;
+use dtf::{TaskHandle, TaskStatusView};
 
 use super::super::SIGNALLED;
+use super::super::args::Output;
 use super::super::display;
 use super::super::oneshot::{Ended, next, refused};
 use super::super::progress::Display;
@@ -44,10 +45,21 @@ pub(super) async fn watch(desk: &Desk, task: TaskHandle) -> anyhow::Result<ExitC
         }
     };
     screen.finish();
+    let kind = desk.name(&last.row);
+    summary(kind, last, desk.output, desk.quiet)
+}
+
+/// Shows how a task ended, and returns the exit code of that.
+pub(super) fn summary(
+    kind: String,
+    last: TaskStatusView,
+    output: Output,
+    quiet: bool,
+) -> anyhow::Result<ExitCode> {
     let (progress, row) = (last.progress(), last.row);
     let span = row.finished_at.unwrap_or(row.created_at).saturating_sub(row.created_at);
     let took = Duration::from_millis(span);
-    let ended = Ended { kind: desk.name(&row), row, progress, took, by: None, result: None };
-    display::summary(&ended, desk.output, desk.quiet)?;
+    let ended = Ended { kind, row, progress, took, by: None, result: None };
+    display::summary(&ended, output, quiet)?;
     Ok(display::exit_code(&ended))
 }
