@@ -184,11 +184,7 @@ pub(super) async fn get(desk: &Desk, id: TaskId) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints how a task is, for people.
-pub(super) fn print_status(
-    kind: &str,
-    status: &TaskStatusView,
-    waits_for: &[String],
-) -> std::io::Result<()> {
+pub(super) fn print_status(kind: &str, status: &TaskStatusView, waits_for: &[String]) -> std::io::Result<()> {
     let (row, progress) = (&status.row, status.progress());
     let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| format!("{} UTC", utc(at)));
     let total = if progress.generated { "" } else { " so far" };
