@@ -75,7 +75,9 @@ impl FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let flag = |setting: settings::Setting| {
             setting.flag()?;
-            Some((setting.key.to_owned(), matches.get_one::<String>(setting.key)?.clone()))
+            // A subcommand may have an option of this name that means something else, as `dtf token create --role`.
+            let given = matches.try_get_one::<String>(setting.key).ok().flatten()?;
+            Some((setting.key.to_owned(), given.clone()))
         };
         let flags = settings::all().into_iter().filter_map(flag).collect();
         Ok(Self { file: matches.get_one::<PathBuf>("config").cloned(), flags })

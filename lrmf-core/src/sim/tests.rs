@@ -103,7 +103,13 @@ fn as_many_seeds_as_wanted() {
                 };
                 match outcome {
                     Ok(taken) => steps += taken,
-                    Err(failure) => failed.push((seed, failure.violation)),
+                    Err(failure) => {
+                        eprintln!("seed {seed}: {}", failure.violation);
+                        failed.push((seed, failure.violation));
+                    }
+                }
+                if lane == 0 && seed % (seeds / 50).next_multiple_of(lanes as u64).max(1) == 0 {
+                    eprintln!("{seed} of {seeds} seeds");
                 }
             }
             (states, steps, failed)
