@@ -64,3 +64,13 @@ pub struct ActiveTasks {
     /// The reason why their progress is missing, where it could not be read.
     pub progress_missing: Option<String>,
 }
+
+/// An event of a stream, as the HTML standard has server-sent events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamEvent {
+    /// Its kind: `tasks`, `task` or `flow`.
+    pub event: String,
+    /// The snapshot that it tells, as JSON.
+    #[schema(content_media_type = "application/json")]
+    pub data: String,
+}

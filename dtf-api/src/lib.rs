@@ -28,7 +28,7 @@ mod worker;
 pub use audit::{AuditEntry, AuditOutcome, AuditPage, AuditQuery};
 pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
 pub use cluster::{Cluster, Finding, RoleState, Shape, Verdict};
-pub use event::{ActiveTask, ActiveTasks};
+pub use event::{ActiveTask, ActiveTasks, StreamEvent};
 pub use failure::{Failure, FailureKind, FailurePage, FailureQuery};
 pub use flow::{
     After, Condition, Flow, FlowAfter, FlowCounts, FlowEdge, FlowPage, FlowQuery, FlowSummary, FlowTask,

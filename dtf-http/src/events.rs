@@ -26,7 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Follow all tasks that have not ended: a `tasks` event with all of them that the token may see, at most twice a second and when they
 /// have changed. While the stores cannot be read there is one `unavailable` event with the problem; then the stream goes on.
 #[utoipa::path(get, path = "/v1/events", tag = "tasks",
-    responses((status = 200, description = "A stream of events", body = api::ActiveTasks, content_type = "text/event-stream"),
+    responses((status = 200, description = "A stream of `tasks` events, whose data is an `ActiveTasks`", body = api::StreamEvent, content_type = "text/event-stream"),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn events(Acting(app): Acting) -> Result<impl IntoResponse, Failed> {
     let permit = permit(&app)?;
@@ -58,7 +58,7 @@ enum Told {
 /// Follow a task: a `task` event with the whole task, twice a second while it changes, and the last one at its end, after which
 /// the stream ends. An `error` event with a problem is the last of a stream that cannot go on.
 #[utoipa::path(get, path = "/v1/tasks/{id}/events", tag = "tasks", params(("id" = u64, Path, description = "The task")),
-    responses((status = 200, description = "A stream of events", body = api::Task, content_type = "text/event-stream"),
+    responses((status = 200, description = "A stream of `task` events, whose data is a `Task`", body = api::StreamEvent, content_type = "text/event-stream"),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn task_events(
     Acting(app): Acting,
@@ -98,7 +98,7 @@ impl Snapshots for TaskSnapshots {
 /// Follow a flow: a `flow` event with the numbers of its tasks, twice a second while they change, and the last one when all of them have
 /// ended, after which the stream ends. An `error` event with a problem is the last of a stream that cannot go on.
 #[utoipa::path(get, path = "/v1/flows/{id}/events", tag = "flows", params(("id" = u64, Path, description = "The flow")),
-    responses((status = 200, description = "A stream of events", body = api::FlowSummary, content_type = "text/event-stream"),
+    responses((status = 200, description = "A stream of `flow` events, whose data is a `FlowSummary`", body = api::StreamEvent, content_type = "text/event-stream"),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn flow_events(
     Acting(app): Acting,

@@ -5,6 +5,7 @@ use axum::response::IntoResponse;
 use axum::{Json as Body, http::HeaderValue};
 use dtf_api as api;
 use dtf_api::BulkAction;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -61,7 +62,14 @@ fn description() -> utoipa::openapi::OpenApi {
              epoch. Errors are problem details (RFC 9457) with a stable `code`.",
         ))
         .build();
-    utoipa::openapi::OpenApiBuilder::new().info(info).build()
+    // No response is one: it is the data of events.
+    let mut told = Vec::new();
+    api::ActiveTasks::schemas(&mut told);
+    let schemas = told.into_iter().fold(
+        utoipa::openapi::ComponentsBuilder::new().schema_from::<api::ActiveTasks>(),
+        |components, (name, schema)| components.schema(name, schema),
+    );
+    utoipa::openapi::OpenApiBuilder::new().info(info).components(Some(schemas.build())).build()
 }
 
 /// List tasks, page by page.
