@@ -134,7 +134,7 @@ pub struct Beat {
     /// The time to wait for news, in milliseconds; at most 20000. Default 0.
     #[serde(default)]
     pub wait_ms: u64,
-    /// What people are told of items that run, at most one note of each. An item keeps its newest one while it runs.
+    /// Notes for people on items that run, at most one of each. An item keeps its newest one while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<ItemNote>,
 }

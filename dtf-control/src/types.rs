@@ -1,6 +1,6 @@
 //! Types of task by name: those that are compiled in, and those that are defined.
 
-use dtf_model::defined_type::DefinedType;
+use dtf_model::defined_type::{DefinedType, check_name};
 use dtf_model::{InvalidInput, TaskParam, TaskTypeId};
 use serde_json::Value;
 
@@ -21,6 +21,13 @@ pub struct TypeDefinition {
     pub template: Value,
 }
 
+/// A type, as its name finds it.
+enum Named {
+    /// It is compiled in.
+    Known(TaskTypeId),
+    Defined(DefinedType),
+}
+
 impl Client {
     /// Returns what a task of the type with this name is created with: the type's number, and the parameters as its plugin has them.
     ///
@@ -31,9 +38,9 @@ impl Client {
         name: &str,
         param: TaskParam,
     ) -> Result<(TaskTypeId, TaskParam), ClientError> {
-        match self.defined(name).await? {
-            None => Ok((self.types().number_named(name)?, param)),
-            Some(definition) => {
+        match self.named(name).await? {
+            Named::Known(number) => Ok((number, param)),
+            Named::Defined(definition) => {
                 let definable = self.types().definable()?;
                 let type_param = definable.plugin.fill_in(&definition, &param.type_param)?;
                 Ok((definable.task_type, TaskParam { type_param, ..param }))
@@ -46,18 +53,23 @@ impl Client {
     /// # Errors
     /// The type is unknown, or the store failed.
     pub async fn number_of_type(&self, name: &str) -> Result<TaskTypeId, ClientError> {
-        match self.defined(name).await? {
-            None => Ok(self.types().number_named(name)?),
-            Some(definition) => Ok(self.types().number_of_defined(&definition.name)?),
+        match self.named(name).await? {
+            Named::Known(number) => Ok(number),
+            Named::Defined(definition) => Ok(self.types().number_of_defined(&definition.name)?),
         }
     }
 
-    /// Returns the definition of a type that is not compiled in.
-    async fn defined(&self, name: &str) -> Result<Option<DefinedType>, ClientError> {
-        if self.types().number_named(name).is_ok() || dtf_model::defined_type::check_name(name).is_err() {
-            return Ok(None);
+    /// Returns the type with this name. The database is asked only for one that is not compiled in.
+    async fn named(&self, name: &str) -> Result<Named, ClientError> {
+        let unknown = match self.types().number_named(name) {
+            Ok(number) => return Ok(Named::Known(number)),
+            Err(unknown) => unknown,
+        };
+        if check_name(name).is_err() {
+            return Err(unknown.into());
         }
-        Ok(self.table().defined_type(name).await?)
+        let definition = self.table().defined_type(name).await?;
+        Ok(Named::Defined(definition.ok_or(unknown)?))
     }
 
     /// Returns the types that are defined with names above `after`, by name, at most so many.

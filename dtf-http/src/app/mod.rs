@@ -60,8 +60,7 @@ pub struct App {
     groups: RoleGroups,
     streams: Arc<Semaphore>,
     caller: Arc<Caller>,
-    /// The way to remote workers, in a process that executes.
-    /// The place where remote workers are met, and the name of the process.
+    /// The place where remote workers are met, and the name of the process, in one that executes.
     exchange: Option<(Exchange, Arc<str>)>,
     forgotten: Arc<LastForgotten>,
     audit_kept: Duration,

@@ -31,7 +31,7 @@ const ENDED: u32 = 200;
 /// The tasks that are read at the same time.
 const TOGETHER: usize = 16;
 
-/// What was recorded.
+/// The record.
 #[derive(Clone, Default)]
 pub(crate) struct Recorded(Arc<Mutex<Rings>>);
 

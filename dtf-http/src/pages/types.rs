@@ -129,7 +129,7 @@ async fn show(Acting(app): Acting, Path(name): Path<String>) -> Page {
     render(&TypePage { here: "Types", known, fields, group, name, request: Uuid::new_v4(), problem: None })
 }
 
-/// What was filled in: the fields of the task, and `param.NAME` for those of its parameters.
+/// A form as it was sent: the fields of the task, and `param.NAME` for those of its parameters.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct NewForm(BTreeMap<String, String>);

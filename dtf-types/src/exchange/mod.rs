@@ -17,6 +17,7 @@ mod state;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -31,7 +32,7 @@ use uuid::Uuid;
 
 use self::state::State;
 
-pub use self::state::{Given, News, Note, Report, RunningItem, SessionView, WorkerInfo};
+pub use self::told::{Given, News, Note, Report, RunningItem, SessionView, WorkerInfo};
 
 /// The time for which a session lasts without a call of its worker.
 pub const LEASE: Duration = Duration::from_secs(30);
