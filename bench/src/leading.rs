@@ -12,7 +12,7 @@ use lrmf_core::coordination::{
     KeyValue, LeaseId, Op, Revision, Snapshot, Txn, TxnLimits, TxnOutcome, WatchBatch, WatchEvent,
 };
 use lrmf_core::keys::{Control, Keys, Kind, chunk_of};
-use lrmf_core::protocol::leader::{Leader, LeaderAction, LeaderConfig};
+use lrmf_core::protocol::leader::{Leader, LeaderAction, LeaderConfig, MoveLimits};
 use lrmf_core::protocol::{FeedItem, Now, Rules};
 use lrmf_core::records::{
     AckRecord, ChunkRecord, Entry, Format, GenerationRecord, LeaderRecord, MemberRecord, MemberState, Named,
@@ -67,6 +67,7 @@ fn record(incarnation: Incarnation) -> MemberRecord {
         assignor: String::new(),
         labels: BTreeMap::default(),
         load: None,
+        preference: 0,
     }
 }
 
@@ -87,7 +88,7 @@ impl Led {
             mode: GroupMode::Exclusive,
             companions: settings.companions,
             provider_period: settings.provider_period,
-            max_moves: settings.max_moves,
+            moves: MoveLimits::from(&settings),
             patience: settings.ttl,
             has_floor: false,
             rules: Rules::ALL,

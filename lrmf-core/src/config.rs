@@ -119,8 +119,18 @@ pub struct CoordinatorConfig {
     pub revoke_timeout: Duration,
     /// The most tasks that are between two living members at a time.
     pub max_moves: usize,
+    /// The most tasks that are on their way from living members of one zone at a time. Members without a zone are one together.
+    pub max_zone_moves: usize,
+    /// The most tasks that living members of one zone are asked to give back within a minute; any number when not set. What
+    /// was lost with a member is placed at once all the same, and so is what a member that leaves hands over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone_moves_per_minute: Option<u32>,
     /// The treatment of members that are out of contact; the same for all members of a group.
     pub mode: GroupMode,
+    /// The preference for this member as the leader: of a group's members one with the highest leads. A member takes the
+    /// leadership over once it has seen one with a lower preference lead for `settle`; no task moves for it. Whoever had to
+    /// leave the leadership to others, because it can not read, write or plan, takes it over from nobody until it joins anew.
+    pub leader_preference: u8,
     /// The reaction to another living process that already is this member.
     pub conflict: Conflict,
     /// The reaction after an operator sent this member away.
@@ -150,6 +160,9 @@ impl Default for CoordinatorConfig {
             assign_timeout: Duration::from_secs(30),
             revoke_timeout: Duration::from_secs(30),
             max_moves: 100_000,
+            max_zone_moves: 100_000,
+            zone_moves_per_minute: None,
+            leader_preference: 0,
             mode: GroupMode::Exclusive,
             conflict: Conflict::Wait,
             evicted: Evicted::Rejoin,
@@ -212,6 +225,16 @@ impl CoordinatorConfig {
         }
         if self.max_moves == 0 {
             return refuse("max_moves", "0".into(), "it must be at least 1");
+        }
+        if self.max_zone_moves == 0 {
+            return refuse("max_zone_moves", "0".into(), "it must be at least 1");
+        }
+        if self.zone_moves_per_minute == Some(0) {
+            return refuse(
+                "zone_moves_per_minute",
+                "0".into(),
+                "it must be at least 1; leave it out for any number",
+            );
         }
         if self.load_step == 0 {
             return refuse("load_step", "0".into(), "it must be at least 1");
@@ -330,6 +353,8 @@ mod tests {
             CoordinatorConfig { assign_timeout: Duration::ZERO, ..default() },
             CoordinatorConfig { revoke_timeout: Duration::ZERO, ..default() },
             CoordinatorConfig { max_moves: 0, ..default() },
+            CoordinatorConfig { max_zone_moves: 0, ..default() },
+            CoordinatorConfig { zone_moves_per_minute: Some(0), ..default() },
             CoordinatorConfig { capacity: 0, ..default() },
             CoordinatorConfig { load_step: 0, ..default() },
         ];
@@ -348,6 +373,8 @@ mod tests {
                 "assign_timeout",
                 "revoke_timeout",
                 "max_moves",
+                "max_zone_moves",
+                "zone_moves_per_minute",
                 "capacity",
                 "load_step"
             ]

@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::hub::{HubWorker, TaskHub};
 use crate::ids::{GroupId, Incarnation, InstanceId};
 use crate::keys::Keys;
-use crate::protocol::leader::LeaderConfig;
+use crate::protocol::leader::{LeaderConfig, MoveLimits};
 use crate::protocol::node::NodeConfig;
 use crate::protocol::{Command, Exit, Rules};
 use crate::provider::{GenerationFloor, TaskProvider};
@@ -220,7 +220,7 @@ impl CoordinatorBuilder {
             mode: self.config.mode,
             companions: self.config.companions,
             provider_period: self.config.provider_period,
-            max_moves: self.config.max_moves,
+            moves: MoveLimits::from(&self.config),
             patience: self.config.ttl,
             has_floor: self.floor.is_some(),
             rules: Rules::ALL,

@@ -80,6 +80,7 @@
 //! | [`assignor`] | who gets what: the planners |
 //! | [`admin`] | for operators and their tools |
 //! | [`router`] | for callers: which member has a task now |
+//! | [`link`] | members that hear at once when another one's process has ended |
 //! | [`config`], [`event`], [`metrics`], [`error`] | settings, reports, numbers, errors |
 //! | [`coordination`], [`memory`] | the port to the store, and the store in memory |
 //! | [`keys`], [`records`], [`control`] | what is in the store; what operators ask for |
@@ -101,6 +102,7 @@ pub mod event;
 pub mod hub;
 pub mod ids;
 pub mod keys;
+pub mod link;
 pub mod memory;
 pub mod metrics;
 #[cfg(test)]

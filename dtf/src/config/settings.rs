@@ -191,6 +191,21 @@ pub(crate) fn all() -> Vec<Setting> {
             "The most parts that are between two processes at a time",
         ),
         of(
+            "membership.max_zone_moves",
+            Kind::Number(COUNT),
+            "The most parts that are on their way from the processes of one zone at a time",
+        ),
+        of(
+            "membership.zone_moves_per_minute",
+            Kind::Number(COUNT),
+            "The most parts that the processes of one zone are asked to give back within a minute; any number when not set",
+        ),
+        of(
+            "membership.leader_preference",
+            Kind::Number(0..=255),
+            "The preference for this process as the leader of its roles' groups: the highest one leads",
+        ),
+        of(
             "membership.conflict",
             Kind::Word(&["wait", "refuse"]),
             "What happens when another living process has this instance's name",

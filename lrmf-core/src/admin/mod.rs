@@ -36,7 +36,7 @@ use crate::coordination::{Coordination, Guard, KeyValue, Op, Txn, TxnOutcome};
 use crate::error::CoordinationError;
 use crate::ids::{GroupId, Incarnation, InstanceId, Token};
 use crate::keys::{Control, Keys};
-use crate::records::{Format, MemberRecord, Record, RecordError, decode, encode};
+use crate::records::{ContactRecord, Format, MemberRecord, Record, RecordError, decode, encode};
 
 pub use changes::Change;
 pub use explain::{Explanation, Reason};
@@ -245,6 +245,35 @@ impl Admin {
             let ops = keys.into_iter().flatten().map(|key| Op::Delete { key }).collect();
             if self.commit_all(vec![guard], ops).await? {
                 return Ok(incarnation);
+            }
+        }
+        Err(AdminError::Changing)
+    }
+
+    /// Says that a member of a group of mode [`available`](crate::GroupMode::Available) is out of contact, before its contact has
+    /// run out: its tasks go to others now, under higher tokens, and so does the leadership. Returns false where that session is out
+    /// of contact already, has been replaced, or is in a group of mode `exclusive`. **A hint**: a member that lives and is in reach
+    /// of the store is in contact again as soon as it hears of it.
+    ///
+    /// # Errors
+    /// [`AdminError::Changing`]; as for [`drain`](Self::drain).
+    pub async fn report_silent(
+        &self,
+        member: &InstanceId,
+        incarnation: Incarnation,
+    ) -> Result<bool, AdminError> {
+        for _ in 0..ATTEMPTS {
+            let Some(contact) = self.get(&self.keys.contact(member)).await? else { return Ok(false) };
+            if decode::<ContactRecord>(&contact.key, &contact.value)?.incarnation != incarnation {
+                return Ok(false);
+            }
+            let guard = Guard::ModifiedAt { key: contact.key.clone(), revision: contact.mod_revision };
+            let leader = self.get(&self.keys.leader()).await?;
+            let leads = leader.filter(|leader| leader.lease.is_some() && leader.lease == contact.lease);
+            let keys = [Some(contact.key), leads.map(|leader| leader.key)];
+            let ops = keys.into_iter().flatten().map(|key| Op::Delete { key }).collect();
+            if self.commit_all(vec![guard], ops).await? {
+                return Ok(true);
             }
         }
         Err(AdminError::Changing)

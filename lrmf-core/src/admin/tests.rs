@@ -56,6 +56,7 @@ impl Written {
             labels: Default::default(),
             load: None,
             assignor: String::new(),
+            preference: 0,
         };
         self.put(self.keys.session(&name(member)), &record).await;
     }

@@ -39,13 +39,22 @@ pub struct MemberStatus {
     pub leading: bool,
     /// The group's leader, as far as it knows.
     pub leader: Option<InstanceId>,
+    /// True where it is one of the few that campaign at once when that leader goes.
+    pub candidate: bool,
     /// Why the leader gives it no tasks, where it does not although the member would take some.
     pub barred: Option<Barred>,
 }
 
 impl Default for MemberStatus {
     fn default() -> Self {
-        Self { stage: MemberStage::Joining, fenced: false, leading: false, leader: None, barred: None }
+        Self {
+            stage: MemberStage::Joining,
+            fenced: false,
+            leading: false,
+            leader: None,
+            candidate: false,
+            barred: None,
+        }
     }
 }
 
@@ -79,17 +88,21 @@ impl Board {
         let stage = node
             .session()
             .map_or(MemberStage::Joining, |session| MemberStage::Serving(session.record.incarnation));
-        let (leading, leader) = (node.is_leading(), node.leader_record().map(|record| &record.instance));
+        let record = node.leader_record();
+        let (leading, leader) = (node.is_leading(), record.map(|record| &record.instance));
+        let candidate = record.is_some_and(|record| record.candidates.contains(&self.instance));
         let (barred, fenced) = (node.barred(), node.is_fenced());
         self.status.send_if_modified(|status| {
             let same = status.stage == stage
                 && status.fenced == fenced
                 && status.leading == leading
+                && status.candidate == candidate
                 && status.barred == barred;
             if same && status.leader.as_ref() == leader {
                 return false;
             }
-            *status = MemberStatus { stage: stage.clone(), fenced, leading, leader: leader.cloned(), barred };
+            let (stage, leader) = (stage.clone(), leader.cloned());
+            *status = MemberStatus { stage, fenced, leading, leader, candidate, barred };
             true
         });
     }
@@ -101,6 +114,7 @@ impl Board {
             fenced: false,
             leading: false,
             leader: None,
+            candidate: false,
             barred: None,
         });
         self.events.close();

@@ -10,7 +10,7 @@ use crate::assignor::{Assignor, StickyBalanced};
 use crate::config::CoordinatorConfig;
 use crate::coordination::{LeaseId, TxnLimits};
 use crate::ids::{Incarnation, Token};
-use crate::protocol::leader::LeaderConfig;
+use crate::protocol::leader::{LeaderConfig, MoveLimits};
 use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, Call, CallId, FeedId, FeedItem, Input, Now, Reply};
 use crate::task::Task;
@@ -97,7 +97,7 @@ impl State {
             mode: self.scenario.mode,
             companions: Duration::ZERO,
             provider_period: Duration::from_secs(1000),
-            max_moves: 10,
+            moves: MoveLimits { most: 10, most_of_zone: 10, zone_per_minute: None },
             patience: std::time::Duration::from_secs(3600),
             has_floor: false,
             rules: self.scenario.rules,

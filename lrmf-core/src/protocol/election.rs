@@ -1,4 +1,9 @@
 //! The election: whoever creates the leader's key leads, for as long as that key exists.
+//!
+//! A member with a higher preference than the leader's deletes that key, which deposes it (R8), and campaigns. The members that
+//! campaign at once when the key goes are those with the highest preference, so that one of these wins. One that had to leave
+//! the leadership to others, or that would plan in another way, takes it over from nobody, or the two would depose each other
+//! for ever.
 
 use std::time::Duration;
 
@@ -26,6 +31,8 @@ pub enum Verdict {
     Reload,
     /// Delete what stands in the leader's key since this write: it is no record, and would never end.
     Clear(Revision),
+    /// Depose the leader whose key was created by this write: this member is to lead rather than that one.
+    Depose(Revision),
 }
 
 /// The machine.
@@ -47,6 +54,20 @@ pub struct Election {
     /// The time for which a campaign that failed is not repeated, unless the leader's key changes.
     backoff: Backoff,
     abstain_until: Timestamp,
+    preference: Preference,
+    /// The time at which the leader is deposed, where this member is to lead rather than that one.
+    depose_at: Option<Timestamp>,
+}
+
+/// A member's preference for itself as the leader.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Preference {
+    /// The higher one leads.
+    pub level: u8,
+    /// The assignor that it would plan with: it takes over from those alone that plan with the same.
+    pub assignor: &'static str,
+    /// The time for which it sees another one lead before it takes over.
+    pub after: Duration,
 }
 
 impl Election {
@@ -66,7 +87,21 @@ impl Election {
             campaigning: false,
             not_before: Timestamp::default(),
             abstain_until: Timestamp::default(),
+            preference: Preference::default(),
+            depose_at: None,
         }
+    }
+
+    /// The same for a member that others are to lead rather than, or less than.
+    #[must_use]
+    pub fn preferring(mut self, preference: Preference) -> Self {
+        self.preference = preference;
+        self
+    }
+
+    /// The preference for this member as the leader; none any more where it had to leave that to others.
+    pub fn preference(&self) -> u8 {
+        self.preference.level
     }
 
     /// The leader, as far as is known.
@@ -112,6 +147,7 @@ impl Election {
         let before = self.leader.take();
         self.garbage = None;
         self.not_before = now.at;
+        let depose_at = self.depose_at.take();
         match entry {
             // What cannot be read is somebody's key all the same.
             Some(kv) => {
@@ -122,17 +158,28 @@ impl Election {
                 let record = record.unwrap_or_else(|_| {
                     LeaderRecord::new(self.instance.clone(), Incarnation(uuid::Uuid::nil()), "")
                 });
+                if self.is_to_lead_rather_than(&record) {
+                    let same = before.is_some_and(|(created, _)| created == kv.create_revision);
+                    let after = now.at + self.preference.after;
+                    self.depose_at = Some(depose_at.filter(|_| same).unwrap_or(after));
+                }
                 self.leader = Some((kv.create_revision, record));
             }
             None => {
                 let others = before.is_some_and(|(_, record)| {
-                    !record.candidates.is_empty() && !record.candidates.contains(&self.instance)
+                    !record.candidates.is_empty()
+                        && !record.candidates.contains(&self.instance)
+                        && !self.is_to_lead_rather_than(&record)
                 });
                 if others {
                     self.not_before = now.at + self.patience;
                 }
             }
         }
+    }
+
+    fn is_to_lead_rather_than(&self, leader: &LeaderRecord) -> bool {
+        leader.preference < self.preference.level && leader.assignor == self.preference.assignor
     }
 
     /// The outcome of the campaign.
@@ -164,10 +211,11 @@ impl Election {
         }
     }
 
-    /// Does not campaign before `until`.
+    /// Does not campaign before `until`, and deposes nobody any more.
     pub fn abstain(&mut self, until: Timestamp) {
         self.abstain_until = until;
         self.leading = None;
+        (self.preference.level, self.depose_at) = (0, None);
     }
 
     /// Time has passed.
@@ -180,6 +228,9 @@ impl Election {
         if self.garbage.is_some() {
             return Some(self.not_before);
         }
+        if self.depose_at.is_some() {
+            return self.depose_at;
+        }
         let vacant =
             self.seen.is_some() && self.leader.is_none() && self.leading.is_none() && !self.campaigning;
         vacant.then_some(self.not_before.max(self.abstain_until))
@@ -189,6 +240,13 @@ impl Election {
         if let Some(revision) = self.garbage.filter(|_| self.leading.is_none() && now.at >= self.not_before) {
             self.not_before = now.at + self.backoff.again();
             return Verdict::Clear(revision);
+        }
+        if let (Some((created, _)), Some(at)) = (&self.leader, self.depose_at)
+            && now.at >= at
+        {
+            let created = *created;
+            self.depose_at = Some(now.at + self.backoff.again());
+            return Verdict::Depose(created);
         }
         let mine = self.leader.as_ref().filter(|(_, record)| record.incarnation == self.incarnation);
         match (self.leading, mine) {
@@ -297,5 +355,50 @@ mod tests {
             let verdict = if first == 10 { at_once } else { election.tick(at(first)) };
             assert_eq!((at_once == Verdict::Campaign, verdict), (first == 10, Verdict::Campaign));
         }
+    }
+
+    fn kv_with(revision: u64, preference: u8, assignor: &str) -> KeyValue {
+        let mut entry = kv(revision, OTHER, &[]);
+        let instance = InstanceId::new("z").unwrap();
+        entry.value =
+            encode(&LeaderRecord { preference, ..LeaderRecord::new(instance, OTHER, assignor) }).into();
+        entry
+    }
+
+    #[test]
+    fn a_leader_is_deposed_by_whoever_is_to_lead_rather_than_it() {
+        let preference = Preference { level: 2, assignor: "sticky", after: Duration::from_millis(500) };
+        let seen = |level, assignor| {
+            let mut election = election().preferring(preference);
+            election.on_feed(at(0), &loaded(5, vec![kv_with(5, level, assignor)]));
+            election
+        };
+        let mut election = seen(1, "sticky");
+        assert_eq!(election.next_wake(), Some(at(500).at));
+        assert_eq!(election.tick(at(499)), Verdict::Nothing);
+        // What the leader says besides changes nothing of that.
+        let again = KeyValue { mod_revision: Revision(6), ..kv_with(5, 1, "sticky") };
+        election.on_feed(
+            at(300),
+            &FeedItem::Changed(WatchBatch { revision: Revision(6), events: vec![WatchEvent::Put(again)] }),
+        );
+        assert_eq!(election.tick(at(500)), Verdict::Depose(Revision(5)));
+        assert_eq!(election.tick(at(501)), Verdict::Nothing, "not again at once");
+        // Others that lead rather than it campaign later than it does.
+        let gone =
+            WatchBatch { revision: Revision(7), events: vec![WatchEvent::Delete { key: "/leader".into() }] };
+        assert_eq!(election.on_feed(at(510), &FeedItem::Changed(gone)), Verdict::Campaign);
+
+        for (level, assignor) in [(2, "sticky"), (3, "sticky"), (0, "hash")] {
+            let mut election = seen(level, assignor);
+            assert_eq!(
+                (election.next_wake(), election.tick(at(10_000))),
+                (None, Verdict::Nothing),
+                "{level} {assignor}"
+            );
+        }
+        let mut abstains = seen(1, "sticky");
+        abstains.abstain(at(100).at);
+        assert_eq!((abstains.tick(at(10_000)), abstains.preference()), (Verdict::Nothing, 0));
     }
 }

@@ -54,6 +54,7 @@
 //! | `hands_over` | P8 | simulation P8 |
 //! | (an assignor that is not sticky) | P5 | simulation P5 |
 //! | `release_names_token` | forced releases | simulation P1 |
+//! | `deposes` | preferred leaders | simulation, at rest |
 //! | `contact`, `silence` | mode `available` | model |
 //!
 //! (R9, about matching keep-alive responses to requests, is for the store's adapter: here each call has its own reply.)
@@ -395,6 +396,8 @@ pub struct Rules {
     pub(crate) awaits_restart: bool,
     /// P8: a member that leaves hands its tasks over.
     pub(crate) hands_over: bool,
+    /// A member with a higher preference deposes the leader.
+    pub(crate) deposes: bool,
     /// In mode `available`, only who is out of contact loses tasks without having released them.
     pub(crate) contact: bool,
     /// In mode `available`, who is out of contact loses its tasks while its session lives.
@@ -422,6 +425,7 @@ impl Rules {
         values: true,
         awaits_restart: true,
         hands_over: true,
+        deposes: true,
         contact: true,
         silence: true,
     };

@@ -48,6 +48,14 @@ pub struct MemberRecord {
     /// The load that it reported, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
+    /// The preference for it as the leader.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub preference: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(preference: &u8) -> bool {
+    *preference == 0
 }
 
 /// The load of a member.
@@ -85,13 +93,24 @@ pub struct LeaderRecord {
     /// The present troubles of the user's code that the leader asks: for people and tools.
     #[serde(default, skip_serializing_if = "Troubles::is_empty")]
     pub troubles: Troubles,
+    /// The preference for this leader; members with a higher one take over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub preference: u8,
 }
 
 impl LeaderRecord {
     /// The record of a leader that has named no candidates yet.
     pub fn new(instance: InstanceId, incarnation: Incarnation, assignor: &str) -> Self {
         let (assignor, troubles) = (assignor.to_owned(), Troubles::default());
-        Self { format: Format, instance, incarnation, candidates: Vec::new(), assignor, troubles }
+        Self {
+            format: Format,
+            instance,
+            incarnation,
+            candidates: Vec::new(),
+            assignor,
+            troubles,
+            preference: 0,
+        }
     }
 }
 

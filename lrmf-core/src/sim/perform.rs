@@ -6,31 +6,33 @@ use crate::config::CoordinatorConfig;
 use crate::coordination::TxnLimits;
 use crate::event::Event;
 use crate::ids::InstanceId;
-use crate::protocol::leader::{LeaderConfig, PlanRequest};
+use crate::protocol::leader::{LeaderConfig, MoveLimits, PlanRequest};
 use crate::protocol::node::{Node, NodeConfig};
 use crate::protocol::{Action, AssignError, FeedItem, Input};
 use crate::task::Holding;
 
 use super::oracle::{Observed, Violation};
 use super::process::Process;
-use super::world::{Happening, LONGEST_REVOKE, World, settings};
+use super::world::{Happening, LONGEST_REVOKE, World, settings_of};
 
 impl World {
     pub(super) fn start(&mut self, instance: InstanceId) -> Result<(), Violation> {
+        let settings = CoordinatorConfig { mode: self.mode, ..settings_of(self.seed, &instance) };
+        let limits = self.limits();
+        let most = if self.rng.per_mille(300) { 1 } else { 1000 };
         let leader = LeaderConfig {
             keys: self.keys.clone(),
             assignor: self.assignor.name(),
-            limits: self.limits(),
-            settle: settings().settle,
+            limits,
+            settle: settings.settle,
             mode: self.mode,
-            companions: settings().companions,
-            provider_period: settings().provider_period,
-            max_moves: if self.rng.per_mille(300) { 1 } else { 1000 },
-            patience: settings().ttl,
+            companions: settings.companions,
+            provider_period: settings.provider_period,
+            moves: MoveLimits { most, ..MoveLimits::from(&settings) },
+            patience: settings.ttl,
             has_floor: true,
             rules: self.rules,
         };
-        let settings = CoordinatorConfig { mode: self.mode, ..settings() };
         let config = NodeConfig { instance: instance.clone(), settings, leader };
         let (node, actions) = Node::new(config);
         let rate = 995_000 + self.rng.below(10_001);

@@ -6,10 +6,13 @@ use crate::keys::Control;
 
 use super::oracle::{Observed, Violation};
 use super::process::Process;
-use super::world::World;
+use super::world::{World, settings_of};
 
 /// The time for which a group is observed. The provider is asked in this time, and heartbeats are sent.
 const WINDOW: Duration = Duration::from_secs(6);
+
+/// The same of a group that may do something once a minute.
+const LONG_WINDOW: Duration = Duration::from_secs(61);
 
 /// Within so many of them what failed before has been tried again, with all its pauses, and nothing is left to do.
 const MOST_WINDOWS: u32 = 30;
@@ -48,11 +51,28 @@ impl World {
         Ok(())
     }
 
+    /// The leader is one of those with the highest preference, but for members that had to leave it to others.
+    pub(super) fn preferred_one_leads(&self) -> Result<(), Violation> {
+        let up = || self.processes.iter().filter(|process| process.is_up());
+        let Some(leader) = up().find(|process| process.node.is_leading()) else { return Ok(()) };
+        let level = |process: &Process| process.node.preference().unwrap_or_default();
+        match up().find(|process| level(process) > level(leader)) {
+            Some(other) => Err(format!("preference: {} leads, and not {}", leader.instance, other.instance)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns true where moves wait for up to a minute.
+    pub(super) fn is_slowed(&self) -> bool {
+        settings_of(self.seed, &self.instances[0]).zone_moves_per_minute.is_some()
+    }
+
     /// P9: a group in which nothing changes costs signs of life and no other call.
     pub(super) fn comes_to_rest(&mut self) -> Result<(), Violation> {
+        let window = if self.is_slowed() { LONG_WINDOW } else { WINDOW };
         for _ in 0..MOST_WINDOWS {
             let before = (self.store.revision(), self.calls);
-            self.until(self.now + WINDOW)?;
+            self.until(self.now + window)?;
             if (self.store.revision(), self.calls) == before {
                 return Ok(());
             }

@@ -268,6 +268,7 @@ teeth! {
     without_forward_only_application_tasks_are_disturbed: forward_only => "P4";
     without_forward_only_application_what_was_given_back_starts_again: forward_only => "P3";
     without_waiting_for_who_restarts_tasks_move: awaits_restart => "P7";
+    without_deposing_anybody_leads: deposes => "preference";
     without_handing_over_a_leave_is_waited_for: hands_over => "P8";
 }
 

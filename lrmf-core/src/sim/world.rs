@@ -42,6 +42,7 @@ pub(super) enum Happening {
 
 /// A world.
 pub(super) struct World {
+    pub(super) seed: u64,
     pub(super) rng: Rng,
     pub(super) now: Duration,
     pub(super) agenda: BTreeMap<(Duration, u64), Happening>,
@@ -124,6 +125,19 @@ pub(super) fn settings() -> CoordinatorConfig {
     }
 }
 
+/// The same of one member, with the zone, the limits to moves and the preference for it as the leader that the seed stands for.
+/// They are no draws, so that what else a seed does is the same with them and without.
+pub(super) fn settings_of(seed: u64, instance: &InstanceId) -> CoordinatorConfig {
+    let side = instance.as_str().bytes().map(u64::from).sum::<u64>() % 2;
+    CoordinatorConfig {
+        zone: (seed % 4 != 0).then(|| Arc::from(format!("zone-{side}"))),
+        max_zone_moves: if seed % 4 == 1 { 1 } else { 100_000 },
+        zone_moves_per_minute: (seed % 32 == 2).then_some(6),
+        leader_preference: if seed % 3 == 0 { u8::from(side == 1) } else { 0 },
+        ..settings()
+    }
+}
+
 impl World {
     pub(super) fn new(plan: &Plan) -> Self {
         let mut rng = Rng::new(plan.seed);
@@ -144,6 +158,7 @@ impl World {
             }
         };
         Self {
+            seed: plan.seed,
             rng,
             now: Duration::from_secs(100),
             agenda: BTreeMap::new(),
@@ -235,8 +250,12 @@ impl World {
         let bound = settings().ttl * ttls + Duration::from_secs(3);
         self.until(healed + bound)?;
         self.all_held()?;
-        self.controls_obeyed()?;
+        if !self.is_slowed() {
+            self.controls_obeyed()?;
+        }
         self.comes_to_rest()?;
+        self.controls_obeyed()?;
+        self.preferred_one_leads()?;
         self.moves_what_it_must()
     }
 

@@ -5,6 +5,7 @@
 mod available;
 mod coordinator;
 mod faults;
+mod link;
 mod rejoin;
 mod stalled;
 mod store_reset;

@@ -8,7 +8,8 @@ use crate::protocol::Now;
 use crate::records::{LeaderRecord, encode};
 
 use super::batch::{self, Authority};
-use super::ready::{Next, Step, next, ready};
+use super::disruption::{MoveLimits, disturbed_zone};
+use super::ready::{Kind, Next, Step, next, ready};
 use super::tasks::TaskList;
 use super::{InFlight, Leader, LeaderAction};
 
@@ -42,8 +43,11 @@ impl Leader {
         let Some(tasks) = &self.tasks else { return false };
         let rules = self.config.rules;
         // What the goals so far would move may stay by the plan that is being made.
-        let most = if self.planning.is_some() { 0 } else { self.config.max_moves };
-        let mut ready = ready(&self.view, tasks, &self.goals, most, rules);
+        let limits = self.config.moves;
+        let limits = MoveLimits { most: if self.planning.is_some() { 0 } else { limits.most }, ..limits };
+        let mut room = self.disruption.room(now.at, limits);
+        let mut ready = ready(&self.view, tasks, &self.goals, &mut room, rules);
+        self.room_at = room.wait_until;
         self.unassigned = ready.unassigned;
         for key in ready.settled.drain(..) {
             self.goals.remove(&key);
@@ -89,7 +93,10 @@ impl Leader {
         let steps = &self.queue.make_contiguous()[..most];
         match batch::build(&self.view, tasks, &self.goals, steps, authority) {
             Ok(batch) => {
-                self.queue.drain(..batch.steps);
+                let marks = self.queue.drain(..batch.steps).filter(|step| step.kind == Kind::Mark);
+                let (view, goals) = (&self.view, &self.goals);
+                let zones = marks.filter_map(|step| disturbed_zone(view, goals.get(&step.key)?, &step.from?));
+                self.disruption.note(now.at, self.config.moves, zones);
                 self.out.push(LeaderAction::Commit(batch.txn.clone()));
                 self.in_flight = Some(InFlight::Assignment(batch));
                 true
@@ -136,15 +143,20 @@ impl Leader {
         self.out.push(LeaderAction::Commit(Txn { guards, ops: vec![op] }));
     }
 
-    /// A handful of living members, which campaign when this leader goes (R8).
+    /// A handful of living members, which campaign when this leader goes (R8): of those that others are to lead rather than,
+    /// the highest.
     fn candidates(&self) -> Vec<InstanceId> {
         let view = &self.view;
+        let highest = view.census.highest_preference_beside(view.members.get(&self.record.instance));
+        let may_lead = |instance: &InstanceId| {
+            view.holder(instance).is_some_and(|record| highest.is_none_or(|level| record.preference == level))
+        };
         let mut candidates = self.record.candidates.clone();
-        candidates.retain(|instance| view.holder(instance).is_some());
+        candidates.retain(may_lead);
         // Whoever may hold tasks; one look at all of them only where there are too few.
         let missing = CANDIDATES.saturating_sub(candidates.len());
         if missing > 0 {
-            let others = view.members.keys().filter(|instance| view.holder(instance).is_some());
+            let others = view.members.keys().filter(|instance| may_lead(instance));
             let more: Vec<_> =
                 others.filter(|instance| !candidates.contains(instance)).take(missing).cloned().collect();
             candidates.extend(more);

@@ -69,7 +69,7 @@ fn failure(task: &str, token: Token) -> Vec<Failure> {
 #[test]
 fn a_drained_member_loses_its_tasks_one_by_one_and_gets_none_until_it_is_undrained() {
     let mut table = Table::placed(&TWO, 6);
-    table.leader.config.max_moves = 1;
+    table.leader.config.moves.most = 1;
     table.drain("b");
     table.run();
     assert_eq!((0..6).filter(|task| table.is_marked(&format!("task-{task}"))).count(), 1);

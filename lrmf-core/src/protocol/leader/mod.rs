@@ -14,13 +14,17 @@
 #[cfg(test)]
 mod available_tests;
 mod batch;
+mod census;
 mod commit;
 #[cfg(test)]
 mod control_tests;
 mod controls;
+mod disruption;
 mod failures;
 mod ledger;
 mod listing;
+#[cfg(test)]
+mod move_tests;
 mod notices;
 mod observe;
 mod plan;
@@ -52,6 +56,8 @@ use crate::records::{LeaderRecord, NoticeRecord, RecordError, Troubles};
 use super::backoff::Backoff;
 use super::{FeedItem, Now, Rules};
 use batch::Batch;
+use disruption::Disruption;
+pub use disruption::MoveLimits;
 use failures::Failures;
 use ledger::Ledger;
 use plan::Goals;
@@ -84,8 +90,8 @@ pub struct LeaderConfig {
     pub companions: Duration,
     /// The period at which the provider is asked.
     pub provider_period: Duration,
-    /// The most tasks between two living members.
-    pub max_moves: usize,
+    /// The most tasks that are asked back from living members.
+    pub moves: MoveLimits,
     /// The time after which a leader that cannot read, or cannot write, leaves it to another one.
     pub patience: Duration,
     /// True where generations have a floor outside the store, which a new leader asks for.
@@ -200,6 +206,9 @@ pub struct Leader {
     ask_at: Timestamp,
     /// The time at which the handovers that are due stop waiting for others.
     companions_until: Option<Timestamp>,
+    disruption: Disruption,
+    /// The time at which the limits have room again for what is to be asked back.
+    room_at: Option<Timestamp>,
     /// Nothing is committed before, after the store failed.
     not_before: Timestamp,
     backoff: Backoff,
@@ -253,6 +262,8 @@ impl Leader {
             ask_again: false,
             ask_at: now.at,
             companions_until: None,
+            disruption: Disruption::default(),
+            room_at: None,
             not_before: now.at,
             backoff,
             stall: Stall::new(now.at),
@@ -378,6 +389,7 @@ impl Leader {
             self.hold_until,
             self.stall.ends_at(self.config.patience),
             self.companions_until,
+            self.room_at,
             self.failures.next_after(now.at),
             Some(self.not_before),
         ]

@@ -25,7 +25,9 @@ impl Leader {
             self.out.push(LeaderAction::StepDown { abstain: true });
             return;
         }
-        if let Some(group) = self.view.other_assignor(self.config.assignor).filter(|_| changes.membership) {
+        if let Some(group) =
+            self.view.census.other_assignor(self.config.assignor).filter(|_| changes.membership)
+        {
             let why = format!("more members plan with {group} than with {}", self.config.assignor);
             self.phase = Phase::Over;
             self.out.push(LeaderAction::Emit(Event::Abstains { why }));

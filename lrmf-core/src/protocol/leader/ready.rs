@@ -8,6 +8,7 @@ use crate::keys::path_of;
 use crate::protocol::Rules;
 use crate::records::MemberState;
 
+use super::disruption::Room;
 use super::plan::{Goal, Goals};
 use super::tasks::TaskList;
 use super::view::{Place, View};
@@ -134,7 +135,7 @@ pub(super) fn next(view: &View, tasks: &TaskList, key: &Arc<str>, goal: &Goal, r
 }
 
 /// Sorts the goals into what can be done, what has to wait and what is done.
-pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usize, rules: Rules) -> Ready {
+pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, room: &mut Room, rules: Rules) -> Ready {
     let mut ready = Ready::default();
     let mut marks = Vec::new();
     for (key, goal) in goals {
@@ -145,22 +146,24 @@ pub(super) fn ready(view: &View, tasks: &TaskList, goals: &Goals, max_moves: usi
             Next::Waits => {}
             // What its holder cannot stop delays its own move alone.
             Next::Acknowledgement => {
-                let stuck = view.place(key).is_some_and(|place| view.is_stuck(place));
-                ready.waiting += usize::from(!stuck);
+                if let Some(place) = view.place(key).filter(|place| !view.is_stuck(*place)) {
+                    ready.waiting += 1;
+                    room.waits(view, goal, place.holder);
+                }
             }
             Next::Now { step, urgent } => {
                 ready.urgent |= urgent;
                 ready.steps.push(step);
             }
-            Next::Mark(step) => marks.push(step),
+            Next::Mark(step) => marks.extend(step.from.clone().map(|from| (from, goal, step))),
         }
     }
-    let room = max_moves.saturating_sub(ready.waiting);
-    ready.urgent |= room > 0 && !marks.is_empty();
+    marks.retain(|(from, goal, _)| room.take(view, goal, from));
+    let mut marks: Vec<Step> = marks.into_iter().map(|(_, _, step)| step).collect();
+    ready.urgent |= !marks.is_empty();
     // Grants share the writes of the receiving records, which have the same chunks. Marks come member by member, so that
     // each has little to acknowledge.
     ready.steps.sort_unstable();
-    marks.truncate(room);
     marks.sort_unstable_by(|a, b| (&a.from, a.path, &a.key).cmp(&(&b.from, b.path, &b.key)));
     ready.steps.extend(marks);
     ready

@@ -55,7 +55,7 @@ impl Table {
             mode: GroupMode::Exclusive,
             companions: Duration::from_millis(10),
             provider_period: Duration::from_secs(30),
-            max_moves: 1000,
+            moves: MoveLimits { most: 1000, most_of_zone: 1000, zone_per_minute: None },
             patience: Duration::from_secs(10),
             has_floor: false,
             rules: Rules::ALL,
@@ -135,6 +135,7 @@ impl Table {
             zone: None,
             assignor: String::new(),
             load: None,
+            preference: 0,
             labels: Default::default(),
         };
         self.put(self.keys.session(&name(text)), &record);
@@ -142,12 +143,29 @@ impl Table {
 
     /// A member that says this about itself.
     pub(super) fn labelled(&mut self, text: &str, number: u128, label: &str) {
+        self.member_with(text, number, |record| {
+            record.labels.insert("knows".to_owned(), label.to_owned());
+        });
+    }
+
+    /// A member that changes this in its record.
+    fn member_with(&mut self, text: &str, number: u128, change: impl FnOnce(&mut MemberRecord)) {
         let key = self.keys.session(&name(text));
         self.member(text, number, MemberState::Active);
         let entry = self.store.list(&key).entries.remove(0);
         let mut record: MemberRecord = serde_json::from_slice(&entry.value).unwrap();
-        record.labels.insert("knows".to_owned(), label.to_owned());
+        change(&mut record);
         self.put(key, &record);
+    }
+
+    /// A member in a zone.
+    pub(super) fn zoned(&mut self, text: &str, number: u128, zone: &str) {
+        self.member_with(text, number, |record| record.zone = Some(zone.into()));
+    }
+
+    /// A member with a preference for it as the leader.
+    pub(super) fn preferred(&mut self, text: &str, number: u128, preference: u8) {
+        self.member_with(text, number, |record| record.preference = preference);
     }
 
     pub(super) fn gone(&mut self, text: &str) {

@@ -358,26 +358,17 @@ fn handovers_that_are_due_wait_for_others_but_not_long() {
 }
 
 #[test]
-fn moves_between_living_members_are_capped() {
-    let mut table = Table::new(|config| config.max_moves = 1);
-    table.member("a", 1, MemberState::Active);
-    table.load();
-    table.list(Ok(tasks(6)));
+fn those_with_the_highest_preference_campaign_when_the_leader_goes() {
+    let mut table = Table::placed(&[("a", 1), ("l", 9)], 2);
+    assert_eq!(table.leader.record.candidates, [name("a"), name("l")]);
+    table.preferred("b", 2, 1);
+    table.preferred("c", 3, 1);
     table.run();
-    table.member("b", 2, MemberState::Active);
-    let mut rounds = 0;
-    loop {
-        table.run();
-        let all: Vec<_> = (0..6).map(|task| table.entry(&format!("task-{task}")).2).collect();
-        let moving = all.iter().filter(|entry| entry.releasing.is_some()).count();
-        if moving == 0 {
-            break;
-        }
-        assert_eq!(moving, 1);
-        rounds += 1;
-        table.ack("a", 1, table.generation(), &[], vec![]);
-    }
-    assert_eq!(rounds, 3);
+    assert_eq!(table.leader.record.candidates, [name("b"), name("c")]);
+    table.gone("b");
+    table.gone("c");
+    table.run();
+    assert_eq!(table.leader.record.candidates, [name("a"), name("l")]);
 }
 
 #[test]

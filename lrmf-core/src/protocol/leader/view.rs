@@ -16,6 +16,7 @@ use crate::records::{AckRecord, ChunkRecord, Entry, LeaderRecord, MemberRecord, 
 
 use crate::task::Task;
 
+use super::census::Census;
 use super::controls::Controls;
 use super::ledger::Touched;
 use super::seats::Seats;
@@ -29,8 +30,7 @@ pub(super) struct View {
     /// The leader's own writes up to here are in; the store's repetition of them is ignored.
     written: Revision,
     pub(super) members: BTreeMap<InstanceId, MemberRecord>,
-    /// The number of members with each assignor.
-    assignors: BTreeMap<String, usize>,
+    pub(super) census: Census,
     /// The keys of their sessions.
     pub(super) sessions: BTreeMap<InstanceId, SessionKey>,
     /// Those of them that may hold tasks.
@@ -74,7 +74,7 @@ impl View {
             revision: Revision(0),
             written: Revision(0),
             members: BTreeMap::new(),
-            assignors: BTreeMap::new(),
+            census: Census::default(),
             sessions: BTreeMap::new(),
             seats: Seats::new(MAX_MEMBERS),
             mode,
@@ -271,22 +271,6 @@ impl View {
     /// The mode of the group; without a record it is the default.
     pub(super) fn group_mode(&self) -> GroupMode {
         self.stored_mode.map_or_else(GroupMode::default, |(mode, _)| mode)
-    }
-
-    pub(super) fn count_assignor(&mut self, before: Option<&MemberRecord>, now: Option<&MemberRecord>) {
-        if let Some(now) = now.filter(|now| !now.assignor.is_empty()) {
-            *self.assignors.entry(now.assignor.clone()).or_default() += 1;
-        }
-        if let Some(count) = before.and_then(|before| self.assignors.get_mut(&before.assignor)) {
-            *count -= 1;
-        }
-    }
-
-    /// The assignor that more members have than have this leader's: the group's.
-    pub(super) fn other_assignor(&self, own: &str) -> Option<&str> {
-        let mine = self.assignors.get(own).copied().unwrap_or_default();
-        let others = self.assignors.iter().filter(|(name, count)| *name != own && **count > mine);
-        others.max_by_key(|(_, count)| **count).map(|(name, _)| name.as_str())
     }
 
     /// Returns true where this leader's mode is the group's.

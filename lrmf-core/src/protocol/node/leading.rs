@@ -9,8 +9,15 @@ use crate::protocol::leader::{Leader, LeaderAction};
 use crate::protocol::{Action, Call, FeedId, Now};
 use crate::records::{LeaderRecord, encode};
 
-use super::serving::Resign;
-use super::{Mode, Node, Purpose, Stage};
+use super::serving::{Resign, Serving};
+use super::{Mode, Node, NodeConfig, Purpose, Stage};
+
+/// The record of this member as the leader.
+fn own_record(config: &NodeConfig, serving: &Serving) -> LeaderRecord {
+    let incarnation = serving.session.record.incarnation;
+    let record = LeaderRecord::new(config.instance.clone(), incarnation, config.leader.assignor);
+    LeaderRecord { preference: serving.election.preference(), ..record }
+}
 
 impl Node {
     pub(super) fn elect(&mut self, now: Now, verdict: Verdict) {
@@ -37,9 +44,7 @@ impl Node {
                 // The key was bound to a contact that is lost, so it is gone as well: that is about to be heard.
                 let Some(lease) = lease else { return };
                 let Stage::Serving(serving) = &mut self.stage else { return };
-                let record = self.config.instance.clone();
-                let assignor = self.config.leader.assignor;
-                let record = LeaderRecord::new(record, serving.session.record.incarnation, assignor);
+                let record = own_record(&self.config, serving);
                 let (leader, actions) = Leader::new(self.config.leader.clone(), created, record, lease, now);
                 serving.leader = Some(leader);
                 self.out.push(Action::Emit(Event::BecameLeader));
@@ -56,17 +61,29 @@ impl Node {
             Verdict::Reload => self.follow(FeedId::Leader),
             Verdict::Clear(revision) => {
                 let key = self.config.leader.keys.leader();
-                let guards = vec![Guard::ModifiedAt { key: key.clone(), revision }];
-                self.call(Purpose::Courtesy, Call::Commit(Txn { guards, ops: vec![Op::Delete { key }] }));
+                self.delete(Guard::ModifiedAt { key: key.clone(), revision }, key);
             }
+            // One that is about to leave takes nothing over.
+            Verdict::Depose(revision)
+                if matches!(serving.mode, Mode::Member) && self.config.leader.rules.deposes =>
+            {
+                let key = self.config.leader.keys.leader();
+                self.delete(Guard::CreatedAt { key: key.clone(), revision }, key);
+            }
+            Verdict::Depose(_) => {}
         }
+    }
+
+    fn delete(&mut self, guard: Guard, key: String) {
+        self.call(
+            Purpose::Courtesy,
+            Call::Commit(Txn { guards: vec![guard], ops: vec![Op::Delete { key }] }),
+        );
     }
 
     pub(super) fn campaign(&self, lease: LeaseId) -> Txn {
         let Stage::Serving(serving) = &self.stage else { return Txn::default() };
-        let assignor = self.config.leader.assignor;
-        let record =
-            LeaderRecord::new(self.config.instance.clone(), serving.session.record.incarnation, assignor);
+        let record = own_record(&self.config, serving);
         let key = self.config.leader.keys.leader();
         Txn {
             guards: vec![Guard::Absent { key: key.clone() }],

@@ -7,7 +7,7 @@ use crate::config::Evicted;
 use crate::event::{Event, FenceReason};
 use crate::ids::Incarnation;
 use crate::protocol::backoff::Backoff;
-use crate::protocol::election::Election;
+use crate::protocol::election::{Election, Preference};
 use crate::protocol::holdings::Holdings;
 use crate::protocol::leader::LeaderConfig;
 use crate::protocol::session::{Joining, OwnKeys, Session};
@@ -41,14 +41,15 @@ impl Node {
     pub(super) fn serve(&mut self, now: Now, session: Session, former: &[Incarnation]) {
         let settings = &self.config.settings;
         let (incarnation, instance) = (session.record.incarnation, self.config.instance.clone());
-        let LeaderConfig { keys, rules, limits, .. } = self.config.leader.clone();
+        let LeaderConfig { keys, rules, limits, assignor, .. } = self.config.leader.clone();
         let backoff = Backoff::new(&instance);
         let inherited = std::mem::take(&mut self.inherited);
+        let preference = Preference { level: settings.leader_preference, assignor, after: settings.settle };
         let (own_keys, name) = (keys.clone(), instance.clone());
         let serving = Serving {
             contact: Contact::new(now, session.contact, backoff.clone()),
             holdings: Holdings::new(own_keys, name, incarnation, settings, limits, rules, inherited),
-            election: Election::new(instance, incarnation, keys.leader(), PATIENCE),
+            election: Election::new(instance, incarnation, keys.leader(), PATIENCE).preferring(preference),
             leader: None,
             resign: None,
             mode: Mode::Member,

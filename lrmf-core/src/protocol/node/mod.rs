@@ -217,6 +217,16 @@ impl Node {
         matches!(&self.stage, Stage::Serving(serving) if serving.leader.is_some())
     }
 
+    /// The preference for this member as the leader, while it is one; zero where it had to leave that to others.
+    pub fn preference(&self) -> Option<u8> {
+        match &self.stage {
+            Stage::Serving(serving) if matches!(serving.mode, Mode::Member) => {
+                Some(serving.election.preference())
+            }
+            Stage::Serving(_) | Stage::Joining(_) | Stage::Over => None,
+        }
+    }
+
     /// Returns true while all tasks stop, as the session has ended or is given up.
     pub fn is_fenced(&self) -> bool {
         matches!(&self.stage, Stage::Serving(serving) if serving.fenced)

@@ -372,6 +372,7 @@ impl Joining {
             labels: self.config.labels.clone(),
             assignor: self.assignor.to_owned(),
             load: None,
+            preference: self.config.leader_preference,
         }
     }
 

@@ -13,13 +13,13 @@ use crate::config::CoordinatorConfig;
 use crate::coordination::TxnLimits;
 use crate::driver::{Board, Driver, HeldTasks, Listeners, MemberStatus, Place, Ports};
 use crate::ids::{GroupId, InstanceId};
-use crate::protocol::leader::LeaderConfig;
+use crate::protocol::leader::{LeaderConfig, MoveLimits};
 use crate::protocol::node::NodeConfig;
 use crate::protocol::{Command, Exit};
 use crate::session::SharedSession;
 use crate::sim::oracle::{Observed, Violation};
 use crate::sim::rng::Rng;
-use crate::sim::world::{Failure, Plan, settings};
+use crate::sim::world::{Failure, Plan, settings, settings_of};
 use crate::task::Task;
 use crate::tenure::Tenure;
 
@@ -33,13 +33,13 @@ use super::user::{User, busy};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The settings of the members: every limit of the user's code is short.
-fn short_limits() -> CoordinatorConfig {
+fn short_limits(settings: CoordinatorConfig) -> CoordinatorConfig {
     CoordinatorConfig {
         plan_timeout: Duration::from_secs(2),
         assign_timeout: Duration::from_secs(3),
         revoke_timeout: Duration::from_secs(3),
         provider_timeout: Duration::from_secs(2),
-        ..settings()
+        ..settings
     }
 }
 
@@ -96,7 +96,7 @@ impl World {
         self.until(plan.faulty_for, true).await?;
         self.heal();
         // What hung runs into its limit first; then sessions end, and what failed is tried again, later and later.
-        let limits = short_limits();
+        let limits = short_limits(settings());
         let bound = limits.ttl * 3 + limits.assign_timeout + limits.plan_timeout + Duration::from_secs(90);
         let healed = self.shared.lock().now();
         self.until(healed + Duration::from_secs(1), false).await?;
@@ -154,9 +154,9 @@ impl World {
         let rate = 995_000 + state.rng.below(10_001);
         let clock = Arc::new(ProcessClock::new(state.origin, rate));
         let limits = state.limits();
-        let max_moves = if state.rng.per_mille(300) { 1 } else { 1000 };
+        let most = if state.rng.per_mille(300) { 1 } else { 1000 };
         let user = Arc::new(User { shared: self.shared.clone(), process: ix });
-        let settings = short_limits();
+        let settings = short_limits(settings_of(self.plan.seed, instance));
         let leader = LeaderConfig {
             keys: state.keys.clone(),
             assignor: Assignor::name(&*user),
@@ -165,7 +165,7 @@ impl World {
             mode: settings.mode,
             companions: settings.companions,
             provider_period: settings.provider_period,
-            max_moves,
+            moves: MoveLimits { most, ..MoveLimits::from(&settings) },
             patience: settings.ttl,
             has_floor: true,
             rules: self.plan.rules,
@@ -274,7 +274,7 @@ impl World {
 
     /// Every member that is told to leave has left by its limits, and nothing of it runs.
     async fn all_leave(&mut self) -> Result<(), Violation> {
-        let limits = short_limits();
+        let limits = short_limits(settings());
         let bound = limits.drain_timeout + limits.assign_timeout + limits.revoke_timeout + limits.ttl;
         let told = {
             let mut state = self.shared.lock();

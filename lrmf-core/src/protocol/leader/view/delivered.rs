@@ -129,7 +129,7 @@ impl View {
                 let member: MemberRecord = decode(key, value)?;
                 let incarnation = member.incarnation;
                 let before = self.members.insert(instance.clone(), member.clone());
-                self.count_assignor(before.as_ref(), Some(&member));
+                self.census.count(before.as_ref(), Some(&member));
                 let (created, modified, lease) = (entry.create_revision, entry.mod_revision, entry.lease);
                 let key = SessionKey { created, modified, lease };
                 if let Some(old) = self.sessions.insert(instance.clone(), key)
@@ -205,7 +205,7 @@ impl View {
             Some(Kind::Session(instance)) => {
                 changes.membership = true;
                 let before = self.members.remove(&instance);
-                self.count_assignor(before.as_ref(), None);
+                self.census.count(before.as_ref(), None);
                 self.touch_all_of(&instance);
                 if let Some(session) = self.sessions.remove(&instance) {
                     self.seats.leave(session.created, &instance);
