@@ -31,6 +31,7 @@ mod scale;
 mod schedules;
 mod servers;
 mod stores;
+mod take_up;
 mod tasks;
 mod throughput;
 mod usage;
@@ -57,6 +58,8 @@ enum What {
     Assign(assign::Options),
     /// Tasks changing hands, on etcd: cold start, joins, leaves, kills, the leader's death
     Placement(placement::Options),
+    /// One member that takes up very many tasks, or large ones, on etcd
+    TakeUp(take_up::Options),
     /// Thousands of sessions on one etcd: their cost, and what one more or one less costs
     Members(members::Options),
     /// Subtasks a second through all five roles, in one process
@@ -99,6 +102,7 @@ fn main() -> anyhow::Result<()> {
     let reports = match what {
         What::Assign(options) => assign::run(&options, runs)?,
         What::Placement(options) => vec![placement::run(&options)?],
+        What::TakeUp(options) => take_up::run(&options, runs)?,
         What::Members(options) => vec![members::run(&options)?],
         What::Throughput(options) => vec![throughput::run(&options, runs)?],
         What::Latency(options) => vec![latency::run(&options, runs)?],

@@ -61,6 +61,13 @@ impl MemberGroup {
         })
     }
 
+    /// The same with tasks whose values have so many bytes.
+    pub(crate) fn with_values_of(mut self, bytes: usize) -> Self {
+        let value: Arc<str> = "v".repeat(bytes).into();
+        self.tasks = self.tasks.iter().map(|task| Task::new(task.key.clone(), value.clone())).collect();
+        self
+    }
+
     /// Starts a member.
     pub(crate) async fn start(&mut self) -> anyhow::Result<InstanceId> {
         let member = self.next()?.await?;

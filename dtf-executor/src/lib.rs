@@ -1,8 +1,8 @@
 //! The executor role: runs the subtasks of the shards that its member holds.
 //!
 //! All shards of a process share its *slots*; a slot runs one parcel at a time. A parcel is claimed when a slot is free for
-//! it, its subtasks are executed one after the other, and it is reported as a whole, whatever became of each; one that takes
-//! too long is reported in two. Only then is it acknowledged to its shard: an executor that dies leaves it there, and the next
+//! it, its subtasks are executed one after the other (or at once, where the executor says that it only waits), and it is reported as a
+//! whole, whatever became of each; one that takes too long is reported in parts. Only then is it acknowledged to its shard: an executor that dies leaves it there, and the next
 //! holder gives it back to the task's queues, subtask by subtask and as the same attempt. A subtask that took three executors
 //! down is not run again.
 
@@ -13,7 +13,9 @@ mod parcel;
 mod shard_loop;
 mod shard_session;
 mod slots;
+mod subtask;
 mod task_cache;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;

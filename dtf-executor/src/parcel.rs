@@ -16,10 +16,12 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::execution::{self, OVERRUN, ParcelExecution, Seen, Stop};
+use crate::execution::{self, OVERRUN, ParcelExecution, Seen};
 use crate::outcome::failed;
 use crate::shard_session::ShardSession;
+use crate::subtask::Stop;
 use crate::task_cache::CachedTask;
+use crate::together;
 
 /// Into how many parts at least the rest of a parcel that has overrun is divided.
 const PARTS: usize = 16;
@@ -44,12 +46,17 @@ pub(crate) async fn serve(session: &Arc<ShardSession>, shipment: &Shipment) {
         return session.finish(shipment, &work, report).await;
     }
     if !shipment.parcel.is_suspect(work.conf.max_executor_losses) {
-        return match work.conf.on_lost_session {
-            OnLostSession::Finish if !shipment.parcel.is_ordered() => {
-                let stop = Stop { soon: session.stop.soon.clone(), now: session.end_all.clone() };
-                Execution::new(session, shipment, work, stop).run_beyond(ends_with_it).await;
-            }
-            _ => Execution::new(session, shipment, work, session.stop()).run().await,
+        let may_finish = work.conf.on_lost_session == OnLostSession::Finish && !shipment.parcel.is_ordered();
+        let at_once = work.executor.as_ref().map_or(1, |executor| executor.at_once());
+        if at_once > 1 && shipment.parcel.bodies.len() > 1 && !shipment.parcel.is_ordered() {
+            let beyond = may_finish.then_some(ends_with_it);
+            return together::serve(session, shipment, work, at_once, beyond).await;
+        }
+        return if may_finish {
+            let stop = Stop { soon: session.stop.soon.clone(), now: session.end_all.clone() };
+            Execution::new(session, shipment, work, stop).run_beyond(ends_with_it).await;
+        } else {
+            Execution::new(session, shipment, work, session.stop()).run().await;
         };
     }
     // Alone among suspects, so that the next loss is proof.

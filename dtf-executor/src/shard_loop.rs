@@ -18,11 +18,11 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::ExecutorPorts;
-use crate::execution::Stop;
 use crate::held_shards::{HeldShards, Holding};
 use crate::parcel;
 use crate::shard_session::ShardSession;
 use crate::slots::Slots;
+use crate::subtask::Stop;
 use crate::task_cache::TaskCache;
 
 /// How soon a shard is claimed from again whose store did not answer.

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 use crate::ExecutorPorts;
-use crate::execution::Stop;
 use crate::slots::{ExclusiveSlot, Slots};
+use crate::subtask::Stop;
 use crate::task_cache::{CachedTask, TaskCache};
 
 /// How soon a store that refuses a report is given it again. What was executed is not thrown away.

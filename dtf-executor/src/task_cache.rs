@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dtf_model::plugin::{TaskConf, TaskExecutor};
-use dtf_model::queue::{ExecutorQueue, MAX_PARCEL, PARCEL_WORK};
+use dtf_model::queue::{ExecutorQueue, MAX_PARCEL};
 use dtf_model::shard::SupportedTypes;
 use dtf_model::wake::{Hint, Topic};
 use dtf_model::{Control, RunEpoch, StoreError, TaskId, TaskSpec};
@@ -78,7 +78,7 @@ impl CachedTask {
     pub(crate) fn together(&self) -> usize {
         match u128::from(self.mean.load(Ordering::Relaxed)) {
             0 => 1,
-            mean => (PARCEL_WORK.as_nanos() / mean).clamp(1, u128::from(MAX_PARCEL)) as usize,
+            mean => (self.conf.parcel_work.as_nanos() / mean).clamp(1, u128::from(MAX_PARCEL)) as usize,
         }
     }
 }

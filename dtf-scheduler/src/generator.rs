@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtf_model::Role;
 use dtf_model::plugin::{Generated, NewSubtask, TaskConf, TaskGenerator};
-use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, PARCEL_WORK, Push, TaskState};
+use dtf_model::queue::{Backlog, Fence, GeneratorQueue, MAX_PARCEL, Push, TaskState};
 use dtf_model::table::TaskTable;
 use dtf_model::{Control, EmitEpoch, RunEpoch, Seq, ShardKey, StoreError};
 use dtf_runtime::{
@@ -298,7 +298,7 @@ impl Generation<'_> {
             let why = format!("its status has {bytes} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed");
             return Err(Halt::Fault(anyhow::Error::msg(why)));
         }
-        let size = parcel_size(self.backlog.mean_run, self.largest);
+        let size = parcel_size(self.backlog.mean_run, self.conf.parcel_work, self.largest);
         let (parcels, keys) = parcels_of(&batch.subtasks, size);
         Ok(Push {
             epoch: self.epoch,
@@ -324,10 +324,10 @@ fn room(backlog: &Backlog, full: Amount) -> usize {
     usize::try_from((most - backlog.waiting).min(BATCH)).unwrap_or(usize::MAX)
 }
 
-/// Returns the number of subtasks that make [`PARCEL_WORK`] of work; one, as long as no run time is known.
-fn parcel_size(mean_run: Option<Duration>, largest: u64) -> usize {
+/// Returns the number of subtasks that make so much work; one, as long as no run time is known.
+fn parcel_size(mean_run: Option<Duration>, work: Duration, largest: u64) -> usize {
     let Some(mean) = mean_run else { return 1 };
-    let fitting = PARCEL_WORK.as_nanos() / mean.as_nanos().max(1);
+    let fitting = work.as_nanos() / mean.as_nanos().max(1);
     usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, largest as usize)
 }
 
@@ -361,6 +361,8 @@ fn is_nothing(batch: &Generated) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dtf_model::queue::PARCEL_WORK;
+
     use super::*;
 
     #[test]
@@ -392,11 +394,11 @@ mod tests {
 
     #[test]
     fn parcels_grow_with_the_speed_of_the_work() {
-        assert_eq!(parcel_size(None, MAX_PARCEL), 1);
-        assert_eq!(parcel_size(Some(Duration::from_secs(1)), MAX_PARCEL), 1);
-        assert_eq!(parcel_size(Some(Duration::from_millis(1)), MAX_PARCEL), 25);
-        assert_eq!(parcel_size(Some(Duration::ZERO), MAX_PARCEL), 1000);
-        assert_eq!(parcel_size(Some(Duration::ZERO), 1), 1);
+        assert_eq!(parcel_size(None, PARCEL_WORK, MAX_PARCEL), 1);
+        assert_eq!(parcel_size(Some(Duration::from_secs(1)), PARCEL_WORK, MAX_PARCEL), 1);
+        assert_eq!(parcel_size(Some(Duration::from_millis(1)), PARCEL_WORK, MAX_PARCEL), 25);
+        assert_eq!(parcel_size(Some(Duration::ZERO), PARCEL_WORK, MAX_PARCEL), 1000);
+        assert_eq!(parcel_size(Some(Duration::ZERO), PARCEL_WORK, 1), 1);
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl TaskExecutor for RemoteFunction {
         false
     }
 
+    /// All of a parcel: it waits for workers, which take as many as they can run.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
+
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         let item = Item {
             function: self.name.clone(),

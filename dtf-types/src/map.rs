@@ -1,6 +1,7 @@
 //! The plugin.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -101,6 +102,8 @@ impl TaskPlugin for Map {
             task_type_timeout: MAX_TIMEOUT,
             subtask_timeout: MAX_SUBTASK_TIMEOUT,
             max_attempts: MAX_ATTEMPTS,
+            // Workers and servers answer within that, mostly.
+            parcel_work: Duration::from_millis(100),
             ..TaskConf::default()
         }
     }

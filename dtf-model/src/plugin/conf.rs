@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::InvalidInput;
 use crate::limits::Limits;
+use crate::queue::PARCEL_WORK;
 
 /// The highest value of [`TaskConf::max_executor_losses`].
 pub const MAX_EXECUTOR_LOSSES: u32 = 7;
@@ -65,6 +66,9 @@ impl Default for Backoff {
     }
 }
 
+/// The longest [`TaskConf::parcel_work`].
+pub const MAX_PARCEL_WORK: Duration = Duration::from_secs(1);
+
 /// The longest subtask timeout that a kind of task may have, unless the process is configured otherwise.
 pub const MAX_SUBTASK_TIMEOUT: Duration = Duration::from_secs(1800);
 
@@ -114,6 +118,9 @@ pub struct TaskConf {
     /// The size of these subtasks, in bytes; less where the budgets of the cluster and of its group leave less (settings
     /// `generator.backlog_bytes` and `generator.group_backlog_bytes`). Default 64 MiB.
     pub backlog_bytes: u64,
+    /// The time that a parcel is to take: it has as many subtasks as are run within that, as far as is known. Their results come together,
+    /// and calls of the stores are shared by them. Default [`PARCEL_WORK`], at most one second.
+    pub parcel_work: Duration,
     /// The time that a cancelled subtask has to stop.
     pub cancel_grace: Duration,
     /// The limits on the running subtasks of one task, whatever its group's share.
@@ -137,6 +144,7 @@ impl Default for TaskConf {
             on_failure: OnFailure::GoOn,
             backlog: 10_000,
             backlog_bytes: 64 << 20,
+            parcel_work: PARCEL_WORK,
             cancel_grace: Duration::from_secs(10),
             limits: Limits::NONE,
         }
@@ -168,6 +176,11 @@ impl TaskConf {
         at_least_one("the number of attempts of generator and collector", u64::from(self.call_attempts))?;
         at_least_one("the backlog", self.backlog)?;
         at_least_one("the size of the backlog", self.backlog_bytes)?;
+        positive("the time of a parcel", self.parcel_work)?;
+        if self.parcel_work > MAX_PARCEL_WORK {
+            let (got, allowed) = (format!("{:?}", self.parcel_work), format!("at most {MAX_PARCEL_WORK:?}"));
+            return Err(InvalidInput::OutOfRange { what: "the time of a parcel", got, allowed });
+        }
         if !(2..=MAX_EXECUTOR_LOSSES).contains(&self.max_executor_losses) {
             let (got, allowed) =
                 (self.max_executor_losses.to_string(), format!("2 to {MAX_EXECUTOR_LOSSES}"));
@@ -212,6 +225,10 @@ mod tests {
         assert!(TaskConf { call_attempts: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { backlog_bytes: 0, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { subtask_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
+        assert!(TaskConf { parcel_work: Duration::ZERO, ..TaskConf::default() }.check().is_err());
+        assert!(
+            TaskConf { parcel_work: Duration::from_millis(1001), ..TaskConf::default() }.check().is_err()
+        );
         assert!(TaskConf { task_type_timeout: Duration::ZERO, ..TaskConf::default() }.check().is_err());
         assert!(TaskConf { queue_timeout: Some(Duration::ZERO), ..TaskConf::default() }.check().is_err());
     }

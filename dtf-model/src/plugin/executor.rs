@@ -106,6 +106,12 @@ pub trait TaskExecutor: Send + Sync {
         true
     }
 
+    /// Returns the number of a parcel's subtasks that are executed at once. Default 1: they come one after the other. One that only waits
+    /// for others, and does not block its thread, may say more; those with an ordered key come one after the other all the same.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// Executes one subtask. Its future is dropped when its time is over.
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError>;
 }

@@ -16,7 +16,8 @@ mod scheduler;
 
 pub use collector::{CollectorSupport, ResultOf, TaskCollector, TaskResult};
 pub use conf::{
-    Backoff, IterationMode, MAX_EXECUTOR_LOSSES, MAX_SUBTASK_TIMEOUT, OnFailure, OnLostSession, TaskConf,
+    Backoff, IterationMode, MAX_EXECUTOR_LOSSES, MAX_PARCEL_WORK, MAX_SUBTASK_TIMEOUT, OnFailure,
+    OnLostSession, TaskConf,
 };
 pub use executor::{ExecuteContext, ExecuteError, SubtaskResult, TaskExecutor};
 pub use generator::{Generated, MAX_BODY_BYTES, NewSubtask, TaskGenerator};

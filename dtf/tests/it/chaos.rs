@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::common::dice::{self, Dice};
 use crate::common::wires::{Fate, Faults};
 use crate::common::{KIND, Numbers, Stage};
-use dtf::model::plugin::{Backoff, ExecuteError, IterationMode, SubtaskResult};
+use dtf::model::plugin::{Backoff, ExecuteError, IterationMode, MAX_PARCEL_WORK, SubtaskResult};
 use dtf::model::{Counts, TaskId, TaskParam, TaskStatus};
 use dtf::{Dtf, TaskHandle};
 use dtf_memory::{QueuesSnapshot, ShardsSnapshot};
@@ -43,12 +43,22 @@ struct Chaos {
     calm: Arc<AtomicBool>,
     executed: Executed,
     started: usize,
+    /// The number of a parcel's subtasks that run at once.
+    at_once: usize,
 }
 
 impl Chaos {
     fn new(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        Self { stage: Stage::new(), dice, calm: Arc::default(), executed: Arc::default(), started: 0 }
+        let at_once = if seed % 2 == 0 { 1 } else { 16 };
+        Self {
+            stage: Stage::new(),
+            dice,
+            calm: Arc::default(),
+            executed: Arc::default(),
+            started: 0,
+            at_once,
+        }
     }
 
     fn plugin(&self) -> Numbers {
@@ -70,6 +80,9 @@ impl Chaos {
         plugin.follow_up_below = FOLLOW_UPS;
         plugin.takes = Duration::from_millis(200);
         plugin.slow = Some((20, Duration::from_secs(6)));
+        if self.at_once > 1 {
+            (plugin.at_once, plugin.conf.parcel_work) = (self.at_once, MAX_PARCEL_WORK);
+        }
         plugin
     }
 

@@ -360,8 +360,7 @@ mod tests {
     fn kv_with(revision: u64, preference: u8, assignor: &str) -> KeyValue {
         let mut entry = kv(revision, OTHER, &[]);
         let instance = InstanceId::new("z").unwrap();
-        entry.value =
-            encode(&LeaderRecord { preference, ..LeaderRecord::new(instance, OTHER, assignor) }).into();
+        entry.value = encode(&LeaderRecord { preference, ..LeaderRecord::new(instance, OTHER, assignor) });
         entry
     }
 

@@ -130,10 +130,10 @@ pub(super) fn settings() -> CoordinatorConfig {
 pub(super) fn settings_of(seed: u64, instance: &InstanceId) -> CoordinatorConfig {
     let side = instance.as_str().bytes().map(u64::from).sum::<u64>() % 2;
     CoordinatorConfig {
-        zone: (seed % 4 != 0).then(|| Arc::from(format!("zone-{side}"))),
+        zone: (!seed.is_multiple_of(4)).then(|| Arc::from(format!("zone-{side}"))),
         max_zone_moves: if seed % 4 == 1 { 1 } else { 100_000 },
         zone_moves_per_minute: (seed % 32 == 2).then_some(6),
-        leader_preference: if seed % 3 == 0 { u8::from(side == 1) } else { 0 },
+        leader_preference: if seed.is_multiple_of(3) { u8::from(side == 1) } else { 0 },
         ..settings()
     }
 }

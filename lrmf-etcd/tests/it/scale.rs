@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use lrmf_core::smooth::SmoothWorker;
+use lrmf_core::task::MAX_VALUE_BYTES;
 use lrmf_core::{
     Coordinator, CoordinatorConfig, CoordinatorHandle, FixedTasks, GroupId, InstanceId, Task, TaskProvider,
 };
@@ -23,8 +24,13 @@ struct Crowd {
 
 impl Crowd {
     async fn new(etcd: &Etcd, tasks: usize) -> Self {
+        Self::with_values_of(0, etcd, tasks).await
+    }
+
+    async fn with_values_of(bytes: usize, etcd: &Etcd, tasks: usize) -> Self {
         let store = Arc::new(etcd.store().await);
-        let tasks = (0..tasks).map(|task| Task::new(format!("task-{task:06}"), ""));
+        let value: Arc<str> = "v".repeat(bytes).into();
+        let tasks = (0..tasks).map(|task| Task::new(format!("task-{task:06}"), value.clone()));
         Self { store, provider: Arc::new(FixedTasks::new(tasks)) }
     }
 
@@ -79,6 +85,21 @@ async fn a_hundred_thousand_tasks_on_ten_members() {
     share(&members, TASKS).await;
     members.remove(0).close().await;
     share(&members, TASKS).await;
+}
+
+/// The largest values that there may be, and a hundred megabytes of smaller ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_values_on_one_member() {
+    for (tasks, bytes) in [(100_000, 1024), (12_000, MAX_VALUE_BYTES)] {
+        let etcd = Etcd::start();
+        let crowd = Crowd::with_values_of(bytes, &etcd, tasks).await;
+        let member = crowd.join(0).await;
+        let stage = member.status().borrow().stage.clone();
+        share(std::slice::from_ref(&member), tasks).await;
+        // In one session: it was not fenced, and did not begin again.
+        assert_eq!(member.status().borrow().stage, stage);
+        member.kill().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

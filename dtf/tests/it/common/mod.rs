@@ -48,6 +48,8 @@ pub(crate) struct Numbers {
     pub(crate) takes: Duration,
     /// One that takes longer, and how long.
     pub(crate) slow: Option<(u64, Duration)>,
+    /// The number of a parcel's subtasks that are executed at once.
+    pub(crate) at_once: usize,
     /// Called before each execution takes its time.
     pub(crate) on_start: Arc<OnStart>,
     /// Called then too; what it gives is dropped when the execution has ended, or is dropped.
@@ -131,6 +133,7 @@ impl Numbers {
             rounds: 0,
             takes: Duration::ZERO,
             slow: None,
+            at_once: 1,
             on_start: Arc::new(|_, _| {}),
             during: Arc::new(|_, _| Box::new(())),
             on_batch: Arc::new(|| {}),
@@ -206,6 +209,7 @@ struct Call {
     execute: Arc<Execute>,
     takes: Duration,
     slow: Option<(u64, Duration)>,
+    at_once: usize,
     on_start: Arc<OnStart>,
     during: Arc<During>,
     sleeps: fn(u64) -> bool,
@@ -231,6 +235,10 @@ impl Drop for Unended<'_> {
 
 #[async_trait]
 impl TaskExecutor for Call {
+    fn at_once(&self) -> usize {
+        self.at_once
+    }
+
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         (self.on_start)(number(body), context);
         let _during = (self.during)(number(body), context);
@@ -346,8 +354,9 @@ impl TaskPlugin for Numbers {
         refuse(self.fault, Fault::NoExecutor)?;
         let (on_start, execute, during) = (self.on_start.clone(), self.execute.clone(), self.during.clone());
         let (takes, slow, sleeps, fault) = (self.takes, self.slow, self.sleeps, self.fault);
+        let at_once = self.at_once;
         let broken_off = self.broken_off.clone();
-        Ok(Arc::new(Call { execute, takes, slow, on_start, during, sleeps, fault, broken_off }))
+        Ok(Arc::new(Call { execute, takes, slow, at_once, on_start, during, sleeps, fault, broken_off }))
     }
 
     fn scheduler(&self, _spec: &TaskSpec) -> Option<Arc<dyn TaskScheduler>> {
