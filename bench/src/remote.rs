@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::report::Report;
 use crate::usage;
 
-/// The items that run at once.
-const JOBS: usize = 4096;
+/// The parcels that run at once, as in `dtf dev`.
+const JOBS: usize = 1000;
 /// The items of a request that feeds.
 const FED_TOGETHER: usize = 1000;
 /// The requests that feed at once.

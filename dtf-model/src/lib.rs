@@ -17,6 +17,7 @@
 pub mod audit;
 mod bucket;
 pub mod cluster;
+pub mod connection;
 pub mod defined_type;
 pub mod error;
 pub mod failure;

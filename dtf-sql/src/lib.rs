@@ -42,6 +42,7 @@ mod batches;
 mod call;
 mod cluster;
 mod config;
+mod connections;
 mod defined_type;
 mod error;
 mod failure;
@@ -71,6 +72,7 @@ mod token;
 mod unique;
 
 pub use config::SqlConfig;
+pub use connections::NamedConnections;
 #[cfg(feature = "mysql")]
 pub use inspect::Inspection;
 pub use schema::Reach;

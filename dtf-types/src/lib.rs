@@ -10,6 +10,7 @@
 //!
 //! Sources are lazy, and resume at a position. Results are written to a sink exactly once for each subtask, whoever fails over.
 
+mod checksum;
 mod command;
 mod defined;
 pub mod exchange;
@@ -22,9 +23,11 @@ mod param;
 mod schema;
 mod sink;
 mod source;
+mod sql;
 mod stores;
 mod template;
 
+pub use checksum::DigestKind;
 pub use command::{CommandError, Commands};
 pub use defined::DefinedAs;
 pub use exchange::Exchange;
@@ -35,6 +38,7 @@ pub use param::{
     CsvFile, CsvOut, FailedSink, Function, MapParam, Sink, Source, WebhookOut,
     check_name as check_function_name,
 };
+pub use sql::{SqlCall, SqlQuery};
 pub use stores::ObjectStores;
 pub use template::Template;
 

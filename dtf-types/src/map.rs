@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use dtf_model::connection::SqlConnections;
 use dtf_model::defined_type::DefinedType;
 use dtf_model::items::ItemTable;
 use dtf_model::param::MAX_TIMEOUT;
@@ -18,6 +19,7 @@ use dtf_model::{InvalidInput, TaskParam, TaskSpec, TaskTypeId};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::checksum::ChecksumFunction;
 use crate::command::{CommandFunction, Commands};
 use crate::defined;
 use crate::exchange::Exchange;
@@ -30,6 +32,7 @@ use crate::sink::{
     CountSink, CsvSink, JsonlSink, KeepSink, ObjectFormat, ObjectSink, WebhookSink, WithFailed,
 };
 use crate::source::{self, ItemStores};
+use crate::sql::SqlFunction;
 use crate::stores::{self, ObjectStores};
 
 /// The number of the type.
@@ -46,8 +49,10 @@ pub struct MapParts {
     pub outbound: Option<Outbound>,
     /// The table of results that are kept; in a process with the collector role.
     pub results: Option<Arc<dyn ResultTable>>,
-    /// The object stores that sources and sinks may use; in a process with the generator or the collector role.
+    /// The object stores that sources, sinks and checksums may use; in a process with the generator, the executor or the collector role.
     pub stores: Option<ObjectStores>,
+    /// The databases that sources and functions may use; in a process with the generator or the executor role.
+    pub connections: Option<Arc<dyn SqlConnections>>,
     /// The table of items that are fed, and the queues; in a process with the generator role.
     pub items: Option<(Arc<dyn ItemTable>, Arc<dyn QueueReader>)>,
 }
@@ -57,7 +62,13 @@ impl MapParts {
     fn own_functions(&self) -> Vec<Arc<str>> {
         let commands = self.commands.iter().flat_map(|commands| commands.names());
         let commands = commands.map(|name| Function::Exec(name).member().into());
-        commands.chain(self.outbound.iter().map(|_| Arc::from(crate::http::MEMBER))).collect()
+        let requests = self.outbound.iter().map(|_| Arc::from(crate::http::MEMBER));
+        let checksums = self.exchange.iter().map(|_| Arc::from(crate::checksum::MEMBER));
+        // Where nothing is executed, the connections are the generator's.
+        let connections = self.connections.iter().filter(|_| self.exchange.is_some());
+        let statements = connections.flat_map(|connections| connections.names());
+        let statements = statements.map(|name| crate::sql::member_of(&name).into());
+        commands.chain(requests).chain(checksums).chain(statements).collect()
     }
 }
 
@@ -103,7 +114,7 @@ impl TaskPlugin for Map {
             subtask_timeout: MAX_SUBTASK_TIMEOUT,
             max_attempts: MAX_ATTEMPTS,
             // Workers and servers answer within that, mostly.
-            parcel_work: Duration::from_millis(100),
+            parcel_work: Duration::from_millis(250),
             ..TaskConf::default()
         }
     }
@@ -149,7 +160,13 @@ impl TaskPlugin for Map {
         let items = self.parts.items.clone();
         let items = items.map(|(items, queues)| ItemStores { items, queues });
         let MapParam { source, key, .. } = MapParam::read(&spec.param)?;
-        let inner = source::generator(source, spec, items, self.parts.stores.clone())?;
+        let inner = source::generator(
+            source,
+            spec,
+            items,
+            self.parts.stores.clone(),
+            self.parts.connections.clone(),
+        )?;
         Ok(match key {
             Some(key) => Box::new(Keyed { inner, key }),
             None => inner,
@@ -185,6 +202,16 @@ impl TaskPlugin for Map {
                     anyhow::bail!("this process sends no requests");
                 };
                 Ok(Arc::new(HttpFunction::new(outbound, &call, timeout, attempts)?))
+            }
+            Function::Sql(call) => {
+                let Some(connections) = self.parts.connections.clone() else {
+                    anyhow::bail!("this process has no connections to databases");
+                };
+                Ok(Arc::new(SqlFunction { connections, call, timeout, attempts }))
+            }
+            Function::Checksum(kind) => {
+                let stores = self.parts.stores.clone();
+                Ok(Arc::new(ChecksumFunction { kind, stores, timeout, attempts }))
             }
         }
     }

@@ -8,9 +8,11 @@ use dtf_model::{InvalidInput, TaskParam};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checksum::DigestKind;
 use crate::defined::DefinedAs;
 use crate::http::HttpCall;
 use crate::item_key::ItemKey;
+use crate::sql::{SqlCall, SqlQuery};
 use crate::stores;
 
 /// The longest name of a function, in characters.
@@ -94,6 +96,8 @@ pub enum Source {
     Csv(CsvFile),
     /// The files of a directory and of those in it, or the objects below an address, as objects `{"path", "bytes", "changed"}`, by name.
     Files(PathBuf),
+    /// The rows of a query over a connection that these processes have, as objects.
+    Sql(SqlQuery),
     /// Those that are fed into the task, until it is closed.
     Items,
 }
@@ -137,6 +141,11 @@ pub enum Function {
     Exec(String),
     /// A request to a receiver.
     Http(HttpCall),
+    /// The digest of the file or object that the item names, by its path or its field `path`, as items of the source `files` do. It must be
+    /// there under the same path in every process that executes, or in a store which these use.
+    Checksum(DigestKind),
+    /// A statement over a connection that executors have.
+    Sql(SqlCall),
 }
 
 impl Function {
@@ -144,6 +153,8 @@ impl Function {
         match self {
             Self::Worker(name) | Self::Exec(name) => check_name(name),
             Self::Http(call) => call.check(),
+            Self::Checksum(_) => Ok(()),
+            Self::Sql(call) => call.check(),
         }
     }
 
@@ -154,6 +165,8 @@ impl Function {
             Self::Worker(name) => name.clone(),
             Self::Exec(name) => format!("exec:{name}"),
             Self::Http(_) => crate::http::MEMBER.to_owned(),
+            Self::Checksum(_) => crate::checksum::MEMBER.to_owned(),
+            Self::Sql(call) => call.member(),
         }
     }
 }
@@ -247,6 +260,7 @@ impl MapParam {
             Source::Range { from, to } if from > to => {
                 wrong("from", from.to_string(), format!("at most to, which is {to}"))
             }
+            Source::Sql(query) => query.check().and_then(|()| self.check_sink()),
             Source::Csv(CsvFile { delimiter, .. })
                 if !delimiter.is_ascii() || "\"\r\n".contains(*delimiter) =>
             {
@@ -280,7 +294,7 @@ impl MapParam {
             | Source::Jsonl(path)
             | Source::Files(path)
             | Source::Csv(CsvFile { path, .. }) => Some(path),
-            Source::List(_) | Source::Range { .. } | Source::Items => None,
+            Source::List(_) | Source::Range { .. } | Source::Sql(_) | Source::Items => None,
         };
         let sink = match &self.sink {
             Sink::Jsonl(path) | Sink::Csv(CsvOut { path, .. }) => Some(path),
@@ -407,6 +421,23 @@ mod tests {
                 json!({"source": {"list": []}, "function": function, "timeout_ms": 1_800_001}),
                 "timeout_ms is 1800001",
             ),
+            (
+                json!({"source": {"sql": {"connection": "shop", "query": "SELECT id FROM a WHERE id > ?", "key": "id"}}, "function": function}),
+                "the query is one with 1 question marks; allowed is one with 2",
+            ),
+            (
+                json!({"source": {"sql": {"connection": "shop", "query": "? ?", "key": "id", "from": []}}, "function": function}),
+                "from is []; allowed is a number or a text",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"sql": {"connection": "shop", "statement": "DELETE FROM a WHERE id = ?"}}}),
+                "the statement is one with 1 question marks; allowed is one with 0",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"sql": {"connection": "shop", "statement": "?", "values": ["id"]}}}),
+                "the place of a value is \"id\"",
+            ),
+            (json!({"source": {"list": []}, "function": {"checksum": "crc"}}), "unknown variant `crc`"),
             (json!({"source": {"list": []}, "function": function, "more": 1}), "unknown field `more`"),
         ] {
             let refused = read(param.clone()).unwrap_err();

@@ -7,8 +7,12 @@ mod files;
 mod input;
 mod items;
 mod records;
+mod sql;
+
+use std::sync::Arc;
 
 use dtf_model::TaskSpec;
+use dtf_model::connection::SqlConnections;
 use dtf_model::plugin::TaskGenerator;
 
 use self::counted::Counted;
@@ -17,6 +21,7 @@ use self::files::Files;
 pub(crate) use self::input::Version;
 use self::items::ItemSource;
 pub(crate) use self::items::ItemStores;
+use self::sql::SqlSource;
 use crate::param::{CsvFile, Source};
 use crate::stores::ObjectStores;
 
@@ -29,6 +34,7 @@ pub(crate) fn generator(
     spec: &TaskSpec,
     items: Option<ItemStores>,
     stores: Option<ObjectStores>,
+    connections: Option<Arc<dyn SqlConnections>>,
 ) -> anyhow::Result<Box<dyn TaskGenerator>> {
     Ok(match source {
         Source::Items => {
@@ -40,6 +46,7 @@ pub(crate) fn generator(
             Box::new(Counted::new(0..end, move |index: u64| items[index as usize].to_string()))
         }
         Source::Range { from, to } => Box::new(Counted::new(from..to, |number: u64| number.to_string())),
+        Source::Sql(query) => Box::new(SqlSource::new(connections, query)),
         Source::Files(place) => Box::new(Files::new(place, stores)),
         Source::Lines(path) => Box::new(FileSource::new(path, Format::Lines, stores)),
         Source::Jsonl(path) => Box::new(FileSource::new(path, Format::Jsonl, stores)),

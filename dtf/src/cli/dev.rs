@@ -13,6 +13,7 @@ use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, Dtf};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule};
+use dtf_model::connection::SqlConnections;
 use dtf_model::token::TokenRole;
 use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use lrmf_core::BootClock;
@@ -49,6 +50,10 @@ pub(crate) struct DevArgs {
     #[cfg(feature = "full")]
     #[arg(long, value_name = "ADDRESS")]
     store: Vec<String>,
+    /// Let tasks of type map use the databases in this TOML file, which has lines of NAME = "URL"
+    #[cfg(feature = "full")]
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
     /// Answer only requests with a token, also from this machine; the first one, of an admin, is written to standard error
     #[arg(long)]
     tokens: bool,
@@ -88,6 +93,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
         items: Some((ports.table.clone(), ports.queues.clone())),
         outbound: Some(outbound(&config.webhooks)?),
         stores: stores(args)?,
+        connections: connections(args)?,
     });
     let (cluster, process) = (config.cluster.clone(), config.instance.clone());
     let mut builder = Dtf::builder(ports).config(config);
@@ -148,6 +154,18 @@ fn stores(args: &DevArgs) -> Result<Option<ObjectStores>, Usage> {
     if !args.store.is_empty() {
         let stores = ObjectStores::mounted(args.store.iter().map(String::as_str), std::env::vars());
         return stores.map(Some).map_err(|why| Usage(format!("--store: {why}")));
+    }
+    #[cfg(not(feature = "full"))]
+    let _args = args;
+    Ok(None)
+}
+
+/// Reads the databases that items may be about.
+fn connections(args: &DevArgs) -> Result<Option<Arc<dyn SqlConnections>>, Usage> {
+    #[cfg(feature = "full")]
+    if let Some(file) = &args.connections {
+        let wrong = |why| Usage(format!("--connections cannot be used: {why}"));
+        return Ok(Some(Arc::new(crate::serve::connections::read(file).map_err(wrong)?)));
     }
     #[cfg(not(feature = "full"))]
     let _args = args;

@@ -295,6 +295,8 @@ pub struct Webhook {
 pub struct Map {
     /// The object stores that sources and sinks may use: what is below these addresses.
     pub stores: Vec<String>,
+    /// The file with the databases that sources and functions may use; none where empty.
+    pub connections: String,
 }
 
 /// The format of log lines.

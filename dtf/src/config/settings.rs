@@ -318,6 +318,11 @@ pub(crate) fn all() -> Vec<Setting> {
             Kind::List,
             "The object stores that tasks of type map may read and write, as in s3://bucket/in/; with the variables that each cloud's tools use, such as AWS_ACCESS_KEY_ID",
         ),
+        of(
+            "map.connections",
+            Kind::Text,
+            "A TOML file with the databases that tasks of type map may use: lines of NAME = \"URL\", with mysql:// or sqlite://; none where not set",
+        ),
         of("log.format", Kind::Word(&["human", "json"]), "How log lines look"),
         of(
             "log.filter",

@@ -7,6 +7,7 @@
 
 mod api;
 pub(crate) mod connect;
+pub(crate) mod connections;
 pub(crate) mod doctor;
 mod health;
 mod http;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_model::Role;
+use dtf_model::connection::SqlConnections;
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use dtf_webhook::SenderConf;
@@ -177,6 +179,7 @@ async fn serve(
         items: Some((ports.table.clone(), ports.queues.clone())),
         outbound: Some(outbound(config).map_err(ConnectError::from)?),
         stores: stores(config).map_err(ConnectError::from)?,
+        connections: connections(config).map_err(ConnectError::from)?,
     });
     let types: Vec<_> = types.into_iter().chain([map]).collect();
     let mut plugins = PluginRegistry::default();
@@ -243,6 +246,16 @@ fn stores(config: &Config) -> Result<Option<ObjectStores>, ConfigError> {
     }
     let wrong = |why| ConfigError::plain(format!("map.stores cannot be used: {why}"));
     ObjectStores::mounted(prefixes.iter().map(String::as_str), std::env::vars()).map(Some).map_err(wrong)
+}
+
+fn connections(config: &Config) -> Result<Option<Arc<dyn SqlConnections>>, ConfigError> {
+    let file = &config.map.connections;
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |why| ConfigError::plain(format!("map.connections cannot be used: {why}"));
+    let connections = connections::read(Path::new(file)).map_err(wrong)?;
+    Ok(Some(Arc::new(connections)))
 }
 
 fn process(config: &Config, types: Vec<TaskPluginRegistration>, ports: Ports) -> Result<Dtf, ServiceError> {

@@ -56,7 +56,7 @@ async fn subtasks_of_a_parcel_are_executed_at_once_and_counted_once() {
 #[tokio::test(start_paused = true)]
 async fn other_parcels_are_executed_one_by_one() {
     let keyed = Numbers {
-        key: |number| Some(ShardKey::new(&(number % 3).to_string()).ordered()),
+        key: |number| Some(ShardKey::new((number % 3).to_string()).ordered()),
         ..waiting(Duration::from_millis(5))
     };
     let single = Numbers { at_once: 1, ..waiting(Duration::from_millis(5)) };

@@ -50,7 +50,7 @@ struct Chaos {
 impl Chaos {
     fn new(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        let at_once = if seed % 2 == 0 { 1 } else { 16 };
+        let at_once = if seed.is_multiple_of(2) { 1 } else { 16 };
         Self {
             stage: Stage::new(),
             dice,

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
+use dtf_model::connection::SqlConnections;
+use dtf_sql::NamedConnections;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -121,4 +123,71 @@ fn what_is_wrong_is_said_in_one_line_before_anything_is_begun() {
         assert_eq!((code, stderr.lines().count()), (2, 1), "{stderr}");
         assert!(stderr.contains(said), "{args:?}: {stderr}");
     }
+}
+
+/// A manifest of a directory: each of its files with its digest, as `sha256sum` would have it.
+#[test]
+fn checksums_of_a_directory_make_a_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, manifest) = (dir.path().join("files"), dir.path().join("manifest.csv"));
+    std::fs::create_dir_all(files.join("deep")).unwrap();
+    for number in 0..30 {
+        std::fs::write(files.join(format!("deep/{number}.txt")), "abc").unwrap();
+    }
+    let (source, sink) = (format!("files:{}", files.display()), format!("csv:{}", manifest.display()));
+    let (code, _, stderr) = run(&["map", "--source", &source, "--checksum", "sha256", "--sink", &sink]);
+    assert_eq!(code, 0, "{stderr}");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    let header: Vec<_> = lines.remove(0).split(',').collect();
+    let at = |name: &str| header.iter().position(|column| *column == name).unwrap();
+    let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert!(lines.iter().all(|line| line.split(',').nth(at("sha256")) == Some(sha256)), "{text}");
+    let mut paths: Vec<_> = lines.iter().filter_map(|line| line.split(',').nth(at("path"))).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), 30, "{text}");
+}
+
+/// Rows in, a statement for each of them out; over a connection that a file names.
+#[test]
+fn rows_of_a_database_are_items_and_statements_are_a_function() {
+    let dir = tempfile::tempdir().unwrap();
+    let (database, file) = (dir.path().join("shop.db"), dir.path().join("connections.toml"));
+    std::fs::write(&database, "").unwrap();
+    let url = format!("sqlite://{}", database.display());
+    std::fs::write(&file, format!("shop = \"{url}\"\n")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let connections = runtime.block_on(async {
+        let connections = NamedConnections::new([("shop".to_owned(), url)]).unwrap();
+        let execute = async |statement: &str| connections.execute("shop", statement, &[]).await.unwrap();
+        execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, length INTEGER)").await;
+        execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO customers SELECT i, 'c' || i, 0 FROM n").await;
+        connections
+    });
+    let query = "SELECT id, name FROM customers WHERE id > ? ORDER BY id LIMIT ?";
+    let source = json!({"sql": {"connection": "shop", "query": query, "key": "id"}}).to_string();
+    let statement = "UPDATE customers SET length = length(?) WHERE id = ?";
+    let function = json!({"sql": {"connection": "shop", "statement": statement, "values": ["/name", "/id"]}})
+        .to_string();
+    let file = file.display().to_string();
+    let args = ["map", "--source", &source, "--function", &function, "--connections", &file, "-o", "json"];
+    let (code, stdout, stderr) = run(&args);
+    assert_eq!(code, 0, "{stderr}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        summary.pointer("/counts/succeeded").or(summary.get("succeeded")),
+        Some(&json!(2500)),
+        "{stdout}"
+    );
+    let sum = "SELECT COUNT(*) AS rows_of, SUM(length = length(name)) AS right_ones FROM customers";
+    let rows = runtime.block_on(connections.query("shop", sum, &[], 1)).unwrap();
+    assert_eq!(Value::from(rows), json!([{"rows_of": 2500, "right_ones": 2500}]));
+
+    let (code, _, stderr) = run(&["map", "--source", &source, "--function", &function, "--timeout", "2s"]);
+    assert_ne!(code, 0, "there is no such connection: {stderr}");
+    let (code, _, stderr) =
+        run(&["map", "--source", "range:1", "--function", &function, "--connections", "/none"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("--connections cannot be used: /none: No such file"), "{stderr}");
 }

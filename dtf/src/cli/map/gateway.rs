@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dtf::lrmf::Coordination;
@@ -11,6 +12,7 @@ use dtf::tasks::exec::{AllowedCommand, AllowedCommands, Guarded};
 use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, DtfConfig, Ports};
 use dtf_http::{Access, App};
+use dtf_model::connection::SqlConnections;
 use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use lrmf_core::BootClock;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,8 @@ pub(crate) struct Gateway {
     outbound: Option<Outbound>,
     /// The addresses of the objects that it reads and writes.
     objects: Vec<String>,
+    /// The file with the databases that it uses.
+    databases: Option<PathBuf>,
 }
 
 impl Gateway {
@@ -58,6 +62,12 @@ impl Gateway {
         Ok(Self { outbound: Some(outbound), ..self })
     }
 
+    /// The same task, with the databases in a file.
+    #[cfg(feature = "full")]
+    pub(super) fn on_databases_in(self, file: Option<PathBuf>) -> Self {
+        Self { databases: file, ..self }
+    }
+
     /// The same task, which reads and writes the objects with these addresses.
     pub(super) fn using(self, objects: Vec<String>) -> Self {
         Self { objects, ..self }
@@ -65,7 +75,7 @@ impl Gateway {
 
     /// A task that needs nobody else's.
     pub(super) fn alone() -> Self {
-        Self { listener: None, commands: None, outbound: None, objects: Vec::new() }
+        Self { listener: None, commands: None, outbound: None, objects: Vec::new(), databases: None }
     }
 
     /// Returns the handle of its commands, where it has any.
@@ -93,10 +103,23 @@ impl Gateway {
             items: Some((ports.table.clone(), ports.queues.clone())),
             outbound: self.outbound,
             stores,
+            connections: connections(self.databases.as_deref())?,
         });
         let serving = Serving { listener: self.listener, exchange, coordination: ports.coordination.clone() };
         Ok((registration, serving))
     }
+}
+
+/// Reads the databases that items may be about. It has to be called on a runtime.
+fn connections(file: Option<&Path>) -> Result<Option<Arc<dyn SqlConnections>>, Usage> {
+    #[cfg(feature = "full")]
+    if let Some(file) = file {
+        let wrong = |why| Usage(format!("--connections cannot be used: {why}"));
+        return Ok(Some(Arc::new(crate::serve::connections::read(file).map_err(wrong)?)));
+    }
+    #[cfg(not(feature = "full"))]
+    let _file = file;
+    Ok(None)
 }
 
 /// The API of a task, to be served.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use dtf::model::plugin::{MAX_SUBTASK_TIMEOUT, TaskPluginRegistration};
 use dtf::model::{Priority, TaskParam, param};
-use dtf_types::{FailedSink, Function, HttpCall, MapParam, Sink, Source};
+use dtf_types::{DigestKind, FailedSink, Function, HttpCall, MapParam, Sink, Source};
 
 use super::args::{Output, duration};
 use super::jobs::Jobs;
@@ -59,7 +59,7 @@ pub(crate) struct MapArgs {
     #[arg(long, value_parser = duration, value_name = "TIME")]
     timeout: Option<Duration>,
     /// The number of items that run at once: a number, or N%, +N or -N of the number of processors
-    /// [default: 1000, and 100% with a command]
+    /// [default: 1000, and 100% with a command or checksums]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     jobs: Option<Jobs>,
     /// The loopback address that remote workers call; port 0 for any that is free
@@ -68,6 +68,10 @@ pub(crate) struct MapArgs {
     /// Keep the task's record in this SQLite file [default: in memory]
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
+    /// The databases of a source or function sql: a TOML file with lines of NAME = "URL"
+    #[cfg(feature = "full")]
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
     /// The reader of the summary: people (on standard error) or scripts (one JSON object on standard output)
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -92,6 +96,12 @@ struct FunctionArgs {
     /// The address that each item is sent to, as JSON; `{}` in its path and query stands for the item, `{name}` for a field of it
     #[arg(long, value_name = "URL")]
     http: Option<String>,
+    /// The digest of the file or object that each item names (sha256, sha512), as with --source files:DIR
+    #[arg(long, value_name = "KIND", value_parser = text::digest)]
+    checksum: Option<DigestKind>,
+    /// The function as JSON, as in {"sql": {"connection": "shop", "statement": "DELETE FROM carts WHERE id = ?", "values": ["/id"]}}
+    #[arg(long, value_name = "JSON", value_parser = text::function)]
+    function: Option<Function>,
     /// A command of this machine; `{}` stands for the item, `{name}` for a field of it
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -110,13 +120,15 @@ struct OnCluster {
 
 impl MapArgs {
     fn function(&self) -> Function {
-        let FunctionArgs { worker, exec, http, .. } = &self.function;
-        match (worker, exec, http) {
-            (Some(worker), ..) => Function::Worker(worker.clone()),
-            (_, Some(command), _) => Function::Exec(command.clone()),
-            (.., Some(url)) => Function::Http(HttpCall::posting(url.as_str())),
-            (None, None, None) => Function::Exec(self.command_name()),
-        }
+        let FunctionArgs { worker, exec, http, checksum, function, .. } = &self.function;
+        let named = [
+            worker.clone().map(Function::Worker),
+            exec.clone().map(Function::Exec),
+            http.as_deref().map(|url| Function::Http(HttpCall::posting(url))),
+            checksum.map(Function::Checksum),
+            function.clone(),
+        ];
+        named.into_iter().flatten().next().unwrap_or_else(|| Function::Exec(self.command_name()))
     }
 
     /// Returns the name of the command of this machine: that of its program, where it can be the name of a function.
@@ -129,17 +141,20 @@ impl MapArgs {
 
     /// Takes what the function needs in this process.
     fn gateway(&self) -> anyhow::Result<Gateway> {
-        let FunctionArgs { exec, http, command, .. } = &self.function;
-        let gateway = match (exec, http, &command[..]) {
-            (Some(name), ..) => {
+        let command = &self.function.command;
+        let gateway = match self.function() {
+            Function::Exec(name) if command.is_empty() => {
                 let why = "names a command that the executors of a cluster allow; add --on-cluster, or write the command behind --";
                 return Err(Usage(format!("--exec {name} {why}")).into());
             }
-            (None, Some(_), _) => Gateway::alone(),
-            (None, None, []) => Gateway::bind(self.listen)?,
-            (None, None, command) => Gateway::running(self.command_name(), command.to_vec())?,
+            Function::Exec(name) => Gateway::running(name, command.clone())?,
+            Function::Worker(_) => Gateway::bind(self.listen)?,
+            Function::Http(_) | Function::Checksum(_) | Function::Sql(_) => Gateway::alone(),
         };
-        Ok(gateway.sending(self.jobs()?)?.using(self.objects()))
+        let gateway = gateway.sending(self.jobs()?)?.using(self.objects());
+        #[cfg(feature = "full")]
+        let gateway = gateway.on_databases_in(self.connections.clone());
+        Ok(gateway)
     }
 
     /// Returns the addresses of the objects that it reads and writes: whoever names them here may.
@@ -147,7 +162,7 @@ impl MapArgs {
         let source = match &self.source {
             Source::Lines(path) | Source::Jsonl(path) | Source::Files(path) => Some(path),
             Source::Csv(file) => Some(&file.path),
-            Source::List(_) | Source::Range { .. } | Source::Items => None,
+            Source::List(_) | Source::Range { .. } | Source::Sql(_) | Source::Items => None,
         };
         let sink = match &self.sink {
             Sink::Jsonl(path) => Some(path),
@@ -161,7 +176,9 @@ impl MapArgs {
     /// Returns the number of items that run at once.
     fn jobs(&self) -> Result<usize, Usage> {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        let usual = if self.function.command.is_empty() { JOBS } else { processors };
+        // What this machine works on itself.
+        let is_local = matches!(self.function(), Function::Exec(_) | Function::Checksum(_));
+        let usual = if is_local { processors } else { JOBS };
         self.jobs.map_or(Ok(usual), |jobs| jobs.count(processors)).map_err(Usage)
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dtf_types::{CsvFile, CsvOut, FailedSink, Sink, Source, WebhookOut};
+use dtf_types::{CsvFile, CsvOut, DigestKind, FailedSink, Function, Sink, Source, WebhookOut};
 use serde_json::Value;
 
 const SOURCES: &str = "list:A,B or list:JSON, range:TO or range:FROM..TO, lines:FILE, jsonl:FILE, csv:FILE, files:DIR, or the source as JSON";
@@ -23,6 +23,20 @@ pub(super) fn source(text: &str) -> Result<Source, String> {
         "csv" => file(rest).map(CsvFile::new).map(Source::Csv),
         "files" => file(rest).map(Source::Files),
         _ => Err(format!("it takes {SOURCES}")),
+    }
+}
+
+/// Reads a function.
+pub(super) fn function(text: &str) -> Result<Function, String> {
+    json(text, "the function as JSON, as in {\"sql\": {\"connection\": \"shop\", \"statement\": \"…\"}}")
+}
+
+/// Reads a kind of digest.
+pub(super) fn digest(text: &str) -> Result<DigestKind, String> {
+    match text {
+        "sha256" => Ok(DigestKind::Sha256),
+        "sha512" => Ok(DigestKind::Sha512),
+        _ => Err("it takes sha256 or sha512".to_owned()),
     }
 }
 
