@@ -47,7 +47,7 @@ pub(crate) async fn serve(session: &Arc<ShardSession>, shipment: &Shipment) {
     }
     if !shipment.parcel.is_suspect(work.conf.max_executor_losses) {
         let may_finish = work.conf.on_lost_session == OnLostSession::Finish && !shipment.parcel.is_ordered();
-        let at_once = work.executor.as_ref().map_or(1, |executor| executor.at_once());
+        let at_once = work.at_once;
         if at_once > 1 && shipment.parcel.bodies.len() > 1 && !shipment.parcel.is_ordered() {
             let beyond = may_finish.then_some(ends_with_it);
             return together::serve(session, shipment, work, at_once, beyond).await;

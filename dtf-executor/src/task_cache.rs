@@ -30,6 +30,8 @@ pub(crate) struct CachedTask {
     pub(crate) is_known: bool,
     /// The plugin's executor, or why there is none.
     pub(crate) executor: Result<Arc<dyn TaskExecutor>, String>,
+    /// The number of a parcel's subtasks that it executes at once.
+    pub(crate) at_once: usize,
     /// Fires when the task is to end.
     pub(crate) cancelled: CancellationToken,
     control: AtomicU8,
@@ -40,10 +42,13 @@ pub(crate) struct CachedTask {
 impl CachedTask {
     async fn new(spec: TaskSpec, control: Control, context: &RoleContext) -> Self {
         let conf = context.plugins.conf(spec.task_type).cloned().unwrap_or_default();
-        let executor = make_executor(&spec, context).await;
+        let made = make_executor(&spec, context).await;
+        let at_once = made.as_ref().map_or(1, |(_, at_once)| *at_once);
+        let executor = made.map(|(executor, _)| executor);
         let (cancelled, mean) = (CancellationToken::new(), AtomicU64::new(0));
         let is_known = context.plugins.able(spec.kind()).is_ok();
-        let work = Self { spec, conf, is_known, executor, cancelled, control: AtomicU8::new(0), mean };
+        let work =
+            Self { spec, conf, is_known, executor, at_once, cancelled, control: AtomicU8::new(0), mean };
         work.set_control(control);
         work
     }
@@ -83,9 +88,18 @@ impl CachedTask {
     }
 }
 
-async fn make_executor(spec: &TaskSpec, context: &RoleContext) -> Result<Arc<dyn TaskExecutor>, String> {
+/// Makes an executor, and asks it how many subtasks it executes at once.
+async fn make_executor(
+    spec: &TaskSpec,
+    context: &RoleContext,
+) -> Result<(Arc<dyn TaskExecutor>, usize), String> {
     let registration = context.plugins.able(spec.kind()).map_err(|unknown| unknown.to_string())?;
-    match guarded(MAKING, async { registration.plugin.executor(spec) }).await {
+    let made = async {
+        let executor = registration.plugin.executor(spec)?;
+        let at_once = executor.at_once();
+        anyhow::Ok((executor, at_once))
+    };
+    match guarded(MAKING, made).await {
         Ok(made) => made.map_err(|error| format!("no executor: {error:#}")),
         Err(fault) => Err(fault.to_string()),
     }
