@@ -26,7 +26,7 @@ mod work;
 mod worker;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditPage, AuditQuery};
-pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
+pub use bulk::{Bulk, BulkAction, BulkRequest, BulkStatus, Refused};
 pub use cluster::{Cluster, Finding, RoleState, Shape, Verdict};
 pub use event::{ActiveTask, ActiveTasks, StreamEvent};
 pub use failure::{Failure, FailureKind, FailurePage, FailureQuery};

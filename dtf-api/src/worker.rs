@@ -77,6 +77,9 @@ pub struct Member {
     pub parts: u64,
     /// The number of parts that it is releasing.
     pub releasing: u64,
+    /// True where another process waits to become it.
+    #[serde(default)]
+    pub successor: bool,
 }
 
 /// A process of the cluster.

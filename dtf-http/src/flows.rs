@@ -292,7 +292,8 @@ fn predecessor(on: api::FlowAfter) -> Predecessor {
     }
 }
 
-pub(crate) fn condition(condition: api::Condition) -> Condition {
+/// The condition on a task's end, as the framework has it.
+pub fn condition(condition: api::Condition) -> Condition {
     match condition {
         api::Condition::Completed => Condition::Completed,
         api::Condition::Ended => Condition::Ended,
@@ -308,7 +309,8 @@ pub(crate) fn api_condition(condition: Condition) -> api::Condition {
     }
 }
 
-pub(crate) fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
+/// A flow, without its tasks.
+pub fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
     let FlowCounts { tasks, waiting, running, completed, failed, cancelled, skipped } = counts;
     api::FlowSummary {
         id: row.id.0,
@@ -319,11 +321,13 @@ pub(crate) fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
     }
 }
 
-fn view(types: &PluginRegistry, view: FlowView) -> api::Flow {
+/// A flow with its tasks.
+pub fn view(types: &PluginRegistry, view: FlowView) -> api::Flow {
     let edges = view.dependencies.into_iter().map(|dependency| api::FlowEdge {
         task: dependency.task.0,
         on: dependency.on.0,
         when: api_condition(dependency.condition),
+        name: dependency.label,
     });
     api::Flow {
         summary: summary(view.row, view.counts),

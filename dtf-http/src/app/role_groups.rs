@@ -55,14 +55,7 @@ impl RoleGroups {
         let mut workers: BTreeMap<String, Vec<api::Member>> = BTreeMap::new();
         for (role, state) in self.states().await? {
             for member in state.iter().flat_map(GroupState::member_views) {
-                workers.entry(member.member.to_string()).or_default().push(api::Member {
-                    role: convert::role(role),
-                    state: convert::member_state(member.state),
-                    leads: member.leads,
-                    drained: member.drained,
-                    parts: member.tasks as u64,
-                    releasing: member.releasing as u64,
-                });
+                workers.entry(member.member.to_string()).or_default().push(convert::member(role, &member));
             }
         }
         Ok(workers.into_iter().map(|(name, roles)| api::Worker { name, roles }).collect())

@@ -35,6 +35,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tasks/{id}/{action}", post(change::act))
         .route("/tasks/{id}/hooks/{hook}/deliver", post(change::deliver_again))
         .route("/bulk", post(change::bulk))
+        .route("/bulk/{id}", get(change::bulk_state))
         .route("/groups", get(read::groups).post(change::make_group))
         .route("/groups/{name}", post(change::set_quota))
         .route("/workers", get(read::workers))

@@ -91,7 +91,10 @@ async fn actions_are_forms() {
     assert_eq!(control().await, json!("pause"), "counting changes nothing");
     let done =
         site.submit("/bulk", "filter=%7B%22name_prefix%22%3A%22a-%22%7D&action=cancel&expect_count=2").await;
-    assert!(done.text.contains("Applied to 2 of 2 tasks"), "{}", done.text);
+    let handle = done.location.unwrap();
+    site.ended(&format!("/v1{handle}")).await;
+    let shown = site.get(&handle).await.text;
+    assert!(shown.contains("Applied to 2 of 2 tasks"), "{shown}");
     assert_eq!(control().await, json!("cancel"));
 
     assert_eq!(site.submit("/groups/default", "quota=7").await.status, StatusCode::SEE_OTHER);
