@@ -56,5 +56,6 @@ pub use work::{
     RunningQuery, Work, WorkItem, WorkerInfo,
 };
 pub use worker::{
-    Drain, Eviction, Freeze, Holding, HoldingState, Member, MemberState, Part, Pin, Placement, Role, Worker,
+    Drain, Eviction, Freeze, Holding, HoldingState, Member, MemberState, Move, Part, Pin, Placement, Role,
+    Worker,
 };

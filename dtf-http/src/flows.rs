@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::app::{self, App, Change, cut, page};
+use crate::app::{App, Change, cut, page};
 use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
@@ -61,9 +61,7 @@ impl App {
         let name = task.task_type.clone();
         let (task_type, param) = self.client().prepare(&name, convert::task_param(task)?).await?;
         let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
-        let target = app::target(created);
-        self.note_done(Change { action: "task.create", target, detail, request }).await?;
-        self.task(created.0).await
+        self.created(created, detail, request).await
     }
 
     /// Creates a flow, or finds the one that this request made before.

@@ -294,7 +294,8 @@ mod tests {
     fn a_step_is_added_to_the_progress_and_refusals_have_an_end() {
         let mut state = BulkState::default();
         for step in 0..3_u64 {
-            let outcome = |task: u64| (task, task.is_multiple_of(2).then(|| format!("task {task} has ended")));
+            let outcome =
+                |task: u64| (task, task.is_multiple_of(2).then(|| format!("task {task} has ended")));
             note(&mut state, &(step * 100..(step + 1) * 100).map(outcome).collect());
         }
         assert_eq!((state.done, state.applied, state.refused), (300, 150, 150));

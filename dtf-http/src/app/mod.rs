@@ -4,6 +4,7 @@ mod audit;
 mod bulk;
 mod cluster;
 mod items;
+mod moves;
 mod placement;
 mod results;
 mod role_groups;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use dtf_api as api;
 use dtf_api::BulkAction;
-use dtf_control::{Client, ClientError};
+use dtf_control::{Client, ClientError, Pace, TaskStatusView};
 use dtf_model::TaskId;
 use dtf_model::failure::FailureKey;
 use dtf_model::group::ResourceGroup;
@@ -35,7 +36,7 @@ pub use self::cluster::Doctor;
 pub(crate) use self::cluster::Findings;
 use self::cluster::Stores;
 pub use self::placement::PlacementAction;
-pub(crate) use self::role_groups::RoleGroups;
+pub(crate) use self::role_groups::{Processes, RoleGroups};
 use crate::auth::Caller;
 use crate::convert;
 use crate::history::Recorded;
@@ -148,9 +149,28 @@ impl App {
             None => self.client.create_task_once(request, task_type, param).await?,
             Some(unique) => self.client.create_task_unique(request, task_type, param, &unique).await?,
         };
-        let created = created.id();
-        self.note_done(Change { action: "task.create", target: target(created), detail, request }).await?;
-        self.task(created.0).await
+        self.created(created.id(), detail, request).await
+    }
+
+    /// Keeps that a task was created, and returns it.
+    pub(crate) async fn created(
+        &self,
+        id: TaskId,
+        detail: String,
+        request: Uuid,
+    ) -> Result<api::Task, Failed> {
+        let change = Change { action: "task.create", target: target(id), detail, request };
+        let (noted, row) = tokio::join!(self.note_done(change), self.client.task_row(id));
+        noted?;
+        let row = row?;
+        // Before its first run it has no queues: none have to be in reach.
+        if row.run.0 == 0 {
+            return Ok(convert::view(
+                self.registry(),
+                TaskStatusView { row, queues: None, pace: Pace::default() },
+            ));
+        }
+        self.task(id.0).await
     }
 
     /// Returns a task with its progress.
@@ -163,7 +183,9 @@ impl App {
         if !self.caller.sees(&view.row.param.group) {
             return Err(ClientError::NoSuchTask(TaskId(id)).into());
         }
-        Ok(convert::view(self.registry(), view))
+        let mut task = convert::view(self.registry(), view);
+        self.watch.resource_groups().block(std::slice::from_mut(&mut task)).await;
+        Ok(task)
     }
 
     /// Returns a page of tasks.

@@ -1,7 +1,7 @@
 //! The forms that change something.
 
 use askama::Template;
-use dtf_api::{Bulk, BulkAction, BulkRequest, Drain, NewTask, SetGroup, TaskQuery};
+use dtf_api::{Bulk, BulkAction, BulkRequest, Drain, NewTask, TaskQuery};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -88,33 +88,6 @@ pub(super) async fn bulk(Acting(app): Acting, Form(form): Form<BulkForm>) -> Pag
 /// How far an action on many tasks is.
 pub(super) async fn bulk_state(Acting(app): Acting, Path(id): Path<Uuid>) -> Page {
     render(&BulkPage::of(app.bulk_state(id).await?))
-}
-
-#[derive(Deserialize)]
-pub(super) struct QuotaForm {
-    quota: u32,
-}
-
-pub(super) async fn set_quota(
-    Acting(app): Acting,
-    Path(name): Path<String>,
-    Form(form): Form<QuotaForm>,
-) -> Page {
-    // It must be there: a mistyped name makes no group.
-    app.group(&name).await?;
-    app.set_group(&name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
-    see("/groups")
-}
-
-#[derive(Deserialize)]
-pub(super) struct GroupForm {
-    name: String,
-    quota: u32,
-}
-
-pub(super) async fn make_group(Acting(app): Acting, Form(form): Form<GroupForm>) -> Page {
-    app.set_group(&form.name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
-    see("/groups")
 }
 
 pub(super) async fn drain(Acting(app): Acting, Path(name): Path<String>, Form(drain): Form<Drain>) -> Page {

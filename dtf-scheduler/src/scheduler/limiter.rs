@@ -123,6 +123,11 @@ impl Limiter {
         released
     }
 
+    /// Returns true if a group waits.
+    pub(super) fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Returns the latest time at which a group may go on that waits for its rate.
     pub(super) fn next_release(&self) -> Option<Timestamp> {
         self.waiting.values().flatten().min().copied()

@@ -53,7 +53,7 @@ enum What {
 pub(crate) fn run(args: WorkerArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     if let Some(client) = args.remote.client()? {
         return remote::ask(async || {
-            perform(&Desk::Server(client), args.what, types, args.head.output).await
+            perform(&Desk::Server(Box::new(client)), args.what, types, args.head.output).await
         });
     }
     let config = args.head.settings.load()?.config;
@@ -88,7 +88,7 @@ enum Desk {
     /// The store of their groups.
     Stores(Box<Stores>),
     /// The HTTP API of one of them.
-    Server(dtf_client::Client),
+    Server(Box<dtf_client::Client>),
 }
 
 struct Stores {
