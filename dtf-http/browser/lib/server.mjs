@@ -54,6 +54,7 @@ export class Server {
     });
     if (options.includes("--tokens")) {
       server.token = (await server.call("POST", "/v1/tokens", { name: "the test", role: "admin" })).secret;
+      await until("requests without a token to be refused", async () => (await fetch(`${server.url}/v1/tasks`)).status === 401);
     }
     return server;
   }
