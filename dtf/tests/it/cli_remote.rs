@@ -220,6 +220,8 @@ fn items_are_fed_and_many_tasks_are_steered_over_http() {
     assert_eq!((&done["status"], &done["applied"]), (&json!("finished"), &json!(2)), "{done}");
     let (code, _, said) = site.run(&[&bulk[..], &["--expect", "7"]].concat());
     assert!(code == 2 && said.contains("not 7"), "{said}");
+    // Nothing that runs is waited for at the end.
+    assert_eq!(site.run(&["task", "bulk", "cancel", "--status", "running", "--yes"]).0, 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The HTTP API and the dashboard of a service on real servers, each of which is down for a while: what is down is said, what needs it
-//! not goes on, nothing hangs, and all of it is back with the server.
+//! The HTTP API and the dashboard on real servers, each of which is down for a while: what is down is said, what does not need it goes on,
+//! nothing hangs, and all of it is back with the server. And two services of one cluster, one of which dies.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -154,4 +154,38 @@ fn each_server_is_missed_by_what_needs_it_and_by_nothing_else() {
     site.etcd.restart().unwrap();
     api.works();
     api.goes_on(&["/", "/workers", "/placement/executor", "/cluster"]);
+}
+
+#[test]
+fn an_action_on_many_tasks_outlives_the_server_that_began_it() {
+    const TASKS: u64 = 200;
+    let Some(mut site) = Site::to_harm().map(Site::with_long_sessions) else { return };
+    let address = || format!("127.0.0.1:{}", free_port().unwrap());
+    let (one, two) = (Api(address()), Api(address()));
+    site.set("DTF_API_LISTEN", one.0.clone());
+    let mut first = site.serve("one", "all");
+    let second = site.start_with("two", "all", &[("DTF_API_LISTEN", two.0.clone())]);
+    second.until_ready();
+    let start = r#"{"type": "noop", "name": "later", "param": {"count": 1}, "start_at": 4000000000000}"#;
+    for number in 0..TASKS {
+        // To either of them, as a balancer does.
+        let (status, body) = [&one, &two][number as usize % 2].ask("POST", "/v1/tasks", start);
+        assert_eq!(status, 201, "{body}");
+    }
+    let bulk = format!(r#"{{"action": "cancel", "filter": {{"name": "later"}}, "expect_count": {TASKS}}}"#);
+    let (status, begun) = one.ask("POST", "/v1/bulk", &bulk);
+    assert_eq!(status, 202, "{begun}");
+    let begun: Value = serde_json::from_str(&begun).unwrap();
+    first.kill();
+    let handle = format!("/v1/bulk/{}", begun["id"].as_str().unwrap());
+    let mut last = Value::Null;
+    until("the other server ends it", || {
+        last = two.json(&handle);
+        last["status"] == "finished"
+    });
+    // A step of it may have been applied twice.
+    assert_eq!(last["applied"].as_u64().unwrap() + last["refused_count"].as_u64().unwrap(), TASKS, "{last}");
+    let page = two.json("/v1/tasks?name=later&limit=1000");
+    let wanted = |task: &&Value| task["control"] == "cancel" || task["status"] == "cancelled";
+    assert_eq!(page["tasks"].as_array().unwrap().iter().filter(wanted).count() as u64, TASKS);
 }
