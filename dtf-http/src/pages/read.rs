@@ -93,13 +93,19 @@ fn latency(app: &App) -> Vec<Tile> {
     vec![tile("mean wait of a subtask", wait), tile("mean run of a subtask", run)]
 }
 
-fn tiles_of(look: &Look) -> Vec<Tile> {
+/// The numbers of tasks that have not ended, by status.
+fn counts(look: &Look) -> Vec<(TaskStatus, String)> {
     let of = |status: TaskStatus| {
         let count = look.tasks.iter().filter(|task| task.status == status).count();
         let more = if look.cut.contains(&status) { "+" } else { "" };
-        Tile { name: status.name(), value: format!("{count}{more}") }
+        (status, format!("{count}{more}"))
     };
-    let mut tiles: Vec<_> = [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created].map(of).into();
+    [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created].map(of).into()
+}
+
+fn tiles_of(look: &Look) -> Vec<Tile> {
+    let tile = |(status, value): (TaskStatus, String)| Tile { name: status.name(), value };
+    let mut tiles: Vec<_> = counts(look).into_iter().map(tile).collect();
     if look.progress_missing.is_none() {
         let progress = || look.tasks.iter().filter_map(|task| task.progress);
         let sum =
@@ -204,6 +210,8 @@ struct Tasks {
     is_filtered: bool,
     /// The filter, as the form of an action on all that fit sends it.
     filter: String,
+    /// The numbers of tasks that have not ended, by status; none where they cannot be read.
+    counts: Vec<(TaskStatus, String)>,
 }
 
 pub(super) async fn tasks(Acting(app): Acting, Query(form): Query<ListForm>) -> Page {
@@ -221,6 +229,7 @@ pub(super) async fn tasks(Acting(app): Acting, Query(form): Query<ListForm>) -> 
         is_filtered: filter != TaskQuery::default(),
         filter: serde_json::to_string(&filter).unwrap_or_default(),
         types: app.types(&TypeQuery::default()).await?,
+        counts: app.active().await.map(|look| counts(&look)).unwrap_or_default(),
         query,
         page,
     })
