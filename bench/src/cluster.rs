@@ -1,9 +1,10 @@
 //! The settings of a benchmark's cluster on servers, and its processes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use dtf::lrmf::CoordinatorConfig;
+use dtf::lrmf::{Coordination, CoordinatorConfig};
 use dtf::model::ClusterShape;
 use dtf::model::Role;
 use dtf::servers::{self, Servers};
@@ -90,6 +91,13 @@ impl Cluster {
             member.held().wait_for(|held| !held.is_empty()).await?;
         }
         Ok(members)
+    }
+
+    /// A process without roles, and where the groups of the roles meet: for an API.
+    pub(crate) async fn observer(&self, instance: &str) -> anyhow::Result<(Dtf, Arc<dyn Coordination>)> {
+        let ports = self.ports().await?;
+        let coordination = ports.coordination.clone();
+        Ok((start(ports, self.config(instance), Load::new(self.backlog), &[]).await?, coordination))
     }
 
     /// Connects to the stores.

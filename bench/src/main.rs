@@ -4,6 +4,7 @@
 //! repeats its events instead. With `--json` it
 //! prints one object a line, for scripts; else a table, for people.
 
+mod api;
 mod assign;
 mod board;
 mod cluster;
@@ -88,6 +89,11 @@ enum What {
     Fleet(fleet::Options),
     /// Remote workers: items a second through each SDK, latency, idle workers, and feeding
     Remote(remote::Options),
+    /// The HTTP API: open dashboards, pages of a large table, creations over HTTP
+    Api(api::Options),
+    /// Dashboards of a benchmark
+    #[command(hide = true)]
+    Dashboards(api::WatcherOptions),
     /// Workers of a benchmark that only wait
     #[command(hide = true)]
     IdleWorkers(remote::IdleOptions),
@@ -117,6 +123,8 @@ fn main() -> anyhow::Result<()> {
         What::Dependents(options) => vec![dependents::run(&options)?],
         What::Fleet(options) => vec![fleet::run(&options)?],
         What::Remote(options) => remote::run(&options, runs)?,
+        What::Api(options) => api::run(&options, runs)?,
+        What::Dashboards(options) => return api::watch(&options),
         What::IdleWorkers(options) => return remote::idle_workers(&options),
         What::Role(options) => return processes::run(&options),
     };

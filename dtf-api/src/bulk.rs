@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::TaskQuery;
 
@@ -58,15 +59,52 @@ pub struct Refused {
     pub detail: String,
 }
 
-/// The outcome of an action on many tasks.
+/// The state of an action on many tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BulkStatus {
+    /// The tasks were counted, and nothing else was done.
+    DryRun,
+    /// It goes on.
+    Running,
+    /// It was applied to each task, or refused for it.
+    Finished,
+}
+
+impl BulkStatus {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DryRun => "dry_run",
+            Self::Running => "running",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// An action on many tasks, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct BulkResult {
-    /// The number of tasks that the filter selects.
+pub struct Bulk {
+    /// The handle: `/v1/bulk/{id}` tells how far it is. It is the `Idempotency-Key`, where the request had one.
+    pub id: Uuid,
+    /// The action.
+    pub action: BulkAction,
+    /// The filter that selected the tasks when it began.
+    pub filter: TaskQuery,
+    /// Its state.
+    pub status: BulkStatus,
+    /// The number of tasks.
     pub selected: u64,
-    /// The number of tasks that the action was applied to; 0 in a dry run.
+    /// The number of tasks that the action was applied to so far.
     pub applied: u64,
+    /// The number of tasks that it was refused for so far.
+    pub refused_count: u64,
     /// The first tasks that it was refused for, at most 100.
     pub refused: Vec<Refused>,
-    /// The number of tasks that it was refused for.
-    pub refused_count: u64,
+    /// The one who asked for it, as the audit has the name.
+    pub by: String,
+    /// The time of its beginning.
+    pub created_at: u64,
+    /// The time of its end.
+    pub finished_at: Option<u64>,
 }

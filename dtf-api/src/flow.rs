@@ -158,6 +158,8 @@ pub struct FlowEdge {
     pub on: u64,
     /// The condition on its end.
     pub when: Condition,
+    /// The name by which the task refers to it.
+    pub name: String,
 }
 
 /// A flow.

@@ -26,6 +26,9 @@ pub struct Group {
     pub limits: Limits,
     /// Its purpose.
     pub description: String,
+    /// True while nothing of its tasks is dispatched; what runs may finish.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// A group to be made or changed. Fields that are left out stay as they are; of a new group they have their defaults.
@@ -39,4 +42,6 @@ pub struct SetGroup {
     pub limits: Option<Limits>,
     /// The purpose.
     pub description: Option<String>,
+    /// True to dispatch nothing of its tasks until this is taken back; what runs may finish.
+    pub paused: Option<bool>,
 }

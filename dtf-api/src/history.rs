@@ -15,7 +15,7 @@ pub enum Span {
 }
 
 /// The part of the past to return.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
@@ -24,6 +24,8 @@ pub struct HistoryQuery {
     pub span: Span,
     /// Only points later than this.
     pub since: Option<u64>,
+    /// Only this resource group. Default: all that the token may see.
+    pub group: Option<String>,
 }
 
 /// The share of one group over time.
@@ -33,6 +35,9 @@ pub struct GroupHistory {
     pub group: String,
     /// Its share of the subtasks that ran, from 0 to 1; a number for each time.
     pub share: Vec<f32>,
+    /// Its share of the quotas of the groups that had something to run, from 0 to 1; a number for each time.
+    #[serde(default)]
+    pub quota_share: Vec<f32>,
 }
 
 /// The recent past of the tasks that the caller may see, as this process saw it: each list has a number for each time.
@@ -50,6 +55,13 @@ pub struct History {
     pub running: Vec<f32>,
     /// Subtasks that waited.
     pub waiting: Vec<f32>,
+    /// The mean time that a subtask waited, in milliseconds: those that waited over those that ended a second (Little's law). None where
+    /// nothing ended.
+    #[serde(default)]
+    pub wait_ms: Vec<Option<f32>>,
+    /// The mean time that a subtask ran, in milliseconds, likewise.
+    #[serde(default)]
+    pub run_ms: Vec<Option<f32>>,
     /// The groups with the largest shares, at most eight.
     pub groups: Vec<GroupHistory>,
 }

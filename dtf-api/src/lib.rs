@@ -26,7 +26,7 @@ mod work;
 mod worker;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditPage, AuditQuery};
-pub use bulk::{BulkAction, BulkRequest, BulkResult, Refused};
+pub use bulk::{Bulk, BulkAction, BulkRequest, BulkStatus, Refused};
 pub use cluster::{Cluster, Finding, RoleState, Shape, Verdict};
 pub use event::{ActiveTask, ActiveTasks, StreamEvent};
 pub use failure::{Failure, FailureKind, FailurePage, FailureQuery};
@@ -56,5 +56,6 @@ pub use work::{
     RunningQuery, Work, WorkItem, WorkerInfo,
 };
 pub use worker::{
-    Drain, Eviction, Freeze, Holding, HoldingState, Member, MemberState, Part, Pin, Placement, Role, Worker,
+    Drain, Eviction, Freeze, Holding, HoldingState, Member, MemberState, Move, Part, Pin, Placement, Role,
+    Worker,
 };

@@ -15,6 +15,9 @@ pub struct TaskType {
     pub version: u32,
     /// Its purpose.
     pub description: String,
+    /// True if data defines it; false if it is compiled in.
+    #[serde(default)]
+    pub defined: bool,
     /// The most attempts at a subtask.
     pub max_attempts: u32,
     /// The longest that an attempt may take.

@@ -77,6 +77,9 @@ pub struct Member {
     pub parts: u64,
     /// The number of parts that it is releasing.
     pub releasing: u64,
+    /// True where another process waits to become it.
+    #[serde(default)]
+    pub successor: bool,
 }
 
 /// A process of the cluster.
@@ -149,6 +152,24 @@ pub struct Holding {
     pub why: Vec<String>,
     /// The process that it is pinned to.
     pub pinned_to: Option<String>,
+    /// The time since which the server has seen this holding; none where it was there when the server began to look.
+    #[serde(default)]
+    pub since: Option<u64>,
+}
+
+/// A part that changed hands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Move {
+    /// The time at which the server saw it.
+    pub at: u64,
+    /// The part.
+    pub part: String,
+    /// The process that held it before; none where no process did.
+    pub from: Option<String>,
+    /// The process that holds it now; none where no process does.
+    pub to: Option<String>,
+    /// The fencing token of the new holding.
+    pub token: Option<u64>,
 }
 
 /// The wish that parts stay where they are.
@@ -171,6 +192,12 @@ pub struct Placement {
     pub frozen: Option<Freeze>,
     /// The processes that have the role, by name.
     pub workers: Vec<String>,
+    /// The parts that changed hands, as this server saw it, the latest first, at most 200.
+    #[serde(default)]
+    pub moves: Vec<Move>,
+    /// The time since which this server looks.
+    #[serde(default)]
+    pub seen_since: u64,
 }
 
 /// A part of a role's work that is to be with one process.

@@ -12,7 +12,7 @@ use crate::request::{Request, Sender, escaped};
 /// Asks a server. Clones share connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    sender: Sender,
+    pub(crate) sender: Sender,
 }
 
 /// Every request fails with [`Error`]: the server refused it, or no answer came in any attempt.
@@ -103,22 +103,6 @@ impl Client {
     /// There is no such task, or no answer came.
     pub async fn timeline(&self, id: u64) -> Result<Vec<api::TimelineEntry>, Error> {
         self.sender.send(&Request::get(format!("/v1/tasks/{id}/timeline"))).await
-    }
-
-    /// Applies an action to all tasks that a filter selects.
-    ///
-    /// # Errors
-    /// The filter was refused or selects another number of tasks, or no answer came.
-    pub async fn bulk(&self, request: Uuid, bulk: &api::BulkRequest) -> Result<api::BulkResult, Error> {
-        self.sender.send(&Request::post("/v1/bulk").key(request).json(bulk)?).await
-    }
-
-    /// Returns the types of task that the server knows.
-    ///
-    /// # Errors
-    /// No answer came.
-    pub async fn types(&self) -> Result<Vec<api::TaskType>, Error> {
-        self.sender.send(&Request::get("/v1/types")).await
     }
 
     /// Returns the resource groups.

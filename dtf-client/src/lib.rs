@@ -9,10 +9,15 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod bulk;
 mod client;
 mod connection;
 mod error;
+mod flows;
+mod items;
 mod request;
+mod schedules;
+mod types;
 
 pub use client::Client;
 pub use connection::Connection;

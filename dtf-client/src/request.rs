@@ -21,11 +21,13 @@ pub(crate) struct Request {
     /// The name of a creation, the same in all attempts.
     pub(crate) key: Option<Uuid>,
     pub(crate) body: Option<Vec<u8>>,
+    /// The media type of the body.
+    pub(crate) content_type: &'static str,
 }
 
 impl Request {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), key: None, body: None }
+        Self { method, path: path.into(), key: None, body: None, content_type: "application/json" }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -50,6 +52,16 @@ impl Request {
     pub(crate) fn json(self, body: &impl Serialize) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(|error| Error::Usage(error.to_string()))?;
         Ok(Self { body: Some(body), ..self })
+    }
+
+    /// JSON values, one a line.
+    pub(crate) fn lines<T: AsRef<[u8]>>(self, lines: &[T]) -> Self {
+        let mut body = Vec::with_capacity(lines.iter().map(|line| line.as_ref().len() + 1).sum());
+        for line in lines {
+            body.extend_from_slice(line.as_ref());
+            body.push(b'\n');
+        }
+        Self { body: Some(body), content_type: "application/x-ndjson", ..self }
     }
 
     pub(crate) fn key(self, key: Uuid) -> Self {
@@ -155,7 +167,7 @@ impl Sender {
             sent = sent.header("idempotency-key", key.to_string());
         }
         if let Some(body) = &request.body {
-            sent = sent.header(CONTENT_TYPE, "application/json").body(body.clone());
+            sent = sent.header(CONTENT_TYPE, request.content_type).body(body.clone());
         }
         let response = sent.send().await.map_err(|error| self.failed(&error))?;
         let status = response.status();

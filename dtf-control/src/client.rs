@@ -268,6 +268,14 @@ impl Client {
         self.status_of(self.row(id).await?).await
     }
 
+    /// Returns the row of a task.
+    ///
+    /// # Errors
+    /// The task does not exist, or the store failed.
+    pub async fn task_row(&self, id: TaskId) -> Result<TaskRow, ClientError> {
+        self.row(id).await
+    }
+
     /// Returns the state of a task whose row was just read.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 //! `dtf::Dtf::client` makes a client of a process; the HTTP API and the command work through the same one.
 
 mod audit;
+mod bulk;
 mod client;
 mod client_error;
 mod failure_kinds;

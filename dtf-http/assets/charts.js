@@ -5,7 +5,8 @@
   const places = [...document.querySelectorAll("[data-chart]")];
   if (places.length === 0) return;
 
-  const SERIES = { succeeded: "--good", failed: "--bad", running: "--accent", waiting: "--idle" };
+  const SERIES = { succeeded: "--good", failed: "--bad", running: "--accent", waiting: "--idle", wait_ms: "--idle", run_ms: "--accent" };
+  const NAMES = { wait_ms: "wait, ms", run_ms: "run, ms" };
   const COLOURS = ["--accent", "--good", "--warn", "--bad", "--idle", "--strong", "--text", "--soft"];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const span = new URLSearchParams(location.search).get("span") === "day" ? "day" : "hour";
@@ -19,7 +20,12 @@
   const lines = (place) => {
     const names = place.dataset.chart.split(" ");
     if (names[0] === "groups") return known.groups.map(({ group, share }, n) => [group, share, COLOURS[n % COLOURS.length]]);
-    return names.map((name) => [name, known[name], SERIES[name]]);
+    if (names[0] === "share") {
+      const none = known.at.map(() => 0);
+      const [of] = known.groups;
+      return [["share of what ran", of?.share ?? none, "--accent"], ["share of the quotas", of?.quota_share ?? none, "--idle"]];
+    }
+    return names.map((name) => [NAMES[name] ?? name, known[name], SERIES[name]]);
   };
 
   const draw = (place) => {
@@ -29,7 +35,8 @@
     if (place.chart && place.shape === shape) return place.chart.setData(values);
     place.chart?.destroy();
     place.shape = shape;
-    const format = place.dataset.chart === "groups" ? percent : number;
+    const isShare = ["groups", "share"].includes(place.dataset.chart);
+    const format = isShare ? percent : number;
     const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false } };
     place.chart = new uPlot(
       {
@@ -37,7 +44,7 @@
         height: 160,
         series: [{}, ...drawn.map(([label, , name]) => ({ label, stroke: () => colour(name), width: 2, value: (_, value) => format(value) }))],
         axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map(format) }],
-        scales: { y: { range: (_, low, high) => [0, Math.max(high, place.dataset.chart === "groups" ? 1 : 1e-9) * 1.05] } },
+        scales: { y: { range: (_, low, high) => [0, Math.max(high, isShare ? 1 : 1e-9) * 1.05] } },
         cursor: { drag: { x: false, y: false } },
       },
       values,
@@ -50,8 +57,9 @@
     const from = span === "day" ? 86_400_000 : 3_600_000;
     const latest = news.at.at(-1);
     const dropped = known.at.findIndex((at) => at > latest - from);
-    const shares = (group) => known.groups.find((one) => one.group === group)?.share ?? known.at.map(() => 0);
-    const groups = news.groups.map(({ group, share }) => ({ group, share: grown(shares(group), share, dropped) }));
+    const before = (group, name) => known.groups.find((one) => one.group === group)?.[name] ?? known.at.map(() => 0);
+    const of = ({ group, ...lists }) => ["share", "quota_share"].map((name) => [name, grown(before(group, name), lists[name], dropped)]);
+    const groups = news.groups.map((one) => ({ group: one.group, ...Object.fromEntries(of(one)) }));
     known = { groups, ...Object.fromEntries(lists.map((name) => [name, grown(known[name], news[name], dropped)])) };
   };
 
@@ -60,7 +68,10 @@
     if (document.hidden) return;
     try {
       const since = known?.at.length ? `&since=${known.at.at(-1)}` : "";
-      const response = await fetch(`/v1/history?span=${span}${since}`);
+      // All charts of a page are of one group, or of all.
+      const { group } = places[0].dataset;
+      const of = group === undefined ? "" : `&group=${encodeURIComponent(group)}`;
+      const response = await fetch(`/v1/history?span=${span}${of}${since}`);
       if (!response.ok) throw new Error(response.statusText);
       const news = await response.json();
       if (since === "") known = news;

@@ -6,6 +6,7 @@ use dtf_api as api;
 use dtf_api::Code;
 use dtf_control::{FailureKind, Pace, Progress, TaskStatusView};
 use dtf_model::audit::{AuditEntry, AuditOutcome};
+use dtf_model::defined_type::DefinedType;
 use dtf_model::failure::Failure;
 use dtf_model::group::ResourceGroup;
 use dtf_model::limits::Limits;
@@ -15,7 +16,7 @@ use dtf_model::table::{BucketMapping, TaskRow};
 use dtf_model::token::{ApiToken, TokenRole};
 use dtf_model::unique::{Unique, UniqueWhile};
 use dtf_model::{ClusterShape, Control, Counts, Priority, Role, TaskParam, TaskStatus, TaskTypeId};
-use lrmf_core::admin::{MemberPhase, TaskPhase};
+use lrmf_core::admin::{MemberPhase, MemberView, TaskPhase};
 use serde_json::value::RawValue;
 
 use crate::hooks;
@@ -33,7 +34,8 @@ pub(crate) fn status(status: TaskStatus) -> api::TaskStatus {
     }
 }
 
-pub(crate) fn model_status(status: api::TaskStatus) -> TaskStatus {
+/// The status of a task, as the framework has it.
+pub fn model_status(status: api::TaskStatus) -> TaskStatus {
     match status {
         api::TaskStatus::Created => TaskStatus::Created,
         api::TaskStatus::Running => TaskStatus::Running,
@@ -253,16 +255,18 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn group(group: ResourceGroup) -> api::Group {
-    let ResourceGroup { name, quota, limits: of, description } = group;
-    api::Group { name, quota, limits: limits(of), description }
+    let ResourceGroup { name, quota, limits: of, description, paused } = group;
+    api::Group { name, quota, limits: limits(of), description, paused }
 }
 
-pub(crate) fn task_type(registration: &TaskPluginRegistration, conf: &TaskConf) -> api::TaskType {
+/// A type that is compiled in.
+pub fn task_type(registration: &TaskPluginRegistration, conf: &TaskConf) -> api::TaskType {
     api::TaskType {
         name: registration.name.clone(),
         number: registration.task_type.0,
         version: conf.version,
         description: registration.description.clone(),
+        defined: false,
         max_attempts: conf.max_attempts,
         subtask_timeout_ms: millis(conf.subtask_timeout),
         schema: registration.plugin.schema(),
@@ -301,13 +305,47 @@ pub(crate) fn shape(shape: &ClusterShape) -> api::Shape {
     }
 }
 
-pub(crate) fn member_state(phase: MemberPhase) -> api::MemberState {
+fn member_state(phase: MemberPhase) -> api::MemberState {
     match phase {
         MemberPhase::Active => api::MemberState::Active,
         MemberPhase::Draining => api::MemberState::Draining,
         MemberPhase::Restarting => api::MemberState::Restarting,
         MemberPhase::Gone => api::MemberState::Gone,
     }
+}
+
+/// A process as a member of a role's group.
+pub fn member(of: Role, view: &MemberView) -> api::Member {
+    api::Member {
+        role: role(of),
+        state: member_state(view.state),
+        leads: view.leads,
+        drained: view.drained,
+        parts: view.tasks as u64,
+        releasing: view.releasing as u64,
+        successor: view.successor,
+    }
+}
+
+/// A type that data defines.
+///
+/// # Errors
+/// The program knows no type to define others by, or the name cannot be one.
+pub fn defined_type(types: &PluginRegistry, defined: DefinedType) -> Result<api::TaskType, Failed> {
+    let definable = types.definable()?;
+    let number = types.number_of_defined(&defined.name)?;
+    let like = task_type(definable, types.conf(definable.task_type)?);
+    let DefinedType { name, version, description, schema, template, updated_at, updated_by } = defined;
+    Ok(api::TaskType {
+        name,
+        number: number.0,
+        version,
+        description,
+        defined: true,
+        schema: Some(schema).filter(|schema| !schema.is_null()),
+        definition: Some(api::Definition { template, updated_at, updated_by }),
+        ..like
+    })
 }
 
 pub(crate) fn holding_state(phase: TaskPhase) -> api::HoldingState {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
-use crate::auth::Acting;
+use crate::auth::{Acting, Bearer};
 use crate::extract::Path;
 use crate::problem::Failed;
 use crate::watch::{Looks, OneFlow, OneTask, Seen, Shared, Source};
@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[utoipa::path(get, path = "/v1/events", tag = "tasks",
     responses((status = 200, description = "A stream of `tasks` events, whose data is an `ActiveTasks`", body = api::StreamEvent, content_type = "text/event-stream"),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn events(Acting(app): Acting) -> Result<impl IntoResponse, Failed> {
+pub(crate) async fn events(Acting(app): Acting, bearer: Bearer) -> Result<impl IntoResponse, Failed> {
     let permit = permit(&app)?;
     let following = Following::new(app.watch().active(&app.caller().groups));
     let events = stream::unfold((following, Told::Nothing), |(mut following, told)| async move {
@@ -45,7 +45,7 @@ pub(crate) async fn events(Acting(app): Acting) -> Result<impl IntoResponse, Fai
             return Some((event, (following, told)));
         }
     });
-    Ok(sse(events, permit))
+    Ok(sse(events, permit, bearer))
 }
 
 /// The last event of a stream of all tasks.
@@ -62,12 +62,13 @@ enum Told {
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn task_events(
     Acting(app): Acting,
+    bearer: Bearer,
     Path(id): Path<u64>,
 ) -> Result<impl IntoResponse, Failed> {
     app.task(id).await?;
     let permit = permit(&app)?;
     let active = Following::new(app.watch().active(&app.caller().groups));
-    Ok(sse(until_over(TaskSnapshots { id, active, one: app.watch().task(TaskId(id)) }), permit))
+    Ok(sse(until_over(TaskSnapshots { id, active, one: app.watch().task(TaskId(id)) }), permit, bearer))
 }
 
 /// The snapshots of a task.
@@ -102,11 +103,12 @@ impl Snapshots for TaskSnapshots {
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn flow_events(
     Acting(app): Acting,
+    bearer: Bearer,
     Path(id): Path<u64>,
 ) -> Result<impl IntoResponse, Failed> {
     app.flow(id).await?;
     let permit = permit(&app)?;
-    Ok(sse(until_over(FlowSnapshots(Following::new(app.watch().flow(FlowId(id))))), permit))
+    Ok(sse(until_over(FlowSnapshots(Following::new(app.watch().flow(FlowId(id))))), permit, bearer))
 }
 
 /// The snapshots of a flow.
@@ -181,11 +183,14 @@ fn until_over<S: Snapshots>(snapshots: S) -> impl Stream<Item = Event> + Send {
     })
 }
 
-/// A response with these events. Their place among the open streams is held for as long as they last.
+/// A response with these events, which ends when its bearer may no longer have them. Their place among the open streams is held for as
+/// long as they last.
 fn sse(
     events: impl Stream<Item = Event> + Send + 'static,
     permit: OwnedSemaphorePermit,
+    bearer: Bearer,
 ) -> impl IntoResponse {
+    let events = events.take_until(bearer.refused());
     let events = events.map(move |event| {
         let _open = &permit;
         Ok::<_, Infallible>(event)

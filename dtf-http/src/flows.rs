@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::app::{self, App, Change, cut, page};
+use crate::app::{App, Change, cut, page};
 use crate::auth::Acting;
 use crate::convert;
 use crate::extract::{Json, Path, Query, RequestId};
@@ -61,9 +61,7 @@ impl App {
         let name = task.task_type.clone();
         let (task_type, param) = self.client().prepare(&name, convert::task_param(task)?).await?;
         let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
-        let target = app::target(created);
-        self.note_done(Change { action: "task.create", target, detail, request }).await?;
-        self.task(created.0).await
+        self.created(created, detail, request).await
     }
 
     /// Creates a flow, or finds the one that this request made before.
@@ -292,7 +290,8 @@ fn predecessor(on: api::FlowAfter) -> Predecessor {
     }
 }
 
-pub(crate) fn condition(condition: api::Condition) -> Condition {
+/// The condition on a task's end, as the framework has it.
+pub fn condition(condition: api::Condition) -> Condition {
     match condition {
         api::Condition::Completed => Condition::Completed,
         api::Condition::Ended => Condition::Ended,
@@ -308,7 +307,8 @@ pub(crate) fn api_condition(condition: Condition) -> api::Condition {
     }
 }
 
-pub(crate) fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
+/// A flow, without its tasks.
+pub fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
     let FlowCounts { tasks, waiting, running, completed, failed, cancelled, skipped } = counts;
     api::FlowSummary {
         id: row.id.0,
@@ -319,11 +319,13 @@ pub(crate) fn summary(row: FlowRow, counts: FlowCounts) -> api::FlowSummary {
     }
 }
 
-fn view(types: &PluginRegistry, view: FlowView) -> api::Flow {
+/// A flow with its tasks.
+pub fn view(types: &PluginRegistry, view: FlowView) -> api::Flow {
     let edges = view.dependencies.into_iter().map(|dependency| api::FlowEdge {
         task: dependency.task.0,
         on: dependency.on.0,
         when: api_condition(dependency.condition),
+        name: dependency.label,
     });
     api::Flow {
         summary: summary(view.row, view.counts),

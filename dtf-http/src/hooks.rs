@@ -123,6 +123,20 @@ pub(crate) fn api_hook(Hook { to, when }: Hook) -> api::Hook {
     api::Hook { url, callback, when: api_condition(when) }
 }
 
+/// A hook and its progress, as the framework has them; none where it names no receiver.
+pub fn model_delivery(delivery: api::HookDelivery) -> Option<HookRecord> {
+    let api::HookDelivery { hook, state, attempts, at, next_at, error } = delivery;
+    let hook = hooks(vec![hook]).ok()?.pop()?;
+    let state = match state {
+        api::HookState::Waiting => HookState::Waiting,
+        api::HookState::Pending => HookState::Pending,
+        api::HookState::Delivered => HookState::Delivered,
+        api::HookState::Failed => HookState::Failed,
+        api::HookState::Unneeded => HookState::Unneeded,
+    };
+    Some(HookRecord { hook, state, attempts, at, next_at, error })
+}
+
 /// A hook and its progress.
 pub(crate) fn delivery(record: HookRecord) -> api::HookDelivery {
     let HookRecord { hook, state, attempts, at, next_at, error } = record;

@@ -32,6 +32,7 @@ mod server;
 #[cfg(feature = "tls")]
 mod tls;
 mod types;
+pub mod view;
 mod watch;
 mod work;
 
@@ -39,7 +40,7 @@ pub use access::{Access, TokenRule};
 pub use announce::{Announcing, announce};
 pub use app::{App, Doctor, PlacementAction};
 pub use auth::Caller;
-pub use flows::{FlowAction, builder as flow_builder};
+pub use flows::FlowAction;
 pub use problem::Failed;
 #[cfg(feature = "tls")]
 pub use server::serve_tls;

@@ -32,6 +32,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(events::task_events))
         .routes(routes!(events::events))
         .routes(routes!(bulk))
+        .routes(routes!(get_bulk))
         .routes(routes!(list_groups))
         .routes(routes!(get_group, set_group))
         .routes(routes!(list_workers))
@@ -199,18 +200,35 @@ async fn get_result(Acting(app): Acting, Path(id): Path<u64>) -> Result<Body<api
     })
 }
 
-/// Apply an action to all tasks that a filter selects. With an `Idempotency-Key`, a retry that is asked for again creates no second
-/// task of any.
+/// Begin an action on all tasks that a filter selects: on those that it selects now, whatever becomes of them. The answer has the handle
+/// under which to look how far it is. With an `Idempotency-Key`, asking again finds the same action. A dry run counts only.
 #[utoipa::path(post, path = "/v1/bulk", tag = "tasks", request_body = api::BulkRequest,
-    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this action")),
-    responses((status = 200, description = "The outcome", body = api::BulkResult),
+    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, description = "A UUID that names this action, and is its handle")),
+    responses((status = 200, description = "The number of tasks, of a dry run", body = api::Bulk),
+        (status = 202, description = "The action, which has begun", body = api::Bulk),
         (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
 async fn bulk(
     Acting(app): Acting,
     RequestId(request): RequestId,
     Json(bulk): Json<api::BulkRequest>,
-) -> Result<Body<api::BulkResult>, Failed> {
-    app.bulk(request, bulk).await.map(Body)
+) -> Result<impl IntoResponse, Failed> {
+    let begun = app.bulk(request, bulk).await?;
+    let mut headers = HeaderMap::new();
+    if begun.status == api::BulkStatus::DryRun {
+        return Ok((StatusCode::OK, headers, Body(begun)));
+    }
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/bulk/{}", begun.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    Ok((StatusCode::ACCEPTED, headers, Body(begun)))
+}
+
+/// Show how far an action on many tasks is.
+#[utoipa::path(get, path = "/v1/bulk/{id}", tag = "tasks", params(("id" = uuid::Uuid, Path, description = "The handle")), responses(
+    (status = 200, description = "The action", body = api::Bulk),
+    (status = "default", description = "The error", body = api::Problem, content_type = "application/problem+json")))]
+async fn get_bulk(Acting(app): Acting, Path(id): Path<uuid::Uuid>) -> Result<Body<api::Bulk>, Failed> {
+    app.bulk_state(id).await.map(Body)
 }
 
 /// List the resource groups.

@@ -265,7 +265,11 @@ fn target(name: &str) -> String {
     format!("schedule {name}")
 }
 
-async fn spec(client: &Client, new: api::NewSchedule) -> Result<ScheduleSpec, Failed> {
+/// A schedule of the API, as the client creates it.
+///
+/// # Errors
+/// The type or a parameter is not allowed, it has no task and no flow or both, or a store failed.
+pub async fn spec(client: &Client, new: api::NewSchedule) -> Result<ScheduleSpec, Failed> {
     let template = match (new.task, new.flow) {
         (Some(task), None) if task.after.is_empty() && task.unique.is_none() => {
             let name = task.task_type.clone();
@@ -303,7 +307,8 @@ async fn spec(client: &Client, new: api::NewSchedule) -> Result<ScheduleSpec, Fa
     })
 }
 
-fn view(types: &PluginRegistry, view: ScheduleView) -> api::Schedule {
+/// A schedule.
+pub fn view(types: &PluginRegistry, view: ScheduleView) -> api::Schedule {
     let ScheduleView { row, words, upcoming } = view;
     let (spec, state) = (row.spec, row.state);
     let (task, flow) = match spec.template {

@@ -105,13 +105,14 @@ where
     L: Listener<Addr: Debug>,
     Peer: for<'a> Connected<IncomingStream<'a, L>>,
 {
-    let recorder = app.clone();
+    let upkeep = app.clone();
     let routes = router(app, access).into_make_service_with_connect_info::<Peer>();
     // A stream of events would be waited for until its task has ended, so nothing is.
     tokio::select! {
         served = axum::serve(listener, routes).into_future() => served?,
-        // It never ends.
-        () = recorder.record() => {}
+        // These never end.
+        () = upkeep.record() => {}
+        () = upkeep.work_off() => {}
         () = stop.cancelled() => {}
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The stores in memory: what the embedded default and the tests run on. They pass the same suites (`dtf-testkit`) as all others.
 
 mod audit;
+mod bulks;
 mod cluster;
 mod defined_types;
 mod done;

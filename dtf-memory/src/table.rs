@@ -14,6 +14,7 @@ use dtf_model::table::{
 use uuid::Uuid;
 
 use super::audit::Audit;
+use super::bulks::Bulks;
 use super::defined_types::DefinedTypes;
 use super::failures::Failures;
 use super::flows::Flows;
@@ -48,6 +49,7 @@ pub(super) struct State {
     pub(super) gateways: Gateways,
     pub(super) tokens: Tokens,
     pub(super) audit: Audit,
+    pub(super) bulks: Bulks,
 }
 
 #[derive(Debug)]

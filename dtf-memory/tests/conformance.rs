@@ -46,6 +46,7 @@ async fn tables_conform() {
     dtf_testkit::items::run_all(table.clone()).await;
     dtf_testkit::defined_type::run_all(table.clone()).await;
     dtf_testkit::gateway::run_all(table.clone()).await;
+    dtf_testkit::bulk::run_all(table.clone()).await;
     dtf_testkit::token::run_all(table.clone()).await;
     dtf_testkit::audit::run_all(table).await;
 }

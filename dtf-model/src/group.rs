@@ -27,6 +27,8 @@ pub struct ResourceGroup {
     pub limits: Limits,
     /// The purpose of the group; may be empty.
     pub description: String,
+    /// True while nothing of its tasks is dispatched; what runs may finish.
+    pub paused: bool,
 }
 
 impl Default for ResourceGroup {
@@ -38,7 +40,8 @@ impl Default for ResourceGroup {
 impl ResourceGroup {
     /// A group of which nothing but the name was said.
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), quota: DEFAULT_QUOTA, limits: Limits::NONE, description: String::new() }
+        let (limits, description) = (Limits::NONE, String::new());
+        Self { name: name.into(), quota: DEFAULT_QUOTA, limits, description, paused: false }
     }
 
     /// Checks what is said of it.

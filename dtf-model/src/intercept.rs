@@ -11,6 +11,7 @@ use lrmf_core::Token;
 use uuid::Uuid;
 
 use crate::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable};
+use crate::bulk::{BulkRow, BulkTable, BulkUpdate, NewBulk};
 use crate::cluster::ClusterTable;
 use crate::defined_type::{DefinedType, DefinedTypeTable};
 use crate::failure::{Failure, FailureKey, FailureTable};
@@ -303,6 +304,15 @@ intercepted! { "tasks": AuditTable for TaskTable;
     close_entry(id: Uuid, outcome: AuditOutcome, detail: &str) -> ();
     entries(filter: &AuditFilter, before: Option<Uuid>, most: u32) -> Vec<AuditEntry>;
     forget_entries(before: Uuid, most: u32) -> bool;
+}
+
+intercepted! { "tasks": BulkTable for TaskTable;
+    add_bulk(new: &NewBulk) -> ();
+    bulk(id: Uuid) -> Option<BulkRow>;
+    tasks_of_bulk(id: Uuid) -> Vec<u64>;
+    update_bulk(update: &BulkUpdate) -> bool;
+    due_bulks(now: u64, most: u32) -> Vec<BulkRow>;
+    forget_bulks(before: u64, most: u32) -> bool;
 }
 
 intercepted! { "tasks": TaskTable for TaskTable;

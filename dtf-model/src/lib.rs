@@ -16,6 +16,7 @@
 
 pub mod audit;
 mod bucket;
+pub mod bulk;
 pub mod cluster;
 pub mod connection;
 pub mod defined_type;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::audit::AuditTable;
+use crate::bulk::BulkTable;
 use crate::cluster::ClusterTable;
 use crate::defined_type::DefinedTypeTable;
 use crate::error::{InvalidInput, StoreError};
@@ -391,6 +392,7 @@ pub trait TaskTable:
     + GatewayTable
     + TokenTable
     + AuditTable
+    + BulkTable
 {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of
     /// a group that is not there is refused with [`InvalidInput::UnknownGroup`].

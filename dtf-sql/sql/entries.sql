@@ -1,3 +1,3 @@
--- The entries of the audit, the newest first. The marker stands for further conditions.
+-- The entries of the audit, the newest first. The markers stand for the indexes and for further conditions.
 -- Parameters: the id to begin below, those of the conditions, the most rows. Result: rows.
-SELECT * FROM tbl_audit WHERE id < ? /* conditions */ ORDER BY id DESC LIMIT ?
+SELECT * FROM tbl_audit /* index */ WHERE id < ? /* conditions */ ORDER BY id DESC LIMIT ?

@@ -144,7 +144,7 @@ fn behind(conditions: &mut Conditions, column: &str, value: Value, id: u64, dial
 }
 
 /// The words that name the indexes to be used. MySQL chooses among several; SQLite takes one, the most selective as a rule.
-fn by(indexes: &[&str], dialect: Dialect) -> String {
+pub(crate) fn by(indexes: &[&str], dialect: Dialect) -> String {
     match (dialect, indexes) {
         (_, []) => String::new(),
         #[cfg(feature = "sqlite")]

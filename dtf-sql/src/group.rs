@@ -21,7 +21,8 @@ impl GroupTable for SqlTable {
         };
         let call = call.with(group.name.as_str()).with(group.quota);
         let call = call.with(limit(group.limits.running)).with(limit(group.limits.rate));
-        self.execute(call.with(group.description.as_str()).repeatable()).await.map(drop)
+        let call = call.with(group.description.as_str()).with(u8::from(group.paused));
+        self.execute(call.repeatable()).await.map(drop)
     }
 
     async fn group(&self, name: &str) -> Result<Option<ResourceGroup>, StoreError> {

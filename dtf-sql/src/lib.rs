@@ -39,6 +39,7 @@ compile_error!("dtf-sql needs the feature `sqlite` or `mysql`");
 
 mod audit;
 mod batches;
+mod bulk;
 mod call;
 mod cluster;
 mod config;

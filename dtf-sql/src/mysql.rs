@@ -297,11 +297,20 @@ mod tests {
         let fill = "INSERT INTO tbl_schedule (request_id, name, spec, state, next_at, create_time) \
             SELECT id, CONCAT('s', id), '{}', '{}', id, id FROM tbl_task; \
             INSERT INTO tbl_task_after (task_id, on_id, cond, label, told) SELECT id, 1 + id % 50, 1, '', id % 2 FROM tbl_task; \
-            ANALYZE TABLE tbl_schedule, tbl_task_after";
+            INSERT INTO tbl_audit (id, asked_time, actor, address, action, target, detail, outcome, request_id) \
+            SELECT UUID(), id, CONCAT('a', id % 7), '', 'task.cancel', CONCAT('task ', id % 50), '', 1, UUID() FROM tbl_task; \
+            INSERT INTO tbl_bulk (id, spec, tasks, state, revision, until_time, create_time) \
+            SELECT UUID(), '{}', '[]', '{}', 0, IF(id % 10, NULL, id), id FROM tbl_task; \
+            ANALYZE TABLE tbl_schedule, tbl_task_after, tbl_audit, tbl_bulk";
         raw_sql(fill).execute(&mut connection).await.unwrap();
         for (what, index, call) in cases(Dialect::MySql) {
             let (key, extra) = explained(&mut connection, call).await;
             assert_eq!(key, index, "{what}: {extra}");
+            assert!(!extra.contains("filesort") && !extra.contains("temporary"), "{what}: {extra}");
+        }
+        for (what, index, call) in crate::audit::tests::cases(Dialect::MySql) {
+            let (key, extra) = explained(&mut connection, call).await;
+            assert!(key.starts_with(index), "{what}: {key} {extra}");
             assert!(!extra.contains("filesort") && !extra.contains("temporary"), "{what}: {extra}");
         }
         let history = || Call::new(sql::OLDEST_KEPT).with("a1").with(1_u32);
@@ -314,6 +323,7 @@ mod tests {
             ("tbl_schedule_next", of_share(Call::new(sql::SCHEDULE_NEXT), share)),
             ("tbl_task_hook", Call::new(sql::DUE_HOOKS).with(20_u32).with(10_u32)),
             ("tbl_task_hook", Call::new(sql::NEXT_HOOK)),
+            ("tbl_bulk_until", crate::bulk::due(20, 10)),
         ];
         for (index, call) in others {
             let what = format!("{call:?}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dtf_model::audit::{AuditEntry, AuditOutcome};
+use dtf_model::bulk::BulkRow;
 use dtf_model::defined_type::DefinedType;
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::flow::{Condition, Dependency, Dependent, FlowMember, FlowRow};
@@ -300,6 +301,27 @@ impl Record for ApiToken {
     }
 }
 
+impl Record for BulkRow {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        Ok(BulkRow {
+            id: columns.text("id")?.parse().map_err(|_| wrong("id", "no UUID"))?,
+            spec: columns.json("spec")?.ok_or_else(|| wrong("spec", "empty"))?,
+            state: columns.json("state")?.ok_or_else(|| wrong("state", "empty"))?,
+            revision: columns.number("revision")?,
+            created_at: columns.number("create_time")?,
+        })
+    }
+}
+
+/// The tasks of an action on many.
+pub(crate) struct TasksOfBulk(pub(crate) Vec<u64>);
+
+impl Record for TasksOfBulk {
+    fn read(columns: &Columns<'_>) -> Result<Self, Error> {
+        columns.json("tasks")?.map(Self).ok_or_else(|| wrong("tasks", "empty"))
+    }
+}
+
 impl Record for Gateway {
     fn read(columns: &Columns<'_>) -> Result<Self, Error> {
         Ok(Gateway {
@@ -351,6 +373,7 @@ impl Record for ResourceGroup {
             quota: columns.number("quota")?,
             limits: limits(columns)?,
             description: columns.text("description")?,
+            paused: columns.number::<u8>("paused")? != 0,
         })
     }
 }

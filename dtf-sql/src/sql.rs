@@ -11,6 +11,10 @@ pub(crate) const FINISH_ALL_ROW: &str = "SELECT CAST(? AS SIGNED) AS task, CAST(
      CAST(? AS SIGNED) AS failed, CAST(? AS SIGNED) AS cancelled, CAST(? AS SIGNED) AS timed_out, \
      ? AS result, CAST(? AS SIGNED) AS status";
 pub(crate) const BEGIN_RUN: &str = include_str!("../sql/begin_run.sql");
+pub(crate) const BULK: &str = include_str!("../sql/bulk/get.sql");
+pub(crate) const BULKS_DUE: &str = include_str!("../sql/bulk/due.sql");
+pub(crate) const TASKS_OF_BULK: &str = include_str!("../sql/bulk/tasks.sql");
+pub(crate) const UPDATE_BULK: &str = include_str!("../sql/bulk/update.sql");
 pub(crate) const CLOSE_ENTRY: &str = include_str!("../sql/close_entry.sql");
 pub(crate) const COUNT_FAILURES: &str = include_str!("../sql/count_failures.sql");
 pub(crate) const END: &str = include_str!("../sql/end.sql");
@@ -94,6 +98,8 @@ pub(crate) mod sqlite {
     pub(crate) const DROP_ITEMS: &str = include_str!("../sql/sqlite/drop_items.sql");
     pub(crate) const FORGET_ALL_ITEMS: &str = include_str!("../sql/sqlite/forget_all_items.sql");
     pub(crate) const ANNOUNCE_GATEWAY: &str = include_str!("../sql/sqlite/announce_gateway.sql");
+    pub(crate) const ADD_BULK: &str = include_str!("../sql/sqlite/add_bulk.sql");
+    pub(crate) const FORGET_BULKS: &str = include_str!("../sql/sqlite/forget_bulks.sql");
     pub(crate) const ADD_ENTRY: &str = include_str!("../sql/sqlite/add_entry.sql");
     pub(crate) const ADD_TOKEN: &str = include_str!("../sql/sqlite/add_token.sql");
     pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/sqlite/forget_entries.sql");
@@ -111,7 +117,7 @@ pub(crate) mod sqlite {
     pub(crate) const UPDATE_SCHEDULES: &str = include_str!("../sql/sqlite/update_schedules.sql");
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/sqlite/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/sqlite/set_group.sql");
-    pub(crate) const MIGRATIONS: [&str; 13] = [
+    pub(crate) const MIGRATIONS: [&str; 14] = [
         include_str!("../migrations/sqlite/0001_tbl_task.sql"),
         include_str!("../migrations/sqlite/0002_tbl_resource_group.sql"),
         include_str!("../migrations/sqlite/0003_limits_retries_cluster.sql"),
@@ -125,6 +131,7 @@ pub(crate) mod sqlite {
         include_str!("../migrations/sqlite/0011_hooks.sql"),
         include_str!("../migrations/sqlite/0012_tbl_task_item.sql"),
         include_str!("../migrations/sqlite/0013_types_gateways.sql"),
+        include_str!("../migrations/sqlite/0014_bulk_paused_groups.sql"),
     ];
 }
 
@@ -137,6 +144,8 @@ pub(crate) mod mysql {
     pub(crate) const DROP_ITEMS: &str = include_str!("../sql/mysql/drop_items.sql");
     pub(crate) const FORGET_ALL_ITEMS: &str = include_str!("../sql/mysql/forget_all_items.sql");
     pub(crate) const ANNOUNCE_GATEWAY: &str = include_str!("../sql/mysql/announce_gateway.sql");
+    pub(crate) const ADD_BULK: &str = include_str!("../sql/mysql/add_bulk.sql");
+    pub(crate) const FORGET_BULKS: &str = include_str!("../sql/mysql/forget_bulks.sql");
     pub(crate) const ADD_ENTRY: &str = include_str!("../sql/mysql/add_entry.sql");
     pub(crate) const ADD_TOKEN: &str = include_str!("../sql/mysql/add_token.sql");
     pub(crate) const FORGET_ENTRIES: &str = include_str!("../sql/mysql/forget_entries.sql");
@@ -157,7 +166,7 @@ pub(crate) mod mysql {
     pub(crate) const NOTE_ONCE: &str = include_str!("../sql/mysql/note_once.sql");
     pub(crate) const SET_GROUP: &str = include_str!("../sql/mysql/set_group.sql");
     pub(crate) const UNLOCK: &str = include_str!("../sql/mysql/unlock.sql");
-    pub(crate) const MIGRATIONS: [&str; 13] = [
+    pub(crate) const MIGRATIONS: [&str; 14] = [
         include_str!("../migrations/mysql/0001_tbl_task.sql"),
         include_str!("../migrations/mysql/0002_tbl_resource_group.sql"),
         include_str!("../migrations/mysql/0003_limits_retries_cluster.sql"),
@@ -171,5 +180,6 @@ pub(crate) mod mysql {
         include_str!("../migrations/mysql/0011_hooks.sql"),
         include_str!("../migrations/mysql/0012_tbl_task_item.sql"),
         include_str!("../migrations/mysql/0013_types_gateways.sql"),
+        include_str!("../migrations/mysql/0014_bulk_paused_groups.sql"),
     ];
 }

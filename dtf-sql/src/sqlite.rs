@@ -149,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn every_list_of_the_audit_walks_along_an_index() {
         let mut connection = empty().await;
-        for (what, index, call) in crate::audit::tests::cases() {
+        for (what, index, call) in crate::audit::tests::cases(Dialect::Sqlite) {
             let plan = plan(&mut connection, call).await;
             let by = if index == "PRIMARY" { "USING PRIMARY KEY" } else { index };
             // One step: neither all rows are looked at, nor is anything sorted.

@@ -129,7 +129,7 @@ impl SqlTable {
         })
     }
 
-    fn dialect(&self) -> Dialect {
+    pub(crate) fn dialect(&self) -> Dialect {
         match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => Dialect::Sqlite,

@@ -44,6 +44,7 @@ pub async fn a_group_is_read_back(table: &Arc<dyn GroupTable>) {
     name.extend(std::iter::repeat_n('漢', MAX_NAME_CHARS - name.chars().count()));
     assert_eq!(must(table.group(&name).await), None);
     let group = ResourceGroup {
+        paused: true,
         name: name.clone(),
         quota: MAX_QUOTA,
         limits: Limits { running: Some(u32::MAX), rate: Some(1) },

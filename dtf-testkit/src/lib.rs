@@ -1,6 +1,7 @@
 //! For those who write an implementation of a port: the suites that show whether it keeps its obligations.
 
 pub mod audit;
+pub mod bulk;
 pub mod cluster;
 pub mod defined_type;
 pub mod failure;

@@ -21,6 +21,7 @@ export class Server {
   static async start(...options) {
     const program = process.env.DTF;
     if (!program) throw new Error("DTF names no program; set it to the path of dtf, as dtf-http/browser/test does");
+    if (process.env.STAGE) return Server.#onServers(process.env.STAGE, options);
     const child = spawn(program, ["dev", "--listen", "127.0.0.1:0", ...options], { stdio: ["ignore", "pipe", "pipe"] });
     const server = new Server(child);
     const said = (text) => server.#log.push(text);
@@ -32,6 +33,29 @@ export class Server {
       server.token = /\bdtf_[0-9a-f]+_[0-9a-f]+/.exec(server.log)?.[0];
       return server.url && (server.token || !options.includes("--tokens"));
     });
+    return server;
+  }
+
+  /** Starts a service on private servers, which ends with its standard input. The first token that it has is needed from then on. */
+  static async #onServers(program, options) {
+    const child = spawn(program, [], { stdio: ["pipe", "pipe", "pipe"] });
+    const server = new Server(child);
+    const said = (text) => server.#log.push(text);
+    createInterface(child.stderr).on("line", said);
+    createInterface(child.stdout).on("line", said);
+    await until("a service on servers", () => {
+      if (child.exitCode !== null) throw new Error(`${program} ended: ${server.log}`);
+      server.url = /^http:\/\/[^ ]*:\d+$/m.exec(server.log)?.[0];
+      return server.url;
+    });
+    await until("all roles", async () => {
+      const { roles } = await server.get("/v1/cluster");
+      return roles.every(({ parts, held }) => held === parts);
+    });
+    if (options.includes("--tokens")) {
+      server.token = (await server.call("POST", "/v1/tokens", { name: "the test", role: "admin" })).secret;
+      await until("requests without a token to be refused", async () => (await fetch(`${server.url}/v1/tasks`)).status === 401);
+    }
     return server;
   }
 
@@ -70,7 +94,8 @@ export class Server {
   async stop() {
     if (this.#process.exitCode !== null) return;
     const end = once(this.#process, "exit");
-    this.#process.kill("SIGTERM");
+    if (this.#process.stdin) this.#process.stdin.end();
+    else this.#process.kill("SIGTERM");
     const late = setTimeout(() => this.#process.kill("SIGKILL"), 15_000);
     await end;
     clearTimeout(late);

@@ -56,20 +56,23 @@ export async function furnish(server, pictures = { count: 20_000, sleep_ms: 2000
   for (const schedule of schedules) await server.call("POST", "/v1/schedules", schedule);
   await server.call("POST", "/v1/schedules/paused/pause");
   await server.call("POST", "/v1/schedules/nightly%20import/trigger");
+  const bulk = await server.call("POST", "/v1/bulk", { action: "resume", filter: { name: "import customers" } });
   await server.seen(failed, ({ finished_at }) => finished_at, "ended");
   await server.seen(done, ({ finished_at }) => finished_at, "ended");
   await server.seen(running, ({ progress }) => progress?.running > 0, "running");
-  return { done, failed, running, blocked, flow: flow.id };
+  return { done, failed, running, blocked, flow: flow.id, bulk: bulk.id };
 }
 
 /** Returns the path of every page, by the pattern of its route. */
-export function pages({ failed, flow }) {
+export function pages({ failed, flow, bulk }) {
   return {
     "/": "/",
     "/tasks": "/tasks?name_prefix=import",
     "/tasks/new": "/tasks/new?type=noop",
     "/tasks/{id}": `/tasks/${failed}`,
+    "/bulk/{id}": `/bulk/${bulk}`,
     "/groups": "/groups",
+    "/groups/{name}": "/groups/nightly",
     "/types": "/types",
     "/types/{name}": "/types/thumbnails",
     "/workers": "/workers",

@@ -148,7 +148,7 @@ test("the pages of a task and of a flow follow by events", async () => {
 
 test("charts show what was recorded, in the colours of the page", async () => {
   const id = await server.task({ count: 100_000, sleep_ms: 100 }, { name: "charted", timeout_ms: 86_400_000 });
-  for (const [path, count] of [["/", 2], ["/groups", 1]]) {
+  for (const [path, count] of [["/", 3], ["/groups/default", 2], ["/groups", 1]]) {
     await page.goto(path);
     await until(`${count} charts at ${path}`, async () => (await page.locator(".chart canvas").count()) === count);
     assert.equal(await page.locator(".chart.empty").count(), 0);

@@ -94,7 +94,11 @@ test("an action on many tasks is counted first", async () => {
   assert.match(await page.locator("main").innerText(), /selects 3 tasks/);
   assert.equal((await server.get(`/v1/tasks/${ids[0]}`)).control, "run");
   await page.locator("main form button").click();
-  assert.match(await page.locator("main").innerText(), /Applied to 3 of 3 tasks/);
+  await page.waitForURL(/\/bulk\/[-0-9a-f]+$/);
+  await until("its end", async () => {
+    await page.reload();
+    return /Applied to 3 of 3 tasks/.test(await page.locator("main").innerText());
+  });
   for (const id of ids) await server.seen(id, ({ status }) => status === "cancelled", "cancelled");
   assert.equal((await server.get(`/v1/tasks/${other}`)).control, "run");
 });
@@ -123,6 +127,24 @@ test("a group is made, and its quota is changed", async () => {
   await page.getByLabel("Quota of new & shiny").fill("70");
   await page.getByRole("row", { name: /new & shiny/ }).getByRole("button").click();
   await until("a quota of 70", async () => (await server.get("/v1/groups/new%20%26%20shiny")).quota === 70);
+});
+
+test("a group is limited, paused and resumed on its page", async () => {
+  await page.goto("/groups");
+  await page.getByRole("link", { name: "new & shiny" }).click();
+  const group = () => server.get("/v1/groups/new%20%26%20shiny");
+  await press("Pause the group");
+  await until("a pause", async () => (await group()).paused);
+  assert.match(await page.locator("main").innerText(), /It is paused/);
+  await press("Resume the group");
+  await until("its end", async () => !(await group()).paused);
+  await page.getByLabel("most running").fill("3");
+  await press("Set");
+  await until("a limit", async () => (await group()).limits.running === 3);
+  await page.getByLabel("most running").fill("");
+  await press("Set");
+  await until("no limit", async () => (await group()).limits.running === null);
+  assert.equal((await group()).quota, 70);
 });
 
 test("a process is drained and comes back", async () => {

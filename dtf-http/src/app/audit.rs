@@ -94,6 +94,9 @@ impl App {
             if let Err(error) = client.forget_audit(before).await {
                 warn!(%error, "old entries of the audit were not deleted");
             }
+            if let Err(error) = client.forget_bulks(before).await {
+                warn!(%error, "old actions on many tasks were not deleted");
+            }
         });
     }
 

@@ -37,7 +37,7 @@ impl Doctor for Stores {
             let all = TaskFilter::default();
             let table = self.client.list_tasks(&all, None, 1);
             let queues = self.client.has_queues(TaskId(1));
-            let (table, queues, groups) = tokio::join!(table, queues, self.groups.workers());
+            let (table, queues, groups) = tokio::join!(table, queues, self.groups.processes());
             vec![
                 answered("tasks", table),
                 answered("queues", queues),

@@ -1,8 +1,10 @@
 //! The actions of the API, for JSON handlers, pages and programs alike.
 
 mod audit;
+mod bulk;
 mod cluster;
 mod items;
+mod moves;
 mod placement;
 mod results;
 mod role_groups;
@@ -15,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_api as api;
-use dtf_api::{BulkAction, Code};
-use dtf_control::{Client, ClientError};
+use dtf_api::BulkAction;
+use dtf_control::{Client, ClientError, Pace, TaskStatusView};
 use dtf_model::TaskId;
 use dtf_model::failure::FailureKey;
 use dtf_model::group::ResourceGroup;
@@ -24,9 +26,8 @@ use dtf_model::ids::{EmitEpoch, Seq};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::table::{TaskFilter, TaskRow};
 use dtf_types::Exchange;
-use futures::{StreamExt, stream};
 use lrmf_core::Coordination;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) use self::audit::Change;
@@ -35,19 +36,13 @@ pub use self::cluster::Doctor;
 pub(crate) use self::cluster::Findings;
 use self::cluster::Stores;
 pub use self::placement::PlacementAction;
-pub(crate) use self::role_groups::RoleGroups;
+pub(crate) use self::role_groups::{Processes, RoleGroups};
 use crate::auth::Caller;
 use crate::convert;
 use crate::history::Recorded;
 use crate::problem::Failed;
 use crate::watch::{Look, Watch};
 
-/// The most tasks that one action is applied to.
-const MAX_BULK: u32 = 10_000;
-/// The tasks that an action is applied to at the same time.
-const BULK_TOGETHER: usize = 16;
-/// The most refusals that are told of an action on many tasks.
-const MAX_REFUSED: usize = 100;
 /// The most tasks or failures of a page.
 const MAX_PAGE: u32 = 1000;
 /// The most event streams that are open at a time.
@@ -66,6 +61,8 @@ pub struct App {
     audit_kept: Duration,
     watch: Watch,
     recorded: Recorded,
+    /// Told when an action on many tasks was added.
+    bulk_added: Arc<Notify>,
 }
 
 impl App {
@@ -83,6 +80,7 @@ impl App {
             exchange: None,
             forgotten: Arc::default(),
             audit_kept: audit::KEPT,
+            bulk_added: Arc::default(),
         }
     }
 
@@ -151,9 +149,28 @@ impl App {
             None => self.client.create_task_once(request, task_type, param).await?,
             Some(unique) => self.client.create_task_unique(request, task_type, param, &unique).await?,
         };
-        let created = created.id();
-        self.note_done(Change { action: "task.create", target: target(created), detail, request }).await?;
-        self.task(created.0).await
+        self.created(created.id(), detail, request).await
+    }
+
+    /// Keeps that a task was created, and returns it.
+    pub(crate) async fn created(
+        &self,
+        id: TaskId,
+        detail: String,
+        request: Uuid,
+    ) -> Result<api::Task, Failed> {
+        let change = Change { action: "task.create", target: target(id), detail, request };
+        let (noted, row) = tokio::join!(self.note_done(change), self.client.task_row(id));
+        noted?;
+        let row = row?;
+        // Before its first run it has no queues: none have to be in reach.
+        if row.run.0 == 0 {
+            return Ok(convert::view(
+                self.registry(),
+                TaskStatusView { row, queues: None, pace: Pace::default() },
+            ));
+        }
+        self.task(id.0).await
     }
 
     /// Returns a task with its progress.
@@ -166,7 +183,9 @@ impl App {
         if !self.caller.sees(&view.row.param.group) {
             return Err(ClientError::NoSuchTask(TaskId(id)).into());
         }
-        Ok(convert::view(self.registry(), view))
+        let mut task = convert::view(self.registry(), view);
+        self.watch.resource_groups().block(std::slice::from_mut(&mut task)).await;
+        Ok(task)
     }
 
     /// Returns a page of tasks.
@@ -254,67 +273,6 @@ impl App {
         .await
     }
 
-    /// Applies an action to all tasks that a filter selects. `request` names the action: sent again, a retry makes no second
-    /// task of any.
-    ///
-    /// # Errors
-    /// The filter has no condition, selects too many tasks or another number than is expected, or a store failed before the
-    /// first task was touched.
-    pub async fn bulk(&self, request: Uuid, bulk: api::BulkRequest) -> Result<api::BulkResult, Failed> {
-        let selected = self.select(&bulk.filter).await?;
-        let count = selected.len() as u64;
-        if let Some(expected) = bulk.expect_count.filter(|expected| *expected != count) {
-            let detail = format!(
-                "the filter selects {count} tasks, not {expected}; look again and repeat the request"
-            );
-            return Err(Failed::new(Code::CountDiffers, detail));
-        }
-        let mut result =
-            api::BulkResult { selected: count, applied: 0, refused: Vec::new(), refused_count: 0 };
-        if bulk.dry_run {
-            return Ok(result);
-        }
-        let applied = stream::iter(selected).map(|id| async move {
-            // Each task's creation has a name of its own, derived from the request's.
-            let of_task = Uuid::from_u128(request.as_u128() ^ u128::from(id.0));
-            (id, self.apply(of_task, id, bulk.action).await)
-        });
-        let mut applied = applied.buffer_unordered(BULK_TOGETHER);
-        while let Some((id, outcome)) = applied.next().await {
-            match outcome {
-                Ok(_) => result.applied += 1,
-                Err(failed) => {
-                    result.refused_count += 1;
-                    if result.refused.len() < MAX_REFUSED {
-                        result.refused.push(api::Refused { id: id.0, detail: failed.0.detail });
-                    }
-                }
-            }
-        }
-        result.refused.sort_by_key(|refused| refused.id);
-        Ok(result)
-    }
-
-    async fn select(&self, query: &api::TaskQuery) -> Result<Vec<TaskId>, Failed> {
-        if query.cursor.is_some() || query.limit.is_some() {
-            return Err(Failed::invalid("the filter of a bulk action takes no cursor and no limit"));
-        }
-        if *query == api::TaskQuery::default() {
-            return Err(Failed::invalid(
-                "the filter is empty; give at least one condition, such as status or group",
-            ));
-        }
-        let filter = self.filter(query).await?;
-        let rows = self.list(&filter, None, MAX_BULK).await?;
-        if rows.len() == MAX_BULK as usize
-            && !self.list(&filter, rows.last().map(|row| row.id), 1).await?.is_empty()
-        {
-            let detail = format!("the filter selects more than {MAX_BULK} tasks; narrow it and act in parts");
-            return Err(Failed::invalid(detail));
-        }
-        Ok(rows.into_iter().map(|row| row.id).collect())
-    }
-
     /// Returns a page of a task's failures.
     ///
     /// # Errors
@@ -364,13 +322,19 @@ impl App {
     /// # Errors
     /// A value is not allowed, or a store failed.
     pub async fn set_group(&self, name: &str, set: api::SetGroup) -> Result<api::Group, Failed> {
-        // A share of one group is taken from the others.
-        self.caller.check_unlimited()?;
+        // A share of one group is taken from the others; a pause is its own.
+        match set {
+            api::SetGroup { quota: None, limits: None, description: None, paused: Some(_) } => {
+                self.group(name).await?;
+            }
+            _ => self.caller.check_unlimited()?,
+        }
         let mut group = self.client.group(name).await?.unwrap_or_else(|| ResourceGroup::named(name));
         group.quota = set.quota.unwrap_or(group.quota);
         group.limits = set.limits.map_or(group.limits, convert::model_limits);
         group.description = set.description.unwrap_or(group.description);
-        let detail = format!("quota {}", group.quota);
+        group.paused = set.paused.unwrap_or(group.paused);
+        let detail = format!("quota {}{}", group.quota, if group.paused { ", paused" } else { "" });
         let (target, request) = (format!("group {name}"), Uuid::new_v4());
         self.audited(Change { action: "group.set", target, detail, request }, async {
             self.client.set_group(&group).await?;

@@ -63,7 +63,7 @@ impl App {
     /// # Errors
     /// The store of the groups failed.
     pub async fn workers(&self) -> Result<Vec<api::Worker>, Failed> {
-        self.groups.workers().await
+        Ok(self.groups.processes().await?.workers)
     }
 
     /// Empties a process, or lets it have parts again, in every role that it has.
@@ -115,10 +115,12 @@ impl App {
                     state: convert::holding_state(view.state),
                     why: reasons.into_iter().map(|reason| reason.text).collect(),
                     pinned_to: view.pinned_to.map(|member| member.to_string()),
+                    since: self.groups.moves().since(role, &view.key),
                 });
             }
         }
-        Ok(api::Placement { role, parts, frozen, workers })
+        let (moves, seen_since) = self.groups.moves().of(role);
+        Ok(api::Placement { role, parts, frozen, workers, moves, seen_since })
     }
 
     fn admin(&self, role: Role) -> Result<Admin, Failed> {

@@ -2,7 +2,6 @@
 
 use dtf_api as api;
 use dtf_control::TypeDefinition;
-use dtf_model::defined_type::DefinedType;
 use uuid::Uuid;
 
 use super::audit::Change;
@@ -22,7 +21,11 @@ impl App {
             .filter_map(|known| Some(convert::task_type(known, self.registry().conf(known.task_type).ok()?)))
             .collect();
         for defined in self.client().defined_types(after, MAX_PAGE).await? {
-            let brief = api::TaskType { schema: None, definition: None, ..self.defined_view(defined)? };
+            let brief = api::TaskType {
+                schema: None,
+                definition: None,
+                ..convert::defined_type(self.registry(), defined)?
+            };
             types.push(brief);
         }
         Ok(types)
@@ -37,27 +40,11 @@ impl App {
             return Ok(convert::task_type(known, self.registry().conf(known.task_type)?));
         }
         match self.client().defined_type(name).await? {
-            Some(defined) => self.defined_view(defined),
+            Some(defined) => convert::defined_type(self.registry(), defined),
             None => {
                 Err(Failed::not_found(format!("there is no type {name:?}; GET /v1/types has those that are")))
             }
         }
-    }
-
-    fn defined_view(&self, defined: DefinedType) -> Result<api::TaskType, Failed> {
-        let definable = self.registry().definable()?;
-        let number = self.registry().number_of_defined(&defined.name)?;
-        let like = convert::task_type(definable, self.registry().conf(definable.task_type)?);
-        let DefinedType { name, version, description, schema, template, updated_at, updated_by } = defined;
-        Ok(api::TaskType {
-            name,
-            number: number.0,
-            version,
-            description,
-            schema: Some(schema).filter(|schema| !schema.is_null()),
-            definition: Some(api::Definition { template, updated_at, updated_by }),
-            ..like
-        })
     }
 
     /// Defines a type of task, or gives it another definition. Tasks that were created before keep theirs.
@@ -72,7 +59,7 @@ impl App {
         let by = self.caller().name.clone();
         self.audited(Change { action: "type.define", target, detail: String::new(), request }, async {
             let defined = self.client().define_type(name, definition, &by).await?;
-            self.defined_view(defined)
+            convert::defined_type(self.registry(), defined)
         })
         .await
     }

@@ -5,6 +5,7 @@
 //! from the machine itself needs no token.
 
 mod attempts;
+mod bearer;
 mod caller;
 mod gate;
 mod least;
@@ -12,6 +13,7 @@ mod least;
 mod tests;
 mod verifier;
 
+pub(crate) use bearer::Bearer;
 pub(crate) use caller::Acting;
 pub use caller::Caller;
 pub(crate) use gate::{COOKIE, Gate, Peer, PeerAddress, authorize};

@@ -18,6 +18,8 @@ pub(super) struct Numbers {
     pub(super) running: f64,
     /// Subtasks that wait.
     pub(super) waiting: f64,
+    /// The share of the quotas of the groups that have something to run.
+    pub(super) quota_share: f64,
 }
 
 impl Numbers {
@@ -26,6 +28,7 @@ impl Numbers {
         self.failed += other.failed * factor;
         self.running += other.running * factor;
         self.waiting += other.waiting * factor;
+        self.quota_share += other.quota_share * factor;
     }
 }
 
@@ -61,13 +64,23 @@ impl Meter {
         gone
     }
 
-    /// Returns what has changed since the last look; none at the first one. `ended` may have tasks whose end is known already.
-    pub(super) fn note(&mut self, now: u64, active: &[api::Task], ended: &[api::Task]) -> Option<Point> {
+    /// Returns what has changed since the last look; none at the first one. `ended` may have tasks whose end is known already. `quotas` are
+    /// those of the groups.
+    pub(super) fn note(
+        &mut self,
+        now: u64,
+        active: &[api::Task],
+        ended: &[api::Task],
+        quotas: &HashMap<String, u32>,
+    ) -> Option<Point> {
         let elapsed = self.at.map(|at| now.saturating_sub(at)).filter(|elapsed| *elapsed > 0);
         let mut groups: BTreeMap<String, Numbers> = BTreeMap::new();
         if let Some(elapsed) = elapsed {
             let seconds = elapsed as f64 / 1000.0;
-            let news = ended.iter().filter(|task| !self.ended.contains(&task.id));
+            // What ended between the look and the reading of its end comes with the next step.
+            let there: HashSet<u64> = active.iter().map(|task| task.id).collect();
+            let news =
+                ended.iter().filter(|task| !self.ended.contains(&task.id) && !there.contains(&task.id));
             for task in active.iter().chain(news) {
                 let Some(progress) = task.progress else { continue };
                 let before = self.active.get(&task.id).copied().unwrap_or_default();
@@ -79,6 +92,7 @@ impl Meter {
                         failed: new(failed(&progress.counts), failed(&before)),
                         running: progress.running as f64,
                         waiting: (progress.pending + progress.delayed) as f64,
+                        quota_share: 0.0,
                     },
                     1.0,
                 );
@@ -87,7 +101,19 @@ impl Meter {
         self.at = Some(now);
         self.active = active.iter().filter_map(|task| Some((task.id, task.progress?.counts))).collect();
         self.ended = ended.iter().map(|task| task.id).collect();
+        share_quotas(&mut groups, quotas);
         elapsed.map(|_| Point { at: now, groups: largest(groups) })
+    }
+}
+
+/// Says of each group with something to run what share of it its quota is.
+fn share_quotas(groups: &mut BTreeMap<String, Numbers>, quotas: &HashMap<String, u32>) {
+    let has_work = |numbers: &Numbers| numbers.running + numbers.waiting > 0.0;
+    let quota = |group: &str| f64::from(quotas.get(group).copied().unwrap_or_default());
+    let all: f64 =
+        groups.iter().filter(|(_, numbers)| has_work(numbers)).map(|(group, _)| quota(group)).sum();
+    for (group, numbers) in groups.iter_mut().filter(|(_, numbers)| has_work(numbers)) {
+        numbers.quota_share = if all > 0.0 { quota(group) / all } else { 0.0 };
     }
 }
 
@@ -122,37 +148,50 @@ pub(super) mod tests {
 
     #[test]
     fn a_step_has_what_was_done_since_the_one_before() {
-        let mut meter = Meter::default();
-        assert_eq!(meter.note(10_000, &[task(1, "a", 50, 0, 3)], &[task(9, "a", 7, 0, 0)]), None);
+        let (mut meter, none) = (Meter::default(), HashMap::new());
+        assert_eq!(meter.note(10_000, &[task(1, "a", 50, 0, 3)], &[task(9, "a", 7, 0, 0)], &none), None);
         // Task 1 goes on, 2 is new, 3 began and ended, 9 had ended before.
         let active = [task(1, "a", 100, 10, 4), task(2, "b", 20, 0, 1)];
         assert!(meter.gone(&active).is_empty());
-        let point = meter.note(15_000, &active, &[task(9, "a", 7, 0, 0), task(3, "b", 5, 5, 0)]).unwrap();
-        let numbers = |succeeded, failed, running| Numbers { succeeded, failed, running, waiting: 0.0 };
+        let point = meter
+            .note(
+                15_000,
+                &active,
+                &[task(9, "a", 7, 0, 0), task(3, "b", 5, 5, 0)],
+                &HashMap::from([("a".to_owned(), 30), ("b".to_owned(), 10)]),
+            )
+            .unwrap();
+        let numbers = |succeeded, failed, running, quota_share| Numbers {
+            succeeded,
+            failed,
+            running,
+            waiting: 0.0,
+            quota_share,
+        };
         assert_eq!(point.at, 15_000);
-        assert_eq!(point.groups["a"], numbers(10.0, 2.0, 4.0));
-        assert_eq!(point.groups["b"], numbers(5.0, 1.0, 1.0));
+        assert_eq!(point.groups["a"], numbers(10.0, 2.0, 4.0, 0.75));
+        assert_eq!(point.groups["b"], numbers(5.0, 1.0, 1.0, 0.25));
         // Task 2 has ended, and 1 is run again from its beginning.
         let active = [task(1, "a", 5, 0, 4)];
         assert_eq!(meter.gone(&active), [2]);
-        let point = meter.note(20_000, &active, &[task(2, "b", 30, 0, 0)]).unwrap();
+        let point = meter.note(20_000, &active, &[task(2, "b", 30, 0, 0)], &none).unwrap();
         assert_eq!((point.groups["a"].succeeded, point.groups["b"].succeeded), (1.0, 2.0));
     }
 
     #[test]
     fn a_clock_that_is_put_back_makes_no_step() {
-        let mut meter = Meter::default();
-        meter.note(10_000, &[], &[]);
-        assert_eq!(meter.note(9_000, &[], &[]), None);
-        assert!(meter.note(14_000, &[], &[]).is_some());
+        let (mut meter, none) = (Meter::default(), HashMap::new());
+        meter.note(10_000, &[], &[], &none);
+        assert_eq!(meter.note(9_000, &[], &[], &none), None);
+        assert!(meter.note(14_000, &[], &[], &none).is_some());
     }
 
     #[test]
     fn groups_without_end_take_no_memory_without_end() {
-        let mut meter = Meter::default();
-        meter.note(1000, &[], &[]);
+        let (mut meter, none) = (Meter::default(), HashMap::new());
+        meter.note(1000, &[], &[], &none);
         let many: Vec<_> = (0..500).map(|n| task(n, &format!("group {n}"), 0, 0, n)).collect();
-        let point = meter.note(2000, &many, &[]).unwrap();
+        let point = meter.note(2000, &many, &[], &none).unwrap();
         assert_eq!(point.groups.len(), GROUPS);
         assert!(point.groups.contains_key("group 499"));
     }

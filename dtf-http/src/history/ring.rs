@@ -59,6 +59,7 @@ impl Rings {
 
     /// Returns what was recorded of the groups that may be seen.
     pub(super) fn history(&self, query: &HistoryQuery, sees: impl Fn(&str) -> bool) -> History {
+        let sees = |group: &str| sees(group) && query.group.as_deref().is_none_or(|only| only == group);
         let step = u64::try_from(STEP.as_millis()).unwrap_or(u64::MAX);
         let (ring, step_ms) = match query.span {
             Span::Hour => (&self.hour, step),
@@ -75,14 +76,25 @@ impl Rings {
             history.failed.push(total.failed as f32);
             history.running.push(total.running as f32);
             history.waiting.push(total.waiting as f32);
+            history.wait_ms.push(latency(total.waiting, &total));
+            history.run_ms.push(latency(total.running, &total));
         }
         // Chosen by the whole ring, so that those who ask for a part of it are told of the same ones.
         for group in largest(ring, sees) {
             let share = points.iter().map(|point| share(point, group)).collect();
-            history.groups.push(api::GroupHistory { group: group.to_owned(), share });
+            let quota_share =
+                points.iter().map(|point| point.groups.get(group).map_or(0.0, |of| of.quota_share as f32));
+            let quota_share = quota_share.collect();
+            history.groups.push(api::GroupHistory { group: group.to_owned(), share, quota_share });
         }
         history
     }
+}
+
+/// The mean time that a subtask was among so many, by Little's law, in milliseconds; none where none ended.
+fn latency(among: f64, of: &Numbers) -> Option<f32> {
+    let ended = of.succeeded + of.failed;
+    (ended > 0.0).then(|| (1000.0 * among / ended) as f32)
 }
 
 /// The share of a group of all that ran.
@@ -116,7 +128,7 @@ mod tests {
     }
 
     fn hour(since: Option<u64>) -> HistoryQuery {
-        HistoryQuery { span: Span::Hour, since }
+        HistoryQuery { span: Span::Hour, since, group: None }
     }
 
     #[test]
@@ -125,8 +137,10 @@ mod tests {
         for number in 1..=(MEAN * (DAY + 5)) as u64 {
             rings.push(point(number * 5000, &[("a", (number % 2) as f64)]));
         }
-        let (hours, days) =
-            (rings.history(&hour(None), |_| true), HistoryQuery { span: Span::Day, since: None });
+        let (hours, days) = (
+            rings.history(&hour(None), |_| true),
+            HistoryQuery { span: Span::Day, ..HistoryQuery::default() },
+        );
         let days = rings.history(&days, |_| true);
         assert_eq!((hours.at.len(), hours.step_ms), (HOUR, 5000));
         assert_eq!((days.at.len(), days.step_ms), (DAY, 300_000));
@@ -145,7 +159,11 @@ mod tests {
             history.groups.iter().map(|of| (of.group.clone(), of.share.clone())).collect::<Vec<_>>()
         };
         assert_eq!(told(&all), [("a".to_owned(), vec![0.25]), ("b".to_owned(), vec![0.75])]);
-        assert_eq!((all.running, all.succeeded), (vec![4.0], vec![8.0]));
+        assert_eq!((&all.running, &all.succeeded), (&vec![4.0], &vec![8.0]));
+        assert_eq!((all.run_ms, all.wait_ms), (vec![Some(500.0)], vec![Some(0.0)]));
+        let one = HistoryQuery { group: Some("a".to_owned()), ..hour(None) };
+        let one = rings.history(&one, |_| true);
+        assert_eq!((told(&one), one.running), (vec![("a".to_owned(), vec![0.25])], vec![1.0]));
         let some = rings.history(&hour(None), |group| group == "b");
         assert_eq!((told(&some), some.running), (vec![("b".to_owned(), vec![0.75])], vec![3.0]));
         let many: Vec<_> = (0..20).map(|n| (format!("g{n:02}"), f64::from(n))).collect();

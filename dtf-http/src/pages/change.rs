@@ -1,7 +1,7 @@
 //! The forms that change something.
 
 use askama::Template;
-use dtf_api::{BulkAction, BulkRequest, BulkResult, Drain, NewTask, SetGroup, TaskQuery};
+use dtf_api::{Bulk, BulkAction, BulkRequest, Drain, NewTask, TaskQuery};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -60,10 +60,16 @@ pub(super) struct BulkForm {
 #[template(path = "bulk.html")]
 struct BulkPage {
     here: &'static str,
-    action: BulkAction,
+    bulk: Bulk,
+    /// The filter, as the form sends it.
     filter: String,
-    request: Uuid,
-    result: BulkResult,
+}
+
+impl BulkPage {
+    fn of(bulk: Bulk) -> Self {
+        let filter = serde_json::to_string(&bulk.filter).unwrap_or_default();
+        Self { here: "Tasks", bulk, filter }
+    }
 }
 
 pub(super) async fn bulk(Acting(app): Acting, Form(form): Form<BulkForm>) -> Page {
@@ -72,35 +78,16 @@ pub(super) async fn bulk(Acting(app): Acting, Form(form): Form<BulkForm>) -> Pag
     let request = form.request.unwrap_or_else(Uuid::new_v4);
     let dry_run = form.expect_count.is_none();
     let bulk = BulkRequest { action: form.action, filter, expect_count: form.expect_count, dry_run };
-    let result = app.bulk(request, bulk).await?;
-    render(&BulkPage { here: "Tasks", action: form.action, filter: form.filter, request, result })
+    let bulk = app.bulk(request, bulk).await?;
+    match dry_run {
+        true => render(&BulkPage::of(bulk)),
+        false => see(&format!("/bulk/{}", bulk.id)),
+    }
 }
 
-#[derive(Deserialize)]
-pub(super) struct QuotaForm {
-    quota: u32,
-}
-
-pub(super) async fn set_quota(
-    Acting(app): Acting,
-    Path(name): Path<String>,
-    Form(form): Form<QuotaForm>,
-) -> Page {
-    // It must be there: a mistyped name makes no group.
-    app.group(&name).await?;
-    app.set_group(&name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
-    see("/groups")
-}
-
-#[derive(Deserialize)]
-pub(super) struct GroupForm {
-    name: String,
-    quota: u32,
-}
-
-pub(super) async fn make_group(Acting(app): Acting, Form(form): Form<GroupForm>) -> Page {
-    app.set_group(&form.name, SetGroup { quota: Some(form.quota), ..SetGroup::default() }).await?;
-    see("/groups")
+/// How far an action on many tasks is.
+pub(super) async fn bulk_state(Acting(app): Acting, Path(id): Path<Uuid>) -> Page {
+    render(&BulkPage::of(app.bulk_state(id).await?))
 }
 
 pub(super) async fn drain(Acting(app): Acting, Path(name): Path<String>, Form(drain): Form<Drain>) -> Page {

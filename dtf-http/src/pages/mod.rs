@@ -6,6 +6,7 @@ mod change;
 mod cluster;
 mod flows;
 mod graph;
+mod groups;
 mod read;
 mod reference;
 mod schedules;
@@ -23,7 +24,7 @@ use crate::problem::Failed;
 
 pub(crate) use view::{
     NAVIGATION, ROLES, STATUSES, bar, body, counted, has_failed, left, limit, link_of, marked, not_succeeded,
-    pretty, rate, receiver, share, text, utc, words,
+    place, pretty, rate, receiver, share, text, utc, words,
 };
 
 pub(crate) fn routes() -> Router<App> {
@@ -35,10 +36,10 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tasks/{id}/{action}", post(change::act))
         .route("/tasks/{id}/hooks/{hook}/deliver", post(change::deliver_again))
         .route("/bulk", post(change::bulk))
-        .route("/groups", get(read::groups).post(change::make_group))
-        .route("/groups/{name}", post(change::set_quota))
+        .route("/bulk/{id}", get(change::bulk_state))
         .route("/workers", get(read::workers))
         .route("/workers/{name}/drain", post(change::drain))
+        .merge(groups::routes())
         .merge(cluster::routes())
         .merge(types::routes())
         .merge(schedules::routes())

@@ -1,18 +1,17 @@
 //! The pages that show.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use dtf_api::{
-    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Group, Progress, RemoteWorker, Role,
-    Task, TaskPage, TaskQuery, TaskStatus, TaskType, TimelineEntry, TypeQuery, Worker,
+    AuditEntry, BulkAction, FailureKind, FailurePage, FailureQuery, Progress, RemoteWorker, Role, Task,
+    TaskPage, TaskQuery, TaskStatus, TaskType, TimelineEntry, TypeQuery, Worker,
 };
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::view::{allowed, not_succeeded, pretty};
+use super::groups::{self, GroupShare};
+use super::view::{allowed, not_succeeded, pretty, time};
 use super::{Page, render};
-use crate::app::App;
+use crate::app::{App, Processes};
 use crate::auth::Acting;
 use crate::convert::percent;
 use crate::extract::{Path, Query};
@@ -52,16 +51,19 @@ struct Overview {
     warnings: Vec<Warning>,
     running: Vec<Task>,
     latest: Vec<Task>,
+    top: Vec<GroupShare>,
 }
 
 pub(super) async fn overview(Acting(app): Acting) -> Page {
     // What can be read is shown, whatever else is down.
-    let (look, workers) = tokio::join!(app.active(), app.watch().workers().now());
+    let (look, workers) = tokio::join!(app.active(), app.watch().processes().now());
     let mut warnings = Vec::new();
-    let (mut tiles, mut running, mut latest) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tiles, mut running, mut latest, mut top) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     match &look {
         Ok(look) => {
             tiles = tiles_of(look);
+            tiles.extend(latency(&app));
+            top = groups::top(look);
             warnings.extend(waiting(look));
             let is_running = |task: &&Task| task.status == TaskStatus::Running;
             running = look.tasks.iter().filter(is_running).take(RUNNING).cloned().collect();
@@ -72,22 +74,38 @@ pub(super) async fn overview(Acting(app): Acting) -> Page {
         }
     }
     match &workers.value {
-        Ok(workers) => warnings.extend(missing_roles(workers)),
+        Ok(processes) => {
+            warnings.extend(missing_roles(&processes.workers));
+            warnings.extend(stuck(processes));
+        }
         Err(failed) => {
             warnings
                 .push(Warning::of_cluster(format!("The processes cannot be shown: {}.", failed.0.detail)));
         }
     }
-    render(&Overview { here: "Overview", tiles, is_known: look.is_ok(), warnings, running, latest })
+    render(&Overview { here: "Overview", tiles, is_known: look.is_ok(), warnings, running, latest, top })
 }
 
-fn tiles_of(look: &Look) -> Vec<Tile> {
+/// The mean times of subtasks in the last minute.
+fn latency(app: &App) -> Vec<Tile> {
+    let Some((wait, run)) = app.latency() else { return Vec::new() };
+    let tile = |name, millis: f32| Tile { name, value: time(millis) };
+    vec![tile("mean wait of a subtask", wait), tile("mean run of a subtask", run)]
+}
+
+/// The numbers of tasks that have not ended, by status.
+fn counts(look: &Look) -> Vec<(TaskStatus, String)> {
     let of = |status: TaskStatus| {
         let count = look.tasks.iter().filter(|task| task.status == status).count();
         let more = if look.cut.contains(&status) { "+" } else { "" };
-        Tile { name: status.name(), value: format!("{count}{more}") }
+        (status, format!("{count}{more}"))
     };
-    let mut tiles: Vec<_> = [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created].map(of).into();
+    [TaskStatus::Running, TaskStatus::Paused, TaskStatus::Created].map(of).into()
+}
+
+fn tiles_of(look: &Look) -> Vec<Tile> {
+    let tile = |(status, value): (TaskStatus, String)| Tile { name: status.name(), value };
+    let mut tiles: Vec<_> = counts(look).into_iter().map(tile).collect();
     if look.progress_missing.is_none() {
         let progress = || look.tasks.iter().filter_map(|task| task.progress);
         let sum =
@@ -123,6 +141,15 @@ fn missing_roles(workers: &[Worker]) -> impl Iterator<Item = Warning> {
     let missing: Vec<_> = Role::ALL.into_iter().filter(|role| !has(*role)).collect();
     let text = |role: Role| format!("No process has the role {}.", role.name());
     missing.into_iter().map(move |role| Warning::of_cluster(text(role)))
+}
+
+/// The parts whose holders do not give them up.
+fn stuck(processes: &Processes) -> impl Iterator<Item = Warning> {
+    let text = |(role, part, worker): &(Role, String, String)| {
+        let role = role.name();
+        Warning::of_cluster(format!("{worker} cannot stop part {part} of its work as {role}."))
+    };
+    processes.stuck.iter().take(WARNINGS).map(text)
 }
 
 /// The conditions of a list as a form sends them: an empty field is none.
@@ -183,6 +210,8 @@ struct Tasks {
     is_filtered: bool,
     /// The filter, as the form of an action on all that fit sends it.
     filter: String,
+    /// The numbers of tasks that have not ended, by status; none where they cannot be read.
+    counts: Vec<(TaskStatus, String)>,
 }
 
 pub(super) async fn tasks(Acting(app): Acting, Query(form): Query<ListForm>) -> Page {
@@ -200,6 +229,7 @@ pub(super) async fn tasks(Acting(app): Acting, Query(form): Query<ListForm>) -> 
         is_filtered: filter != TaskQuery::default(),
         filter: serde_json::to_string(&filter).unwrap_or_default(),
         types: app.types(&TypeQuery::default()).await?,
+        counts: app.active().await.map(|look| counts(&look)).unwrap_or_default(),
         query,
         page,
     })
@@ -302,45 +332,6 @@ pub(super) async fn form_page(app: &App, form: NewForm, problem: Option<String>)
     let request = form.request.unwrap_or_else(Uuid::new_v4);
     let types = app.types(&TypeQuery::default()).await?;
     render(&NewTaskPage { here: "Tasks", types, form, request, problem })
-}
-
-#[derive(Template)]
-#[template(path = "groups.html")]
-struct Groups {
-    here: &'static str,
-    groups: Vec<Group>,
-    total: u64,
-    /// The subtasks that run, by group; none where that cannot be read.
-    running: Option<BTreeMap<String, u64>>,
-}
-
-impl Groups {
-    /// The share of a group of what runs now.
-    fn measured(&self, group: &str) -> String {
-        let Some(running) = &self.running else { return "–".to_owned() };
-        let all = running.values().sum::<u64>();
-        let own = running.get(group).copied().unwrap_or_default();
-        format!("{:.1} %", 100.0 * own as f64 / all.max(1) as f64)
-    }
-}
-
-/// The subtasks that run, by group.
-fn running(look: &Look) -> Option<BTreeMap<String, u64>> {
-    if look.progress_missing.is_some() {
-        return None;
-    }
-    let mut running = BTreeMap::new();
-    for (task, progress) in look.tasks.iter().filter_map(|task| Some((task, task.progress?))) {
-        *running.entry(task.group.clone()).or_default() += progress.running;
-    }
-    Some(running)
-}
-
-pub(super) async fn groups(Acting(app): Acting) -> Page {
-    let groups = app.groups().await?;
-    let total = groups.iter().map(|group| u64::from(group.quota)).sum();
-    let running = app.active().await.ok().and_then(|look| running(&look));
-    render(&Groups { here: "Groups", groups, total, running })
 }
 
 #[derive(Template)]

@@ -78,7 +78,8 @@ pub(crate) fn link_of(target: &str) -> Option<String> {
         "task" => Some(format!("/tasks/{name}")),
         "flow" => Some(format!("/flows/{name}")),
         "schedule" => Some(format!("/schedules/{}", percent(name))),
-        "group" => Some(format!("/tasks?group={}", percent(name))),
+        "group" => Some(format!("/groups/{}", percent(name))),
+        "bulk" => Some(format!("/bulk/{name}")),
         _ => None,
     }
 }
@@ -151,6 +152,21 @@ pub(crate) fn allowed(status: TaskStatus, failed: u64) -> Vec<BulkAction> {
     }
 }
 
+/// A process that holds something, or that none does.
+pub(crate) fn place(worker: &Option<String>) -> &str {
+    worker.as_deref().unwrap_or("nobody")
+}
+
+/// A span of time, as in `12 ms`, `1.5 s` or `3 min`.
+pub(crate) fn time(millis: f32) -> String {
+    match millis {
+        ..10.0 => format!("{millis:.1} ms"),
+        10.0..1000.0 => format!("{millis:.0} ms"),
+        1000.0..120_000.0 => format!("{:.1} s", millis / 1000.0),
+        _ => format!("{:.0} min", millis / 60_000.0),
+    }
+}
+
 /// Formats a time in UTC.
 pub(crate) fn utc(millis: &u64) -> String {
     dtf_control::utc(*millis)
@@ -171,6 +187,15 @@ mod tests {
             (4_102_444_799_000, "2099-12-31 23:59:59"),
         ] {
             assert_eq!(utc(&millis), shown);
+        }
+    }
+
+    #[test]
+    fn spans_are_shown_in_fitting_units() {
+        for (millis, shown) in
+            [(0.0, "0.0 ms"), (9.94, "9.9 ms"), (250.4, "250 ms"), (1500.0, "1.5 s"), (180_000.0, "3 min")]
+        {
+            assert_eq!(time(millis), shown);
         }
     }
 

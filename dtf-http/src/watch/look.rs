@@ -9,7 +9,8 @@ use dtf_model::TaskStatus;
 use dtf_model::table::{TaskFilter, TaskRow};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::shared::Source;
+use super::resource_groups::ResourceGroups;
+use super::shared::{Shared, Source};
 use crate::app::list_of_groups;
 use crate::convert;
 use crate::problem::Failed;
@@ -57,12 +58,17 @@ impl Look {
 /// Looks at the tasks of some groups.
 pub(crate) struct Looks {
     client: Client,
+    resource_groups: Arc<Shared<ResourceGroups>>,
     groups: Vec<String>,
 }
 
 impl Looks {
-    pub(super) fn new(client: Client, groups: Vec<String>) -> Self {
-        Self { client, groups }
+    pub(super) fn new(
+        client: Client,
+        resource_groups: Arc<Shared<ResourceGroups>>,
+        groups: Vec<String>,
+    ) -> Self {
+        Self { client, resource_groups, groups }
     }
 
     /// Reads the rows of tasks that have not ended, and the statuses of which there are more.
@@ -122,6 +128,7 @@ impl Source for Looks {
             .map(|row| convert::view(types, TaskStatusView { row, queues: None, pace: Pace::default() }));
         let mut tasks: Vec<_> = views.chain(others).collect();
         tasks.sort_by_key(|task| std::cmp::Reverse(task.id));
+        self.resource_groups.block(&mut tasks).await;
         *meters = measured;
         Ok(Look { tasks, latest, cut, progress_missing: None, text: OnceLock::new() })
     }

@@ -1,6 +1,7 @@
 //! The one watcher of a process: pages and streams share what it has seen, so that they cost the stores the same however many are open.
 
 mod look;
+mod resource_groups;
 mod shared;
 mod single;
 
@@ -12,6 +13,7 @@ use dtf_model::{FlowId, TaskId};
 use crate::app::{Findings, RoleGroups};
 
 pub(crate) use self::look::{Look, Looks};
+use self::resource_groups::ResourceGroups;
 use self::shared::SharedBy;
 pub(crate) use self::shared::{Seen, Shared, Source};
 pub(crate) use self::single::{OneFlow, OneTask};
@@ -20,22 +22,25 @@ pub(crate) use self::single::{OneFlow, OneTask};
 #[derive(Clone)]
 pub(crate) struct Watch {
     client: Client,
+    resource_groups: Arc<Shared<ResourceGroups>>,
     all: Arc<Shared<Looks>>,
     some: Arc<SharedBy<Vec<String>, Looks>>,
     tasks: Arc<SharedBy<TaskId, OneTask>>,
     flows: Arc<SharedBy<FlowId, OneFlow>>,
-    workers: Arc<Shared<RoleGroups>>,
+    processes: Arc<Shared<RoleGroups>>,
     findings: Arc<Shared<Findings>>,
 }
 
 impl Watch {
     pub(crate) fn new(client: Client, groups: RoleGroups, findings: Findings) -> Self {
+        let resource_groups = Arc::new(Shared::new(ResourceGroups::new(client.clone())));
         Self {
-            all: Arc::new(Shared::new(Looks::new(client.clone(), Vec::new()))),
+            all: Arc::new(Shared::new(Looks::new(client.clone(), resource_groups.clone(), Vec::new()))),
+            resource_groups,
             some: Arc::new(SharedBy::new()),
             tasks: Arc::new(SharedBy::new()),
             flows: Arc::new(SharedBy::new()),
-            workers: Arc::new(Shared::new(groups)),
+            processes: Arc::new(Shared::new(groups)),
             findings: Arc::new(Shared::new(findings)),
             client,
         }
@@ -48,12 +53,18 @@ impl Watch {
         }
         let mut groups = groups.to_vec();
         groups.sort_unstable();
-        self.some.get(groups.clone(), || Looks::new(self.client.clone(), groups))
+        self.some
+            .get(groups.clone(), || Looks::new(self.client.clone(), self.resource_groups.clone(), groups))
+    }
+
+    /// The resource groups.
+    pub(crate) fn resource_groups(&self) -> &Shared<ResourceGroups> {
+        &self.resource_groups
     }
 
     /// The processes of the cluster.
-    pub(crate) fn workers(&self) -> &Shared<RoleGroups> {
-        &self.workers
+    pub(crate) fn processes(&self) -> &Shared<RoleGroups> {
+        &self.processes
     }
 
     /// The same with findings of another doctor.

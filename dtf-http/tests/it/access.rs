@@ -109,8 +109,24 @@ async fn a_token_of_some_groups_sees_and_changes_nothing_of_others() {
     let cancelled = site.as_bearer(&some, "POST", &format!("{foreign}/cancel"), None).await;
     assert_eq!(cancelled.problem().0, 404);
     let bulk = json!({"action": "cancel", "filter": {"type": "noop"}});
-    let bulk = site.as_bearer(&some, "POST", "/v1/bulk", Some(&bulk)).await.json();
+    let begun = site.as_bearer(&some, "POST", "/v1/bulk", Some(&bulk)).await;
+    let handle = begun.location.unwrap();
+    let bulk = loop {
+        let bulk = site.as_bearer(&some, "GET", &handle, None).await.json();
+        if bulk["status"] == "finished" {
+            break bulk;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     assert_eq!((&bulk["selected"], &bulk["applied"]), (&json!(3), &json!(3)));
+    let other = site.token(TokenRole::Operator, &["green"]).await;
+    assert_eq!(site.as_bearer(&other, "GET", &handle, None).await.problem().0, 404);
+    let pause = json!({"paused": true});
+    assert_eq!(
+        site.as_bearer(&some, "PUT", "/v1/groups/red", Some(&pause)).await.json()["paused"],
+        json!(true)
+    );
+    assert_eq!(site.as_bearer(&some, "PUT", "/v1/groups/green", Some(&pause)).await.problem().0, 403);
     assert_eq!(site.as_bearer(&all, "GET", &foreign, None).await.json()["control"], json!("run"));
 
     assert_eq!(site.as_bearer(&some, "POST", "/v1/tasks", Some(&noop("green"))).await.problem().0, 403);

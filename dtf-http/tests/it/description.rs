@@ -37,5 +37,5 @@ async fn each_operation_says_what_it_answers_and_how_it_fails() {
             assert!(responses.contains_key("default") || path == "/v1/types", "{name}");
         }
     }
-    assert_eq!(operations, 67);
+    assert_eq!(operations, 68);
 }

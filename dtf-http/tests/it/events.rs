@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use dtf::model::StoreError;
-use dtf_http::Access;
+use dtf_http::{Access, TokenRule};
 use dtf_model::intercept::{Call, Intercepted, Interceptor};
 use dtf_model::token::TokenRole;
 use futures::StreamExt;
 use lrmf_core::BootClock;
 use serde_json::{Value, json};
 
-use crate::support::{Site, in_memory, request};
+use crate::support::{SetClock, Site, in_memory, request};
 
 /// Counts the calls on the stores, and answers none of those on the store that is down.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Interceptor for Counted {
         next: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         // What a process says of itself now and then is no stream's doing.
-        if !call.method.contains("gateway") {
+        if !call.method.contains("gateway") && !call.method.contains("bulk") {
             self.calls.fetch_add(1, Ordering::Relaxed);
         }
         let down = if call.store == "tasks" { &self.tasks_are_down } else { &self.queues_are_down };
@@ -239,4 +239,33 @@ async fn streams_go_on_through_an_outage_and_pages_say_what_is_down() {
     assert_eq!(event(&mut all).await, before);
     site.post(&format!("/v1/tasks/{id}/cancel")).await;
     assert_eq!(event(&mut one).await.1["control"], json!("cancel"), "it was not closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_token_is_revoked() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_800_000_000_000)));
+    let access = Access::of("127.0.0.1:7070".parse().unwrap()).tokens(TokenRule::Always);
+    let site = Site::on(in_memory(), clock.clone(), access);
+    let admin = site.token(TokenRole::Admin, &[]).await;
+    let (reader, other) =
+        (site.token(TokenRole::Reader, &[]).await, site.token(TokenRole::Reader, &[]).await);
+    let follow = async |token: &str| {
+        let request = request("GET", "/v1/events").header("authorization", format!("Bearer {token}"));
+        let answer = site.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status().as_u16(), 200);
+        let mut stream = answer.into_body().into_data_stream();
+        event(&mut stream).await;
+        stream
+    };
+    let (mut ends, mut goes_on) = (follow(&reader).await, follow(&other).await);
+    let id = reader.split('_').nth(1).unwrap();
+    assert_eq!(
+        site.as_bearer(&admin, "DELETE", &format!("/v1/tokens/{id}"), None).await.status.as_u16(),
+        204
+    );
+    clock.forward(Duration::from_secs(6));
+    while let Some(comment) = ends.next().await {
+        assert!(comment.unwrap().starts_with(b":"), "nothing has changed");
+    }
+    assert!(goes_on.next().await.unwrap().unwrap().starts_with(b":"), "the other one goes on");
 }

@@ -91,7 +91,10 @@ async fn actions_are_forms() {
     assert_eq!(control().await, json!("pause"), "counting changes nothing");
     let done =
         site.submit("/bulk", "filter=%7B%22name_prefix%22%3A%22a-%22%7D&action=cancel&expect_count=2").await;
-    assert!(done.text.contains("Applied to 2 of 2 tasks"), "{}", done.text);
+    let handle = done.location.unwrap();
+    site.ended(&format!("/v1{handle}")).await;
+    let shown = site.get(&handle).await.text;
+    assert!(shown.contains("Applied to 2 of 2 tasks"), "{shown}");
     assert_eq!(control().await, json!("cancel"));
 
     assert_eq!(site.submit("/groups/default", "quota=7").await.status, StatusCode::SEE_OTHER);
@@ -100,6 +103,58 @@ async fn actions_are_forms() {
     assert_eq!(site.submit("/groups", "name=new&quota=0").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(site.submit("/groups", "name=new&quota=5").await.status, StatusCode::SEE_OTHER);
     assert_eq!(site.get("/v1/groups/new").await.json()["quota"], json!(5));
+}
+
+#[tokio::test]
+async fn a_group_has_a_page_is_limited_and_paused_there() {
+    let site = Site::running().await;
+    let group = async || site.get("/v1/groups/default").await.json();
+    assert_eq!(site.submit("/groups/default/pause", "").await.location.as_deref(), Some("/groups/default"));
+    assert_eq!(group().await["paused"], json!(true));
+    let id = site.create("waits", json!({"count": 3})).await;
+    let page = loop {
+        let page = site.get(&format!("/tasks/{id}")).await.text;
+        if page.contains("to be resumed; it is paused") {
+            break site.get("/groups/default").await.text;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(page.contains("It is paused") && page.contains(&format!("/tasks/{id}")), "{page}");
+    while !site.get("/").await.text.contains("it is paused") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let set = site.submit("/groups/default", "quota=30&running=4&rate=").await;
+    assert_eq!(set.location.as_deref(), Some("/groups/default"));
+    let now = group().await;
+    assert_eq!((&now["quota"], &now["limits"]), (&json!(30), &json!({"running": 4, "rate": null})), "{now}");
+    assert_eq!(now["paused"], json!(true), "that stays as it is");
+    assert_eq!(
+        site.submit("/groups/default", "quota=30&running=x").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(site.get(&format!("/v1/tasks/{id}")).await.json()["progress"]["succeeded"], json!(0));
+    site.submit("/groups/default/resume", "").await;
+    site.task(id).wait().await.unwrap();
+    assert_eq!(site.get("/groups/mistyped").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.submit("/groups/mistyped/pause", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn placement_says_since_when_and_what_moved() {
+    let site = Site::idle().await;
+    let placement = async || site.get("/v1/placement/executor").await.json();
+    assert_eq!(placement().await["parts"], json!([]));
+    site.dtf.start_all().await.unwrap();
+    let moved = loop {
+        let now = placement().await;
+        if now["parts"].as_array().unwrap().len() == 4 {
+            break now;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let page = site.get("/placement/executor").await.text;
+    assert!(page.contains("since (UTC)") && page.contains("<h2>Moves</h2>"), "{page}");
+    assert!(moved["seen_since"].as_u64() > Some(0), "{moved}");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use dtf_types::{Exchange, MapParts};
 use lrmf_core::clock::Timestamp;
 use lrmf_core::{BootClock, Clock, MemoryStore};
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 pub(crate) const HOST: &str = "localhost:7070";
@@ -58,6 +59,7 @@ pub(crate) struct Site {
     pub(crate) app: App,
     router: Router,
     _announcing: Announcing,
+    working: Option<AbortOnDropHandle<()>>,
 }
 
 /// A response, read to its end.
@@ -123,7 +125,31 @@ impl Site {
         let dtf = builder.clock(clock).build().unwrap();
         let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange.clone(), "one");
         let announcing = dtf_http::announce(dtf.client(), exchange, "one");
-        Self { dtf, app: app.clone(), router: router(app, access), _announcing: announcing }
+        let working = Some(AbortOnDropHandle::new(tokio::spawn(app.work_off())));
+        Self { dtf, app: app.clone(), router: router(app, access), _announcing: announcing, working }
+    }
+
+    /// Leaves actions on many tasks to others from now on.
+    pub(crate) fn leave_bulks(&mut self) {
+        self.working = None;
+    }
+
+    /// Begins an action on many tasks, and waits for its end.
+    pub(crate) async fn bulk(&self, body: &Value) -> Value {
+        let begun = self.send_json("POST", "/v1/bulk", body).await;
+        assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text);
+        self.ended(begun.location.as_deref().unwrap()).await
+    }
+
+    /// Waits for the end of an action on many tasks.
+    pub(crate) async fn ended(&self, handle: &str) -> Value {
+        loop {
+            let bulk = self.get(handle).await.json();
+            if bulk["status"] == "finished" {
+                return bulk;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {

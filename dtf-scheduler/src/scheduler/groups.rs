@@ -15,6 +15,9 @@ use tracing::warn;
 /// second within which a change takes effect.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
+/// The longest time that dispatch waits for the groups after a rest.
+const AFTER_REST: Duration = Duration::from_millis(200);
+
 type Reading = Pin<Box<dyn Future<Output = Result<Vec<ResourceGroup>, StoreError>> + Send>>;
 
 /// Reads the groups on a period. A database that does not answer delays nothing but a change of quotas.
@@ -27,6 +30,15 @@ pub(super) struct GroupReader {
 impl GroupReader {
     pub(super) fn new(table: Arc<dyn TaskTable>) -> Self {
         Self { table, due: Instant::now(), reading: None }
+    }
+
+    /// Reads at once where the last reading is an old one: after a rest, no group is to be served that was paused meanwhile. A database that does
+    /// not answer delays dispatch by a moment, once.
+    pub(super) async fn refreshed(&mut self) -> Option<Vec<ResourceGroup>> {
+        if Instant::now() < self.due {
+            return None;
+        }
+        tokio::time::timeout(AFTER_REST, self.next()).await.ok()
     }
 
     /// Waits until it is time to read, and reads. Dropping the future loses nothing: the next call goes on.

@@ -78,7 +78,10 @@ impl Limiter {
     /// The groups' limits, from now on.
     pub(super) fn limit_groups(&mut self, groups: &[ResourceGroup]) {
         for group in groups {
-            let limits = group.limits.share_of(self.share.bucket, self.share.of);
+            let limits = match group.paused {
+                true => Limits { running: Some(0), ..group.limits },
+                false => group.limits.share_of(self.share.bucket, self.share.of),
+            };
             self.groups.entry(group.name.as_str().into()).or_default().set_limits(limits);
         }
     }
@@ -118,6 +121,11 @@ impl Limiter {
             }
         });
         released
+    }
+
+    /// Returns true if a group waits.
+    pub(super) fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Returns the latest time at which a group may go on that waits for its rate.
@@ -162,6 +170,18 @@ mod tests {
         limiter.close(ONE);
         assert_eq!(limiter.released(now), ["g".into()]);
         assert_eq!(limiter.permit(TWO, now), Permit::UpTo(3));
+    }
+
+    #[test]
+    fn nothing_of_a_paused_group_is_dispatched() {
+        let (mut limiter, now) = (Limiter::new(BucketOf::ALL), Timestamp::default());
+        limiter.open(ONE, &"g".into(), Limits::NONE, 0);
+        limiter.limit_groups(&[ResourceGroup { paused: true, ..group(limits(None, Some(10))) }]);
+        assert_eq!(limiter.permit(ONE, now), Permit::GroupWaits);
+        assert!(limiter.released(now).is_empty());
+        limiter.limit_groups(&[group(limits(None, None))]);
+        assert_eq!(limiter.released(now), ["g".into()]);
+        assert_eq!(limiter.permit(ONE, now), Permit::UpTo(u64::MAX));
     }
 
     #[test]

@@ -100,9 +100,10 @@ impl RunTask for Scheduler {
         let mut lister = Lister::new(self.ports.table.clone(), self.ports.queues.clone(), share);
         let mut groups = GroupReader::new(self.ports.table.clone());
         let held_since = self.context.clock.now();
-        let mut more = false;
+        let (mut more, mut rested) = (false, true);
         loop {
-            let busy = !tasks.policy.is_idle();
+            // A group that waits may be let go on.
+            let busy = !tasks.policy.is_idle() || tasks.is_any_group_waiting();
             let due = tasks.next_due();
             tokio::select! {
                 () = held.stop.cancelled() => return Ok(()),
@@ -143,6 +144,14 @@ impl RunTask for Scheduler {
                 }
                 () = tokio::task::yield_now(), if more => {}
             }
+            let has_turns = !tasks.policy.is_idle();
+            if has_turns
+                && rested
+                && let Some(read) = groups.refreshed().await
+            {
+                tasks.share_between(&read);
+            }
+            rested = !has_turns;
             more = match dispatcher.deal(&mut tasks).await {
                 Ok(more) => more,
                 Err(error) => {

@@ -146,6 +146,11 @@ impl Tasks {
         self.limiter.limit_groups(groups);
     }
 
+    /// Returns true if a group waits for its limits.
+    pub(super) fn is_any_group_waiting(&self) -> bool {
+        self.limiter.is_any_waiting()
+    }
+
     /// The next answer of a plugin.
     pub(super) async fn next_heard(&mut self) -> Heard {
         loop {

@@ -8,7 +8,7 @@ use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{
-    audit, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token,
+    audit, bulk, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token,
     unique, until_answered,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
@@ -89,6 +89,7 @@ async fn conforms(server: &MariaDb) {
     items::run_all(table.clone()).await;
     defined_type::run_all(table.clone()).await;
     gateway::run_all(table.clone()).await;
+    bulk::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table.clone()).await;
     // Also beside each other, and with another process's connections.
@@ -188,6 +189,7 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     items::run_all(table.clone()).await;
     defined_type::run_all(table.clone()).await;
     gateway::run_all(table.clone()).await;
+    bulk::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table).await;
 }

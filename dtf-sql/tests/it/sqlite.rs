@@ -8,7 +8,8 @@ use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{
-    audit, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token, unique,
+    audit, bulk, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token,
+    unique,
 };
 use uuid::Uuid;
 
@@ -41,6 +42,7 @@ async fn a_table_in_memory_conforms() {
     items::run_all(table.clone()).await;
     defined_type::run_all(table.clone()).await;
     gateway::run_all(table.clone()).await;
+    bulk::run_all(table.clone()).await;
     token::run_all(table.clone()).await;
     audit::run_all(table).await;
 }

@@ -11,7 +11,7 @@ use dtf::tasks::checksum::Digest;
 use super::exec::ExecArgs;
 use super::jobs::Jobs;
 #[cfg(feature = "full")]
-use super::settings::Settings;
+use super::settings::ListedSettings;
 
 /// Splits work into subtasks, runs them on many workers and counts every result once.
 #[derive(Debug, Parser)]
@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// The first signal to end (SIGTERM, Ctrl-C) hands the work over to others, a second one exits at once. Exit code 0:
     /// handed over. 1: a server refused, or handing over took too long. 2: the configuration cannot be used.
     #[cfg(feature = "full")]
-    Serve(Settings),
+    Serve(ListedSettings),
     /// Create tasks of a cluster, see how they are, and say what is wanted of them.
     #[cfg(feature = "full")]
     Task(super::task::TaskArgs),

@@ -16,7 +16,7 @@ use super::oneshot::refused;
 use super::remote::{self, Remote};
 use super::settings::Head;
 use super::table::Listing;
-use super::task;
+use super::{Usage, task};
 
 #[derive(Debug, Args)]
 pub(crate) struct GroupArgs {
@@ -38,6 +38,16 @@ enum What {
         name: String,
         /// Its share; 100 is usual
         quota: u32,
+    },
+    /// Dispatch nothing of a group's tasks; what runs may finish
+    Pause {
+        /// The group
+        name: String,
+    },
+    /// Go on with a group's tasks
+    Resume {
+        /// The group
+        name: String,
     },
     /// Print the secret that messages to its hooks are signed with
     SigningSecret {
@@ -67,9 +77,19 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
             client.set_quota(&name, quota).await.map_err(refused)?;
             client.group(&name).await.map_err(refused)?.into_iter().collect()
         }
+        What::Pause { name } => vec![pause(client, &name, true).await?],
+        What::Resume { name } => vec![pause(client, &name, false).await?],
         What::SigningSecret { name, replace } => return secret(client, &name, replace, output).await,
     };
     show(&groups, output)
+}
+
+async fn pause(client: &Client, name: &str, paused: bool) -> anyhow::Result<ResourceGroup> {
+    let group = client.group(name).await.map_err(refused)?;
+    let group = group.ok_or_else(|| Usage(format!("there is no resource group {name:?}")))?;
+    let group = ResourceGroup { paused, ..group };
+    client.set_group(&group).await.map_err(refused)?;
+    Ok(group)
 }
 
 /// The same through the HTTP API.
@@ -81,6 +101,8 @@ async fn over_http(client: &dtf_client::Client, what: What, output: Output) -> a
             let set = api::SetGroup { quota: Some(quota), ..api::SetGroup::default() };
             vec![client.set_group(&name, &set).await.map_err(refused)?]
         }
+        What::Pause { name } => vec![pause_over_http(client, &name, true).await?],
+        What::Resume { name } => vec![pause_over_http(client, &name, false).await?],
         What::SigningSecret { name, replace } => {
             let secret = match replace {
                 true => client.replace_signing_secret(&name).await,
@@ -93,11 +115,24 @@ async fn over_http(client: &dtf_client::Client, what: What, output: Output) -> a
     show(&groups, output)
 }
 
+async fn pause_over_http(
+    client: &dtf_client::Client,
+    name: &str,
+    paused: bool,
+) -> anyhow::Result<api::Group> {
+    let refused = remote::refused;
+    if !client.groups().await.map_err(refused)?.iter().any(|group| group.name == name) {
+        return Err(Usage(format!("there is no resource group {name:?}")).into());
+    }
+    let set = api::SetGroup { paused: Some(paused), ..api::SetGroup::default() };
+    client.set_group(name, &set).await.map_err(refused)
+}
+
 /// A group, as the cluster's own types have it.
 fn group(group: api::Group) -> ResourceGroup {
-    let api::Group { name, quota, limits, description } = group;
+    let api::Group { name, quota, limits, description, paused } = group;
     let limits = Limits { running: limits.running, rate: limits.rate };
-    ResourceGroup { name, quota, limits, description }
+    ResourceGroup { name, quota, limits, description, paused }
 }
 
 fn show(groups: &[ResourceGroup], output: Output) -> anyhow::Result<()> {
@@ -127,9 +162,10 @@ fn show_secret(group: &str, secret: &str, output: Output) -> anyhow::Result<()> 
 }
 
 fn table(groups: &[ResourceGroup]) -> String {
-    let mut table = Listing::new(["group", "quota", "description"]);
+    let mut table = Listing::new(["group", "quota", "description", ""]);
     for group in groups {
-        table.row([group.name.clone(), group.quota.to_string(), group.description.clone()]);
+        let mark = if group.paused { "paused" } else { "" };
+        table.row([group.name.clone(), group.quota.to_string(), group.description.clone(), mark.to_owned()]);
     }
     table.align_right(&[1]);
     table.to_string()

@@ -101,7 +101,7 @@ pub fn main(types: Vec<TaskPluginRegistration>) -> ExitCode {
     #[cfg(feature = "full")]
     let done = match cli.command {
         // Its configuration says what is logged, and how.
-        Command::Serve(settings) => serve::run(&settings, types),
+        Command::Serve(settings) => serve::run(&settings.0, types),
         other => {
             log_to_stderr();
             aside(other, types)
@@ -151,7 +151,7 @@ fn aside(command: Command, types: Vec<TaskPluginRegistration>) -> anyhow::Result
         Command::Run(args) => run::run(args),
         Command::Map(args) => map::run(&args, types),
         Command::Dev(args) => dev::run(&args, types),
-        Command::Serve(settings) => serve::run(&settings, types),
+        Command::Serve(settings) => serve::run(&settings.0, types),
         Command::Task(args) => task::run(args, types),
         Command::Flow(args) => flow::run(args, types),
         Command::Schedule(args) => schedule::run(args, types),

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use dtf::model::plugin::TaskPluginRegistration;
 use dtf_client::{Client, Connection, Error};
 
-use super::Usage;
+use super::settings::Settings;
+use super::{Usage, task};
 
 /// The variable with the token, where no file is named.
 const TOKEN: &str = "DTF_TOKEN";
@@ -42,6 +44,27 @@ impl Remote {
         };
         let connection = token.iter().fold(connection, |connection, token| connection.token(token));
         Client::new(connection).map(Some).map_err(|error| Usage(error.to_string()))
+    }
+}
+
+/// The way to a cluster.
+pub(crate) enum Way {
+    /// Its servers.
+    Stores(dtf::Client),
+    /// The HTTP API of one of its processes.
+    Server(Client),
+}
+
+/// Does something with a cluster, on the way that the arguments name.
+pub(crate) fn on_way(
+    remote: &Remote,
+    settings: &Settings,
+    types: Vec<TaskPluginRegistration>,
+    perform: impl AsyncFnOnce(&Way) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match remote.client()? {
+        Some(client) => ask(async || perform(&Way::Server(client)).await),
+        None => task::with_client(settings, types, async |client| perform(&Way::Stores(client)).await),
     }
 }
 

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use dtf::model::plugin::TaskPluginRegistration;
-use dtf::model::schedule::{DEFAULT_ZONE, Outcome, OutcomeKind, Overlap, ScheduleSpec, Template, parse_time};
-use dtf::model::{Priority, TaskParam};
-use dtf::{BackfillPeriod, Client, ClientError, ScheduleView, utc};
-use serde_json::{Value, json};
+use dtf::model::schedule::{DEFAULT_ZONE, parse_time};
+use dtf::{BackfillPeriod, utc};
+use dtf_api as api;
+use dtf_http::view;
+use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::args::{Output, duration};
 use super::oneshot::refused;
+use super::remote::{self, Remote, Way};
 use super::settings::Head;
 use super::table::Listing;
-use super::{flow, say, task};
+use super::{Usage, flow, say, task};
 
 /// The schedules of a page.
 const PAGE: u32 = 1000;
@@ -26,6 +29,8 @@ const PAGE: u32 = 1000;
 pub(crate) struct ScheduleArgs {
     #[command(flatten)]
     head: Head,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     what: What,
 }
@@ -145,25 +150,23 @@ fn time(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(args: ScheduleArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
-    task::with_client(&args.head.settings, types, async |client| {
-        perform(&client, args.what, args.head.output).await.map(|()| ExitCode::SUCCESS)
+    remote::on_way(&args.remote, &args.head.settings, types, async |way| {
+        perform(way, args.what, args.head.output).await.map(|()| ExitCode::SUCCESS)
     })
 }
 
-async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<()> {
+async fn perform(way: &Way, what: What, output: Output) -> anyhow::Result<()> {
     match what {
         What::Create(args) => {
             let request = args.request_id.unwrap_or_else(Uuid::new_v4);
-            let spec = spec(client, *args).await?;
-            show(client.create_schedule_once(request, spec).await, output)
+            show(&create(way, request, new(*args)?).await?, output)
         }
-        What::List => list(&all(client).await.map_err(refused)?, output),
-        What::Get(Named { name }) => show(client.schedule(&name).await, output),
-        What::Pause(Named { name }) => show(client.pause_schedule(&name).await, output),
-        What::Resume(Named { name }) => show(client.resume_schedule(&name).await, output),
+        What::List => list(&all(way).await?, output),
+        What::Get(Named { name }) => show(&get(way, &name).await?, output),
+        What::Pause(Named { name }) => show(&pause(way, &name, true).await?, output),
+        What::Resume(Named { name }) => show(&pause(way, &name, false).await?, output),
         What::Trigger { of, request_id } => {
-            let request = request_id.unwrap_or_else(Uuid::new_v4);
-            let task = client.trigger_schedule(request, &of.name).await.map_err(refused)?;
+            let task = trigger(way, request_id.unwrap_or_else(Uuid::new_v4), &of.name).await?;
             match output {
                 Output::Text => writeln!(std::io::stdout(), "{task}")?,
                 Output::Json => print(&json!({ "task": task }))?,
@@ -171,11 +174,13 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
             Ok(())
         }
         What::Backfill { of, from, until, concurrency } => {
-            let period = BackfillPeriod { from, until, concurrency };
-            show(client.backfill_schedule(&of.name, period).await, output)
+            show(&backfill(way, &of.name, api::NewBackfill { from, until, concurrency }).await?, output)
         }
         What::Delete(Named { name }) => {
-            client.delete_schedule(&name).await.map_err(refused)?;
+            match way {
+                Way::Stores(client) => client.delete_schedule(&name).await.map_err(refused)?,
+                Way::Server(client) => client.delete_schedule(&name).await.map_err(remote::refused)?,
+            }
             match output {
                 Output::Text => say(&format!("schedule {name} is deleted")),
                 Output::Json => print(&json!({ "deleted": name }))?,
@@ -185,85 +190,174 @@ async fn perform(client: &Client, what: What, output: Output) -> anyhow::Result<
     }
 }
 
-async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ScheduleSpec> {
-    let template = match (&args.flow, &args.kind) {
-        (Some(file), _) => client.flow_template(flow::builder(flow::read(file)?)?).await.map_err(refused)?,
-        (None, kind) => {
-            let param = TaskParam {
-                name: args.task_name.unwrap_or_else(|| args.name.clone()),
-                group: args.group,
-                priority: Priority(args.priority),
-                timeout: args.timeout,
-                type_param: task::json_of(&args.param)?,
-                ..TaskParam::default()
-            };
-            let prepared = client.prepare(kind.as_deref().unwrap_or_default(), param).await;
-            let (task_type, param) = prepared.map_err(refused)?;
-            Template::Task { task_type, param: Box::new(param) }
+async fn create(way: &Way, request: Uuid, new: api::NewSchedule) -> anyhow::Result<api::Schedule> {
+    match way {
+        Way::Stores(client) => {
+            let spec = view::schedule_spec(client, new).await.map_err(unusable)?;
+            let created = client.create_schedule_once(request, spec).await.map_err(refused)?;
+            Ok(view::schedule(client.types(), created))
         }
+        Way::Server(client) => client.create_schedule_once(request, &new).await.map_err(remote::refused),
+    }
+}
+
+/// The error for a description that cannot be made a schedule of.
+fn unusable(failed: dtf_http::Failed) -> anyhow::Error {
+    match failed.0.code {
+        api::Code::Unavailable | api::Code::Unknown | api::Code::Timeout | api::Code::Refused => {
+            anyhow::anyhow!(failed.0.detail)
+        }
+        _ => Usage(failed.0.detail).into(),
+    }
+}
+
+async fn get(way: &Way, name: &str) -> anyhow::Result<api::Schedule> {
+    match way {
+        Way::Stores(client) => {
+            Ok(view::schedule(client.types(), client.schedule(name).await.map_err(refused)?))
+        }
+        Way::Server(client) => client.schedule(name).await.map_err(remote::refused),
+    }
+}
+
+async fn pause(way: &Way, name: &str, paused: bool) -> anyhow::Result<api::Schedule> {
+    let client = match way {
+        Way::Stores(client) => client,
+        Way::Server(client) => return client.pause_schedule(name, paused).await.map_err(remote::refused),
     };
-    Ok(ScheduleSpec {
+    let changed = match paused {
+        true => client.pause_schedule(name).await,
+        false => client.resume_schedule(name).await,
+    };
+    Ok(view::schedule(client.types(), changed.map_err(refused)?))
+}
+
+/// Creates a task at once, and returns its id.
+async fn trigger(way: &Way, request: Uuid, name: &str) -> anyhow::Result<u64> {
+    match way {
+        Way::Stores(client) => Ok(client.trigger_schedule(request, name).await.map_err(refused)?.0),
+        Way::Server(client) => Ok(client.trigger_schedule(request, name).await.map_err(remote::refused)?.id),
+    }
+}
+
+async fn backfill(way: &Way, name: &str, new: api::NewBackfill) -> anyhow::Result<api::Schedule> {
+    match way {
+        Way::Stores(client) => {
+            let api::NewBackfill { from, until, concurrency } = new;
+            let period = BackfillPeriod { from, until, concurrency };
+            let changed = client.backfill_schedule(name, period).await.map_err(refused)?;
+            Ok(view::schedule(client.types(), changed))
+        }
+        Way::Server(client) => client.backfill_schedule(name, &new).await.map_err(remote::refused),
+    }
+}
+
+/// The schedule that the arguments describe.
+fn new(args: CreateArgs) -> anyhow::Result<api::NewSchedule> {
+    let (mut task, mut flow) = (None, None);
+    match (&args.flow, args.kind) {
+        (Some(file), _) => {
+            let read = flow::read(file)?;
+            drop(flow::builder(read.clone())?);
+            flow = Some(read);
+        }
+        (None, kind) => {
+            task = Some(api::NewTask {
+                task_type: kind.unwrap_or_default(),
+                param: task::json_of(&args.param)?,
+                name: args.task_name.unwrap_or_else(|| args.name.clone()),
+                description: String::new(),
+                creator: api::Creator::default(),
+                group: args.group,
+                priority: args.priority,
+                timeout_ms: millis(args.timeout),
+                start_at: None,
+                limits: api::Limits::default(),
+                after: Vec::new(),
+                unique: None,
+                hooks: Vec::new(),
+            });
+        }
+    }
+    Ok(api::NewSchedule {
         name: args.name,
         description: args.description,
         when: args.when,
         zone: args.zone,
-        template,
+        task,
+        flow,
         overlap: match args.overlap {
-            WhileRunning::Skip => Overlap::Skip,
-            WhileRunning::QueueOne => Overlap::QueueOne,
-            WhileRunning::Allow => Overlap::Allow,
-            WhileRunning::CancelOther => Overlap::CancelOther,
+            WhileRunning::Skip => api::Overlap::Skip,
+            WhileRunning::QueueOne => api::Overlap::QueueOne,
+            WhileRunning::Allow => api::Overlap::Allow,
+            WhileRunning::CancelOther => api::Overlap::CancelOther,
         },
-        catch_up: args.catch_up,
-        jitter: args.jitter,
+        catch_up_ms: millis(args.catch_up),
+        jitter_ms: millis(args.jitter),
         start_at: args.start,
         end_at: args.end,
     })
 }
 
-async fn all(client: &Client) -> Result<Vec<ScheduleView>, ClientError> {
-    let mut all: Vec<ScheduleView> = Vec::new();
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn all(way: &Way) -> anyhow::Result<Vec<api::Schedule>> {
+    let mut all = Vec::new();
+    let mut after: Option<String> = None;
     loop {
-        let after = all.last().map(|last| last.row.spec.name.clone());
-        let page = client.schedules(after.as_deref(), PAGE).await?;
-        let is_last = page.len() < PAGE as usize;
-        all.extend(page);
-        if is_last {
+        let page = match way {
+            Way::Stores(client) => {
+                let page = client.schedules(after.as_deref(), PAGE).await.map_err(refused)?;
+                let schedules: Vec<_> =
+                    page.into_iter().map(|schedule| view::schedule(client.types(), schedule)).collect();
+                let is_last = schedules.len() < PAGE as usize;
+                let next = schedules.last().filter(|_| !is_last).map(|last| last.name.clone());
+                api::SchedulePage { schedules, next }
+            }
+            Way::Server(client) => {
+                let query = api::ScheduleQuery { cursor: after, limit: Some(PAGE) };
+                client.schedules(&query).await.map_err(remote::refused)?
+            }
+        };
+        all.extend(page.schedules);
+        after = page.next;
+        if after.is_none() {
             return Ok(all);
         }
     }
 }
 
-fn list(schedules: &[ScheduleView], output: Output) -> anyhow::Result<()> {
+fn list(schedules: &[api::Schedule], output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
-        return print(&schedules.iter().map(as_json).collect());
+        return print(&schedules);
     }
     let mut table =
         Listing::new(["schedule", "when", "zone", "next (UTC)", "created", "skipped", "missed", "refused"]);
     for schedule in schedules {
-        let (spec, totals) = (&schedule.row.spec, &schedule.row.state.totals);
-        let numbers = [totals.created, totals.skipped, totals.missed, totals.refused];
-        let texts = [spec.name.clone(), schedule.words.clone(), spec.zone.clone(), next(schedule)];
+        let api::DueTotals { created, skipped, missed, refused } = schedule.totals;
+        let texts = [schedule.name.clone(), schedule.words.clone(), schedule.zone.clone(), next(schedule)];
+        let numbers = [created, skipped, missed, refused];
         table.row(texts.into_iter().chain(numbers.map(|number| number.to_string())));
     }
     table.align_right(&[4, 5, 6, 7]);
     Ok(writeln!(std::io::stdout(), "{table}")?)
 }
 
-fn next(schedule: &ScheduleView) -> String {
-    match (schedule.row.state.paused, schedule.upcoming.first()) {
+fn next(schedule: &api::Schedule) -> String {
+    match (schedule.paused, schedule.upcoming.first()) {
         (true, _) => "paused".to_owned(),
         (false, Some(due)) => utc(*due),
         (false, None) => "never".to_owned(),
     }
 }
 
-fn show(schedule: Result<ScheduleView, ClientError>, output: Output) -> anyhow::Result<()> {
-    let schedule = schedule.map_err(refused)?;
+fn show(schedule: &api::Schedule, output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
-        return print(&as_json(&schedule));
+        return print(schedule);
     }
-    list(std::slice::from_ref(&schedule), output)?;
+    list(std::slice::from_ref(schedule), output)?;
     let mut out = std::io::stdout();
     if !schedule.upcoming.is_empty() {
         writeln!(out, "\ndue (UTC)")?;
@@ -271,12 +365,11 @@ fn show(schedule: Result<ScheduleView, ClientError>, output: Output) -> anyhow::
             writeln!(out, "{}", utc(*due))?;
         }
     }
-    let history = &schedule.row.state.history;
-    if !history.is_empty() {
+    if !schedule.history.is_empty() {
         let mut table = Listing::new(["due (UTC)", "outcome", "task", "reason"]);
-        for entry in history {
+        for entry in &schedule.history {
             let task = entry.task.map_or_else(String::new, |task| task.to_string());
-            table.row([utc(entry.due), outcome(entry).to_owned(), task, entry.reason.clone()]);
+            table.row([utc(entry.due), entry.outcome.name().to_owned(), task, entry.reason.clone()]);
         }
         table.align_right(&[2]);
         writeln!(out, "\n{table}")?;
@@ -284,31 +377,6 @@ fn show(schedule: Result<ScheduleView, ClientError>, output: Output) -> anyhow::
     Ok(())
 }
 
-fn outcome(entry: &Outcome) -> &'static str {
-    match entry.kind {
-        OutcomeKind::Created => "created",
-        OutcomeKind::Skipped => "skipped",
-        OutcomeKind::Missed => "missed",
-        OutcomeKind::Refused => "refused",
-    }
-}
-
-fn as_json(schedule: &ScheduleView) -> Value {
-    let ScheduleView { row, words, upcoming } = schedule;
-    json!({
-        "name": row.spec.name,
-        "spec": row.spec,
-        "words": words,
-        "paused": row.state.paused,
-        "upcoming": upcoming,
-        "running": row.state.running,
-        "queued": row.state.queued,
-        "backfill": row.state.backfill,
-        "totals": row.state.totals,
-        "history": row.state.history,
-    })
-}
-
-fn print(value: &Value) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{value}")?)
+fn print(document: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(document)?)?)
 }

@@ -21,7 +21,7 @@ pub(crate) struct Head {
     pub(crate) output: Output,
 }
 
-/// The sources of settings, from the command line.
+/// The sources of settings, from the command line. Each is a flag; the help of the command does not list them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     file: Option<PathBuf>,
@@ -47,23 +47,40 @@ impl Settings {
     }
 }
 
-impl clap::Args for Settings {
-    fn augment_args(command: Command) -> Command {
-        let file = Arg::new("config")
+/// The same, of a service: the help lists all settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListedSettings(pub(crate) Settings);
+
+/// The place of a setting in the help of a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Help {
+    Listed,
+    Hidden,
+}
+
+/// Adds the file and the flags of all settings to a command.
+fn with_flags(command: Command, shown: Help) -> Command {
+    let file = Arg::new("config")
             .long("config")
             .value_name("FILE")
             .env("DTF_CONFIG")
             .global(true)
             .value_parser(value_parser!(PathBuf))
-            .help("The settings; they can also be given as DTF_… in the environment and as flags [default: dtf.toml, if it is there]");
-        let flag = |setting: settings::Setting| {
-            let help = format!("{} [{}]", setting.help, setting.variable());
-            setting.flag().map(|long| {
-                let arg = Arg::new(setting.key).long(long).value_name("VALUE").help(help);
-                arg.global(true).hide_short_help(setting.key != "role").help_heading("Settings")
-            })
-        };
-        command.arg(file).args(settings::all().into_iter().filter_map(flag))
+            .help("The file with the settings, which can also be given as DTF_… in the environment and as flags; `dtf config keys` lists them [default: dtf.toml, if it is there]");
+    let flag = |setting: settings::Setting| {
+        let help = format!("{} [{}]", setting.help, setting.variable());
+        setting.flag().map(|long| {
+            let arg = Arg::new(setting.key).long(long).value_name("VALUE").help(help);
+            let arg = arg.global(true).help_heading("Settings").hide(shown == Help::Hidden);
+            arg.hide_short_help(setting.key != "role")
+        })
+    };
+    command.arg(file).args(settings::all().into_iter().filter_map(flag))
+}
+
+impl clap::Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        with_flags(command, Help::Hidden)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -86,5 +103,25 @@ impl FromArgMatches for Settings {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+impl clap::Args for ListedSettings {
+    fn augment_args(command: Command) -> Command {
+        with_flags(command, Help::Listed)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ListedSettings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Settings::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
     }
 }

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use dtf::Client;
-use dtf::model::defined_type::DefinedType;
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf_api as api;
 use dtf_control::{TypeDefinition, utc};
+use dtf_http::view;
 use serde_json::{Value, json};
 
 use super::args::Output;
 use super::oneshot::refused;
+use super::remote::{self, Remote, Way};
 use super::settings::Head;
 use super::table::Listing;
-use super::{Usage, document, say, task};
+use super::{Usage, document, say};
 
 /// The number of types of a page.
 const PAGE: u32 = 1000;
@@ -24,6 +25,8 @@ const PAGE: u32 = 1000;
 pub(crate) struct TypeArgs {
     #[command(flatten)]
     head: Head,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     what: What,
 }
@@ -53,63 +56,51 @@ struct Named {
 
 pub(crate) fn run(args: TypeArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
     // What is wrong with a file is said before any server is asked.
-    let definition = match &args.what {
-        What::Define { file, .. } => Some(definition(document::read(file, "definition of a type")?)),
+    let definition: Option<api::DefineType> = match &args.what {
+        What::Define { file, .. } => Some(document::read(file, "definition of a type")?),
         _ => None,
     };
-    task::with_client(&args.head.settings, types, async |client| {
-        perform(&client, args.what, definition, args.head.output).await.map(|()| ExitCode::SUCCESS)
+    remote::on_way(&args.remote, &args.head.settings, types, async |way| {
+        perform(way, args.what, definition, args.head.output).await.map(|()| ExitCode::SUCCESS)
     })
 }
 
-fn definition(file: dtf_api::DefineType) -> TypeDefinition {
-    let dtf_api::DefineType { description, schema, template } = file;
-    TypeDefinition { description, schema, template }
-}
-
 async fn perform(
-    client: &Client,
+    way: &Way,
     what: What,
-    definition: Option<TypeDefinition>,
+    definition: Option<api::DefineType>,
     output: Output,
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match what {
         What::List => {
-            let types = all(client).await?;
+            let types = all(way).await?;
             match output {
                 Output::Json => writeln!(out, "{}", json!(types))?,
                 Output::Text => writeln!(out, "{}", table(&types))?,
             }
         }
         What::Get(Named { name }) => {
-            let known = client.defined_type(&name).await.map_err(refused)?;
-            let known = known.ok_or_else(|| {
-                Usage(format!("no type {name:?} is defined; `dtf type list` has those that are"))
-            })?;
-            let file =
-                json!({"description": known.description, "schema": known.schema, "template": known.template});
+            let known = get(way, &name).await?;
+            let Some(definition) = &known.definition else { return Err(undefined(&name)) };
+            let file = json!({
+                "description": known.description, "schema": known.schema, "template": definition.template,
+            });
             match output {
                 Output::Json => writeln!(out, "{}", document_of(&known))?,
                 Output::Text => writeln!(out, "{file:#}")?,
             }
         }
         What::Define { of: Named { name }, .. } => {
-            let by = std::env::var("USER").unwrap_or_else(|_| "dtf type".to_owned());
-            let defined =
-                client.define_type(&name, definition.unwrap_or_default(), &by).await.map_err(refused)?;
+            let Some(definition) = definition else { return Ok(()) };
+            let defined = define(way, &name, definition).await?;
             match output {
                 Output::Json => writeln!(out, "{}", document_of(&defined))?,
                 Output::Text => say(&format!("type {name} is defined, version {}", defined.version)),
             }
         }
         What::Delete(Named { name }) => {
-            if !client.delete_type(&name).await.map_err(refused)? {
-                return Err(Usage(format!(
-                    "no type {name:?} is defined; `dtf type list` has those that are"
-                ))
-                .into());
-            }
+            delete(way, &name).await?;
             match output {
                 Output::Json => writeln!(out, "{}", json!({ "deleted": name }))?,
                 Output::Text => say(&format!("type {name} is deleted")),
@@ -117,6 +108,50 @@ async fn perform(
         }
     }
     Ok(())
+}
+
+fn undefined(name: &str) -> anyhow::Error {
+    Usage(format!("no type {name:?} is defined; `dtf type list` has those that are")).into()
+}
+
+async fn get(way: &Way, name: &str) -> anyhow::Result<api::TaskType> {
+    match way {
+        Way::Stores(client) => {
+            let known = client.defined_type(name).await.map_err(refused)?;
+            let known = known.ok_or_else(|| undefined(name))?;
+            view::defined_type(client.types(), known).map_err(|failed| Usage(failed.0.detail).into())
+        }
+        Way::Server(client) => match client.task_type(name).await {
+            Err(error) if error.code() == Some(api::Code::NotFound) => Err(undefined(name)),
+            known => known.map_err(remote::refused),
+        },
+    }
+}
+
+async fn define(way: &Way, name: &str, define: api::DefineType) -> anyhow::Result<api::TaskType> {
+    match way {
+        Way::Stores(client) => {
+            let by = std::env::var("USER").unwrap_or_else(|_| "dtf type".to_owned());
+            let api::DefineType { description, schema, template } = define;
+            let definition = TypeDefinition { description, schema, template };
+            let defined = client.define_type(name, definition, &by).await.map_err(refused)?;
+            view::defined_type(client.types(), defined).map_err(|failed| Usage(failed.0.detail).into())
+        }
+        Way::Server(client) => client.define_type(name, &define).await.map_err(remote::refused),
+    }
+}
+
+async fn delete(way: &Way, name: &str) -> anyhow::Result<()> {
+    match way {
+        Way::Stores(client) => match client.delete_type(name).await.map_err(refused)? {
+            true => Ok(()),
+            false => Err(undefined(name)),
+        },
+        Way::Server(client) => match client.delete_type(name).await {
+            Err(error) if error.code() == Some(api::Code::NotFound) => Err(undefined(name)),
+            deleted => deleted.map_err(remote::refused),
+        },
+    }
 }
 
 /// A type, as the list shows it.
@@ -128,25 +163,39 @@ struct Listed {
     description: String,
 }
 
-async fn all(client: &Client) -> anyhow::Result<Vec<Listed>> {
-    let known = client.types().iter().map(|known| Listed {
-        name: known.name.clone(),
-        version: client.types().conf(known.task_type).map_or(0, |conf| conf.version),
-        defined: false,
-        description: known.description.clone(),
-    });
-    let mut types: Vec<_> = known.collect();
+async fn all(way: &Way) -> anyhow::Result<Vec<Listed>> {
+    let mut types: Vec<Listed> = Vec::new();
+    let listed = |known: api::TaskType| Listed {
+        name: known.name,
+        version: known.version,
+        defined: known.defined,
+        description: known.description,
+    };
+    if let Way::Stores(client) = way {
+        let known = client.types();
+        let conf = |task_type| known.conf(task_type).ok();
+        let known = known.iter().filter_map(|of| Some(view::task_type(of, conf(of.task_type)?)));
+        types.extend(known.map(listed));
+    }
     let mut after: Option<String> = None;
     loop {
-        let page = client.defined_types(after.as_deref(), PAGE).await.map_err(refused)?;
-        let Some(last) = page.last() else { return Ok(types) };
-        after = Some(last.name.clone());
-        types.extend(page.into_iter().map(|DefinedType { name, version, description, .. }| Listed {
-            name,
-            version,
-            defined: true,
-            description,
-        }));
+        let page: Vec<Listed> = match way {
+            Way::Stores(client) => {
+                let page = client.defined_types(after.as_deref(), PAGE).await.map_err(refused)?;
+                let known =
+                    page.into_iter().filter_map(|known| view::defined_type(client.types(), known).ok());
+                known.map(listed).collect()
+            }
+            Way::Server(client) => {
+                let page = client.types_after(&api::TypeQuery { after: after.take() }).await;
+                page.map_err(remote::refused)?.into_iter().map(listed).collect()
+            }
+        };
+        after = page.last().filter(|last| last.defined).map(|last| last.name.clone());
+        types.extend(page);
+        if after.is_none() {
+            return Ok(types);
+        }
     }
 }
 
@@ -165,15 +214,16 @@ fn table(types: &[Listed]) -> String {
     table.to_string()
 }
 
-fn document_of(defined: &DefinedType) -> Value {
+fn document_of(known: &api::TaskType) -> Value {
+    let definition = known.definition.as_ref();
     json!({
-        "name": defined.name,
-        "version": defined.version,
-        "description": defined.description,
-        "schema": defined.schema,
-        "template": defined.template,
-        "updated_at": defined.updated_at,
-        "updated": utc(defined.updated_at),
-        "updated_by": defined.updated_by,
+        "name": known.name,
+        "version": known.version,
+        "description": known.description,
+        "schema": known.schema,
+        "template": definition.map(|definition| &definition.template),
+        "updated_at": definition.map(|definition| definition.updated_at),
+        "updated": definition.map(|definition| utc(definition.updated_at)),
+        "updated_by": definition.map(|definition| &definition.updated_by),
     })
 }

@@ -1,5 +1,6 @@
 //! `dtf worker`: the processes of a cluster.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,11 +12,15 @@ use dtf::lrmf::control::Origin;
 use dtf::lrmf::{BootClock, Clock, Coordination, InstanceId};
 use dtf::model::gateway::{Gateway, NamedWorker};
 use dtf::model::plugin::TaskPluginRegistration;
+use dtf_api as api;
+use dtf_http::view;
 use dtf_model::Role;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::args::Output;
 use super::oneshot::refused;
+use super::remote::{self, Remote};
 use super::settings::Head;
 use super::table::Listing;
 use super::{Usage, say, task};
@@ -25,6 +30,8 @@ use crate::serve::connect::coordination;
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
     head: Head,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     what: What,
 }
@@ -44,27 +51,110 @@ enum What {
 }
 
 pub(crate) fn run(args: WorkerArgs, types: Vec<TaskPluginRegistration>) -> anyhow::Result<ExitCode> {
+    if let Some(client) = args.remote.client()? {
+        return remote::ask(async || {
+            perform(&Desk::Server(Box::new(client)), args.what, types, args.head.output).await
+        });
+    }
     let config = args.head.settings.load()?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
-        let store = coordination(&config).await.map_err(super::connecting)?;
-        let desk = Desk { store: Arc::new(store), config };
-        match args.what {
-            What::List => desk.list(types, args.head.output).await,
-            What::Drain { name, undo } => desk.drain(&name, undo, args.head.output).await,
-        }
+        let store: Arc<dyn Coordination> = Arc::new(coordination(&config).await.map_err(super::connecting)?);
+        let desk = Desk::Stores(Box::new(Stores { store, config }));
+        perform(&desk, args.what, types, args.head.output).await
     });
     runtime.shutdown_background();
-    done?;
+    done
+}
+
+async fn perform(
+    desk: &Desk,
+    what: What,
+    types: Vec<TaskPluginRegistration>,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    match what {
+        What::List => list(&desk.members().await?, &desk.remote(types).await, output)?,
+        What::Drain { name, undo } => {
+            let roles = desk.drain(&name, undo).await?;
+            show_drained(&name, undo, &roles, output)?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-struct Desk {
+/// The way to the processes of a cluster.
+enum Desk {
+    /// The store of their groups.
+    Stores(Box<Stores>),
+    /// The HTTP API of one of them.
+    Server(Box<dtf_client::Client>),
+}
+
+struct Stores {
     store: Arc<dyn Coordination>,
     config: Config,
 }
 
+/// A process as a member of one role's group.
+type Row = (String, api::Member);
+
 impl Desk {
+    /// The members of all groups, by name and role.
+    async fn members(&self) -> anyhow::Result<Vec<Row>> {
+        let mut rows: Vec<Row> = match self {
+            Self::Stores(stores) => {
+                let mut rows = Vec::new();
+                for role in Role::ALL {
+                    let members = stores.members(role).await?;
+                    let row = |view: MemberView| (view.member.to_string(), view::member(role, &view));
+                    rows.extend(members.into_iter().map(row));
+                }
+                rows
+            }
+            Self::Server(client) => {
+                let workers = client.workers().await.map_err(remote::refused)?.into_iter();
+                let rows = |worker: api::Worker| {
+                    worker.roles.into_iter().map(move |member| (worker.name.clone(), member))
+                };
+                workers.flat_map(rows).collect()
+            }
+        };
+        rows.sort_by(|(a, left), (b, right)| (a, left.role).cmp(&(b, right.role)));
+        Ok(rows)
+    }
+
+    /// The remote workers, by process; none where they cannot be listed, which is said.
+    async fn remote(&self, types: Vec<TaskPluginRegistration>) -> Vec<Gateway> {
+        let read = async {
+            match self {
+                Self::Stores(stores) => {
+                    let client = task::client(&stores.config, types).await?;
+                    client.gateways().await.map_err(refused)
+                }
+                Self::Server(client) => Ok(gateways(client.remote_workers().await.map_err(remote::refused)?)),
+            }
+        };
+        read.await.unwrap_or_else(|error| {
+            say(&format!("the remote workers cannot be listed: {error:#}"));
+            Vec::new()
+        })
+    }
+
+    /// Drains the process in every role that it has, and returns these.
+    async fn drain(&self, name: &str, undo: bool) -> anyhow::Result<Vec<&'static str>> {
+        match self {
+            Self::Stores(stores) => stores.drain(name, undo).await,
+            Self::Server(client) => {
+                let drained = client.drain(name, &api::Drain { drained: !undo }).await;
+                let worker = drained.map_err(remote::refused)?;
+                Ok(worker.roles.iter().map(|member| member.role.name()).collect())
+            }
+        }
+    }
+}
+
+impl Stores {
     fn admin(&self, role: Role) -> anyhow::Result<Admin> {
         let by = std::env::var("USER").ok();
         let origin = Origin { by, at: BootClock.unix_millis(), note: Some("dtf worker".to_owned()) };
@@ -80,68 +170,7 @@ impl Desk {
         }
     }
 
-    /// The remote workers, by process; none where the tasks cannot be reached, which is said.
-    async fn remote(&self, types: Vec<TaskPluginRegistration>) -> Vec<Gateway> {
-        let read = async {
-            let client = task::client(&self.config, types).await?;
-            client.gateways().await.map_err(refused)
-        };
-        read.await.unwrap_or_else(|error| {
-            say(&format!("the remote workers cannot be listed: {error:#}"));
-            Vec::new()
-        })
-    }
-
-    async fn list(&self, types: Vec<TaskPluginRegistration>, output: Output) -> anyhow::Result<()> {
-        let mut rows = Vec::new();
-        for role in Role::ALL {
-            rows.extend(self.members(role).await?.into_iter().map(|member| (role, member)));
-        }
-        rows.sort_by(|(a, left), (b, right)| (&left.member, a).cmp(&(&right.member, b)));
-        let remote = self.remote(types).await;
-        let mut out = std::io::stdout();
-        match output {
-            Output::Json => {
-                let row = |(role, member): &(Role, MemberView)| {
-                    json!({
-                        "instance": member.member,
-                        "role": role,
-                        "state": member.state,
-                        "leads": member.leads,
-                        "drained": member.drained,
-                        "parts": member.tasks,
-                        "releasing": member.releasing,
-                    })
-                };
-                let of_remote = remote.iter().flat_map(|gateway| {
-                    let document = |worker: &NamedWorker| {
-                        json!({
-                            "instance": worker.name,
-                            "role": "remote",
-                            "connected_to": gateway.process,
-                            "language": worker.language,
-                            "version": worker.version,
-                            "slots": worker.slots,
-                            "functions": worker.functions,
-                            "drained": worker.drained,
-                        })
-                    };
-                    gateway.workers.iter().map(document)
-                });
-                writeln!(out, "{}", Value::Array(rows.iter().map(row).chain(of_remote).collect()))?;
-            }
-            Output::Text => {
-                writeln!(out, "{}", table(&rows))?;
-                if !remote.is_empty() {
-                    writeln!(out, "\n{}", table_of_remote(&remote))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Drains the process in every role that it has.
-    async fn drain(&self, name: &str, undo: bool, output: Output) -> anyhow::Result<()> {
+    async fn drain(&self, name: &str, undo: bool) -> anyhow::Result<Vec<&'static str>> {
         let instance = InstanceId::new(name).map_err(|error| Usage(error.to_string()))?;
         let mut roles = Vec::new();
         for role in Role::ALL {
@@ -154,7 +183,7 @@ impl Desk {
             } else {
                 admin.drain(&instance).await?;
             }
-            roles.push(role);
+            roles.push(role.name());
         }
         if roles.is_empty() {
             let why = format!(
@@ -163,17 +192,81 @@ impl Desk {
             );
             return Err(Usage(why).into());
         }
-        match output {
-            Output::Json => writeln!(
-                std::io::stdout(),
-                "{}",
-                json!({ "instance": name, "drained": !undo, "roles": roles })
-            )?,
-            Output::Text if undo => say(&format!("{name} is to have work again")),
-            Output::Text => say(&format!("{name} is to be emptied; `dtf worker list` shows how far it is")),
-        }
-        Ok(())
+        Ok(roles)
     }
+}
+
+/// Remote workers, by the process that they are connected to.
+fn gateways(workers: Vec<api::RemoteWorker>) -> Vec<Gateway> {
+    let mut gateways: BTreeMap<String, Gateway> = BTreeMap::new();
+    for worker in workers {
+        let process = worker.process;
+        let gateway = gateways.entry(process.clone()).or_insert_with(|| Gateway {
+            id: Uuid::nil(),
+            process,
+            workers: Vec::new(),
+            connected: 0,
+            until: 0,
+        });
+        let api::WorkerInfo { name, language, version, slots } = worker.worker;
+        let (session, functions, drained) = (worker.session, worker.functions, worker.drained);
+        gateway.workers.push(NamedWorker { session, name, language, version, slots, functions, drained });
+        gateway.connected += 1;
+    }
+    gateways.into_values().collect()
+}
+
+fn list(rows: &[Row], remote: &[Gateway], output: Output) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match output {
+        Output::Json => {
+            let row = |(instance, member): &Row| {
+                json!({
+                    "instance": instance,
+                    "role": member.role,
+                    "state": member.state,
+                    "leads": member.leads,
+                    "drained": member.drained,
+                    "parts": member.parts,
+                    "releasing": member.releasing,
+                })
+            };
+            let of_remote = remote.iter().flat_map(|gateway| {
+                let document = |worker: &NamedWorker| {
+                    json!({
+                        "instance": worker.name,
+                        "role": "remote",
+                        "connected_to": gateway.process,
+                        "language": worker.language,
+                        "version": worker.version,
+                        "slots": worker.slots,
+                        "functions": worker.functions,
+                        "drained": worker.drained,
+                    })
+                };
+                gateway.workers.iter().map(document)
+            });
+            writeln!(out, "{}", Value::Array(rows.iter().map(row).chain(of_remote).collect()))?;
+        }
+        Output::Text => {
+            writeln!(out, "{}", table(rows))?;
+            if !remote.is_empty() {
+                writeln!(out, "\n{}", table_of_remote(remote))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show_drained(name: &str, undo: bool, roles: &[&str], output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Json => {
+            writeln!(std::io::stdout(), "{}", json!({ "instance": name, "drained": !undo, "roles": roles }))?
+        }
+        Output::Text if undo => say(&format!("{name} is to have work again")),
+        Output::Text => say(&format!("{name} is to be emptied; `dtf worker list` shows how far it is")),
+    }
+    Ok(())
 }
 
 fn table_of_remote(gateways: &[Gateway]) -> String {
@@ -202,18 +295,17 @@ fn table_of_remote(gateways: &[Gateway]) -> String {
     table.to_string()
 }
 
-fn table(rows: &[(Role, MemberView)]) -> String {
+fn table(rows: &[Row]) -> String {
     let mut table = Listing::new(["instance", "role", "state", "parts", "releasing", ""]);
-    for (role, member) in rows {
+    for (instance, member) in rows {
         let marks =
             [(member.leads, "leads"), (member.drained, "drained"), (member.successor, "has a successor")];
         let marks: Vec<_> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
-        let state = serde_json::to_value(member.state).ok();
         table.row([
-            member.member.to_string(),
-            role.to_string(),
-            state.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
-            member.tasks.to_string(),
+            instance.clone(),
+            member.role.name().to_owned(),
+            member.state.name().to_owned(),
+            member.parts.to_string(),
             member.releasing.to_string(),
             marks.join(", "),
         ]);

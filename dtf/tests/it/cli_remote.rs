@@ -1,13 +1,13 @@
 //! The commands that ask the HTTP API of a server, with no other server in reach.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::command::dtf;
+use crate::support::command::{dtf, eventually};
 
 /// `dtf dev` that answers only requests with a token, and the file with that of an admin.
 struct Site {
@@ -180,8 +180,139 @@ fn tasks_are_created_followed_and_steered_over_http() {
     assert_eq!(site.document(&["task", "failures", &id, "--by-error"])[0]["count"], json!(4));
     assert_eq!(site.document(&["task", "retry", &id])["retry_of"].to_string(), id);
     assert_eq!(site.document(&["task", "list", "--limit", "2"]).as_array().unwrap().len(), 2);
-    for wrong in [&["task", "get", "4711"][..], &["task", "submit", "nonsense"], &["task", "close", "1"]] {
+    for wrong in [&["task", "get", "4711"][..], &["task", "submit", "nonsense"], &["task", "close", "4711"]] {
         let (code, out, err) = site.run(wrong);
         assert!(code == 2 && out.is_empty() && err.lines().count() == 1, "{wrong:?}: {err}");
     }
+}
+
+#[test]
+fn items_are_fed_and_many_tasks_are_steered_over_http() {
+    let site = Site::start();
+    let param = r#"{"source": "items", "function": {"worker": "nobody"}, "sink": "count"}"#;
+    let id = site.document(&["task", "submit", "map", "--param", param])["task"].to_string();
+    let feed = |lines: &str, more: &[&str]| {
+        let mut command = dtf(&["task", "feed", &id, "--producer", "one", "-o", "json"]);
+        command.args(more).args(["--server", &site.url, "--token-file"]).arg(&site.token);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(
+        (&feed("1\n2\n", &[])["new"], &feed("1\n2\n3\n", &["--close"])["new"]),
+        (&json!(2), &json!(1))
+    );
+    let (code, _, said) = site.run(&["task", "feed", &id]);
+    assert!(code == 0, "nothing is fed: {said}");
+
+    for name in ["many 1", "many 2", "other"] {
+        let param = r#"{"count": 1, "sleep_ms": 600000}"#;
+        site.document(&["task", "submit", "noop", "--param", param, "--name", name]);
+    }
+    let bulk = ["task", "bulk", "cancel", "--name-prefix", "many"];
+    let (code, out, said) = site.run(&bulk);
+    assert!(code == 2 && out.is_empty() && said.contains("--expect"), "{said}");
+    let (code, out, _) = site.run(&[&bulk[..], &["--dry-run"]].concat());
+    assert_eq!((code, out.trim()), (0, "2 tasks fit"));
+    let done = site.document(&[&bulk[..], &["--expect", "2"]].concat());
+    assert_eq!((&done["status"], &done["applied"]), (&json!("finished"), &json!(2)), "{done}");
+    let (code, _, said) = site.run(&[&bulk[..], &["--expect", "7"]].concat());
+    assert!(code == 2 && said.contains("not 7"), "{said}");
+    // Nothing that runs is waited for at the end.
+    assert_eq!(site.run(&["task", "bulk", "cancel", "--status", "running", "--yes"]).0, 0);
+}
+
+#[test]
+fn workers_flows_schedules_types_and_pauses_of_groups_are_asked_for_over_http() {
+    let site = Site::start();
+    let file = |name: &str, text: &str| {
+        let path = site.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let workers = site.document(&["worker", "list"]);
+    let name = workers[0]["instance"].as_str().unwrap().to_owned();
+    assert_eq!(workers.as_array().unwrap().len(), 5, "a row a role: {workers}");
+    for (undo, drained) in [(&[][..], true), (&["--undo"], false)] {
+        let args = [&["worker", "drain", &name][..], undo].concat();
+        let answer = site.document(&args);
+        assert_eq!((&answer["drained"], answer["roles"].as_array().unwrap().len()), (&json!(drained), 5));
+    }
+    let (code, _, said) = site.run(&["worker", "drain", "nobody"]);
+    assert!(code == 2 && said.contains("nobody"), "{said}");
+    let (code, out, _) = site.run(&["worker", "list"]);
+    assert!(code == 0 && out.trim_start().starts_with("instance"), "{out}");
+
+    let yaml = file(
+        "flow.yaml",
+        "name: nightly\ntasks:\n  a: {type: noop, param: {count: 3}}\n  b: {type: noop, param: {count: 1}, after: [a]}\n",
+    );
+    let flow = site.document(&["flow", "submit", &yaml])["flow"].to_string();
+    let (code, out, _) = site.run(&["flow", "watch", &flow]);
+    assert!(code == 0 && out.contains("a completed"), "{out}");
+    assert_eq!(site.document(&["flow", "get", &flow])["tasks"][1]["after"], json!(["a completed"]));
+    assert_eq!(site.document(&["flow", "list"])[0]["counts"]["completed"], json!(2));
+    let (code, _, said) = site.run(&["flow", "retry", &flow]);
+    assert!(code == 2 && said.lines().count() == 1, "{said}");
+
+    let create =
+        ["schedule", "create", "every now & then", "@every 1h", "noop", "--param", r#"{"count": 1}"#];
+    let made = site.document(&create);
+    assert_eq!(
+        (&made["name"], &made["task"]["type"]),
+        (&json!("every now & then"), &json!("noop")),
+        "{made}"
+    );
+    assert_eq!(site.run(&create).0, 2, "the name is taken");
+    assert_eq!(site.document(&["schedule", "pause", "every now & then"])["paused"], json!(true));
+    assert_eq!(site.document(&["schedule", "resume", "every now & then"])["paused"], json!(false));
+    let task = site.document(&["schedule", "trigger", "every now & then"])["task"].to_string();
+    assert_eq!(site.run(&["task", "watch", &task, "--quiet"]).0, 0);
+    let (code, out, _) = site.run(&["schedule", "list"]);
+    assert!(code == 0 && out.contains("every now & then"), "{out}");
+    assert_eq!(site.run(&["schedule", "delete", "every now & then"]).0, 0);
+    assert_eq!(site.document(&["schedule", "list"]), json!([]));
+
+    let define = file(
+        "type.yaml",
+        "description: squares\ntemplate: {source: {range: {to: {$param: /to}}}, function: {worker: square}, sink: count}\n",
+    );
+    assert_eq!(site.document(&["type", "define", "squares", &define])["version"], json!(1));
+    let known = site.document(&["type", "list"]);
+    let of =
+        |name: &str| known.as_array().unwrap().iter().find(|known| known["name"] == name).unwrap().clone();
+    assert_eq!((&of("squares")["defined"], &of("noop")["defined"]), (&json!(true), &json!(false)));
+    assert_eq!(site.document(&["type", "get", "squares"])["template"]["sink"], json!("count"));
+    assert_eq!(site.run(&["type", "delete", "squares"]).0, 0);
+    assert_eq!(site.run(&["type", "get", "squares"]).0, 2);
+
+    assert_eq!(site.document(&["group", "pause", "default"])[0]["paused"], json!(true));
+    let waits = site.document(&["task", "submit", "noop", "--param", r#"{"count": 1}"#])["task"].to_string();
+    eventually(|| {
+        let task = site.document(&["task", "get", &waits]);
+        task["blocked_on"].to_string().contains("paused").then_some(())
+    });
+    assert_eq!(site.document(&["task", "get", &waits])["progress"]["succeeded"], json!(0));
+    assert_eq!(site.document(&["group", "resume", "default"])[0]["paused"], json!(false));
+    assert_eq!(site.run(&["task", "watch", &waits, "--quiet"]).0, 0);
+    assert_eq!(site.run(&["group", "pause", "mistyped"]).0, 2);
+}
+
+#[test]
+fn the_settings_of_services_are_in_the_help_of_services_only() {
+    let help = |args: &[&str]| {
+        let output = dtf(&[args, &["--help"]].concat()).output().unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(help(&["serve"]).contains("--redis-url") && help(&["serve"]).contains("--executor-slots"));
+    for command in
+        ["task", "flow", "schedule", "group", "worker", "type", "token", "cluster", "doctor", "config", "map"]
+    {
+        let help = help(&[command]);
+        assert!(!help.contains("--redis-url") && help.contains("--config <FILE>"), "{command}: {help}");
+    }
+    assert!(help(&["task", "submit"]).contains("--server <URL>"));
 }

@@ -1,5 +1,6 @@
 //! `dtf task`: tasks of a cluster.
 
+mod bulk;
 mod failures;
 mod feed;
 mod over_http;
@@ -82,6 +83,8 @@ enum What {
     Feed(FeedArgs),
     /// Say that no more items are fed: tasks end when those that were fed are done
     Close(Ids),
+    /// Pause, resume, cancel or retry all tasks that fit, through the HTTP API (--server)
+    Bulk(bulk::BulkArgs),
     /// Stop generating and dispatching; what runs may finish
     Pause(Ids),
     /// Go on with paused tasks
@@ -217,7 +220,11 @@ async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
             client.deliver_again(id, hook).await.map_err(refused)?;
             show::get(desk, id).await
         }
-        What::Feed(args) => feed::feed(desk, args).await,
+        What::Feed(args) => feed::feed(&feed::Feeder::Stores(client), args, desk.output, desk.quiet).await,
+        What::Bulk(_) => {
+            let why = "an action on many tasks is worked off by the servers of the HTTP API; name one with --server";
+            Err(Usage(why.to_owned()).into())
+        }
         What::Close(Ids { ids }) => {
             each(desk.output, desk.quiet, ids, "closed", async |id| {
                 client.close_items(id).await.map_err(refused)

@@ -7,18 +7,16 @@ use bytes::Bytes;
 use dtf::FailureKind;
 use dtf::TaskStatusView;
 use dtf::model::failure::{Failure, FailureKey};
-use dtf::model::hook::{Hook, HookRecord, HookState, Receiver};
 use dtf::model::limits::Limits;
 use dtf::model::param::Creator;
 use dtf::model::plugin::TaskResult;
 use dtf::model::queue::TaskState;
 use dtf::model::table::{NewTask, TaskRow};
-use dtf::model::{
-    Counts, EmitEpoch, Priority, RunEpoch, Seq, TaskId, TaskParam, TaskStatus, TaskTypeId, flow::Condition,
-};
+use dtf::model::{Counts, EmitEpoch, Priority, RunEpoch, Seq, TaskId, TaskParam, TaskTypeId};
 use dtf_api as api;
 use dtf_client::Client;
 use dtf_control::Pace;
+use dtf_http::view::{model_delivery, model_status};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -28,9 +26,10 @@ use super::super::remote::refused;
 use super::super::signals::Interrupts;
 use super::super::{SIGNALLED, say};
 use super::failures::{FailuresArgs, RetryArgs, print_failures, print_kinds};
+use super::feed::{self, Feeder};
 use super::show::{self, ListArgs};
 use super::submit::{SubmitArgs, print_id};
-use super::{Ids, Usage, What, each, watch};
+use super::{Ids, What, bulk, each, watch};
 
 /// The most tasks of a page of the API.
 const PAGE: u32 = 1000;
@@ -65,9 +64,11 @@ pub(super) async fn perform(desk: &Desk, what: What) -> anyhow::Result<ExitCode>
         What::Pause(Ids { ids }) => act(ids, "paused", api::BulkAction::Pause).await,
         What::Resume(Ids { ids }) => act(ids, "resumed", api::BulkAction::Resume).await,
         What::Cancel(Ids { ids }) => act(ids, "cancelled", api::BulkAction::Cancel).await,
-        What::Feed(_) | What::Close(_) => {
-            let why = "items are fed and closed on the cluster's servers, or by POST /v1/tasks/{id}/items and /close; leave --server out";
-            Err(Usage(why.to_owned()).into())
+        What::Bulk(args) => bulk::bulk(desk, args).await,
+        What::Feed(args) => feed::feed(&Feeder::Server(&desk.client), args, desk.output, desk.quiet).await,
+        What::Close(Ids { ids }) => {
+            let close = async |id: TaskId| desk.client.close_items(id.0).await.map(drop).map_err(refused);
+            each(desk.output, desk.quiet, ids, "closed", close).await
         }
     }
 }
@@ -213,7 +214,7 @@ fn view(task: api::Task) -> (String, TaskStatusView) {
     };
     let new = NewTask { request: Uuid::nil(), task_type: TaskTypeId(0), param, now: task.created_at };
     let row = TaskRow {
-        status: status(task.status),
+        status: model_status(task.status),
         run: RunEpoch(task.run),
         started_at: task.started_at,
         finished_at: task.finished_at,
@@ -221,7 +222,7 @@ fn view(task: api::Task) -> (String, TaskStatusView) {
         reason: task.reason,
         result: task.result.map(|api::TaskResult { code, reason, data }| TaskResult { code, reason, data }),
         waits: task.waits,
-        hooks: task.hooks.into_iter().filter_map(record).collect(),
+        hooks: task.hooks.into_iter().filter_map(model_delivery).collect(),
         ..TaskRow::created(TaskId(task.id), &new)
     };
     let queues = TaskState {
@@ -236,37 +237,6 @@ fn view(task: api::Task) -> (String, TaskStatusView) {
     };
     let pace = Pace { rate: progress.rate, eta_ms: progress.eta_ms };
     (task.task_type, TaskStatusView { row, queues: Some(queues), pace })
-}
-
-fn status(status: api::TaskStatus) -> TaskStatus {
-    match status {
-        api::TaskStatus::Created => TaskStatus::Created,
-        api::TaskStatus::Running => TaskStatus::Running,
-        api::TaskStatus::Paused => TaskStatus::Paused,
-        api::TaskStatus::Cancelled => TaskStatus::Cancelled,
-        api::TaskStatus::Completed => TaskStatus::Completed,
-        api::TaskStatus::Exceptional => TaskStatus::Exceptional,
-        api::TaskStatus::Skipped => TaskStatus::Skipped,
-    }
-}
-
-/// A hook and its progress; none where it names no receiver.
-fn record(delivery: api::HookDelivery) -> Option<HookRecord> {
-    let api::HookDelivery { hook, state, attempts, at, next_at, error } = delivery;
-    let to = hook.url.map(Receiver::Url).or(hook.callback.map(Receiver::Callback))?;
-    let when = match hook.when {
-        api::Condition::Completed => Condition::Completed,
-        api::Condition::Ended => Condition::Ended,
-        api::Condition::Failed => Condition::Failed,
-    };
-    let state = match state {
-        api::HookState::Waiting => HookState::Waiting,
-        api::HookState::Pending => HookState::Pending,
-        api::HookState::Delivered => HookState::Delivered,
-        api::HookState::Failed => HookState::Failed,
-        api::HookState::Unneeded => HookState::Unneeded,
-    };
-    Some(HookRecord { hook: Hook { to, when }, state, attempts, at, next_at, error })
 }
 
 fn failure(failure: api::Failure) -> Failure {

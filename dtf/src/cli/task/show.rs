@@ -21,8 +21,9 @@ use super::super::oneshot::refused;
 use super::super::table::Listing;
 use super::{Desk, Usage};
 
+/// The conditions of tasks.
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
+pub(super) struct Conditions {
     /// Only tasks with this status: created, running, paused, cancelled, completed, exceptional
     #[arg(long, value_parser = status)]
     status: Option<TaskStatus>,
@@ -44,6 +45,12 @@ pub(super) struct ListArgs {
     /// Only tasks whose start time (--start-at) is yet to come
     #[arg(long)]
     scheduled: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    conditions: Conditions,
     /// Go on with a list behind this task, the last one of the page before
     #[arg(long, value_name = "ID")]
     before: Option<TaskId>,
@@ -52,14 +59,14 @@ pub(super) struct ListArgs {
     limit: u32,
 }
 
-impl ListArgs {
-    /// The conditions, as the HTTP API takes them, and the number of tasks.
-    pub(super) fn query(self) -> (api::TaskQuery, u32) {
+impl Conditions {
+    /// The conditions, as the HTTP API takes them.
+    pub(super) fn query(self) -> api::TaskQuery {
         let status = self.status.and_then(|status| {
             let name = status.to_string();
             api::TaskStatus::ALL.into_iter().find(|known| known.name() == name)
         });
-        let query = api::TaskQuery {
+        api::TaskQuery {
             status,
             task_type: self.kind,
             group: self.group,
@@ -67,10 +74,17 @@ impl ListArgs {
             name: self.name,
             name_prefix: self.name_prefix,
             starts_after: self.scheduled.then(|| BootClock.unix_millis()),
-            cursor: self.before.map(|before| before.0),
+            cursor: None,
             limit: None,
-        };
-        (query, self.limit)
+        }
+    }
+}
+
+impl ListArgs {
+    /// The conditions, as the HTTP API takes them, and the number of tasks.
+    pub(super) fn query(self) -> (api::TaskQuery, u32) {
+        let cursor = self.before.map(|before| before.0);
+        (api::TaskQuery { cursor, ..self.conditions.query() }, self.limit)
     }
 }
 
@@ -86,21 +100,27 @@ pub(super) fn print(value: &Value) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{value}")
 }
 
+/// Prints a line to standard output.
+pub(super) fn print_line(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{}", one_line(line))
+}
+
 pub(super) async fn list(desk: &Desk, args: ListArgs) -> anyhow::Result<ExitCode> {
-    let task_type = match &args.kind {
+    let ListArgs { conditions: of, before, limit } = args;
+    let task_type = match &of.kind {
         Some(kind) => Some(desk.task_type(kind).await?),
         None => None,
     };
     let filter = TaskFilter {
-        status: args.status,
+        status: of.status,
         task_type,
-        group: args.group,
-        creator: args.creator,
-        name: args.name,
-        name_prefix: args.name_prefix,
-        starts_after: args.scheduled.then(|| BootClock.unix_millis()),
+        group: of.group,
+        creator: of.creator,
+        name: of.name,
+        name_prefix: of.name_prefix,
+        starts_after: of.scheduled.then(|| BootClock.unix_millis()),
     };
-    let rows = desk.client.list_tasks(&filter, args.before, args.limit).await.map_err(refused)?;
+    let rows = desk.client.list_tasks(&filter, before, limit).await.map_err(refused)?;
     match desk.output {
         Output::Json => {
             let rows = rows.iter().map(|row| as_json(desk, row)).collect::<Result<Vec<_>, _>>()?;
