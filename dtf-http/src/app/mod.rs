@@ -45,6 +45,8 @@ use crate::watch::{Look, Watch};
 
 /// The most tasks or failures of a page.
 const MAX_PAGE: u32 = 1000;
+/// The longest that the answer to a creation waits for the queues of the task.
+const QUEUES: Duration = Duration::from_secs(1);
 /// The most event streams that are open at a time.
 const MAX_STREAMS: usize = 1000;
 
@@ -163,14 +165,18 @@ impl App {
         let (noted, row) = tokio::join!(self.note_done(change), self.client.task_row(id));
         noted?;
         let row = row?;
-        // Before its first run it has no queues: none have to be in reach.
-        if row.run.0 == 0 {
-            return Ok(convert::view(
-                self.registry(),
-                TaskStatusView { row, queues: None, pace: Pace::default() },
-            ));
+        // It may be one of somebody else, by whose name for the request it was found.
+        if !self.caller.sees(&row.param.group) {
+            return Err(ClientError::NoSuchTask(id).into());
         }
-        self.task(id.0).await
+        // Before its first run it has no queues.
+        if row.run.0 > 0
+            && let Ok(Ok(task)) = tokio::time::timeout(QUEUES, self.task(id.0)).await
+        {
+            return Ok(task);
+        }
+        // It exists, whether or not its queues are in reach.
+        Ok(convert::view(self.registry(), TaskStatusView { row, queues: None, pace: Pace::default() }))
     }
 
     /// Returns a task with its progress.
