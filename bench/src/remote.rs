@@ -45,10 +45,10 @@ pub(crate) struct Options {
     /// The number of one-item tasks whose latency is measured
     #[arg(long, default_value_t = 300)]
     latencies: usize,
-    /// The number of idle workers
+    /// The number of idle workers; none are measured with 0
     #[arg(long, default_value_t = 1000)]
     idle: usize,
-    /// For how long idle workers are measured, and single items are fed, in seconds
+    /// For how long idle workers are measured, and single items are fed, in seconds; nothing is fed with 0
     #[arg(long, default_value_t = 20)]
     seconds: u64,
 }
@@ -70,8 +70,12 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>>
         for sdk in &options.sdk {
             reports.push(site.through(sdk, options, runs).await?);
         }
-        reports.push(site.idle(options).await?);
-        reports.push(site.fed(options, runs).await?);
+        if options.idle > 0 {
+            reports.push(site.idle(options).await?);
+        }
+        if options.seconds > 0 {
+            reports.push(site.fed(options, runs).await?);
+        }
         site.dtf.stop().await;
         anyhow::Ok(reports)
     });
