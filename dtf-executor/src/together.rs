@@ -14,6 +14,7 @@ use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::execution::MOST_BYTES;
@@ -136,13 +137,13 @@ impl Together<'_> {
                 // What ran meanwhile ran in one slot.
                 let busy = since.elapsed() / ran.max(1);
                 let reports = ended.into_iter().map(|(index, report)| self.report_on(index, report, busy));
-                self.tell(reports.collect()).await;
+                self.tell(reports.collect(), &self.session.stop.now).await;
             }
             Stage::HandedBack => {
                 let succeeded = |report: &Report| matches!(report, Report::Ended(Outcome::Succeeded(_)));
                 let ended = ended.into_iter().filter(|(_, report)| succeeded(report));
                 let reports = ended.map(|(index, report)| self.report_on(index, report, Duration::ZERO));
-                self.tell(reports.collect()).await;
+                self.tell(reports.collect(), &self.session.end_all).await;
             }
         }
     }
@@ -175,25 +176,22 @@ impl Together<'_> {
                     self.reports.iter().enumerate().take(self.next).filter(|(_, report)| report.is_none());
                 let returned =
                     still.map(|(index, _)| self.report_on(index, Report::Returned, Duration::ZERO));
-                self.tell(returned.collect()).await;
+                // The shard waits for this, and not for a store that does not answer.
+                self.tell(returned.collect(), &self.session.stop.now).await;
                 self.session.acknowledge(self.shipment).await;
             }
             Stage::HandedBack => {}
         }
     }
 
-    /// Sends reports on subtasks that are parcels of their own.
-    async fn tell(&mut self, reports: Vec<ParcelReport>) {
+    /// Sends reports on subtasks that are parcels of their own, until `stop` fires.
+    async fn tell(&mut self, reports: Vec<ParcelReport>, stop: &CancellationToken) {
         for report in &reports {
             let index = report.parcel.first.0 - self.shipment.parcel.id.first.0;
             if let Some(told) = usize::try_from(index).ok().and_then(|index| self.reports.get_mut(index)) {
                 *told = report.reports.first().cloned();
             }
         }
-        let stop = match self.stage {
-            Stage::HandedBack => &self.session.end_all,
-            Stage::Whole | Stage::Apart { .. } => &self.session.stop.now,
-        };
         let told = reports
             .into_iter()
             .map(|report| self.session.report(self.shipment, &self.single.work, report, stop));

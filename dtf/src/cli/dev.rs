@@ -1,7 +1,7 @@
 //! `dtf dev`: everything in one process, with the dashboard.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, Dtf};
 use dtf_control::NewToken;
 use dtf_http::{Access, App, TokenRule};
-use dtf_model::connection::SqlConnections;
 use dtf_model::token::TokenRole;
 use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use lrmf_core::BootClock;
@@ -21,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::Jobs;
+use super::map::connections;
 use super::oneshot::refused;
 use super::signals::end_on_signals;
 use super::{Usage, guard, say};
@@ -93,7 +93,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
         items: Some((ports.table.clone(), ports.queues.clone())),
         outbound: Some(outbound(&config.webhooks)?),
         stores: stores(args)?,
-        connections: connections(args)?,
+        connections: connections(databases(args))?,
     });
     let (cluster, process) = (config.cluster.clone(), config.instance.clone());
     let mut builder = Dtf::builder(ports).config(config);
@@ -160,16 +160,13 @@ fn stores(args: &DevArgs) -> Result<Option<ObjectStores>, Usage> {
     Ok(None)
 }
 
-/// Reads the databases that items may be about.
-fn connections(args: &DevArgs) -> Result<Option<Arc<dyn SqlConnections>>, Usage> {
+/// Returns the file with the databases that items may be about.
+fn databases(args: &DevArgs) -> Option<&Path> {
     #[cfg(feature = "full")]
-    if let Some(file) = &args.connections {
-        let wrong = |why| Usage(format!("--connections cannot be used: {why}"));
-        return Ok(Some(Arc::new(crate::serve::connections::read(file).map_err(wrong)?)));
-    }
+    let file = args.connections.as_deref();
     #[cfg(not(feature = "full"))]
-    let _args = args;
-    Ok(None)
+    let (file, _args) = (None, args);
+    file
 }
 
 /// Reads the commands that may be run for items.

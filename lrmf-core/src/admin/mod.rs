@@ -237,13 +237,8 @@ impl Admin {
             let session = self.get(&self.keys.session(member)).await?;
             let Some(session) = session else { return Err(AdminError::NoMember { member: member.clone() }) };
             let incarnation = decode::<MemberRecord>(&session.key, &session.value)?.incarnation;
-            let guard = Guard::ModifiedAt { key: session.key.clone(), revision: session.mod_revision };
-            // What else is bound to its lease ends with that, and says nothing without the session; the leader's key would.
-            let leader = self.get(&self.keys.leader()).await?;
-            let leads = leader.filter(|leader| leader.lease.is_some() && leader.lease == session.lease);
-            let keys = [Some(session.key), leads.map(|leader| leader.key)];
-            let ops = keys.into_iter().flatten().map(|key| Op::Delete { key }).collect();
-            if self.commit_all(vec![guard], ops).await? {
+            // What else is bound to its lease ends with that, and says nothing without the session.
+            if self.delete_with_leadership(session).await? {
                 return Ok(incarnation);
             }
         }
@@ -267,12 +262,7 @@ impl Admin {
             if decode::<ContactRecord>(&contact.key, &contact.value)?.incarnation != incarnation {
                 return Ok(false);
             }
-            let guard = Guard::ModifiedAt { key: contact.key.clone(), revision: contact.mod_revision };
-            let leader = self.get(&self.keys.leader()).await?;
-            let leads = leader.filter(|leader| leader.lease.is_some() && leader.lease == contact.lease);
-            let keys = [Some(contact.key), leads.map(|leader| leader.key)];
-            let ops = keys.into_iter().flatten().map(|key| Op::Delete { key }).collect();
-            if self.commit_all(vec![guard], ops).await? {
+            if self.delete_with_leadership(contact).await? {
                 return Ok(true);
             }
         }
@@ -323,6 +313,17 @@ impl Admin {
             ReleaseRecord { format: Format, member, incarnation, token, origin: self.origin.clone() };
         self.put(&Control::Release(task.into()), &record).await?;
         Ok(released)
+    }
+
+    /// Deletes a record, and the leader's key where it is bound to the same lease. Returns false where the record was written
+    /// meanwhile.
+    async fn delete_with_leadership(&self, record: KeyValue) -> Result<bool, AdminError> {
+        let guard = Guard::ModifiedAt { key: record.key.clone(), revision: record.mod_revision };
+        let leader = self.get(&self.keys.leader()).await?;
+        let leads = leader.filter(|leader| leader.lease.is_some() && leader.lease == record.lease);
+        let keys = [Some(record.key), leads.map(|leader| leader.key)];
+        let ops = keys.into_iter().flatten().map(|key| Op::Delete { key }).collect();
+        self.commit_all(vec![guard], ops).await
     }
 
     async fn want(&self, control: &Control, record: &impl Record) -> Result<(), AdminError> {

@@ -111,7 +111,7 @@ impl Gateway {
 }
 
 /// Reads the databases that items may be about. It has to be called on a runtime.
-fn connections(file: Option<&Path>) -> Result<Option<Arc<dyn SqlConnections>>, Usage> {
+pub(crate) fn connections(file: Option<&Path>) -> Result<Option<Arc<dyn SqlConnections>>, Usage> {
     #[cfg(feature = "full")]
     if let Some(file) = file {
         let wrong = |why| Usage(format!("--connections cannot be used: {why}"));

@@ -20,7 +20,7 @@ use super::oneshot::{self, Kind, Plan};
 use super::progress::Display;
 use super::{Usage, display};
 
-pub(crate) use self::gateway::{Gateway, Serving, print_kept};
+pub(crate) use self::gateway::{Gateway, Serving, connections, print_kept};
 
 /// The items that run at once where nothing else is said: remote workers have them, and this process waits.
 const JOBS: usize = 1000;
