@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -289,12 +290,15 @@ fn workers_flows_schedules_types_and_pauses_of_groups_are_asked_for_over_http() 
     assert_eq!(site.run(&["type", "get", "squares"]).0, 2);
 
     assert_eq!(site.document(&["group", "pause", "default"])[0]["paused"], json!(true));
-    let waits = site.document(&["task", "submit", "noop", "--param", r#"{"count": 1}"#])["task"].to_string();
-    eventually(|| {
-        let task = site.document(&["task", "get", &waits]);
-        task["blocked_on"].to_string().contains("paused").then_some(())
+    // A pause takes effect within a second: what was created before that may still run.
+    let waits = eventually(|| {
+        let created = site.document(&["task", "submit", "noop", "--param", r#"{"count": 1}"#]);
+        let id = created["task"].to_string();
+        std::thread::sleep(Duration::from_secs(2));
+        let task = site.document(&["task", "get", &id]);
+        let waits = task["blocked_on"].to_string().contains("paused");
+        (waits && task["progress"]["succeeded"] == json!(0)).then_some(id)
     });
-    assert_eq!(site.document(&["task", "get", &waits])["progress"]["succeeded"], json!(0));
     assert_eq!(site.document(&["group", "resume", "default"])[0]["paused"], json!(false));
     assert_eq!(site.run(&["task", "watch", &waits, "--quiet"]).0, 0);
     assert_eq!(site.run(&["group", "pause", "mistyped"]).0, 2);
