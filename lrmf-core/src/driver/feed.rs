@@ -27,7 +27,7 @@ pub(crate) struct Feed {
     pub(crate) inputs: mpsc::Sender<Input>,
     /// The pauses after failures.
     pub(crate) backoff: Backoff,
-    /// The store's progress as seen, where this feed is to tell when it has gone back.
+    /// The store's progress as seen by all feeds of a member or router, where they are to tell when it has gone back.
     pub(crate) seen: Option<Seen>,
     /// The group whose metrics count failures, where they are counted.
     pub(crate) group: Option<GroupId>,

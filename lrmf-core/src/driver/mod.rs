@@ -331,8 +331,7 @@ impl Driver {
         self.unfollow(feed);
         let (store, inputs) = (self.ports.store.clone(), self.to_inputs.clone());
         let backoff = Backoff::new(&self.board.instance);
-        // The own keys are always followed: they tell for all feeds.
-        let seen = (feed == FeedId::Own).then(|| self.seen.clone());
+        let seen = Some(self.seen.clone());
         let group = Some(self.board.group.clone());
         let task = Feed { store, feed, epoch, prefix, inputs, backoff, seen, group };
         self.feeds.insert(feed, self.feed_tasks.spawn(task.run()));

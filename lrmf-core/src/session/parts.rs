@@ -210,10 +210,15 @@ impl Parts {
         let of = |(id, part): (&LeaseId, &Part)| Leftover {
             part: *id,
             lease: part.lease,
-            keys: part.keys.iter().filter(|key| self.owners.get(*key) == Some(id)).cloned().collect(),
+            keys: part.keys.iter().filter(|key| self.owns(*id, key)).cloned().collect(),
             again: part.cleared,
         };
         ended.map(of).collect()
+    }
+
+    /// Returns true where the part was the last one that the key was written under.
+    pub(super) fn owns(&self, part: LeaseId, key: &str) -> bool {
+        self.owners.get(key) == Some(&part)
     }
 
     /// Nothing is left of a part. One with writes that may still arrive stays in the books.

@@ -53,7 +53,8 @@ pub(super) async fn clear(core: &Core) -> Result<(), CoordinationError> {
     Ok(())
 }
 
-/// Deletes the keys of a part, all at once, where they are still its own.
+/// Deletes the keys of a part, all at once, where they are still its own. A key that the process writes again meanwhile, under
+/// another part, is that part's: the store's lease is the same, so only the books can tell.
 async fn delete(core: &Core, left: &Leftover) -> Result<(), CoordinationError> {
     loop {
         let mut txn = Txn::default();
@@ -61,7 +62,8 @@ async fn delete(core: &Core, left: &Leftover) -> Result<(), CoordinationError> {
             let snapshot = core.store.list(key).await?;
             let found =
                 snapshot.entries.into_iter().find(|kv| kv.key == *key && kv.lease == Some(left.lease));
-            if let Some(kv) = found {
+            // Asked after the store has answered: who writes is in the books before the store has it.
+            if let Some(kv) = found.filter(|_| core.parts().owns(left.part, key)) {
                 txn.guards.push(Guard::ModifiedAt { key: key.clone(), revision: kv.mod_revision });
                 txn.ops.push(Op::Delete { key: key.clone() });
             }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Semaphore;
+
 use super::*;
 use crate::config::CoordinatorConfig;
 use crate::coordinator::{Coordinator, CoordinatorHandle};
@@ -12,17 +14,20 @@ use crate::smooth::SmoothWorker;
 use crate::task::Task;
 use crate::testkit::coordination::{Subject, run_all};
 
-/// A store that counts its calls.
+/// A store that counts its calls, and lets writes that delete something wait.
 #[derive(Clone, Debug)]
 struct Counted {
     inner: MemoryStore,
     grants: Arc<AtomicUsize>,
     keep_alives: Arc<AtomicUsize>,
+    /// One permit for each write that deletes something.
+    deletes: Arc<Semaphore>,
 }
 
 impl Counted {
     fn new(inner: MemoryStore) -> Self {
-        Self { inner, grants: Arc::default(), keep_alives: Arc::default() }
+        let deletes = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { inner, grants: Arc::default(), keep_alives: Arc::default(), deletes }
     }
 }
 
@@ -47,6 +52,9 @@ impl Coordination for Counted {
     }
 
     async fn commit(&self, txn: Txn) -> Result<TxnOutcome, CoordinationError> {
+        if txn.ops.iter().any(|op| matches!(op, Op::Delete { .. })) {
+            self.deletes.acquire().await.unwrap().forget();
+        }
         self.inner.commit(txn).await
     }
 
@@ -233,6 +241,30 @@ async fn what_arrives_after_the_end_of_its_part_is_swept_away() {
         session.keep_alive(lives).await.unwrap();
     }
     assert_eq!(keys(&store).await, ["other"]);
+}
+
+/// A member that was fenced rejoins while the keys of its last session are being deleted: its new session has the same key, and
+/// the same lease of the store, and stays.
+#[tokio::test(start_paused = true)]
+async fn what_is_written_anew_under_another_part_is_not_swept_away() {
+    let store = Counted { deletes: Arc::new(Semaphore::new(0)), ..Counted::new(MemoryStore::new()) };
+    let session = SharedSession::new(Arc::new(store.clone()));
+    let ttl = Duration::from_secs(9);
+    let before = session.grant_lease(ttl).await.unwrap().id;
+    session.commit(put("member", before)).await.unwrap();
+    let anew = session.grant_lease(ttl).await.unwrap().id;
+    let ending = tokio::spawn({
+        let session = session.clone();
+        async move { session.revoke_lease(before).await }
+    });
+    // The store has been asked for the key, and the deletion is on its way.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    session.commit(put("member", anew)).await.unwrap();
+    store.deletes.add_permits(10);
+    ending.await.unwrap().unwrap();
+    assert_eq!(keys(&store.inner).await, ["member"]);
+    session.revoke_lease(anew).await.unwrap();
+    assert_eq!(keys(&store.inner).await, [""; 0]);
 }
 
 /// The answer to a sign of life is reckoned from when it was sent, not from when somebody asked and was told of it.

@@ -8,6 +8,7 @@ use crate::coordination::{Op, Txn};
 use crate::ids::{InstanceId, Token};
 use crate::keys::Kind;
 use crate::protocol::Command;
+use crate::records::{GenerationRecord, decode};
 use crate::replicas::{MAX_REPLICAS, key_of, parse};
 
 use super::oracle::{Observed, Violation};
@@ -65,6 +66,15 @@ impl World {
         self.spread();
     }
 
+    /// The time for which a new leader gives nothing out: a session, where it finds the group's counter lost or behind what is
+    /// known outside the store, as it takes the records for a restored copy.
+    fn mistrust(&self) -> Duration {
+        let counter = self.store.get(&self.keys.generation());
+        let counter = counter.and_then(|kv| decode::<GenerationRecord>(&kv.key, &kv.value).ok());
+        let is_behind = counter.is_none_or(|record| record.generation.0 < self.highest_token.0);
+        if is_behind { settings().ttl + settings().ttl / 10 } else { Duration::ZERO }
+    }
+
     fn holders(&self) -> Holders {
         let up = self.processes.iter().filter(|process| process.is_up());
         let of = |process: &Process| {
@@ -118,7 +128,7 @@ impl World {
         let newcomer = InstanceId::new("newcomer").map_err(|error| error.to_string())?;
         self.note(|| "moves: one joins".to_owned());
         self.start(newcomer.clone())?;
-        self.until(self.now + PROMPT)?;
+        self.until(self.now + PROMPT + self.mistrust())?;
         self.comes_to_rest()?;
         self.all_held()?;
         let moved = Self::tasks_of(&self.holders(), &newcomer);
@@ -136,7 +146,7 @@ impl World {
         let orphans = Self::tasks_of(&before, &self.processes[ix].instance);
         self.note(|| format!("moves: process {ix} dies"));
         self.kill(ix);
-        self.until(self.now + settings().ttl + Duration::from_millis(500))?;
+        self.until(self.now + settings().ttl + Duration::from_millis(500) + self.mistrust())?;
         if !self.processes.iter().any(Observed::is_up) {
             return Ok(());
         }
@@ -152,7 +162,7 @@ impl World {
         let members = self.processes.iter().filter(|process| process.is_up()).count();
         self.note(|| format!("moves: process {ix} dies"));
         self.kill(ix);
-        self.until(self.now + settings().ttl + Duration::from_millis(500))?;
+        self.until(self.now + settings().ttl + Duration::from_millis(500) + self.mistrust())?;
         if members == 1 {
             return Ok(());
         }
@@ -189,7 +199,7 @@ impl World {
             return Err(format!("P7: {name} was told to restart and has not ended"));
         }
         self.start(name.clone())?;
-        self.until(self.now + PROMPT)?;
+        self.until(self.now + PROMPT + self.mistrust())?;
         self.all_held()?;
         self.comes_to_rest()?;
         if Self::tasks_of(&self.holders(), &name) != own {
@@ -207,7 +217,7 @@ impl World {
         let own = Self::tasks_of(&before, &name);
         self.note(|| format!("moves: process {ix} leaves"));
         self.command(ix, Command::Close)?;
-        self.until(self.now + PROMPT)?;
+        self.until(self.now + PROMPT + self.mistrust())?;
         if self.processes[ix].is_up() {
             return Err(format!("P8: {name} was told to leave and has not"));
         }

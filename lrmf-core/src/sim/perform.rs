@@ -97,7 +97,9 @@ impl World {
                 Action::Unfollow(feed) => drop(self.processes[ix].feeds.remove(&feed)),
                 Action::Assign(holding) => self.assign(ix, &holding)?,
                 Action::Revoke(holding) => {
-                    self.oracle.undisturbed(&self.keys, &self.store, &self.processes[ix], &holding)?;
+                    if !self.is_reset() {
+                        self.oracle.undisturbed(&self.keys, &self.store, &self.processes[ix], &holding)?;
+                    }
                     self.revoke(ix, &holding);
                 }
                 Action::AskProvider => self.ask(ix),

@@ -283,8 +283,7 @@ impl World {
     fn check(&mut self) -> Result<(), Violation> {
         let grace = Duration::from_millis(LONGEST_REVOKE + 200);
         self.oracle.records(&self.keys, &self.store)?;
-        // A store that has gone back may have sessions again that had ended: until they end once more it keeps no promise.
-        let reset = self.restored_at.is_some_and(|at| self.now < at + settings().ttl);
+        let reset = self.is_reset();
         self.oracle.running(&self.processes, self.exclusive && !reset)?;
         self.oracle.one_primary(&self.processes, self.exclusive && !reset)?;
         // A process that has not noticed yet that the store has gone back runs what it held, until its own deadline.
@@ -292,6 +291,12 @@ impl World {
             return Ok(());
         }
         self.oracle.fenced(&self.processes, self.now, grace)
+    }
+
+    /// Returns true while the store keeps no promise, as it has gone back to an older copy: it may have sessions again that had
+    /// ended, until they end once more. What was under way then arrives late, and revisions repeat themselves.
+    pub(super) fn is_reset(&self) -> bool {
+        self.restored_at.is_some_and(|at| self.now < at + settings().ttl)
     }
 
     /// Counts states by what can be seen from outside: who is up, paused, cut off, in which session, leading and running what,
@@ -342,7 +347,9 @@ impl World {
                 let needed = self.oracle.needed(&self.keys, &self.store, &call);
                 if self.exec(process, id, &call, answers) {
                     needed?;
-                    self.oracle.writes(&self.keys, &self.store, &call, by)?;
+                    if !self.is_reset() {
+                        self.oracle.writes(&self.keys, &self.store, &call, by)?;
+                    }
                 }
             }
             Happening::List { process, feed, epoch } => self.list(process, feed, epoch),

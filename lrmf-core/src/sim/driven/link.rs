@@ -148,8 +148,10 @@ impl State {
         self.note(|| format!("store: {outcome:?} for {name}: {txn:?}"));
         if matches!(outcome, Ok(TxnOutcome::Applied { .. })) {
             self.violated(needed);
-            let written = self.oracle.writes(&self.keys, &self.store, &call, by);
-            self.violated(written);
+            if !self.is_reset() {
+                let written = self.oracle.writes(&self.keys, &self.store, &call, by);
+                self.violated(written);
+            }
         }
         outcome
     }

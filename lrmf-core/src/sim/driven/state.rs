@@ -151,10 +151,16 @@ impl State {
         self.violated(outcome);
     }
 
+    /// Returns true while the store keeps no promise, as it has gone back to an older copy: it may have sessions again that had
+    /// ended, until they end once more. What was under way then arrives late, and revisions repeat themselves.
+    pub(super) fn is_reset(&self) -> bool {
+        self.restored_at.is_some_and(|at| self.now() < at + settings().ttl)
+    }
+
     fn holds(&mut self) -> Result<(), Violation> {
         self.oracle.records(&self.keys, &self.store)?;
         let now = self.now();
-        let reset = self.restored_at.is_some_and(|at| now < at + settings().ttl);
+        let reset = self.is_reset();
         self.oracle.running(&self.processes, !reset)?;
         if reset {
             return Ok(());
@@ -200,7 +206,7 @@ impl State {
         self.check();
         let process = &self.processes[ix];
         let (name, key, token) = (process.instance.clone(), holding.task.key.clone(), holding.token);
-        let outcome = if process.failed.contains(&(key.clone(), token)) {
+        let outcome = if process.failed.contains(&(key.clone(), token)) || self.is_reset() {
             Ok(())
         } else {
             self.oracle.undisturbed(&self.keys, &self.store, process, holding)
