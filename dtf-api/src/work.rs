@@ -50,8 +50,8 @@ fn wait_ms() -> u64 {
 /// An item to run a function on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WorkItem {
-    /// Names the item in reports and beats.
-    pub ticket: Uuid,
+    /// Names the item in reports and beats, to any process of the cluster. An opaque text of at most 200 characters.
+    pub ticket: String,
     /// The function.
     pub function: String,
     /// The task that the item is of.
@@ -77,7 +77,7 @@ pub struct Work {
     /// The items; none when the wait is over.
     pub items: Vec<WorkItem>,
     /// The tickets of items that are not wanted any more: stop them, and report nothing.
-    pub dropped: Vec<Uuid>,
+    pub dropped: Vec<String>,
     /// True if the worker is to take nothing more, end what it has, and leave.
     pub drain: bool,
 }
@@ -87,7 +87,7 @@ pub struct Work {
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct ItemReport {
     /// The item's ticket.
-    pub ticket: Uuid,
+    pub ticket: String,
     /// The result of a success; left out, or null, for none.
     #[serde(default)]
     #[schema(value_type = Option<Value>)]
@@ -120,7 +120,7 @@ pub struct Reported {
     /// The number of outcomes that were taken.
     pub accepted: u64,
     /// The tickets whose items have an outcome already, or are somebody else's now.
-    pub unknown: Vec<Uuid>,
+    pub unknown: Vec<String>,
 }
 
 /// A sign of life of a worker that runs items.
@@ -130,7 +130,7 @@ pub struct Beat {
     /// The session.
     pub session: Uuid,
     /// The tickets of all items that the worker has. Others that it was given more than five seconds ago are run elsewhere.
-    pub running: Vec<Uuid>,
+    pub running: Vec<String>,
     /// The time to wait for news, in milliseconds; at most 20000. Default 0.
     #[serde(default)]
     pub wait_ms: u64,
@@ -144,7 +144,7 @@ pub struct Beat {
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct ItemNote {
     /// The item's ticket.
-    pub ticket: Uuid,
+    pub ticket: String,
     /// The share that is done, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
@@ -193,7 +193,7 @@ pub struct News {
     /// The time for which the session lasts without a further call, in milliseconds.
     pub lease_ms: u64,
     /// The tickets of items that are not wanted any more: stop them, and report nothing.
-    pub dropped: Vec<Uuid>,
+    pub dropped: Vec<String>,
     /// True if the worker is to take nothing more, end what it has, and leave.
     pub drain: bool,
 }

@@ -21,6 +21,7 @@ mod gateways;
 mod handle;
 mod hooks;
 mod items;
+mod late;
 pub mod progress;
 mod results;
 mod schedules;

@@ -43,7 +43,7 @@ async fn report(
     Acting(app): Acting,
     Json(report): Json<api::ReportWork>,
 ) -> Result<Body<api::Reported>, Failed> {
-    app.report_work(report).map(Body)
+    app.report_work(report).await.map(Body)
 }
 
 /// Give a sign of life with all items that a worker has, and wait for news about them.

@@ -79,15 +79,27 @@ impl TaskExecutor for RemoteFunction {
                 return Err(ExecuteError::Elsewhere(nobody));
             }
         };
-        let failed = |message, retryable| self.attempts.failed(context, message, retryable);
         match outcome {
-            Ok(ItemOutcome::Succeeded(result)) => Ok(SubtaskResult::new(result)),
-            Ok(ItemOutcome::Failed { message, retryable }) => Err(failed(message, retryable)),
-            Ok(ItemOutcome::Lost) => {
-                Err(failed(format!("{MAX_LOSSES} workers were lost while they ran it"), false))
+            Ok(outcome) => concluded(outcome, self.attempts, context),
+            Err(_) => {
+                let late = format!("no worker was done with it within {:?}", self.timeout);
+                Err(self.attempts.failed(context, late, true))
             }
-            Ok(ItemOutcome::Cancelled) => Err(failed("cancelled".to_owned(), false)),
-            Err(_) => Err(failed(format!("no worker was done with it within {:?}", self.timeout), true)),
         }
+    }
+}
+
+/// What the outcome of an item in the exchange is to its executor.
+pub(crate) fn concluded(
+    outcome: ItemOutcome,
+    attempts: Attempts,
+    context: &ExecuteContext,
+) -> Result<SubtaskResult, ExecuteError> {
+    let failed = |message, retryable| Err(attempts.failed(context, message, retryable));
+    match outcome {
+        ItemOutcome::Succeeded(result) => Ok(SubtaskResult::new(result)),
+        ItemOutcome::Failed { message, retryable } => failed(message, retryable),
+        ItemOutcome::Lost => failed(format!("{MAX_LOSSES} workers were lost while they ran it"), false),
+        ItemOutcome::Cancelled => failed("cancelled".to_owned(), false),
     }
 }

@@ -1,4 +1,6 @@
-//! The function `http`: a request for each item.
+//! The function `http`: a request for each item, or for a batch of them.
+
+mod batch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,9 @@ use dtf_webhook::{Answer, Method, Outgoing, Secret, SendError, Sender, SenderCon
 use lrmf_core::Clock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+pub(crate) use self::batch::HttpBatches;
 use crate::function::Attempts;
 use crate::template::Template;
 
@@ -27,6 +31,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// The most bytes of an answer that are kept.
 const MAX_ANSWER: usize = 256 * 1024;
+/// The most items of a request.
+const MAX_BATCH: u32 = 1_000;
 /// The most headers.
 const MAX_HEADERS: usize = 50;
 /// The most characters of an answer that an error tells.
@@ -47,6 +53,12 @@ pub struct HttpCall {
     /// The body, with placeholders. Default: the item as JSON, except with GET and DELETE, which have none then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// The most items of a request, 1 to 1000: `{"session", "items": [{"ticket", "task", "key", "attempt", "timeout_ms", "body"}]}`. The
+    /// receiver answers `{"reports": [{"ticket", "result"}]}`, with `"error"` in place of a result and `"retryable"` where an item failed; or it
+    /// answers 202, and sends session and reports later to `/v1/work/report` of this process. The url has no placeholders then. Default: a
+    /// request for each item, whose answer is the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
 }
 
 fn post() -> String {
@@ -56,7 +68,7 @@ fn post() -> String {
 impl HttpCall {
     /// Returns a request with the item as its body.
     pub fn posting(url: impl Into<String>) -> Self {
-        Self { method: post(), url: url.into(), headers: BTreeMap::new(), body: None }
+        Self { method: post(), url: url.into(), headers: BTreeMap::new(), body: None, batch: None }
     }
 
     /// Checks it, as far as that can be done without an item.
@@ -67,7 +79,7 @@ impl HttpCall {
         self.prepared().map(drop)
     }
 
-    fn prepared(&self) -> Result<Prepared, InvalidInput> {
+    pub(crate) fn prepared(&self) -> Result<Prepared, InvalidInput> {
         let wrong = |what, got: String, allowed: String| Err(InvalidInput::OutOfRange { what, got, allowed });
         if !METHODS.contains(&self.method.as_str()) {
             return wrong("the method", format!("{:?}", self.method), METHODS.join(", "));
@@ -79,6 +91,20 @@ impl HttpCall {
             let allowed =
                 "http:// or https:// and a host, with placeholders behind it only, and without a user";
             return wrong("the url", format!("{:?}", self.url), allowed.to_owned());
+        }
+        if let Some(most) = self.batch {
+            if !(1..=MAX_BATCH).contains(&most) {
+                return wrong(
+                    "the number of items of a request",
+                    most.to_string(),
+                    format!("1 to {MAX_BATCH}"),
+                );
+            }
+            let takes_no_items = self.body.is_some() || matches!(self.method.as_str(), "GET" | "DELETE");
+            if takes_no_items || Template::parse(&self.url).varies() {
+                let allowed = "POST, PUT or PATCH to a url without placeholders, and no body".to_owned();
+                return wrong("a request for many items", format!("{} {:?}", self.method, self.url), allowed);
+            }
         }
         if self.headers.len() > MAX_HEADERS {
             let (got, allowed) = (self.headers.len().to_string(), format!("at most {MAX_HEADERS}"));
@@ -113,7 +139,7 @@ fn is_free(name: &HeaderName) -> bool {
 }
 
 /// A request, but for its item.
-struct Prepared {
+pub(crate) struct Prepared {
     method: Method,
     url: Template,
     headers: HeaderMap,
@@ -122,6 +148,13 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// Returns the address of a request for many items, and a new id for it.
+    fn plain_url(&self) -> Result<(Url, String), (String, bool)> {
+        let filled = self.url.fill(&Value::Null, str::to_owned);
+        let url = filled.and_then(|url| check_url(&url).map_err(|error| error.to_string()));
+        Ok((url.map_err(|error| (error, false))?, Uuid::new_v4().to_string()))
+    }
+
     /// Returns the address and the body for an item.
     fn fill(&self, item: &Bytes) -> Result<(Url, Bytes), String> {
         let parsed: Value = serde_json::from_slice(item).map_err(|error| error.to_string())?;
@@ -184,10 +217,30 @@ impl Outbound {
         headers: HeaderMap,
         body: Bytes,
         id: &str,
+        most_bytes: usize,
     ) -> Result<Answer, SendError> {
         let seconds = self.clock.unix_millis() / 1000;
         let signed = (!self.secrets.is_empty()).then(|| Signed::new(&self.secrets, id, seconds, &body));
-        self.sender.send(Outgoing { method, url, headers, body, signed }).await
+        self.sender.send(Outgoing { method, url, headers, body, signed, most_bytes }).await
+    }
+
+    /// Sends until there is an answer that is none to wait for.
+    async fn answer(
+        &self,
+        call: &Prepared,
+        url: Url,
+        body: Bytes,
+        id: &str,
+        most_bytes: usize,
+    ) -> Result<Answer, SendError> {
+        loop {
+            let (method, headers) = (call.method.clone(), call.headers.clone());
+            let answer = self.send(method, url.clone(), headers, body.clone(), id, most_bytes).await?;
+            match answer.retry_after.filter(|wait| answer.is_temporary() && *wait <= LONGEST_WAIT) {
+                Some(wait) => tokio::time::sleep(wait.max(SHORTEST_WAIT)).await,
+                None => return Ok(answer),
+            }
+        }
     }
 }
 
@@ -200,25 +253,8 @@ pub(crate) struct HttpFunction {
 }
 
 impl HttpFunction {
-    pub(crate) fn new(
-        outbound: Outbound,
-        call: &HttpCall,
-        timeout: Duration,
-        attempts: Attempts,
-    ) -> Result<Self, InvalidInput> {
-        Ok(Self { outbound, call: call.prepared()?, timeout, attempts })
-    }
-
-    /// Sends until there is an answer that is none to wait for.
-    async fn answer(&self, url: &Url, body: &Bytes, id: &str) -> Result<Answer, SendError> {
-        loop {
-            let (method, headers) = (self.call.method.clone(), self.call.headers.clone());
-            let answer = self.outbound.send(method, url.clone(), headers, body.clone(), id).await?;
-            match answer.retry_after.filter(|wait| answer.is_temporary() && *wait <= LONGEST_WAIT) {
-                Some(wait) => tokio::time::sleep(wait.max(SHORTEST_WAIT)).await,
-                None => return Ok(answer),
-            }
-        }
+    pub(crate) fn new(outbound: Outbound, call: Prepared, timeout: Duration, attempts: Attempts) -> Self {
+        Self { outbound, call, timeout, attempts }
     }
 }
 
@@ -235,7 +271,8 @@ impl TaskExecutor for HttpFunction {
             Err(why) => return failed(why, false),
         };
         let id = context.id.to_string();
-        let answer = tokio::time::timeout(self.timeout, self.answer(&url, &body, &id));
+        let answer = self.outbound.answer(&self.call, url, body, &id, MAX_ANSWER);
+        let answer = tokio::time::timeout(self.timeout, answer);
         let answer = tokio::select! {
             answer = answer => answer,
             () = context.cancelled.cancelled() => return failed("cancelled".to_owned(), false),

@@ -24,7 +24,7 @@ use crate::command::{CommandFunction, Commands};
 use crate::defined;
 use crate::exchange::Exchange;
 use crate::function::{Attempts, RemoteFunction};
-use crate::http::{HttpFunction, Outbound};
+use crate::http::{HttpBatches, HttpFunction, Outbound};
 use crate::item_key::Keyed;
 use crate::members::AllMembers;
 use crate::param::{CsvOut, FailedSink, Function, MAX_ATTEMPTS, MapParam, Sink, WebhookOut};
@@ -201,7 +201,14 @@ impl TaskPlugin for Map {
                 let Some(outbound) = self.parts.outbound.clone() else {
                     anyhow::bail!("this process sends no requests");
                 };
-                Ok(Arc::new(HttpFunction::new(outbound, &call, timeout, attempts)?))
+                let prepared = call.prepared()?;
+                let Some(most) = call.batch else {
+                    return Ok(Arc::new(HttpFunction::new(outbound, prepared, timeout, attempts)));
+                };
+                let Some(exchange) = self.parts.exchange.clone() else {
+                    anyhow::bail!("this process sends no requests for many items");
+                };
+                Ok(Arc::new(HttpBatches::new(exchange, outbound, prepared, most as usize, timeout, attempts)))
             }
             Function::Sql(call) => {
                 let Some(connections) = self.parts.connections.clone() else {

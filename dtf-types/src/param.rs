@@ -412,6 +412,14 @@ mod tests {
                 json!({"source": {"list": []}, "function": {"http": {"url": "https://a/", "headers": {"Webhook-Id": "1"}}}}),
                 "a header is \"Webhook-Id\"",
             ),
+            (
+                json!({"source": {"list": []}, "function": {"http": {"url": "https://a/{id}", "batch": 10}}}),
+                "a request for many items is POST \"https://a/{id}\"",
+            ),
+            (
+                json!({"source": {"list": []}, "function": {"http": {"url": "https://a/", "batch": 1001}}}),
+                "the number of items of a request is 1001",
+            ),
             (json!({"source": {"list": []}, "function": function, "attempts": 0}), "attempts is 0"),
             (
                 json!({"source": {"list": []}, "function": function, "key": {"at": "customer"}}),

@@ -56,6 +56,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// The signature, where the receiver is to know the sender by it.
     pub signed: Option<Signed>,
+    /// The most bytes of the answer's body that are read, where they are more than the sender's settings say.
+    pub most_bytes: usize,
 }
 
 /// An answer, whatever it says.
@@ -146,6 +148,11 @@ impl Sender {
         Ok(Self { client, conf: Arc::new(conf), hosts: Arc::default() })
     }
 
+    /// The most requests under way to one host and port.
+    pub fn per_host(&self) -> usize {
+        self.conf.per_host.max(1)
+    }
+
     /// Sends a request, as soon as fewer than allowed are under way to its host.
     ///
     /// # Errors
@@ -171,9 +178,9 @@ impl Sender {
             body: Bytes::new(),
             is_cut: false,
         };
-        let mut body = Vec::new();
+        let (mut body, most_bytes) = (Vec::new(), self.conf.most_bytes.max(outgoing.most_bytes));
         while let Some(chunk) = response.chunk().await.map_err(|error| failed(&url, &error))? {
-            let room = self.conf.most_bytes - body.len();
+            let room = most_bytes - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
                 answer.is_cut = true;
@@ -203,7 +210,7 @@ impl Sender {
         if hosts.len() >= HOSTS {
             hosts.retain(|_, under_way| Arc::strong_count(under_way) > 1);
         }
-        hosts.entry(name).or_insert_with(|| Arc::new(Semaphore::new(self.conf.per_host.max(1)))).clone()
+        hosts.entry(name).or_insert_with(|| Arc::new(Semaphore::new(self.per_host()))).clone()
     }
 }
 

@@ -85,8 +85,14 @@ impl Messenger {
         let body = message(&self.types, end).to_string();
         let signed = Signed::new(&secrets, &end.id.to_string(), now / 1000, body.as_bytes());
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let outgoing =
-            Outgoing { method: Method::POST, url, headers, body: body.into(), signed: Some(signed) };
+        let outgoing = Outgoing {
+            method: Method::POST,
+            url,
+            headers,
+            body: body.into(),
+            signed: Some(signed),
+            most_bytes: 0,
+        };
         Ok(match self.sender.send(outgoing).await {
             Ok(answer) if answer.is_success() => Answer::Delivered,
             Ok(answer) if answer.status == GONE => {

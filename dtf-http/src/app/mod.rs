@@ -3,6 +3,7 @@
 mod audit;
 mod bulk;
 mod cluster;
+mod gateway;
 mod items;
 mod moves;
 mod placement;
@@ -25,7 +26,6 @@ use dtf_model::group::ResourceGroup;
 use dtf_model::ids::{EmitEpoch, Seq};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::table::{TaskFilter, TaskRow};
-use dtf_types::Exchange;
 use lrmf_core::Coordination;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
@@ -35,6 +35,7 @@ use self::audit::LastForgotten;
 pub use self::cluster::Doctor;
 pub(crate) use self::cluster::Findings;
 use self::cluster::Stores;
+use self::gateway::LocalGateway;
 pub use self::placement::PlacementAction;
 pub(crate) use self::role_groups::{Processes, RoleGroups};
 use crate::auth::Caller;
@@ -57,8 +58,8 @@ pub struct App {
     groups: RoleGroups,
     streams: Arc<Semaphore>,
     caller: Arc<Caller>,
-    /// The place where remote workers are met, and the name of the process, in one that executes.
-    exchange: Option<(Exchange, Arc<str>)>,
+    /// In a process that executes.
+    gateway: Option<Arc<LocalGateway>>,
     forgotten: Arc<LastForgotten>,
     audit_kept: Duration,
     watch: Watch,
@@ -79,7 +80,7 @@ impl App {
             groups,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             caller: Arc::new(Caller::trusted("program", "")),
-            exchange: None,
+            gateway: None,
             forgotten: Arc::default(),
             audit_kept: audit::KEPT,
             bulk_added: Arc::default(),

@@ -1,22 +1,26 @@
 //! Giving work to remote workers, and taking their reports.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_api as api;
 use dtf_api::Code;
+use dtf_control::ClientError;
 use dtf_model::TaskId;
 use dtf_model::gateway::{Gateway, NamedWorker};
 use dtf_model::plugin::MAX_BODY_BYTES;
+use dtf_model::queue::ExecutorQueue;
 use dtf_types::exchange::{
-    ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Note, Report, SessionView, WorkerInfo,
+    ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Note, Report, SessionView, TicketKey, WorkerInfo,
 };
 use dtf_types::{Exchange, exchange};
 use uuid::Uuid;
 
 use super::App;
 use super::audit::Change;
+use super::gateway::{self, LocalGateway};
 use crate::convert;
 use crate::problem::Failed;
 
@@ -30,16 +34,25 @@ const MAX_NOTE_CHARS: usize = 256;
 const MAX_ERROR_CHARS: usize = 4096;
 
 impl App {
-    /// Gives work to remote workers: in the process of this name, which has the executor role, and whose exchange this is.
+    /// Gives work to remote workers: in the process of this name, which has the executor role, and whose exchange this is. Successes that
+    /// its executor does not wait for any more are put into these queues.
     #[must_use]
-    pub fn with_exchange(self, exchange: Exchange, process: &str) -> Self {
-        Self { exchange: Some((exchange, process.into())), ..self }
+    pub fn with_exchange(self, exchange: Exchange, process: &str, queues: Arc<dyn ExecutorQueue>) -> Self {
+        Self { gateway: Some(Arc::new(LocalGateway::new(exchange, process, queues))), ..self }
+    }
+
+    fn local_gateway(&self) -> Result<&LocalGateway, Failed> {
+        self.gateway.as_deref().ok_or_else(|| {
+            Failed::new(Code::NotAllowed, "this process executes nothing; ask one with the role executor")
+        })
     }
 
     fn exchange(&self) -> Result<&Exchange, Failed> {
-        self.exchange.as_ref().map(|(exchange, _)| exchange).ok_or_else(|| {
-            Failed::new(Code::NotAllowed, "this process executes nothing; ask one with the role executor")
-        })
+        Ok(&self.local_gateway()?.exchange)
+    }
+
+    async fn ticket_key(&self) -> Result<&TicketKey, Failed> {
+        Ok(self.exchange()?.ticket_key().await.map_err(ClientError::from)?)
     }
 
     /// Gives items to a worker, and waits for the first one.
@@ -47,7 +60,7 @@ impl App {
     /// # Errors
     /// The session is unknown, the request is out of range, or the token is not for one of the functions.
     pub async fn poll(&self, poll: api::Poll) -> Result<api::Work, Failed> {
-        let exchange = self.exchange()?;
+        let (exchange, key) = (self.exchange()?, self.ticket_key().await?);
         let most = poll.most as usize;
         if most > MAX_ITEMS {
             return Err(Failed::invalid(format!("most is {most}; allowed is 0 to {MAX_ITEMS}")));
@@ -57,8 +70,9 @@ impl App {
             None => exchange.begin(self.check_worker(poll.worker, &poll.functions)?, &poll.functions)?,
         };
         let (given, news) = exchange.poll(session, most, Duration::from_millis(poll.wait_ms)).await?;
-        let items = given.into_iter().map(item).collect::<Result<_, _>>()?;
-        Ok(api::Work { session, lease_ms: lease_ms(), items, dropped: news.dropped, drain: news.drain })
+        let items = given.into_iter().map(|given| item(key, given)).collect::<Result<_, _>>()?;
+        let dropped = gateway::dropped(key, &news);
+        Ok(api::Work { session, lease_ms: lease_ms(), items, dropped, drain: news.drain })
     }
 
     fn check_worker(&self, worker: api::WorkerInfo, functions: &[String]) -> Result<WorkerInfo, Failed> {
@@ -89,19 +103,30 @@ impl App {
         Ok(WorkerInfo { name, language, version, slots })
     }
 
-    /// Takes the outcomes of items.
+    /// Takes the outcomes of items. Successes are taken wherever the items were given out, and whatever has become of that process.
     ///
     /// # Errors
-    /// The session is unknown, or the request is out of range; then nothing was taken.
-    pub fn report_work(&self, report: api::ReportWork) -> Result<api::Reported, Failed> {
+    /// The session is unknown, or the request is out of range; then nothing was taken. Or the store failed; what was taken is not taken
+    /// again.
+    pub async fn report_work(&self, report: api::ReportWork) -> Result<api::Reported, Failed> {
         let count = report.reports.len();
         if count > MAX_ITEMS {
             return Err(Failed::invalid(format!(
                 "{count} reports are too many; at most {MAX_ITEMS} are taken"
             )));
         }
-        let reports = report.reports.into_iter().map(outcome).collect::<Result<Vec<_>, _>>()?;
-        let unknown = self.exchange()?.report(report.session, reports)?;
+        let (gateway, key) = (self.local_gateway()?, self.ticket_key().await?);
+        let (mut reports, mut unknown) = (Vec::with_capacity(count), Vec::new());
+        for report in report.reports {
+            let (text, outcome) = outcome(report)?;
+            match key.verify(&text) {
+                Some(ticket) => reports.push(Report { ticket, outcome }),
+                None => unknown.push(text),
+            }
+        }
+        let left = gateway.exchange.report(report.session, reports)?;
+        let useless = gateway.count_late(self.client(), left).await?;
+        unknown.extend(useless.into_iter().map(|ticket| key.sign(ticket)));
         Ok(api::Reported { accepted: (count - unknown.len()) as u64, unknown })
     }
 
@@ -115,10 +140,21 @@ impl App {
             let detail = format!("{} notes are too many; at most {MAX_ITEMS} are taken", beat.notes.len());
             return Err(Failed::invalid(detail));
         }
+        let (exchange, key) = (self.exchange()?, self.ticket_key().await?);
         let notes = beat.notes.into_iter().map(note).collect::<Result<Vec<_>, _>>()?;
-        self.exchange()?.note(beat.session, notes);
-        let news = self.exchange()?.beat(beat.session, &beat.running, wait).await?;
-        Ok(api::News { lease_ms: lease_ms(), dropped: news.dropped, drain: news.drain })
+        let known = notes.into_iter().filter_map(|(text, note)| Some((key.verify(&text)?, note)));
+        exchange.note(beat.session, known);
+        let (mut running, mut dropped) = (Vec::with_capacity(beat.running.len()), Vec::new());
+        for text in beat.running {
+            match key.verify(&text) {
+                Some(ticket) => running.push(ticket),
+                None => dropped.push(text),
+            }
+        }
+        let wait = if dropped.is_empty() { wait } else { Duration::ZERO };
+        let news = exchange.beat(beat.session, &running, wait).await?;
+        dropped.extend(gateway::dropped(key, &news));
+        Ok(api::News { lease_ms: lease_ms(), dropped, drain: news.drain })
     }
 
     /// Ends a worker's session.
@@ -135,12 +171,12 @@ impl App {
     /// # Errors
     /// The store failed.
     pub async fn remote_workers(&self) -> Result<Vec<api::RemoteWorker>, Failed> {
-        let ours = self.exchange.iter().flat_map(|(exchange, process)| {
-            exchange.sessions().into_iter().map(|view| connected_here(view, process))
+        let ours = self.gateway.iter().flat_map(|gateway| {
+            gateway.exchange.sessions().into_iter().map(|view| connected_here(view, &gateway.process))
         });
         let mut workers: Vec<_> = ours.collect();
         let here: HashSet<Uuid> = workers.iter().map(|worker| worker.session).collect();
-        let process = self.exchange.as_ref().map(|(_, process)| &**process);
+        let process = self.gateway.as_ref().map(|gateway| &*gateway.process);
         for Gateway { process: name, workers: named, .. } in self.client().gateways().await? {
             // Of this process it is known better.
             if process == Some(name.as_str()) {
@@ -161,7 +197,8 @@ impl App {
     pub fn running_items(&self, query: &api::RunningQuery) -> Result<Vec<api::RunningItem>, Failed> {
         self.caller().check_unlimited()?;
         let most = super::page(query.limit, 100)?;
-        let running = |(exchange, _): &(Exchange, _)| exchange.running(query.task.map(TaskId), most as usize);
+        let running =
+            |gateway: &Arc<LocalGateway>| gateway.exchange.running(query.task.map(TaskId), most as usize);
         let view = |item: exchange::RunningItem| api::RunningItem {
             task: item.subtask.task.0,
             key: item.subtask.to_string(),
@@ -172,7 +209,7 @@ impl App {
             progress: item.note.progress,
             message: item.note.message,
         };
-        Ok(self.exchange.iter().flat_map(running).map(view).collect())
+        Ok(self.gateway.iter().flat_map(running).map(view).collect())
     }
 
     /// Asks all remote workers with a name that are connected to this process to end what they have and leave.
@@ -219,7 +256,7 @@ fn connected_elsewhere(worker: NamedWorker, process: &str) -> api::RemoteWorker 
     }
 }
 
-fn note(note: api::ItemNote) -> Result<(Uuid, Note), Failed> {
+fn note(note: api::ItemNote) -> Result<(String, Note), Failed> {
     let api::ItemNote { ticket, progress, message } = note;
     if let Some(progress) = progress.filter(|progress| !(0.0..=1.0).contains(progress)) {
         return Err(Failed::invalid(format!("the progress of {ticket} is {progress}; allowed is 0 to 1")));
@@ -237,10 +274,10 @@ fn lease_ms() -> u64 {
     u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn item(given: Given) -> Result<api::WorkItem, Failed> {
+fn item(key: &TicketKey, given: Given) -> Result<api::WorkItem, Failed> {
     let item = given.item;
     Ok(api::WorkItem {
-        ticket: given.ticket,
+        ticket: key.sign(given.ticket),
         function: item.function.to_string(),
         task: item.subtask.task.0,
         key: item.subtask.to_string(),
@@ -250,7 +287,7 @@ fn item(given: Given) -> Result<api::WorkItem, Failed> {
     })
 }
 
-fn outcome(report: api::ItemReport) -> Result<Report, Failed> {
+fn outcome(report: api::ItemReport) -> Result<(String, ItemOutcome), Failed> {
     let api::ItemReport { ticket, result, error, retryable } = report;
     let outcome = match (result, error) {
         (Some(_), Some(_)) => {
@@ -273,7 +310,7 @@ fn outcome(report: api::ItemReport) -> Result<Report, Failed> {
             ItemOutcome::Succeeded(Bytes::copy_from_slice(json.as_bytes()))
         }
     };
-    Ok(Report { ticket, outcome })
+    Ok((ticket, outcome))
 }
 
 impl From<ExchangeError> for Failed {

@@ -130,6 +130,48 @@ async fn a_cancelled_task_drops_what_a_worker_has() {
     assert_eq!(row.counts.cancelled + row.counts.succeeded + row.counts.failed, row.counts.created);
 }
 
+/// The process that gave items out has gone, as far as their worker can see: it begins anew with another one, and reports what it still
+/// has. Its successes count there; its failures do not, and run again, as nobody knows whose they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_success_counts_wherever_it_is_reported_and_a_late_failure_does_not() {
+    let site = Site::running().await;
+    let id = site.send_json("POST", "/v1/tasks", &squares(20)).await.json()["id"].as_u64().unwrap();
+    let first = call(&site, "/v1/work/poll", &poll(20)).await;
+    let (session, mut items) = (&first["session"], first["items"].as_array().unwrap().clone());
+    loop {
+        let body = json!({"session": session, "most": 20, "wait_ms": 300});
+        let more = call(&site, "/v1/work/poll", &body).await["items"].as_array().unwrap().clone();
+        if more.is_empty() {
+            break;
+        }
+        items.extend(more);
+    }
+    assert!(items.len() > 1);
+    let tickets: Vec<_> = items.iter().map(|item| item["ticket"].clone()).collect();
+    let successes = tickets[1..].iter().map(|ticket| json!({"ticket": ticket, "result": "late"}));
+    let failure = json!({"ticket": tickets[0], "error": "late", "retryable": false});
+    let reports: Vec<_> = successes.chain([failure]).collect();
+
+    let neighbour = site.neighbour();
+    let anew = json!({"worker": {"name": "w"}, "functions": ["square"], "most": 0, "wait_ms": 0});
+    let anew = call(&neighbour, "/v1/work/poll", &anew).await;
+    let report = json!({"session": anew["session"], "reports": reports});
+    let taken = call(&neighbour, "/v1/work/report", &report).await;
+    assert_eq!(taken, json!({"accepted": tickets.len() - 1, "unknown": [tickets[0]]}));
+    let again = call(&neighbour, "/v1/work/report", &report).await;
+    assert_eq!((&again["accepted"], again["unknown"].as_array().unwrap().len()), (&json!(0), tickets.len()));
+
+    let left = site.send_json("POST", "/v1/work/leave", &json!({"session": session})).await;
+    assert_eq!(left.status, StatusCode::NO_CONTENT);
+    // What was offered again runs again, and what it comes to is passed over.
+    work(&site, 20, |_| json!({"result": "again"})).await;
+    let row = site.task(id).wait().await.unwrap();
+    assert_eq!((row.counts.created, row.counts.succeeded, row.counts.failed), (20, 20, 0));
+    let page = site.get(&format!("/v1/tasks/{id}/results?limit=100")).await.json();
+    let late = page["results"].as_array().unwrap().iter().filter(|result| result["value"] == "late");
+    assert_eq!(late.count(), tickets.len() - 1);
+}
+
 #[tokio::test]
 async fn what_a_worker_sends_wrongly_is_refused_and_nothing_is_done() {
     let site = Site::running().await;
@@ -153,7 +195,7 @@ async fn what_a_worker_sends_wrongly_is_refused_and_nothing_is_done() {
             json!({"session": session, "reports": [{"ticket": other, "result": 1, "error": "e"}]}),
             (422, "invalid_request"),
         ),
-        ("report", json!({"session": session, "reports": [{"ticket": "x"}]}), (422, "invalid_request")),
+        ("report", json!({"session": session, "reports": [{"ticket": 7}]}), (422, "invalid_request")),
         ("report", json!({"session": session, "reports": [], "more": 1}), (422, "invalid_request")),
     ] {
         let refused = site.send_json("POST", &format!("/v1/work/{path}"), &body).await.problem();

@@ -57,6 +57,30 @@ pub async fn what_goes_on_is_a_parcel_of_its_own(store: &Arc<dyn QueueStore>) {
     assert_eq!((taken.parcels[0].1.attempt, &taken.parcels[0].1.bodies), (1, &single.bodies));
 }
 
+/// A success of one subtask that somebody else reports, while its parcel runs, counts. It is neither counted again with its parcel nor
+/// taken back with it.
+pub async fn a_late_success_counts_out_of_a_running_parcel(store: &Arc<dyn QueueStore>) {
+    let (desk, epoch) = Desk::with(store, &[3, 3]).await;
+    let (reported, lost) = (desk.take_one().await, desk.take_one().await);
+    for seq in [0, 1, 4] {
+        let id = ParcelId { epoch, first: Seq(seq) };
+        let late = Parcel { id, attempt: 0, executor_losses: u32::MAX, key: None, bodies: vec![body(seq)] };
+        let answer = desk.succeed(&late).await;
+        assert_eq!((answer.counted, answer.running), (1, 6), "of {seq}");
+        assert_eq!(desk.succeed(&late).await.counted, 0);
+    }
+    let answer = desk.succeed(&reported).await;
+    assert_eq!((answer.counted, answer.running), (1, 3));
+    recover(&desk, &lost).await;
+    let taken = desk.take(&[0; 9]).await;
+    assert_eq!((firsts(&taken), taken.pending), (vec![3, 5], 0));
+    for (_, parcel) in &taken.parcels {
+        assert_eq!(desk.succeed(parcel).await.counted, 1);
+    }
+    let state = desk.state().await;
+    assert_eq!((state.counts.succeeded, state.running, state.pending), (6, 0, 0));
+}
+
 /// Neighbours that are returned become parcels of the size that the report names.
 pub async fn what_is_returned_travels_together(store: &Arc<dyn QueueStore>) {
     let (desk, _) = Desk::with(store, &[8, 1]).await;

@@ -112,6 +112,7 @@ obligations!(
     a_report_that_is_not_of_this_task_is_refused,
     numbers_of_an_earlier_load_stay_its_own,
     what_goes_on_is_a_parcel_of_its_own,
+    a_late_success_counts_out_of_a_running_parcel,
     what_is_returned_travels_together,
     what_a_lost_executor_had_comes_back_one_by_one,
     what_was_lost_is_known_until_it_is_given_out,

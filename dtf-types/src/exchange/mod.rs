@@ -9,7 +9,7 @@
 //! | a worker dies | its lease ends, and its items are offered again; one that has lost three workers fails for good | a late success still counts while the item has no outcome; a late failure does not |
 //! | an answer to a poll is lost | the worker's next beat does not name those items, and they are offered again | a beat names all that the worker has |
 //! | a report is sent twice | the second one is answered as unknown | an item has one outcome |
-//! | the process dies | the executor's shards go elsewhere, and the items run again there | as with every executor |
+//! | the process dies | the executor's shards go elsewhere, and the items run again there; a success that a worker still has counts wherever it is reported | a ticket names its subtask and is signed, and the books count a success of any attempt once |
 //! | the task is cancelled | the worker hears it with its next beat, which waits for such news | the executor drops the item after its grace |
 
 mod lease;
@@ -17,6 +17,7 @@ mod state;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,7 +25,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::key::ShardKey;
-use dtf_model::{SubtaskId, TaskId};
+use dtf_model::table::TaskTable;
+use dtf_model::{StoreError, SubtaskId, TaskId};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,6 +34,8 @@ use uuid::Uuid;
 
 use self::state::State;
 
+use self::ticket::{KeyOnce, Nonces};
+pub use self::ticket::{Ticket, TicketKey};
 pub use self::told::{Given, News, Note, Report, RunningItem, SessionView, WorkerInfo};
 
 /// The time for which a session lasts without a call of its worker.
@@ -112,6 +116,8 @@ struct Shared {
     functions: watch::Sender<Arc<[Arc<str>]>>,
     /// Changes when a worker comes, goes or is drained.
     workers: watch::Sender<()>,
+    key: KeyOnce,
+    nonces: Nonces,
 }
 
 impl Shared {
@@ -133,13 +139,30 @@ impl Shared {
 }
 
 impl Exchange {
-    /// An exchange without workers. Leases end by the time of the runtime that this is called on.
+    /// An exchange without workers, whose tickets no other process knows. Leases end by the time of the runtime that this is called on.
     pub fn start() -> Self {
+        Self::with_key(KeyOnce::of(None))
+    }
+
+    /// The same, whose tickets all processes know which share this table.
+    pub fn of_cluster(table: Arc<dyn TaskTable>) -> Self {
+        Self::with_key(KeyOnce::of(Some(table)))
+    }
+
+    fn with_key(key: KeyOnce) -> Self {
         let (state, leased) = (Mutex::default(), Notify::new());
         let (functions, workers) = (watch::Sender::new(Arc::new([]) as Arc<[_]>), watch::Sender::default());
-        let shared = Arc::new(Shared { state, leased, functions, workers });
+        let shared = Arc::new(Shared { state, leased, functions, workers, key, nonces: Nonces::new() });
         let leases = tokio::spawn(lease::keep(Arc::downgrade(&shared)));
         Self { shared, _leases: Arc::new(AbortOnDropHandle::new(leases)) }
+    }
+
+    /// The key of the tickets.
+    ///
+    /// # Errors
+    /// The cluster's could not be read.
+    pub async fn ticket_key(&self) -> Result<&TicketKey, StoreError> {
+        self.shared.key.get().await
     }
 
     /// Returns the functions that connected workers have, and their changes.
@@ -160,7 +183,7 @@ impl Exchange {
     /// Has an item run by a worker, and returns its outcome. Dropped before, it withdraws the item.
     pub async fn run(&self, item: Item, cancelled: impl Future<Output = ()>) -> ItemOutcome {
         let (answer, mut outcome) = oneshot::channel();
-        let ticket = Uuid::new_v4();
+        let ticket = self.shared.nonces.ticket(item.subtask);
         self.shared.state().offer(ticket, item, answer);
         let _withdrawal = Withdrawal { shared: Arc::downgrade(&self.shared), ticket };
         let gone = |_| ItemOutcome::Failed { message: "the exchange has ended".to_owned(), retryable: true };
@@ -183,6 +206,31 @@ impl Exchange {
         drop(state);
         self.shared.leased.notify_one();
         Ok(session)
+    }
+
+    /// Begins a session of the process itself, which takes items of one function and sends them elsewhere. It has no lease, and neither
+    /// people nor executors see it among the workers.
+    pub(crate) fn begin_local(&self, function: &str) -> Uuid {
+        self.shared.state().begin_local(function)
+    }
+
+    /// Waits until there are items for a session; takes none.
+    pub(crate) async fn offered(&self, session: Uuid, wait: Duration) -> Result<(), ExchangeError> {
+        let deadline = Instant::now() + wait;
+        let _waiting = Waiting { shared: Arc::downgrade(&self.shared), session };
+        loop {
+            let wake = {
+                let mut state = self.shared.state();
+                if state.has_items(session)? || Instant::now() >= deadline {
+                    return Ok(());
+                }
+                state.wait(session)?
+            };
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
     }
 
     /// Returns items of the functions of a session, at most so many; waits for the first one, or for news. Both are empty when the
@@ -216,12 +264,12 @@ impl Exchange {
         }
     }
 
-    /// Takes the outcomes of items, and returns the tickets that have none to take: they are unknown, or somebody else's.
+    /// Takes the outcomes of items, and returns the reports that it has no use for: their items are unknown here, or somebody else's.
     ///
     /// # Errors
     /// The session is unknown, and one of the reports is a failure: that counts only from the worker that has the item. Successes were
     /// taken.
-    pub fn report(&self, session: Uuid, reports: Vec<Report>) -> Result<Vec<Uuid>, ExchangeError> {
+    pub fn report(&self, session: Uuid, reports: Vec<Report>) -> Result<Vec<Report>, ExchangeError> {
         self.shared.state().report(session, reports, Instant::now())
     }
 
@@ -229,7 +277,12 @@ impl Exchange {
     ///
     /// # Errors
     /// The session is unknown.
-    pub async fn beat(&self, session: Uuid, running: &[Uuid], wait: Duration) -> Result<News, ExchangeError> {
+    pub async fn beat(
+        &self,
+        session: Uuid,
+        running: &[Ticket],
+        wait: Duration,
+    ) -> Result<News, ExchangeError> {
         let (wake, hurries) = self.shared.state().beat(session, running, Instant::now())?;
         let deadline = Instant::now() + wait.min(if hurries { SOON } else { MAX_WAIT });
         let news = self.shared.state().news_of(session, Instant::now())?;
@@ -245,7 +298,7 @@ impl Exchange {
     }
 
     /// Notes what a worker says of items that it has; what it says of others is passed over.
-    pub fn note(&self, session: Uuid, notes: impl IntoIterator<Item = (Uuid, Note)>) {
+    pub fn note(&self, session: Uuid, notes: impl IntoIterator<Item = (Ticket, Note)>) {
         let mut state = self.shared.state();
         notes.into_iter().for_each(|(ticket, note)| state.note(session, ticket, note));
     }
@@ -274,7 +327,7 @@ impl Exchange {
 /// Withdraws an item when its executor waits no more.
 struct Withdrawal {
     shared: Weak<Shared>,
-    ticket: Uuid,
+    ticket: Ticket,
 }
 
 impl Drop for Withdrawal {

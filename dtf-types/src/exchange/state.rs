@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::sticky;
 use super::told::{Given, News, Note, Report, RunningItem, SessionView, WorkerInfo};
-use super::{ExchangeError, Item, ItemOutcome, LEASE, MAX_ANSWER_BYTES, MAX_LOSSES, MAX_SESSIONS, UNNAMED};
+use super::{
+    ExchangeError, Item, ItemOutcome, LEASE, MAX_ANSWER_BYTES, MAX_LOSSES, MAX_SESSIONS, Ticket, UNNAMED,
+};
 
 struct Entry {
     item: Item,
@@ -29,12 +31,12 @@ struct Entry {
 struct Session {
     worker: WorkerInfo,
     functions: Vec<Arc<str>>,
-    /// The end of its lease.
-    end: Instant,
-    running: HashSet<Uuid>,
+    /// The end of its lease; none in a session of the process itself.
+    end: Option<Instant>,
+    running: HashSet<Ticket>,
     /// The waiting items whose keys are this worker's, in order.
-    own: VecDeque<Uuid>,
-    dropped: BTreeSet<Uuid>,
+    own: VecDeque<Ticket>,
+    dropped: BTreeSet<Ticket>,
     drained: bool,
     /// True once the worker has been told to leave by an answer.
     told_to_leave: bool,
@@ -67,16 +69,16 @@ fn sticky_key(entry: &Entry) -> Option<ShardKey> {
 /// What waits, what runs where, and who is there.
 #[derive(Default)]
 pub(super) struct State {
-    items: HashMap<Uuid, Entry>,
+    items: HashMap<Ticket, Entry>,
     /// The waiting items of each function, in order. Those that were withdrawn are passed over.
-    queues: HashMap<Arc<str>, VecDeque<Uuid>>,
+    queues: HashMap<Arc<str>, VecDeque<Ticket>>,
     /// The sessions whose polls wait for each function, those that wait longest first.
     waiting: HashMap<Arc<str>, VecDeque<Uuid>>,
     sessions: HashMap<Uuid, Session>,
 }
 
 impl State {
-    pub(super) fn offer(&mut self, ticket: Uuid, item: Item, answer: oneshot::Sender<ItemOutcome>) {
+    pub(super) fn offer(&mut self, ticket: Ticket, item: Item, answer: oneshot::Sender<ItemOutcome>) {
         self.items.insert(
             ticket,
             Entry { item, answer, losses: 0, at: None, note: Note::default(), cancelled: false },
@@ -85,10 +87,10 @@ impl State {
     }
 
     /// Has an item wait: for the worker that its key belongs to, or for whoever is first.
-    fn place(&mut self, ticket: Uuid, end: End) {
+    fn place(&mut self, ticket: Ticket, end: End) {
         let Some(entry) = self.items.get(&ticket) else { return };
         let function = entry.item.function.clone();
-        let put = |queue: &mut VecDeque<Uuid>| match end {
+        let put = |queue: &mut VecDeque<Ticket>| match end {
             End::Back => queue.push_back(ticket),
             End::Front => queue.push_front(ticket),
         };
@@ -112,7 +114,7 @@ impl State {
     /// Workers have come or gone: the waiting items that have keys may belong to others now.
     fn place_keyed_anew(&mut self, functions: &[Arc<str>]) {
         let items = &self.items;
-        let is_keyed = |ticket: &Uuid| items.get(ticket).is_some_and(|entry| sticky_key(entry).is_some());
+        let is_keyed = |ticket: &Ticket| items.get(ticket).is_some_and(|entry| sticky_key(entry).is_some());
         let mut moved = Vec::new();
         for function in functions {
             if let Some(queue) = self.queues.get_mut(function) {
@@ -142,14 +144,14 @@ impl State {
     }
 
     /// The executor waits no more.
-    pub(super) fn withdraw(&mut self, ticket: Uuid) {
+    pub(super) fn withdraw(&mut self, ticket: Ticket) {
         let Some(entry) = self.items.remove(&ticket) else { return };
         if let Some((session, _)) = entry.at {
             self.drop_at(session, ticket);
         }
     }
 
-    fn drop_at(&mut self, session: Uuid, ticket: Uuid) {
+    fn drop_at(&mut self, session: Uuid, ticket: Ticket) {
         let Some(session) = self.sessions.get_mut(&session) else { return };
         if session.running.remove(&ticket) {
             session.dropped.insert(ticket);
@@ -159,7 +161,7 @@ impl State {
     }
 
     /// The item is not wanted any more: a worker that has it is told, and may still come to an end.
-    pub(super) fn cancel(&mut self, ticket: Uuid) {
+    pub(super) fn cancel(&mut self, ticket: Ticket) {
         let held = self.items.get_mut(&ticket).map(|entry| {
             entry.cancelled = true;
             entry.at
@@ -177,7 +179,7 @@ impl State {
         }
     }
 
-    fn end(&mut self, ticket: Uuid, outcome: ItemOutcome) {
+    fn end(&mut self, ticket: Ticket, outcome: ItemOutcome) {
         if let Some(entry) = self.items.remove(&ticket) {
             // Where nobody waits for it, it was withdrawn at the same moment.
             drop(entry.answer.send(outcome));
@@ -194,11 +196,21 @@ impl State {
             return Err(ExchangeError::Full);
         }
         let functions: BTreeSet<Arc<str>> = functions.iter().map(|name| Arc::from(name.as_str())).collect();
+        Ok(self.add(worker, functions.into_iter().collect(), Some(now + LEASE)))
+    }
+
+    /// Begins a session of the process itself, for one function.
+    pub(super) fn begin_local(&mut self, function: &str) -> Uuid {
+        let worker = WorkerInfo { name: "this process".to_owned(), ..WorkerInfo::default() };
+        self.add(worker, vec![function.into()], None)
+    }
+
+    fn add(&mut self, worker: WorkerInfo, functions: Vec<Arc<str>>, end: Option<Instant>) -> Uuid {
         let id = Uuid::new_v4();
         let session = Session {
             worker,
-            functions: functions.into_iter().collect(),
-            end: now + LEASE,
+            functions,
+            end,
             running: HashSet::new(),
             own: VecDeque::new(),
             dropped: BTreeSet::new(),
@@ -211,12 +223,12 @@ impl State {
         let functions = session.functions.clone();
         self.sessions.insert(id, session);
         self.place_keyed_anew(&functions);
-        Ok(id)
+        id
     }
 
     fn renewed(&mut self, session: Uuid, now: Instant) -> Result<&mut Session, ExchangeError> {
         let session = self.sessions.get_mut(&session).ok_or(ExchangeError::NoSession)?;
-        session.end = now + LEASE;
+        session.end = session.end.map(|_| now + LEASE);
         Ok(session)
     }
 
@@ -227,7 +239,7 @@ impl State {
         let functions = if session.drained { Vec::new() } else { session.functions.clone() };
         let (mut given, mut bytes) = (Vec::new(), 0);
         let items = &mut self.items;
-        let mut take = |queue: &mut VecDeque<Uuid>| {
+        let mut take = |queue: &mut VecDeque<Ticket>| {
             while given.len() < most && bytes < MAX_ANSWER_BYTES {
                 let Some(ticket) = queue.pop_front() else { break };
                 let Some(entry) = items.get_mut(&ticket).filter(|entry| entry.at.is_none()) else {
@@ -252,6 +264,13 @@ impl State {
             session.running.extend(given.iter().map(|given| given.ticket));
         }
         Ok(given)
+    }
+
+    /// Returns true if there are items for a session.
+    pub(super) fn has_items(&self, id: Uuid) -> Result<bool, ExchangeError> {
+        let session = self.sessions.get(&id).ok_or(ExchangeError::NoSession)?;
+        let waits = |function: &Arc<str>| self.queues.get(function).is_some_and(|queue| !queue.is_empty());
+        Ok(!session.own.is_empty() || session.functions.iter().any(waits))
     }
 
     /// Has a poll wait for an item or for news, and returns what wakes it.
@@ -303,19 +322,21 @@ impl State {
         id: Uuid,
         reports: Vec<Report>,
         now: Instant,
-    ) -> Result<Vec<Uuid>, ExchangeError> {
+    ) -> Result<Vec<Report>, ExchangeError> {
         let is_known = self.renewed(id, now).is_ok();
         let (mut unknown, mut refused) = (Vec::new(), false);
-        for Report { ticket, outcome } in reports {
+        for report in reports {
+            let ticket = report.ticket;
             let Some(entry) = self.items.get(&ticket) else {
-                unknown.push(ticket);
+                unknown.push(report);
                 continue;
             };
             let holder = entry.at.map(|(session, _)| session);
-            let counts = matches!(outcome, ItemOutcome::Succeeded(_)) || (is_known && holder == Some(id));
-            if !counts {
+            let is_success = matches!(report.outcome, ItemOutcome::Succeeded(_));
+            let is_holders = is_known && holder == Some(id);
+            if !is_success && !is_holders {
                 refused |= !is_known;
-                unknown.push(ticket);
+                unknown.push(report);
                 continue;
             }
             match holder {
@@ -323,7 +344,7 @@ impl State {
                 Some(_) => drop(self.sessions.get_mut(&id).map(|session| session.running.remove(&ticket))),
                 None => {}
             }
-            self.end(ticket, outcome);
+            self.end(ticket, report.outcome);
         }
         if refused { Err(ExchangeError::NoSession) } else { Ok(unknown) }
     }
@@ -333,7 +354,7 @@ impl State {
     pub(super) fn beat(
         &mut self,
         id: Uuid,
-        running: &[Uuid],
+        running: &[Ticket],
         now: Instant,
     ) -> Result<(Arc<Notify>, bool), ExchangeError> {
         let session = self.renewed(id, now)?;
@@ -363,7 +384,7 @@ impl State {
     }
 
     /// Notes what a worker says of an item that it has. What it says of others is passed over.
-    pub(super) fn note(&mut self, id: Uuid, ticket: Uuid, note: Note) {
+    pub(super) fn note(&mut self, id: Uuid, ticket: Ticket, note: Note) {
         let entry = self.items.get_mut(&ticket);
         if let Some(entry) = entry.filter(|entry| entry.at.is_some_and(|(session, _)| session == id)) {
             entry.note = note;
@@ -391,7 +412,7 @@ impl State {
         held.into_iter().take(most).map(view).collect()
     }
 
-    fn offer_again(&mut self, ticket: Uuid, with_loss: bool) {
+    fn offer_again(&mut self, ticket: Ticket, with_loss: bool) {
         let Some(entry) = self.items.get_mut(&ticket) else { return };
         if entry.cancelled {
             return self.end(ticket, ItemOutcome::Cancelled);
@@ -425,14 +446,14 @@ impl State {
 
     /// Ends the sessions whose leases are over, and returns the names of their workers.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<String> {
-        let over = self.sessions.iter().filter(|(_, session)| session.end <= now);
+        let over = self.sessions.iter().filter(|(_, session)| session.end.is_some_and(|end| end <= now));
         let over: Vec<_> = over.map(|(id, _)| *id).collect();
         over.into_iter().filter_map(|id| self.remove(id, true)).collect()
     }
 
     /// Returns the time at which the first lease ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.sessions.values().map(|session| session.end).min()
+        self.sessions.values().filter_map(|session| session.end).min()
     }
 
     pub(super) fn drain(&mut self, worker: &str) -> bool {
@@ -450,22 +471,24 @@ impl State {
 
     /// Returns the functions that some worker has, sorted.
     pub(super) fn functions(&self) -> Arc<[Arc<str>]> {
-        let of_all = self.sessions.values().filter(|session| !session.drained);
+        let of_all = self.sessions.values().filter(|session| !session.drained && session.end.is_some());
         let sorted: BTreeSet<_> = of_all.flat_map(|session| session.functions.iter().cloned()).collect();
         sorted.into_iter().collect()
     }
 
     pub(super) fn views(&self, now: Instant) -> Vec<SessionView> {
-        let view = |(id, session): (&Uuid, &Session)| SessionView {
-            session: *id,
-            worker: session.worker.clone(),
-            functions: session.functions.clone(),
-            running: session.running.len(),
-            lease_ms: u64::try_from(session.end.saturating_duration_since(now).as_millis())
-                .unwrap_or(u64::MAX),
-            drained: session.drained,
+        let view = |(id, session): (&Uuid, &Session)| {
+            let left = session.end?.saturating_duration_since(now);
+            Some(SessionView {
+                session: *id,
+                worker: session.worker.clone(),
+                functions: session.functions.clone(),
+                running: session.running.len(),
+                lease_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                drained: session.drained,
+            })
         };
-        let mut views: Vec<_> = self.sessions.iter().map(view).collect();
+        let mut views: Vec<_> = self.sessions.iter().filter_map(view).collect();
         views.sort_by(|one, other| (&one.worker.name, one.session).cmp(&(&other.worker.name, other.session)));
         views
     }

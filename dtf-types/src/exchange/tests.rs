@@ -57,7 +57,7 @@ async fn an_item_goes_to_a_worker_that_has_its_function_and_its_result_comes_bac
     assert!(take(&exchange, b).await.is_empty(), "nothing of its function");
     assert!(exchange.report(a, vec![done(&given[0])]).unwrap().is_empty());
     assert_eq!(outcome.await.unwrap(), ItemOutcome::Succeeded("7".into()));
-    assert_eq!(exchange.report(a, vec![done(&given[0])]).unwrap(), [given[0].ticket], "it has an outcome");
+    assert_eq!(exchange.report(a, vec![done(&given[0])]).unwrap(), [done(&given[0])], "it has an outcome");
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn a_failure_counts_only_from_the_worker_that_has_the_item() {
     let outcome = offer(&exchange, "f", 1);
     tokio::task::yield_now().await;
     let given = take(&exchange, a).await;
-    assert_eq!(exchange.report(b, vec![failed(&given[0])]).unwrap(), [given[0].ticket]);
+    assert_eq!(exchange.report(b, vec![failed(&given[0])]).unwrap(), [failed(&given[0])]);
     assert!(!outcome.is_finished());
     assert!(exchange.report(a, vec![failed(&given[0])]).unwrap().is_empty());
     assert_eq!(outcome.await.unwrap(), ItemOutcome::Failed { message: "no".to_owned(), retryable: true });
@@ -162,7 +162,7 @@ async fn an_answer_that_got_lost_is_made_good_by_the_next_beats() {
     exchange.beat(session, &[given[0].ticket], Duration::ZERO).await.unwrap();
     let again = take(&exchange, session).await;
     assert_eq!((again.len(), again[0].ticket), (1, given[1].ticket));
-    let foreign = Uuid::new_v4();
+    let foreign = Ticket { subtask: item("f", 9).subtask, nonce: 0 };
     let news = exchange.beat(session, &[foreign], Duration::ZERO).await.unwrap();
     assert_eq!(news.dropped, [foreign], "nobody waits for it");
 }
@@ -178,7 +178,7 @@ async fn cancelling_and_withdrawing_reach_the_worker_while_its_beat_waits() {
     });
     tokio::task::yield_now().await;
     let given = take(&exchange, session).await;
-    let beat = |running: Vec<Uuid>| {
+    let beat = |running: Vec<Ticket>| {
         let exchange = exchange.clone();
         tokio::spawn(async move { exchange.beat(session, &running, MAX_WAIT).await.unwrap() })
     };
@@ -280,7 +280,8 @@ async fn a_poll_that_goes_away_leaves_its_item_to_the_next_one() {
     let (gone, stays) = (poll(a), poll(b));
     tokio::task::yield_now().await;
     // Woken for the item, and ended before it could take it.
-    exchange.shared.state().offer(Uuid::new_v4(), item("f", 1), oneshot::channel().0);
+    let item = item("f", 1);
+    exchange.shared.state().offer(Ticket { subtask: item.subtask, nonce: 0 }, item, oneshot::channel().0);
     gone.abort();
     let began = Instant::now();
     assert_eq!(stays.await.unwrap().len(), 1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dtf_model::SubtaskId;
 use uuid::Uuid;
 
-use super::{Item, ItemOutcome};
+use super::{Item, ItemOutcome, Ticket};
 
 /// A worker, as it describes itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct SessionView {
 /// An item that was given to a worker.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// Names it in reports and beats. Unguessable: whoever has it may report its success.
-    pub ticket: Uuid,
+    /// Names it in reports and beats.
+    pub ticket: Ticket,
     /// The item.
     pub item: Item,
 }
@@ -51,7 +51,7 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The item's ticket.
-    pub ticket: Uuid,
+    pub ticket: Ticket,
     /// Its outcome: a success or a failure.
     pub outcome: ItemOutcome,
 }
@@ -86,7 +86,7 @@ pub struct RunningItem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// The items that are not wanted any more.
-    pub dropped: Vec<Uuid>,
+    pub dropped: Vec<Ticket>,
     /// True if the worker shall take nothing more, end what it has, and leave.
     pub drain: bool,
 }

@@ -11,12 +11,20 @@ use super::*;
 
 /// Answers each request with the next of these responses, and tells what it was sent.
 fn server(responses: &[&str]) -> (String, Receiver<String>) {
+    let mut responses: Vec<_> = responses.iter().rev().map(|response| (*response).to_owned()).collect();
+    serve(responses.len(), move |_| responses.pop().unwrap())
+}
+
+/// Answers so many requests, and tells what it was sent.
+pub(super) fn serve(
+    count: usize,
+    mut respond: impl FnMut(&str) -> String + Send + 'static,
+) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let responses: Vec<_> = responses.iter().map(|response| (*response).to_owned()).collect();
     let (tell, told) = channel();
     std::thread::spawn(move || {
-        for response in responses {
+        for _ in 0..count {
             let (mut stream, _) = listener.accept().unwrap();
             let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
             let whole = loop {
@@ -30,6 +38,7 @@ fn server(responses: &[&str]) -> (String, Receiver<String>) {
                     }
                 }
             };
+            let response = respond(&whole);
             tell.send(whole).unwrap();
             stream.write_all(response.as_bytes()).unwrap();
         }
@@ -39,7 +48,7 @@ fn server(responses: &[&str]) -> (String, Receiver<String>) {
     (url, told)
 }
 
-fn response(status: &str, more: &str, body: &str) -> String {
+pub(super) fn response(status: &str, more: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 
@@ -47,10 +56,14 @@ fn secret() -> Secret {
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap()
 }
 
-fn function(call: &HttpCall, addresses: AddressRule) -> HttpFunction {
+/// A way to receivers, which signs.
+pub(super) fn outbound(addresses: AddressRule) -> Outbound {
     let conf = SenderConf { addresses, ..SenderConf::default() };
-    let outbound = Outbound::new(conf, vec![secret()], Arc::new(BootClock)).unwrap();
-    HttpFunction::new(outbound, call, Duration::from_secs(60), Attempts(3)).unwrap()
+    Outbound::new(conf, vec![secret()], Arc::new(BootClock)).unwrap()
+}
+
+fn function(call: &HttpCall, addresses: AddressRule) -> HttpFunction {
+    HttpFunction::new(outbound(addresses), call.prepared().unwrap(), Duration::from_secs(60), Attempts(3))
 }
 
 fn context(attempt: u32) -> ExecuteContext {
@@ -71,6 +84,7 @@ async fn an_item_fills_the_request_and_the_answer_is_the_result() {
         url: format!("{url}/users/{{name}}?q={{q}}"),
         headers: BTreeMap::from([("X-From".to_owned(), "dtf".to_owned())]),
         body: None,
+        batch: None,
     };
     let item = json!({"name": "a b/ü?", "q": [1, "&"]});
     let result = execute(&function(&call, AddressRule::all()), &item, 0).await.unwrap();

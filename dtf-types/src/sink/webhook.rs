@@ -46,7 +46,7 @@ impl TaskCollector for WebhookSink {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let id = format!("task-{}-{}", self.task, self.run.0);
         let url = check_url(&self.url)?;
-        let answer = self.outbound.send(Method::POST, url, headers, body.to_string().into(), &id).await;
+        let answer = self.outbound.send(Method::POST, url, headers, body.to_string().into(), &id, 0).await;
         let answer = answer.with_context(|| format!("{} was not told of the end", self.url))?;
         if !answer.is_success() {
             bail!("{} was told of the end and answered {}", self.url, answer.status);

@@ -38,6 +38,7 @@ fn outgoing(url: &str) -> Outgoing {
         headers: header::HeaderMap::new(),
         body: "body".into(),
         signed: None,
+        most_bytes: 0,
     }
 }
 

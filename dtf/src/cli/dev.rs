@@ -80,7 +80,8 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     let listener = listen(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let ports = embedded::ports(database(args)?).await.map_err(refused)?;
-    let (coordination, exchange) = (ports.coordination.clone(), Exchange::start());
+    let (coordination, exchange) = (ports.coordination.clone(), Exchange::of_cluster(ports.table.clone()));
+    let queues = ports.queues.clone();
     let mut config = Embedded { jobs }.config();
     if listener.local_addr()?.ip().is_loopback() {
         // Whoever gives the addresses is on this machine already.
@@ -112,7 +113,7 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     if access.needs_tokens() {
         first_token(&client).await?;
     }
-    let app = App::new(client, coordination, &cluster).with_exchange(exchange.clone(), &process);
+    let app = App::new(client, coordination, &cluster).with_exchange(exchange.clone(), &process, queues);
     let _announcing = dtf_http::announce(dtf.client(), exchange, &process);
     let served = dtf_http::serve(listener, app, access, stop).await;
     dtf.stop().await;

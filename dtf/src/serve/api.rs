@@ -60,7 +60,9 @@ pub(super) async fn start(
     let app = app.with_doctor(Arc::new(ServerDoctor(config.clone())));
     let announcing =
         exchange.clone().map(|exchange| dtf_http::announce(dtf.client(), exchange, &config.instance));
-    let app = exchange.into_iter().fold(app, |app, exchange| app.with_exchange(exchange, &config.instance));
+    let with_exchange =
+        |app: App, exchange| app.with_exchange(exchange, &config.instance, ports.queues.clone());
+    let app = exchange.into_iter().fold(app, with_exchange);
     let serving = async move {
         let _announcing = announcing;
         let stop = CancellationToken::new();

@@ -13,6 +13,7 @@ use dtf::webhook::{AddressRule, SenderConf};
 use dtf::{Client, DtfConfig, Ports};
 use dtf_http::{Access, App};
 use dtf_model::connection::SqlConnections;
+use dtf_model::queue::QueueStore;
 use dtf_types::{Commands, Exchange, MapParts, ObjectStores, Outbound};
 use lrmf_core::BootClock;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +96,7 @@ impl Gateway {
                 Some(stores.map_err(Usage)?)
             }
         };
-        let exchange = Exchange::start();
+        let exchange = Exchange::of_cluster(ports.table.clone());
         let registration = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),
             commands: self.commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
@@ -105,7 +106,8 @@ impl Gateway {
             stores,
             connections: connections(self.databases.as_deref())?,
         });
-        let serving = Serving { listener: self.listener, exchange, coordination: ports.coordination.clone() };
+        let (coordination, queues) = (ports.coordination.clone(), ports.queues.clone());
+        let serving = Serving { listener: self.listener, exchange, coordination, queues };
         Ok((registration, serving))
     }
 }
@@ -127,6 +129,7 @@ pub(crate) struct Serving {
     listener: Option<TcpListener>,
     exchange: Exchange,
     coordination: Arc<dyn Coordination>,
+    queues: Arc<dyn QueueStore>,
 }
 
 impl Serving {
@@ -139,8 +142,11 @@ impl Serving {
         let Some(listener) = self.listener else { return Ok(None) };
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let app = App::new(client, self.coordination, &config.cluster)
-            .with_exchange(self.exchange, &config.instance);
+        let app = App::new(client, self.coordination, &config.cluster).with_exchange(
+            self.exchange,
+            &config.instance,
+            self.queues,
+        );
         let serving = async move {
             let stop = CancellationToken::new();
             if let Err(error) = dtf_http::serve(listener, app, Access::of(address), stop).await {

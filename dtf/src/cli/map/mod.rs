@@ -58,6 +58,10 @@ pub(crate) struct MapArgs {
     /// The longest time that the task may run, as in 90s, 30m or 2h [default: as long as it takes]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     timeout: Option<Duration>,
+    /// With --http: send so many items in a request, at most, as {"session", "items": [{"ticket", "body", ...}]}; the answer is
+    /// {"reports": [{"ticket", "result"}]}
+    #[arg(long, value_name = "N", requires = "http")]
+    batch: Option<u32>,
     /// The number of items that run at once: a number, or N%, +N or -N of the number of processors
     /// [default: 1000, and 100% with a command or checksums]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
@@ -124,7 +128,8 @@ impl MapArgs {
         let named = [
             worker.clone().map(Function::Worker),
             exec.clone().map(Function::Exec),
-            http.as_deref().map(|url| Function::Http(HttpCall::posting(url))),
+            http.as_deref()
+                .map(|url| Function::Http(HttpCall { batch: self.batch, ..HttpCall::posting(url) })),
             checksum.map(Function::Checksum),
             function.clone(),
         ];

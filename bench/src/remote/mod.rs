@@ -1,7 +1,12 @@
-//! Remote workers: items a second through the workers of the SDKs, the latency on an idle system, what idle workers cost, and feeding.
+//! Remote workers: items a second through the workers of the SDKs, the latency on an idle system, the time until a worker hears of a
+//! cancellation, what idle workers cost, and feeding.
 //!
 //! One process has all roles, stores in memory, and the API on a loopback address; the workers are processes of their own, whose function does
 //! nothing.
+
+mod cancel;
+mod feed;
+mod idle;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,22 +17,20 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use dtf::embedded::{self, Database, Embedded};
 use dtf::model::{TaskParam, TaskStatus, TaskTypeId, param};
-use dtf::{Client, Dtf};
+use dtf::{Client, Dtf, TaskHandle};
 use dtf_http::{Access, App};
 use dtf_types::{Exchange, MapParts};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::report::Report;
 use crate::usage;
 
+pub(crate) use self::idle::{IdleOptions, idle_workers};
+
 /// The parcels that run at once, as in `dtf dev`.
 const JOBS: usize = 1000;
-/// The items of a request that feeds.
-const FED_TOGETHER: usize = 1000;
-/// The requests that feed at once.
-const FEEDERS: usize = 8;
-
 #[derive(Args)]
 pub(crate) struct Options {
     /// The number of items of a run
@@ -45,21 +48,15 @@ pub(crate) struct Options {
     /// The number of one-item tasks whose latency is measured
     #[arg(long, default_value_t = 300)]
     latencies: usize,
+    /// The number of tasks that are cancelled while a worker runs their items
+    #[arg(long, default_value_t = 100)]
+    cancels: usize,
     /// The number of idle workers; none are measured with 0
     #[arg(long, default_value_t = 1000)]
     idle: usize,
     /// For how long idle workers are measured, and single items are fed, in seconds; nothing is fed with 0
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-}
-
-/// Workers that only wait, in a process of their own.
-#[derive(Args)]
-pub(crate) struct IdleOptions {
-    #[arg(long)]
-    url: String,
-    #[arg(long)]
-    count: usize,
 }
 
 pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>> {
@@ -70,11 +67,14 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>>
         for sdk in &options.sdk {
             reports.push(site.through(sdk, options, runs).await?);
         }
+        if options.cancels > 0 {
+            reports.push(cancel::report(&site, options.cancels).await?);
+        }
         if options.idle > 0 {
-            reports.push(site.idle(options).await?);
+            reports.push(idle::report(&site, options).await?);
         }
         if options.seconds > 0 {
-            reports.push(site.fed(options, runs).await?);
+            reports.push(feed::report(&site, options, runs).await?);
         }
         site.dtf.stop().await;
         anyhow::Ok(reports)
@@ -89,14 +89,18 @@ struct Site {
     client: Client,
     map: TaskTypeId,
     address: SocketAddr,
-    _serving: tokio_util::sync::DropGuard,
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
 impl Site {
     async fn start() -> anyhow::Result<Self> {
         let ports = embedded::ports(Database::Memory).await?;
-        let (coordination, config, exchange) =
-            (ports.coordination.clone(), Embedded { jobs: JOBS }.config(), Exchange::start());
+        let (coordination, config, exchange) = (
+            ports.coordination.clone(),
+            Embedded { jobs: JOBS }.config(),
+            Exchange::of_cluster(ports.table.clone()),
+        );
+        let queues = ports.queues.clone();
         let map = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),
             results: Some(ports.table.clone()),
@@ -108,20 +112,25 @@ impl Site {
         dtf.start_all().await?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let (address, client, stop) = (listener.local_addr()?, dtf.client(), CancellationToken::new());
-        let app = App::new(client.clone(), coordination, &cluster).with_exchange(exchange, "bench");
-        tokio::spawn(dtf_http::serve(listener, app, Access::of(address), stop.clone()));
-        Ok(Self { dtf, client, map: number, address, _serving: stop.drop_guard() })
+        let app = App::new(client.clone(), coordination, &cluster).with_exchange(exchange, "bench", queues);
+        let serving = tokio::spawn(dtf_http::serve(listener, app, Access::of(address), stop));
+        Ok(Self { dtf, client, map: number, address, _serving: AbortOnDropHandle::new(serving) })
     }
 
     fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
+    /// Creates a task.
+    async fn create(&self, source: Value, function: &str) -> anyhow::Result<TaskHandle> {
+        let map = json!({ "source": source, "function": { "worker": function }, "sink": "count" });
+        let param = TaskParam { type_param: map, timeout: param::MAX_TIMEOUT, ..TaskParam::default() };
+        Ok(self.client.create_task(self.map, param).await?)
+    }
+
     /// Runs a task to its end.
     async fn task(&self, source: Value) -> anyhow::Result<()> {
-        let map = json!({ "source": source, "function": { "worker": "noop" }, "sink": "count" });
-        let param = TaskParam { type_param: map, timeout: param::MAX_TIMEOUT, ..TaskParam::default() };
-        let row = self.client.create_task(self.map, param).await?.wait().await?;
+        let row = self.create(source, "noop").await?.wait().await?;
         let all = row.counts.succeeded == row.counts.created && row.status == TaskStatus::Completed;
         ensure!(all, "the task is {}: {}, with {:?}", row.status, row.reason, row.counts);
         Ok(())
@@ -161,80 +170,6 @@ impl Site {
         }
         Ok(report)
     }
-
-    /// Workers that only wait.
-    async fn idle(&self, options: &Options) -> anyhow::Result<Report> {
-        let mut report = Report::new("remote idle", json!({ "workers": options.idle }));
-        let program = std::env::current_exe()?;
-        let count = options.idle.to_string();
-        let args = ["idle-workers", "--url", &self.url(), "--count", &count];
-        let _clients = Worker(Command::new(program).args(args).stdin(Stdio::null()).spawn()?);
-        // Until all are there.
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let (begun, own) = (Instant::now(), usage::own_cpu_s());
-        tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-        report.add("process_cpu_percent", (usage::own_cpu_s() - own) * 100.0 / begun.elapsed().as_secs_f64());
-        Ok(report)
-    }
-
-    /// Items that are fed into an open task.
-    async fn fed(&self, options: &Options, runs: usize) -> anyhow::Result<Report> {
-        let mut report =
-            Report::new("remote feed", json!({ "items": options.items, "together": FED_TOGETHER }));
-        let batches = options.items.div_ceil(FED_TOGETHER as u64);
-        let body: String = (0..FED_TOGETHER).map(|number| format!("{number}\n")).collect();
-        for _ in 0..runs {
-            let (id, begun) = (self.open().await?, Instant::now());
-            let feeders = (0..FEEDERS as u64).map(|feeder| {
-                let (url, body) = (self.items(id), body.clone());
-                let share = (feeder..batches).step_by(FEEDERS).count();
-                tokio::spawn(async move {
-                    let client = reqwest::Client::new();
-                    for _ in 0..share {
-                        feed(&client, &url, body.clone()).await?;
-                    }
-                    anyhow::Ok(())
-                })
-            });
-            futures::future::try_join_all(feeders).await?.into_iter().collect::<anyhow::Result<()>>()?;
-            let items = (batches * FED_TOGETHER as u64) as f64;
-            report.add("items_per_s", items / begun.elapsed().as_secs_f64());
-            self.client.cancel_task(id).await?;
-        }
-        let (id, end) = (self.open().await?, Instant::now() + Duration::from_secs(options.seconds));
-        let feeders = (0..FEEDERS).map(|_| {
-            let url = self.items(id);
-            tokio::spawn(async move {
-                let (client, mut fed) = (reqwest::Client::new(), 0_u64);
-                while Instant::now() < end {
-                    feed(&client, &url, "1\n".to_owned()).await?;
-                    fed += 1;
-                }
-                anyhow::Ok(fed)
-            })
-        });
-        let fed = futures::future::try_join_all(feeders).await?.into_iter().sum::<anyhow::Result<u64>>()?;
-        report.add("single_items_per_s", fed as f64 / options.seconds as f64);
-        self.client.cancel_task(id).await?;
-        Ok(report)
-    }
-
-    /// Opens a task whose function nobody has.
-    async fn open(&self) -> anyhow::Result<dtf::model::TaskId> {
-        let map = json!({ "source": "items", "function": { "worker": "nobody" }, "sink": "count" });
-        let param = TaskParam { type_param: map, timeout: param::MAX_TIMEOUT, ..TaskParam::default() };
-        Ok(self.client.create_task(self.map, param).await?.id())
-    }
-
-    fn items(&self, task: dtf::model::TaskId) -> String {
-        format!("{}/v1/tasks/{task}/items", self.url())
-    }
-}
-
-async fn feed(client: &reqwest::Client, url: &str, body: String) -> anyhow::Result<()> {
-    let sent = client.post(url).header("content-type", "application/x-ndjson").body(body).send().await?;
-    ensure!(sent.status().is_success(), "{url} answers {}", sent.status());
-    Ok(())
 }
 
 /// A process, ended with this.
@@ -295,26 +230,20 @@ fn start(program: &[String], sdk: &str, url: &str, concurrency: usize) -> anyhow
     Ok(Worker(command.spawn().with_context(|| format!("{} cannot be run", program[0]))?))
 }
 
-/// Has workers wait until this process is ended.
-pub(crate) fn idle_workers(options: &IdleOptions) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let client = reqwest::Client::new();
-        let workers = (0..options.count).map(|number| {
-            let (client, url) = (client.clone(), format!("{}/v1/work/poll", options.url));
-            tokio::spawn(async move {
-                let worker = json!({ "name": format!("idle-{number}") });
-                let mut poll = json!({ "worker": worker, "functions": ["idle"], "most": 10 });
-                loop {
-                    let sent =
-                        client.post(&url).header("content-type", "application/json").body(poll.to_string());
-                    let answer: Value = serde_json::from_str(&sent.send().await?.text().await?)?;
-                    poll = json!({ "session": answer["session"], "most": 10 });
-                }
-                #[expect(unreachable_code, reason = "says what the errors are")]
-                anyhow::Ok(())
-            })
-        });
-        futures::future::try_join_all(workers).await?.into_iter().collect()
-    })
+/// A client of the API. Addresses are plain, and the client insists on a TLS library all the same.
+fn http_client() -> reqwest::Client {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Whoever was faster has installed one as well.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+    reqwest::Client::new()
+}
+
+/// Calls the API, as workers do.
+async fn call(client: &reqwest::Client, url: String, body: &Value) -> anyhow::Result<Value> {
+    let sent =
+        client.post(&url).header("content-type", "application/json").body(body.to_string()).send().await?;
+    let (status, text) = (sent.status(), sent.text().await?);
+    ensure!(status.is_success(), "{url} answers {status}: {text}");
+    Ok(serde_json::from_str(&text)?)
 }
