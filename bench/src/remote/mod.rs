@@ -95,11 +95,8 @@ struct Site {
 impl Site {
     async fn start() -> anyhow::Result<Self> {
         let ports = embedded::ports(Database::Memory).await?;
-        let (coordination, config, exchange) = (
-            ports.coordination.clone(),
-            Embedded { jobs: JOBS }.config(),
-            Exchange::of_cluster(ports.table.clone()),
-        );
+        let (coordination, config, exchange) =
+            (ports.coordination.clone(), Embedded { jobs: JOBS }.config(), Exchange::start());
         let queues = ports.queues.clone();
         let map = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),

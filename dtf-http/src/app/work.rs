@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtf_api as api;
 use dtf_api::Code;
-use dtf_control::ClientError;
 use dtf_model::TaskId;
 use dtf_model::gateway::{Gateway, NamedWorker};
 use dtf_model::plugin::MAX_BODY_BYTES;
@@ -16,6 +15,7 @@ use dtf_types::exchange::{
     ExchangeError, Given, ItemOutcome, LEASE, MAX_ITEMS, Note, Report, SessionView, TicketKey, WorkerInfo,
 };
 use dtf_types::{Exchange, exchange};
+use lrmf_core::admin::AdminError;
 use uuid::Uuid;
 
 use super::App;
@@ -52,7 +52,7 @@ impl App {
     }
 
     async fn ticket_key(&self) -> Result<&TicketKey, Failed> {
-        Ok(self.exchange()?.ticket_key().await.map_err(ClientError::from)?)
+        Ok(self.exchange()?.ticket_key().await.map_err(AdminError::from)?)
     }
 
     /// Gives items to a worker, and waits for the first one.

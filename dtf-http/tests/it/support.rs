@@ -14,7 +14,6 @@ use dtf_control::NewToken;
 use dtf_http::{Access, Announcing, App, TokenRule, router};
 use dtf_memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use dtf_model::queue::QueueStore;
-use dtf_model::table::TaskTable;
 use dtf_model::token::TokenRole;
 use dtf_types::{Exchange, MapParts};
 use lrmf_core::clock::Timestamp;
@@ -61,7 +60,6 @@ pub(crate) struct Site {
     pub(crate) app: App,
     router: Router,
     _announcing: Announcing,
-    table: Arc<dyn TaskTable>,
     queues: Arc<dyn QueueStore>,
     coordination: Arc<dyn Coordination>,
     working: Option<AbortOnDropHandle<()>>,
@@ -119,8 +117,8 @@ impl Site {
     pub(crate) fn on(ports: Ports, clock: Arc<dyn Clock>, access: Access) -> Self {
         let (coordination, config) = (ports.coordination.clone(), Embedded { jobs: 4 }.config());
         let cluster = config.cluster.clone();
-        let (exchange, queues) = (Exchange::of_cluster(ports.table.clone()), ports.queues.clone());
-        let table = ports.table.clone();
+        let exchange = Exchange::of_cluster(coordination.clone(), &cluster);
+        let queues = ports.queues.clone();
         let map = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),
             results: Some(ports.table.clone()),
@@ -134,20 +132,20 @@ impl Site {
         let announcing = dtf_http::announce(dtf.client(), exchange, "one");
         let working = Some(AbortOnDropHandle::new(tokio::spawn(app.work_off())));
         let router = router(app.clone(), access);
-        Self { dtf, app, router, _announcing: announcing, table, queues, coordination, working }
+        Self { dtf, app, router, _announcing: announcing, queues, coordination, working }
     }
 
     /// Another process of the cluster, as remote workers meet it: with an exchange in which nothing is offered.
     pub(crate) fn neighbour(&self) -> Self {
         let (dtf, queues, coordination) = (self.dtf.clone(), self.queues.clone(), self.coordination.clone());
-        let exchange = Exchange::of_cluster(self.table.clone());
+        let cluster = Embedded { jobs: 4 }.config().cluster;
+        let exchange = Exchange::of_cluster(coordination.clone(), &cluster);
         let access = Access::of("127.0.0.1:7070".parse().unwrap());
-        let app = App::new(dtf.client(), coordination.clone(), "two");
+        let app = App::new(dtf.client(), coordination.clone(), &cluster);
         let app = app.with_exchange(exchange.clone(), "two", queues.clone());
         let announcing = dtf_http::announce(dtf.client(), exchange, "two");
         let router = router(app.clone(), access);
-        let table = self.table.clone();
-        Self { dtf, app, router, _announcing: announcing, table, queues, coordination, working: None }
+        Self { dtf, app, router, _announcing: announcing, queues, coordination, working: None }
     }
 
     /// Leaves actions on many tasks to others from now on.

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dtf_model::key::ShardKey;
-use dtf_model::table::TaskTable;
-use dtf_model::{StoreError, SubtaskId, TaskId};
+use dtf_model::{SubtaskId, TaskId};
+use lrmf_core::{Coordination, CoordinationError};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -141,12 +141,12 @@ impl Shared {
 impl Exchange {
     /// An exchange without workers, whose tickets no other process knows. Leases end by the time of the runtime that this is called on.
     pub fn start() -> Self {
-        Self::with_key(KeyOnce::of(None))
+        Self::with_key(KeyOnce::own())
     }
 
-    /// The same, whose tickets all processes know which share this table.
-    pub fn of_cluster(table: Arc<dyn TaskTable>) -> Self {
-        Self::with_key(KeyOnce::of(Some(table)))
+    /// The same, whose tickets all processes know that meet in this store under the name of the cluster.
+    pub fn of_cluster(store: Arc<dyn Coordination>, cluster: &str) -> Self {
+        Self::with_key(KeyOnce::of_cluster(store, cluster))
     }
 
     fn with_key(key: KeyOnce) -> Self {
@@ -161,7 +161,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The cluster's could not be read.
-    pub async fn ticket_key(&self) -> Result<&TicketKey, StoreError> {
+    pub async fn ticket_key(&self) -> Result<&TicketKey, CoordinationError> {
         self.shared.key.get().await
     }
 

@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dtf_model::table::TaskTable;
-use dtf_model::{EmitEpoch, RunEpoch, Seq, StoreError, SubtaskId, TaskId};
+use bytes::Bytes;
+use dtf_model::{EmitEpoch, RunEpoch, Seq, SubtaskId, TaskId};
 use hmac::{Hmac, KeyInit, Mac};
+use lrmf_core::coordination::{Guard, Op, Txn, TxnOutcome};
+use lrmf_core::{Coordination, CoordinationError};
 use sha2::Sha256;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
-
-/// The name of the cluster's note with the secret of its key.
-const SECRET: &str = "ticket-secret";
 
 /// The length of a signature: half of an HMAC-SHA256, the least that RFC 2104 recommends.
 const SIGNATURE: usize = 16;
@@ -111,36 +110,70 @@ impl TicketKey {
 
 /// The key of an exchange, read when it is first needed.
 pub(super) struct KeyOnce {
-    /// The table that has the cluster's secret; none for a key of one's own.
-    table: Option<Arc<dyn TaskTable>>,
+    /// The store with the cluster's secret, and its name there; none for a key of one's own.
+    place: Option<(Arc<dyn Coordination>, String)>,
     key: OnceCell<TicketKey>,
 }
 
 impl KeyOnce {
-    pub(super) fn of(table: Option<Arc<dyn TaskTable>>) -> Self {
-        Self { table, key: OnceCell::new() }
+    pub(super) fn own() -> Self {
+        Self { place: None, key: OnceCell::new() }
     }
 
-    pub(super) async fn get(&self) -> Result<&TicketKey, StoreError> {
+    pub(super) fn of_cluster(store: Arc<dyn Coordination>, cluster: &str) -> Self {
+        Self { place: Some((store, format!("/dtf/{cluster}/ticket-secret"))), key: OnceCell::new() }
+    }
+
+    pub(super) async fn get(&self) -> Result<&TicketKey, CoordinationError> {
         let read = || async {
-            let drawn = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-            let secret = match &self.table {
+            let secret = match &self.place {
                 None => drawn(),
-                Some(table) => match table.note(SECRET).await? {
-                    Some(kept) => kept,
-                    // Of several that find none, all get the same.
-                    None => table.note_once(SECRET, &drawn()).await?,
-                },
+                Some((store, key)) => shared(&**store, key).await?,
             };
-            Ok(TicketKey::new(secret.as_bytes()))
+            Ok(TicketKey::new(&secret))
         };
         self.key.get_or_try_init(read).await
     }
 }
 
+/// A new secret.
+fn drawn() -> Bytes {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).into()
+}
+
+/// Reads the secret that is kept under a key. Whoever finds none puts one there; of several, all get the same.
+async fn shared(store: &dyn Coordination, key: &str) -> Result<Bytes, CoordinationError> {
+    loop {
+        let kept = store.list(key).await?.entries.into_iter().find(|kv| kv.key == key);
+        if let Some(kept) = kept {
+            return Ok(kept.value);
+        }
+        let secret = drawn();
+        let put = Op::Put { key: key.to_owned(), value: secret.clone(), lease: None };
+        let txn = Txn { guards: vec![Guard::Absent { key: key.to_owned() }], ops: vec![put] };
+        if matches!(store.commit(txn).await?, TxnOutcome::Applied { .. }) {
+            return Ok(secret);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use lrmf_core::MemoryStore;
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_processes_of_a_cluster_have_one_key_and_other_clusters_another() {
+        let store: Arc<dyn Coordination> = Arc::new(MemoryStore::new());
+        let keys = ["a", "a", "b"].map(|cluster| KeyOnce::of_cluster(store.clone(), cluster));
+        let subtask = SubtaskId { task: TaskId(7), run: RunEpoch(1), epoch: EmitEpoch(2), seq: Seq(3) };
+        let ticket = Ticket { subtask, nonce: 1 };
+        let text = keys[0].get().await.unwrap().sign(ticket);
+        assert_eq!(keys[1].get().await.unwrap().verify(&text), Some(ticket));
+        assert_eq!(keys[2].get().await.unwrap().verify(&text), None);
+        assert_eq!(KeyOnce::own().get().await.unwrap().verify(&text), None);
+    }
 
     #[test]
     fn a_ticket_is_read_as_it_was_signed_and_no_other_is() {

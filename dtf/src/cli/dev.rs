@@ -80,8 +80,8 @@ async fn until_told(args: &DevArgs, types: Vec<TaskPluginRegistration>) -> anyho
     let listener = listen(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let ports = embedded::ports(database(args)?).await.map_err(refused)?;
-    let (coordination, exchange) = (ports.coordination.clone(), Exchange::of_cluster(ports.table.clone()));
-    let queues = ports.queues.clone();
+    let (coordination, queues) = (ports.coordination.clone(), ports.queues.clone());
+    let exchange = Exchange::start();
     let mut config = Embedded { jobs }.config();
     if listener.local_addr()?.ip().is_loopback() {
         // Whoever gives the addresses is on this machine already.

@@ -1,13 +1,17 @@
 //! The examination of a cluster's servers: whether each is there, takes writes, and is set to what it should be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dtf_api::Finding;
 use dtf_http::Doctor;
+use dtf_model::Role;
 use dtf_sql::SqlTable;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use lrmf_core::admin::Admin;
 use lrmf_core::{BootClock, Clock};
+use lrmf_etcd::EtcdStore;
 use tokio::runtime::Handle;
 
 use super::connect::{coordination, database, queues};
@@ -72,15 +76,35 @@ fn of_clock(of: &'static str, before: u64, theirs: u64, after: u64) -> Finding {
 async fn etcd(config: &Config) -> Vec<Finding> {
     const OF: &str = "etcd";
     let store = match coordination(config).await {
-        Ok(store) => store,
+        Ok(store) => Arc::new(store),
         Err(error) => return vec![Finding::bad(OF, error)],
     };
+    let executors = executors(store.clone(), config).await;
     let version = match store.version().await {
         Ok((version, faults)) if faults.is_empty() => Finding::good(OF, format!("version {version}")),
         Ok((version, faults)) => Finding::warning(OF, format!("version {version}: {}", faults.join("; "))),
         Err(error) => Finding::bad(OF, error),
     };
-    vec![version, of_writes(OF, check_etcd(&store).await)]
+    let mut findings = vec![version, of_writes(OF, check_etcd(&store).await)];
+    findings.extend(executors);
+    findings
+}
+
+/// Returns the finding about executors that get no work, as all shards are with others; none where there is nothing to say.
+async fn executors(store: Arc<EtcdStore>, config: &Config) -> Option<Finding> {
+    let group = Role::Executor.group(&config.cluster).ok()?;
+    // A group that nobody ever joined is no fault, and what the store says to reads it says to writes.
+    let state = Admin::new(store, group).read().await.ok()?;
+    of_executors(state.member_views().len(), state.task_views().len())
+}
+
+fn of_executors(executors: usize, shards: usize) -> Option<Finding> {
+    let idle = executors.checked_sub(shards).filter(|idle| *idle > 0 && shards > 0)?;
+    let says = format!(
+        "{executors} executors share {shards} shards: {idle} of them or more get no work; set shape.shards to two or three for each executor, stop all \
+         processes, run dtf cluster grow, and start them with the new number"
+    );
+    Some(Finding::warning("executors", says))
 }
 
 async fn mysql(config: &Config) -> Vec<Finding> {
@@ -161,4 +185,17 @@ async fn redis(config: &Config) -> Vec<Finding> {
     ];
     findings.extend(failures);
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executors_without_work_are_spoken_of() {
+        assert_eq!(of_executors(64, 64), None);
+        assert_eq!(of_executors(2, 0), None, "nothing is dealt out yet");
+        let says = of_executors(70, 64).unwrap().says;
+        assert!(says.starts_with("70 executors share 64 shards: 6 of them or more get no work"), "{says}");
+    }
 }

@@ -171,7 +171,10 @@ async fn serve(
     };
     let config = &Config { shape, ..config.clone() };
     // Remote workers are met where subtasks are executed.
-    let exchange = config.role.contains(&Role::Executor).then(|| Exchange::of_cluster(ports.table.clone()));
+    let exchange = config
+        .role
+        .contains(&Role::Executor)
+        .then(|| Exchange::of_cluster(ports.coordination.clone(), &config.cluster));
     let map = dtf_types::registration(MapParts {
         exchange: exchange.clone(),
         commands: commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),

@@ -96,7 +96,7 @@ impl Gateway {
                 Some(stores.map_err(Usage)?)
             }
         };
-        let exchange = Exchange::of_cluster(ports.table.clone());
+        let exchange = Exchange::start();
         let registration = dtf_types::registration(MapParts {
             exchange: Some(exchange.clone()),
             commands: self.commands.map(|commands| Arc::new(commands) as Arc<dyn Commands>),
