@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | a worker dies | its lease ends, and its items are offered again; one that has lost three workers fails for good | a late success still counts while the item has no outcome; a late failure does not |
 //! | an answer to a poll is lost | the worker's next beat does not name those items, and they are offered again | a beat names all that the worker has |
-//! | a report is sent twice | the second one is answered as unknown | an item has one outcome |
+//! | a report is sent twice | the second one changes nothing, and is answered as unknown | an item has one outcome, and the books count a subtask once |
 //! | the process dies | the executor's shards go elsewhere, and the items run again there; a success that a worker still has counts wherever it is reported | a ticket names its subtask and is signed, and the books count a success of any attempt once |
 //! | the task is cancelled | the worker hears it with its next beat, which waits for such news | the executor drops the item after its grace |
 
