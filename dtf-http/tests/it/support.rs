@@ -16,7 +16,7 @@ use dtf_memory::{MemoryQueues, MemoryShards, MemoryTable, MemoryWakeUp};
 use dtf_model::token::TokenRole;
 use dtf_types::{Exchange, MapParts};
 use lrmf_core::clock::Timestamp;
-use lrmf_core::{BootClock, Clock, MemoryStore};
+use lrmf_core::{BootClock, Clock, Coordination, MemoryStore};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
@@ -57,6 +57,7 @@ pub(crate) fn in_memory() -> Ports {
 pub(crate) struct Site {
     pub(crate) dtf: Dtf,
     pub(crate) app: App,
+    pub(crate) coordination: Arc<dyn Coordination>,
     router: Router,
     _announcing: Announcing,
     working: Option<AbortOnDropHandle<()>>,
@@ -123,10 +124,12 @@ impl Site {
         });
         let builder = Dtf::builder(ports).config(config).register(Noop::registration()).register(map);
         let dtf = builder.clock(clock).build().unwrap();
-        let app = App::new(dtf.client(), coordination, &cluster).with_exchange(exchange.clone(), "one");
+        let app =
+            App::new(dtf.client(), coordination.clone(), &cluster).with_exchange(exchange.clone(), "one");
         let announcing = dtf_http::announce(dtf.client(), exchange, "one");
         let working = Some(AbortOnDropHandle::new(tokio::spawn(app.work_off())));
-        Self { dtf, app: app.clone(), router: router(app, access), _announcing: announcing, working }
+        let router = router(app.clone(), access);
+        Self { dtf, app, coordination, router, _announcing: announcing, working }
     }
 
     /// Leaves actions on many tasks to others from now on.
