@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::dispatch::Case;
 use crate::report::Report;
-use crate::servers::{ServerOptions, Servers};
+use crate::servers::{ServerOptions, on_servers};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -33,18 +33,18 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>> {
-    let servers = Servers::new(&options.servers)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut reports = Vec::new();
-    for case in cases(options) {
-        let mut report = Report::new("lone", case.params());
-        runtime.block_on(servers.describe(&mut report))?;
-        for _ in 0..runs {
-            runtime.block_on(case.measure(&servers, &mut report))?;
+    on_servers(&options.servers, async |servers| {
+        let mut reports = Vec::new();
+        for case in cases(options) {
+            let mut report = Report::new("lone", case.params());
+            servers.describe(&mut report).await?;
+            for _ in 0..runs {
+                case.measure(servers, &mut report).await?;
+            }
+            reports.push(report);
         }
-        reports.push(report);
-    }
-    Ok(reports)
+        Ok(reports)
+    })
 }
 
 /// The cases: all numbers of executors with the first number of shards, then the first one with the other numbers of shards.

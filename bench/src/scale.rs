@@ -1,6 +1,6 @@
 //! Throughput and cost with the number of executors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use dtf::model::ClusterShape;
 use crate::dispatch::Case;
 use crate::plot::{Line, plot};
 use crate::report::Report;
-use crate::servers::{ServerOptions, Servers};
+use crate::servers::{ServerOptions, Servers, on_servers};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -33,8 +33,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>> {
-    let servers = Servers::new(&options.servers)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let reports = on_servers(&options.servers, async |servers| measure(options, servers, runs).await)?;
+    if let Some(file) = &options.plot {
+        draw(file, options, &reports)?;
+    }
+    Ok(reports)
+}
+
+async fn measure(options: &Options, servers: &Servers, runs: usize) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for executors in options.executors.iter().copied() {
         let case = Case {
@@ -46,24 +52,25 @@ pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>>
             idle: Duration::ZERO,
         };
         let mut report = Report::new("scale", case.params());
-        runtime.block_on(servers.describe(&mut report))?;
+        servers.describe(&mut report).await?;
         for _ in 0..runs {
-            runtime.block_on(case.measure(&servers, &mut report))?;
+            case.measure(servers, &mut report).await?;
         }
         reports.push(report);
     }
-    if let Some(file) = &options.plot {
-        let point = |figure| {
-            let at = |(executors, report): (&usize, &Report)| (*executors as f64, report.median(figure));
-            options.executors.iter().zip(&reports).map(at).collect::<Vec<_>>()
-        };
-        let ideal = 1e6 / options.micros as f64 * options.slots as f64;
-        let ideal = options.executors.iter().map(|executors| (*executors as f64, *executors as f64 * ideal));
-        let lines = [
-            Line { name: "subtasks a second", points: point("subtasks_per_s") },
-            Line { name: "what the slots allow", points: ideal.collect() },
-        ];
-        plot(file, "Throughput with the number of executors", "executors", "subtasks a second", &lines)?;
-    }
     Ok(reports)
+}
+
+fn draw(file: &Path, options: &Options, reports: &[Report]) -> anyhow::Result<()> {
+    let point = |figure| {
+        let at = |(executors, report): (&usize, &Report)| (*executors as f64, report.median(figure));
+        options.executors.iter().zip(reports).map(at).collect::<Vec<_>>()
+    };
+    let ideal = 1e6 / options.micros as f64 * options.slots as f64;
+    let ideal = options.executors.iter().map(|executors| (*executors as f64, *executors as f64 * ideal));
+    let lines = [
+        Line { name: "subtasks a second", points: point("subtasks_per_s") },
+        Line { name: "what the slots allow", points: ideal.collect() },
+    ];
+    plot(file, "Throughput with the number of executors", "executors", "subtasks a second", &lines)
 }

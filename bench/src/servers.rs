@@ -30,6 +30,18 @@ enum RedisServers {
     Cluster(RedisCluster),
 }
 
+/// Runs a benchmark on servers, on a runtime of its own.
+pub(crate) fn on_servers<T>(
+    options: &ServerOptions,
+    run: impl AsyncFnOnce(&Servers) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let servers = Servers::new(options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(run(&servers));
+    runtime.shutdown_background();
+    ran
+}
+
 /// The servers of a benchmark. Private ones end with it.
 pub(crate) struct Servers {
     etcd: Etcd,

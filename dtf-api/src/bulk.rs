@@ -32,17 +32,21 @@ impl BulkAction {
     }
 }
 
-/// An action on the tasks that a filter selects.
+/// An action on the tasks that a filter selects, or on those that are named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkRequest {
     /// The action.
     pub action: BulkAction,
-    /// The tasks; at least one condition is required. `cursor` and `limit` must be left out: a request acts on at most 10000 tasks,
-    /// and is refused where the filter selects more.
+    /// The tasks that fit; at least one condition is required where no tasks are named. `cursor` and `limit` must be left out: a request
+    /// acts on at most 10000 tasks, and is refused where the filter selects more.
+    #[serde(default)]
     pub filter: TaskQuery,
-    /// The number of tasks that the filter is expected to select, as a dry run has told. The request is refused where another
-    /// number fits.
+    /// The tasks by their numbers, at most 1000, in place of a filter. All of them must exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 1000)]
+    pub tasks: Vec<u64>,
+    /// The number of tasks that are expected, as a dry run has told. The request is refused where another number fits.
     #[serde(default)]
     pub expect_count: Option<u64>,
     /// True to select only. Default false.
@@ -89,8 +93,11 @@ pub struct Bulk {
     pub id: Uuid,
     /// The action.
     pub action: BulkAction,
-    /// The filter that selected the tasks when it began.
+    /// The filter that selected the tasks when it began; without conditions where they were named.
     pub filter: TaskQuery,
+    /// The tasks that were named; none where a filter selected them.
+    #[serde(default)]
+    pub tasks: Vec<u64>,
     /// Its state.
     pub status: BulkStatus,
     /// The number of tasks.

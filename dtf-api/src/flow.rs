@@ -149,7 +149,7 @@ pub struct FlowSummary {
     pub counts: FlowCounts,
 }
 
-/// What a task of a flow waits for or waited for.
+/// The dependency of a task of a flow on another task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FlowEdge {
     /// The task.
@@ -170,7 +170,7 @@ pub struct Flow {
     pub summary: FlowSummary,
     /// Its tasks, by id.
     pub tasks: Vec<Task>,
-    /// What they wait for or waited for.
+    /// The tasks that they wait for or waited for.
     pub edges: Vec<FlowEdge>,
 }
 

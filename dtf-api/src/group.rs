@@ -15,8 +15,20 @@ pub struct Limits {
     pub rate: Option<u32>,
 }
 
+/// The subtasks of a group, as the server has just seen them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MeasuredGroup {
+    /// The number of its subtasks that run.
+    pub running: u64,
+    /// The number of its subtasks that wait.
+    pub waiting: u64,
+    /// Its share of all subtasks that run, from 0 to 1; none where the token does not see all groups.
+    #[schema(minimum = 0, maximum = 1)]
+    pub share: Option<f64>,
+}
+
 /// A group of tasks that has a share of the executors.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// Its name.
     pub name: String,
@@ -29,6 +41,9 @@ pub struct Group {
     /// True while nothing of its tasks is dispatched; what runs may finish.
     #[serde(default)]
     pub paused: bool,
+    /// What its tasks do now; none in the answer to a change, and where that cannot be read.
+    #[serde(default)]
+    pub measured: Option<MeasuredGroup>,
 }
 
 /// A group to be made or changed. Fields that are left out stay as they are; of a new group they have their defaults.

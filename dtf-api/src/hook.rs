@@ -75,7 +75,7 @@ pub struct HookDelivery {
     pub at: Option<u64>,
     /// The time of the next attempt.
     pub next_at: Option<u64>,
-    /// Why the last attempt failed; may be empty.
+    /// The reason why the last attempt failed; may be empty.
     pub error: String,
 }
 

@@ -34,7 +34,7 @@ pub use flow::{
     After, Condition, Flow, FlowAfter, FlowCounts, FlowEdge, FlowPage, FlowQuery, FlowSummary, FlowTask,
     NewFlow,
 };
-pub use group::{Group, Limits, SetGroup};
+pub use group::{Group, Limits, MeasuredGroup, SetGroup};
 pub use history::{GroupHistory, History, HistoryQuery, Span};
 pub use hook::{Hook, HookDelivery, HookState, SigningSecret};
 pub use item::{Fed, FeedQuery, ItemFeed, ProducerQuery};
@@ -56,6 +56,6 @@ pub use work::{
     RunningQuery, Work, WorkItem, WorkerInfo,
 };
 pub use worker::{
-    Drain, Eviction, Freeze, Holding, HoldingState, Member, MemberState, Move, Part, Pin, Placement, Role,
-    Worker,
+    Drain, Eviction, Freeze, Holding, HoldingState, KnownType, Member, MemberState, Move, Part, Pin,
+    Placement, Role, Slots, StuckCall, Worker,
 };

@@ -82,13 +82,52 @@ pub struct Member {
     pub successor: bool,
 }
 
-/// A process of the cluster.
+/// The slots of an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Slots {
+    /// The number of parcels of subtasks that it runs at once.
+    pub total: u64,
+    /// The number of slots that have work; none where that cannot be told now.
+    pub used: Option<u64>,
+}
+
+/// A type of task that a process knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KnownType {
+    /// Its name; its number where the server does not know the type.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+}
+
+/// A call into a plugin that blocks its thread past its time limit and cannot be broken off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StuckCall {
+    /// The call: the role and the task on whose behalf it was made, as far as that is known.
+    pub call: String,
+    /// The time since which it is stuck.
+    pub since: u64,
+}
+
+/// A process of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Worker {
     /// Its instance name.
     pub name: String,
     /// Its roles.
     pub roles: Vec<Member>,
+    /// The slots of its executor; none where it has not this role.
+    #[serde(default)]
+    pub slots: Option<Slots>,
+    /// The types of task that it knows, by number.
+    #[serde(default)]
+    pub types: Vec<KnownType>,
+    /// The number of calls into plugins that are stuck in it.
+    #[serde(default)]
+    pub stuck_count: u64,
+    /// The calls that are stuck for longest, at most 20.
+    #[serde(default)]
+    pub stuck: Vec<StuckCall>,
 }
 
 /// The wish that a process be emptied.

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use dtf_model::audit::Note;
 use dtf_model::failure::{Failure, FailureKey};
 use dtf_model::group::{ResourceGroup, all_groups};
 use dtf_model::plugin::{PluginRegistry, TaskPluginRegistration};
 use dtf_model::queue::{QueueReader, TaskState};
 use dtf_model::result::NumberedResult;
+use dtf_model::shard::ShardQueue;
 use dtf_model::table::{NewTask, TaskFilter, TaskRow, TaskTable};
 use dtf_model::unique::Unique;
 use dtf_model::wake::{Listener, Topic};
-use dtf_model::{ClusterShape, Control, InvalidInput, TaskId, TaskParam, TaskTypeId};
+use dtf_model::{ClusterShape, Control, InvalidInput, Shard, TaskId, TaskParam, TaskTypeId};
 use dtf_runtime::RoleContext;
 use futures::StreamExt;
 use uuid::Uuid;
@@ -70,6 +72,8 @@ pub struct Client {
     table: Arc<dyn TaskTable>,
     queues: Arc<dyn QueueReader>,
     context: RoleContext,
+    /// The queues of executors, where this process reaches them.
+    shards: Option<Arc<dyn ShardQueue>>,
     /// True if the process has all roles to itself, so that results are collected in it.
     alone: bool,
 }
@@ -77,13 +81,36 @@ pub struct Client {
 impl Client {
     /// A client on these stores, for the types that `context` knows.
     pub fn new(table: Arc<dyn TaskTable>, queues: Arc<dyn QueueReader>, context: RoleContext) -> Self {
-        Self { table, queues, context, alone: false }
+        Self { table, queues, context, shards: None, alone: false }
+    }
+
+    /// The same, which can tell how busy executors are.
+    #[must_use]
+    pub fn seeing_shards(self, shards: Arc<dyn ShardQueue>) -> Self {
+        Self { shards: Some(shards), ..self }
+    }
+
+    /// Returns the number of parcels that each of these shards has, waiting or running, in their order; none where this process does not
+    /// reach the queues of executors.
+    ///
+    /// # Errors
+    /// The queues could not be read.
+    pub async fn parcels_on(&self, shards: &[Shard]) -> Result<Option<Vec<u64>>, ClientError> {
+        let Some(queues) = &self.shards else { return Ok(None) };
+        let credits = queues.credits(shards).await?;
+        Ok(Some(credits.iter().map(|credit| credit.used.into()).collect()))
     }
 
     /// The same, in a process that has all roles to itself, so that outputs can be [streamed](crate::Submission::stream).
     #[must_use]
     pub fn collecting_here(self, alone: bool) -> Self {
         Self { alone, ..self }
+    }
+
+    /// The same for one change, which is written together with an entry of the audit: see [`NotingTable`](dtf_model::audit::NotingTable).
+    #[must_use]
+    pub fn noting(&self, note: &Note) -> Self {
+        Self { table: self.table.noting(note), ..self.clone() }
     }
 
     /// Checks that outputs of this type can be read here.

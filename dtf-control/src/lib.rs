@@ -7,6 +7,7 @@
 //! - [`FlowBuilder`] is a flow that is about to be created, [`FlowView`] one that was.
 //! - [`ClientError`] says what the caller of any of them can do about a failure.
 //! - [`NewToken`] describes a token of the HTTP API, [`PresentedToken`] is one in the hands of its bearer.
+//! - [`StuckNotes`] tells the cluster of calls into plugins that are stuck.
 //! - [`progress`] defines rate and ETA.
 //!
 //! `dtf::Dtf::client` makes a client of a process; the HTTP API and the command work through the same one.
@@ -26,6 +27,7 @@ pub mod progress;
 mod results;
 mod schedules;
 mod secret;
+mod stuck;
 mod submission;
 mod tokens;
 mod types;
@@ -41,7 +43,10 @@ pub use progress::{Meter, Pace, Progress};
 pub use results::ResultStream;
 pub use schedules::{BackfillPeriod, ScheduleView};
 pub use secret::PresentedToken;
+pub use stuck::{StuckCallNote, StuckNote, StuckNotes};
 pub use submission::{RunError, RunningTask, Submission, TaskOutput};
 pub use tokens::NewToken;
 pub use types::TypeDefinition;
+// The labels that processes have in the groups of their roles.
+pub use dtf_runtime::{SLOTS_LABEL, TASK_TYPES_LABEL};
 pub use utc::utc;

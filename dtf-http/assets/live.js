@@ -1,5 +1,5 @@
-// Keeps what a part of a page that is fetched again would lose: the focus, and how far its tables are scrolled sideways. And fetches it
-// when a stream of events says that it has changed.
+// Keeps what a part of a page that is fetched again would lose: the focus, what is chosen, and how far its tables are scrolled sideways. And
+// fetches it when a stream of events says that it has changed.
 "use strict";
 (() => {
   let kept = null;
@@ -13,13 +13,15 @@
   document.addEventListener("htmx:beforeSwap", ({ target }) => {
     const focus = target.contains(document.activeElement) ? alike(document.activeElement) : undefined;
     const place = focus && [...target.querySelectorAll(focus)].indexOf(document.activeElement);
-    kept = { focus, place, scrolled: [...target.querySelectorAll(".scroll")].map(({ scrollLeft }) => scrollLeft) };
+    const chosen = [...target.querySelectorAll("input[type=checkbox]:checked")].map(({ value }) => value);
+    kept = { focus, place, chosen, scrolled: [...target.querySelectorAll(".scroll")].map(({ scrollLeft }) => scrollLeft) };
   });
 
   document.addEventListener("htmx:afterSwap", ({ target }) => {
     if (!kept || target.id !== "live") return;
-    const { focus, place, scrolled } = kept;
+    const { focus, place, chosen, scrolled } = kept;
     kept = null;
+    target.querySelectorAll("input[type=checkbox]").forEach((box) => (box.checked = chosen.includes(box.value)));
     target.querySelectorAll(".scroll").forEach((box, number) => (box.scrollLeft = scrolled[number] ?? 0));
     if (focus) target.querySelectorAll(focus)[place]?.focus({ preventScroll: true });
     follow();

@@ -256,7 +256,7 @@ fn hex(bytes: &[u8]) -> String {
 
 pub(crate) fn group(group: ResourceGroup) -> api::Group {
     let ResourceGroup { name, quota, limits: of, description, paused } = group;
-    api::Group { name, quota, limits: limits(of), description, paused }
+    api::Group { name, quota, limits: limits(of), description, paused, measured: None }
 }
 
 /// A type that is compiled in.

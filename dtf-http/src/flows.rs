@@ -6,7 +6,7 @@ use axum::Json as Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use dtf_api as api;
-use dtf_control::{FlowBuilder, FlowView};
+use dtf_control::{Client, FlowBuilder, FlowView};
 use dtf_model::flow::{Condition, FlowCounts, FlowDefinition, FlowRow, FlowTask, Predecessor};
 use dtf_model::param::Creator;
 use dtf_model::plugin::PluginRegistry;
@@ -60,8 +60,8 @@ impl App {
             task.after.iter().map(|after| (TaskId(after.task), condition(after.when))).collect();
         let name = task.task_type.clone();
         let (task_type, param) = self.client().prepare(&name, convert::task_param(task)?).await?;
-        let created = self.client().create_task_after(request, task_type, param, &after).await?.id();
-        self.created(created, detail, request).await
+        let client = self.creating(detail, request);
+        self.created(client.create_task_after(request, task_type, param, &after).await?.id()).await
     }
 
     /// Creates a flow, or finds the one that this request made before.
@@ -71,11 +71,10 @@ impl App {
     pub async fn create_flow(&self, request: Uuid, flow: api::NewFlow) -> Result<api::Flow, Failed> {
         flow.tasks.values().try_for_each(|task| self.caller().check_group(&task.group))?;
         let detail = format!("{:?} with {} tasks", flow.name, flow.tasks.len());
-        let created = self.client().create_flow_once(request, builder(flow)?).await?;
-        let created = view(self.registry(), created);
-        let target = target(created.summary.id);
-        self.note_done(Change { action: "flow.create", target, detail, request }).await?;
-        Ok(created)
+        let change = Change { action: "flow.create", target: "flow".to_owned(), detail, request };
+        let client = self.client().noting(&self.noting_creation(change));
+        let created = client.create_flow_once(request, builder(flow)?).await?;
+        Ok(view(self.registry(), created))
     }
 
     /// Returns a flow with its tasks.
@@ -120,17 +119,18 @@ impl App {
             FlowAction::Retry => "flow.retry",
         };
         let change = Change { action: name, target: target(id), detail: String::new(), request };
-        self.audited(change, async {
-            let (client, id) = (self.client(), FlowId(id));
-            let changed = match action {
-                FlowAction::Pause => client.pause_flow(id).await?,
-                FlowAction::Resume => client.resume_flow(id).await?,
-                FlowAction::Cancel => client.cancel_flow(id).await?,
-                FlowAction::Retry => client.retry_flow(request, id).await?,
-            };
-            Ok(view(self.registry(), changed))
-        })
-        .await
+        let (client, id) = (self.client(), FlowId(id));
+        // Of several tasks, each of which is a change of its own; a retry is one.
+        let changed = match action {
+            FlowAction::Pause => self.audited(change, async { Ok(client.pause_flow(id).await?) }).await?,
+            FlowAction::Resume => self.audited(change, async { Ok(client.resume_flow(id).await?) }).await?,
+            FlowAction::Cancel => self.audited(change, async { Ok(client.cancel_flow(id).await?) }).await?,
+            FlowAction::Retry => {
+                let retry = |client: Client| async move { Ok(client.retry_flow(request, id).await?) };
+                self.noted(change, retry).await?
+            }
+        };
+        Ok(view(self.registry(), changed))
     }
 }
 

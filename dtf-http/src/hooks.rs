@@ -2,6 +2,7 @@
 
 use axum::Json as Body;
 use dtf_api as api;
+use dtf_control::Client;
 use dtf_model::TaskId;
 use dtf_model::hook::{Hook, HookRecord, HookState, Receiver};
 use utoipa_axum::router::OpenApiRouter;
@@ -30,7 +31,8 @@ impl App {
         self.check_task(id).await?;
         let (action, detail) = ("hook.deliver_again", format!("hook {hook}"));
         let change = Change { action, target: target(TaskId(id)), detail, request };
-        self.audited(change, async { Ok(self.client().deliver_again(TaskId(id), hook).await?) }).await?;
+        let again = |client: Client| async move { Ok(client.deliver_again(TaskId(id), hook).await?) };
+        self.noted(change, again).await?;
         self.task(id).await
     }
 
@@ -56,8 +58,8 @@ impl App {
         self.caller().check_group(group)?;
         let (action, target) = ("group.replace_signing_secret", format!("group {group}"));
         let change = Change { action, target, detail: String::new(), request };
-        let replaced = async { Ok(self.client().replace_signing_secret(group).await?) };
-        let secret = self.audited(change, replaced).await?;
+        let replaced = |client: Client| async move { Ok(client.replace_signing_secret(group).await?) };
+        let secret = self.noted(change, replaced).await?;
         Ok(api::SigningSecret { group: group.to_owned(), secret: secret.reveal() })
     }
 }

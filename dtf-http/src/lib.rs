@@ -24,6 +24,7 @@ mod history;
 mod hooks;
 mod items;
 mod pages;
+mod patience;
 mod placement;
 mod problem;
 mod routes;
@@ -38,7 +39,7 @@ mod work;
 
 pub use access::{Access, TokenRule};
 pub use announce::{Announcing, announce};
-pub use app::{App, Doctor, PlacementAction};
+pub use app::{App, Doctor, PlacementAction, workers};
 pub use auth::Caller;
 pub use flows::FlowAction;
 pub use problem::Failed;

@@ -6,8 +6,7 @@ use axum::Json as Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use dtf_api as api;
-use dtf_control::Client;
-use dtf_control::{BackfillPeriod, ScheduleView};
+use dtf_control::{BackfillPeriod, Client, ScheduleView};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::schedule::{Cause, Outcome, OutcomeKind, Overlap, ScheduleSpec, Template};
 use utoipa_axum::router::OpenApiRouter;
@@ -46,9 +45,9 @@ impl App {
             .try_for_each(|group| self.caller().check_group(group))?;
         let spec = spec(self.client(), new).await?;
         let (target, detail) = (target(&spec.name), format!("{} {}", spec.when, spec.zone));
-        let created = self.client().create_schedule_once(request, spec).await?;
-        self.note_done(Change { action: "schedule.create", target, detail, request }).await?;
-        Ok(view(self.registry(), created))
+        let change = Change { action: "schedule.create", target, detail, request };
+        let create = |client: Client| async move { Ok(client.create_schedule_once(request, spec).await?) };
+        Ok(view(self.registry(), self.noted(change, create).await?))
     }
 
     /// Returns a schedule.
@@ -83,10 +82,10 @@ impl App {
     /// There is no such schedule, or a store failed.
     pub async fn pause_schedule(&self, name: &str, paused: bool) -> Result<api::Schedule, Failed> {
         let action = if paused { "schedule.pause" } else { "schedule.resume" };
-        self.changed(action, name, Uuid::new_v4(), String::new(), async {
+        self.changed(action, name, Uuid::new_v4(), String::new(), |client| async move {
             let changed = match paused {
-                true => self.client().pause_schedule(name).await?,
-                false => self.client().resume_schedule(name).await?,
+                true => client.pause_schedule(name).await?,
+                false => client.resume_schedule(name).await?,
             };
             Ok(view(self.registry(), changed))
         })
@@ -98,8 +97,8 @@ impl App {
     /// # Errors
     /// There is no such schedule, the task is refused, or a store failed.
     pub async fn trigger_schedule(&self, request: Uuid, name: &str) -> Result<api::Task, Failed> {
-        self.changed("schedule.trigger", name, request, String::new(), async {
-            let task = self.client().trigger_schedule(request, name).await?;
+        self.changed("schedule.trigger", name, request, String::new(), |client| async move {
+            let task = client.trigger_schedule(request, name).await?;
             self.task(task.0).await
         })
         .await
@@ -117,8 +116,8 @@ impl App {
         let api::NewBackfill { from, until, concurrency } = new;
         let period = BackfillPeriod { from, until, concurrency };
         let detail = format!("from {} to {}", dtf_control::utc(from), dtf_control::utc(until));
-        self.changed("schedule.backfill", name, Uuid::new_v4(), detail, async {
-            Ok(view(self.registry(), self.client().backfill_schedule(name, period).await?))
+        self.changed("schedule.backfill", name, Uuid::new_v4(), detail, |client| async move {
+            Ok(view(self.registry(), client.backfill_schedule(name, period).await?))
         })
         .await
     }
@@ -128,8 +127,8 @@ impl App {
     /// # Errors
     /// There is no such schedule, or a store failed.
     pub async fn delete_schedule(&self, name: &str) -> Result<(), Failed> {
-        self.changed("schedule.delete", name, Uuid::new_v4(), String::new(), async {
-            Ok(self.client().delete_schedule(name).await?)
+        self.changed("schedule.delete", name, Uuid::new_v4(), String::new(), |client| async move {
+            Ok(client.delete_schedule(name).await?)
         })
         .await
     }
@@ -140,18 +139,18 @@ impl App {
     }
 
     /// Makes a change of a schedule that the caller may see, and keeps that in the audit.
-    async fn changed<T>(
+    async fn changed<T, F: Future<Output = Result<T, Failed>>>(
         &self,
         action: &'static str,
         name: &str,
         request: Uuid,
         detail: String,
-        make: impl Future<Output = Result<T, Failed>>,
+        make: impl FnOnce(Client) -> F,
     ) -> Result<T, Failed> {
         if !self.caller().groups.is_empty() {
             self.schedule(name).await?;
         }
-        self.audited(Change { action, target: target(name), detail, request }, make).await
+        self.noted(Change { action, target: target(name), detail, request }, make).await
     }
 }
 

@@ -1,17 +1,16 @@
 //! The router, and the server on a listener.
 
-use std::fmt::Debug;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{DefaultBodyLimit, Extension, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use dtf_api::Code;
 use tokio::net::TcpListener;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, guard};
 use crate::app::App;
 use crate::auth::{Gate, Peer, Verifier, authorize};
+use crate::patience::Bounded;
 use crate::problem::Failed;
 use crate::{assets, pages, routes};
 
@@ -100,16 +100,17 @@ pub async fn serve_tls(
     run(crate::tls::TlsListener::new(listener, certificate)?, app, access.tls(true), stop).await
 }
 
-async fn run<L>(listener: L, app: App, access: Access, stop: CancellationToken) -> io::Result<()>
-where
-    L: Listener<Addr: Debug>,
-    Peer: for<'a> Connected<IncomingStream<'a, L>>,
-{
+async fn run(
+    listener: impl Listener<Addr = SocketAddr>,
+    app: App,
+    access: Access,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let upkeep = app.clone();
     let routes = router(app, access).into_make_service_with_connect_info::<Peer>();
     // A stream of events would be waited for until its task has ended, so nothing is.
     tokio::select! {
-        served = axum::serve(listener, routes).into_future() => served?,
+        served = axum::serve(Bounded(listener), routes).into_future() => served?,
         // These never end.
         () = upkeep.record() => {}
         () = upkeep.work_off() => {}

@@ -26,7 +26,9 @@ impl BulkTable for MemoryTable {
         new.check()?;
         let NewBulk { id, spec, tasks, now } = new.clone();
         let row = BulkRow { id, spec, state: BulkState::default(), revision: 0, created_at: now };
-        self.state().bulks.entry(id).or_insert(Stored { row, tasks, until: Some(now) });
+        let mut state = self.state();
+        state.bulks.entry(id).or_insert(Stored { row, tasks, until: Some(now) });
+        self.write_entry(&mut state, 0);
         Ok(())
     }
 

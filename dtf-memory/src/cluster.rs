@@ -17,9 +17,11 @@ impl ClusterTable for MemoryTable {
     }
 
     async fn replace_note(&self, name: &str, expected: &str, value: &str) -> Result<bool, StoreError> {
-        match self.state().notes.get_mut(name) {
+        let mut state = self.state();
+        match state.notes.get_mut(name) {
             Some(note) if note == expected || note == value => {
                 value.clone_into(note);
+                self.write_entry(&mut state, 0);
                 Ok(true)
             }
             _ => Ok(false),

@@ -21,6 +21,7 @@ impl DefinedTypeTable for MemoryTable {
         let follows = version.checked_add(1) == Some(definition.version);
         if follows {
             state.defined_types.insert(definition.name.clone(), definition.clone());
+            self.write_entry(&mut state, 0);
         }
         Ok(follows)
     }
@@ -37,6 +38,11 @@ impl DefinedTypeTable for MemoryTable {
     }
 
     async fn delete_type(&self, name: &str) -> Result<bool, StoreError> {
-        Ok(self.state().defined_types.remove(name).is_some())
+        let mut state = self.state();
+        let is_removed = state.defined_types.remove(name).is_some();
+        if is_removed {
+            self.write_entry(&mut state, 0);
+        }
+        Ok(is_removed)
     }
 }

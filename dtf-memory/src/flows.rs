@@ -128,6 +128,7 @@ impl FlowTable for MemoryTable {
                 }
             }
         }
+        self.write_entry(state, flow_id.map_or(ids[0].0, |flow| flow.0));
         Ok(ids)
     }
 

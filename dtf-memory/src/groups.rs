@@ -30,7 +30,9 @@ impl Groups {
 impl GroupTable for MemoryTable {
     async fn set_group(&self, group: &ResourceGroup) -> Result<(), StoreError> {
         group.check()?;
-        self.state().groups.0.insert(group.name.clone(), group.clone());
+        let mut state = self.state();
+        state.groups.0.insert(group.name.clone(), group.clone());
+        self.write_entry(&mut state, 0);
         Ok(())
     }
 

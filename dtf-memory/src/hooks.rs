@@ -22,10 +22,12 @@ impl HookTable for MemoryTable {
     }
 
     async fn update_hooks(&self, update: &HookUpdate) -> Result<bool, StoreError> {
-        match self.state().rows.get_mut(&update.task).map(|stored| &mut stored.row) {
+        let mut state = self.state();
+        match state.rows.get_mut(&update.task).map(|stored| &mut stored.row) {
             Some(row) if row.status.is_terminal() && row.hook_at == update.read_at => {
                 row.hooks.clone_from(&update.records);
                 row.hook_at = update.hook_at;
+                self.write_entry(&mut state, update.task.0);
                 Ok(true)
             }
             _ => Ok(false),

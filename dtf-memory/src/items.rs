@@ -62,7 +62,9 @@ impl ItemTable for MemoryTable {
     }
 
     async fn close_items(&self, task: TaskId) -> Result<(), StoreError> {
-        self.state().items.entry(task).or_default().feed.closed = true;
+        let mut state = self.state();
+        state.items.entry(task).or_default().feed.closed = true;
+        self.write_entry(&mut state, task.0);
         Ok(())
     }
 

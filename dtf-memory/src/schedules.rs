@@ -27,9 +27,11 @@ impl Schedules {
 impl ScheduleTable for MemoryTable {
     async fn insert_schedule(&self, new: &NewSchedule) -> Result<ScheduleRow, StoreError> {
         new.spec.check()?;
-        let schedules = &mut self.state().schedules;
-        if let Some(row) = schedules.rows.values().find(|row| row.request == new.request) {
-            return Ok(row.clone());
+        let mut state = self.state();
+        let schedules = &mut state.schedules;
+        if let Some(row) = schedules.rows.values().find(|row| row.request == new.request).cloned() {
+            self.write_entry(&mut state, 0);
+            return Ok(row);
         }
         if schedules.rows.values().any(|row| row.spec.name == new.spec.name) {
             return Err(InvalidInput::ScheduleTaken(new.spec.name.clone()).into());
@@ -45,6 +47,7 @@ impl ScheduleTable for MemoryTable {
             created_at: new.now,
         };
         schedules.rows.insert(row.id, row.clone());
+        self.write_entry(&mut state, 0);
         Ok(row)
     }
 
@@ -79,16 +82,22 @@ impl ScheduleTable for MemoryTable {
     }
 
     async fn update_schedule(&self, update: &ScheduleUpdate) -> Result<bool, StoreError> {
-        let schedules = &mut self.state().schedules;
-        let row = schedules.rows.get_mut(&update.id).filter(|row| row.revision == update.revision);
+        let mut state = self.state();
+        let row = state.schedules.rows.get_mut(&update.id).filter(|row| row.revision == update.revision);
         let Some(row) = row else { return Ok(false) };
         row.state = update.state.clone();
         row.next_at = update.next_at;
         row.revision += 1;
+        self.write_entry(&mut state, 0);
         Ok(true)
     }
 
     async fn delete_schedule(&self, id: ScheduleId) -> Result<bool, StoreError> {
-        Ok(self.state().schedules.rows.remove(&id).is_some())
+        let mut state = self.state();
+        let is_removed = state.schedules.rows.remove(&id).is_some();
+        if is_removed {
+            self.write_entry(&mut state, 0);
+        }
+        Ok(is_removed)
     }
 }

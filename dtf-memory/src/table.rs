@@ -1,9 +1,10 @@
 //! `tbl_task` in memory: for the roles' own tests, and as the plainest statement of what the port means.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use dtf_model::audit::{Note, NotingTable};
 use dtf_model::error::{InvalidInput, StoreError};
 use dtf_model::ids::{RunEpoch, TaskId};
 use dtf_model::status::{Control, TaskStatus};
@@ -29,7 +30,9 @@ use super::unique::Keys;
 /// A [`TaskTable`] that lives as long as the process.
 #[derive(Debug, Default)]
 pub struct MemoryTable {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// The entry of the audit that is written together with the next change.
+    note: Option<Note>,
 }
 
 #[derive(Debug, Default)]
@@ -79,12 +82,33 @@ impl MemoryTable {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes the entry that belongs to a change that was made, if there is one that is not written yet. Of a creation, `created` is
+    /// the number of what was made.
+    pub(super) fn write_entry(&self, state: &mut State, created: u64) {
+        if let Some(note) = self.note.as_ref().filter(|note| !note.is_written()) {
+            let entry = note.entry_of(created);
+            state.audit.entry(entry.id).or_insert(entry);
+            note.set_written();
+        }
+    }
+
     /// Changes the row of a task that has not ended; false where there is none.
     fn change(&self, id: TaskId, change: impl FnOnce(&mut TaskRow) -> bool) -> bool {
-        match self.state().rows.get_mut(&id) {
+        let mut state = self.state();
+        let applied = match state.rows.get_mut(&id) {
             Some(stored) if !stored.row.status.is_terminal() => change(&mut stored.row),
             _ => false,
+        };
+        if applied {
+            self.write_entry(&mut state, id.0);
         }
+        applied
+    }
+}
+
+impl NotingTable for MemoryTable {
+    fn noting(&self, note: &Note) -> Arc<dyn TaskTable> {
+        Arc::new(Self { state: self.state.clone(), note: Some(note.clone()) })
     }
 }
 
@@ -96,10 +120,10 @@ impl TaskTable for MemoryTable {
         if !state.groups.has(&task.param.group) {
             return Err(InvalidInput::UnknownGroup(task.param.group.clone()).into());
         }
-        if let Some(id) = state.by_request.get(&task.request) {
-            return Ok(*id);
-        }
-        Ok(state.insert(task))
+        let known = state.by_request.get(&task.request).copied();
+        let id = known.unwrap_or_else(|| state.insert(task));
+        self.write_entry(&mut state, id.0);
+        Ok(id)
     }
 
     async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {

@@ -16,7 +16,9 @@ pub(super) type Tokens = BTreeMap<String, ApiToken>;
 impl TokenTable for MemoryTable {
     async fn add_token(&self, token: &ApiToken) -> Result<(), StoreError> {
         token.check()?;
-        self.state().tokens.entry(token.id.clone()).or_insert_with(|| token.clone());
+        let mut state = self.state();
+        state.tokens.entry(token.id.clone()).or_insert_with(|| token.clone());
+        self.write_entry(&mut state, 0);
         Ok(())
     }
 
@@ -38,6 +40,11 @@ impl TokenTable for MemoryTable {
     }
 
     async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.state().tokens.remove(id).is_some())
+        let mut state = self.state();
+        let is_removed = state.tokens.remove(id).is_some();
+        if is_removed {
+            self.write_entry(&mut state, 0);
+        }
+        Ok(is_removed)
     }
 }

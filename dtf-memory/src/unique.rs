@@ -39,10 +39,12 @@ impl UniqueTable for MemoryTable {
         }
         if let Some(id) = state.by_request.get(&task.request).copied().or(state.holder(&unique.key, task.now))
         {
+            self.write_entry(state, id.0);
             return Ok(id);
         }
         let id = state.insert(task);
         state.keys.insert(unique.key.clone(), (id, unique.scope, unique.until(task.now)));
+        self.write_entry(state, id.0);
         Ok(id)
     }
 }

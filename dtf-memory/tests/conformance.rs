@@ -39,6 +39,7 @@ async fn tables_conform() {
     dtf_testkit::failure::run_all(table.clone()).await;
     dtf_testkit::schedule::run_all(table.clone()).await;
     dtf_testkit::flow::run_all(table.clone()).await;
+    dtf_testkit::noting::run_all(table.clone()).await;
     dtf_testkit::unique::run_all(table.clone()).await;
     dtf_testkit::hook::run_all(table.clone()).await;
     dtf_testkit::cluster::run_all(table.clone()).await;

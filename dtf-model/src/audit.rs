@@ -1,13 +1,18 @@
 //! The audit: every change that was asked for, by whom, and its outcome. The port to `tbl_audit`.
 //!
-//! An entry is written before the change, as [intended](AuditOutcome::Intended), and closed with its outcome afterwards. An entry that
-//! stays intended says that the process ended in between: the change may have been made.
+//! A change of the tables and its entry are written together, both or neither: see [`NotingTable`]. Of a change elsewhere the entry is
+//! written before, as [intended](AuditOutcome::Intended), and closed with its outcome afterwards. An entry that stays intended says
+//! that the process ended in between: the change may have been made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::table::TaskTable;
 
 /// The longest actor, action, target or address that is kept, in characters; what is longer is cut.
 pub const MAX_AUDIT_NAME_CHARS: usize = 255;
@@ -111,6 +116,78 @@ pub struct AuditFilter {
     pub target: Option<String>,
     /// Their actor.
     pub actor: Option<String>,
+}
+
+/// An entry that is written together with the change that it is about. Clones are the same note.
+#[derive(Clone, Debug)]
+pub struct Note(Arc<NoteInner>);
+
+#[derive(Debug)]
+struct NoteInner {
+    entry: AuditEntry,
+    names_created: bool,
+    is_written: AtomicBool,
+}
+
+impl Note {
+    /// A note of a change, whose entry is this one.
+    pub fn new(entry: AuditEntry) -> Self {
+        Self::of(entry, false)
+    }
+
+    /// A note of a creation: the number of the task, or of the flow, is put behind the target of the entry, as in `task 7`.
+    pub fn of_creation(entry: AuditEntry) -> Self {
+        Self::of(entry, true)
+    }
+
+    fn of(entry: AuditEntry, names_created: bool) -> Self {
+        let (entry, is_written) = (entry.cut(), AtomicBool::new(false));
+        Self(Arc::new(NoteInner { entry, names_created, is_written }))
+    }
+
+    /// Returns the entry, with as much of its texts as is kept.
+    pub fn entry(&self) -> &AuditEntry {
+        &self.0.entry
+    }
+
+    /// Returns true if the number of what is created belongs behind the target.
+    pub fn names_created(&self) -> bool {
+        self.0.names_created
+    }
+
+    /// Returns the entry about a thing with this number, if that belongs behind the target.
+    pub fn entry_of(&self, created: u64) -> AuditEntry {
+        let mut entry = self.entry().clone();
+        if self.names_created() {
+            entry.target = format!("{} {created}", entry.target);
+        }
+        entry
+    }
+
+    /// Returns true if the entry is known to be written.
+    pub fn is_written(&self) -> bool {
+        self.0.is_written.load(Ordering::Acquire)
+    }
+
+    /// Says that the entry was written, together with a change.
+    pub fn set_written(&self) {
+        self.0.is_written.store(true, Ordering::Release);
+    }
+}
+
+/// Tables whose changes are written together with an entry of the audit.
+///
+/// # What an implementor guarantees
+/// - The table that [`noting`](Self::noting) returns is the same table. The first change that is made through it, and that applies, is
+///   written together with the entry of the note, both or neither, and the note is then [written](Note::is_written). Where nothing
+///   applies, the entry is not written.
+/// - This holds for the changes that people ask for: inserting tasks, flows, schedules, tokens and actions on many tasks, controls of
+///   tasks, groups, types, hooks, and what is told of items. What a task, a flow or a unique key was found by, instead of being made,
+///   counts as made.
+/// - A note whose outcome is not known may be tried again: its entry is written once.
+pub trait NotingTable: Send + Sync + 'static {
+    /// Returns the table for a change that is written together with an entry.
+    fn noting(&self, note: &Note) -> Arc<dyn TaskTable>;
 }
 
 /// The table of the audit.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lrmf_core::Token;
 use uuid::Uuid;
 
-use crate::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable};
+use crate::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable, Note, NotingTable};
 use crate::bulk::{BulkRow, BulkTable, BulkUpdate, NewBulk};
 use crate::cluster::ClusterTable;
 use crate::defined_type::{DefinedType, DefinedTypeTable};
@@ -304,6 +304,12 @@ intercepted! { "tasks": AuditTable for TaskTable;
     close_entry(id: Uuid, outcome: AuditOutcome, detail: &str) -> ();
     entries(filter: &AuditFilter, before: Option<Uuid>, most: u32) -> Vec<AuditEntry>;
     forget_entries(before: Uuid, most: u32) -> bool;
+}
+
+impl<I: Interceptor> NotingTable for Intercepted<dyn TaskTable, I> {
+    fn noting(&self, note: &Note) -> Arc<dyn TaskTable> {
+        Intercepted::new(self.inner.noting(note), self.interceptor.clone())
+    }
 }
 
 intercepted! { "tasks": BulkTable for TaskTable;

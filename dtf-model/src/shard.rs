@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lrmf_core::Token;
 
 use crate::error::StoreError;
-use crate::ids::{RunEpoch, Shard, TaskId, TypeVersion};
+use crate::ids::{RunEpoch, Shard, TaskId, TaskTypeId, TypeVersion};
 use crate::plugin::members;
 use crate::queue::{Parcel, ParcelId};
 
@@ -72,6 +72,14 @@ impl SupportedTypes {
     #[must_use]
     pub(crate) fn and_all_members(&self) -> Self {
         Self(format!("{},{ALL_MEMBERS}", self.0).into())
+    }
+
+    /// Returns the types that are listed, each with its version, in their order. Members of types are not listed.
+    pub fn listed(&self) -> impl Iterator<Item = TypeVersion> {
+        self.0.split(',').filter_map(|known| {
+            let (number, version) = known.split_once(':').unwrap_or((known, "0"));
+            Some(TypeVersion { task_type: TaskTypeId(number.parse().ok()?), version: version.parse().ok()? })
+        })
     }
 
     /// Returns true if this type is among them, in its version or a later one.

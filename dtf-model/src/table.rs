@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::audit::AuditTable;
+use crate::audit::{AuditTable, NotingTable};
 use crate::bulk::BulkTable;
 use crate::cluster::ClusterTable;
 use crate::defined_type::DefinedTypeTable;
@@ -392,6 +392,7 @@ pub trait TaskTable:
     + GatewayTable
     + TokenTable
     + AuditTable
+    + NotingTable
     + BulkTable
 {
     /// Inserts a task with status *created*, or finds the one that this request made before, whatever it says now. A task of

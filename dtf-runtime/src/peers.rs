@@ -26,6 +26,11 @@ use lrmf_core::runner::Declined;
 /// The time for which a holder with other work in a part keeps it, if no member knows all types that the part needs.
 pub const DWELL: Duration = Duration::from_secs(150);
 
+/// The label of a member that lists the types of task that its process knows.
+pub const TASK_TYPES_LABEL: &str = "task_types";
+/// The label of an executor's member that has the number of its slots.
+pub const SLOTS_LABEL: &str = "slots";
+
 /// The other members of a role's group.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {

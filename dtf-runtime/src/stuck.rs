@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dtf_model::ids::TaskId;
 use dtf_model::role::Role;
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::guard::Calls;
@@ -22,10 +22,20 @@ pub const CERTAINLY_STUCK: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Of this process, like the threads that are blocked.
-static STUCK: AtomicUsize = AtomicUsize::new(0);
+static STUCK: LazyLock<watch::Sender<Vec<Stuck>>> = LazyLock::new(watch::Sender::default);
 
 tokio::task_local! {
     static CALLER: Caller;
+}
+
+/// A call past its time limit that has not returned.
+#[derive(Clone, Debug)]
+pub struct Stuck {
+    /// The call: the role and the task on whose behalf it was made, as far as that is known.
+    pub call: String,
+    /// The time at which it was seen to be stuck.
+    pub since: Instant,
+    number: u64,
 }
 
 /// The role and the task on whose behalf a plugin is called.
@@ -43,7 +53,12 @@ impl fmt::Display for Caller {
 
 /// Returns the number of calls into plugins that block their threads past their time limit in this process.
 pub fn stuck_calls() -> usize {
-    STUCK.load(Ordering::Relaxed)
+    STUCK.borrow().len()
+}
+
+/// Returns these calls, those that are stuck for longest first, and how they change.
+pub fn stuck() -> watch::Receiver<Vec<Stuck>> {
+    STUCK.subscribe()
 }
 
 /// Runs work whose calls into plugins are on behalf of a role and a task.
@@ -147,21 +162,26 @@ impl Watched {
 #[derive(Debug)]
 pub struct StuckCall {
     call: String,
+    number: u64,
 }
 
 impl StuckCall {
     /// Reports a stuck call; `call` describes it in the log.
     pub fn enter(call: String) -> Self {
         warn!(%call, "plugin code blocks its thread past its time limit and cannot be broken off");
-        STUCK.fetch_add(1, Ordering::Relaxed);
+        let mut number = 0;
+        STUCK.send_modify(|stuck| {
+            number = stuck.last().map_or(0, |last| last.number + 1);
+            stuck.push(Stuck { call: call.clone(), since: Instant::now(), number });
+        });
         metrics::gauge!(STUCK_CALLS).increment(1.0);
-        Self { call }
+        Self { call, number }
     }
 }
 
 impl Drop for StuckCall {
     fn drop(&mut self) {
-        STUCK.fetch_sub(1, Ordering::Relaxed);
+        STUCK.send_modify(|stuck| stuck.retain(|one| one.number != self.number));
         metrics::gauge!(STUCK_CALLS).decrement(1.0);
         warn!(call = %self.call, "plugin code that was over its time limit has come back");
     }

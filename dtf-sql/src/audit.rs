@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use dtf_model::StoreError;
-use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable, kept_detail};
+use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome, AuditTable, Note, kept_detail};
 use uuid::Uuid;
 
-use crate::call::{Call, kept};
+use crate::batches::with_rows;
+use crate::call::{Call, Value, kept};
 use crate::filter::{Dialect, by};
 use crate::sql;
 use crate::table::{Database, SqlTable};
@@ -18,23 +19,13 @@ const INDEX: &str = "/* index */";
 #[async_trait]
 impl AuditTable for SqlTable {
     async fn add_entry(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let statement = match &self.database {
-            #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => sql::sqlite::ADD_ENTRY,
-            #[cfg(feature = "mysql")]
-            Database::MySql(_) => sql::mysql::ADD_ENTRY,
-        };
-        let entry = entry.clone().cut();
-        let call = Call::new(statement).with(entry.id.to_string().as_str()).with(kept("the time", entry.at)?);
-        let texts = [&entry.actor, &entry.address, &entry.action, &entry.target, &entry.detail];
-        let call = texts.into_iter().fold(call, |call, text| call.with(text.as_str()));
-        let call = call.with(entry.outcome.code()).with(entry.request.to_string().as_str());
-        self.execute(call.repeatable()).await.map(drop)
+        let call = self.database.adding(&[Addition { entry: &entry.clone().cut(), number: None }])?;
+        self.database.execute(call).await.map(drop)
     }
 
     async fn close_entry(&self, id: Uuid, outcome: AuditOutcome, detail: &str) -> Result<(), StoreError> {
         let call = Call::new(sql::CLOSE_ENTRY).with(outcome.code()).with(kept_detail(detail));
-        self.execute(call.with(id.to_string().as_str()).repeatable()).await.map(drop)
+        self.database.execute(call.with(id.to_string().as_str()).repeatable()).await.map(drop)
     }
 
     async fn entries(
@@ -53,8 +44,103 @@ impl AuditTable for SqlTable {
             #[cfg(feature = "mysql")]
             Database::MySql(_) => sql::mysql::FORGET_ENTRIES,
         };
-        self.execute(Call::new(statement).with(before.to_string().as_str()).with(most)).await
+        self.database.execute(Call::new(statement).with(before.to_string().as_str()).with(most)).await
     }
+}
+
+/// The way to the number that is put behind the target of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NumberOf<'a> {
+    /// The task that a request made.
+    Task(&'a str),
+    /// The task that a request made, or else the one that has a key.
+    UniqueTask(&'a str, &'a str),
+    /// The flow that a request made.
+    Flow(&'a str),
+}
+
+/// An entry that is to be added.
+pub(crate) struct Addition<'a> {
+    pub(crate) entry: &'a AuditEntry,
+    pub(crate) number: Option<NumberOf<'a>>,
+}
+
+/// The addition of the entry of a note about a thing that is known.
+pub(crate) fn addition(note: &Note) -> Addition<'_> {
+    Addition { entry: note.entry(), number: None }
+}
+
+/// The addition of the entry of a note about a creation, or about a known thing.
+pub(crate) fn addition_of<'a>(note: &'a Note, created: NumberOf<'a>) -> Addition<'a> {
+    Addition { entry: note.entry(), number: Some(created).filter(|_| note.names_created()) }
+}
+
+impl Database {
+    /// The statement that adds entries; those of one call have their numbers in the same way.
+    pub(crate) fn adding(&self, additions: &[Addition<'_>]) -> Result<Call, StoreError> {
+        let by = additions.first().and_then(|addition| addition.number.as_ref());
+        let (statement, target) = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => (sql::sqlite::ADD_ENTRIES, sqlite_target(by)),
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => (sql::mysql::ADD_ENTRIES, mysql_target(by)),
+        };
+        let row = format!("(?, ?, ?, ?, ?, {target}, ?, ?, ?)");
+        let rows = additions.iter().map(Addition::row).collect::<Result<_, _>>()?;
+        Ok(with_rows(statement, &row, ", ", rows).repeatable())
+    }
+
+    /// The statement that adds an entry if a request made a schedule.
+    pub(crate) fn adding_of_schedule(&self, entry: &AuditEntry, request: &str) -> Result<Call, StoreError> {
+        let statement = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => sql::sqlite::ADD_ENTRY_OF_SCHEDULE,
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => sql::mysql::ADD_ENTRY_OF_SCHEDULE,
+        };
+        let row = Addition { entry, number: None }.row()?;
+        Ok(row.into_iter().fold(Call::new(statement), Call::with).with(request))
+    }
+}
+
+impl Addition<'_> {
+    fn row(&self) -> Result<Vec<Value>, StoreError> {
+        let entry = self.entry;
+        let mut row: Vec<Value> =
+            vec![entry.id.to_string().as_str().into(), kept("the time", entry.at)?.into()];
+        let texts = [&entry.actor, &entry.address, &entry.action, &entry.target];
+        row.extend(texts.map(|text| Value::from(text.as_str())));
+        match self.number {
+            None => {}
+            Some(NumberOf::Task(request) | NumberOf::Flow(request)) => row.push(request.into()),
+            Some(NumberOf::UniqueTask(request, key)) => row.extend([request, key, request].map(Value::from)),
+        }
+        row.push(entry.detail.as_str().into());
+        row.extend([entry.outcome.code().into(), entry.request.to_string().as_str().into()]);
+        Ok(row)
+    }
+}
+
+/// The query for a number, which is there when it is made.
+fn number(by: &NumberOf<'_>) -> &'static str {
+    match by {
+        NumberOf::Task(_) => "SELECT id FROM tbl_task WHERE request_id = ?",
+        NumberOf::Flow(_) => "SELECT id FROM tbl_flow WHERE request_id = ?",
+        NumberOf::UniqueTask(..) => {
+            "SELECT id FROM tbl_task WHERE request_id = ? OR unique_key = ? \
+             ORDER BY CASE WHEN request_id = ? THEN 0 ELSE 1 END LIMIT 1"
+        }
+    }
+}
+
+#[cfg(feature = "mysql")]
+fn mysql_target(by: Option<&NumberOf<'_>>) -> String {
+    by.map_or_else(|| "?".to_owned(), |by| format!("CONCAT(?, ' ', ({}))", number(by)))
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_target(by: Option<&NumberOf<'_>>) -> String {
+    by.map_or_else(|| "?".to_owned(), |by| format!("? || ' ' || ({})", number(by)))
 }
 
 /// The statement that lists entries. It names the indexes that it may use: an optimizer that hopes to meet enough entries that fit would walk

@@ -23,7 +23,7 @@ impl ClusterTable for SqlTable {
             #[cfg(feature = "mysql")]
             Database::MySql(_) => sql::mysql::NOTE_ONCE,
         };
-        self.execute(Call::new(statement).with(name).with(value).repeatable()).await?;
+        self.database.execute(Call::new(statement).with(name).with(value).repeatable()).await?;
         let gone = || StoreError::Refused { store: "tbl_cluster", cause: format!("{name:?} was deleted") };
         self.note(name).await?.ok_or_else(gone)
     }

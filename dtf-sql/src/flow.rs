@@ -9,6 +9,7 @@ use dtf_model::{FlowId, InvalidInput, StoreError, TaskId, TaskStatus};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use crate::audit::{NumberOf, addition_of};
 use crate::batches::with_rows;
 use crate::call::{Call, Value, bound, kept};
 use crate::row::{Created, FlowNumber, Number};
@@ -43,7 +44,20 @@ impl FlowTable for SqlTable {
             }
         }
         let existing = self.requests_of(&flow.existing()).await?;
-        self.database.transaction(self.creation(flow, &existing)?).await?;
+        let mut calls = self.creation(flow, &existing)?;
+        let note = self.unwritten();
+        if let Some(note) = note {
+            let (request, first) = (flow.request.to_string(), flow.request_of(0).to_string());
+            let made = match flow.name {
+                Some(_) => NumberOf::Flow(&request),
+                None => NumberOf::Task(&first),
+            };
+            calls.push(self.database.adding(&[addition_of(note, made)])?);
+        }
+        self.database.transaction(calls).await?;
+        if let Some(note) = note {
+            note.set_written();
+        }
         self.ids_of(flow).await
     }
 
@@ -206,7 +220,7 @@ impl SqlTable {
         for requests in requests.chunks(IDS) {
             let rows =
                 requests.iter().map(|request| vec![Value::from(request.to_string().as_str())]).collect();
-            let found: Vec<Created> = self.fetch(with_rows(sql::FLOW_CREATED, "?", ", ", rows)).await?;
+            let found: Vec<Created> = self.fetch(with_rows(sql::CREATED, "?", ", ", rows)).await?;
             ids.extend(found.into_iter().map(|found| (found.request, found.id)));
         }
         let lost = || StoreError::Unknown { store: "SQL", cause: "a task inserted was not found".to_owned() };

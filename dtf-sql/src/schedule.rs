@@ -25,8 +25,18 @@ impl ScheduleTable for SqlTable {
         let call = Call::new(insert).with(request.as_str()).with(new.spec.name.as_str());
         let call =
             call.with(json(&new.spec)?.as_str()).with(json(&new.state)?.as_str()).with(time(new.next_at)?);
-        self.execute(call.with(kept("the time", new.now)?).repeatable()).await?;
+        let call = call.with(kept("the time", new.now)?).repeatable();
+        match self.unwritten() {
+            None => drop(self.database.execute(call).await?),
+            Some(note) => {
+                let entry = self.database.adding_of_schedule(note.entry(), &request)?;
+                self.database.transaction(vec![call, entry]).await?;
+            }
+        }
         let made = self.fetch(Call::new(sql::SCHEDULE_REQUESTED).with(request.as_str())).await?.pop();
+        if let (Some(_), Some(note)) = (&made, self.unwritten()) {
+            note.set_written();
+        }
         made.ok_or_else(|| InvalidInput::ScheduleTaken(new.spec.name.clone()).into())
     }
 
@@ -59,6 +69,9 @@ impl ScheduleTable for SqlTable {
         let (number, revision) = (Value::from(bound(id.0)), Value::from(bound(*revision)));
         let alone = Call::new(sql::UPDATE_SCHEDULE).with(state.as_str()).with(next_at.clone());
         let alone = alone.with(number.clone()).with(revision.clone());
+        if self.unwritten().is_some() {
+            return self.execute(alone).await;
+        }
         let row = vec![number, revision, next_at, state.as_str().into()];
         answered(&self.batches.schedules, Change { task: TaskId(id.0), row, alone }).await
     }

@@ -103,6 +103,20 @@ impl Driver for SqliteConnection {
         Ok(affected == rows)
     }
 
+    async fn execute_with(&mut self, call: Call, other: Call) -> Result<u64, Error> {
+        // Dropped before it is committed, it is rolled back.
+        let mut transaction = self.begin().await?;
+        let affected = call.query::<Sqlite>().execute(&mut *transaction).await?.rows_affected();
+        match affected {
+            0 => transaction.rollback().await?,
+            _ => {
+                other.query::<Sqlite>().execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
+        }
+        Ok(affected)
+    }
+
     async fn transaction(&mut self, calls: Vec<Call>) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         for call in calls {

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use dtf_model::audit::{Note, NotingTable};
 use dtf_model::hook::waiting;
 use dtf_model::table::{
     BucketOf, Finish, HistoryOf, Keep, ListOrder, NewTask, TaskFilter, TaskHead, TaskRow, TaskTable,
@@ -11,6 +13,7 @@ use dtf_model::table::{
 };
 use dtf_model::{Control, InvalidInput, RunEpoch, StoreError, TaskId, TaskStatus};
 
+use crate::audit::addition;
 use crate::batches::{Batches, Change, Insertion, answered};
 use crate::call::{Call, Value, bound, kept};
 use crate::config::{Place, SqlConfig};
@@ -22,21 +25,24 @@ use crate::{filter, sql};
 /// `tbl_task` in a database.
 ///
 /// Its calls need the time of the tokio runtime to pass as the clock on the wall does: not for runtimes with paused time.
+#[derive(Clone)]
 pub struct SqlTable {
     pub(crate) database: Database,
-    pub(crate) batches: Batches,
+    pub(crate) batches: Arc<Batches>,
     shown: String,
+    /// The entry of the audit that is written together with the next change.
+    pub(crate) note: Option<Note>,
     /// Given up with the table, even if a batch has yet to let go of the connection.
     #[cfg(feature = "sqlite")]
-    _lock: Option<crate::lock::FileLock>,
+    _lock: Option<Arc<crate::lock::FileLock>>,
 }
 
 #[derive(Clone)]
 pub(crate) enum Database {
     #[cfg(feature = "sqlite")]
-    Sqlite(std::sync::Arc<crate::pool::Pool<sqlx::SqliteConnection>>),
+    Sqlite(Arc<crate::pool::Pool<sqlx::SqliteConnection>>),
     #[cfg(feature = "mysql")]
-    MySql(std::sync::Arc<crate::pool::Pool<sqlx::MySqlConnection>>),
+    MySql(Arc<crate::pool::Pool<sqlx::MySqlConnection>>),
 }
 
 /// Names the place, without user and password.
@@ -107,7 +113,8 @@ impl SqlTable {
         let (pool, lock) = crate::sqlite::open(file, config.limits()).await?;
         let database = Database::Sqlite(pool);
         let shown = file.map_or("sqlite::memory:".to_owned(), |file| format!("sqlite:{}", file.display()));
-        Ok(Self { batches: Batches::new(&database), database, shown, _lock: lock })
+        let batches = Batches::new(&database).into();
+        Ok(Self { batches, database, shown, note: None, _lock: lock.map(Arc::new) })
     }
 
     #[cfg(not(feature = "sqlite"))]
@@ -121,9 +128,10 @@ impl SqlTable {
             crate::mysql::open(mysql_options(config)?, config.limits(), schema).await?.into(),
         );
         Ok(Self {
-            batches: Batches::new(&database),
+            batches: Batches::new(&database).into(),
             database,
             shown: crate::config::shown(&config.url),
+            note: None,
             #[cfg(feature = "sqlite")]
             _lock: None,
         })
@@ -138,8 +146,19 @@ impl SqlTable {
         }
     }
 
+    /// Changes rows, together with the entry of the audit that belongs to the change, if there is one. Says whether it changed any.
     pub(crate) async fn execute(&self, call: Call) -> Result<bool, StoreError> {
-        self.database.execute(call).await
+        let Some(note) = self.unwritten() else { return self.database.execute(call).await };
+        let applied = self.database.execute_with(call, self.database.adding(&[addition(note)])?).await?;
+        if applied {
+            note.set_written();
+        }
+        Ok(applied)
+    }
+
+    /// The entry that is written together with the next change.
+    pub(crate) fn unwritten(&self) -> Option<&Note> {
+        self.note.as_ref().filter(|note| !note.is_written())
     }
 
     pub(crate) async fn fetch<T: Record>(&self, call: Call) -> Result<Vec<T>, StoreError> {
@@ -155,6 +174,17 @@ impl Database {
             Self::Sqlite(pool) => pool.execute(call).await?,
             #[cfg(feature = "mysql")]
             Self::MySql(pool) => pool.execute(call).await?,
+        };
+        Ok(rows > 0)
+    }
+
+    /// Changes rows, and, where it changed any, makes another change in the same transaction. Says whether it changed any.
+    async fn execute_with(&self, call: Call, other: Call) -> Result<bool, StoreError> {
+        let rows = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => pool.execute_with(call, other).await?,
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => pool.execute_with(call, other).await?,
         };
         Ok(rows > 0)
     }
@@ -215,11 +245,18 @@ fn without_mysql() -> StoreError {
     crate::config::wrong("this program was built without MySQL (feature `mysql`)".to_owned())
 }
 
+impl NotingTable for SqlTable {
+    fn noting(&self, note: &Note) -> Arc<dyn TaskTable> {
+        Arc::new(Self { note: Some(note.clone()), ..self.clone() })
+    }
+}
+
 #[async_trait]
 impl TaskTable for SqlTable {
     async fn insert(&self, task: &NewTask) -> Result<TaskId, StoreError> {
         task.param.check()?;
-        answered(&self.batches.inserts, insertion(task)?).await
+        let insertion = Insertion { note: self.unwritten().cloned(), ..insertion(task)? };
+        answered(&self.batches.inserts, insertion).await
     }
 
     async fn get(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
@@ -341,7 +378,7 @@ pub(crate) fn insertion(task: &NewTask) -> Result<Insertion, StoreError> {
         kept("the time", task.now)?.into(),
         Value::Text(crate::hook::text(&waiting(&param.hooks))?),
     ];
-    Ok(Insertion { request, group: param.group.clone(), row })
+    Ok(Insertion { request, group: param.group.clone(), row, note: None })
 }
 
 /// The largest result, in bytes, of a task that is ended together with others.

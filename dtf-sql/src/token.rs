@@ -37,7 +37,7 @@ impl TokenTable for SqlTable {
 
     async fn touch_token(&self, id: &str, at: u64) -> Result<(), StoreError> {
         let call = Call::new(sql::TOUCH_TOKEN).with(bound(at)).with(id).with(bound(at));
-        self.execute(call.repeatable()).await.map(drop)
+        self.database.execute(call.repeatable()).await.map(drop)
     }
 
     async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {

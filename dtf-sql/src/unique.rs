@@ -9,6 +9,7 @@ use dtf_model::table::NewTask;
 use dtf_model::unique::{Unique, UniqueTable};
 use dtf_model::{InvalidInput, StoreError, TaskId};
 
+use crate::audit::{NumberOf, addition_of};
 use crate::batches::with_rows;
 use crate::call::{Call, Value, kept};
 use crate::row::Number;
@@ -42,9 +43,10 @@ impl UniqueTable for SqlTable {
         let places = format!("({}1, '')", "?, ".repeat(row.len()));
         for _ in 0..ATTEMPTS {
             let lapse = Call::new(sql::UNIQUE_LAPSE).with(unique.key.as_str()).with(now);
-            self.execute(lapse.repeatable()).await?;
             // The request is a name, so that the statement can be sent again.
-            self.execute(with_rows(statement, &places, ", ", vec![row.clone()]).repeatable()).await?;
+            let insert = with_rows(statement, &places, ", ", vec![row.clone()]).repeatable();
+            self.insert_or_find(lapse.repeatable(), insert, NumberOf::UniqueTask(&request, &unique.key))
+                .await?;
             let holder = Call::new(sql::UNIQUE_HOLDER).with(request.as_str()).with(unique.key.as_str());
             let found: Vec<Number> = self.fetch(holder.with(request.as_str())).await?;
             if let Some(holder) = found.first() {
@@ -53,5 +55,20 @@ impl UniqueTable for SqlTable {
         }
         let cause = format!("the key {:?} changed hands again and again", unique.key);
         Err(StoreError::Unknown { store: "SQL", cause })
+    }
+}
+
+impl SqlTable {
+    /// Frees a key whose time is over and inserts a task that has it, together with the entry of the audit, if there is one.
+    async fn insert_or_find(&self, lapse: Call, insert: Call, found: NumberOf<'_>) -> Result<(), StoreError> {
+        let Some(note) = self.unwritten() else {
+            self.database.execute(lapse).await?;
+            return self.database.execute(insert).await.map(drop);
+        };
+        // The task that has the key cannot lose it before the end of the transaction.
+        let entry = self.database.adding(&[addition_of(note, found)])?;
+        self.database.transaction(vec![lapse, insert, entry]).await?;
+        note.set_written();
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod group;
 pub mod hook;
 pub mod items;
+pub mod noting;
 pub mod queue;
 pub mod result;
 pub mod schedule;

@@ -28,11 +28,16 @@ pub(crate) fn validate(definition: &DefinedType, given: &Value) -> Result<(), In
 
 #[cfg(feature = "schemas")]
 mod validator {
+    use std::collections::HashMap;
+    use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
     use dtf_model::InvalidInput;
     use dtf_model::defined_type::DefinedType;
     use jsonschema::{PatternOptions, Validator};
     use serde_json::Value;
 
+    /// The most schemas that are kept compiled.
+    const MOST_COMPILED: usize = 100;
     /// The most errors that are told.
     const MOST: usize = 3;
     /// The longest that an error is, in characters: it may have the value in it.
@@ -51,8 +56,32 @@ mod validator {
         })
     }
 
+    /// A schema, and its validator.
+    type Compiled = (Value, Arc<Validator>);
+
+    /// The schemas of types that tasks were created of, compiled, by the types' names: compiling one takes longer than creating a task.
+    static COMPILED: LazyLock<Mutex<HashMap<String, Compiled>>> = LazyLock::new(Mutex::default);
+
+    /// The validator of a type, compiled once for as long as its schema stays the same.
+    fn compiled(definition: &DefinedType) -> Result<Arc<Validator>, InvalidInput> {
+        let all = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        // A type that was deleted and defined anew has its first version again, so the schema itself is compared.
+        if let Some((schema, known)) = all().get(&definition.name)
+            && *schema == definition.schema
+        {
+            return Ok(known.clone());
+        }
+        let validator = Arc::new(of(definition)?);
+        let mut all = all();
+        if all.len() >= MOST_COMPILED {
+            all.clear();
+        }
+        all.insert(definition.name.clone(), (definition.schema.clone(), validator.clone()));
+        Ok(validator)
+    }
+
     pub(super) fn validate(definition: &DefinedType, given: &Value) -> Result<(), InvalidInput> {
-        let validator = of(definition)?;
+        let validator = compiled(definition)?;
         let mut errors = validator.iter_errors(given);
         let first: Vec<_> = errors
             .by_ref()
@@ -136,6 +165,20 @@ mod tests {
         let many = refused(json!({"files": "/a", "sizes": [0, 0, 0, 0, 0]}));
         assert!(many.ends_with("; and 2 more"), "{many}");
         assert!(refused(json!("x".repeat(10_000))).len() < 1000);
+    }
+
+    #[test]
+    fn a_schema_that_was_replaced_is_not_used_any_more() {
+        let of = |schema| DefinedType { name: "replaced".to_owned(), ..defined(schema) };
+        let (numbers, texts) = (of(json!({"type": "integer"})), of(json!({"type": "string"})));
+        for _ in 0..2 {
+            assert!(validate(&numbers, &json!(1)).is_ok() && validate(&numbers, &json!("a")).is_err());
+            assert!(validate(&texts, &json!("a")).is_ok() && validate(&texts, &json!(1)).is_err());
+        }
+        for number in 0..300 {
+            let other = DefinedType { name: number.to_string(), ..numbers.clone() };
+            assert!(validate(&other, &json!(number)).is_ok());
+        }
     }
 
     #[test]

@@ -7,14 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dtf_model::Role;
 use dtf_model::shard::SupportedTypes;
-use dtf_runtime::Peers;
+use dtf_runtime::{Peers, TASK_TYPES_LABEL};
 use lrmf_core::admin::{Admin, MemberPhase, MemberView};
 use lrmf_core::{Clock, Coordination, Timestamp};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-/// The label of a member that says which types of task it knows.
-pub(crate) const TASK_TYPES: &str = "task_types";
 /// For how long an answer is good: all buckets of a process may ask at once.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -51,7 +49,7 @@ impl GroupPeers {
         };
         let others = state.member_views().into_iter().filter(|member| self.is_another(member));
         others
-            .filter_map(|member| member.labels.get(TASK_TYPES).map(|text| SupportedTypes::read(text)))
+            .filter_map(|member| member.labels.get(TASK_TYPES_LABEL).map(|text| SupportedTypes::read(text)))
             .collect()
     }
 

@@ -1,11 +1,11 @@
 //! The services of a process: which roles it has, as members of their LRMF groups.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dtf_collector::{Collector, CollectorPorts};
-use dtf_control::Client;
+use dtf_control::{Client, StuckNotes};
 use dtf_executor::{Executor, ExecutorConfig, ExecutorPorts};
 use dtf_model::Role;
 use dtf_model::hook::TaskEnd;
@@ -15,7 +15,7 @@ use dtf_model::shard::ShardQueue;
 use dtf_model::table::TaskTable;
 use dtf_model::wake::WakeUp;
 use dtf_model::{ClusterShape, InvalidInput, StoreError, cluster};
-use dtf_runtime::{GracefulShutdown, RoleContext, until_answered};
+use dtf_runtime::{GracefulShutdown, RoleContext, SLOTS_LABEL, TASK_TYPES_LABEL, until_answered};
 use dtf_scheduler::budget::Budgets;
 use dtf_scheduler::generator::{Generator, GeneratorPorts};
 use dtf_scheduler::manager::{Manager, ManagerConfig, ManagerPorts};
@@ -34,7 +34,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::generations::Generations;
 use crate::hooks::{Callback, Messenger};
-use crate::peers::{GroupPeers, TASK_TYPES};
+use crate::peers::GroupPeers;
 use crate::plugin_runtime::PluginRuntime;
 
 /// The stores that a process works with.
@@ -276,6 +276,7 @@ impl DtfBuilder {
             members: Mutex::default(),
             agreed: OnceCell::new(),
             claimed: OnceCell::new(),
+            noting: OnceLock::new(),
             _plugin_runtime: plugin_runtime,
         })
     }
@@ -306,6 +307,8 @@ pub struct Dtf {
     agreed: OnceCell<ClusterShape>,
     /// Set when the queues are known to belong to this process's cluster.
     claimed: OnceCell<()>,
+    /// Tells the cluster of calls into plugins that are stuck, once a role has been started.
+    noting: OnceLock<AbortOnDropHandle<()>>,
     /// Ends with the process's last use of it.
     _plugin_runtime: PluginRuntime,
 }
@@ -328,6 +331,7 @@ impl Dtf {
     pub fn client(&self) -> Client {
         Client::new(self.ports.table.clone(), self.ports.queues.clone(), self.agreed_context())
             .collecting_here(self.config.alone)
+            .seeing_shards(self.ports.shards.clone())
     }
 
     /// Starts a role: joins its group, and takes up what it is given. Waits while the table of tasks does not answer.
@@ -351,7 +355,7 @@ impl Dtf {
                 .instance_id(InstanceId::new(&self.config.instance)?)
                 .provider(FixedTasks::new(role.placed_tasks(&self.config.shape)))
                 .worker(self.worker(role)?)
-                .config(self.membership())
+                .config(self.membership(role))
                 .clock(self.context.clock.clone());
         // A process that is alone forgets its queues with its groups: no store remembers tokens, and none is waited for.
         if !self.config.alone {
@@ -362,6 +366,11 @@ impl Dtf {
         let telling = (role == Role::Executor).then(|| {
             let told = tell_of_session(member.status(), self.context.shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(told))
+        });
+        self.noting.get_or_init(|| {
+            let notes = StuckNotes::new(self.ports.coordination.clone(), &self.config.cluster);
+            let keep = notes.keep(self.config.instance.clone(), self.context.clock.clone());
+            AbortOnDropHandle::new(tokio::spawn(keep))
         });
         members.insert(role, Member { handle: member, _marking: marking, _telling: telling });
         Ok(())
@@ -404,11 +413,14 @@ impl Dtf {
 
     /// The membership of a role, which says which types of task this process knows. Subtasks that run have their grace to come to
     /// their end, so until that is over a shard that is to be given up is not late.
-    fn membership(&self) -> CoordinatorConfig {
+    fn membership(&self, role: Role) -> CoordinatorConfig {
         let mut membership = self.config.membership.clone();
         membership.revoke_timeout = membership.revoke_timeout.max(self.config.grace + AFTER_GRACE);
         let kinds = self.context.plugins.kinds();
-        membership.labels.insert(TASK_TYPES.to_owned(), kinds.as_str().to_owned());
+        membership.labels.insert(TASK_TYPES_LABEL.to_owned(), kinds.as_str().to_owned());
+        if role == Role::Executor {
+            membership.labels.insert(SLOTS_LABEL.to_owned(), self.config.executor.slots.to_string());
+        }
         membership
     }
 

@@ -17,7 +17,7 @@ use dtf::embedded::{self, Database, Embedded};
 use dtf::model::Role;
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf::model::{TaskStatus, TaskTypeId};
-use dtf::{Dtf, DtfConfig};
+use dtf::{Dtf, DtfConfig, Ports};
 use dtf_runtime::stuck_calls;
 
 const OTHER: TaskTypeId = TaskTypeId(101);
@@ -59,8 +59,12 @@ fn registration(task_type: TaskTypeId, name: &str, plugin: Numbers) -> TaskPlugi
 
 /// A process with two threads for plugins, and as many calls that block one: nobody else would find any.
 async fn process(blocking: Numbers, other: Numbers) -> Dtf {
+    process_on(embedded::ports(Database::Memory).await.unwrap(), blocking, other).await
+}
+
+async fn process_on(ports: Ports, blocking: Numbers, other: Numbers) -> Dtf {
     let config = DtfConfig { plugin_threads: 2, ..Embedded { jobs: 3 }.config() };
-    let dtf = Dtf::builder(embedded::ports(Database::Memory).await.unwrap()).config(config);
+    let dtf = Dtf::builder(ports).config(config);
     let dtf = dtf.register_task_type(registration(KIND, "blocking", blocking)).unwrap();
     let dtf = dtf.register_task_type(registration(OTHER, "other", other)).unwrap().build().unwrap();
     dtf.start_all().await.unwrap();
@@ -76,9 +80,25 @@ async fn code_that_blocks_is_timed_out_keeps_its_slot_and_harms_no_other_task() 
     blocking.conf.subtask_timeout = Duration::from_millis(100);
     let other = Numbers::new(ok);
     let books: Books = other.books.clone();
-    let dtf = process(blocking, other).await;
+    let ports = embedded::ports(Database::Memory).await.unwrap();
+    let (coordination, cluster) = (ports.coordination.clone(), Embedded { jobs: 3 }.config().cluster);
+    let dtf = process_on(ports, blocking, other).await;
     let stuck = dtf.client().create_task(KIND, count(2)).await.unwrap();
     until("two calls are stuck", || stuck_calls() == 2).await;
+    // Everybody learns of it.
+    let workers = async || {
+        dtf_http::workers(coordination.clone(), &cluster, Some(dtf.client())).await.unwrap().remove(0)
+    };
+    let told = async || loop {
+        let worker = workers().await;
+        if worker.stuck_count == 2 {
+            break worker;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let told = tokio::time::timeout(AGES, told()).await.unwrap();
+    assert!(told.stuck[0].call.contains(&format!("task {}", stuck.id())), "{told:?}");
+    assert_eq!(told.slots.map(|slots| slots.total), Some(3));
     // They are counted at once, and the task ends, whatever the code does.
     let row = tokio::time::timeout(AGES, stuck.wait()).await.unwrap().unwrap();
     assert_eq!((row.status, row.counts.timed_out), (TaskStatus::Completed, 2));

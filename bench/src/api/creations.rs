@@ -1,4 +1,4 @@
-//! What it costs to create a task over HTTP, over what the library costs: one after the other, and many clients at once.
+//! The cost of creating a task over HTTP, over that of the library: one after the other, and many clients at once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,11 +21,7 @@ use crate::usage;
 /// The clients at once.
 const CLIENTS: usize = 64;
 
-pub(super) async fn measure(
-    options: &Options,
-    servers: &Servers,
-    runs: usize,
-) -> anyhow::Result<Vec<Report>> {
+pub(super) async fn measure(options: &Options, servers: &Servers, runs: usize) -> anyhow::Result<Report> {
     let params = json!({ "creations": options.creations, "clients": CLIENTS });
     let mut report = Report::new("api creations", params);
     servers.describe(&mut report).await?;
@@ -50,7 +46,7 @@ pub(super) async fn measure(
         report.add("http_cpu_us", other.cpu_us);
         report.add("throughput_ratio", one.per_s / other.per_s);
     }
-    Ok(vec![report])
+    Ok(report)
 }
 
 struct Cost {

@@ -1,10 +1,11 @@
-//! What open dashboards cost: a cluster is busy in processes of its own, this one serves the API, and the browsers are a third.
+//! The cost of open dashboards: a cluster is busy in processes of its own, this one serves the API, and the browsers are a third.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use dtf::model::{Priority, ResourceGroup, Role, TaskParam, param};
+use dtf_client::Connection;
 use futures::StreamExt;
 use serde_json::json;
 
@@ -28,13 +29,16 @@ const CHART: Duration = Duration::from_secs(5);
 /// The time until everything is as it goes on.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Dashboards, in a process of their own.
+/// Browsers, in a process of their own.
 #[derive(Args)]
 pub(crate) struct WatcherOptions {
     #[arg(long)]
     url: String,
     #[arg(long)]
     count: usize,
+    /// The first of the tasks whose pages are open; the overview where none is given
+    #[arg(long)]
+    task: Option<u64>,
 }
 
 struct Watchers(Child);
@@ -47,7 +51,7 @@ impl Drop for Watchers {
     }
 }
 
-pub(super) async fn measure(options: &Options, servers: &Servers) -> anyhow::Result<Report> {
+pub(super) async fn measure(options: &Options, servers: &Servers, runs: usize) -> anyhow::Result<Report> {
     let params = json!({ "dashboards": options.dashboards, "seconds": options.seconds, "tasks": TASKS, "slots": SLOTS });
     let mut report = Report::new("api dashboards", params);
     servers.describe(&mut report).await?;
@@ -58,47 +62,70 @@ pub(super) async fn measure(options: &Options, servers: &Servers) -> anyhow::Res
     }
     let (dtf, coordination) = cluster.observer("api").await?;
     let server = Server::start(dtf, coordination, &cluster.name).await?;
-    load(&server).await?;
-    tokio::time::sleep(SETTLE).await;
-    let quiet = Costs::over(options.seconds, servers, &processes).await?;
-    let watchers = Command::new(std::env::current_exe()?)
-        .args(["dashboards", "--url", &server.url(), "--count", &options.dashboards.to_string()])
-        .stdin(Stdio::null())
-        .spawn()?;
-    let watchers = Watchers(watchers);
-    tokio::time::sleep(SETTLE).await;
-    let watched = Costs::over(options.seconds, servers, &processes).await?;
-    drop(watchers);
-    report.add("api_cpu_percent_without", 100.0 * quiet.api);
-    report.add("api_cpu_percent_with", 100.0 * watched.api);
-    report.add("redis_cpu_percent_without", 100.0 * quiet.redis);
-    report.add("redis_cpu_percent_with", 100.0 * watched.redis);
-    report.add("sql_cpu_percent_without", 100.0 * quiet.sql);
-    report.add("sql_cpu_percent_with", 100.0 * watched.sql);
-    report.add("subtasks_per_s_without", quiet.subtasks);
-    report.add("subtasks_per_s_with", watched.subtasks);
+    let first = load(&server).await?;
+    for _ in 0..runs {
+        tokio::time::sleep(SETTLE).await;
+        let quiet = Costs::over(options.seconds, servers, &processes).await?;
+        let overviews = watched(options, servers, &processes, &server, None).await?;
+        let tasks = watched(options, servers, &processes, &server, Some(first)).await?;
+        report.add("api_cpu_percent", 100.0 * quiet.api);
+        report.add("api_cpu_percent_overviews", 100.0 * overviews.api);
+        report.add("api_cpu_percent_task_pages", 100.0 * tasks.api);
+        report.add("redis_cpu_percent", 100.0 * quiet.redis);
+        report.add("redis_cpu_percent_overviews", 100.0 * overviews.redis);
+        report.add("redis_cpu_percent_task_pages", 100.0 * tasks.redis);
+        report.add("sql_cpu_percent", 100.0 * quiet.sql);
+        report.add("sql_cpu_percent_overviews", 100.0 * overviews.sql);
+        report.add("sql_cpu_percent_task_pages", 100.0 * tasks.sql);
+        report.add("redis_scripts_per_s", quiet.scripts);
+        report.add("redis_scripts_per_s_overviews", overviews.scripts);
+        report.add("redis_scripts_per_s_task_pages", tasks.scripts);
+    }
     Ok(report)
 }
 
-/// Creates tasks in some groups that run for longer than is measured.
-async fn load(server: &Server) -> anyhow::Result<()> {
+/// Measures while as many browsers as there are to be have the overview open, or the pages of tasks from a first one on.
+async fn watched(
+    options: &Options,
+    servers: &Servers,
+    processes: &Processes,
+    server: &Server,
+    task: Option<u64>,
+) -> anyhow::Result<Costs> {
+    let task = task.map(|task| format!("--task={task}"));
+    let watchers = Command::new(std::env::current_exe()?)
+        .args(["dashboards", "--url", &server.url(), "--count", &options.dashboards.to_string()])
+        .args(task)
+        .stdin(Stdio::null())
+        .spawn()?;
+    let mut watchers = Watchers(watchers);
+    tokio::time::sleep(SETTLE).await;
+    let costs = Costs::over(options.seconds, servers, processes).await?;
+    anyhow::ensure!(watchers.0.try_wait()?.is_none(), "the browsers have ended");
+    Ok(costs)
+}
+
+/// Creates tasks in some groups that run for longer than is measured, and returns the first.
+async fn load(server: &Server) -> anyhow::Result<u64> {
+    let mut first = None;
     for number in 0..TASKS {
         let group = format!("group {}", number % 5);
         server.client.set_group(&ResourceGroup::named(&group)).await?;
         let load = LoadParam { count: 10_000_000, micros: vec![MICROS], ..LoadParam::default() };
         let (name, priority) = (format!("busy {number}"), Priority(6000));
         let param = TaskParam { name, group, priority, timeout: param::MAX_TIMEOUT, ..load.task() };
-        server.client.create_task(LOAD, param).await?;
+        let created = server.client.create_task(LOAD, param).await?.id().0;
+        first.get_or_insert(created);
     }
-    Ok(())
+    Ok(first.unwrap_or_default())
 }
 
-/// The shares of a core that were used, and what was done meanwhile.
+/// The shares of a core that were used, and the work of the cluster meanwhile.
 struct Costs {
     api: f64,
     redis: f64,
     sql: f64,
-    subtasks: f64,
+    scripts: f64,
 }
 
 impl Costs {
@@ -117,25 +144,31 @@ impl Costs {
             api: (usage::own_cpu_s() - api) / took,
             redis: used.redis_s / took,
             sql: used.sql_s / took,
-            subtasks: (after - before) / took,
+            scripts: (after - before) / took,
         })
     }
 }
 
-/// Has dashboards look until this process is ended.
+/// Has browsers look until this process is ended.
 pub(crate) fn watch(options: &WatcherOptions) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // It installs the cryptography that a client wants to have, although none is used here.
+    drop(dtf_client::Client::new(Connection::to(options.url.clone()))?);
     runtime.block_on(async {
         let http = reqwest::Client::new();
         let all = (0..options.count).map(|number| {
             let (http, url) = (http.clone(), options.url.clone());
+            let task = options.task.map(|first| first + (number % TASKS) as u64);
             // Spread as people are.
             let begin = PAGE.mul_f64(number as f64 / options.count as f64);
             tokio::spawn(async move {
                 tokio::time::sleep(begin).await;
-                let (page, chart, stream) =
-                    (fetch(&http, url.clone() + "/", PAGE), chart(&http, &url), follow(&http, &url));
-                tokio::try_join!(page, chart, stream)
+                match task {
+                    None => {
+                        tokio::try_join!(fetch(&http, url.clone() + "/", PAGE), chart(&http, &url)).map(drop)
+                    }
+                    Some(task) => follow(&http, &url, task).await,
+                }
             })
         });
         for ended in futures::future::join_all(all).await {
@@ -171,11 +204,14 @@ async fn chart(http: &reqwest::Client, url: &str) -> anyhow::Result<()> {
     }
 }
 
-async fn follow(http: &reqwest::Client, url: &str) -> anyhow::Result<()> {
-    let response = http.get(format!("{url}/v1/events")).send().await?.error_for_status()?;
-    let mut events = response.bytes_stream();
+/// Fetches the page of a task whenever an event says that it has changed.
+async fn follow(http: &reqwest::Client, url: &str, task: u64) -> anyhow::Result<()> {
+    let response = http.get(format!("{url}/v1/tasks/{task}/events")).send().await?.error_for_status()?;
+    let (mut events, page) = (response.bytes_stream(), format!("{url}/tasks/{task}"));
     while let Some(event) = events.next().await {
-        event?;
+        if event?.starts_with(b"event") {
+            http.get(&page).send().await?.error_for_status()?.bytes().await?;
+        }
     }
     anyhow::bail!("the stream has ended")
 }

@@ -1,4 +1,4 @@
-//! The HTTP API: what open dashboards cost, how long a page of a large table takes, and what a creation costs over that of the library.
+//! The HTTP API: the cost of open dashboards, the time that a page of a large table takes, and the cost of a creation over that of the library.
 
 mod creations;
 mod dashboards;
@@ -16,14 +16,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) use dashboards::{WatcherOptions, watch};
 
 use crate::report::Report;
-use crate::servers::{ServerOptions, Servers};
+use crate::servers::{ServerOptions, on_servers};
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// The number of open dashboards
     #[arg(long, default_value_t = 100)]
     dashboards: usize,
-    /// For how long the cluster is measured without them and with them, in seconds each
+    /// The time over which the cluster is measured without them and with them, in seconds each
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// The number of rows of the table whose pages are read
@@ -43,19 +43,18 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, runs: usize) -> anyhow::Result<Vec<Report>> {
-    let servers = Servers::new(&options.servers)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut reports = Vec::new();
-    for part in &options.only {
-        match part.as_str() {
-            "dashboards" => reports.push(runtime.block_on(dashboards::measure(options, &servers))?),
-            "pages" => reports.extend(runtime.block_on(pages::measure(options, &servers))?),
-            "creations" => reports.extend(runtime.block_on(creations::measure(options, &servers, runs))?),
-            other => anyhow::bail!("--only has {other:?}; allowed are dashboards, pages and creations"),
+    on_servers(&options.servers, async |servers| {
+        let mut reports = Vec::new();
+        for part in &options.only {
+            match part.as_str() {
+                "dashboards" => reports.push(dashboards::measure(options, servers, runs).await?),
+                "pages" => reports.extend(pages::measure(options, servers).await?),
+                "creations" => reports.push(creations::measure(options, servers, runs).await?),
+                other => anyhow::bail!("--only has {other:?}; allowed are dashboards, pages and creations"),
+            }
         }
-    }
-    runtime.shutdown_background();
-    Ok(reports)
+        Ok(reports)
+    })
 }
 
 /// A server of the API on a loopback address, in this process.

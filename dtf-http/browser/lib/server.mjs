@@ -45,7 +45,9 @@ export class Server {
     createInterface(child.stdout).on("line", said);
     await until("a service on servers", () => {
       if (child.exitCode !== null) throw new Error(`${program} ended: ${server.log}`);
-      server.url = /^http:\/\/[^ ]*:\d+$/m.exec(server.log)?.[0];
+      const says = (what) => new RegExp(`^${what}(\\S+)$`, "m").exec(server.log)?.[1];
+      [server.database, server.etcd] = [says("database: "), says("etcd: ")];
+      server.url = says("(?=http)");
       return server.url;
     });
     await until("all roles", async () => {

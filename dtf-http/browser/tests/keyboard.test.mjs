@@ -110,6 +110,19 @@ test("the focus and the place in a table stay when a page is fetched again", asy
   }
 });
 
+test("what is chosen stays chosen when a page is fetched again", async () => {
+  await page.goto("/tasks");
+  const box = page.getByLabel(`Choose task ${ids.running}`);
+  await tabTo("a task to choose", () => document.activeElement.type === "checkbox");
+  await box.focus();
+  await page.keyboard.press("Space");
+  await page.evaluate(() => document.querySelector("#live").setAttribute("data-old", ""));
+  await until("the tasks to be fetched again", () => page.evaluate(() => document.querySelector("#live[data-old]") === null));
+  assert.ok(await box.isChecked());
+  assert.equal(await page.locator("input[type=checkbox]:checked").count(), 1);
+  assert.ok(await box.evaluate((box) => document.activeElement === box), "it keeps the focus");
+});
+
 test("what cannot be undone asks first", async () => {
   await page.goto("/schedules/paused");
   await tabToText("Delete this schedule");

@@ -103,6 +103,20 @@ test("an action on many tasks is counted first", async () => {
   assert.equal((await server.get(`/v1/tasks/${other}`)).control, "run");
 });
 
+test("tasks are chosen one by one, and counted before anything is done", async () => {
+  const [one, two, three] = await Promise.all([1, 2, 3].map((n) => server.task(long, { name: `chosen ${n}` })));
+  await page.goto("/tasks?name_prefix=chosen");
+  for (const id of [one, three]) await page.getByLabel(`Choose task ${id}`).check();
+  await page.getByLabel("chosen tasks").selectOption("cancel");
+  await press("Act on the chosen tasks");
+  assert.match(await page.locator("main").innerText(), /You have chosen 2 tasks/);
+  assert.equal((await server.get(`/v1/tasks/${one}`)).control, "run");
+  await page.locator("main form button").click();
+  await page.waitForURL(/\/bulk\/[-0-9a-f]+$/);
+  for (const id of [one, three]) await server.seen(id, ({ status }) => status === "cancelled", "cancelled");
+  assert.equal((await server.get(`/v1/tasks/${two}`)).control, "run");
+});
+
 test("a task is created by the form of its type", async () => {
   await server.call("PUT", "/v1/types/pictures", {
     schema: { required: ["below"], properties: { below: { type: "integer", description: "the limit" }, crop: { type: "boolean" }, kind: { enum: ["a", "b"] } } },

@@ -1,15 +1,16 @@
 //! The audit of what the API changes.
 //!
-//! An entry is written before a change is made, and closed afterwards: a change without an entry cannot be. A task's creation is the
-//! exception: its row names the request that made it, so its entry is written once, behind it.
+//! A change of the database is written together with its entry, both or neither. Of any other change the entry is written before, and
+//! closed afterwards. So a change without an entry cannot be.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dtf_api as api;
 use dtf_api::Code;
+use dtf_control::Client;
 use dtf_model::TaskId;
-use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome};
+use dtf_model::audit::{AuditEntry, AuditFilter, AuditOutcome, Note};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -37,7 +38,46 @@ pub(crate) struct Change {
 }
 
 impl App {
-    /// Makes a change, and keeps that it was asked for, by whom, and its outcome.
+    /// Makes a change of the database together with its entry in the audit. What is refused, and what turns out to change nothing, has its
+    /// entry written behind it.
+    pub(crate) async fn noted<T, F: Future<Output = Result<T, Failed>>>(
+        &self,
+        change: Change,
+        make: impl FnOnce(Client) -> F,
+    ) -> Result<T, Failed> {
+        let note = Note::new(self.entry(change, AuditOutcome::Done));
+        let made = make(self.client.noting(&note)).await;
+        let at = note.entry().at;
+        self.forget_old_entries(at);
+        if note.is_written() {
+            return made;
+        }
+        let entry = match &made {
+            Ok(_) => note.entry().clone(),
+            Err(failed) => AuditEntry {
+                outcome: outcome(failed),
+                detail: failed.0.detail.clone(),
+                ..note.entry().clone()
+            },
+        };
+        match (self.client.add_audit(&entry).await, made) {
+            (Err(error), Ok(_)) => Err(error.into()),
+            (Err(error), made) => {
+                warn!(%error, entry = %entry.id, "an entry of the audit on what was not done is missing");
+                made
+            }
+            (Ok(()), made) => made,
+        }
+    }
+
+    /// Returns the note of a creation, whose number is put behind the target of the change.
+    pub(crate) fn noting_creation(&self, change: Change) -> Note {
+        let note = Note::of_creation(self.entry(change, AuditOutcome::Done));
+        self.forget_old_entries(note.entry().at);
+        note
+    }
+
+    /// Makes a change that is not only one of the database, and keeps that it was asked for, by whom, and its outcome.
     pub(crate) async fn audited<T>(
         &self,
         change: Change,
@@ -56,11 +96,6 @@ impl App {
         }
         self.forget_old_entries(entry.at);
         made
-    }
-
-    /// Keeps a change that was made.
-    pub(crate) async fn note_done(&self, change: Change) -> Result<(), Failed> {
-        Ok(self.client.add_audit(&self.entry(change, AuditOutcome::Done)).await?)
     }
 
     fn entry(&self, change: Change, outcome: AuditOutcome) -> AuditEntry {

@@ -1,16 +1,17 @@
 //! Actions on many tasks: counted and written down at once, and worked off afterwards by whichever server gets to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dtf_api as api;
 use dtf_api::{BulkAction, Code};
+use dtf_control::ClientError;
 use dtf_model::TaskId;
 use dtf_model::bulk::{
     BulkCaller, BulkRefusal, BulkRow, BulkSpec, BulkState, BulkUpdate, MAX_BULK_REFUSALS, MAX_BULK_TASKS,
     NewBulk,
 };
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, stream};
 use tracing::warn;
@@ -21,6 +22,8 @@ use super::audit::Change;
 use crate::auth::Caller;
 use crate::problem::Failed;
 
+/// The most tasks that are named in a request.
+const MAX_NAMED: usize = 1000;
 /// The tasks that an action is applied to at the same time.
 const TOGETHER: usize = 16;
 /// The tasks after which it is written down how far an action is.
@@ -35,24 +38,30 @@ const LOOK: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl App {
-    /// Begins an action on all tasks that a filter selects. `request` names the action: sent again, it finds the one that was begun before.
+    /// Begins an action on all tasks that a filter selects, or on those that are named. `request` names the action: sent again, it finds
+    /// the one that was begun before.
     ///
     /// # Errors
-    /// The filter has no condition, selects too many tasks or another number than is expected, the name is that of another action, or a
-    /// store failed.
+    /// The filter has no condition, selects too many tasks or another number than is expected, a task that is named does not exist, the
+    /// name is that of another action, or a store failed.
     pub async fn bulk(&self, request: Uuid, bulk: api::BulkRequest) -> Result<api::Bulk, Failed> {
-        let filter = serde_json::to_value(&bulk.filter).unwrap_or_default();
+        let filter = match bulk.tasks.is_empty() {
+            true => serde_json::to_value(&bulk.filter).unwrap_or_default(),
+            false => serde_json::json!({ NAMED: bulk.tasks }),
+        };
         if !bulk.dry_run
             && let Some(known) = self.client.bulk(request).await?
         {
             return self.found(known, bulk.action, &filter);
         }
-        let tasks = self.select(&bulk.filter).await?;
+        let tasks = match bulk.tasks.is_empty() {
+            true => self.select(&bulk.filter).await?,
+            false => self.named(&bulk).await?,
+        };
         let count = tasks.len() as u64;
         if let Some(expected) = bulk.expect_count.filter(|expected| *expected != count) {
-            let detail = format!(
-                "the filter selects {count} tasks, not {expected}; look again and repeat the request"
-            );
+            let what = if bulk.tasks.is_empty() { "the filter selects" } else { "the request names" };
+            let detail = format!("{what} {count} tasks, not {expected}; look again and repeat the request");
             return Err(Failed::new(Code::CountDiffers, detail));
         }
         let caller = BulkCaller {
@@ -68,9 +77,9 @@ impl App {
             return Ok(api::Bulk { status: api::BulkStatus::DryRun, ..view(row)? });
         }
         let detail = format!("{} of {count} tasks: {}", spec.action, spec.filter);
-        self.client.add_bulk(&NewBulk { id: request, spec, tasks, now }).await?;
-        let target = format!("bulk {request}");
-        self.note_done(Change { action: "task.bulk", target, detail, request }).await?;
+        let (target, new) = (format!("bulk {request}"), NewBulk { id: request, spec, tasks, now });
+        let change = Change { action: "task.bulk", target, detail, request };
+        self.noted(change, |client| async move { Ok(client.add_bulk(&new).await?) }).await?;
         self.bulk_added.notify_one();
         self.bulk_state(request).await
     }
@@ -125,6 +134,23 @@ impl App {
             return Err(Failed::invalid(detail));
         }
         Ok(rows.into_iter().map(|row| row.id.0).collect())
+    }
+
+    /// Checks the tasks that a request names: all of them are there, and of the caller's groups.
+    async fn named(&self, bulk: &api::BulkRequest) -> Result<Vec<u64>, Failed> {
+        if bulk.filter != api::TaskQuery::default() {
+            return Err(Failed::invalid("tasks and filter exclude each other; give one of them"));
+        }
+        if bulk.tasks.len() > MAX_NAMED {
+            let detail = format!("tasks has {} numbers; at most {MAX_NAMED} are allowed", bulk.tasks.len());
+            return Err(Failed::invalid(detail));
+        }
+        let tasks: BTreeSet<_> = bulk.tasks.iter().copied().collect();
+        let rows = try_join_all(tasks.iter().map(|task| self.client.task_row(TaskId(*task)))).await?;
+        match rows.iter().find(|row| !self.caller.sees(&row.param.group)) {
+            Some(hidden) => Err(ClientError::NoSuchTask(hidden.id).into()),
+            None => Ok(tasks.into_iter().collect()),
+        }
     }
 
     /// Works off actions on many tasks, for as long as this is polled; never ends. The servers of this crate do it, and so may a program
@@ -238,7 +264,6 @@ async fn work_off(app: App) {
                 if let Err(failed) = done {
                     let error = failed.0.detail;
                     warn!(%id, error, "an action on many tasks stands still; it goes on later");
-                    tokio::time::sleep(AGAIN).await;
                 }
             }
             () = added, if working.len() < AT_ONCE => {}
@@ -247,9 +272,13 @@ async fn work_off(app: App) {
     }
 }
 
-/// Goes on with an action, and says which it is.
+/// Goes on with an action, and says which it is. One that fails rests, so that its stores are not asked again at once.
 async fn named(app: &App, row: BulkRow) -> (Uuid, Result<(), Failed>) {
-    (row.id, app.go_on(row).await)
+    let (id, done) = (row.id, app.go_on(row).await);
+    if done.is_err() {
+        tokio::time::sleep(AGAIN).await;
+    }
+    (id, done)
 }
 
 fn missing(id: Uuid) -> Failed {
@@ -264,13 +293,18 @@ fn action_of(name: &str) -> Result<BulkAction, Failed> {
     })
 }
 
+/// The field of a kept filter that has the numbers of tasks that were named.
+const NAMED: &str = "tasks";
+
 fn view(row: BulkRow) -> Result<api::Bulk, Failed> {
     let BulkRow { id, spec, state, created_at, .. } = row;
+    let named = spec.filter.get(NAMED).cloned().map(serde_json::from_value);
     let refused = |refusal: BulkRefusal| api::Refused { id: refusal.task, detail: refusal.detail };
     Ok(api::Bulk {
         id,
         action: action_of(&spec.action)?,
         filter: serde_json::from_value(spec.filter).unwrap_or_default(),
+        tasks: named.transpose().unwrap_or_default().unwrap_or_default(),
         status: if state.finished_at.is_some() {
             api::BulkStatus::Finished
         } else {

@@ -61,7 +61,7 @@ impl App {
         self.check_task(id).await?;
         let (target, request) = (target(TaskId(id)), Uuid::new_v4());
         let change = Change { action: "task.close", target, detail: String::new(), request };
-        self.audited(change, async { Ok(self.client.close_items(TaskId(id)).await?) }).await?;
+        self.noted(change, |client| async move { Ok(client.close_items(TaskId(id)).await?) }).await?;
         self.task(id).await
     }
 

@@ -4,6 +4,7 @@ mod audit;
 mod bulk;
 mod cluster;
 mod gateway;
+mod groups;
 mod items;
 mod moves;
 mod placement;
@@ -22,7 +23,6 @@ use dtf_api::BulkAction;
 use dtf_control::{Client, ClientError, Pace, TaskStatusView};
 use dtf_model::TaskId;
 use dtf_model::failure::FailureKey;
-use dtf_model::group::ResourceGroup;
 use dtf_model::ids::{EmitEpoch, Seq};
 use dtf_model::plugin::PluginRegistry;
 use dtf_model::table::{TaskFilter, TaskRow};
@@ -37,6 +37,7 @@ pub(crate) use self::cluster::Findings;
 use self::cluster::Stores;
 use self::gateway::LocalGateway;
 pub use self::placement::PlacementAction;
+pub use self::role_groups::workers;
 pub(crate) use self::role_groups::{Processes, RoleGroups};
 use crate::auth::Caller;
 use crate::convert;
@@ -71,7 +72,7 @@ pub struct App {
 impl App {
     /// The functions on a cluster's stores. `coordination` is where the groups of its roles meet.
     pub fn new(client: Client, coordination: Arc<dyn Coordination>, cluster: &str) -> Self {
-        let groups = RoleGroups::new(coordination, cluster);
+        let groups = RoleGroups::new(coordination, cluster, Some(client.clone()));
         let stores = Stores { client: client.clone(), groups: groups.clone() };
         Self {
             watch: Watch::new(client.clone(), groups.clone(), Findings(Arc::new(stores))),
@@ -148,24 +149,23 @@ impl App {
         let detail = format!("{} {:?} in group {}", task.task_type, task.name, task.group);
         let (unique, name) = (task.unique.as_ref().map(convert::unique).transpose()?, task.task_type.clone());
         let (task_type, param) = self.client.prepare(&name, convert::task_param(task)?).await?;
+        let client = self.creating(detail, request);
         let created = match unique {
-            None => self.client.create_task_once(request, task_type, param).await?,
-            Some(unique) => self.client.create_task_unique(request, task_type, param, &unique).await?,
+            None => client.create_task_once(request, task_type, param).await?,
+            Some(unique) => client.create_task_unique(request, task_type, param, &unique).await?,
         };
-        self.created(created.id(), detail, request).await
+        self.created(created.id()).await
     }
 
-    /// Keeps that a task was created, and returns it.
-    pub(crate) async fn created(
-        &self,
-        id: TaskId,
-        detail: String,
-        request: Uuid,
-    ) -> Result<api::Task, Failed> {
-        let change = Change { action: "task.create", target: target(id), detail, request };
-        let (noted, row) = tokio::join!(self.note_done(change), self.client.task_row(id));
-        noted?;
-        let row = row?;
+    /// The client for the creation of a task, which is written together with its entry in the audit.
+    pub(crate) fn creating(&self, detail: String, request: Uuid) -> Client {
+        let change = Change { action: "task.create", target: "task".to_owned(), detail, request };
+        self.client.noting(&self.noting_creation(change))
+    }
+
+    /// Returns a task that was just created.
+    pub(crate) async fn created(&self, id: TaskId) -> Result<api::Task, Failed> {
+        let row = self.client.task_row(id).await?;
         // It may be one of somebody else, by whose name for the request it was found.
         if !self.caller.sees(&row.param.group) {
             return Err(ClientError::NoSuchTask(id).into());
@@ -268,12 +268,12 @@ impl App {
             BulkAction::Retry => "task.retry",
         };
         let change = Change { action: name, target: target(id), detail: String::new(), request };
-        self.audited(change, async {
+        self.noted(change, |client| async move {
             match action {
-                BulkAction::Pause => self.client.pause_task(id).await?,
-                BulkAction::Resume => self.client.resume_task(id).await?,
-                BulkAction::Cancel => self.client.cancel_task(id).await?,
-                BulkAction::Retry => return Ok(self.client.retry_failures_once(request, id).await?.id()),
+                BulkAction::Pause => client.pause_task(id).await?,
+                BulkAction::Resume => client.resume_task(id).await?,
+                BulkAction::Cancel => client.cancel_task(id).await?,
+                BulkAction::Retry => return Ok(client.retry_failures_once(request, id).await?.id()),
             }
             Ok(id)
         })
@@ -302,52 +302,6 @@ impl App {
         self.check_task(id).await?;
         let kinds = self.client.failure_kinds(TaskId(id)).await?;
         Ok(kinds.into_iter().map(convert::failure_kind).collect())
-    }
-
-    /// Returns all resource groups, by name.
-    ///
-    /// # Errors
-    /// A store failed.
-    pub async fn groups(&self) -> Result<Vec<api::Group>, Failed> {
-        let groups = self.client.groups().await?.into_iter();
-        Ok(groups.filter(|group| self.caller.sees(&group.name)).map(convert::group).collect())
-    }
-
-    /// Returns a resource group.
-    ///
-    /// # Errors
-    /// There is no such group, or a store failed.
-    pub async fn group(&self, name: &str) -> Result<api::Group, Failed> {
-        self.caller.check_group(name)?;
-        let group = self.client.group(name).await?;
-        let missing = || Failed::not_found(format!("there is no resource group {name:?}"));
-        group.map(convert::group).ok_or_else(missing)
-    }
-
-    /// Makes or changes a resource group, and returns it.
-    ///
-    /// # Errors
-    /// A value is not allowed, or a store failed.
-    pub async fn set_group(&self, name: &str, set: api::SetGroup) -> Result<api::Group, Failed> {
-        // A share of one group is taken from the others; a pause is its own.
-        match set {
-            api::SetGroup { quota: None, limits: None, description: None, paused: Some(_) } => {
-                self.group(name).await?;
-            }
-            _ => self.caller.check_unlimited()?,
-        }
-        let mut group = self.client.group(name).await?.unwrap_or_else(|| ResourceGroup::named(name));
-        group.quota = set.quota.unwrap_or(group.quota);
-        group.limits = set.limits.map_or(group.limits, convert::model_limits);
-        group.description = set.description.unwrap_or(group.description);
-        group.paused = set.paused.unwrap_or(group.paused);
-        let detail = format!("quota {}{}", group.quota, if group.paused { ", paused" } else { "" });
-        let (target, request) = (format!("group {name}"), Uuid::new_v4());
-        self.audited(Change { action: "group.set", target, detail, request }, async {
-            self.client.set_group(&group).await?;
-            Ok(convert::group(group))
-        })
-        .await
     }
 }
 

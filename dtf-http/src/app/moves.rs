@@ -15,7 +15,7 @@ pub(super) struct Held {
     pub(super) token: u64,
 }
 
-/// What was seen of a role's parts.
+/// The parts of a role, as they were seen.
 #[derive(Debug, Default)]
 struct Seen {
     /// The time of the first look.
@@ -25,7 +25,7 @@ struct Seen {
     moves: VecDeque<api::Move>,
 }
 
-/// What was seen of all roles' parts.
+/// The parts of all roles, as they were seen.
 #[derive(Debug, Default)]
 pub(super) struct Moves(Mutex<BTreeMap<api::Role, Seen>>);
 

@@ -41,8 +41,8 @@ impl App {
             lifetime: new.lifetime_s.map(Duration::from_secs),
             created_by: self.caller.name.clone(),
         };
-        self.audited(change, async {
-            let (token, secret) = self.client.create_token(new).await?;
+        self.noted(change, |client| async move {
+            let (token, secret) = client.create_token(new).await?;
             Ok(api::CreatedToken { token: convert::token(token), secret })
         })
         .await
@@ -60,8 +60,8 @@ impl App {
             detail: String::new(),
             request: Uuid::new_v4(),
         };
-        self.audited(change, async {
-            match self.client.revoke_token(id).await? {
+        self.noted(change, |client| async move {
+            match client.revoke_token(id).await? {
                 true => Ok(()),
                 false => Err(Failed::not_found(format!("there is no token {id:?}"))),
             }

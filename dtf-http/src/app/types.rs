@@ -57,10 +57,13 @@ impl App {
         let definition = TypeDefinition { description, schema, template };
         let (target, request) = (format!("type {name}"), Uuid::new_v4());
         let by = self.caller().name.clone();
-        self.audited(Change { action: "type.define", target, detail: String::new(), request }, async {
-            let defined = self.client().define_type(name, definition, &by).await?;
-            convert::defined_type(self.registry(), defined)
-        })
+        self.noted(
+            Change { action: "type.define", target, detail: String::new(), request },
+            |client| async move {
+                let defined = client.define_type(name, definition, &by).await?;
+                convert::defined_type(self.registry(), defined)
+            },
+        )
         .await
     }
 
@@ -71,12 +74,15 @@ impl App {
     pub async fn delete_type(&self, name: &str) -> Result<(), Failed> {
         self.caller().check_unlimited()?;
         let (target, request) = (format!("type {name}"), Uuid::new_v4());
-        self.audited(Change { action: "type.delete", target, detail: String::new(), request }, async {
-            match self.client().delete_type(name).await? {
-                true => Ok(()),
-                false => Err(Failed::not_found(format!("no type {name:?} is defined"))),
-            }
-        })
+        self.noted(
+            Change { action: "type.delete", target, detail: String::new(), request },
+            |client| async move {
+                match client.delete_type(name).await? {
+                    true => Ok(()),
+                    false => Err(Failed::not_found(format!("no type {name:?} is defined"))),
+                }
+            },
+        )
         .await
     }
 }

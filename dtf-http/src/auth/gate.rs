@@ -4,15 +4,12 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::serve::IncomingStream;
 use dtf_api::Code;
-use tokio::net::TcpListener;
 use tracing::error;
 
 use super::caller::Caller;
@@ -29,12 +26,6 @@ pub(crate) const COOKIE: &str = "dtf_token";
 /// The address of a connection's other end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
 
 /// The address of the other end of a request's connection; none where the router is asked without a connection.
 pub(crate) struct PeerAddress(pub(crate) Option<SocketAddr>);

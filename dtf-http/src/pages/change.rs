@@ -2,7 +2,6 @@
 
 use askama::Template;
 use dtf_api::{Bulk, BulkAction, BulkRequest, Drain, NewTask, TaskQuery};
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::read::{NewForm, form_page};
@@ -47,13 +46,37 @@ pub(super) async fn deliver_again(Acting(app): Acting, Path((id, hook)): Path<(u
     see(&format!("/tasks/{}", task.id))
 }
 
-/// An action on all tasks that fit: without the expected count it only counts.
-#[derive(Deserialize)]
-pub(super) struct BulkForm {
-    filter: String,
-    action: BulkAction,
-    expect_count: Option<u64>,
-    request: Option<Uuid>,
+/// The fields of a form, of which one may be there several times.
+type Fields = Vec<(String, String)>;
+
+/// Reads an action on all tasks that fit, or on those that were chosen, and its name: without the expected count it only counts.
+fn bulk_request(fields: &Fields) -> Result<(Uuid, BulkRequest), Failed> {
+    let unusable = |name: &str, value: &str| Failed::invalid(format!("{name} cannot be {value:?}"));
+    let (mut action, mut filter, mut tasks) = (None, TaskQuery::default(), Vec::new());
+    let (mut expect_count, mut request) = (None, None);
+    for (name, value) in fields {
+        let wrong = || unusable(name, value);
+        match name.as_str() {
+            "action" => {
+                action = Some(serde_json::from_value(value.as_str().into()).map_err(|_| wrong())?);
+            }
+            "filter" => {
+                filter = serde_json::from_str(value)
+                    .map_err(|error| Failed::invalid(format!("the filter cannot be used: {error}")))?;
+            }
+            "task" => tasks.push(value.parse().map_err(|_| wrong())?),
+            "expect_count" => expect_count = Some(value.parse().map_err(|_| wrong())?),
+            "request" => request = Some(value.parse().map_err(|_| wrong())?),
+            _ => return Err(Failed::invalid(format!("the form has a field {name:?}, which is not known"))),
+        }
+    }
+    if tasks.is_empty() && filter == TaskQuery::default() {
+        return Err(Failed::invalid("no task is chosen; go back and choose some"));
+    }
+    let action = action.ok_or_else(|| Failed::invalid("the action is missing"))?;
+    let dry_run = expect_count.is_none();
+    let bulk = BulkRequest { action, filter, tasks, expect_count, dry_run };
+    Ok((request.unwrap_or_else(Uuid::new_v4), bulk))
 }
 
 #[derive(Template)]
@@ -72,12 +95,9 @@ impl BulkPage {
     }
 }
 
-pub(super) async fn bulk(Acting(app): Acting, Form(form): Form<BulkForm>) -> Page {
-    let filter: TaskQuery = serde_json::from_str(&form.filter)
-        .map_err(|error| Failed::invalid(format!("the filter cannot be used: {error}")))?;
-    let request = form.request.unwrap_or_else(Uuid::new_v4);
-    let dry_run = form.expect_count.is_none();
-    let bulk = BulkRequest { action: form.action, filter, expect_count: form.expect_count, dry_run };
+pub(super) async fn bulk(Acting(app): Acting, Form(fields): Form<Fields>) -> Page {
+    let (request, bulk) = bulk_request(&fields)?;
+    let dry_run = bulk.dry_run;
     let bulk = app.bulk(request, bulk).await?;
     match dry_run {
         true => render(&BulkPage::of(bulk)),
@@ -85,7 +105,7 @@ pub(super) async fn bulk(Acting(app): Acting, Form(form): Form<BulkForm>) -> Pag
     }
 }
 
-/// How far an action on many tasks is.
+/// Shows the progress of an action on many tasks.
 pub(super) async fn bulk_state(Acting(app): Acting, Path(id): Path<Uuid>) -> Page {
     render(&BulkPage::of(app.bulk_state(id).await?))
 }

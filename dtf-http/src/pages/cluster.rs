@@ -27,7 +27,7 @@ pub(super) fn routes() -> Router<App> {
 #[template(path = "cluster.html")]
 struct Show {
     here: &'static str,
-    /// What there is to say where it cannot be read.
+    /// The cluster, or the reason why it cannot be read.
     cluster: Result<Cluster, String>,
     findings: Vec<Finding>,
 }

@@ -1,13 +1,12 @@
 //! The pages of resource groups.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::Router;
 use axum::routing::{get, post};
-use dtf_api::{Group, Limits, SetGroup, Task, TaskQuery};
+use dtf_api::{Group, Limits, MeasuredGroup, SetGroup, Task, TaskQuery};
 use serde::Deserialize;
 
+use super::view::{measured, percentage};
 use super::{Page, render, see};
 use crate::app::App;
 use crate::auth::Acting;
@@ -40,39 +39,18 @@ pub(super) struct GroupShare {
 
 /// The groups with the most that runs or waits.
 pub(super) fn top(look: &Look) -> Vec<GroupShare> {
-    let Some(numbers) = numbers(look) else { return Vec::new() };
+    let Some(numbers) = look.by_group() else { return Vec::new() };
     let all: u64 = numbers.values().map(|(running, _)| running).sum();
     let mut groups: Vec<_> =
         numbers.into_iter().filter(|(_, (running, waiting))| running + waiting > 0).collect();
     groups.sort_by_key(|(_, numbers)| std::cmp::Reverse(*numbers));
-    let share =
-        |(group, (running, waiting))| GroupShare { group, running, waiting, share: share_of(running, all) };
+    let share = |(group, (running, waiting)): (&str, (u64, u64))| GroupShare {
+        group: group.to_owned(),
+        running,
+        waiting,
+        share: percentage(Some(running as f64 / all.max(1) as f64)),
+    };
     groups.into_iter().take(TOP).map(share).collect()
-}
-
-fn share_of(own: u64, all: u64) -> String {
-    format!("{:.1} %", 100.0 * own as f64 / all.max(1) as f64)
-}
-
-/// The subtasks that run and wait, by group; none where that cannot be read.
-fn numbers(look: &Look) -> Option<BTreeMap<String, (u64, u64)>> {
-    if look.progress_missing.is_some() {
-        return None;
-    }
-    let mut numbers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for (task, progress) in look.tasks.iter().filter_map(|task| Some((task, task.progress?))) {
-        let of = numbers.entry(task.group.clone()).or_default();
-        of.0 += progress.running;
-        of.1 += progress.pending + progress.delayed;
-    }
-    Some(numbers)
-}
-
-/// The share of a group of what runs now.
-fn measured(numbers: Option<&BTreeMap<String, (u64, u64)>>, group: &str) -> String {
-    let Some(numbers) = numbers else { return "–".to_owned() };
-    let all = numbers.values().map(|(running, _)| running).sum();
-    share_of(numbers.get(group).map_or(0, |(running, _)| *running), all)
 }
 
 #[derive(Template)]
@@ -81,20 +59,12 @@ struct Groups {
     here: &'static str,
     groups: Vec<Group>,
     total: u64,
-    numbers: Option<BTreeMap<String, (u64, u64)>>,
-}
-
-impl Groups {
-    fn measured(&self, group: &str) -> String {
-        measured(self.numbers.as_ref(), group)
-    }
 }
 
 async fn list(Acting(app): Acting) -> Page {
     let groups = app.groups().await?;
     let total = groups.iter().map(|group| u64::from(group.quota)).sum();
-    let numbers = app.active().await.ok().and_then(|look| numbers(&look));
-    render(&Groups { here: "Groups", groups, total, numbers })
+    render(&Groups { here: "Groups", groups, total })
 }
 
 #[derive(Template)]
@@ -113,16 +83,16 @@ struct GroupPage {
 async fn show(Acting(app): Acting, Path(name): Path<String>) -> Page {
     let group = app.group(&name).await?;
     let total = app.groups().await?.iter().map(|group| u64::from(group.quota)).sum();
-    let numbers = app.active().await.ok().and_then(|look| numbers(&look));
-    let of = numbers.as_ref().map(|numbers| numbers.get(&name).copied().unwrap_or_default());
-    let shown = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), |number| number.to_string());
+    let number = |of: fn(MeasuredGroup) -> u64| {
+        group.measured.map_or_else(|| "–".to_owned(), |measured| of(measured).to_string())
+    };
     let query = TaskQuery { group: Some(name.clone()), limit: Some(TASKS), ..TaskQuery::default() };
     render(&GroupPage {
         here: "Groups",
         path: path_of(&name),
-        running: shown(of.map(|(running, _)| running)),
-        waiting: shown(of.map(|(_, waiting)| waiting)),
-        measured: measured(numbers.as_ref(), &name),
+        running: number(|measured| measured.running),
+        waiting: number(|measured| measured.waiting),
+        measured: measured(&group),
         tasks: app.tasks(&query).await?.tasks,
         group,
         total,

@@ -23,8 +23,8 @@ use crate::app::App;
 use crate::problem::Failed;
 
 pub(crate) use view::{
-    NAVIGATION, ROLES, STATUSES, bar, body, counted, has_failed, left, limit, link_of, marked, not_succeeded,
-    place, pretty, rate, receiver, share, text, utc, words,
+    NAVIGATION, ROLES, STATUSES, bar, body, counted, has_failed, left, limit, link_of, marked, measured,
+    not_succeeded, place, pretty, rate, receiver, share, slots, text, types, utc, words,
 };
 
 pub(crate) fn routes() -> Router<App> {

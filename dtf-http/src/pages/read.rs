@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::groups::{self, GroupShare};
-use super::view::{allowed, not_succeeded, pretty, time};
+use super::view::{allowed, not_succeeded, pretty, time, utc};
 use super::{Page, render};
 use crate::app::{App, Processes};
 use crate::auth::Acting;
@@ -28,7 +28,7 @@ struct Tile {
     value: String,
 }
 
-/// What somebody should look at.
+/// A matter that somebody should look at.
 struct Warning {
     /// The task that waits.
     task: Option<u64>,
@@ -77,6 +77,8 @@ pub(super) async fn overview(Acting(app): Acting) -> Page {
         Ok(processes) => {
             warnings.extend(missing_roles(&processes.workers));
             warnings.extend(stuck(processes));
+            warnings.extend(stuck_calls(&processes.workers));
+            tiles.extend(slots(&processes.workers));
         }
         Err(failed) => {
             warnings
@@ -150,6 +152,33 @@ fn stuck(processes: &Processes) -> impl Iterator<Item = Warning> {
         Warning::of_cluster(format!("{worker} cannot stop part {part} of its work as {role}."))
     };
     processes.stuck.iter().take(WARNINGS).map(text)
+}
+
+/// The processes with calls into plugins that are stuck.
+fn stuck_calls(workers: &[Worker]) -> impl Iterator<Item = Warning> {
+    let text = |worker: &Worker| {
+        let calls =
+            if worker.stuck_count == 1 { "A call into a plugin is" } else { "Calls into plugins are" };
+        let first = worker
+            .stuck
+            .first()
+            .map(|first| format!(", the first of them since {} UTC: {}", utc(&first.since), first.call));
+        Warning::of_cluster(format!(
+            "{calls} stuck in {} ({}){}.",
+            worker.name,
+            worker.stuck_count,
+            first.unwrap_or_default()
+        ))
+    };
+    workers.iter().filter(|worker| worker.stuck_count > 0).take(WARNINGS).map(text)
+}
+
+/// The slots of all executors that have work, where that is known of all.
+fn slots(workers: &[Worker]) -> Option<Tile> {
+    let slots: Vec<_> = workers.iter().filter_map(|worker| worker.slots).collect();
+    let used: u64 = slots.iter().map(|slots| slots.used).sum::<Option<u64>>()?;
+    let total: u64 = slots.iter().map(|slots| slots.total).sum();
+    (total > 0).then(|| Tile { name: "slots busy", value: format!("{used} of {total}") })
 }
 
 /// The conditions of a list as a form sends them: an empty field is none.

@@ -14,7 +14,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/docs", get(show))
 }
 
-/// What people look for first; others follow.
+/// The tags that people look for first; others follow.
 const ORDER: [&str; 7] = ["tasks", "flows", "schedules", "groups", "types", "workers", "work"];
 
 /// The page, which is the same for as long as the program is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dtf_api::{BulkAction, Failure, Hook, Progress, Role, TaskStatus};
+use dtf_api::{BulkAction, Failure, Group, Hook, KnownType, Progress, Role, Slots, TaskStatus};
 use serde_json::Value;
 
 use crate::convert::percent;
@@ -105,6 +105,16 @@ pub(crate) fn share(quota: &u32, total: &u64) -> String {
     format!("{:.1} %", 100.0 * f64::from(*quota) / (*total).max(1) as f64)
 }
 
+/// A share that was measured, as in `12.5 %`.
+pub(crate) fn percentage(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+/// The share of a group of what runs now.
+pub(crate) fn measured(group: &Group) -> String {
+    percentage(group.measured.and_then(|measured| measured.share))
+}
+
 pub(crate) fn text(text: &Option<String>) -> &str {
     text.as_deref().unwrap_or_default()
 }
@@ -155,6 +165,21 @@ pub(crate) fn allowed(status: TaskStatus, failed: u64) -> Vec<BulkAction> {
 /// A process that holds something, or that none does.
 pub(crate) fn place(worker: &Option<String>) -> &str {
     worker.as_deref().unwrap_or("nobody")
+}
+
+/// The slots that have work, and all of them, as in `3 of 8`.
+pub(crate) fn slots(slots: &Option<Slots>) -> String {
+    let Some(Slots { total, used }) = slots else { return "–".to_owned() };
+    used.map_or_else(|| format!("? of {total}"), |used| format!("{used} of {total}"))
+}
+
+/// Types with their versions, as in `noop, map 2`.
+pub(crate) fn types(types: &[KnownType]) -> String {
+    let named = |known: &KnownType| match known.version {
+        0 => known.name.clone(),
+        version => format!("{} {version}", known.name),
+    };
+    types.iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// A span of time, as in `12 ms`, `1.5 s` or `3 min`.

@@ -1,6 +1,6 @@
 //! A look at all tasks that have not ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use dtf_api as api;
@@ -40,6 +40,20 @@ impl Look {
     /// Returns a task, where it was looked at.
     pub(crate) fn task(&self, id: u64) -> Option<&api::Task> {
         self.tasks.iter().find(|task| task.id == id)
+    }
+
+    /// Returns the numbers of subtasks that run and wait, by group; none where the progress of tasks is missing.
+    pub(crate) fn by_group(&self) -> Option<BTreeMap<&str, (u64, u64)>> {
+        if self.progress_missing.is_some() {
+            return None;
+        }
+        let mut numbers: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for (task, progress) in self.tasks.iter().filter_map(|task| Some((task, task.progress?))) {
+            let of = numbers.entry(&task.group).or_default();
+            of.0 += progress.running;
+            of.1 += progress.pending + progress.delayed;
+        }
+        Some(numbers)
     }
 
     /// Returns the look as the data of an event.

@@ -108,6 +108,8 @@ async fn a_token_of_some_groups_sees_and_changes_nothing_of_others() {
     }
     let cancelled = site.as_bearer(&some, "POST", &format!("{foreign}/cancel"), None).await;
     assert_eq!(cancelled.problem().0, 404);
+    let named = json!({"action": "cancel", "tasks": [ids[0], ids[1]]});
+    assert_eq!(site.as_bearer(&some, "POST", "/v1/bulk", Some(&named)).await.problem().0, 404);
     let bulk = json!({"action": "cancel", "filter": {"type": "noop"}});
     let begun = site.as_bearer(&some, "POST", "/v1/bulk", Some(&bulk)).await;
     let handle = begun.location.unwrap();

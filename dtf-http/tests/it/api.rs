@@ -156,7 +156,9 @@ async fn groups_are_made_and_changed_and_what_is_left_out_stays() {
     assert_eq!(set(json!({"quota": 7, "description": "at night"})).await["quota"], json!(7));
     let changed = set(json!({"limits": {"running": 100}})).await;
     assert_eq!((&changed["quota"], &changed["description"]), (&json!(7), &json!("at night")));
-    assert_eq!(site.get("/v1/groups/night").await.json(), changed);
+    let mut shown = site.get("/v1/groups/night").await.json();
+    assert_eq!(shown["measured"].take(), json!({"running": 0, "waiting": 0, "share": 0.0}));
+    assert_eq!(shown, changed);
     let names: Vec<_> = site
         .get("/v1/groups")
         .await
@@ -176,6 +178,9 @@ async fn types_workers_and_placement_are_shown_and_a_worker_is_drained() {
     let workers = site.get("/v1/workers").await.json();
     assert_eq!(workers[0]["name"], json!("local"));
     assert_eq!(workers[0]["roles"].as_array().unwrap().len(), 5);
+    assert_eq!(workers[0]["slots"], json!({"total": 4, "used": 0}));
+    let types = workers[0]["types"].as_array().unwrap();
+    assert!(["noop", "map"].iter().all(|name| types.iter().any(|known| known["name"] == *name)), "{workers}");
     // The parts are placed a moment after the roles have joined.
     let placement = loop {
         let placement = site.get("/v1/placement/scheduler").await.json();

@@ -49,6 +49,39 @@ async fn an_action_is_counted_first_and_applied_to_exactly_those() {
 }
 
 #[tokio::test]
+async fn tasks_are_named_in_place_of_a_filter() {
+    let site = Site::idle().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c"] {
+        ids.push(site.create(name, json!({"count": 1})).await);
+    }
+    let bulk = async |body: serde_json::Value| site.send_json("POST", "/v1/bulk", &body).await;
+    let named = json!([ids[2], ids[0], ids[2]]);
+    let dry = bulk(json!({"action": "cancel", "tasks": named, "dry_run": true})).await.json();
+    assert_eq!((&dry["selected"], &dry["tasks"], &dry["filter"]), (&json!(2), &named, &json!({})), "{dry}");
+    let done = site.bulk(&json!({"action": "cancel", "tasks": named, "expect_count": 2})).await;
+    assert_eq!((&done["applied"], &done["tasks"]), (&json!(2), &named), "{done}");
+    let control = async |id: u64| site.get(&format!("/v1/tasks/{id}")).await.json()["control"].clone();
+    assert_eq!(
+        [control(ids[0]).await, control(ids[1]).await, control(ids[2]).await],
+        ["cancel", "run", "cancel"]
+    );
+    let many: Vec<u64> = (0..1001).collect();
+    for (body, expected) in [
+        (json!({"action": "cancel", "tasks": [ids[1], 999]}), (404, "not_found")),
+        (json!({"action": "cancel", "tasks": [ids[1]], "expect_count": 2}), (409, "count_differs")),
+        (json!({"action": "cancel", "tasks": [ids[1]], "filter": {"name": "b"}}), (422, "invalid_request")),
+        (json!({"action": "cancel", "tasks": many}), (422, "invalid_request")),
+        (json!({"action": "cancel", "tasks": []}), (422, "invalid_request")),
+        (json!({"action": "cancel", "tasks": [-1]}), (422, "invalid_request")),
+    ] {
+        let (status, code) = bulk(body.clone()).await.problem();
+        assert_eq!((status, code.as_str()), expected, "{body}");
+    }
+    assert_eq!(control(ids[1]).await, json!("run"));
+}
+
+#[tokio::test]
 async fn an_action_has_one_name_and_is_begun_once() {
     let site = Site::idle().await;
     site.create("a", json!({"count": 1})).await;

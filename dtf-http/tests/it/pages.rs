@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use lrmf_core::coordination::{Op, Txn};
 use serde_json::json;
 
 use crate::support::Site;
@@ -97,6 +98,24 @@ async fn actions_are_forms() {
     assert!(shown.contains("Applied to 2 of 2 tasks"), "{shown}");
     assert_eq!(control().await, json!("cancel"));
 
+    let (one, other) =
+        (site.create("b-1", json!({"count": 3})).await, site.create("b-2", json!({"count": 3})).await);
+    assert!(site.get("/tasks").await.text.contains(&format!("aria-label=\"Choose task {one}\"")));
+    let chosen = format!("task={one}&task={other}&action=pause");
+    let counted = site.submit("/bulk", &chosen).await;
+    assert!(counted.text.contains("You have chosen 2 tasks"), "{}", counted.text);
+    let handle = site.submit("/bulk", &format!("{chosen}&expect_count=2")).await.location.unwrap();
+    assert_eq!(site.ended(&format!("/v1{handle}")).await["applied"], json!(2));
+    for wrong in [
+        "action=pause",
+        "task=x&action=pause",
+        "task=1&action=explode",
+        "task=1",
+        "task=1&action=pause&colour=red",
+    ] {
+        assert_eq!(site.submit("/bulk", wrong).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+
     assert_eq!(site.submit("/groups/default", "quota=7").await.status, StatusCode::SEE_OTHER);
     assert_eq!(site.get("/v1/groups/default").await.json()["quota"], json!(7));
     assert_eq!(site.submit("/groups/mistyped", "quota=7").await.status, StatusCode::NOT_FOUND);
@@ -137,6 +156,46 @@ async fn a_group_has_a_page_is_limited_and_paused_there() {
     site.task(id).wait().await.unwrap();
     assert_eq!(site.get("/groups/mistyped").await.status, StatusCode::NOT_FOUND);
     assert_eq!(site.submit("/groups/mistyped/pause", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn slots_that_are_busy_and_calls_that_are_stuck_are_shown() {
+    let site = Site::running().await;
+    let id = site.create("long", json!({"count": 100, "sleep_ms": 900_000})).await;
+    let worker = async || site.get("/v1/workers").await.json()[0].clone();
+    while worker().await["slots"]["used"] == json!(0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let overview = async || site.get("/").await.text;
+    while !overview().await.contains("slots busy") || overview().await.contains("<b>0 of 4</b>") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(site.get("/workers").await.text.contains(" of 4</td>"));
+    let group = async || site.get("/v1/groups").await.json()[0]["measured"].clone();
+    while group().await["share"] != json!(1.0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(group().await["running"].as_u64() > Some(0));
+    // As the process would say it.
+    let calls = json!([{"call": "generator, task 7 <b>", "since": 1_800_000_000_000_u64}]);
+    let note = |process: &str, until: u64| {
+        let note = json!({"format": 1, "process": process, "calls": calls, "count": 3, "until": until});
+        let (key, value) = (format!("/lrmf/dtf/stuck/default/{process}"), note.to_string().into());
+        Op::Put { key, value, lease: None }
+    };
+    let ops = vec![note("local", 4_102_444_800_000), note("gone", 4_102_444_800_000), note("late", 1)];
+    site.coordination.commit(Txn { guards: Vec::new(), ops }).await.unwrap();
+    while worker().await["stuck_count"] != json!(3) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(worker().await["stuck"], calls);
+    let page = site.get("/workers").await.text;
+    assert!(page.contains("Stuck in local") && page.contains("task 7 &#60;b&#62;"), "{page}");
+    assert!(!page.contains("Stuck in gone") && !page.contains("Stuck in late"), "they are no processes");
+    while !overview().await.contains("Calls into plugins are stuck in local (3)") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    site.dtf.client().cancel_task(dtf::model::TaskId(id)).await.unwrap();
 }
 
 #[tokio::test]

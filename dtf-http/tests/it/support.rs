@@ -58,10 +58,10 @@ pub(crate) fn in_memory() -> Ports {
 pub(crate) struct Site {
     pub(crate) dtf: Arc<Dtf>,
     pub(crate) app: App,
+    pub(crate) coordination: Arc<dyn Coordination>,
     router: Router,
     _announcing: Announcing,
     queues: Arc<dyn QueueStore>,
-    coordination: Arc<dyn Coordination>,
     working: Option<AbortOnDropHandle<()>>,
 }
 

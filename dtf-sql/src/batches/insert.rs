@@ -5,10 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::batcher::BatchWork;
 use async_trait::async_trait;
+use dtf_model::audit::Note;
 use dtf_model::{InvalidInput, StoreError, TaskId};
 
 use super::{parts, with_rows};
-use crate::call::Value;
+use crate::audit::{NumberOf, addition_of};
+use crate::call::{Call, Value};
 use crate::row::{Created, GroupName};
 use crate::sql;
 use crate::table::Database;
@@ -21,6 +23,8 @@ pub(crate) struct Insertion {
     pub(crate) group: String,
     /// The values of the row, in the order of the statement's columns.
     pub(crate) row: Vec<Value>,
+    /// The entry of the audit that is written with it.
+    pub(crate) note: Option<Note>,
 }
 
 /// Inserts tasks.
@@ -62,6 +66,9 @@ impl Inserts {
     async fn insert(&self, part: &[&Insertion]) -> Result<HashMap<String, TaskId>, StoreError> {
         let rows: Vec<_> = part.iter().map(|call| call.row.clone()).collect();
         let row = format!("({}1, '')", "?, ".repeat(part[0].row.len()));
+        if part.iter().any(|call| call.note.is_some()) {
+            return self.insert_noting(part, &row, rows).await;
+        }
         let created: Vec<Created> = match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => {
@@ -71,11 +78,39 @@ impl Inserts {
             Database::MySql(_) => {
                 // Each row has a name of its own, so that the statement can be sent again.
                 self.database.execute(with_rows(sql::mysql::INSERT, &row, ", ", rows).repeatable()).await?;
-                let requests = part.iter().map(|call| vec![Value::from(call.request.as_str())]).collect();
-                self.database.fetch(with_rows(sql::mysql::CREATED, "?", ", ", requests)).await?
+                self.database.fetch(of_requests(part)).await?
             }
         };
-        Ok(created.into_iter().map(|created| (created.request, created.id)).collect())
+        Ok(by_request(created))
+    }
+
+    /// Inserts the rows of a part together with the entries of the audit that belong to them, in one transaction.
+    async fn insert_noting(
+        &self,
+        part: &[&Insertion],
+        row: &str,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<HashMap<String, TaskId>, StoreError> {
+        let insert = match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => sql::sqlite::INSERT,
+            #[cfg(feature = "mysql")]
+            Database::MySql(_) => sql::mysql::INSERT,
+        };
+        let mut calls = vec![with_rows(insert, row, ", ", rows)];
+        let noted = || part.iter().filter_map(|call| Some((call.note.as_ref()?, call.request.as_str())));
+        for names_created in [true, false] {
+            let alike = noted().filter(|(note, _)| note.names_created() == names_created);
+            for alike in parts(alike.collect()) {
+                let added =
+                    alike.into_iter().map(|(note, request)| addition_of(note, NumberOf::Task(request)));
+                calls.push(self.database.adding(&added.collect::<Vec<_>>())?);
+            }
+        }
+        // Each row and each entry has a name of its own, so that the transaction can be sent again.
+        self.database.transaction(calls).await?;
+        noted().for_each(|(note, _)| note.set_written());
+        Ok(by_request(self.database.fetch(of_requests(part)).await?))
     }
 
     async fn insert_each(&self, part: Vec<&Insertion>) -> Vec<Result<TaskId, StoreError>> {
@@ -97,6 +132,16 @@ impl Inserts {
             Err(error) => part.iter().map(|_| Err(error.clone())).collect(),
         }
     }
+}
+
+/// The statement that finds what the requests of a part made.
+fn of_requests(part: &[&Insertion]) -> Call {
+    let requests = part.iter().map(|call| vec![Value::from(call.request.as_str())]).collect();
+    with_rows(sql::CREATED, "?", ", ", requests)
+}
+
+fn by_request(created: Vec<Created>) -> HashMap<String, TaskId> {
+    created.into_iter().map(|created| (created.request, created.id)).collect()
 }
 
 #[async_trait]

@@ -57,6 +57,9 @@ pub(crate) trait Driver: Sized + Send + 'static {
     /// Updates exactly so many rows, or none: says whether it did.
     fn all_or_none(&mut self, call: Call, rows: u64) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// Changes rows, and, where it changed any, makes another change in the same transaction; gives the number of rows.
+    fn execute_with(&mut self, call: Call, other: Call) -> impl Future<Output = Result<u64, Error>> + Send;
+
     /// Makes changes in one transaction.
     fn transaction(&mut self, calls: Vec<Call>) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -149,6 +152,18 @@ impl<D: Driver> Pool<D> {
         let pool = self.clone();
         apart::<D, _>(async move {
             pool.repeat(false, |connection| Box::pin(connection.all_or_none(call.clone(), rows))).await
+        })
+        .await
+    }
+
+    /// Changes rows, and, where it changed any, makes another change in the same transaction, which changes nothing where it is made again.
+    pub(crate) async fn execute_with(self: &Arc<Self>, call: Call, other: Call) -> Result<u64, StoreError> {
+        let pool = self.clone();
+        apart::<D, _>(async move {
+            pool.repeat(call.is_repeatable(), |connection| {
+                Box::pin(connection.execute_with(call.clone(), other.clone()))
+            })
+            .await
         })
         .await
     }

@@ -94,6 +94,10 @@ impl Driver for Fake {
         meet(&self.0.calling).await.map(|()| true)
     }
 
+    async fn execute_with(&mut self, _call: Call, _other: Call) -> Result<u64, Error> {
+        meet(&self.0.calling).await.map(|()| 1)
+    }
+
     async fn transaction(&mut self, _calls: Vec<Call>) -> Result<(), Error> {
         meet(&self.0.calling).await
     }

@@ -8,8 +8,8 @@ use dtf_model::{StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{
-    audit, bulk, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token,
-    unique, until_answered,
+    audit, bulk, cluster, defined_type, failure, flow, gateway, group, hook, items, noting, result, schedule,
+    token, unique, until_answered,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
@@ -82,6 +82,7 @@ async fn conforms(server: &MariaDb) {
     failure::run_all(table.clone()).await;
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
+    noting::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
     hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;
@@ -182,6 +183,7 @@ async fn a_server_that_prepares_no_statement_gets_them_as_text() {
     failure::run_all(table.clone()).await;
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
+    noting::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
     hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;

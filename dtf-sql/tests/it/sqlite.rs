@@ -8,8 +8,8 @@ use dtf_model::{ResourceGroup, StoreError, TaskId, TaskParam, TaskTypeId};
 use dtf_sql::{SqlConfig, SqlTable};
 use dtf_testkit::table::run_all;
 use dtf_testkit::{
-    audit, bulk, cluster, defined_type, failure, flow, gateway, group, hook, items, result, schedule, token,
-    unique,
+    audit, bulk, cluster, defined_type, failure, flow, gateway, group, hook, items, noting, result, schedule,
+    token, unique,
 };
 use uuid::Uuid;
 
@@ -35,6 +35,7 @@ async fn a_table_in_memory_conforms() {
     failure::run_all(table.clone()).await;
     schedule::run_all(table.clone()).await;
     flow::run_all(table.clone()).await;
+    noting::run_all(table.clone()).await;
     unique::run_all(table.clone()).await;
     hook::run_all(table.clone()).await;
     cluster::run_all(table.clone()).await;

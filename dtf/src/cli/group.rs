@@ -130,7 +130,7 @@ async fn pause_over_http(
 
 /// A group, as the cluster's own types have it.
 fn group(group: api::Group) -> ResourceGroup {
-    let api::Group { name, quota, limits, description, paused } = group;
+    let api::Group { name, quota, limits, description, paused, .. } = group;
     let limits = Limits { running: limits.running, rate: limits.rate };
     ResourceGroup { name, quota, limits, description, paused }
 }

@@ -13,7 +13,6 @@ use dtf::lrmf::{BootClock, Clock, Coordination, InstanceId};
 use dtf::model::gateway::{Gateway, NamedWorker};
 use dtf::model::plugin::TaskPluginRegistration;
 use dtf_api as api;
-use dtf_http::view;
 use dtf_model::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -74,13 +73,22 @@ async fn perform(
     output: Output,
 ) -> anyhow::Result<ExitCode> {
     match what {
-        What::List => list(&desk.members().await?, &desk.remote(types).await, output)?,
+        What::List => {
+            let Listed { workers, remote } = desk.list(types).await?;
+            list(&workers, &remote, output)?;
+        }
         What::Drain { name, undo } => {
             let roles = desk.drain(&name, undo).await?;
             show_drained(&name, undo, &roles, output)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The processes of a cluster, by name, and its remote workers by the process that they are connected to.
+struct Listed {
+    workers: Vec<api::Worker>,
+    remote: Vec<Gateway>,
 }
 
 /// The way to the processes of a cluster.
@@ -96,49 +104,33 @@ struct Stores {
     config: Config,
 }
 
-/// A process as a member of one role's group.
-type Row = (String, api::Member);
-
 impl Desk {
-    /// The members of all groups, by name and role.
-    async fn members(&self) -> anyhow::Result<Vec<Row>> {
-        let mut rows: Vec<Row> = match self {
-            Self::Stores(stores) => {
-                let mut rows = Vec::new();
-                for role in Role::ALL {
-                    let members = stores.members(role).await?;
-                    let row = |view: MemberView| (view.member.to_string(), view::member(role, &view));
-                    rows.extend(members.into_iter().map(row));
-                }
-                rows
-            }
-            Self::Server(client) => {
-                let workers = client.workers().await.map_err(remote::refused)?.into_iter();
-                let rows = |worker: api::Worker| {
-                    worker.roles.into_iter().map(move |member| (worker.name.clone(), member))
-                };
-                workers.flat_map(rows).collect()
-            }
-        };
-        rows.sort_by(|(a, left), (b, right)| (a, left.role).cmp(&(b, right.role)));
-        Ok(rows)
-    }
-
-    /// The remote workers, by process; none where they cannot be listed, which is said.
-    async fn remote(&self, types: Vec<TaskPluginRegistration>) -> Vec<Gateway> {
-        let read = async {
-            match self {
-                Self::Stores(stores) => {
-                    let client = task::client(&stores.config, types).await?;
-                    client.gateways().await.map_err(refused)
-                }
-                Self::Server(client) => Ok(gateways(client.remote_workers().await.map_err(remote::refused)?)),
-            }
-        };
-        read.await.unwrap_or_else(|error| {
+    /// The processes and the remote workers. Of the latter, of slots in use and of names of types, what cannot be read is left out, which
+    /// is said.
+    async fn list(&self, types: Vec<TaskPluginRegistration>) -> anyhow::Result<Listed> {
+        let missing = |error: anyhow::Error| {
             say(&format!("the remote workers cannot be listed: {error:#}"));
             Vec::new()
-        })
+        };
+        match self {
+            Self::Stores(stores) => {
+                let (client, remote) = match task::client(&stores.config, types).await {
+                    Ok(client) => {
+                        let remote = client.gateways().await.map_err(refused).unwrap_or_else(missing);
+                        (Some(client), remote)
+                    }
+                    Err(error) => (None, missing(error)),
+                };
+                let workers = dtf_http::workers(stores.store.clone(), &stores.config.cluster, client).await;
+                let workers = workers.map_err(|failed| anyhow::anyhow!(failed.0.detail))?;
+                Ok(Listed { workers, remote })
+            }
+            Self::Server(client) => {
+                let workers = client.workers().await.map_err(remote::refused)?;
+                let remote = client.remote_workers().await.map_err(remote::refused);
+                Ok(Listed { workers, remote: remote.map(gateways).unwrap_or_else(missing) })
+            }
+        }
     }
 
     /// Drains the process in every role that it has, and returns these.
@@ -216,21 +208,27 @@ fn gateways(workers: Vec<api::RemoteWorker>) -> Vec<Gateway> {
     gateways.into_values().collect()
 }
 
-fn list(rows: &[Row], remote: &[Gateway], output: Output) -> anyhow::Result<()> {
+fn list(workers: &[api::Worker], remote: &[Gateway], output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match output {
         Output::Json => {
-            let row = |(instance, member): &Row| {
-                json!({
-                    "instance": instance,
-                    "role": member.role,
-                    "state": member.state,
-                    "leads": member.leads,
-                    "drained": member.drained,
-                    "parts": member.parts,
-                    "releasing": member.releasing,
-                })
-            };
+            let rows = workers.iter().flat_map(|worker| {
+                let row = |member: &api::Member| {
+                    json!({
+                        "instance": worker.name,
+                        "role": member.role,
+                        "state": member.state,
+                        "leads": member.leads,
+                        "drained": member.drained,
+                        "parts": member.parts,
+                        "releasing": member.releasing,
+                        "slots": slots_of(worker, member),
+                        "types": worker.types,
+                        "stuck": worker.stuck,
+                    })
+                };
+                worker.roles.iter().map(row)
+            });
             let of_remote = remote.iter().flat_map(|gateway| {
                 let document = |worker: &NamedWorker| {
                     json!({
@@ -246,10 +244,10 @@ fn list(rows: &[Row], remote: &[Gateway], output: Output) -> anyhow::Result<()> 
                 };
                 gateway.workers.iter().map(document)
             });
-            writeln!(out, "{}", Value::Array(rows.iter().map(row).chain(of_remote).collect()))?;
+            writeln!(out, "{}", Value::Array(rows.chain(of_remote).collect()))?;
         }
         Output::Text => {
-            writeln!(out, "{}", table(rows))?;
+            writeln!(out, "{}", table(workers))?;
             if !remote.is_empty() {
                 writeln!(out, "\n{}", table_of_remote(remote))?;
             }
@@ -295,20 +293,42 @@ fn table_of_remote(gateways: &[Gateway]) -> String {
     table.to_string()
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut table = Listing::new(["instance", "role", "state", "parts", "releasing", ""]);
-    for (instance, member) in rows {
-        let marks =
-            [(member.leads, "leads"), (member.drained, "drained"), (member.successor, "has a successor")];
-        let marks: Vec<_> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
-        table.row([
-            instance.clone(),
-            member.role.name().to_owned(),
-            member.state.name().to_owned(),
-            member.parts.to_string(),
-            member.releasing.to_string(),
-            marks.join(", "),
-        ]);
+/// The slots of a process, in the row of its executor.
+fn slots_of(worker: &api::Worker, member: &api::Member) -> Option<api::Slots> {
+    worker.slots.filter(|_| member.role == api::Role::Executor)
+}
+
+fn table(workers: &[api::Worker]) -> String {
+    let mut table = Listing::new(["instance", "role", "state", "parts", "releasing", "slots busy", ""]);
+    for worker in workers {
+        for member in &worker.roles {
+            let slots = slots_of(worker, member).map(|api::Slots { total, used }| {
+                used.map_or_else(|| format!("? of {total}"), |used| format!("{used} of {total}"))
+            });
+            table.row([
+                worker.name.clone(),
+                member.role.name().to_owned(),
+                member.state.name().to_owned(),
+                member.parts.to_string(),
+                member.releasing.to_string(),
+                slots.unwrap_or_default(),
+                marks(worker, member),
+            ]);
+        }
     }
+    table.align_right(&[5]);
     table.to_string()
+}
+
+/// The particulars of a process in a role.
+fn marks(worker: &api::Worker, member: &api::Member) -> String {
+    let marks = [(member.leads, "leads"), (member.drained, "drained"), (member.successor, "has a successor")];
+    let mut marks: Vec<_> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| (*mark).to_owned()).collect();
+    // Once for the process.
+    let is_first = worker.roles.first().is_some_and(|first| first.role == member.role);
+    if worker.stuck_count > 0 && is_first {
+        let first = worker.stuck.first().map_or("", |stuck| stuck.call.as_str());
+        marks.push(format!("{} calls into plugins are stuck ({first})", worker.stuck_count));
+    }
+    marks.join(", ")
 }

@@ -1,5 +1,5 @@
-//! A service with all roles and the dashboard on private servers, for tests in a browser: it says its address on standard output, and ends with
-//! its standard input.
+//! A service with all roles and the dashboard on private servers, for tests in a browser: it says the addresses of the database and of etcd and
+//! then its own on standard output, and ends with its standard input.
 
 use std::io::Read;
 
@@ -15,6 +15,7 @@ fn main() -> anyhow::Result<()> {
     // Receivers of hooks are on this machine.
     site.set("DTF_WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8");
     let _all = site.serve("one", "all");
+    println!("database: {}\netcd: {}", site.database(), site.etcd.url());
     println!("http://{address}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())

@@ -144,8 +144,8 @@ impl Site {
         command
     }
 
-    /// The URL of the database, for the processes.
-    fn database(&self) -> String {
+    /// Returns the URL of the database, as the processes use it.
+    pub fn database(&self) -> String {
         self.sql.url(Self::DATABASE).replace("//root@", &format!("//{}@", self.user))
     }
 

@@ -31,6 +31,9 @@ pub(super) struct BulkArgs {
     action: Action,
     #[command(flatten)]
     conditions: Conditions,
+    /// These tasks, in place of all that fit; as often as there are tasks, or with commas between them
+    #[arg(long = "id", value_name = "TASK", value_delimiter = ',')]
+    ids: Vec<u64>,
     /// Only count the tasks that fit
     #[arg(long, conflicts_with_all = ["expect", "yes"])]
     dry_run: bool,
@@ -58,6 +61,7 @@ pub(super) async fn bulk(desk: &Desk, args: BulkArgs) -> anyhow::Result<ExitCode
             Action::Retry => api::BulkAction::Retry,
         },
         filter: args.conditions.query(),
+        tasks: args.ids,
         expect_count: args.expect,
         dry_run: args.dry_run,
     };
