@@ -75,6 +75,9 @@ impl Node {
         if let Some(lease) = self.former_lease.take() {
             self.call(Purpose::Courtesy, Call::Revoke(lease));
         }
+        // The session has been in the store for as long as the answer took: it may have been evicted or ended since, and nothing more
+        // may come that says so.
+        self.check_own(now);
     }
 
     /// Ends. Whatever the reason is, what may still run is the more urgent news.
