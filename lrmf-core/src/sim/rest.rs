@@ -28,11 +28,12 @@ impl World {
                 return Err(format!("P6: {} is held by {names:?} long after the last fault", task.key));
             }
         }
-        self.values_are_current()
+        // A task whose value has changed is asked back, which waits where moves do.
+        if self.is_slowed() { Ok(()) } else { self.values_are_current() }
     }
 
     /// R10: whoever runs a task was given the value that it has now. In a frozen group a drained member keeps what it has.
-    fn values_are_current(&self) -> Result<(), Violation> {
+    pub(super) fn values_are_current(&self) -> Result<(), Violation> {
         if self.has(&Control::Freeze) {
             return Ok(());
         }

@@ -254,6 +254,7 @@ impl World {
             self.controls_obeyed()?;
         }
         self.comes_to_rest()?;
+        self.values_are_current()?;
         self.controls_obeyed()?;
         self.preferred_one_leads()?;
         self.moves_what_it_must()
