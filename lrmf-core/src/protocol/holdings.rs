@@ -156,11 +156,14 @@ impl Holdings {
 
     /// The record changed.
     pub fn on_record(&mut self, now: Now, item: &FeedItem) -> Vec<Action> {
-        let (revision, gone): (_, Vec<ChunkId>) = match item {
-            FeedItem::Loaded(snapshot) => (snapshot.revision, self.record.chunks().collect()),
-            FeedItem::Changed(batch) => (batch.revision, Vec::new()),
+        // A list that is just as new says the same, unless the store has gone back and come as far again since.
+        let (revision, gone, is_old): (_, Vec<ChunkId>, _) = match item {
+            FeedItem::Loaded(list) => {
+                (list.revision, self.record.chunks().collect(), list.revision < self.revision)
+            }
+            FeedItem::Changed(batch) => (batch.revision, Vec::new(), batch.revision <= self.revision),
         };
-        if self.rules.forward_only && revision <= self.revision && self.revision > Revision(0) {
+        if self.rules.forward_only && is_old && self.revision > Revision(0) {
             return Vec::new();
         }
         self.revision = revision;
@@ -185,7 +188,7 @@ impl Holdings {
         let mut actions = Vec::new();
         let mut changed = BTreeSet::new();
         for (chunk, record) in records {
-            // A list that is newer than all that was applied, with an older record in it.
+            // A list that is no older than all that was applied, with an older record in it.
             self.gone_back |= matches!((item, &record), (FeedItem::Loaded(_), Some(Ok(record)))
                 if record.incarnation == self.incarnation
                     && self.record.generation(chunk).is_some_and(|applied| record.generation < applied));

@@ -155,7 +155,7 @@ fn the_properties_hold_whatever_happens() {
 fn what_the_job_once_found_stays_mended() {
     let found = [
         31_899, 38_099, 52_436, 102_955, 125_999, 170_799, 202_495, 220_481, 242_999, 253_637, 761_836,
-        791_746,
+        791_746, 817_060,
     ];
     for seed in found {
         if simulate(&any_kind(seed)).is_err() {
