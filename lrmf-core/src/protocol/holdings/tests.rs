@@ -114,6 +114,25 @@ fn what_is_older_than_what_was_applied_is_ignored() {
     assert_eq!(holdings.on_record(at(1), &FeedItem::Loaded(old)), []);
 }
 
+/// The store went back, and has come exactly as far as before since: only what the record says can tell.
+#[test]
+fn a_list_that_is_as_new_with_an_older_record_in_it_is_of_a_store_that_went_back() {
+    let list = |item: FeedItem| {
+        let FeedItem::Changed(WatchBatch { events, .. }) = item else { panic!("a change") };
+        let entries = events.into_iter().map(|event| match event {
+            WatchEvent::Put(kv) => kv,
+            WatchEvent::Delete { .. } => panic!("a put"),
+        });
+        FeedItem::Loaded(Snapshot { revision: Revision(5), entries: entries.collect() })
+    };
+    for (generation, gone_back) in [(5, false), (4, true)] {
+        let mut holdings = holdings();
+        holdings.on_record(at(0), &record(5, SESSION, Some((5, None))));
+        holdings.on_record(at(1), &list(record(generation, SESSION, None)));
+        assert_eq!(holdings.has_gone_back(), gone_back);
+    }
+}
+
 #[test]
 fn a_start_that_fails_is_reported_until_the_holding_ends() {
     let mut holdings = holdings();
