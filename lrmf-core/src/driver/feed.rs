@@ -66,7 +66,11 @@ impl Feed {
                                     return;
                                 }
                             }
-                            Err(error) => tracing::debug!(prefix = %self.prefix, %error, "watch ended"),
+                            // Something may be missing from here on, whatever else the stream has.
+                            Err(error) => {
+                                tracing::debug!(prefix = %self.prefix, %error, "watch ended");
+                                break;
+                            }
                         }
                     }
                     if self.inputs.send(self.interrupted()).await.is_err() {

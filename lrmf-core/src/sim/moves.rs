@@ -68,7 +68,7 @@ impl World {
 
     /// The time for which a new leader gives nothing out: a session, where it finds the group's counter lost or behind what is
     /// known outside the store, as it takes the records for a restored copy.
-    fn mistrust(&self) -> Duration {
+    pub(super) fn mistrust(&self) -> Duration {
         let counter = self.store.get(&self.keys.generation());
         let counter = counter.and_then(|kv| decode::<GenerationRecord>(&kv.key, &kv.value).ok());
         let is_behind = counter.is_none_or(|record| record.generation.0 < self.highest_token.0);

@@ -249,6 +249,7 @@ impl World {
         let ttls = if self.restored_at.is_some() { 3 } else { 2 };
         let bound = settings().ttl * ttls + Duration::from_secs(3);
         self.until(healed + bound)?;
+        self.until(self.now + self.mistrust())?;
         self.all_held()?;
         if !self.is_slowed() {
             self.controls_obeyed()?;
