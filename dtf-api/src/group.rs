@@ -41,7 +41,7 @@ pub struct Group {
     /// True while nothing of its tasks is dispatched; what runs may finish.
     #[serde(default)]
     pub paused: bool,
-    /// What its tasks do now; none in the answer to a change, and where that cannot be read.
+    /// The activity of its tasks now; none in the answer to a change, and where that cannot be read.
     #[serde(default)]
     pub measured: Option<MeasuredGroup>,
 }

@@ -63,14 +63,7 @@ impl TaskExecutor for RemoteFunction {
     }
 
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
-        let item = Item {
-            function: self.name.clone(),
-            subtask: context.id,
-            attempt: context.attempt,
-            timeout: self.timeout,
-            body: body.clone(),
-            key: context.key,
-        };
+        let item = item(&self.name, self.timeout, body, context);
         let run = self.exchange.run(item, context.cancelled.cancelled());
         let outcome = tokio::select! {
             outcome = tokio::time::timeout(self.timeout, run) => outcome,
@@ -89,7 +82,19 @@ impl TaskExecutor for RemoteFunction {
     }
 }
 
-/// What the outcome of an item in the exchange is to its executor.
+/// Returns the item of an execution, for the exchange.
+pub(crate) fn item(function: &Arc<str>, timeout: Duration, body: &Bytes, context: &ExecuteContext) -> Item {
+    Item {
+        function: function.clone(),
+        subtask: context.id,
+        attempt: context.attempt,
+        timeout,
+        body: body.clone(),
+        key: context.key,
+    }
+}
+
+/// Returns the result of an execution whose item had this outcome in the exchange.
 pub(crate) fn concluded(
     outcome: ItemOutcome,
     attempts: Attempts,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{Outbound, Prepared, refusal};
 use crate::exchange::{Exchange, Given, Item, ItemOutcome, MAX_WAIT, Report};
-use crate::function::{Attempts, concluded};
+use crate::function::{Attempts, concluded, item};
 
 /// The time for which the first item of a request waits for others.
 const GATHER: Duration = Duration::from_millis(5);
@@ -130,14 +130,7 @@ impl TaskExecutor for HttpBatches {
 
     async fn execute(&self, body: &Bytes, context: &ExecuteContext) -> Result<SubtaskResult, ExecuteError> {
         self.begin_pushing();
-        let item = Item {
-            function: self.queue.clone(),
-            subtask: context.id,
-            attempt: context.attempt,
-            timeout: self.timeout,
-            body: body.clone(),
-            key: None,
-        };
+        let item = Item { key: None, ..item(&self.queue, self.timeout, body, context) };
         let run = self.exchange.run(item, context.cancelled.cancelled());
         match tokio::time::timeout(self.timeout, run).await {
             Ok(outcome) => concluded(outcome, self.attempts, context),

@@ -138,6 +138,12 @@ pub(super) fn settings_of(seed: u64, instance: &InstanceId) -> CoordinatorConfig
     }
 }
 
+/// Returns true while the store keeps no promise, as it has gone back to an older copy: it may have sessions again that had
+/// ended, until they end once more. What was under way then arrives late, and revisions repeat themselves.
+pub(super) fn is_reset(now: Duration, restored_at: Option<Duration>) -> bool {
+    restored_at.is_some_and(|at| now < at + settings().ttl)
+}
+
 impl World {
     pub(super) fn new(plan: &Plan) -> Self {
         let mut rng = Rng::new(plan.seed);
@@ -295,10 +301,8 @@ impl World {
         self.oracle.fenced(&self.processes, self.now, grace)
     }
 
-    /// Returns true while the store keeps no promise, as it has gone back to an older copy: it may have sessions again that had
-    /// ended, until they end once more. What was under way then arrives late, and revisions repeat themselves.
     pub(super) fn is_reset(&self) -> bool {
-        self.restored_at.is_some_and(|at| self.now < at + settings().ttl)
+        is_reset(self.now, self.restored_at)
     }
 
     /// Counts states by what can be seen from outside: who is up, paused, cut off, in which session, leading and running what,

@@ -14,7 +14,7 @@ use crate::keys::Keys;
 use crate::sim::oracle::{Observed, Oracle, Violation};
 use crate::sim::rng::Rng;
 use crate::sim::store::Store;
-use crate::sim::world::{LONGEST_REVOKE, settings};
+use crate::sim::world::{LONGEST_REVOKE, is_reset};
 use crate::task::{Holding, Task};
 
 use super::process::{Driven, Stop};
@@ -151,10 +151,8 @@ impl State {
         self.violated(outcome);
     }
 
-    /// Returns true while the store keeps no promise, as it has gone back to an older copy: it may have sessions again that had
-    /// ended, until they end once more. What was under way then arrives late, and revisions repeat themselves.
     pub(super) fn is_reset(&self) -> bool {
-        self.restored_at.is_some_and(|at| self.now() < at + settings().ttl)
+        is_reset(self.now(), self.restored_at)
     }
 
     fn holds(&mut self) -> Result<(), Violation> {
